@@ -27,6 +27,12 @@ def add(verbs: Verbs) -> None:
     study.add_argument("out", type=Path, metavar="OUT", help="folder of the study")
     study.add_argument("--jobs", type=int, default=1, help="parallel runs (default: 1, needed for fair timing)")
     study.add_argument(
+        "--devices",
+        default="",
+        metavar="0,1,...",
+        help="GPUs by index or UUID, one for each parallel run, in place of --jobs",
+    )
+    study.add_argument(
         "--openclipart",
         type=Path,
         metavar="DIR",
@@ -66,7 +72,8 @@ def _study(arguments: argparse.Namespace) -> int:
             write_results(out, read_study(out.study))
         say(f"{out.results}")
         return 0
-    status = run_study(study, path.parent, out, arguments.jobs, say, arguments.openclipart)
+    devices = [device for device in arguments.devices.split(",") if device]
+    status = run_study(study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices)
     print(out.table.read_text(encoding="utf-8"), end="")
     failed = [run for run in status.runs if run.state == "failed"]
     for run in failed:

@@ -57,6 +57,11 @@ def start_program(
     )
 
 
+def device_variables(devices: str) -> Mapping[str, str]:
+    """The environment in which a program sees these GPUs alone ("0", "0,1"); they are numbered as the driver does."""
+    return {"CUDA_VISIBLE_DEVICES": devices, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if devices else {}
+
+
 def process_group() -> dict[str, Any]:
     """Options of Popen for a program that is spoken with: Ctrl+C in this one's terminal is not for it."""
     if sys.platform == "win32":

@@ -70,7 +70,7 @@ class MainWindow(QMainWindow):
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
         self.demo_report = DemoReport(services.demo, self.strip, self)
-        self.header = Header(self)
+        self.header = Header(services, self)
         self.rail = Rail(self)
         self.welcome = Welcome(self.window_actions, self)
         self.stack = PanelStack(services, self)
@@ -119,6 +119,8 @@ class MainWindow(QMainWindow):
         tailer.trouble.connect(lambda _run, sentence: self.show_message(Message("warning", sentence)))
         writer.trouble.connect(lambda sentence: self.show_message(Message("error", sentence)))
         writer.idle.connect(self._close_saved)
+        tailer.state_changed.connect(self.services.launcher.check_queue)
+        self.services.hosts.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
         self.colleagues.changed.connect(self._changed)
         studies.listed.connect(self._study_runs_listed)
         studies.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
@@ -128,6 +130,7 @@ class MainWindow(QMainWindow):
         """Show a panel, building it when it is new."""
         panel = self.stack.show_panel(name)
         self.window_actions[name].setChecked(True)
+        self._show_pages()
         return panel
 
     def _panel_built(self, name: str) -> None:
@@ -195,8 +198,12 @@ class MainWindow(QMainWindow):
         self._show_selection()
         self.status.show_runs()
 
+    def _show_pages(self) -> None:
+        """The welcome before there is an experiment, unless the panel does without one."""
+        self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 and not self.stack.alone else 1)
+
     def _show_selection(self) -> None:
-        self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 else 1)
+        self._show_pages()
         self._show_header()
         self.update_actions()
 
@@ -274,6 +281,11 @@ class MainWindow(QMainWindow):
         self.stack.restore(str(settings.value("window/place", FIRST)))
         self.window_actions[self.panel].setChecked(True)
 
+    def _follow_elsewhere(self) -> None:
+        """Take up the runs on other machines, whose folders here are mirrors."""
+        hosts, runs = self.services.hosts, self.experiments.model.runs()
+        threading.Thread(target=hosts.attach, args=(runs,), name="attach", daemon=True).start()
+
     def _show_first_panel(self) -> None:
         if not self.panels:
             self.show_panel(self.panel)
@@ -282,6 +294,7 @@ class MainWindow(QMainWindow):
         super().showEvent(event)
         QTimer.singleShot(0, self, self.services.studies.follow)
         QTimer.singleShot(0, self, self.colleagues.start)
+        QTimer.singleShot(0, self, self._follow_elsewhere)
         QTimer.singleShot(_PAUSE, self, self._show_first_panel)  # the window is on screen before its form is built
         # Panels need numpy, pyqtgraph and more; they are loaded in a thread, so that showing one does not wait.
         QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_panels, name="panels").start())
@@ -303,6 +316,7 @@ class MainWindow(QMainWindow):
         self.services.studies.close()
         self.services.tailer.close()
         self.services.launcher.close()
+        self.services.hosts.close()
         self.services.pool.end()
         super().closeEvent(event)
 

@@ -27,6 +27,11 @@ class PanelStack(QStackedWidget):
         self.panels: dict[str, Panel] = {}
         self.current = FIRST
 
+    @property
+    def alone(self) -> bool:
+        """Whether the shown panel is of use before there is an experiment."""
+        return _SPECS[self.current].alone
+
     def restore(self, name: str) -> None:
         """Make ``name`` the panel to be shown first; an unknown name is the first panel."""
         self.current = name if name in _SPECS else FIRST

@@ -21,6 +21,8 @@ from sdgui.app.main_window import MainWindow
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.elsewhere import worker_command
+from sdgui.runs.machines.hosts import Hosts
+from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
@@ -105,8 +107,17 @@ def make_services(
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker, elsewhere=partial(worker_command, store.home))
-    studies = StudyPrograms(store, study)
-    return Services(store, Launcher(store, trainer), Tailer(store), data, settings, pool, studies, StoreWriter())
+    hosts = Hosts(store.home)
+    slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
+    studies = StudyPrograms(store, study, slots=slots.here)
+    launcher = Launcher(store, trainer, slots=slots, elsewhere=hosts)
+    return Services(store, launcher, Tailer(store), data, settings, pool, studies, StoreWriter(), hosts)
+
+
+def _at_once(settings: QSettings) -> int:
+    """How many queued runs train here at once where there is no GPU, as it was chosen last."""
+    kept = str(settings.value("queue/at_once", "1"))
+    return max(1, int(kept)) if kept.isdecimal() else 1
 
 
 def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None) -> MainWindow:

@@ -6,18 +6,20 @@ message bar. A launch on demo data that is still being created waits for it and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from core.spec.config import ConfigError, RunConfig
 from core.spec.errors import UserError
+from core.spec.machines.answers import Finding
 from core.spec.run.status import RunState, process_alive
 from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stages import staged_chain
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
-from sdgui.store.records import Experiment, Run, StoreError
+from sdgui.store.records import Experiment, Place, Run, StoreError
 from sdgui.widgets.message import Message
 
 _ENDING = 250  # ms between checks of a trainer that is ending
@@ -30,6 +32,7 @@ class RunCommands(QObject):
     message_requested = Signal(object)  # Message
     started = Signal(int)
     changed = Signal(object)  # Changes: runs that changed; empty where only the enabled actions may differ
+    _answered = Signal(object, object)  # what to start, and the error that forbids it, from a machine's thread
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -42,6 +45,7 @@ class RunCommands(QObject):
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
         services.demo.ready.connect(self._data_ready)
         services.demo.failed.connect(self._data_failed)
+        self._answered.connect(self._data_checked, Qt.ConnectionType.QueuedConnection)
 
     def launch(self, experiment_id: int, typed: RunConfig | None = None) -> None:
         """Start a run of the experiment now, or as soon as its demo data is there.
@@ -87,14 +91,43 @@ class RunCommands(QObject):
         except ConfigError as error:
             self._refused(error)
             return
-        begin = launcher.enqueue if queue else launcher.launch
-        self._writer.submit(lambda: begin(experiment.id, chain), partial(self._begun, queue), self._refused)
+        begin, place = launcher.enqueue if queue else launcher.launch, self._services.hosts.place
+
+        def start() -> None:
+            self._writer.submit(lambda: begin(experiment.id, chain, place), partial(self._begun, queue), self._refused)
+
+        if not place.host:
+            start()
+        elif chain is not None:
+            self._refused(UserError(f"Stages are trained on this computer, not on {place.host}; choose this computer."))
+        else:
+            self._check_data(place, config, start)
+
+    def _check_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
+        """Start when the machine has what the definition names; else say what it does not have, and queue nothing."""
+        self.message_requested.emit(Message("info", f"Looking whether {place.host} has the data …"))
+        answered = self._answered.emit
+
+        def judge(findings: list[Finding]) -> None:
+            wrong = [one for one in findings if not one.works]
+            first = wrong[0] if wrong else None
+            answered(start, UserError(_missing(place.host, first, len(wrong))) if first is not None else None)
+
+        hosts = self._services.hosts
+        hosts.check_data(place.host, config.to_json(), judge, lambda error: answered(start, error))
+
+    def _data_checked(self, start: Callable[[], None], error: UserError | None) -> None:
+        if error is None:
+            start()
+        else:
+            self._refused(error)
 
     def _begun(self, queue: bool, run: Run) -> None:
         self._services.tailer.follow(run.id)
         self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
-            self.message_requested.emit(Message("info", "Queued: starts when no other run is active."))
+            where = f" on {run.host}" if run.host else ""
+            self.message_requested.emit(Message("info", f"Queued: starts as soon as a device{where} is free for it."))
         else:
             self.started.emit(run.id)
 
@@ -177,3 +210,11 @@ class RunCommands(QObject):
         """Runs whose trainer is alive, as far as is known."""
         tailer = self._services.tailer
         return [run for run in self._services.store.alive_runs() if (tailer.state(run.id) or run.state).alive]
+
+
+def _missing(host: str, first: Finding, number: int) -> str:
+    """What a machine does not have, with the remedy."""
+    more = f" {number - 1} more {'path is' if number == 2 else 'paths are'} wrong." if number > 1 else ""
+    return (
+        f"{host} cannot train this: {first.what}: {first.found.rstrip('.')}. {first.remedy}{more} Nothing was started."
+    )

@@ -95,4 +95,19 @@ PANELS = (
         panel="StudyPanel",
         menus=(MenuItem(STUDY_MENU, Section.OPEN),),
     ),
+    PanelSpec(
+        name="machines",
+        title="Machines",
+        icon="ph.hard-drives",
+        shortcut="Ctrl+8",
+        tip="This computer and others, their GPUs, and the queue of runs",
+        module="sdgui.panels.machines.panel",
+        panel="MachinesPanel",
+        alone=True,
+        keys=(
+            ("Alt+Up, Alt+Down", "Start a queued run earlier; later"),
+            ("Alt+Home, Alt+End", "Start a queued run next; last"),
+            ("Delete", "Take a queued run out of the queue"),
+        ),
+    ),
 )

@@ -20,7 +20,7 @@ from core.spec.files import write_whole
 from core.spec.presets import Size, preset_config
 from core.spec.presets.stages import STAGES
 from core.spec.run.status import process_alive
-from sdgui.store.records import StoreError
+from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
 PREVIOUS_GENERATION = (
@@ -133,17 +133,17 @@ class ChainWatch(QObject):
             runs = self._store.runs() + self._store.runs(deleted=True)
         except StoreError:  # out of reach for now; the next poll tries again
             return True
-        chains: dict[Path, int] = {}
+        chains: dict[Path, Run] = {}
         for run in runs:
-            if chain_file(run.folder) is not None:
-                chains.setdefault(run.folder.parent, run.experiment_id)
+            if run.here and chain_file(run.folder) is not None:
+                chains.setdefault(run.folder.parent, run)
         known, open_ = {run.folder for run in runs}, False
-        for folder, experiment_id in chains.items():
-            open_ = self._poll_chain(folder, experiment_id, known) or open_
+        for folder, first in chains.items():
+            open_ = self._poll_chain(folder, first, known) or open_
         return open_
 
-    def _poll_chain(self, folder: Path, experiment_id: int, known: set[Path]) -> bool:
-        """List the new stages of one chain; whether there may be more: its program is alive."""
+    def _poll_chain(self, folder: Path, first: Run, known: set[Path]) -> bool:
+        """List the new stages of one chain, as the ``first`` is listed; whether more may come: its program lives."""
         try:
             chain, here = read_chain(folder / "chain.json"), ChainDir(folder)
         except ConfigError:  # damaged or being removed; its stages that are listed stay
@@ -157,7 +157,8 @@ class ChainWatch(QObject):
             if not stage.config.is_file():
                 continue
             try:
-                run = self._store.import_run(stage.path, experiment_id)
+                run = self._store.import_run(stage.path, first.experiment_id)
+                self._store.same_place(run.id, first.id)
                 self._store.tag_run(run.id, [stage.path.name])
             except StoreError:  # retried at the next poll
                 continue

@@ -14,24 +14,34 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from core.spec.chain import Chain
+from core.spec.children import device_variables
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
+from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.program import core_command, start_trainer
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
 from sdgui.runs.store_writer import StoreWriter
-from sdgui.store.records import Run, StoreError
+from sdgui.store.queue import Slots
+from sdgui.store.records import HERE, Place, Run, StoreError
 from sdgui.store.sessions import slug
 from sdgui.store.store import Store
 
 _TICK_MS = 200
 _QUEUE_TICKS = 5  # the queue is checked every second: another window's run may have ended
+
+
+class Elsewhere(Protocol):
+    """Other machines, as the launcher needs them."""
+
+    def start(self, run: Run, config: str) -> None: ...
 
 
 class LaunchError(UserError):
@@ -60,12 +70,16 @@ class Launcher(QObject):
         parent: QObject | None = None,
         asked_seconds: float = 30.0,
         terminated_seconds: float = 10.0,
+        slots: MachineSlots | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        """``limit``: how many runs train here at once where there is no GPU; ``slots``: what each machine has."""
         super().__init__(parent)
         self._store = store
         self._command = list(command or core_command())
         self._starter = StoreWriter(self)  # starts what is next in the queue, whoever holds the database
-        self._limit = limit
+        self._elsewhere = elsewhere
+        self._slots = slots or MachineSlots(at_once=limit)
         self._patience = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
@@ -78,14 +92,14 @@ class Launcher(QObject):
         self.chains = ChainWatch(store, self)
         self.chains.start()
 
-    def launch(self, experiment_id: int, chain: Chain | None = None) -> Run:
+    def launch(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Start a run of the experiment now, whatever the queue; with ``chain``, all its stages in order.
 
         Returns the run, of a chain that of its first stage. Raises LaunchError, and then leaves nothing behind.
         """
-        run = self._add_chain(experiment_id, chain) if chain else self._add(experiment_id, queued=False)
+        run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
         try:
-            self._start(run)
+            self._start(self._give_devices(run))
         except LaunchError:
             self._discard(run)
             raise
@@ -97,8 +111,8 @@ class Launcher(QObject):
         _refuse_alive(run)
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
-        run = self._store.mark_launched(run_id)
         try:
+            run = self._give_devices(run)
             self._start(run)
         except LaunchError as error:
             self._store.mark_failed(run_id, str(error))
@@ -134,23 +148,23 @@ class Launcher(QObject):
         """Runs that are being stopped now."""
         return {run_id: plan.now for run_id, plan in self._stops.items()}
 
-    def enqueue(self, experiment_id: int, chain: Chain | None = None) -> Run:
-        """Freeze the definition and start it when fewer than ``limit`` runs are alive. Raises LaunchError."""
+    def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
+        """Freeze the definition and start it when its machine has a free device for it. Raises LaunchError."""
         if chain:
-            return self.enqueue_run(self._add_chain(experiment_id, chain).id)
-        run = self._add(experiment_id, queued=True)
+            return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
+        run = self._add(experiment_id, True, place)
         try:
             self._prepare(run)
         except LaunchError:
             self._discard(run)
             raise
-        self._queue_moved()
+        self.check_queue()
         return run
 
     def enqueue_run(self, run_id: int) -> Run:
         """Put a paused or interrupted run in the queue, to be resumed in its turn."""
         run = self._store.enqueue(run_id)
-        self._queue_moved()
+        self.check_queue()
         return run
 
     def unqueue(self, run_id: int) -> None:
@@ -158,12 +172,21 @@ class Launcher(QObject):
         run = self._store.unqueue(run_id)
         if self._never_began(run):
             self._discard(run)
-        self._queue_moved()
+        self.check_queue()
 
     def set_limit(self, limit: int) -> None:
-        """How many runs from the queue may be alive at once."""
-        self._limit = max(1, limit)
-        self._queue_moved()
+        """How many runs from the queue train here at once where there is no GPU."""
+        self._slots.at_once = max(1, limit)
+        self.check_queue()
+
+    @property
+    def limit(self) -> int:
+        """How many runs from the queue train here at once where there is no GPU."""
+        return self._slots.at_once
+
+    def check_queue(self) -> None:
+        """The queue, or what is free, may have changed: start what can be started now. From any thread."""
+        self._moved.emit()
 
     def close(self) -> None:
         """Detach from the trainers: they keep training, and those asked to stop still stop."""
@@ -171,19 +194,25 @@ class Launcher(QObject):
         self.chains.stop()
         self._starter.wait()
 
-    def _add(self, experiment_id: int, queued: bool) -> Run:
+    def _add(self, experiment_id: int, queued: bool, place: Place) -> Run:
         try:
-            return self._store.add_run(experiment_id, queued=queued)
+            return self._store.add_run(experiment_id, queued, place)
         except StoreError as error:
             raise LaunchError(str(error)) from error
 
-    def _add_chain(self, experiment_id: int, chain: Chain) -> Run:
+    def _give_devices(self, run: Run) -> Run:
+        """Mark the run as launched on devices of its machine."""
+        slots = self._slots.of(run.host) or Slots()
+        return self._store.give_devices(run.id, slots)
+
+    def _add_chain(self, experiment_id: int, chain: Chain, place: Place) -> Run:
         """A run for the first stage; the others are listed when they begin."""
         name = f"{slug(chain.stages[0].config.name)}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
         folder = self._store.runs_folder / name
         try:
             stage = write_chain(folder, chain)
             run = self._store.import_run(stage, experiment_id)
+            self._store.place(run.id, place)
             return self._store.tag_run(run.id, [stage.name])
         except (OSError, UserError) as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -208,13 +237,14 @@ class Launcher(QObject):
         folder = run.dir
         if not folder.config.exists():
             self._prepare(run)
+        if run.host:
+            self._start_elsewhere(run)
+            return
         chain = chain_file(folder.path)  # a stage is trained as its chain, which goes on after it
         what = (chain, chain.parent) if chain else (folder.config, folder.path)
         command = [*self._command, "train", *map(str, what)]
-        if chain:
-            run = self._store.mark_launched(run.id)
         try:
-            process = start_trainer(command, folder)
+            process = start_trainer(command, folder, device_variables(run.devices))
         except FileNotFoundError as error:
             raise LaunchError(f"The program {error.filename or command[0]} was not found; reinstall sdgui.") from error
         except RunDirError as error:
@@ -225,6 +255,23 @@ class Launcher(QObject):
             self.chains.start()  # now that its status names a process that is alive
         threading.Thread(target=self._reap, args=(run.id, process), name="reaper", daemon=True).start()
         self.launched.emit(run.id)
+
+    def _start_elsewhere(self, run: Run) -> None:
+        """Hand the run over in a thread of its own: a machine may take long to answer, or be out of reach for now."""
+        if self._elsewhere is None or chain_file(run.folder):
+            raise LaunchError(
+                f"Stages are trained on this computer, not on {run.host}; choose this computer, or one run for all."
+            )
+        self.launched.emit(run.id)
+        threading.Thread(target=self._hand_over, args=(self._elsewhere, run), name="hand over", daemon=True).start()
+
+    def _hand_over(self, elsewhere: Elsewhere, run: Run) -> None:
+        try:
+            elsewhere.start(run, run.dir.config.read_text(encoding="utf-8"))
+        except (UserError, OSError) as error:
+            with suppress(StoreError):
+                self._store.mark_failed(run.id, str(error))
+            self.launch_failed.emit(run.id, str(error))
 
     def _reap(self, run_id: int, process: subprocess.Popen[bytes]) -> None:
         """Wait for the child in a daemon thread: no zombie stays, and the window need not wait."""
@@ -242,9 +289,6 @@ class Launcher(QObject):
         stages = run.folder.parent.glob("stage-*") if chain_file(run.folder) else [run.folder]
         return not any(_trained(RunDir(stage)) for stage in stages)
 
-    def _queue_moved(self) -> None:
-        self._moved.emit()
-
     def _check_queue(self) -> None:
         self.queue_changed.emit()
         self._ticks = 0
@@ -259,17 +303,23 @@ class Launcher(QObject):
                 if plan.now.stage is StopStage.ENDED:
                     del self._stops[run_id]
                 self.stopping.emit(run_id, plan.now)
-        if self._ticks % _QUEUE_TICKS == 0 and not self._starter.pending:
-            self._starter.submit(self._start_next)
+        if self._ticks % _QUEUE_TICKS == 0:
+            if self._starter.pending:
+                return  # asked again at the next tick
+            self._starter.submit(self._start_waiting)
         self._ticks += 1
 
-    def _start_next(self) -> None:
-        try:
-            run = self._store.take_next(self._limit) if self._store.queue() else None
-        except StoreError:  # held by another window for now; the next tick tries again
-            return
-        if run is None:
-            return
+    def _start_waiting(self) -> None:
+        """Start what waits, in its order, until no machine has a free device; nothing while another holds the store."""
+        with suppress(StoreError):
+            while waiting := self._store.queue():
+                run = self._store.take_next(self._slots.all(run.host for run in waiting))
+                if run is None:
+                    return
+                self._start_taken(run)
+                self.check_queue()
+
+    def _start_taken(self, run: Run) -> None:
         try:
             if not _alive(run):  # else it was resumed by another program while it waited
                 self._start(run)
@@ -277,7 +327,6 @@ class Launcher(QObject):
             self.launch_failed.emit(run.id, str(error))
             with suppress(StoreError):  # the tailer will call it interrupted
                 self._store.mark_failed(run.id, str(error))
-        self._queue_moved()
 
 
 def _trained(folder: RunDir) -> bool:

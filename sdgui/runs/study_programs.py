@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -29,6 +29,7 @@ from sdgui.runs.study_status import (
     program_alive,
     read_study_folder,
 )
+from sdgui.store.queue import Slots
 from sdgui.store.records import StoreError
 from sdgui.store.sessions import slug
 from sdgui.store.store import Store
@@ -49,9 +50,17 @@ class StudyPrograms(QObject):
     trouble = Signal(str)
     _notified = Signal(int)
 
-    def __init__(self, store: Store, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        command: Sequence[str] | None = None,
+        parent: QObject | None = None,
+        slots: Callable[[], Slots] = Slots,
+    ) -> None:
+        """``slots``: what this computer has for runs, over which a study's are spread."""
         super().__init__(parent)
         self._store, self._command = store, list(command or core_command())
+        self._slots = slots
         self._snapshots: Mapping[int, StudySnapshot] = {}  # replaced by the thread, never changed
         self._listed: set[Path] = set()  # folders of runs that the store has, or had
         self._begun: set[Path] = set()  # those whose listing was begun here
@@ -121,7 +130,10 @@ class StudyPrograms(QObject):
 
     def start(self, study_id: int) -> None:
         """Start or resume the study. Raises StudyProgramError."""
-        folder = self._store.study(study_id).folder
+        study = self._store.study(study_id)
+        if not study.here:
+            raise StudyProgramError(f"The folder of this study is on {study.kept_on}; start it there.")
+        folder = study.folder
         out, run_logs = StudyDir(folder), (folder / "stdout.log", folder / "stderr.log")
         status = out.read_status()
         if status is not None and program_alive(status):
@@ -130,7 +142,7 @@ class StudyPrograms(QObject):
         try:
             note_asked(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
-                command = [*self._command, "study", str(out.study), str(folder)]
+                command = [*self._command, "study", str(out.study), str(folder), *self._spread(out)]
                 process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
@@ -139,6 +151,19 @@ class StudyPrograms(QObject):
         if (out.read_status() or first_status(0, 0, [], "")).pid != process.pid:
             out.write_status(first_status(process.pid, started, [], platform.node()))
         self.poll()
+
+    def _spread(self, out: StudyDir) -> list[str]:
+        """The options by which arms and seeds train at once: one a free GPU, else as many as the queue may.
+
+        Where time is what is measured (budgets, arms as long as others), runs come one after another.
+        """
+        slots = self._slots()
+        if slots.devices:
+            free = self._store.free_devices("", slots) or slots.devices
+            return ["--devices", ",".join(free)]
+        study = read_study(out.study)
+        timed = bool(study.budgets) or any(arm.as_long_as or arm.budget for arm in study.arms)
+        return ["--jobs", str(slots.at_once)] if slots.at_once > 1 and not timed else []
 
     def ask_to_end(self, study_id: int, what: str) -> None:
         """ "pause" or "stop": running runs save their state, then the program exits; "kill" ends it at once."""
@@ -195,7 +220,8 @@ class StudyPrograms(QObject):
         while not self._ending.is_set():
             try:
                 for study in self._store.studies():
-                    self._one(study)
+                    if study.here:
+                        self._one(study)
             except (StoreError, ConfigError, OSError) as error:
                 self.trouble.emit(str(error))
             self._wake.wait(POLL_SECONDS)
@@ -215,6 +241,8 @@ class StudyPrograms(QObject):
         """``_list``; a failure is reported once, hinders no other run, and is retried at the next poll."""
         try:
             new = self._list(study, run.arm, run.seed, run.folder)
+            if new is not None and run.device:
+                self._store.tell_devices(new, run.device)
         except (StoreError, ConfigError, OSError) as error:
             if self._refused.get(run.folder) != str(error):
                 self._refused[run.folder] = str(error)

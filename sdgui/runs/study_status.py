@@ -41,6 +41,7 @@ class StudyRunSnapshot:
     total: int = 0
     seconds_left: float | None = None
     seconds: float | None = None  # what it took, once it is done
+    device: str = ""  # the GPU that it was given
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) 
                     progress.total_steps if progress else 0,
                     progress.seconds_left if progress else None,
                     _took(folder, measures) if state == "done" else None,
+                    reported.device if reported else "",
                 )
             )
     return found

@@ -62,6 +62,7 @@ class PanelSpec:
     panel: str
     menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
     keys: tuple[tuple[str, str], ...] = ()  # for the shortcut list: keys that it handles itself, and what they do
+    alone: bool = False  # whether it is of use before there is an experiment
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
         """Load the panel's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""

@@ -8,6 +8,7 @@ from PySide6.QtCore import QSettings
 
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
+from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
@@ -27,6 +28,7 @@ class Services:
     pool: WorkerPool  # a worker a model
     studies: StudyPrograms
     writer: StoreWriter  # whatever a panel writes to the store goes through it
+    hosts: Hosts  # this computer and others: what they have, and the runs there
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class StudyRun:
     folder: str  # relative to the study folder
     state: RunState = "waiting"
     message: str = ""  # why it failed
+    device: str = ""  # the GPU that it was given, when the study was given some
 
 
 @dataclass

@@ -80,6 +80,7 @@ class StudyRunRecord(_Record):
     folder: str
     state: RunState = "waiting"
     message: str = ""
+    device: str = ""
 
 
 class StudyStatusRecord(_Record):

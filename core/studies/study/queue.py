@@ -10,14 +10,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import filelock
 
-from core.spec.children import python_command, start_program
+from core.spec.children import device_variables, python_command, start_program
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.files import check_inside
@@ -35,12 +35,19 @@ Log = Callable[[str], None]
 
 
 def run_study(
-    study: Study, origin: Path, out: StudyDir, jobs: int, log: Log, openclipart: Path | None = None
+    study: Study,
+    origin: Path,
+    out: StudyDir,
+    jobs: int,
+    log: Log,
+    openclipart: Path | None = None,
+    devices: Sequence[str] = (),
 ) -> StudyStatus:
     """Train and measure every run of ``study`` in ``out`` that is not done yet, and write the results.
 
     A run that fails is listed and the others go on; starting the study again tries it again, trains arms and seeds that
-    are new in it, and measures what was not measured before. ``openclipart``: see ``prepare``. Raises StudyError when
+    are new in it, and measures what was not measured before. ``openclipart``: see ``prepare``. ``devices``: GPUs, by
+    index or UUID, one for each run; they take the place of ``jobs``. Raises StudyError when
     the folder holds another study or runs of another recipe, is in use or cannot be written; whatever ``prepare``
     raises.
     """
@@ -60,7 +67,7 @@ def run_study(
         try:
             claim(out, study)
             prepare(out, study, log, openclipart)
-            return _Queue(study, out, jobs, log).work()
+            return _Queue(study, out, jobs, log, devices).work()
         finally:
             lock.release()
 
@@ -90,8 +97,9 @@ def _check_recipes(study: Study) -> None:
 class _Queue:
     """Which runs wait, which are running, and how each ended."""
 
-    def __init__(self, study: Study, out: StudyDir, jobs: int, log: Log) -> None:
-        self.study, self.out, self.jobs, self.log = study, out, max(1, jobs), log
+    def __init__(self, study: Study, out: StudyDir, jobs: int, log: Log, devices: Sequence[str] = ()) -> None:
+        self.study, self.out, self.jobs, self.log = study, out, len(devices) or max(1, jobs), log
+        self.devices = list(devices)  # those that no run has
         order = sorted(study.trained, key=lambda arm: bool(arm.as_long_as))  # these need another arm's time
         runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in order]
         for run in runs:
@@ -148,6 +156,7 @@ class _Queue:
                 if not self._still_coming(run):
                     run.state, run.message = "failed", str(error)
                 continue
+            run.device = self.devices.pop(0) if self.devices else ""
             self.running[index] = self._process(run, steps)
             trained = self.out.measures(run.arm, run.seed).exists()
             run.state, run.message = "measuring" if trained else "training", ""
@@ -174,7 +183,7 @@ class _Queue:
         folder.create()
         command = [*JOB, str(self.out.path), run.arm, str(run.seed), str(steps)]
         with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
-            return start_program(command, output, errors)
+            return start_program(command, output, errors, variables=device_variables(run.device))
 
     def _collect(self) -> None:
         for index, process in list(self.running.items()):
@@ -185,6 +194,8 @@ class _Queue:
                     run.state = "measuring"
                 continue
             del self.running[index]
+            if run.device:
+                self.devices.append(run.device)
             if status == 0 and self.out.measures(run.arm, run.seed).exists():
                 run.state = "done"
                 write_results(self.out, self.study)

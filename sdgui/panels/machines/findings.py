@@ -1,0 +1,61 @@
+"""What a check found: a line for each thing that works or does not, with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QWidget
+
+from core.spec.machines.answers import Finding
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+_ICONS = {True: ("ph.check-circle-fill", "good"), False: ("ph.x-circle-fill", "error")}
+_ICON = 16
+
+
+class FindingList(QWidget):
+    """Icon, what was looked at, what was found; below what does not work, the remedy."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._findings: Sequence[Finding] = ()
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(SPACE)
+        self._grid.setVerticalSpacing(SPACE // 2)
+        self._grid.setColumnStretch(2, 1)
+        theme().changed.connect(lambda: self.show_findings(self._findings))
+
+    def show_findings(self, findings: Sequence[Finding]) -> None:
+        """Show these in place of the earlier ones."""
+        self._findings = findings
+        while (item := self._grid.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.hide()
+                widget.deleteLater()
+        row = 0
+        for finding in findings:
+            row = self._add(finding, row)
+        wrong = sum(not finding.works for finding in findings)
+        self.setAccessibleName(f"Check: {len(findings)} things looked at, {wrong} to be mended")
+        self.setVisible(bool(findings))
+
+    def _add(self, finding: Finding, row: int) -> int:
+        name, role = _ICONS[finding.works]
+        picture = PlainLabel(self)
+        picture.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))
+        picture.setAccessibleName("works" if finding.works else "does not work")
+        what, found = PlainLabel(finding.what, self), PlainLabel(finding.found, self, wordWrap=True)
+        set_role(found, "muted")
+        top = Qt.AlignmentFlag.AlignTop
+        self._grid.addWidget(picture, row, 0, top)
+        self._grid.addWidget(what, row, 1, top)
+        self._grid.addWidget(found, row, 2, top)
+        if finding.works or not finding.remedy:
+            return row + 1
+        remedy = PlainLabel(finding.remedy, self, wordWrap=True)
+        remedy.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._grid.addWidget(remedy, row + 1, 1, 1, 2)
+        return row + 2

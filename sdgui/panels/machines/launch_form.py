@@ -1,0 +1,205 @@
+"""How a machine is reached and how runs start there: directly, with torchrun, or through Slurm. Saved as it is typed.
+
+Flow: ``show_machine`` -> fields -> a checked ``Machine`` -> ``changed``; a field that is wrong says so below itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QSpinBox, QVBoxLayout, QWidget
+
+from core.spec.machines.answers import Partition
+from core.spec.machines.machine import Machine
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+
+_LAUNCHERS = (
+    ("direct", "Directly, one process a run"),
+    ("torchrun", "torchrun, one process a GPU"),
+    ("slurm", "Slurm"),
+)
+_FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, the launchers that it is for ("" : each)
+    ("host", "Host", "An alias of ~/.ssh/config, or USER@HOST", "far"),
+    ("python", "Python", "Path of the interpreter there; empty: what Install there made, else sdgui-core", "far"),
+    ("setup", "Setup", "Lines of shell that come first: module load cuda", "far"),
+    ("runs", "Runs folder", "Where run folders are kept there", "far"),
+    ("launcher", "Launch", "How a run is started", "far"),
+    ("at_once", "Runs at once", "How many queued runs train at the same time where there is no GPU", "direct"),
+    ("gpus", "GPUs a run", "GPUs on each node; 0 for none", "torchrun slurm"),
+    ("nodes", "Nodes", "Nodes of a job; more than one through torchrun", "slurm"),
+    ("partition", "Partition", "Empty: the cluster's default", "slurm"),
+    ("time", "Time limit", "As Slurm writes it: 2-00:00:00; empty: the partition's", "slurm"),
+    ("warning", "Save before it", "Seconds before the time limit in which a run is saved and queued again", "slurm"),
+    ("sbatch", "Further lines", "#SBATCH lines, one below the other", "slurm"),
+)
+_EMPTY = {"python": "What Install there made, else sdgui-core", "time": "The partition's"}
+_LIMITS = {"at_once": (1, 1000), "gpus": (0, 1024), "nodes": (1, 10_000), "warning": (10, 36_000)}
+
+
+class LaunchForm(QWidget):
+    """``changed``: a Machine that is to be kept."""
+
+    changed = Signal(object)  # Machine
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._machine: Machine | None = None
+        self._filling = False
+        self._form = QFormLayout(self)
+        self._form.setContentsMargins(0, 0, 0, 0)
+        self._form.setHorizontalSpacing(2 * SPACE)
+        self._form.setVerticalSpacing(SPACE)
+        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.fields: dict[str, QWidget] = {}
+        self._errors: dict[str, PlainLabel] = {}
+        self._boxes: dict[str, QWidget] = {}
+        for name, label, tip, _ in _FIELDS:
+            self._add(name, label, tip)
+
+    def show_machine(self, machine: Machine) -> None:
+        """Fill the fields; what is being typed in one of the same machine stays."""
+        focused = self.window().focusWidget()
+        same = self._machine is not None and self._machine.name == machine.name
+        if same and focused is not None and self.isAncestorOf(focused):
+            self._machine = machine
+            return
+        self._machine, self._filling = machine, True
+        for name in self.fields:
+            self._set(name, getattr(machine, name))
+            self._errors[name].hide()
+        self._filling = False
+        self._arrange()
+
+    def show_partitions(self, partitions: Sequence[Partition]) -> None:
+        """Offer the cluster's partitions."""
+        box = self.fields["partition"]
+        assert isinstance(box, QComboBox)
+        names = [one.name for one in partitions]
+        if [box.itemText(row) for row in range(box.count())] != names:
+            text, self._filling = box.currentText(), True
+            box.clear()
+            box.addItems(names)
+            box.setCurrentText(text)
+            self._filling = False
+
+    def _add(self, name: str, label: str, tip: str) -> None:
+        field = self._make(name)
+        field.setToolTip(plain_tip(tip))
+        field.setAccessibleName(label)
+        field.setAccessibleDescription(tip)
+        error = PlainLabel(self, wordWrap=True)
+        set_role(error, "error")
+        error.hide()
+        box = QWidget(self)
+        column = QVBoxLayout(box)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addWidget(field)
+        column.addWidget(error)
+        title = PlainLabel(label, self)
+        set_role(title, "muted")
+        title.setBuddy(field)
+        self._form.addRow(title, box)
+        self.fields[name], self._errors[name], self._boxes[name] = field, error, box
+
+    def _make(self, name: str) -> QWidget:
+        if name == "launcher":
+            box = NoWheelComboBox(self)
+            for key, text in _LAUNCHERS:
+                box.addItem(text, key)
+            box.activated.connect(lambda _: self._save())
+            return box
+        if name == "partition":
+            editable = NoWheelComboBox(self)
+            editable.setEditable(True)
+            editable.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+            editable.activated.connect(lambda _: self._save())
+            if (line := editable.lineEdit()) is not None:
+                line.editingFinished.connect(self._save)
+            return editable
+        if name in _LIMITS:
+            spin = QSpinBox(self)
+            spin.setRange(*_LIMITS[name])
+            spin.setMaximumWidth(14 * SPACE)
+            hide_steps(spin)
+            spin.valueChanged.connect(lambda _: self._save())
+            return spin
+        if name in ("setup", "sbatch"):
+            lines = _Lines(self)
+            lines.left.connect(self._save)
+            return lines
+        edit = QLineEdit(self)
+        edit.setPlaceholderText(_EMPTY.get(name, ""))
+        edit.editingFinished.connect(self._save)
+        return edit
+
+    def _set(self, name: str, value: Any) -> None:
+        field = self.fields[name]
+        if isinstance(field, QSpinBox):
+            field.setValue(value)
+        elif isinstance(field, QPlainTextEdit):
+            field.setPlainText(value)
+        elif isinstance(field, QComboBox):
+            if name == "launcher":
+                field.setCurrentIndex(field.findData(value))
+            else:
+                field.setCurrentText(value)
+        elif isinstance(field, QLineEdit):
+            field.setText(value)
+
+    def _value(self, name: str) -> Any:
+        field = self.fields[name]
+        if isinstance(field, QSpinBox):
+            return field.value()
+        if isinstance(field, QPlainTextEdit):
+            return field.toPlainText().strip("\n")
+        if isinstance(field, QComboBox):
+            return field.currentData() if name == "launcher" else field.currentText().strip()
+        assert isinstance(field, QLineEdit)
+        return field.text().strip()
+
+    def _save(self) -> None:
+        if self._filling or self._machine is None:
+            return
+        self._arrange()
+        values = self._machine.model_dump() | {name: self._value(name) for name in self.fields}
+        wrong: dict[str, str] = {}
+        try:
+            made = Machine.model_validate(values)
+        except ValidationError as problems:
+            for one in problems.errors():
+                name = str(one["loc"][0]) if one["loc"] else "sbatch"
+                wrong.setdefault(name, str(one["msg"]).removeprefix("Value error, "))
+        for name, label in self._errors.items():
+            label.setText(wrong.get(name, "")[:1].upper() + wrong.get(name, "")[1:])
+            label.setVisible(name in wrong)
+        if not wrong and made != self._machine:
+            self._machine = made
+            self.changed.emit(made)
+
+    def _arrange(self) -> None:
+        """Show the fields that the way of launching has."""
+        launcher, here = self._value("launcher"), self._machine is not None and self._machine.here
+        for name, _, _, fits in _FIELDS:
+            shown = name == "at_once" if here else fits == "far" or launcher in fits.split()
+            self._form.setRowVisible(self._boxes[name], shown)
+
+
+class _Lines(QPlainTextEdit):
+    """A few lines; ``left`` when the cursor leaves them."""
+
+    left = Signal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setTabChangesFocus(True)
+        self.setFixedHeight(3 * self.fontMetrics().lineSpacing() + 2 * SPACE)
+
+    def focusOutEvent(self, event: Any) -> None:
+        super().focusOutEvent(event)
+        self.left.emit()

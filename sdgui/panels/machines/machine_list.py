@@ -1,0 +1,126 @@
+"""The list at the left: the queue, this computer, and the other machines, each with a line on how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import (
+    QListWidget,
+    QListWidgetItem,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QWidget,
+)
+
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, theme
+
+QUEUE = "\0queue"  # the key of the first entry; no machine can be called so
+_KEY = Qt.ItemDataRole.UserRole
+_LINE = _KEY + 1
+_ICON = _KEY + 2
+_ROLE = _KEY + 3
+_PICTURE = 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``icon`` in a colour ``role`` of the theme; both tell how the machine stands."""
+
+    key: str
+    title: str
+    line: str
+    icon: str
+    role: str = "text"
+
+
+class MachineList(QListWidget):
+    """``chosen``: the key of the entry that is shown now."""
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("Queue and machines")
+        self.setItemDelegate(_Delegate(self))
+        self.setUniformItemSizes(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.currentItemChanged.connect(self._moved)
+        self._quiet = False
+        theme().changed.connect(self.viewport().update)
+
+    def show_entries(self, entries: Sequence[Entry]) -> None:
+        """Show these; the current one stays current."""
+        kept, self._quiet = self.key(), True
+        while self.count() > len(entries):
+            self.takeItem(self.count() - 1)
+        for row, entry in enumerate(entries):
+            if row >= self.count():
+                self.addItem(QListWidgetItem())
+            item = self.item(row)
+            for role, value in (
+                (Qt.ItemDataRole.DisplayRole, entry.title),
+                (_KEY, entry.key),
+                (_LINE, entry.line),
+                (_ICON, entry.icon),
+                (_ROLE, entry.role),
+                (Qt.ItemDataRole.ToolTipRole, plain_tip(f"{entry.title}\n{entry.line}")),
+                (Qt.ItemDataRole.AccessibleTextRole, f"{entry.title}, {entry.line}"),
+            ):
+                if item.data(role) != value:
+                    item.setData(role, value)
+        self._quiet = False
+        if self.key() != kept:
+            self.choose(kept or QUEUE)
+
+    def key(self) -> str:
+        """That of the current entry; "" without one."""
+        item = self.currentItem()
+        return "" if item is None else str(item.data(_KEY))
+
+    def choose(self, key: str) -> None:
+        """Make this entry the current one, else the first."""
+        rows = [row for row in range(self.count()) if self.item(row).data(_KEY) == key]
+        self.setCurrentRow(rows[0] if rows else 0)
+
+    def _moved(self, item: QListWidgetItem | None, _before: QListWidgetItem | None) -> None:
+        if item is not None and not self._quiet:
+            self.chosen.emit(str(item.data(_KEY)))
+
+
+class _Delegate(QStyledItemDelegate):
+    """An icon, the title, and the line below it in a muted colour."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        return QSize(0, 2 * option.fontMetrics.height() + 2 * SPACE)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        colors = theme()
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        band = option.rect.adjusted(2, 1, -2, -1)
+        if option.state & (QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver):
+            chosen = bool(option.state & QStyle.StateFlag.State_Selected)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(colors.color("selection" if chosen else "raised"))
+            painter.drawRoundedRect(band, 6, 6)
+        icon = colors.icon(str(index.data(_ICON)), str(index.data(_ROLE)))
+        top = band.top() + (band.height() - _PICTURE) // 2
+        icon.paint(painter, QRect(band.left() + SPACE, top, _PICTURE, _PICTURE))
+        left, height = band.left() + 2 * SPACE + _PICTURE, option.fontMetrics.height()
+        width = band.right() - left - SPACE // 2
+        for text, role, font, y in (
+            (index.data(), "text", "text", band.top() + SPACE - 1),
+            (index.data(_LINE), "muted", "small", band.top() + SPACE - 1 + height),
+        ):
+            painter.setPen(colors.color(role))
+            painter.setFont(colors.font("small" if font == "small" else "text"))
+            shown = painter.fontMetrics().elidedText(str(text), Qt.TextElideMode.ElideRight, width)
+            painter.drawText(QRect(left, y, width, height), int(Qt.AlignmentFlag.AlignVCenter), shown)
+        painter.restore()

@@ -1,0 +1,210 @@
+"""One machine: what it has, its GPUs, how it launches, what a check found, and the output of an installation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QPlainTextEdit,
+    QPushButton,
+    QScrollArea,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.machines.answers import Facts, Finding, Gpu
+from core.spec.machines.connection import LineState
+from core.spec.machines.machine import Machine
+from sdgui.panels.machines.findings import FindingList
+from sdgui.panels.machines.launch_form import LaunchForm
+from sdgui.panels.machines.model import fact_rows, gpu_row, state_line
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_GPU_COLUMNS = ("GPU", "Name", "Memory", "Load", "Used by")
+_MOST_GPUS_SHOWN = 8
+_MOST_LINES = 2000
+
+
+class MachinePage(QScrollArea):
+    """``check_asked``, ``install_asked``, ``remove_asked``; ``changed``: a Machine that is to be kept."""
+
+    check_asked = Signal()
+    install_asked = Signal()
+    remove_asked = Signal()
+    changed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._rows: list[tuple[str, str]] = []
+        self.title, self.line = PlainLabel(self), PlainLabel(self, wordWrap=True)
+        self.check, self.install = QPushButton("Chec&k", self), QPushButton("&Install there", self)
+        self.remove = IconButton("ph.trash", "Take this machine off the list; its runs stay there", parent=self)
+        self.findings = FindingList(self)
+        self.facts = QWidget(self)
+        self._grid = QGridLayout(self.facts)
+        self.gpus = QTableWidget(0, len(_GPU_COLUMNS), self)
+        self.form = LaunchForm(self)
+        self.output = QPlainTextEdit(self)
+        self.waiting = PlainLabel(self)
+        self._style()
+        self._arrange()
+        self.check.clicked.connect(self.check_asked)
+        self.install.clicked.connect(self.install_asked)
+        self.remove.clicked.connect(self.remove_asked)
+        self.form.changed.connect(self.changed)
+
+    def _style(self) -> None:
+        set_role(self.title, "heading")
+        set_role(self.line, "muted")
+        set_role(self.waiting, "muted")
+        self.check.setToolTip(plain_tip("Try everything that a run needs there, and say what to do about what fails"))
+        self.install.setToolTip(plain_tip("Make an environment for sdgui there, with uv or a venv"))
+        self.output.setReadOnly(True)
+        self.output.setAccessibleName("Output of the installation")
+        self.output.setMaximumBlockCount(_MOST_LINES)
+        self.output.setFixedHeight(24 * SPACE)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(2 * SPACE)
+        self._grid.setVerticalSpacing(SPACE // 2)
+        self._grid.setColumnStretch(1, 1)
+        table = self.gpus
+        table.setAccessibleName("GPUs")
+        table.setHorizontalHeaderLabels(list(_GPU_COLUMNS))
+        table.setShowGrid(False)
+        table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        table.setTabKeyNavigation(False)
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + SPACE)
+        head = table.horizontalHeader()
+        head.setHighlightSections(False)
+        head.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        for column in range(len(_GPU_COLUMNS)):
+            last = column == len(_GPU_COLUMNS) - 1
+            mode = QHeaderView.ResizeMode.Stretch if last else QHeaderView.ResizeMode.ResizeToContents
+            head.setSectionResizeMode(column, mode)
+
+    def _arrange(self) -> None:
+        texts = QVBoxLayout()
+        texts.setSpacing(0)
+        texts.addWidget(self.title)
+        texts.addWidget(self.line)
+        top = QHBoxLayout()
+        top.setSpacing(SPACE)
+        top.addLayout(texts, 1)
+        for button in (self.remove, self.install, self.check):
+            top.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        page = QWidget(self)
+        page.setProperty("role", "page")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE)
+        column.setSpacing(2 * SPACE)
+        column.addLayout(top)
+        self._findings_card = _card("Check", self.findings)
+        self._output_card = _card("Installation", self.output)
+        self._facts_card = _card("What it has", self.waiting, self.facts, self.gpus)
+        for card in (self._findings_card, self._output_card, self._facts_card, _card("How it launches", self.form)):
+            column.addWidget(card)
+        column.addStretch(1)
+        self.setWidget(page)
+        self._findings_card.hide()
+        self._output_card.hide()
+
+    def show_machine(self, machine: Machine, facts: Facts | None, state: LineState) -> None:
+        """Heading, facts and form of this machine."""
+        self.title.setText(machine.name[:1].upper() + machine.name[1:] if machine.here else machine.name)
+        self.line.setText(state_line(machine, facts, state))
+        set_role(self.line, "error" if state.kind == "refused" else "muted")
+        self.install.setVisible(not machine.here)
+        self.remove.setVisible(not machine.here)
+        self.form.show_machine(machine)
+        self._show_facts(facts, state)
+
+    def _show_facts(self, facts: Facts | None, state: LineState) -> None:
+        out = state.kind in ("waiting", "refused")
+        self.waiting.setText("Nothing is known of it yet." if out else "Looking what it has …")
+        self.waiting.setVisible(facts is None)
+        self.facts.setVisible(facts is not None)
+        self._show_rows([] if facts is None else fact_rows(facts))
+        self._show_gpus([] if facts is None else facts.gpus)
+        if facts is not None:
+            self.form.show_partitions(facts.partitions)
+
+    def _show_rows(self, rows: list[tuple[str, str]]) -> None:
+        if [label for label, _ in rows] != [label for label, _ in self._rows]:
+            while (item := self._grid.takeAt(0)) is not None:
+                if (widget := item.widget()) is not None:
+                    widget.hide()
+                    widget.deleteLater()
+            for row, (label, _) in enumerate(rows):
+                title, value = PlainLabel(label, self.facts), PlainLabel(self.facts, wordWrap=True)
+                set_role(title, "muted")
+                value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+                self._grid.addWidget(title, row, 0, Qt.AlignmentFlag.AlignTop)
+                self._grid.addWidget(value, row, 1)
+        for row, (_, text) in enumerate(rows):
+            item = self._grid.itemAtPosition(row, 1)
+            shown: QWidget | None = item.widget() if item is not None else None
+            if isinstance(shown, PlainLabel) and shown.text() != text:
+                shown.setText(text)
+        self._rows = rows
+
+    def _show_gpus(self, gpus: Sequence[Gpu]) -> None:
+        table = self.gpus
+        table.setVisible(bool(gpus))
+        if table.rowCount() != len(gpus):
+            table.setRowCount(len(gpus))
+            rows = min(len(gpus), _MOST_GPUS_SHOWN)
+            table.setFixedHeight(
+                table.horizontalHeader().sizeHint().height() + rows * table.verticalHeader().defaultSectionSize() + 4
+            )
+        for row, gpu in enumerate(gpus):
+            for column, text in enumerate(gpu_row(gpu)):
+                item = table.item(row, column)
+                if item is None:
+                    item = QTableWidgetItem()
+                    table.setItem(row, column, item)
+                if item.text() != text:
+                    item.setText(text)
+                    item.setToolTip(plain_tip(text))
+
+    def show_findings(self, findings: Sequence[Finding]) -> None:
+        """What the check of this machine found; nothing hides the card."""
+        self.findings.show_findings(findings)
+        self._findings_card.setVisible(bool(findings))
+
+    def show_output(self, lines: Sequence[str]) -> None:
+        """What the installation has said so far; nothing hides the card."""
+        self._output_card.setVisible(bool(lines))
+        self.output.setPlainText("\n".join(lines))
+        self.output.verticalScrollBar().setValue(self.output.verticalScrollBar().maximum())
+
+    def add_output(self, line: str) -> None:
+        """The next line of the installation."""
+        self._output_card.show()
+        self.output.appendPlainText(line)
+
+
+def _card(title: str, *parts: QWidget) -> QFrame:
+    card = QFrame()
+    set_role(card, "card")
+    column = QVBoxLayout(card)
+    column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE)
+    column.setSpacing(SPACE)
+    heading = PlainLabel(title, card)
+    set_role(heading, "title")
+    column.addWidget(heading)
+    for part in parts:
+        column.addWidget(part)
+    return card

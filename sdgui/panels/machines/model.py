@@ -1,0 +1,173 @@
+"""What the Machines panel says: facts, GPUs, findings and the queue as texts, and the names that ssh knows. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import Facts, Gpu
+from core.spec.machines.connection import LineState
+from core.spec.machines.machine import Machine
+from core.spec.reading import MEGABYTE, read_bytes
+from sdgui.runs.live import RunProgress
+from sdgui.store.records import Run
+
+_DEEPEST = 8  # files that include one another
+_MOST_FILES = 200
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """A run that trains or waits. ``position``: 1 for the next; None while it trains."""
+
+    run_id: int
+    name: str
+    position: int | None
+    state: str
+    machine: str
+    devices: str
+    progress: str
+    owner: str
+
+
+def counted(number: int, what: str) -> str:
+    """``1 GPU``, ``2 GPUs``."""
+    return f"{number} {what}" + "s" * (number != 1)
+
+
+def gibibytes(mebibytes: float) -> str:
+    """``61.9 GiB`` of MiB."""
+    return f"{mebibytes / 1024:.1f} GiB" if mebibytes < 100 * 1024 else f"{mebibytes / 1024:.0f} GiB"
+
+
+def summary(facts: Facts | None, state: LineState, here: bool) -> str:
+    """The line below a machine's name in the list."""
+    if facts is None:
+        return state.sentence or {"connecting": "Connecting …", "off": "Not asked yet"}.get(state.kind, "")
+    if not here and state.kind in ("waiting", "refused"):
+        return "Out of reach" if state.kind == "waiting" else "Needs attention"
+    if facts.gpus:
+        free = sum(gpu.free for gpu in facts.gpus)
+        return f"{counted(len(facts.gpus), 'GPU')}, {free} free"
+    if facts.partitions:
+        return f"Slurm, {counted(len(facts.partitions), 'partition')}"
+    return f"{counted(facts.cores, 'core')}, no GPU"
+
+
+def state_line(machine: Machine, facts: Facts | None, state: LineState) -> str:
+    """The sentence below the heading of a machine."""
+    if state.sentence and state.kind != "ready":
+        return state.sentence
+    if machine.here:
+        return "Runs start here as programs of their own and outlive the window."
+    if facts is None:
+        return f"Connecting to {machine.host} …" if state.kind in ("connecting", "off") else f"ssh {machine.host}"
+    return f"Connected by ssh {machine.host}."
+
+
+def fact_rows(facts: Facts) -> list[tuple[str, str]]:
+    """Label and value of each thing that a machine has."""
+    load = "" if facts.load is None else f", {facts.load:.1f} busy"
+    rows = [
+        ("Processor", f"{counted(facts.cores, 'core')}{load}"),
+        ("Memory", f"{gibibytes(facts.memory_free)} of {gibibytes(facts.memory)} free"),
+        ("Python", facts.python or "not found"),
+        ("sdgui", facts.version or "not installed"),
+        ("PyTorch", facts.torch or "not installed"),
+        ("Runs folder", f"{facts.runs} ({gibibytes(facts.disk_free / 2**20)} free)"),
+    ]
+    if facts.system:
+        rows.insert(0, ("System", facts.system))
+    if facts.slurm:
+        names = ", ".join(f"{one.name}{'*' if one.default else ''}" for one in facts.partitions)
+        rows.append(("Slurm", f"{facts.slurm}; partitions: {names}" if names else facts.slurm))
+    if not facts.gpus:
+        rows.append(("GPUs", f"none ({facts.gpus_by})" if facts.gpus_by else "none"))
+    return rows
+
+
+def gpu_row(gpu: Gpu) -> tuple[str, str, str, str, str]:
+    """Index, name, memory, load, and who uses it."""
+    load = "" if gpu.load is None else f"{100 * gpu.load:.0f} %"
+    users = ", ".join(gpu.users) or ("free" if gpu.free else "in use")
+    return str(gpu.index), gpu.name, f"{gibibytes(gpu.used)} of {gibibytes(gpu.memory)}", load, users
+
+
+def device_title(gpu: Gpu) -> str:
+    """An entry of the list of devices: ``GPU 0 · A100 · free``."""
+    used = "free" if gpu.free else f"{gibibytes(gpu.used)} of {gibibytes(gpu.memory)} in use"
+    return " · ".join(part for part in (f"GPU {gpu.index}", gpu.name, used) if part)
+
+
+def queue_rows(
+    alive: Iterable[Run],
+    waiting: Iterable[Run],
+    names: Mapping[int, str],
+    progress: Mapping[int, RunProgress],
+    here: str,
+) -> list[QueueRow]:
+    """What trains, then what waits, in order. ``here``: what this computer is called."""
+    rows = []
+    for run in alive:
+        now = progress.get(run.id)
+        state = now.state if now is not None else run.state
+        if not state.alive:
+            continue
+        done = now is not None and now.total_steps > 0
+        text = f"{100 * now.step // now.total_steps} %" if now is not None and done else ""
+        rows.append(_queue_row(run, names, None, str(state), run.devices, text, here))
+    for position, run in enumerate(waiting, 1):
+        rows.append(_queue_row(run, names, position, "queued", run.devices_asked or "first free", "", here))
+    return rows
+
+
+def _queue_row(
+    run: Run, names: Mapping[int, str], position: int | None, state: str, devices: str, progress: str, here: str
+) -> QueueRow:
+    machine = run.host or (here if run.here else run.kept_on)
+    return QueueRow(run.id, names.get(run.id, f"run {run.key}"), position, state, machine, devices, progress, run.owner)
+
+
+def moved(order: Sequence[int], rows: Sequence[int], to: int) -> list[int]:
+    """``order`` with the entries at ``rows`` put before the one at ``to``; behind the last for its length."""
+    chosen = [order[row] for row in sorted(rows)]
+    before = [item for item in order[:to] if item not in chosen]
+    return before + chosen + [item for item in order[to:] if item not in chosen]
+
+
+def ssh_names(config: Path) -> list[str]:
+    """The names that ``~/.ssh/config`` gives to hosts, in its order; patterns are no names. [] when it is not there."""
+    found: dict[str, None] = {}
+    seen: set[Path] = set()
+
+    def read(path: Path, depth: int) -> None:
+        if depth > _DEEPEST or len(seen) >= _MOST_FILES or path in seen:
+            return
+        seen.add(path)
+        try:
+            text = read_bytes(path, MEGABYTE, error=UserError).decode("utf-8", "replace")
+        except (OSError, UserError):
+            return
+        for line in text.splitlines():
+            word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
+            names = [name.strip('"') for name in rest.split()]
+            if word.lower() == "host":
+                found.update({name: None for name in names if not set(name) & set("*?!")})
+            elif word.lower() == "include":
+                for name in names:
+                    for part in _included(config.parent, name):
+                        read(part, depth + 1)
+
+    read(config, 0)
+    return list(found)
+
+
+def _included(folder: Path, name: str) -> list[Path]:
+    path = Path(name).expanduser()
+    try:
+        root = Path(path.anchor) if path.is_absolute() else folder
+        return sorted(root.glob(str(path.relative_to(path.anchor))))[:_MOST_FILES]
+    except (OSError, ValueError, NotImplementedError):
+        return []

@@ -1,0 +1,343 @@
+"""Machines: the queue, this computer and others in a list; the chosen one beside it.
+
+Flow: ``Hosts`` (connections and answers) and the store's queue -> ``model`` -> the pages. What is typed goes to the
+machines' list, an order of the queue to the store; neither waits in the window's thread.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QStringListModel, Qt, QTimer
+from PySide6.QtWidgets import (
+    QCompleter,
+    QHBoxLayout,
+    QLineEdit,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import Facts, Finding
+from core.spec.machines.machine import LOCAL, Machine
+from core.spec.reading import UnreadableError, checked
+from sdgui.panels.machines.machine_list import QUEUE, Entry, MachineList
+from sdgui.panels.machines.machine_page import MachinePage
+from sdgui.panels.machines.model import counted, queue_rows, ssh_names, summary
+from sdgui.panels.machines.queue_page import QueuePage
+from sdgui.panels.machines.work import Installation
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.shared.panel import Panel
+from sdgui.shared.services import Services
+from sdgui.store.changes import Changes
+from sdgui.store.records import Place, StoreError
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE
+
+_PROBE_MS = 3000  # between questions to the machine that is shown
+_GATHER_MS = 250
+_STATES = {
+    "ready": ("ph.desktop-tower", "good"),
+    "connecting": ("ph.desktop-tower", "muted"),
+    "off": ("ph.desktop-tower", "muted"),
+    "closed": ("ph.desktop-tower", "muted"),
+    "waiting": ("ph.wifi-slash", "warning"),
+    "refused": ("ph.warning-circle", "error"),
+}
+
+
+class MachinesPanel(Panel):
+    """A list at the left; the queue or a machine at the right."""
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services, self._hosts = services, services.hosts
+        self._machines: list[Machine] = []
+        self._findings: dict[str, list[Finding]] = {}
+        self._checking: set[str] = set()
+        self._tasks = BackgroundTasks(self)
+        self.installation = Installation(self)
+        self.list = MachineList(self)
+        self.name = QLineEdit(self)
+        self.add = IconButton("ph.plus", "Add this host (Enter)", parent=self)
+        self.queue, self.page = QueuePage(self), MachinePage(self)
+        self.pages = QStackedWidget(self)
+        self._names = QStringListModel(self)
+        self._build()
+        self._probing = QTimer(self, interval=_PROBE_MS)
+        self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
+        self._connect()
+        self.list.show_entries(self._entries())
+        self._relist()
+
+    def _build(self) -> None:
+        self.name.setPlaceholderText("Add a host …")
+        self.name.setToolTip(plain_tip("A name of ~/.ssh/config, or USER@HOST; Enter adds it"))
+        self.name.setAccessibleName("Host to add: a name of the ssh configuration, or USER@HOST")
+        completer = QCompleter(self._names, self)
+        completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.name.setCompleter(completer)
+        row = QHBoxLayout()
+        row.setSpacing(SPACE // 2)
+        row.addWidget(self.name, 1)
+        row.addWidget(self.add)
+        side = QWidget(self)
+        column = QVBoxLayout(side)
+        column.setContentsMargins(2 * SPACE, SPACE, SPACE, 2 * SPACE)
+        column.setSpacing(SPACE)
+        column.addWidget(self.list, 1)
+        column.addLayout(row)
+        self.pages.addWidget(self.queue)
+        self.pages.addWidget(self.page)
+        split = QSplitter(Qt.Orientation.Horizontal, self)
+        split.addWidget(side)
+        split.addWidget(self.pages)
+        split.setStretchFactor(1, 1)
+        split.setSizes([32 * SPACE, 80 * SPACE])
+        split.setChildrenCollapsible(False)
+        self.set_view(split)
+
+    def _connect(self) -> None:
+        services, hosts = self._services, self._hosts
+        self._probing.timeout.connect(self._probe_shown)
+        self._gather.timeout.connect(self._show)
+        self.list.chosen.connect(lambda _key: self._chosen())
+        self.name.returnPressed.connect(self._add)
+        self.add.clicked.connect(self._add)
+        self.page.check_asked.connect(self._check)
+        self.page.install_asked.connect(self._install)
+        self.page.remove_asked.connect(self._remove)
+        self.page.changed.connect(self._keep)
+        self.queue.limit_changed.connect(self._set_limit)
+        self.queue.place_asked.connect(self._send)
+        self.queue.table.rows.reordered.connect(self._reorder)
+        self.queue.table.leave_asked.connect(self._leave)
+        self.queue.table.opened.connect(self.watch_asked)
+        self.installation.line.connect(self._said)
+        self.installation.ended.connect(self._installed)
+        hosts.listed.connect(self._relist)
+        hosts.state_changed.connect(lambda _name, _state: self._soon())
+        hosts.probed.connect(lambda _name, _facts: self._soon())
+        hosts.checked.connect(self._checked)
+        hosts.refused.connect(self._refused)
+        services.launcher.queue_changed.connect(self._soon)
+        services.tailer.state_changed.connect(lambda _run, _state: self._soon())
+        services.tailer.progress_changed.connect(lambda _run, _progress: self._soon())
+
+    # The panel
+    def entered(self) -> None:
+        self._names.setStringList(ssh_names(Path.home() / ".ssh" / "config"))
+        self._probing.start()
+        self._probe_shown()
+        self._show()
+
+    def left(self) -> None:
+        self._probing.stop()
+
+    def refresh(self) -> None:
+        self._soon()
+
+    def focus_search(self) -> None:
+        self.name.setFocus()
+
+    def _soon(self) -> None:
+        if self.isVisible() and not self._gather.isActive():
+            self._gather.start()
+
+    def _relist(self) -> None:
+        self._tasks.run(self._hosts.listing, self._listed, self._failed)
+
+    def _listed(self, machines: list[Machine]) -> None:
+        self._machines = machines
+        self.queue.show_machines([("" if one.here else one.name, _title(one)) for one in machines])
+        self._show()
+        self._probe_shown()
+
+    def _failed(self, sentence: str) -> None:
+        self.message_requested.emit(Message("error", sentence))
+
+    # What is shown
+    def _machine(self) -> Machine | None:
+        return next((one for one in self._machines if one.name == self.list.key()), None)
+
+    def _chosen(self) -> None:
+        machine = self._machine()
+        name = "" if machine is None else machine.name
+        self.page.show_findings(self._findings.get(name, []))
+        self.page.show_output(self.installation.lines.get(name, []))
+        self.page.verticalScrollBar().setValue(0)
+        self._show()
+        self._probe_shown()
+
+    def _probe_shown(self) -> None:
+        if not self.isVisible():
+            return
+        for machine in self._machines:
+            known = self._hosts.facts(machine.name) is not None
+            if machine.name == self.list.key() or (not known and self._hosts.state(machine.name).kind == "off"):
+                self._hosts.probe(machine.name)
+
+    def _show(self) -> None:
+        self.list.show_entries(self._entries())
+        machine = self._machine()
+        if machine is None:
+            self.pages.setCurrentWidget(self.queue)
+            self._show_queue()
+            return
+        self.pages.setCurrentWidget(self.page)
+        if machine.here:
+            machine = machine.model_copy(update={"at_once": self._services.launcher.limit})
+        self.page.show_machine(machine, self._hosts.facts(machine.name), self._hosts.state(machine.name))
+        checking = machine.name in self._checking
+        self.page.check.setEnabled(not checking)
+        self.page.check.setText("Checking …" if checking else "Chec&k")
+        self.page.install.setEnabled(not self.installation.busy(machine.name))
+
+    def _entries(self) -> list[Entry]:
+        waiting = len(self.queue.table.rows.waiting())
+        entries = [Entry(QUEUE, "Queue", f"{waiting} waiting" if waiting else "Nothing waits", "ph.queue")]
+        for machine in self._machines:
+            state, facts = self._hosts.state(machine.name), self._hosts.facts(machine.name)
+            icon, role = ("ph.laptop", "text") if machine.here else _STATES.get(state.kind, _STATES["off"])
+            entries.append(Entry(machine.name, _title(machine), summary(facts, state, machine.here), icon, role))
+        return entries
+
+    def _show_queue(self) -> None:
+        store, tailer = self._services.store, self._services.tailer
+        try:
+            alive, waiting = store.alive_runs(), store.queue()
+            labels = store.run_labels([run.id for run in (*alive, *waiting)])
+        except StoreError as error:
+            self._failed(str(error))
+            return
+        progress = {run.id: found for run in alive if (found := tailer.progress(run.id)) is not None}
+        names = {run_id: label.name for run_id, label in labels.items()}
+        self.queue.show_rows(queue_rows(alive, waiting, names, progress, _HERE))
+        facts: Facts | None = self._hosts.facts(LOCAL)
+        self.queue.show_limit(self._services.launcher.limit, 0 if facts is None else len(facts.gpus))
+        self.list.show_entries(self._entries())
+
+    # Machines
+    def _add(self) -> None:
+        host = self.name.text().strip()
+        if not host:
+            self.name.setFocus()
+            return
+        try:
+            machine = checked(Machine, {"name": host, "host": host}, f"the host {host}")
+        except UnreadableError as error:
+            self._failed(str(error))
+            return
+
+        def done(_: object) -> None:
+            self.name.clear()
+            self._machines = [*self._machines, machine]
+            self._show()
+            self.list.choose(host)
+
+        known = any(one.name == host for one in self._machines)
+        if known:
+            self.list.choose(host)
+        else:
+            self._tasks.run(lambda: self._hosts.put(machine), done, self._failed)
+
+    def _keep(self, machine: Machine) -> None:
+        if machine.here:
+            self._set_limit(machine.at_once)
+            return
+        self._machines = [machine if one.name == machine.name else one for one in self._machines]
+        self._tasks.run(lambda: self._hosts.put(machine), None, self._failed)
+
+    def _remove(self) -> None:
+        machine = self._machine()
+        if machine is None or machine.here:
+            return
+
+        def done(_: object) -> None:
+            back = Remedy("Undo", lambda: self._tasks.run(lambda: self._hosts.put(machine), None, self._failed))
+            text = f"{machine.name} is off the list; its runs and folders stay there."
+            self.message_requested.emit(Message("info", text, remedy=back))
+
+        self._tasks.run(lambda: self._hosts.remove(machine.name), done, self._failed)
+
+    def _check(self) -> None:
+        if (machine := self._machine()) is not None:
+            self._checking.add(machine.name)
+            self._hosts.check(machine.name)
+            self._show()
+
+    def _checked(self, name: str, findings: list[Finding]) -> None:
+        self._checking.discard(name)
+        self._findings[name] = findings
+        if name == self.list.key():
+            self.page.show_findings(findings)
+        self._soon()
+
+    def _refused(self, name: str, sentence: str) -> None:
+        if name in self._checking:
+            self._checked(name, [Finding(what="Connection", works=False, found="does not answer", remedy=sentence)])
+        self._soon()
+
+    def _install(self) -> None:
+        if (machine := self._machine()) is not None:
+            self.page.show_output(["Connecting …"])
+            self.installation.start(machine)
+            self._show()
+
+    def _said(self, name: str, line: str) -> None:
+        if name == self.list.key():
+            self.page.add_output(line)
+
+    def _installed(self, name: str, why: str) -> None:
+        level, text = ("error", why) if why else ("info", f"sdgui is installed on {name}.")
+        self.message_requested.emit(Message("error" if level == "error" else "info", text))
+        self._hosts.probe(name)
+        self._soon()
+
+    # The queue
+    def _set_limit(self, limit: int) -> None:
+        self._services.launcher.set_limit(limit)
+        self._services.settings.setValue("queue/at_once", limit)
+
+    def _reorder(self, ids: list[int]) -> None:
+        store = self._services.store
+        self._services.writer.submit(lambda: store.reorder_queue(ids), lambda _: self._soon(), self._not_written)
+
+    def _leave(self, ids: list[int]) -> None:
+        launcher = self._services.launcher
+
+        def work() -> None:
+            for run_id in ids:
+                launcher.unqueue(run_id)
+
+        def done(_: object) -> None:
+            self.changed.emit(Changes(runs=frozenset(ids)))
+            self.message_requested.emit(Message("info", f"Took {counted(len(ids), 'run')} out of the queue."))
+
+        if ids:
+            self._services.writer.submit(work, done, self._not_written)
+
+    def _send(self, ids: list[int], host: str) -> None:
+        store = self._services.store
+
+        def work() -> None:
+            for run_id in ids:
+                store.place(run_id, Place(host))
+
+        self._services.writer.submit(work, lambda _: self._soon(), self._not_written)
+
+    def _not_written(self, error: UserError) -> None:
+        self._failed(str(error))
+        self._show()
+
+
+_HERE = "This computer"
+
+
+def _title(machine: Machine) -> str:
+    return _HERE if machine.here else machine.name

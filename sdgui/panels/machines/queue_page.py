@@ -1,0 +1,127 @@
+"""The queue: what trains, what waits and in which order, and how many run at once where there is no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
+
+from sdgui.panels.machines.model import QueueRow
+from sdgui.panels.machines.queue_table import QueueTable
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+
+_ABOUT = (
+    "Queued runs wait here and start by themselves, one on each free GPU, or so many at once where there is none. "
+    "Queue one with Ctrl+Shift+Enter."
+)
+_FIRST, _LAST = -(10**9), 10**9
+
+
+class QueuePage(QWidget):
+    """``limit_changed``: runs at once; ``place_asked``: runs that are to train on a machine."""
+
+    limit_changed = Signal(int)
+    place_asked = Signal(list, str)  # run ids, machine ("" for this computer)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._machines: Sequence[tuple[str, str]] = ()
+        self.title, self.line = PlainLabel("Queue", self), PlainLabel(self)
+        self.limit = QSpinBox(self)
+        self._limit_label = PlainLabel("Runs at &once here", self)
+        self.table = QueueTable(self)
+        self.up = IconButton("ph.arrow-up", "Start earlier (Alt+Up)", parent=self)
+        self.down = IconButton("ph.arrow-down", "Start later (Alt+Down)", parent=self)
+        self.top = IconButton("ph.arrow-line-up", "Start next (Alt+Home)", parent=self)
+        self.leave = IconButton("ph.x", "Take out of the queue (Delete)", parent=self)
+        self.empty = EmptyState("ph.queue", "Nothing waits", _ABOUT, parent=self)
+        self.stack = QStackedWidget(self)
+        self._build()
+        self.limit.valueChanged.connect(self.limit_changed)
+        self.up.clicked.connect(lambda: self.table.shift(-1))
+        self.down.clicked.connect(lambda: self.table.shift(1))
+        self.top.clicked.connect(lambda: self.table.shift(_FIRST))
+        self.leave.clicked.connect(lambda: self.table.leave_asked.emit(self.table.chosen()))
+        self.table.selectionModel().selectionChanged.connect(self._enable)
+        self.table.customContextMenuRequested.connect(self._menu)
+
+    def _build(self) -> None:
+        set_role(self.title, "heading")
+        set_role(self.line, "muted")
+        set_role(self._limit_label, "muted")
+        self.limit.setRange(1, 1000)
+        self.limit.setFixedWidth(8 * SPACE)
+        hide_steps(self.limit)
+        self.limit.setToolTip(plain_tip("How many queued runs train here at the same time; with GPUs it is one each"))
+        self._limit_label.setBuddy(self.limit)
+        texts = QVBoxLayout()
+        texts.setSpacing(0)
+        texts.addWidget(self.title)
+        texts.addWidget(self.line)
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        row.addLayout(texts, 1)
+        for widget in (self._limit_label, self.limit, self.top, self.up, self.down, self.leave):
+            row.addWidget(widget)
+        self.stack.addWidget(self.empty)
+        self.stack.addWidget(self.table)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE)
+        column.setSpacing(SPACE)
+        column.addLayout(row)
+        column.addWidget(self.stack, 1)
+        self._enable()
+
+    def show_rows(self, rows: Sequence[QueueRow]) -> None:
+        """Show what trains and what waits."""
+        kept = self.table.chosen()
+        before = [row.run_id for row in self.table.rows.rows]
+        self.table.rows.show_rows(rows)
+        if before != [row.run_id for row in rows]:
+            self.table.choose(kept)
+        waiting = sum(row.position is not None for row in rows)
+        self.line.setText(f"{len(rows) - waiting} training, {waiting} waiting")
+        self.stack.setCurrentWidget(self.table if rows else self.empty)
+        self._enable()
+
+    def show_limit(self, limit: int, gpus: int) -> None:
+        """How many run at once here; with GPUs there is nothing to choose."""
+        self.limit.blockSignals(True)
+        self.limit.setValue(limit)
+        self.limit.blockSignals(False)
+        for widget in (self.limit, self._limit_label):
+            widget.setVisible(not gpus)
+
+    def show_machines(self, machines: Sequence[tuple[str, str]]) -> None:
+        """Name ("" for this computer) and title of those that a waiting run can be sent to."""
+        self._machines = machines
+
+    def _enable(self) -> None:
+        some = bool(self.table.chosen())
+        for button in (self.up, self.down, self.top, self.leave):
+            button.setEnabled(some)
+
+    def _menu(self, at: QPoint) -> None:
+        chosen = self.table.chosen()
+        if not chosen:
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction("Start next", lambda: self.table.shift(_FIRST))
+        menu.addAction("Start last", lambda: self.table.shift(_LAST))
+        where = menu.addMenu("Train on")
+        for name, title in self._machines:
+            where.addAction(self._send(menu, chosen, name, title))
+        menu.addSeparator()
+        menu.addAction("Take out of the queue", lambda: self.table.leave_asked.emit(chosen))
+        menu.popup(self.table.viewport().mapToGlobal(at))
+
+    def _send(self, menu: QMenu, chosen: list[int], name: str, title: str) -> QAction:
+        action = QAction(title.replace("&", "&&"), menu)
+        action.triggered.connect(lambda: self.place_asked.emit(chosen, name))
+        return action

@@ -1,0 +1,48 @@
+"""Installing sdgui on a machine: in a thread, a line of its output at a time.
+
+Flow: panel -> ``Installation.start`` -> ``core.spec.machines.install`` -> ``line``, ``ended`` in the window's thread.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from PySide6.QtCore import QObject, Signal
+
+from core.spec.errors import UserError
+from core.spec.machines.install import install
+from core.spec.machines.machine import Machine
+
+
+class Installation(QObject):
+    """One at a time on each machine. ``lines``: what was said so far, by machine."""
+
+    line = Signal(str, str)  # machine, a line of output
+    ended = Signal(str, str)  # machine, "" or why it failed
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.lines: dict[str, list[str]] = {}
+        self._busy: set[str] = set()
+        self.line.connect(lambda machine, text: self.lines[machine].append(text))
+        self.ended.connect(lambda machine, _why: self._busy.discard(machine))
+
+    def busy(self, machine: str) -> bool:
+        """Whether an installation is under way there."""
+        return machine in self._busy
+
+    def start(self, machine: Machine) -> None:
+        """Begin, unless it is under way."""
+        if machine.name in self._busy:
+            return
+        self._busy.add(machine.name)
+        self.lines[machine.name] = []
+        threading.Thread(target=self._work, args=(machine,), name="install", daemon=True).start()
+
+    def _work(self, machine: Machine) -> None:
+        try:
+            install(machine, lambda text: self.line.emit(machine.name, text))
+        except UserError as error:
+            self.ended.emit(machine.name, str(error))
+        else:
+            self.ended.emit(machine.name, "")

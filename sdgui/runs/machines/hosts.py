@@ -1,0 +1,169 @@
+"""Hosts: the machines of this window, what each has, and the runs that are on others.
+
+Flow: ``machines.json`` -> ``core.spec.machines`` (connections, mirrors) -> answers as signals in the window's thread.
+The launcher starts runs elsewhere through ``start``; panels ask ``probe`` and ``check`` and show what arrives.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as TooLate
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import Facts, Finding, Gpu
+from core.spec.machines.connection import LineState
+from core.spec.machines.host import when_done
+from core.spec.machines.machine import LOCAL, Machine
+from core.spec.machines.machines import Machines
+from core.spec.machines.record import is_remote, read_record
+from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.run.folder import RunDir
+from sdgui.runs.machines.slots import UNLIMITED, slots_of
+from sdgui.store.queue import Slots
+from sdgui.store.records import HERE, Place, Run
+
+_FRESH_SECONDS = 2.0  # so old may be what is known of a machine when a device is given
+_WAIT_SECONDS = 3.0  # that the queue's thread waits for a machine's answer
+
+Command = Callable[[Machine], Sequence[str] | None]
+
+
+class Hosts(QObject):
+    """Called from any thread; signals arrive in the window's."""
+
+    listed = Signal()  # a machine was added, changed or removed
+    state_changed = Signal(str, object)  # machine, LineState
+    probed = Signal(str, object)  # machine, Facts
+    checked = Signal(str, object)  # machine, list[Finding]
+    refused = Signal(str, str)  # machine, a sentence
+    trouble = Signal(str)  # a sentence about a run that is followed elsewhere
+    place_changed = Signal(object)  # Place: where the next launch trains
+
+    def __init__(self, home: Path, command: Command = lambda machine: None, parent: QObject | None = None) -> None:
+        """``command`` may give another command than ssh and the program there."""
+        super().__init__(parent)
+        self.machines = Machines(home, self.state_changed.emit, command)
+        self.runs = RemoteRuns(self.machines, lambda _folder, sentence: self.trouble.emit(sentence))
+        self.place = HERE
+        self._facts: dict[str, tuple[float, Facts]] = {}
+        self._has_gpus = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+
+    # The list
+    def listing(self) -> list[Machine]:
+        """This computer and the others, in the order added. Raises UserError when the list cannot be read."""
+        return [self.machines.list.find(LOCAL), *self.machines.list.machines()]
+
+    def put(self, machine: Machine) -> None:
+        """Add or change a machine. Raises UserError."""
+        self.machines.list.put(machine)
+        self.listed.emit()
+
+    def remove(self, name: str) -> None:
+        """Take a machine off the list; its runs stay. Raises UserError."""
+        self.machines.list.remove(name)
+        self._facts.pop(name, None)
+        if self.place.host == name:
+            self.set_place(HERE)
+        self.listed.emit()
+
+    def set_place(self, place: Place) -> None:
+        """Where the next launch trains."""
+        self.place = place
+        self.place_changed.emit(place)
+
+    # Questions
+    def facts(self, name: str) -> Facts | None:
+        """What is known of a machine, however old."""
+        return self._facts[name][1] if name in self._facts else None
+
+    def state(self, name: str) -> LineState:
+        """How the connection to a machine stands."""
+        return self.machines.states().get(name, LineState())
+
+    def probe(self, name: str) -> None:
+        """Ask what a machine has; ``probed`` or ``refused`` follows."""
+        self._ask(name, lambda: self.machines.host(name).probe(), lambda facts: self._learn(name, facts))
+
+    def check(self, name: str, config: str = "") -> None:
+        """Ask what works on a machine; ``checked`` or ``refused`` follows."""
+        self._ask(name, lambda: self.machines.host(name).check(config), lambda found: self.checked.emit(name, found))
+
+    def check_data(
+        self, name: str, config: str, done: Callable[[list[Finding]], object], failed: Callable[[UserError], object]
+    ) -> None:
+        """Whether a machine has the paths that a definition names; one of both is called, in another thread."""
+        try:
+            when_done(self.machines.host(name).check_data(config), done, failed)
+        except UserError as error:
+            failed(error)
+
+    def _ask(self, name: str, ask: Callable[[], Any], done: Callable[[Any], object]) -> None:
+        try:
+            when_done(ask(), done, lambda error: self.refused.emit(name, str(error)))
+        except UserError as error:
+            self.refused.emit(name, str(error))
+
+    def _learn(self, name: str, facts: Facts) -> None:
+        self._facts[name] = (time.monotonic(), facts)
+        self.probed.emit(name, facts)
+
+    # For the queue's thread
+    def gpus_here(self) -> Sequence[Gpu]:
+        """The GPUs of this computer and who uses them, asked when there may be any."""
+        if not self._has_gpus:
+            return ()
+        facts = self._fresh(LOCAL)
+        return () if facts is None else facts.gpus
+
+    def slots(self, name: str) -> Slots | None:
+        """What another machine has for runs; None while it does not answer. Waits for it some seconds at most."""
+        try:
+            machine = self.machines.list.find(name)
+        except UserError:
+            return None
+        if machine.launcher == "slurm":
+            return Slots(at_once=UNLIMITED)
+        facts = self._fresh(name)
+        if facts is None:
+            return None
+        each = min(machine.ranks, len(facts.gpus)) if machine.launcher == "torchrun" else 1
+        return slots_of(facts.gpus, machine.at_once, max(1, each))
+
+    def _fresh(self, name: str) -> Facts | None:
+        known = self._facts.get(name)
+        if known is not None and time.monotonic() - known[0] < _FRESH_SECONDS:
+            return known[1]
+        try:
+            facts = self.machines.host(name).probe().result(_WAIT_SECONDS)
+        except (UserError, TooLate):
+            return None
+        self._learn(name, facts)
+        return facts
+
+    # Runs
+    def start(self, run: Run, config: str) -> None:
+        """Start or resume a run on its machine; returns when that has it, or the line is down. Raises UserError."""
+        devices = [device for device in run.devices.split(",") if device]
+        record = read_record(run.dir)
+        if record is not None and record.folder:
+            self.runs.resume(run.dir, devices)
+        else:
+            self.runs.launch(run.dir, run.host, config, devices)
+
+    def attach(self, runs: Sequence[Run]) -> None:
+        """Follow those of the runs that are elsewhere and may still report."""
+        self.runs.attach_unsettled([run.folder for run in runs if run.here and is_remote(run.folder)])
+
+    def attach_one(self, run: RunDir) -> None:
+        """Follow one run that is elsewhere."""
+        self.runs.attach(run)
+
+    def close(self) -> None:
+        """End the connections; what runs elsewhere goes on."""
+        self.runs.close()

@@ -1,0 +1,74 @@
+"""What each machine has for runs, as the queue asks for it: GPUs that are free, or how many runs at once.
+
+Flow: the launcher's thread -> ``MachineSlots.of`` -> a probe of this computer, or what another machine answered last ->
+``Store.take_next``. Probes are called in that thread alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from sdgui.store.queue import Slots
+
+UNLIMITED = 10_000  # runs at once where a scheduler keeps a queue of its own
+
+
+class Gpu(Protocol):
+    """A GPU as a probe tells it."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def free(self) -> bool: ...
+
+
+Probe = Callable[[], Sequence[Gpu]]
+SlotsElsewhere = Callable[[str], Slots | None]  # the machine's name -> what it has; None while it is out of reach
+
+
+def no_gpus() -> Sequence[Gpu]:
+    """The probe of a computer without any."""
+    return ()
+
+
+def nowhere(name: str) -> Slots | None:
+    """No other machine is known."""
+    return None
+
+
+class MachineSlots:
+    """``at_once``: runs at a time on this computer where it has no GPU."""
+
+    def __init__(self, probe: Probe = no_gpus, at_once: int = 1, elsewhere: SlotsElsewhere = nowhere) -> None:
+        self.at_once = at_once
+        self._probe, self._elsewhere = probe, elsewhere
+
+    def of(self, host: str) -> Slots | None:
+        """What a machine has ("" for this computer); None while it is out of reach."""
+        return self._elsewhere(host) if host else self.here()
+
+    def all(self, hosts: Iterable[str]) -> Mapping[str, Slots]:
+        """What these machines have, without those out of reach."""
+        found = {host: self.of(host) for host in set(hosts)}
+        return {host: slots for host, slots in found.items() if slots is not None}
+
+    def here(self) -> Slots:
+        """What this computer has."""
+        gpus = visible(self._probe(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return slots_of(gpus, self.at_once)
+
+
+def slots_of(gpus: Sequence[Gpu], at_once: int, each: int = 1) -> Slots:
+    """``each``: how many GPUs a run gets by itself."""
+    names = tuple(str(gpu.index) for gpu in gpus)
+    return Slots(names, at_once, frozenset(str(gpu.index) for gpu in gpus if not gpu.free), each)
+
+
+def visible(gpus: Sequence[Gpu], variable: str | None) -> Sequence[Gpu]:
+    """Those that CUDA_VISIBLE_DEVICES leaves to this program, which was perhaps told to keep to some."""
+    if variable is None:
+        return gpus
+    named = {part.strip() for part in variable.split(",") if part.strip()}
+    return [gpu for gpu in gpus if str(gpu.index) in named or getattr(gpu, "uuid", "") in named]

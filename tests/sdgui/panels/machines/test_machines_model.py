@@ -1,0 +1,89 @@
+"""What the Machines panel says: facts, GPUs, the queue's order, and the names that ssh knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.spec.machines.answers import Facts, Gpu, Partition
+from core.spec.machines.connection import LineState
+from core.spec.machines.machine import Machine
+from core.spec.run.status import RunState
+from sdgui.panels.machines.model import (
+    device_title,
+    fact_rows,
+    gpu_row,
+    moved,
+    queue_rows,
+    ssh_names,
+    state_line,
+    summary,
+)
+from sdgui.runs.live import RunProgress
+from sdgui.store.records import Run
+
+BUSY = Gpu(index=0, name="A100", memory=81920, used=71000, load=0.97, users=["ann python (12)"])
+FREE = Gpu(index=1, name="A100", memory=81920, used=400)
+
+
+def test_names_of_the_ssh_configuration_without_patterns(tmp_path: Path) -> None:
+    folder = tmp_path / ".ssh"
+    (folder / "more").mkdir(parents=True)
+    (folder / "more" / "one.conf").write_text("Host inner\nInclude config\nInclude ../config\n")
+    config = folder / "config"
+    config.write_text(
+        'Host gpu box* !not "quoted"\n  HostName x\nhost=cluster\nInclude more/*.conf nowhere\nMatch host y\nHost gpu\n'
+    )
+    assert ssh_names(config) == ["gpu", "quoted", "cluster", "inner"]
+    assert ssh_names(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "to", "expected"),
+    [([3], 0, [4, 1, 2, 3]), ([0], 2, [2, 1, 3, 4]), ([0, 2], 4, [2, 4, 1, 3]), ([1], 1, [1, 2, 3, 4])],
+)
+def test_what_is_moved_stands_before_the_row_it_was_put_at(rows: list[int], to: int, expected: list[int]) -> None:
+    assert moved([1, 2, 3, 4], rows, to) == expected
+
+
+def test_a_machine_is_summed_up_in_a_line() -> None:
+    ready = LineState("ready")
+    facts = Facts(host="x", cores=8, gpus=[BUSY, FREE])
+    assert summary(facts, ready, False) == "2 GPUs, 1 free"
+    assert summary(Facts(host="x", cores=1), ready, True) == "1 core, no GPU"
+    assert summary(Facts(host="x", partitions=[Partition(name="a")]), ready, False) == "Slurm, 1 partition"
+    assert summary(facts, LineState("waiting", "cut"), False) == "Out of reach"
+    assert summary(None, LineState("refused", "asks for a password"), False) == "asks for a password"
+    far = Machine(name="far", host="far")
+    assert state_line(far, None, LineState("refused", "Set up a key.")) == "Set up a key."
+    assert state_line(far, facts, ready) == "Connected by ssh far."
+
+
+def test_gpus_and_facts_in_words() -> None:
+    assert gpu_row(BUSY) == ("0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann python (12)")
+    assert gpu_row(FREE)[3:] == ("", "free")
+    assert device_title(FREE) == "GPU 1 · A100 · free"
+    facts = Facts(host="x", cores=4, memory=2048, memory_free=1024, runs="/r", slurm="23", gpus_by="no driver")
+    rows = dict(fact_rows(facts))
+    assert rows["Memory"] == "1.0 GiB of 2.0 GiB free"
+    assert (rows["sdgui"], rows["GPUs"], rows["Slurm"]) == ("not installed", "none (no driver)", "23")
+
+
+def test_the_queue_shows_what_trains_then_what_waits() -> None:
+    def run(number: int, state: RunState, **more: object) -> Run:
+        return Run(number, 1, f"k{number}", Path("x"), "d", 0.0, state, **more)  # type: ignore[arg-type]
+
+    alive = [run(1, RunState.RUNNING, devices="2", owner="ann@lab"), run(2, RunState.RUNNING)]
+    waiting = [run(3, RunState.QUEUED, queue_position=5, host="far"), run(4, RunState.QUEUED, devices_asked="0,1")]
+    progress = {
+        1: RunProgress(1, RunState.RUNNING, 30, 60, "training", None, None, ""),
+        2: RunProgress(2, RunState.DONE, 60, 60, "", None, None, ""),
+    }
+    rows = queue_rows(alive, waiting, {1: "clip · run 1"}, progress, "here")
+    assert [(row.run_id, row.position, row.machine, row.devices, row.progress) for row in rows] == [
+        (1, None, "here", "2", "50 %"),
+        (3, 1, "far", "first free", ""),
+        (4, 2, "here", "0,1", ""),
+    ]
+    assert rows[0].name == "clip · run 1"

@@ -1,0 +1,191 @@
+"""The Machines panel as a user meets it: machines added, changed and removed; the queue dragged and moved by keys."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit
+from pytestqt.qtbot import QtBot
+
+from core.spec.machines.answers import Facts, Finding, Gpu
+from core.spec.machines.machine import LOCAL, Machine
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.machines.machine_list import QUEUE
+from sdgui.panels.machines.panel import MachinesPanel
+from sdgui.runs.machines.hosts import Hosts
+from sdgui.runs.machines.slots import MachineSlots
+from sdgui.store.records import HERE, Place
+from tests.sdgui.conftest import settle
+
+OpenWindow = Callable[..., MainWindow]
+REMOTE = Path(__file__).parents[3] / "core" / "remote" / "fake_remote.py"
+
+
+@pytest.fixture
+def window(open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch) -> MainWindow:
+    """A window that asks no machine anything by itself, and whose only GPU is another program's."""
+    monkeypatch.setattr(Hosts, "probe", lambda hosts, name: None)
+    window = open_window("--steps", "3")
+    monkeypatch.setattr(window.services.launcher, "_slots", MachineSlots(lambda: [Gpu(index=0, users=["x"])]))
+    return window
+
+
+@pytest.fixture
+def panel(window: MainWindow, qtbot: QtBot) -> MachinesPanel:
+    panel = window.show_panel("machines")
+    assert isinstance(panel, MachinesPanel)
+    qtbot.waitUntil(lambda: bool(panel._machines))
+    return panel
+
+
+def queue_three(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> list[int]:
+    store = window.services.store
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    ids = [window.services.launcher.enqueue(experiment.id).id for _ in range(3)]
+    panel.list.choose(QUEUE)
+    qtbot.waitUntil(lambda: panel.queue.table.rows.waiting() == ids)
+    return ids
+
+
+def test_what_waits_is_dragged_and_moved_by_keys(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
+    first, second, third = queue_three(window, panel, qtbot)
+    store, table = window.services.store, panel.queue.table
+    data = table.rows.mimeData([table.rows.index(2, 0)])
+    table.rows.dropMimeData(data, Qt.DropAction.MoveAction, 0, 0, QModelIndex())
+    settle(window)
+    assert [run.id for run in store.queue()] == [third, first, second]
+    table.choose([third])
+    table.setFocus()
+    qtbot.keyClick(table, Qt.Key.Key_Down, Qt.KeyboardModifier.AltModifier)
+    settle(window)
+    assert [run.id for run in store.queue()] == [first, third, second]
+    assert table.chosen() == [third], "what was moved stays selected"
+    qtbot.keyClick(table, Qt.Key.Key_End, Qt.KeyboardModifier.AltModifier)
+    settle(window)
+    assert [run.id for run in store.queue()] == [first, second, third]
+    qtbot.keyClick(table, Qt.Key.Key_Delete)
+    settle(window)
+    assert [run.id for run in store.queue()] == [first, second]
+    panel.queue.place_asked.emit([second], "far")
+    settle(window)
+    assert [run.host for run in store.queue()] == ["", "far"]
+
+
+def test_how_many_run_at_once_is_kept(window: MainWindow, panel: MachinesPanel) -> None:
+    panel.queue.limit.setValue(3)
+    assert window.services.launcher.limit == 3
+    assert str(window.services.settings.value("queue/at_once")) == "3"
+
+
+def test_a_host_is_added_changed_and_removed(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
+    hosts = window.services.hosts
+    panel.name.setText("gpu-box")
+    qtbot.keyClick(panel.name, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: panel.list.key() == "gpu-box")
+    form = panel.page.form
+    launcher, sbatch, runs = form.fields["launcher"], form.fields["sbatch"], form.fields["runs"]
+    assert isinstance(sbatch, QPlainTextEdit)
+    assert isinstance(runs, QLineEdit)
+    runs.setText("/scratch/runs")
+    runs.editingFinished.emit()
+    launcher.setCurrentIndex(2)  # type: ignore[attr-defined]
+    launcher.activated.emit(2)  # type: ignore[attr-defined]
+    sbatch.setPlainText("--account=x")
+    form._save()
+    assert "#SBATCH" in form._errors["sbatch"].text()
+    sbatch.setPlainText("#SBATCH --account=x")
+    form._save()
+    expected = Machine(
+        name="gpu-box", host="gpu-box", runs="/scratch/runs", launcher="slurm", sbatch="#SBATCH --account=x"
+    )
+    qtbot.waitUntil(lambda: hosts.listing()[1:] == [expected])
+    assert form._errors["sbatch"].isHidden()
+    hosts.set_place(Place("gpu-box"))
+    said: list[str] = []
+    panel.message_requested.connect(lambda message: said.append(message.text))
+    panel.page.remove.click()
+    qtbot.waitUntil(lambda: len(hosts.listing()) == 1)
+    assert hosts.place == HERE
+    qtbot.waitUntil(lambda: len(panel._machines) == 1 and bool(said))
+    window.bar.press_remedy()
+    qtbot.waitUntil(lambda: hosts.listing()[1:] == [expected])
+
+
+def test_a_name_that_ssh_would_take_for_an_option_is_refused(
+    window: MainWindow, panel: MachinesPanel, qtbot: QtBot
+) -> None:
+    said: list[str] = []
+    panel.message_requested.connect(lambda message: said.append(message.text))
+    panel.name.setText("-oProxyCommand=x")
+    panel.add.click()
+    assert "no name that ssh takes" in said[0]
+    assert panel.name.text(), "what was typed stays"
+
+
+def test_what_a_check_found_is_listed_with_its_remedy(window: MainWindow, panel: MachinesPanel) -> None:
+    panel.list.choose(LOCAL)
+    panel._hosts._facts[LOCAL] = (time.monotonic(), Facts(host="x", cores=2, gpus=[Gpu(index=0, name="A100")]))
+    panel._show()
+    assert panel.page.gpus.rowCount() == 1
+    found = [Finding(what="Disk", works=True), Finding(what="sdgui", works=False, remedy="Press Install there.")]
+    panel._checked(LOCAL, found)
+    assert panel.page.findings.isVisible()
+    assert "1 to be mended" in panel.page.findings.accessibleName()
+    panel._checking.add(LOCAL)
+    panel._refused(LOCAL, "Set up a key with ssh-copy-id.")
+    assert panel._findings[LOCAL][0].remedy == "Set up a key with ssh-copy-id."
+
+
+def test_the_place_of_the_next_launch_is_chosen(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
+    hosts, button = window.services.hosts, window.header.place
+    hosts.put(Machine(name="far", host="far"))
+    hosts._facts["far"] = (time.monotonic(), Facts(host="far", gpus=[Gpu(index=0), Gpu(index=1)]))
+    button.fill()
+    titles = [action.text() for action in button.places.actions()]
+    assert titles[:2] == ["This computer", "far"]
+    devices = button.places.actions()[1].menu().actions()
+    assert [one.text() for one in devices if one.text()] == [
+        "First that is free",
+        "GPU 0 · free",
+        "GPU 1 · free",
+        "All 2 GPUs",
+    ]
+    next(one for one in devices if one.text().startswith("GPU 1")).trigger()
+    assert hosts.place == Place("far", "1")
+    assert button.text() == "far · GPU 1"
+
+
+def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program on the machine is a child of this process; the trainer there is the one in miniature."""
+    monkeypatch.setenv("FAKE_TRAINER", "--steps 5 --delay 0.02")
+    there = tmp_path / "there"
+    window = open_window()
+    hosts, store, said = window.services.hosts, window.services.store, list[str]()
+    remote = [sys.executable, str(REMOTE), "remote", "--runs", str(there)]
+    monkeypatch.setattr(hosts.machines, "_command", lambda machine: None if machine.here else remote)
+    hosts.put(Machine(name="far", host="far", runs=str(there)))
+    hosts.set_place(Place("far"))
+    window.run_commands.message_requested.connect(lambda message: said.append(message.text))
+    config = preset_config("clip", "tiny")
+    missing = config.model_copy(update={"data": config.data.model_copy(update={"train": str(tmp_path / "no.csv")})})
+    window.run_commands.queue(store.add_experiment(missing, "lacks data").id)
+    qtbot.waitUntil(lambda: any("Nothing was started" in text for text in said))
+    assert store.runs() == [], "nothing is queued that cannot train"
+    QImage(8, 8, QImage.Format.Format_RGB32).save(str(tmp_path / "a.png"))
+    (tmp_path / "pairs.csv").write_text("filepath,title\na.png,a cat\n")
+    fits = config.model_copy(update={"data": config.data.model_copy(update={"train": str(tmp_path / "pairs.csv")})})
+    window.run_commands.queue(store.add_experiment(fits, "has data").id)
+    qtbot.waitUntil(lambda: bool(store.runs()) and store.runs()[0].state is RunState.DONE)
+    (run,) = store.runs()
+    assert (run.host, run.step) == ("far", 5)
+    assert (there / run.folder.name / "events.jsonl").read_bytes() == run.dir.events.read_bytes()
