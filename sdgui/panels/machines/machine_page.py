@@ -48,7 +48,7 @@ class MachinePage(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._rows: list[tuple[str, str]] = []
         self.title, self.line = PlainLabel(self), PlainLabel(self, wordWrap=True)
-        self.check, self.install = QPushButton("Chec&k", self), QPushButton("&Install there", self)
+        self.check, self.install = QPushButton("Chec&k", self), QPushButton("Install there", self)
         self.remove = IconButton("ph.trash", "Take this machine off the list; its runs stay there", parent=self)
         self.findings = FindingList(self)
         self.facts = QWidget(self)

@@ -59,6 +59,7 @@ class MachinesPanel(Panel):
         self._machines: list[Machine] = []
         self._findings: dict[str, list[Finding]] = {}
         self._checking: set[str] = set()
+        self._edits = 0  # of the list, made here
         self._tasks = BackgroundTasks(self)
         self.installation = Installation(self)
         self.list = MachineList(self)
@@ -150,9 +151,12 @@ class MachinesPanel(Panel):
             self._gather.start()
 
     def _relist(self) -> None:
-        self._tasks.run(self._hosts.listing, self._listed, self._failed)
+        edits = self._edits
+        self._tasks.run(self._hosts.listing, lambda machines: self._listed(machines, edits), self._failed)
 
-    def _listed(self, machines: list[Machine]) -> None:
+    def _listed(self, machines: list[Machine], edits: int) -> None:
+        if edits != self._edits:  # it was changed here since; another listing follows
+            return
         self._machines = machines
         self.queue.show_machines([("" if one.here else one.name, _title(one)) for one in machines])
         self._show()
@@ -235,6 +239,7 @@ class MachinesPanel(Panel):
             return
 
         def done(_: object) -> None:
+            self._edits += 1
             self.name.clear()
             self._machines = [*self._machines, machine]
             self._show()
@@ -250,6 +255,7 @@ class MachinesPanel(Panel):
         if machine.here:
             self._set_limit(machine.at_once)
             return
+        self._edits += 1
         self._machines = [machine if one.name == machine.name else one for one in self._machines]
         self._tasks.run(lambda: self._hosts.put(machine), None, self._failed)
 
