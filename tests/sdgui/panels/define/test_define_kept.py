@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,7 @@ def test_what_is_typed_while_a_save_is_under_way_wins(qtbot: QtBot, define: Defi
 def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
     qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    show(define, services, "clip")
+    experiment = show(define, services, "clip")
     edit, go_on = services.store.edit_experiment, threading.Event()
 
     def slow(*what: Any) -> Any:
@@ -211,6 +212,7 @@ def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
     monkeypatch.setattr(services.store, "edit_experiment", slow)
     define.form.set_value("seed", 5)
     define.save()
+    assert json.loads(str(services.settings.value(f"drafts/{experiment}")))["seed"] == "5", "should the window die now"
     define.refresh()
     assert define.form.draft()["seed"] == "5"
     go_on.set()
