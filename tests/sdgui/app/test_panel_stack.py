@@ -71,11 +71,12 @@ def test_a_panel_is_built_once_and_told_when_it_is_shown_and_left(stack: PanelSt
 def test_news_reach_every_panel_that_is_built(stack: PanelStack, told: list[str]) -> None:
     stack.show_panel(FIRST)
     stack.show_panel("two")
-    for tell, word in (
+    tells: list[tuple[Callable[[], object], str]] = [
         (lambda: stack.select(Selection(run_id=7)), "select 7"),
         (stack.refresh, "refresh"),
         (stack.leave, "left"),
-    ):
+    ]
+    for tell, word in tells:
         told.clear()
         tell()
         assert told == [f"{FIRST} {word}", f"two {word}"]
