@@ -22,7 +22,7 @@ import torch
 
 from core.bench.jpeg import photograph
 from core.data.dataset import open_dataset
-from core.data.loader import Loader
+from core.data.loader import Loader, Place
 from core.spec.bench import BenchResult, result
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
@@ -88,7 +88,7 @@ def _definition(manifest: Path, preset: str) -> RunConfig:
 def _ours(manifest: Path, preset: str) -> Callable[[], float]:
     config = _definition(manifest, preset)
     dataset = open_dataset(manifest, config.data, SIDE, open_clip.tokenizer.SimpleTokenizer())
-    loader = Loader(dataset, config, SIDE, multiple=PATCH)
+    loader = Loader(dataset, config, SIDE, multiple=PATCH, place=Place(distorts=True))
     epoch = iter(range(1 << 30))
 
     def measure() -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.spec.bench import to_json, to_table
 from core.spec.errors import UserError
 
-BENCHES = ("train", "loader", "caption", "search", "classify", "digits")
+BENCHES = ("train", "loader", "shards", "caption", "search", "classify", "digits")
 SIZES = ("small", "full")  # of those in SIZED
 SIZED = ("search", "classify")
 

@@ -46,7 +46,7 @@ def add(verbs: Verbs) -> None:
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="benchmark against other implementations")
-    bench.add_argument("name", help="train, loader, caption, search, classify or digits")
+    bench.add_argument("name", help="train, loader, shards, caption, search, classify or digits")
     bench.add_argument("--json", action="store_true", help="print the results as JSON")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
     bench.add_argument(

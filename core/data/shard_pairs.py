@@ -92,6 +92,7 @@ def open_shards(
     """
     dataset = ShardPairs(Shards.open(pattern, progress), tokenize, decoding_for(image_size, config), pad_id)
     dataset.check(config.max_bad_share)
+    tokenize([""])  # built here, so that loader processes that are forked share it
     if log is not None and dataset.bad_count():
         log(warning(pattern, dataset.bad_rows(), len(dataset) + dataset.bad_count(), dataset.bad_count()))
     return dataset

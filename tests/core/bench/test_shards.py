@@ -1,0 +1,24 @@
+"""Rows beyond what a process could hold: synthetic shards, opened by a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.bench.shards import first_batch, write_synthetic
+from core.data.sources.shards.collection import Shards
+
+
+@pytest.mark.slow
+def test_ten_million_rows_take_little_memory(tmp_path: Path) -> None:
+    measured = first_batch(write_synthetic(tmp_path, 1_000, 10_000), 4)
+    assert measured["rows"] == 10_000_000
+    assert measured["bytes"] < 2e9
+
+
+def test_synthetic_shards_are_read_as_any_others(tmp_path: Path) -> None:
+    shards = Shards.open(write_synthetic(tmp_path, 3, 50))
+    assert len(shards) == 150
+    assert {shards.texts(row).captions for row in (0, 77, 149)} == {("a photograph of a quiet street",)}
+    assert shards.picture(149)[:2] == b"\xff\xd8"
