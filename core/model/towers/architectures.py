@@ -12,10 +12,12 @@ from typing import Any
 import open_clip
 
 from core.model.errors import ModelError
+from core.model.towers.formats.huggingface import read_clip_config
 from core.spec.config import expand_user
 from core.spec.paths import is_file, is_folder
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, read_json
 from core.spec.resources import resource_folder
+from core.spec.run.model_names import OPEN_CLIP_CONFIG, is_saved_model
 
 OURS = resource_folder("architectures")
 REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
@@ -39,7 +41,8 @@ def resolve_architecture(name_or_path: str) -> dict[str, Any]:
     if path.suffix == ".json" or is_file(path):
         return _read(path)
     if is_folder(path):
-        return _read(path / "open_clip_config.json")
+        theirs = is_saved_model(path) and not is_file(path / OPEN_CLIP_CONFIG)
+        return read_clip_config(path) if theirs else _read(path / OPEN_CLIP_CONFIG)
     if name_or_path in open_clip.list_models():
         config: dict[str, Any] = open_clip.get_model_config(name_or_path)
         return config

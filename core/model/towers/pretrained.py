@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from core.model.errors import ModelError
 from core.model.towers.downloading import DownloadError, Progress, download
+from core.model.towers.formats.huggingface import from_clip_model, is_clip_model_state
 from core.spec.config import expand_user
 from core.spec.paths import is_file, is_folder
 from core.spec.reading import excerpt, open_regular
@@ -122,6 +123,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a previous run.")
     ours = {key.removeprefix(RUN_PREFIX): value for key, value in state.items() if key.startswith(RUN_PREFIX)}
+    if is_clip_model_state(state):
+        return from_clip_model(state)
     return ours or {key.removeprefix("module."): value for key, value in state.items()}
 
 

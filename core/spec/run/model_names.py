@@ -16,6 +16,9 @@ from core.spec.reading import KILOBYTE, MEGABYTE, UnreadableError, excerpt, read
 from core.spec.run.folder import RunDir
 
 OPEN_CLIP = "open_clip:"
+OPEN_CLIP_CONFIG = "open_clip_config.json"  # in a folder as open_clip saves a model
+HUGGING_FACE_CONFIG = "config.json"  # in a folder as transformers saves one; a run has such a file too
+LARGEST_CONFIG = 4 * MEGABYTE
 NETWORKS = ("student", "teacher")
 _DEFAULT = ("", "auto")  # the network that `default_network` chooses
 CHECKPOINT = "step-{:08d}"  # the name of a checkpoint
@@ -121,9 +124,9 @@ def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel:
     """What the model's name ``name`` stands for now; every use of a model asks here.
 
     ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name), a
-    checkpoint's folder, ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip saves one
-    (``open_clip_config.json`` and weights). ``weights`` is "student", "teacher" or, as ``default_network`` chooses,
-    "auto" or "".
+    checkpoint's folder, ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip or transformers saves one
+    (``open_clip_config.json``, or a CLIPModel's ``config.json``, and weights). ``weights`` is "student", "teacher" or,
+    as ``default_network`` chooses, "auto" or "".
 
     Raises UserError when there is no such model, checkpoint or network.
     """
@@ -145,12 +148,23 @@ def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel:
 
 def _open_clip(name: str) -> OpenClipModel | None:
     path = expand_user(name)
-    if (path / "open_clip_config.json").is_file():
+    if is_saved_model(path):
         return OpenClipModel(str(path), str(path))
     if not name.startswith(OPEN_CLIP):
         return None
     architecture, _, pretrained = name.removeprefix(OPEN_CLIP).partition(",")
     return OpenClipModel(architecture.strip(), pretrained.strip())
+
+
+def is_saved_model(folder: Path) -> bool:
+    """Whether ``folder`` holds a model as open_clip or transformers (a CLIPModel) saves one."""
+    if is_file(folder / OPEN_CLIP_CONFIG):
+        return True
+    try:
+        config = read_json(folder / HUGGING_FACE_CONFIG, LARGEST_CONFIG)
+    except (OSError, UserError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "clip" and "vision_config" in config
 
 
 def locate_run(name: str, weights: str = "") -> RunNetwork | None:

@@ -1,0 +1,63 @@
+"""The verb ``export``: a model for other programs, with a model card."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.cli.terminal import Verbs, say
+
+if TYPE_CHECKING:
+    from core.exporting.export import Form
+
+FORMS: dict[str, Form] = {"open_clip": "open_clip", "huggingface": "huggingface", "hf": "huggingface", "onnx": "onnx"}
+
+
+def add(verbs: Verbs) -> None:
+    """Add this verb to the parser."""
+    export = verbs.add_parser(
+        "export",
+        help="write a model for other programs: open_clip, Hugging Face, ONNX",
+        description="Write the towers of a model with a model card. open_clip opens the folder as local-dir:OUT, "
+        "transformers with CLIPModel.from_pretrained(OUT), onnxruntime the files image.onnx and text.onnx.",
+    )
+    export.add_argument(
+        "model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED], or a saved model's folder"
+    )
+    export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    export.add_argument("--format", default="open_clip", choices=list(FORMS), help="default: open_clip")
+    export.add_argument(
+        "--weights",
+        default="",
+        choices=("student", "teacher"),
+        help="network to use (default: the better validated one)",
+    )
+    export.add_argument("--licence", default="", metavar="NAME", help="licence to state in the card, such as cc-by-4.0")
+    export.add_argument(
+        "--report",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="JSON",
+        help="a report of evaluate --json to include",
+    )
+    export.add_argument("--force", action="store_true", help="replace a folder that an earlier export wrote")
+    export.set_defaults(verb=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from core.evaluation.report import read_report
+    from core.exporting.export import export_model
+
+    folder = export_model(
+        arguments.model,
+        arguments.weights,
+        arguments.out,
+        FORMS[arguments.format],
+        licence=arguments.licence,
+        reports=[read_report(path) for path in arguments.report],
+        force=arguments.force,
+    )
+    say(f"{folder}")
+    return 0

@@ -1,0 +1,194 @@
+"""A model written for other programs: an open_clip folder, a CLIPModel's folder, or ONNX, each with a model card.
+
+Flow: ``core export``, the window's *Export model* -> `export_model` -> a new folder, written whole and then renamed.
+
+The towers leave: what encodes pictures and captions (and, of a CoCa in an open_clip folder, what captions). The heads
+and the fusion that objectives added are this program's own, and are listed in the card.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.checkpoint.files import definition, read_info
+from core.checkpoint.opening import Model, open_model
+from core.evaluation.report import Report
+from core.exporting.card import CardFacts, model_card
+from core.exporting.onnx_graphs import write_onnx
+from core.model.towers.formats.huggingface import picture_files, to_clip_model, tokenizer_files
+from core.model.towers.towers import Towers, resolve_architecture
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+from core.spec.run.events import Evaluated, EventReader, RunStarted
+from core.spec.run.model_names import OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate
+
+Form = Literal["open_clip", "huggingface", "onnx"]
+WEIGHTS = {"open_clip": "open_clip_model.safetensors", "huggingface": "model.safetensors"}
+
+
+class ExportError(UserError):
+    """A model that cannot be written there, or in that form."""
+
+
+def export_model(
+    name: str,
+    weights: str,
+    out: Path,
+    form: Form,
+    *,
+    licence: str = "",
+    reports: Sequence[Report] = (),
+    force: bool = False,
+) -> Path:
+    """Write the model ``name`` (``weights``: student, teacher or "") to the folder ``out`` in ``form``.
+
+    Raises ExportError where ``out`` exists (``force`` replaces a folder that an export made) or cannot be written;
+    UserError where there is no such model, or the form has no place for its architecture.
+    """
+    _check_target(out, force)
+    model = open_model(name, weights)
+    source = locate(name, weights)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        model_cfg = _architecture(source)
+        _write(model.network.towers, model_cfg, partial, form)
+        facts = _facts(source, model, model_cfg, out, form, licence, reports)
+        (partial / "README.md").write_text(model_card(facts), encoding="utf-8")
+        if facts.config is not None:
+            (partial / "definition.json").write_text(facts.config.to_json(), encoding="utf-8")
+        _put_in_place(partial, out)
+    except OSError as error:
+        what = error.strerror or error
+        raise ExportError(f"cannot write {out}: {what}; free some space or choose another folder.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _check_target(out: Path, force: bool) -> None:
+    if not os.path.lexists(out):
+        return
+    ours = out.is_dir() and not out.is_symlink() and (out / "README.md").is_file()
+    known = any((out / file).is_file() for file in (*WEIGHTS.values(), "image.onnx"))
+    if not (force and ours and known):
+        remedy = "choose a new folder" if force else "choose a new folder, or replace an earlier export with --force"
+        raise ExportError(f"{out} exists already; {remedy}.")
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    if out.is_dir():
+        before = out.with_name(f".{out.name}.before")
+        out.rename(before)
+        partial.rename(out)
+        shutil.rmtree(before)
+    else:
+        partial.rename(out)
+
+
+def _architecture(source: RunNetwork | OpenClipModel) -> dict[str, Any]:
+    if isinstance(source, RunNetwork):
+        return dict(read_info(source.run, source.checkpoint).model)
+    return resolve_architecture(source.architecture)
+
+
+def _write(towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form) -> None:
+    state = {name: value.detach().float().cpu() for name, value in towers.clip.state_dict().items()}
+    if form == "onnx":
+        write_onnx(towers, folder)
+        files = picture_files(model_cfg, towers.image_mean, towers.image_std)
+    elif form == "huggingface":
+        config, tensors = to_clip_model(model_cfg, state)
+        _save(tensors, folder / WEIGHTS[form])
+        files = {"config.json": json.dumps(config, indent=2) + "\n"}
+        files |= tokenizer_files(towers.context_length)
+        files |= picture_files(model_cfg, towers.image_mean, towers.image_std)
+    else:
+        _save(state, folder / WEIGHTS[form])
+        cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}
+        colours = {"mean": list(towers.image_mean), "std": list(towers.image_std)}
+        prepared = {**colours, "interpolation": "bicubic", "resize_mode": "shortest"}
+        written = {"model_cfg": cfg, "preprocess_cfg": prepared}
+        files = {OPEN_CLIP_CONFIG: json.dumps(written, indent=2) + "\n"}
+    for file, text in files.items():
+        (folder / file).write_text(text, encoding="utf-8")
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, path, metadata={"format": "pt"})
+
+
+def _facts(
+    source: RunNetwork | OpenClipModel,
+    model: Model,
+    model_cfg: dict[str, Any],
+    out: Path,
+    form: Form,
+    licence: str,
+    reports: Sequence[Report],
+) -> CardFacts:
+    facts = CardFacts(
+        title=PurePath(model.subject.title).name,
+        form=form,
+        folder=out.name,
+        licence=licence,
+        model_cfg=model_cfg,
+        parameters=sum(value.numel() for value in model.network.towers.clip.parameters()),
+        reports=reports,
+        left_out=_left_out(model, form),
+    )
+    if isinstance(source, OpenClipModel):
+        return facts
+    info = read_info(source.run, source.checkpoint)
+    config = _without_folders(definition(info, f"the checkpoint {source.path}"))
+    pairs, validation = _history(source, info.step)
+    return replace(
+        facts,
+        title=config.name or out.name,
+        network=source.network,
+        config=config,
+        step=info.step,
+        pairs=pairs,
+        validation=validation,
+    )
+
+
+def _without_folders(config: RunConfig) -> RunConfig:
+    """The definition with the names of its files alone: where they lie is nobody's concern but their owner's."""
+    names = {name: PurePath(str(getattr(config.data, name))).name for name in ("train", "val", "test")}
+    towers = config.towers.model_copy(update={"pretrained": PurePath(config.towers.pretrained).name})
+    return config.model_copy(update={"data": config.data.model_copy(update=names), "towers": towers})
+
+
+def _history(source: RunNetwork, step: int) -> tuple[int, dict[str, float]]:
+    """Training pairs, and what was measured of this network at this step."""
+    pairs = 0
+    found: dict[str, float] = {}
+    for event in EventReader(source.run.events).read_all():
+        if isinstance(event, RunStarted):
+            pairs = event.pairs
+        elif isinstance(event, Evaluated) and event.step == step:
+            own = f"/{source.network}/"
+            found |= {name: value for name, value in event.values.items() if own in name}
+    return pairs, found
+
+
+def _left_out(model: Model, form: Form) -> list[str]:
+    network, parts = model.network, []
+    if getattr(network, "fusion", None) is not None:
+        parts.append("the fusion of image and text")
+    if heads := sorted(getattr(network, "heads", {})):
+        parts.append(f"the heads of {', '.join(heads)}")
+    if form != "open_clip" and hasattr(network.towers.clip, "text_decoder"):
+        parts.append("the decoder of captions")
+    return parts

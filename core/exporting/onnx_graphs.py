@@ -1,0 +1,84 @@
+"""Both towers as ONNX graphs, for programs without torch: pictures or tokens in, unit vectors out.
+
+Flow: ``core.exporting.export`` -> `write_onnx` -> ``image.onnx``, ``text.onnx``, whose batch may have any size.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.model.errors import ModelError
+from core.model.towers.towers import Towers
+
+IMAGE_FILE, TEXT_FILE = "image.onnx", "text.onnx"
+OPSET = 18
+_SAMPLE = 2  # rows of the example that is traced
+
+
+class _Stream(nn.Module):
+    """One of open_clip's two encoders; unit vectors (B, D)."""
+
+    def __init__(self, encode: Callable[..., Tensor], clip: nn.Module) -> None:
+        super().__init__()
+        self.clip, self._encode = clip, encode
+
+    def forward(self, values: Tensor) -> Tensor:
+        return F.normalize(self._encode(values), dim=-1)
+
+
+def write_onnx(towers: Towers, folder: Path) -> list[Path]:
+    """Write both towers to ``folder``: ``pixel_values`` (B, 3, S, S) float32, normalised, to ``image_embeds`` (B, D);
+    ``input_ids`` (B, T) int64 to ``text_embeds`` (B, D).
+
+    Raises ModelError when the packages for it are missing, or the architecture cannot be traced.
+    """
+    try:
+        import onnx  # noqa: F401, PLC0415  # only this export needs it
+        import onnxscript  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise ModelError(f"ONNX needs the package {error.name}; pip install 'sdgui[export]'.") from error
+    clip: Any = towers.clip
+    side = towers.image_size
+    pictures = torch.zeros(_SAMPLE, 3, side, side, device=towers.pixel_mean.device)
+    tokens = towers.tokenize(["a"] * _SAMPLE).to(pictures.device)
+    streams = (
+        (IMAGE_FILE, _Stream(clip.encode_image, clip), pictures, "pixel_values", "image_embeds"),
+        (TEXT_FILE, _Stream(clip.encode_text, clip), tokens, "input_ids", "text_embeds"),
+    )
+    for file, stream, sample, takes, gives in streams:
+        _write(stream.eval(), sample, folder / file, takes, gives)
+    return [folder / IMAGE_FILE, folder / TEXT_FILE]
+
+
+def _write(stream: nn.Module, sample: Tensor, path: Path, takes: str, gives: str) -> None:
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # a fused operator that ONNX does not have
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter about itself
+            program = torch.onnx.export(
+                stream,
+                (sample,),
+                input_names=[takes],
+                output_names=[gives],
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            program.save(path)
+    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+        told = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise ModelError(f"this model cannot be written as ONNX ({told}); export an open_clip folder.") from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

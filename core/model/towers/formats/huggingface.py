@@ -1,0 +1,265 @@
+"""Between open_clip's CLIP and the CLIPModel of Hugging Face's transformers: configurations and names of weights.
+
+Flow: ``core.exporting`` -> `to_clip_model` -> a folder that transformers opens; such a folder as a starting point, a
+teacher or a model -> `from_clip_model` -> ``core.model.towers``. Neither needs the package transformers.
+
+The two are the same network (Radford et al. 2021) where the picture's class token and the text's end token are what is
+projected. What CLIPModel has no part for (attention pooling, a text decoder, a sigmoid's bias) is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor
+
+from core.model.errors import ModelError
+from core.spec.reading import excerpt, read_json
+from core.spec.run.model_names import HUGGING_FACE_CONFIG, LARGEST_CONFIG
+
+PICTURES_FILE = "preprocessor_config.json"
+_START, _END = 49406, 49407  # of CLIP's vocabulary
+# Settings that both have; patch_dropout is of training. Any other must be what open_clip has by default.
+_VISION = ("image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout")
+_TEXT = ("context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio")
+
+# open_clip's name -> transformers'; a trailing dot stands for a weight and a bias
+_PLAIN = {
+    "visual.class_embedding": "vision_model.embeddings.class_embedding",
+    "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+    "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
+    "visual.ln_pre.": "vision_model.pre_layrnorm.",
+    "visual.ln_post.": "vision_model.post_layernorm.",
+    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
+    "positional_embedding": "text_model.embeddings.position_embedding.weight",
+    "ln_final.": "text_model.final_layer_norm.",
+    "logit_scale": "logit_scale",
+}
+_TURNED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
+_BLOCK = {
+    "ln_1.": "layer_norm1.",
+    "ln_2.": "layer_norm2.",
+    "attn.out_proj.": "self_attn.out_proj.",
+    "mlp.c_fc.": "mlp.fc1.",
+    "mlp.c_proj.": "mlp.fc2.",
+}
+_STREAMS = {"visual.transformer.resblocks.": "vision_model.encoder.layers.",
+            "transformer.resblocks.": "text_model.encoder.layers."}  # fmt: skip
+
+
+def to_clip_model(
+    model_cfg: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """``config.json`` and the weights of a CLIPModel that computes what an open_clip CLIP of ``model_cfg`` does.
+
+    Raises ModelError naming the part that CLIPModel has not.
+    """
+    _check(model_cfg)
+    renamed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        for theirs, part in _named(name, value):
+            renamed[theirs] = part.contiguous()
+    return _clip_config(model_cfg), renamed
+
+
+def _check(model_cfg: Mapping[str, Any]) -> None:
+    known = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "preprocess_cfg"}
+    foreign = [name for name, value in model_cfg.items() if name not in known and value]
+    for name, defaults, free in (("vision_cfg", CLIPVisionCfg(), _VISION), ("text_cfg", CLIPTextCfg(), _TEXT)):
+        for field, value in model_cfg[name].items():
+            if field not in free and value != getattr(defaults, field, None):
+                foreign.append(f"{name}.{field}")
+    if not isinstance(model_cfg["vision_cfg"].get("layers", 12), int):
+        foreign.append("a ResNet")
+    if foreign:
+        raise ModelError(
+            f"a CLIPModel of transformers has no part for {foreign[0]}; export it as an open_clip folder or ONNX."
+        )
+
+
+def _named(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
+    """What an entry of open_clip's state dict is called there; one weight of all projections becomes three."""
+    if name in _TURNED:
+        return [(_TURNED[name], value.T)]
+    for ours, theirs in _PLAIN.items():
+        if name == ours or (ours.endswith(".") and name in (f"{ours}weight", f"{ours}bias")):
+            shaped = value.reshape(()) if name == "logit_scale" else value
+            return [(theirs + name.removeprefix(ours), shaped)]
+    for ours, theirs in _STREAMS.items():
+        if name.startswith(ours):
+            layer, _, part = name.removeprefix(ours).partition(".")
+            return [(f"{theirs}{layer}.{called}", piece) for called, piece in _of_block(part, value)]
+    raise ModelError(f"a CLIPModel of transformers has no part for {name}; export an open_clip folder or ONNX.")
+
+
+def _of_block(part: str, value: Tensor) -> list[tuple[str, Tensor]]:
+    if part.startswith("attn.in_proj_"):
+        kind = part.removeprefix("attn.in_proj_")
+        return [(f"self_attn.{one}_proj.{kind}", piece) for one, piece in zip("qkv", value.chunk(3), strict=True)]
+    for ours, theirs in _BLOCK.items():
+        if part.startswith(ours):
+            return [(theirs + part.removeprefix(ours), value)]
+    raise ModelError(f"a CLIPModel of transformers has no part for {part}; export an open_clip folder or ONNX.")
+
+
+def _clip_config(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
+    act = "quick_gelu" if model_cfg.get("quick_gelu") else "gelu"
+    width = int(vision["width"])
+    return {
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "projection_dim": int(model_cfg["embed_dim"]),
+        "torch_dtype": "float32",
+        "vision_config": {
+            "model_type": "clip_vision_model",
+            "hidden_size": width,
+            "intermediate_size": int(width * vision.get("mlp_ratio", 4.0)),
+            "num_hidden_layers": int(vision["layers"]),
+            "num_attention_heads": width // int(vision.get("head_width", 64)),
+            "image_size": int(vision["image_size"]),
+            "patch_size": int(vision["patch_size"]),
+            "hidden_act": act,
+            "layer_norm_eps": 1e-5,
+            "projection_dim": int(model_cfg["embed_dim"]),
+        },
+        "text_config": {
+            "model_type": "clip_text_model",
+            "hidden_size": int(text["width"]),
+            "intermediate_size": int(text["width"] * text.get("mlp_ratio", 4.0)),
+            "num_hidden_layers": int(text["layers"]),
+            "num_attention_heads": int(text["heads"]),
+            "max_position_embeddings": int(text.get("context_length", 77)),
+            "vocab_size": int(text.get("vocab_size", 49408)),
+            "hidden_act": act,
+            "layer_norm_eps": 1e-5,
+            "projection_dim": int(model_cfg["embed_dim"]),
+            "bos_token_id": _START,
+            "eos_token_id": _END,
+            "pad_token_id": _END,
+        },
+    }
+
+
+def tokenizer_files(context_length: int) -> dict[str, str]:
+    """CLIP's own words as transformers' tokenizer reads them: file name -> content."""
+    words: Any = SimpleTokenizer(context_length=context_length)
+    merges = [f"{first} {second}" for (first, second), _ in sorted(words.bpe_ranks.items(), key=lambda pair: pair[1])]
+    marks = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    marks["pad_token"] = "<|endoftext|>"
+    spelt = {
+        name.replace("<start_of_text>", "<|startoftext|>").replace("<end_of_text>", "<|endoftext|>"): number
+        for name, number in words.encoder.items()
+    }
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": context_length, "do_lower_case": True, **marks}
+    return {
+        "vocab.json": json.dumps(spelt, ensure_ascii=False),
+        "merges.txt": "\n".join(["#version: 0.2", *merges]) + "\n",
+        "tokenizer_config.json": json.dumps(settings, indent=2),
+        "special_tokens_map.json": json.dumps(marks, indent=2),
+    }
+
+
+def read_clip_config(folder: Path) -> dict[str, Any]:
+    """The architecture of a CLIPModel's folder as open_clip writes it. ModelError where open_clip has no such one."""
+    path = folder / HUGGING_FACE_CONFIG
+    config = read_json(path, LARGEST_CONFIG, error=ModelError)
+    try:
+        vision, text = config["vision_config"], config["text_config"]
+        acts = {part.get("hidden_act", "quick_gelu") for part in (vision, text)}
+        if len(acts) > 1 or not acts <= {"gelu", "quick_gelu"}:
+            raise ModelError(f"{excerpt(str(path))} has the activation {excerpt(sorted(acts)[0])}; give a CLIPModel.")
+        found: dict[str, Any] = {
+            "embed_dim": int(config.get("projection_dim", 512)),
+            "vision_cfg": {
+                "image_size": int(vision.get("image_size", 224)),
+                "layers": int(vision.get("num_hidden_layers", 12)),
+                "width": (width := int(vision.get("hidden_size", 768))),
+                "head_width": width // int(vision.get("num_attention_heads", 12)),
+                "mlp_ratio": int(vision.get("intermediate_size", 3072)) / width,
+                "patch_size": int(vision.get("patch_size", 32)),
+            },
+            "text_cfg": {
+                "context_length": int(text.get("max_position_embeddings", 77)),
+                "vocab_size": int(text.get("vocab_size", 49408)),
+                "width": int(text.get("hidden_size", 512)),
+                "heads": int(text.get("num_attention_heads", 8)),
+                "layers": int(text.get("num_hidden_layers", 12)),
+                "mlp_ratio": int(text.get("intermediate_size", 2048)) / int(text.get("hidden_size", 512)),
+            },
+        }
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+        raise ModelError(
+            f"{excerpt(str(path))} is not the configuration of a CLIPModel ({excerpt(str(error))})."
+        ) from error
+    if "quick_gelu" in acts:
+        found["quick_gelu"] = True
+    return found | _colours(folder)
+
+
+def _colours(folder: Path) -> dict[str, Any]:
+    """Mean and deviation of colours, where the folder gives its own."""
+    try:
+        found = read_json(folder / PICTURES_FILE, LARGEST_CONFIG, error=ModelError)
+        mean, std = ([float(value) for value in found[name]] for name in ("image_mean", "image_std"))
+    except FileNotFoundError:
+        return {}
+    except (KeyError, TypeError, ValueError) as error:
+        where = excerpt(str(folder / PICTURES_FILE))
+        raise ModelError(f"{where} has no image_mean and image_std of three colours.") from error
+    return {"preprocess_cfg": {"mean": mean, "std": std}}
+
+
+def picture_files(model_cfg: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
+    """How transformers prepares pictures: file name -> content."""
+    side = int(model_cfg["vision_cfg"]["image_size"])
+    settings = {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": side},
+        "resample": 3,  # bicubic
+        "do_center_crop": True,
+        "crop_size": {"height": side, "width": side},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "do_convert_rgb": True,
+        "image_mean": list(mean),
+        "image_std": list(std),
+    }
+    return {PICTURES_FILE: json.dumps(settings, indent=2) + "\n"}
+
+
+def is_clip_model_state(state: Mapping[str, Tensor]) -> bool:
+    """Whether these weights have a CLIPModel's names."""
+    return _PLAIN["visual.class_embedding"] in state
+
+
+def from_clip_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a CLIPModel under open_clip's names. ModelError naming the first that is missing."""
+    found: dict[str, Tensor] = {}
+
+    def take(name: str) -> Tensor:
+        if name not in state:
+            raise ModelError(f"the weights are not those of a CLIPModel: they lack {name}.")
+        return state[name]
+
+    for ours, theirs in _PLAIN.items():
+        for kind in ("weight", "bias") if ours.endswith(".") else ("",):
+            found[ours + kind] = take(theirs + kind)
+    for ours, theirs in _TURNED.items():
+        found[ours] = take(theirs).T.contiguous()
+    for ours, theirs in _STREAMS.items():
+        for layer in sorted({name.removeprefix(theirs).split(".")[0] for name in state if name.startswith(theirs)}):
+            for kind in ("weight", "bias"):
+                for mine, their in _BLOCK.items():
+                    found[f"{ours}{layer}.{mine}{kind}"] = take(f"{theirs}{layer}.{their}{kind}")
+                parts = [take(f"{theirs}{layer}.self_attn.{one}_proj.{kind}") for one in "qkv"]
+                found[f"{ours}{layer}.attn.in_proj_{kind}"] = torch.cat(parts)
+    return found
