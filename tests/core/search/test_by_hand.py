@@ -337,3 +337,23 @@ def test_a_small_collection_is_searched_by_one_thread_and_the_number_is_given_ba
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_chain_of_near_identical_pictures_names_none_twice() -> None:
+    """0 is near 1, and 1 near 2, but 2 is not near 0: it is a result of its own."""
+    bank = vectors(60)
+    first, aside = bank[0], bank[1] - (bank[1] @ bank[0]) * bank[0]
+    aside /= np.linalg.norm(aside)
+    for row, angle in ((1, 0.12), (2, 0.24)):
+        bank[row] = np.cos(angle) * first + np.sin(angle) * aside
+    found = Searching(little(bank)).search_vector(first, "picture", Options(k=60))["rows"]
+    assert [(row["row"], [one["row"] for one in row["duplicates"]]) for row in found[:2]] == [(0, [1]), (2, [])]
+    assert len(found) == 59
+
+
+def test_captions_are_judged_by_the_scores_of_captions() -> None:
+    bank, texts, query = vectors(50), vectors(50, seed=1), vectors(1, seed=2)[0]
+    collection = little(bank, texts + 2 * texts[:1])
+    answer = Searching(collection).search_vector(query, "text", Options(k=50, find="captions"))
+    assert answer["cutoff"]["cosine"] == Calibration(collection, captions=True).cutoff(query, "text").cosine
+    assert answer["cutoff"]["cosine"] != pytest.approx(Calibration(collection).cutoff(query, "text").cosine, abs=1e-3)
