@@ -288,7 +288,7 @@ def test_the_greatest_differences_come_first_and_at_counts_the_first_so_many() -
 
 
 def test_a_map_of_an_even_choice_names_each_point() -> None:
-    collection = little(vectors(40), vectors(40, seed=1))
+    collection = little(vectors(40), vectors(40, seed=1) + 2 * vectors(1, seed=6))
     points = projection.choose(collection, shown=20)
     assert (len(points.pictures), len(points.texts)) == (10, 10)
     assert points.vectors[10:].mean(0) == pytest.approx(np.zeros(DIM), abs=0.15)
