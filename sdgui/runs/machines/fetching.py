@@ -1,0 +1,101 @@
+"""Fetches: checkpoints on their way from other machines, one a run at a time, each in a thread of its own.
+
+Flow: action -> ``start(run_id, folder)`` -> ``core.spec.machines.fetching`` -> ``progressed``, then ``fetched`` or
+``failed`` in the window's thread. What a cancelled or interrupted fetch has got stays, and the next one goes on from it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Qt, Signal
+
+from core.spec.errors import UserError
+from core.spec.machines.fetching import FetchCancelled, fetch_checkpoint
+from core.spec.machines.machines import Machines
+from core.spec.machines.record import read_record
+from core.spec.run.folder import RunDir
+
+_TELL_SECONDS = 0.1  # between two signals of progress
+
+
+class Fetches(QObject):
+    """Lives in the window's thread; nothing it does waits for a machine."""
+
+    progressed = Signal(int, object, object)  # run id, bytes here, bytes in all (they may not fit an int of Qt's)
+    fetched = Signal(int, object)  # run id, the checkpoint's folder here
+    failed = Signal(int, str)  # run id, a sentence; "" when it was cancelled
+    _told = Signal(int, object, object)
+
+    def __init__(self, machines: Machines, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._machines = machines
+        self._cancelled: dict[int, threading.Event] = {}
+        self._threads: dict[int, threading.Thread] = {}
+        self._told.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+
+    def active(self, run_id: int) -> bool:
+        """Whether a checkpoint of this run is being fetched."""
+        return run_id in self._cancelled
+
+    def start(self, run_id: int, folder: Path, which: str = "last") -> None:
+        """Fetch a checkpoint of the run mirrored in ``folder``, unless one is being fetched."""
+        if self.active(run_id):
+            return
+        cancelled = self._cancelled[run_id] = threading.Event()
+        work = threading.Thread(target=self._work, args=(run_id, folder, which, cancelled), name="fetch", daemon=True)
+        self._threads[run_id] = work
+        work.start()
+
+    def cancel(self, run_id: int) -> None:
+        """Stop fetching after the current part."""
+        if run_id in self._cancelled:
+            self._cancelled[run_id].set()
+
+    def close(self) -> None:
+        """The window closes: what is here stays for the next time."""
+        for cancelled in self._cancelled.values():
+            cancelled.set()
+
+    def wait(self) -> None:
+        """Until no thread works."""
+        for thread in list(self._threads.values()):
+            thread.join()
+
+    def _work(self, run_id: int, folder: Path, which: str, cancelled: threading.Event) -> None:
+        told = 0.0
+
+        def show(done: int, total: int) -> None:
+            nonlocal told
+            now = time.monotonic()
+            if now - told >= _TELL_SECONDS or done == total:
+                told = now
+                self._told.emit(run_id, done, total)
+
+        run = RunDir(folder)
+        try:
+            record = read_record(run)
+            if record is None:
+                raise UserError(f"{folder.name} trains on this computer; its checkpoints are in its folder.")
+            found = fetch_checkpoint(self._machines.host(record.machine), run, which, show, cancelled.is_set)
+        except FetchCancelled:
+            self._told.emit(run_id, None, "")
+        except UserError as error:
+            self._told.emit(run_id, None, str(error))
+        except Exception as error:  # noqa: BLE001  what ends a task must be reported, whatever it is
+            self._told.emit(run_id, None, f"{type(error).__name__}: {error}")
+        else:
+            self._told.emit(run_id, found, None)
+
+    def _deliver(self, run_id: int, first: object, second: object) -> None:
+        if isinstance(first, int):
+            self.progressed.emit(run_id, first, second)
+            return
+        self._cancelled.pop(run_id, None)
+        self._threads.pop(run_id, None)
+        if isinstance(first, Path):
+            self.fetched.emit(run_id, first)
+        else:
+            self.failed.emit(run_id, str(second))

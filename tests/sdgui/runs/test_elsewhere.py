@@ -1,0 +1,152 @@
+"""Runs on other machines in the window: their state, the worker for their models, their pictures, and fetching."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pytestqt.qtbot import QtBot
+
+from core.spec.machines.answers import CheckpointFacts, FileFacts
+from core.spec.machines.machine import Machine
+from core.spec.machines.machines import Machines
+from core.spec.machines.record import RemoteRecord, write_checkpoints, write_record
+from core.spec.run.events import RunFailed, RunFinished, Sample
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, RunStatus, judge, process_alive
+from sdgui.runs.machines.elsewhere import RemotePictures, shown_samples, worker_command
+from sdgui.runs.machines.fetching import Fetches
+from sdgui.runs.models import run_facts
+from sdgui.store.summary import run_state
+from sdgui.widgets.gallery.pictures import fetch_missing
+from sdgui.widgets.gallery.thumbnail_files import load_thumbnail
+
+NOW = 1.8e9
+RUNNING = RunStatus(pid=3, started=NOW, heartbeat=NOW, verdict="running", host="gpu (remote)")
+PAUSED = RunFinished(step=7, outcome="paused", time=NOW + 5)
+
+
+@pytest.mark.parametrize(
+    ("status", "terminal", "now", "state"),
+    [
+        (RUNNING, None, NOW + 1, RunState.RUNNING),
+        (RUNNING, None, NOW + 100, RunState.LOST_CONTACT),
+        (RUNNING, PAUSED, NOW + 1, RunState.PAUSED),  # its events came before the machine's next word
+        (replace(RUNNING, verdict="starting"), PAUSED, NOW + 1, RunState.STARTING),  # requeued
+        (replace(RUNNING, verdict="starting"), None, NOW + 100, RunState.LOST_CONTACT),
+        (replace(RUNNING, verdict="interrupted"), None, NOW + 9999, RunState.INTERRUPTED),
+        (replace(RUNNING, verdict="interrupted"), RunFailed(step=1, error="E", message="m"), NOW, RunState.FAILED),
+        (replace(RUNNING, verdict="done"), None, NOW + 9999, RunState.DONE),
+    ],
+)
+def test_what_a_machine_says_decides(
+    status: RunStatus, terminal: RunFinished | RunFailed | None, now: float, state: RunState
+) -> None:
+    assert judge(status, terminal, now) is state
+    # A launch by this computer's clock says nothing about events by another's.
+    assert run_state(terminal, status, NOW + 7200, now) is state
+
+
+def test_who_is_alive_by_another_machine_s_word() -> None:
+    fresh = replace(RUNNING, heartbeat=time.time())
+    assert process_alive(fresh)
+    assert not process_alive(replace(fresh, verdict="paused"))
+
+
+def remote_run(home: Path, machine: str = "near", folder: str = "/there/one") -> RunDir:
+    run = RunDir(home / "runs" / "one")
+    run.create()
+    run.config.write_text('{"towers": {"architecture": "ViT-B-32"}}')
+    write_record(run, RemoteRecord(machine=machine, folder=folder))
+    return run
+
+
+def listed(*steps: int) -> list[CheckpointFacts]:
+    files = [FileFacts(name=name, size=1, stamp=1) for name in ("student.safetensors", "teacher.safetensors")]
+    return [
+        CheckpointFacts(name=f"step-{step:08d}", files=files, pointers=["best"] if step == steps[0] else ["last"])
+        for step in steps
+    ]
+
+
+def test_models_there_are_offered_and_worked_with_there_until_fetched(tmp_path: Path) -> None:
+    run = remote_run(tmp_path)
+    assert run_facts(run).steps == ()
+    write_checkpoints(run, listed(20, 40))
+    facts = run_facts(run)
+    assert (facts.steps, facts.best, facts.last) == ((40, 20), 20, 40)
+    assert facts.networks == ("teacher", "student")
+    for which in ("", "@best", "@40", "@20"):
+        command = worker_command(tmp_path, f"{run.path}{which}")
+        assert command is not None
+        assert list(command[-5:]) == ["worker", "--on", "near", "--home", str(tmp_path)]
+    fetched = run.checkpoints / "step-00000040"
+    fetched.mkdir()
+    (fetched / "checkpoint.json").write_text("{}")
+    assert worker_command(tmp_path, f"{run.path}@40") is None
+    assert worker_command(tmp_path, f"{run.path}@last") is None
+    assert worker_command(tmp_path, f"{run.path}@best") is not None
+    assert worker_command(tmp_path, "open_clip:ViT-B-32") is None
+    assert worker_command(tmp_path, str(tmp_path)) is None
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Machines:
+    """``near`` is this computer, its program a child of this process."""
+    found = Machines(
+        tmp_path / "home", command=lambda machine: [sys.executable, "-m", "core", "remote", "--runs", machine.runs]
+    )
+    found.list.put(Machine(name="near", runs=str(tmp_path / "there")))
+    return found
+
+
+def test_pictures_there_are_shown_here(tmp_path: Path, machines: Machines) -> None:
+    home = tmp_path / "home"
+    run = remote_run(home)
+    picture = tmp_path / "data" / "a red one.png"
+    picture.parent.mkdir()
+    Image.new("RGB", (800, 400), "red").save(picture)
+    sample = Sample(step=1, what="retrieval", content={"student": [{"hits": [{"image": str(picture)}]}]})
+    [shown] = shown_samples(home, run, (sample,))
+    path = Path(shown.content["student"][0]["hits"][0]["image"])
+    assert path == home / "elsewhere" / "near" / str(picture).lstrip("/")
+    fetch_missing(RemotePictures(home, machines).fetch)
+    try:
+        thumbnail = load_thumbnail(path, None)
+        assert thumbnail.image is not None
+        assert thumbnail.image.width() == 2 * thumbnail.image.height()
+        assert load_thumbnail(path.with_name("none.png"), None).missing
+        assert load_thumbnail(tmp_path / "elsewhere.png", None).missing
+    finally:
+        fetch_missing(None)
+        machines.close()
+    assert shown_samples(home, RunDir(tmp_path), (sample,)) == (sample,)
+
+
+def test_a_checkpoint_arrives_with_progress(tmp_path: Path, machines: Machines, qtbot: QtBot) -> None:
+    step = tmp_path / "there" / "one" / "checkpoints" / "step-00000010"
+    step.mkdir(parents=True)
+    (step / "student.safetensors").write_bytes(b"w" * 2_500_000)
+    (step / "checkpoint.json").write_text("{}")
+    run = remote_run(tmp_path / "home", folder=str(step.parents[1]))
+    fetches = Fetches(machines)
+    seen: list[tuple[int, int]] = []
+    fetches.progressed.connect(lambda _run, done, total: seen.append((done, total)))
+    with qtbot.waitSignal(fetches.fetched) as signal:
+        fetches.start(7, run.path)
+        assert fetches.active(7)
+    assert signal.args == [7, run.checkpoints / "step-00000010"]
+    assert seen[-1] == (2_500_002, 2_500_002)
+    assert not fetches.active(7)
+    with qtbot.waitSignal(fetches.failed) as signal:
+        fetches.start(7, run.path, "99")
+    assert "no checkpoint 99" in signal.args[1]
+    with qtbot.waitSignal(fetches.failed) as signal:
+        fetches.start(8, tmp_path)
+    assert "trains on this computer" in signal.args[1]
+    fetches.wait()
+    machines.close()
