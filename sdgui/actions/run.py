@@ -68,6 +68,27 @@ def _can_stop(window: Window) -> bool:
     return state is not None and (state.alive or state == RunState.QUEUED)
 
 
+def _fetch(window: Window) -> None:
+    run, fetches = window.target.run, window.services.hosts.fetches
+    if run is None:
+        return
+    if fetches.active(run.id):
+        fetches.cancel(run.id)
+    else:
+        fetches.start(run.id, run.folder)
+        window.show_panel("watch")
+
+
+def _can_fetch(window: Window) -> bool:
+    return window.target.run is not None and bool(window.target.run.host)
+
+
+def _fetch_title(window: Window) -> str:
+    run = window.target.run
+    active = run is not None and window.services.hosts.fetches.active(run.id)
+    return "Cancel &fetching" if active else "F&etch checkpoint"
+
+
 def _launch_title(window: Window) -> str:
     return "Waiting for data" if window.target.waiting_for_data else "&Launch"
 
@@ -146,6 +167,17 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Ctrl+Shift+T",
         enabled=has_run,
         menus=(MenuItem(RUN_MENU, Section.OPEN, 1),),
+    ),
+    Action(
+        "fetch",
+        "Run",
+        "F&etch checkpoint",
+        "Copy the last checkpoint from the run's machine, to use and keep it here",
+        _fetch,
+        enabled=_can_fetch,
+        current_title=_fetch_title,
+        icon="ph.download-simple",
+        menus=(MenuItem(RUN_MENU, Section.EDIT, 2),),
     ),
     Action(
         "open_folder",

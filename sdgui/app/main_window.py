@@ -120,6 +120,9 @@ class MainWindow(QMainWindow):
         writer.trouble.connect(lambda sentence: self.show_message(Message("error", sentence)))
         writer.idle.connect(self._close_saved)
         tailer.state_changed.connect(self.services.launcher.check_queue)
+        fetches = self.services.hosts.fetches
+        fetches.fetched.connect(lambda _run, folder: self.show_message(Message("info", f"Fetched: {folder}")))
+        fetches.failed.connect(lambda _run, told: self.show_message(Message("error", told)) if told else None)
         self.services.hosts.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
         self.colleagues.changed.connect(self._changed)
         studies.listed.connect(self._study_runs_listed)

@@ -20,7 +20,7 @@ from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
-from sdgui.runs.machines.elsewhere import worker_command
+from sdgui.runs.machines.elsewhere import RemotePictures, worker_command
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.store_writer import StoreWriter
@@ -32,6 +32,7 @@ from sdgui.store.records import StoreError
 from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.registry.server import upgrade_registry
 from sdgui.store.store import Store
+from sdgui.widgets.gallery.pictures import fetch_missing
 from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
 from sdgui.worker.pool import WorkerPool
@@ -108,6 +109,7 @@ def make_services(
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker, elsewhere=partial(worker_command, store.home))
     hosts = Hosts(store.home)
+    fetch_missing(RemotePictures(store.home, hosts.machines).fetch)
     slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.here)
     launcher = Launcher(store, trainer, slots=slots, elsewhere=hosts)

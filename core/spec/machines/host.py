@@ -37,7 +37,7 @@ class Host(Connection):
 
     def check_data(self, config: str) -> Future[list[Finding]]:
         """Whether the paths that a definition (JSON) names are there, and can be read as data."""
-        return _typed(self.call("check_data", 120.0, config=config), list[Finding], "findings")
+        return _typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
 
     def script(self, name: str, devices: Sequence[str] = ()) -> Future[str]:
         """The sbatch script that would start the run ``name``, to be read and edited before it is submitted."""
@@ -45,7 +45,13 @@ class Host(Connection):
         return _typed(asked, str, "script")
 
     def submit(
-        self, name: str, token: str, config: str = "", devices: Sequence[str] = (), script: str = ""
+        self,
+        name: str,
+        token: str,
+        config: str = "",
+        devices: Sequence[str] = (),
+        script: str = "",
+        timeout: float = 120.0,
     ) -> Future[Submitted]:
         """Start the run ``name`` (its folder in the runs folder there); without ``config``, resume what is there.
 
@@ -55,7 +61,7 @@ class Host(Connection):
         return _typed(
             self.call(
                 "submit",
-                120.0,
+                timeout,
                 machine=self.machine.model_dump(),
                 name=name,
                 token=token,

@@ -28,7 +28,7 @@ from core.spec.run.status import RunState, RunStatus
 
 _TICK_SECONDS = 0.2
 _SELDOM_TICKS = 10  # ticks between two looks at what changes seldom
-_ANSWER_SECONDS = 150.0
+_FIRST_SECONDS = 20.0  # after which a run is handed over in the background
 _SETTLED = ("done", "failed", "stopped")  # verdicts after which nothing more is expected
 
 Told = Callable[[Path, str], object]
@@ -98,7 +98,7 @@ class RemoteRuns:
         _show_waiting(attached.mirror, f"sending to {record.machine}")
         attached.submitting = True
         try:
-            submitted = self._submit(run, record, config).result(_ANSWER_SECONDS)
+            submitted = self._submit(run, record, config, _FIRST_SECONDS).result(2 * _FIRST_SECONDS)
         except (LineDown, TimeoutError) as error:
             _show_waiting(attached.mirror, f"waiting for {record.machine}: {error}")
         except UserError:
@@ -110,9 +110,9 @@ class RemoteRuns:
         finally:
             attached.submitting = False
 
-    def _submit(self, run: RunDir, record: RemoteRecord, config: str) -> Future[Submitted]:
+    def _submit(self, run: RunDir, record: RemoteRecord, config: str, seconds: float = 120.0) -> Future[Submitted]:
         host = self.machines.host(record.machine)
-        return host.submit(run.path.name, record.token, config, record.devices, record.script)
+        return host.submit(run.path.name, record.token, config, record.devices, record.script, seconds)
 
     def _confirm(self, attached: _Attached, submitted: Submitted) -> None:
         mirror = attached.mirror

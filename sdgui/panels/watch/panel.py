@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from core.spec.run.status import RunState
+from sdgui.panels.watch.elsewhere import ElsewhereStrip
 from sdgui.panels.watch.event_log import EventLog
 from sdgui.panels.watch.feed import CurveFeed
 from sdgui.panels.watch.header import RunHeader
@@ -68,6 +69,7 @@ class WatchPanel(Panel):
         """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
         body = QWidget(self._stack)
         self.header = RunHeader(body)
+        self.elsewhere = ElsewhereStrip(self._services.hosts, body)
         self.bar = MessageBar(body)
         self.split = QSplitter(Qt.Orientation.Vertical, body)
         self.grid = PlotGrid(self.split)
@@ -84,6 +86,7 @@ class WatchPanel(Panel):
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
         layout.addWidget(self.header)
+        layout.addWidget(self.elsewhere)
         layout.addWidget(self.bar)
         layout.addWidget(self.split, 1)
         return body
@@ -148,6 +151,7 @@ class WatchPanel(Panel):
             self.grid.empty.set_content("No curves", "This run has not reported any steps.")
         label = self._services.store.run_labels([self._run.id]).get(self._run.id)
         worked = history.worked if history is not None and history.terminal is not None else None
+        self.elsewhere.show_run(self._run)
         self.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
 
     def _show_history(self) -> None:

@@ -1,7 +1,7 @@
 """Fetches: checkpoints on their way from other machines, one a run at a time, each in a thread of its own.
 
 Flow: action -> ``start(run_id, folder)`` -> ``core.spec.machines.fetching`` -> ``progressed``, then ``fetched`` or
-``failed`` in the window's thread. What a cancelled or interrupted fetch has got stays, and the next one goes on from it.
+``failed`` in the window's thread. What a cancelled fetch has got stays, and the next one goes on from it.
 """
 
 from __future__ import annotations

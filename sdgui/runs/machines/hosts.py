@@ -24,6 +24,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import is_remote, read_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.folder import RunDir
+from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.machines.slots import UNLIMITED, slots_of
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run
@@ -50,6 +51,7 @@ class Hosts(QObject):
         super().__init__(parent)
         self.machines = Machines(home, self.state_changed.emit, command)
         self.runs = RemoteRuns(self.machines, lambda _folder, sentence: self.trouble.emit(sentence))
+        self.fetches = Fetches(self.machines, self)
         self.place = HERE
         self._facts: dict[str, tuple[float, Facts]] = {}
         self._has_gpus = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
@@ -166,4 +168,5 @@ class Hosts(QObject):
 
     def close(self) -> None:
         """End the connections; what runs elsewhere goes on."""
+        self.fetches.close()
         self.runs.close()

@@ -47,7 +47,21 @@ def test_records_name_menus_that_exist() -> None:
 
 def test_context_menus_have_their_order(qtbot: QtBot) -> None:
     experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "", "delete"]
-    run = ["watch", "search", "tick", "", "pause", "resume", "stop", "", "describe", "open_folder", "", "delete"]
+    run = [
+        "watch",
+        "search",
+        "tick",
+        "",
+        "pause",
+        "resume",
+        "stop",
+        "",
+        "describe",
+        "open_folder",
+        "fetch",
+        "",
+        "delete",
+    ]
     assert titles(qtbot, EXPERIMENT_MENU) == experiment
     assert titles(qtbot, RUN_MENU) == run
     assert titles(qtbot, STUDY_MENU) == ["study"]

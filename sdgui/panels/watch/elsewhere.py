@@ -1,0 +1,83 @@
+"""What Watch says of a run on another machine: how the line to it stands, and a checkpoint on its way.
+
+Flow: ``Hosts.state_changed`` and ``Hosts.fetches`` -> a line of text and a progress strip, hidden for runs of
+this computer.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from core.spec.machines.connection import LineState
+from sdgui.runs.machines.hosts import Hosts
+from sdgui.store.records import Run
+from sdgui.widgets.formats import duration
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.style.theme import set_role
+
+_MIB = 1 << 20
+
+
+class ElsewhereStrip(QWidget):
+    """One run's machine; nothing to see while its line is up and nothing is fetched."""
+
+    def __init__(self, hosts: Hosts, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._hosts = hosts
+        self._run: Run | None = None
+        self.line = PlainLabel(self)
+        self.line.setWordWrap(True)
+        set_role(self.line, "muted")
+        self.line.hide()
+        self.strip = ProgressStrip(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.line)
+        layout.addWidget(self.strip)
+        hosts.state_changed.connect(self._state_changed)
+        hosts.fetches.progressed.connect(self._progressed)
+        hosts.fetches.fetched.connect(lambda run_id, _folder: self._ended(run_id))
+        hosts.fetches.failed.connect(lambda run_id, _sentence: self._ended(run_id))
+        self.strip.cancelled.connect(self._cancel)
+
+    def show_run(self, run: Run | None) -> None:
+        """Whose machine it is about."""
+        if run is not None and self._run is not None and run.id == self._run.id:
+            return
+        self._run = run
+        self.strip.finish()
+        if run is None or not run.host:
+            self.line.hide()
+        else:
+            self._show_state(self._hosts.state(run.host))
+
+    def _state_changed(self, name: str, state: LineState) -> None:
+        if self._run is not None and self._run.host == name:
+            self._show_state(state)
+
+    def _show_state(self, state: LineState) -> None:
+        name = self._run.host if self._run is not None else ""
+        texts = {
+            "waiting": f"{state.sentence} Again in {duration(state.retry or 0)}; nothing is lost meanwhile.",
+            "connecting": f"Connecting to {name} …",
+            "refused": state.sentence,
+        }
+        text = texts.get(state.kind, "")
+        self.line.setText(text)
+        self.line.setVisible(bool(text))
+
+    def _progressed(self, run_id: int, done: int, total: int) -> None:
+        if self._run is None or self._run.id != run_id:
+            return
+        if self.strip.isHidden():
+            self.strip.start("Fetching a checkpoint", total / _MIB, "MB")
+        self.strip.advance(done / _MIB, total / _MIB)
+
+    def _ended(self, run_id: int) -> None:
+        if self._run is not None and self._run.id == run_id:
+            self.strip.finish()
+
+    def _cancel(self) -> None:
+        if self._run is not None:
+            self._hosts.fetches.cancel(self._run.id)
