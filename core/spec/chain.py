@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from core.spec.config import ConfigError, RunConfig, Section, field_lines, field_names, override
+from core.spec.config import ConfigError, RunConfig, Section, Text, field_lines, field_names, override
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
@@ -36,8 +36,8 @@ LARGEST_STATUS = 64 * KILOBYTE
 class ChainStage(Section):
     """One run of a chain."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
-    about: str = ""
+    name: Text = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
+    about: Text = ""
     config: RunConfig
     takes: dict[str, str] = Field({}, description="Field of the definition -> the earlier stage whose run it names.")
     before: Literal["", "caption-filter"] = Field("", description="Step between the previous stage and this one.")
@@ -47,7 +47,7 @@ class Chain(Section):
     """The definition of a chain."""
 
     version: Literal[1] = CHAIN_VERSION
-    name: str = Field(min_length=1, max_length=60)
+    name: Text = Field(min_length=1, max_length=60)
     stages: list[ChainStage] = Field(min_length=1, max_length=MOST_STAGES)
     ensemble: bool = Field(False, description="Evaluate the ensemble of all stages at the end, on the validation data.")
 

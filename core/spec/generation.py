@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.spec.config import Section
+from core.spec.config import Section, Text
 from core.spec.errors import UserError
 
 Search = Literal["greedy", "beam", "sample"]
@@ -43,7 +43,7 @@ class GenerationSettings(Section):
         description="Candidates per picture, best first.",
         json_schema_extra=_unit("captions"),
     )
-    prompt: str = Field(
+    prompt: Text = Field(
         "",
         title="Prompt",
         description='Start of every caption, such as "a picture of"; empty for none.',

@@ -1,7 +1,7 @@
 """RunConfig: the only description of an experiment. No torch, so that the window can build its form from it."""
 
 from core.spec.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewConfig, ViewsConfig
-from core.spec.config.base import ConfigError, Section
+from core.spec.config.base import ConfigError, Section, Text
 from core.spec.config.belief import BeliefConfig
 from core.spec.config.contradictions import problems
 from core.spec.config.distillation import (
@@ -60,6 +60,7 @@ __all__ = [
     "RuntimeConfig",
     "Section",
     "TeacherConfig",
+    "Text",
     "TowersConfig",
     "ValidationConfig",
     "ViewConfig",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Section, Share, shown
+from core.spec.config.base import Section, Share, Text, shown
 
 
 class ViewConfig(Section):
@@ -184,14 +184,14 @@ class ViewsConfig(Section):
 class TowersConfig(Section):
     """The two-stream model."""
 
-    architecture: str = Field(
+    architecture: Text = Field(
         "ViT-B-32",
         min_length=1,
         title="Architecture",
         description="An open_clip CLIP or CoCa architecture, one of ours, or a JSON file of the same shape.",
         json_schema_extra=shown("", widget="architecture"),
     )
-    pretrained: str = Field(
+    pretrained: Text = Field(
         "",
         title="Start from",
         description="Empty: from scratch. Else an open_clip tag, a local folder or weights file, a former run or "
@@ -294,7 +294,7 @@ class TeacherConfig(Section):
         "batch norm's statistics too (EMAN); frozen: a trained model; previous: former runs of this kind (Born-Again).",
         json_schema_extra=shown(""),
     )
-    checkpoint: str = Field(
+    checkpoint: Text = Field(
         "",
         title="Teacher's weights",
         description="Of a frozen or previous teacher: a run folder, RUN@STEP, or open_clip:NAME,PRETRAINED. Several, "

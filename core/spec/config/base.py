@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.spec.errors import UserError
 
@@ -15,22 +15,24 @@ class ConfigError(UserError):
     """A definition that cannot be used; the message names the field, the value and the remedy."""
 
 
+def _sane_text(value: Any) -> Any:
+    """Neither a path nor a name may hold a null character, and none is as long as a file."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ValueError(f"it has {len(value)} characters, at most {LONGEST_TEXT} are allowed")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("it holds a null character")
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("it holds bytes that are no text in UTF-8; rename the file")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_sane_text)]  # of a definition: a name, a path, a label
+
+
 class Section(BaseModel):
     """A frozen group of fields; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _sane_text(cls, value: Any) -> Any:
-        """Neither a path nor a name may hold a null character, and none is as long as a file."""
-        if isinstance(value, str) and len(value) > LONGEST_TEXT:
-            raise ValueError(f"it has {len(value)} characters, at most {LONGEST_TEXT} are allowed")
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("it holds a null character")
-        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-            raise ValueError("it holds bytes that are no text in UTF-8; rename the file")
-        return value
 
 
 def shown(unit: str, advanced: bool = False, widget: str = "") -> dict[str, Any]:

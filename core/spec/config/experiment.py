@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.spec.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewsConfig
-from core.spec.config.base import Section, shown
+from core.spec.config.base import Section, Text, shown
 from core.spec.config.belief import BeliefConfig
 from core.spec.config.objectives import ObjectivesConfig
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
@@ -24,11 +24,11 @@ class RunConfig(Section):
     """An experiment, whole."""
 
     version: Literal[1] = Field(CONFIG_VERSION, title="Version", json_schema_extra=shown("", advanced=True))
-    name: str = Field(
+    name: Text = Field(
         "untitled", min_length=1, max_length=120, title="Name", description="What you call it.",
         json_schema_extra=shown(""),
     )  # fmt: skip
-    preset: str = Field("", title="Preset", description="What it started from.", json_schema_extra=shown(""))
+    preset: Text = Field("", title="Preset", description="What it started from.", json_schema_extra=shown(""))
     seed: int = Field(
         0, ge=0, lt=2**31, title="Seed", description="Of weights, order and augmentation.", json_schema_extra=shown("")
     )

@@ -6,32 +6,32 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Section, Share, shown
+from core.spec.config.base import Section, Share, Text, shown
 
 
 class DataConfig(Section):
     """Where pairs come from and how they are kept."""
 
-    train: str = Field(
+    train: Text = Field(
         "",
         title="Training data",
         description="CSV, TSV, JSON lines, COCO captions JSON, a folder of class folders, pictures with .txt files, or "
         "shards: tars, as in shards/{00000..00099}.tar.",
         json_schema_extra=shown("", widget="source"),
     )
-    val: str = Field(
+    val: Text = Field(
         "",
         title="Validation data",
         description="Pairs to validate on while training; leave empty for none.",
         json_schema_extra=shown("", widget="source"),
     )
-    test: str = Field(
+    test: Text = Field(
         "",
         title="Test data",
         description="Pairs kept for the end, never looked at while training; leave empty for none.",
         json_schema_extra=shown("", widget="source"),
     )
-    label: str = Field(
+    label: Text = Field(
         "",
         title="Label",
         description="Column whose values are the classes, for objectives that classify; empty for none.",

@@ -17,6 +17,7 @@ from core.spec.config import (
     ConfigError,
     RunConfig,
     Section,
+    Text,
     expand_user,
     field_errors,
     field_lines,
@@ -42,11 +43,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 class NoiseSpec(Section):
     """A copy of one of the data sets with a share of its captions shuffled."""
 
-    of: str = Field("train", description="Data set to copy.")
+    of: Text = Field("train", description="Data set to copy.")
     share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows that get another row's caption.")
     seed: int = Field(0, ge=0, description="Seed of the shuffle.")
-    name: str = Field("noisy", description="Name of the copy, also its file name.")
-    kept: str = Field("kept", description="Name of the data set of unchanged rows, also its file name.")
+    name: Text = Field("noisy", description="Name of the copy, also its file name.")
+    kept: Text = Field("kept", description="Name of the data set of unchanged rows, also its file name.")
 
     @model_validator(mode="after")
     def _files_of_their_own(self) -> NoiseSpec:
@@ -61,28 +62,28 @@ class NoiseSpec(Section):
 class Arm(Section):
     """One recipe, trained with each seed."""
 
-    name: str = Field(description="Name, also part of the folder name.")
-    preset: str = Field("", description="Preset to start from.")
-    config: str = Field("", description="Config file to start from, instead of a preset.")
-    set: list[str] = Field([], description="Overrides, FIELD=VALUE, as with --set.")
-    train: str = Field("", description="Training data (default: the study's).")
-    as_long_as: str = Field("", description="Train for the same wall-clock time as this arm, instead of equal steps.")
+    name: Text = Field(description="Name, also part of the folder name.")
+    preset: Text = Field("", description="Preset to start from.")
+    config: Text = Field("", description="Config file to start from, instead of a preset.")
+    set: list[Text] = Field([], description="Overrides, FIELD=VALUE, as with --set.")
+    train: Text = Field("", description="Training data (default: the study's).")
+    as_long_as: Text = Field("", description="Train for the same wall-clock time as this arm, instead of equal steps.")
     budget: float = Field(0.0, ge=0.0, le=1e9, description="Seconds of training, instead of the study's steps.")
 
 
 class Measure(Section):
     """An evaluation of each trained run."""
 
-    name: str = Field(description="Name of the results.")
+    name: Text = Field(description="Name of the results.")
     task: Task
-    data: str = Field(description="Data set of the study to evaluate on.")
-    label: str = Field("", description="Label column.")
-    train: str = Field("", description="For probes and knn: labelled training data.")
-    templates: str = Field("photo", description="For zero-shot: prompt templates.")
+    data: Text = Field(description="Data set of the study to evaluate on.")
+    label: Text = Field("", description="Label column.")
+    train: Text = Field("", description="For probes and knn: labelled training data.")
+    templates: Text = Field("photo", description="For zero-shot: prompt templates.")
     shots: list[int] = Field([], description="For probes: numbers of training images per class (default: all).")
     draws: int = Field(3, ge=1, le=1000, description="For shots: random subsets per number, averaged.")
-    keep: list[str] = Field([], description="Metrics to keep (default: all).")
-    arms: list[str] = Field([], description="Arms to evaluate (default: all).")
+    keep: list[Text] = Field([], description="Metrics to keep (default: all).")
+    arms: list[Text] = Field([], description="Arms to evaluate (default: all).")
 
     def written(self) -> dict[str, Any]:
         """As it is recorded in ``measures.json``."""
@@ -93,22 +94,22 @@ class Study(Section):
     """The definition of a study."""
 
     version: Literal[1] = STUDY_VERSION
-    name: str = Field(min_length=1, max_length=60)
-    about: str = ""
+    name: Text = Field(min_length=1, max_length=60)
+    about: Text = ""
     size: Size = "demo"
     steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of every arm; 0 where all have budgets.")
     budgets: list[float] = Field(
         [], max_length=MOST, description="Seconds of training: each arm is trained anew for each of them."
     )
     seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MOST)
-    data: dict[str, str] = Field(
+    data: dict[Text, Text] = Field(
         description=f"Name to path, relative to the study file; {DEMO}train.csv is rendered demo data, "
         f"{OPENCLIPART}train.csv Debian's clip art."
     )
     noise: NoiseSpec | None = None
-    train: str = "train"
-    val: str = "val"
-    set: list[str] = Field([], description="Overrides for every arm, applied before its own.")
+    train: Text = "train"
+    val: Text = "val"
+    set: list[Text] = Field([], description="Overrides for every arm, applied before its own.")
     arms: list[Arm] = Field(min_length=1, max_length=MOST)
     compare: list[tuple[str, str]] = Field(
         [], max_length=10 * MOST, description="Pairs of arms; the second is the baseline."
