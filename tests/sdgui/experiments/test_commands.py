@@ -20,7 +20,7 @@ from sdgui.experiments.run_commands import RunCommands
 from sdgui.runs.launcher import LaunchError
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.changes import Changes
-from sdgui.store.records import Progress, Run, StoreUnavailableError
+from sdgui.store.records import HERE, Progress, Run, StoreUnavailableError
 from sdgui.store.store import Store
 from sdgui.widgets.message import Message
 
@@ -39,11 +39,11 @@ class Launcher(QObject):
             raise LaunchError("It cannot be written.")
         self.done.append((what, number))
 
-    def launch(self, experiment: int, _chain: object) -> Run:
+    def launch(self, experiment: int, _chain: object, _place: object) -> Run:
         self._note("launch", experiment)
         return self.store.add_run(experiment)
 
-    def enqueue(self, experiment: int, _chain: object) -> Run:
+    def enqueue(self, experiment: int, _chain: object, _place: object) -> Run:
         self._note("enqueue", experiment)
         return self.store.add_run(experiment, queued=True)
 
@@ -93,7 +93,9 @@ class Parts:
     def __init__(self, home: Path) -> None:
         self.store = Store.open(home)
         self.launcher, self.demo, self.tailer, self.writer = Launcher(self.store), Demo(), Tailer(), StoreWriter()
-        services = SimpleNamespace(**vars(self), settings=SimpleNamespace(value=lambda *_: None))
+        services = SimpleNamespace(
+            **vars(self), settings=SimpleNamespace(value=lambda *_: None), hosts=SimpleNamespace(place=HERE)
+        )
         self.experiments, self.runs = ExperimentCommands(cast(Any, services)), RunCommands(cast(Any, services))
         self.messages, self.changes = list[Message](), list[Changes]()
         self.added, self.started = list[int](), list[int]()
@@ -214,7 +216,7 @@ def test_a_launch_starts_and_a_queued_run_is_announced(qtbot: QtBot, parts: Part
     parts.runs.queue(number)
     parts.wait(qtbot)
     assert (parts.launcher.done[1], parts.started, parts.tailer.followed) == (("enqueue", number), [1], [1, 2])
-    assert parts.messages[0].text == "Queued: starts when no other run is active."
+    assert parts.messages[0].text == "Queued: starts as soon as a device is free for it."
     assert [set(change.runs) for change in parts.changes] == [{1}, {2}]
 
 
