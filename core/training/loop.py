@@ -78,6 +78,7 @@ class Loop:
         if warning := departs(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
         self.standing = self.checkpointing.resume()
+        self._saved = self.standing.step or None  # the step of the newest checkpoint
 
     @property
     def step(self) -> int:
@@ -155,6 +156,11 @@ class Loop:
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         return weighted.sum(), report, norm, skipped
 
+    def leave(self) -> None:
+        """Save before the end of training, unless this step was saved already."""
+        if self._saved != self.step:
+            self.save()
+
     def save(self) -> None:
         """Save the whole state after this step."""
         self._write_reports(wait=True)
@@ -162,6 +168,7 @@ class Loop:
         self.heartbeat.update("saving", self.step, self.total_steps)
         self.events.sync()
         name, best = self.checkpointing.save(self.standing)
+        self._saved = self.step
         self.events.write(CheckpointSaved(step=self.step, name=name, best=best, network=self.standing.network))
 
     def check_control(self) -> None:

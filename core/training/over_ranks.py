@@ -121,7 +121,7 @@ def _recorded(config: RunConfig, run: RunDir, team: Team, peers: list[Any], quie
                     watch.settled()
                     outcome = interrupt.outcome
                     if loop is not None:
-                        loop.save()
+                        loop.leave()
                 team.by_first(lambda: _finish(events, loop, outcome))
                 return outcome
             except Exception as error:

@@ -105,7 +105,7 @@ def _recorded(config: RunConfig, run: RunDir, heartbeat: Heartbeat, events: Even
             except Interrupt as interrupt:
                 outcome = interrupt.outcome
                 if loop is not None:
-                    loop.save()
+                    loop.leave()
         events.write(RunFinished(step=loop.step if loop else 0, outcome=outcome))
         events.sync()
         return outcome

@@ -91,9 +91,9 @@ def steps_of(loop: Loop, count: int) -> list[dict[str, float]]:
     return reports
 
 
-def weights_of(loop: Loop) -> dict[str, torch.Tensor]:
-    """The student's weights and the teacher's, whole."""
+def weights_of(loop: Loop) -> dict[str, Any]:
+    """The student's weights and the teacher's, whole, as arrays (tensors would be sent by reference)."""
     found = whole_state(loop.network.state_dict())
     if loop.teacher is not None:
         found |= {f"teacher.{name}": value for name, value in whole_state(loop.teacher.state_dict()).items()}
-    return {name: value.clone() for name, value in found.items()}
+    return {name: value.numpy().copy() for name, value in found.items()}

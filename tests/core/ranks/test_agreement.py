@@ -1,0 +1,193 @@
+"""What happens in one rank happens in all: unreadable pictures, losses that are not finite, requests, failures."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.data.errors import DataError
+from core.data.loader import LoadedBatch
+from core.ranks.messages import Gone
+from core.spec.errors import UserError
+from core.spec.run.events import EventReader, Log
+from core.training.errors import Interrupt, RankLost, TrainingError
+from core.training.team.mesh import check_mesh
+from core.training.team.team import Team
+from tests.core.ranks.forked import opened, over_ranks, steps_of
+from tests.core.ranks.settings import config_of, labelled_pairs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return labelled_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def test_a_picture_that_one_rank_cannot_read_is_replaced_and_known_to_all(tmp_path: Path) -> None:
+    data = labelled_pairs(tmp_path / "pairs")
+    config = config_of("clip", data, tmp_path, "data.cache_mib=0", "optim.epochs=1")
+
+    def train(team: Team) -> tuple[list[dict[str, float]], dict[int, str]]:
+        with opened(config, tmp_path / "run", team) as loop:
+            lost = int(loop.parts.loader._maker.order.take(0, 0, 12)[0][-1])  # in the last rank's share
+            if team.launch.rank == team.size - 1:
+                Path(loop.parts.train.path(lost)).unlink()
+            team.together(lambda: None)
+            return steps_of(loop, 3), dict(loop.parts.train.broken)
+
+    (one, broken), (other, known) = over_ranks(2, train)
+    assert list(broken) == list(known)
+    assert len(broken) == 1
+    assert [step["train/loss"] for step in one] == [step["train/loss"] for step in other]
+    events = EventReader(tmp_path / "run" / "events.jsonl").read_all()
+    logged = [event.message for event in events if isinstance(event, Log)]
+    assert sum("is replaced by another pair" in message for message in logged) == 1
+
+
+def test_too_many_unreadable_pictures_in_one_rank_end_all(tmp_path: Path) -> None:
+    data = labelled_pairs(tmp_path / "pairs")
+    config = config_of("clip", data, tmp_path, "data.cache_mib=0", "data.max_bad_share=0")
+
+    def train(team: Team) -> str:
+        with opened(config, tmp_path / "run", team) as loop:
+            if team.launch.rank == 1:
+                for row in loop.parts.loader._maker.order.take(0, 6, 12)[0].tolist():
+                    Path(loop.parts.train.path(row)).unlink()
+            team.together(lambda: None)
+            try:
+                steps_of(loop, 3)
+            except DataError as error:
+                return str(error)
+            return "trained"
+
+    one, other = over_ranks(2, train)
+    assert one == other
+    assert "6 of the 36 rows" in one
+
+
+def test_a_loss_that_is_not_finite_in_one_rank_skips_the_step_in_all(data: Path, tmp_path: Path) -> None:
+    config = config_of("clip", data, tmp_path)
+
+    def train(team: Team) -> tuple[list[float], list[bool]]:
+        with opened(config, tmp_path / "run", team) as loop:
+            plain, moved, losses = loop.losses, [], []
+            for step, batch in enumerate(loop.parts.loader.batches(0, 3)):
+                spoilt = step == 1 and team.launch.rank == 1
+                loop.losses = lambda *given, bad=spoilt: _spoilt(plain(*given), bad)  # type: ignore[assignment]
+                before = [parameter.detach().clone() for parameter in loop.network.parameters()]
+                losses.append(float(loop.train_step(batch)["train/loss"]))
+                after = list(loop.network.parameters())
+                moved.append(any(not torch.equal(x, y) for x, y in zip(before, after, strict=True)))
+            return losses, moved
+
+    (losses, moved), (others, also) = over_ranks(2, train)
+    assert [loss == loss for loss in losses] == [True, False, True]
+    assert [loss == loss for loss in others] == [True, False, True]
+    assert moved == also == [True, False, True]
+
+
+def _spoilt(result: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]], bad: bool) -> object:
+    losses, report = result
+    return {name: loss * float("nan") if bad else loss for name, loss in losses.items()}, report
+
+
+def test_what_one_rank_is_asked_all_do() -> None:
+    def ask(team: Team) -> list[str | None]:
+        asked = [None, "pause" if team.launch.rank == 2 else None, ("pause", "stop", None)[team.launch.rank]]
+        return [team.agree(one) for one in asked]  # type: ignore[arg-type]
+
+    assert over_ranks(3, ask) == [[None, "pause", "stop"]] * 3
+
+
+def test_what_one_rank_raises_all_raise() -> None:
+    def fail(team: Team) -> list[str]:
+        def call() -> None:
+            if team.launch.rank == 1:
+                raise UserError("the data are not there.")
+
+        found = []
+        for run in (lambda: team.together(call), lambda: team.together(_interrupted if team.leads else _nothing)):
+            try:
+                run()
+            except (TrainingError, UserError, Interrupt) as error:
+                found.append(f"{type(error).__name__} {error}")
+        return found
+
+    first, second = over_ranks(2, fail)
+    assert first[0].startswith("TrainingError rank 1 on ")
+    assert first[0].endswith("the data are not there.")
+    assert second[0] == "UserError the data are not there."
+    assert first[1] == second[1] == "Interrupt paused"
+
+
+def _interrupted() -> None:
+    raise Interrupt("paused")
+
+
+def _nothing() -> None:
+    return None
+
+
+def test_captions_are_as_long_as_the_longest_of_all_ranks(data: Path, tmp_path: Path) -> None:
+    config = config_of("clip", data, tmp_path)
+
+    def lengths(team: Team) -> list[tuple[int, int]]:
+        with opened(config, tmp_path / "run", team) as loop:
+            batch = next(loop.parts.loader.batches(0, 1))
+            short = LoadedBatch(batch.with_words(0, 0)) if team.leads else LoadedBatch(batch.with_words(30, 0))
+            agreed = team.loaded(short, 0).batch
+            assert agreed is not None
+            return [(batch.texts.shape[1], agreed.texts.shape[1])]
+
+    every = over_ranks(2, lengths)
+    assert {padded for [(_, padded)] in every} == {30}
+    assert len({own for [(own, _)] in every}) == 1
+
+
+def test_a_rank_that_dies_is_noticed(tmp_path: Path) -> None:
+    def train(team: Team) -> tuple[str, float]:
+        began = time.monotonic()
+        if team.launch.rank == 1:
+            os._exit(9)
+        try:
+            team.highest(1)
+        except RuntimeError as error:
+            return str(error), time.monotonic() - began
+        return "", 0.0
+
+    with pytest.raises(AssertionError, match="rank 1 died"):
+        over_ranks(2, train)
+
+
+def test_messages_tell_of_a_failure() -> None:
+    def wait(team: Team) -> str:
+        assert team.messages is not None
+        from core.ranks.messages import Failure  # noqa: PLC0415
+
+        if team.launch.rank == 1:
+            team.messages.fail(Failure(1, "elsewhere", "KeyError", "it broke"))
+            return ""
+        try:
+            team.messages.exchange("never", 1)
+        except Gone:
+            word = team.messages.failure(5.0)
+            return "" if word is None else f"{word.rank} {word.message}"
+        return "exchanged"
+
+    assert over_ranks(2, wait)[0] == "1 it broke"
+
+
+def test_a_mesh_fits_its_ranks() -> None:
+    check_mesh(4, 2)
+    for size, shard in ((2, 4), (4, 3)):
+        with pytest.raises(TrainingError, match=f"runtime.shard is {shard}, and {size} processes"):
+            check_mesh(size, shard)
+    assert RankLost is not TrainingError

@@ -1,0 +1,68 @@
+"""A run saved over some ranks goes on over others: the same weights, rows and losses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.training.team.team import ALONE, Team
+from tests.core.ranks.forked import opened, over_ranks, steps_of, weights_of
+from tests.core.ranks.settings import config_of, labelled_pairs
+
+LOSS = 1e-5
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def saved_and_resumed(folder: Path, wholes: tuple[int, ...], before: int, after: int, *settings: str) -> None:
+    """Train over two ranks, save, go on there; and from the checkpoint over each of ``wholes``."""
+    data = labelled_pairs(folder / "pairs")
+    config = config_of("sd-clip", data, folder, *settings)
+
+    def begin(team: Team) -> tuple[list[dict[str, float]], dict[str, Any]]:
+        with opened(config, folder / "run", team) as loop:
+            steps_of(loop, before)
+            loop.save()
+            weights = weights_of(loop)
+            return steps_of(loop, after), weights
+
+    def go_on(team: Team) -> tuple[list[dict[str, float]], dict[str, Any]]:
+        with opened(config, folder / "run", team) as loop:
+            assert loop.step == before
+            weights = weights_of(loop)
+            return steps_of(loop, after), weights
+
+    (expected, saved), *others = over_ranks(2, begin)
+    for _, weights in others:
+        assert all(np.array_equal(saved[name], value) for name, value in weights.items()), "ranks have other weights"
+    whole_rows = [sum(reports[step]["rows"] for reports, _ in [(expected, saved), *others]) for step in range(after)]
+    for size in wholes:
+        ranks = [go_on(ALONE)] if size == 1 else over_ranks(size, go_on)
+        for reports, weights in ranks:
+            assert weights.keys() == saved.keys()
+            assert all(np.array_equal(saved[name], value) for name, value in weights.items()), size
+            for left, right in zip(expected, reports, strict=True):
+                assert abs(left["train/loss"] - right["train/loss"]) <= LOSS
+        for step in range(after):
+            assert sum(reports[step]["rows"] for reports, _ in ranks) == whole_rows[step]
+
+
+def test_saved_over_two_ranks_goes_on_over_three(tmp_path: Path) -> None:
+    saved_and_resumed(tmp_path, (3,), 2, 2)
+
+
+@pytest.mark.slow
+def test_saved_over_two_ranks_goes_on_over_one_three_and_four(tmp_path: Path) -> None:
+    saved_and_resumed(tmp_path, (1, 3, 4), 3, 10)
+
+
+@pytest.mark.slow
+def test_split_weights_go_on_whole(tmp_path: Path) -> None:
+    """Two ranks with half of the weights each; then one process, and four ranks in pairs."""
+    saved_and_resumed(tmp_path, (4,), 3, 10, "runtime.shard=2")
