@@ -1,12 +1,13 @@
-"""``python -m sdgui.screenshots [OUT] [--home DIR] [--steps N] [--panel NAME]``: the pictures of README.
+"""``python -m sdgui.screenshots [OUT] [--home DIR] [--steps N] [--seeds N] [--panel NAME]``: the pictures of README.
 
-Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900. Trains a small study first, which takes minutes to an
-hour; a ``--home`` that is kept is trained once. Needs a display, or ``QT_QPA_PLATFORM=offscreen``.
+Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900, drawn without a display unless ``QT_QPA_PLATFORM`` names
+one. Trains a small study first, which takes minutes to an hour; a ``--home`` that is kept is trained once.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication, QWidget
 
-from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, open_window
 from sdgui.screenshots.home import trained_study
 from sdgui.screenshots.scenes import SCENES, Stage
@@ -23,18 +24,20 @@ from sdgui.screenshots.waiting import settle
 from sdgui.widgets.style.theme import Scheme, theme
 
 SIZE = (1440, 900)
-STEPS = 234
+STEPS, SEEDS = 234, 3
 OUT = Path("resources/screenshots")
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("light", ""), ("dark", "-dark"))
 
 
-def photograph(home: Path, out: Path, panels: Sequence[str], steps: int) -> list[Path]:
+def photograph(home: Path, out: Path, panels: Sequence[str], steps: int, seeds: int) -> list[Path]:
     """Train in ``home`` what is not trained yet, and write the pictures of ``panels`` into ``out``."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     make_application()
     window = open_window(home, demo=False)
     window.resize(*SIZE)
     try:
-        stage = Stage(window, trained_study(window, steps, lambda text: print(text, file=sys.stderr, flush=True)))
+        study = trained_study(window, steps, seeds, lambda text: print(text, file=sys.stderr, flush=True))
+        stage = Stage(window, study)
         return [path for name in panels for path in _grab(stage, name, out)]
     finally:
         window.keep_training()
@@ -46,16 +49,18 @@ def _grab(stage: Stage, name: str, out: Path) -> list[Path]:
     for scheme, ending in _SCHEMES:
         theme().set_scheme(scheme)
         settle(1.5)
+        if (focused := QApplication.focusWidget()) is not None:  # neither a frame nor a blinking cursor
+            focused.clearFocus()
         path = out / f"{name}{ending}.png"
-        _save(stage.window, path)
+        save_picture(stage.window, path)
         print(path, flush=True)
         paths.append(path)
     return paths
 
 
-def _save(window: MainWindow, path: Path) -> None:
-    """The window as PNG in 256 colours, a third of the size; OSError when it cannot be written."""
-    image = window.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+def save_picture(widget: QWidget, path: Path) -> None:
+    """What ``widget`` shows as PNG in 256 colours, a third of the size; OSError when it cannot be written."""
+    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
     shown = Image.frombytes(
         "RGB", (image.width(), image.height()), bytes(image.constBits()), "raw", "RGB", image.bytesPerLine()
     )
@@ -71,11 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--home", type=Path, help="home folder to train in and to keep (default: a temporary one)")
     parser.add_argument("--steps", type=int, default=STEPS, help="optimiser steps of each run")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each arm")
     parser.add_argument("--panel", action="append", choices=list(SCENES), help="only this panel; may be repeated")
     parsed = parser.parse_args(arguments)
     panels = parsed.panel or list(SCENES)
     with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
-        photograph(parsed.home or Path(temporary) / "home", parsed.out, panels, parsed.steps)
+        photograph(parsed.home or Path(temporary) / "home", parsed.out, panels, parsed.steps, parsed.seeds)
     return 0
 
 

@@ -16,12 +16,12 @@ from sdgui.app.main_window import MainWindow
 from sdgui.screenshots.waiting import until
 
 NAME = "wrong captions"
-SEEDS = (0, 1)
 _HOURS = 6 * 3600.0
 _DATA = ("train", "val", "test")
+ARMS = ("clip", "sd-clip", "sd-coca")
 
 
-def study_of(steps: int) -> Study:
+def study_of(steps: int, seeds: int) -> Study:
     """30 % of the captions are another picture's; a plain model, and two that teach themselves."""
     test = Measure(name="test", task="retrieval", data="test", keep=["R@1", "R@10"])
     words = Measure(name="zero-shot", task="zero-shot", data="test", label="group", keep=["acc1"])
@@ -30,12 +30,12 @@ def study_of(steps: int) -> Study:
         about="Self-distillation where 30 % of the training captions are another picture's.",
         size="demo",
         steps=steps,
-        seeds=list(SEEDS),
+        seeds=list(range(seeds)),
         data={name: f"demo:{name}.csv" for name in _DATA},
         noise=NoiseSpec(of="train", share=0.3),
         train="noisy",
         set=[f"validation.every_steps={max(1, steps // 9)}"],
-        arms=[Arm(name=name, preset=name) for name in ("clip", "sd-clip", "sd-coca")],
+        arms=[Arm(name=name, preset=name) for name in ARMS],
         measures=[test, words],
     )
 
@@ -61,16 +61,16 @@ class TrainedStudy:
 
     def run_folder(self, arm: str) -> Path:
         """The run of ``arm`` with the first seed."""
-        return StudyDir(self.folder).run(arm, SEEDS[0]).path
+        return StudyDir(self.folder).run(arm, 0).path
 
 
-def trained_study(window: MainWindow, steps: int, progress: Callable[[str], None]) -> TrainedStudy:
-    """The study of ``window``'s home, trained for ``steps`` steps per run where it is not yet.
+def trained_study(window: MainWindow, steps: int, seeds: int, progress: Callable[[str], None]) -> TrainedStudy:
+    """The study of ``window``'s home, trained for ``steps`` steps with each of ``seeds`` seeds where it is not yet.
 
     Raises RuntimeError when one of its runs fails.
     """
     programs, store = window.services.studies, window.services.store
-    record = next((one for one in store.studies() if one.name == NAME), None) or programs.add(study_of(steps))
+    record = next((one for one in store.studies() if one.name == NAME), None) or programs.add(study_of(steps, seeds))
     until(lambda: programs.snapshot(record.id) is not None, "the study's folder")
     told = [0.0]
 
@@ -87,6 +87,6 @@ def trained_study(window: MainWindow, steps: int, progress: Callable[[str], None
     if not done():
         programs.start(record.id)
         until(done, "the study", _HOURS)
-    until(lambda: len(store.runs()) >= len(SEEDS) * 3, "the runs in the tree")
+    until(lambda: len(store.runs()) >= seeds * len(ARMS), "the runs in the tree")
     window.reload()
     return TrainedStudy(record.id, record.folder)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.caption.panel import CaptionsPanel
@@ -55,9 +55,15 @@ class Stage:
 
 
 def define(stage: Stage) -> None:
-    """The definition of a self-distilling run."""
-    stage.window.show_panel("define")
+    """The definition of a self-distilling run: what it says of its teacher."""
+    panel = stage.window.show_panel("define")
     stage.select_run("sd-clip")
+    settle(1.0)
+    panel.focus_search()
+    line = QApplication.focusWidget()
+    assert line is not None
+    QTest.keyClicks(line, "teacher")
+    settle(0.5)
 
 
 def watch(stage: Stage) -> None:
@@ -104,7 +110,6 @@ def search(stage: Stage) -> None:
     before = panel.queries.number
     QTest.keyClicks(line, "woman with red hair")
     until(lambda: panel.queries.number > before and panel.queries.answered, "the results")
-    line.setFocus(Qt.FocusReason.OtherFocusReason)
     until(lambda: not any(one.gallery.thumbnails.pending() for one in panel.view.sides), "thumbnails")
 
 
