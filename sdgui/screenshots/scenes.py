@@ -152,6 +152,12 @@ def study(stage: Stage) -> None:
     settle(1.0)
 
 
+def machines(stage: Stage) -> None:
+    """The queue and this computer."""
+    stage.window.show_panel("machines")
+    settle(4.0)  # the computer answers
+
+
 SCENES: dict[str, Callable[[Stage], None]] = {
     "define": define,
     "watch": watch,
@@ -160,4 +166,5 @@ SCENES: dict[str, Callable[[Stage], None]] = {
     "caption": caption,
     "noise": noise,
     "study": study,
+    "machines": machines,
 }
