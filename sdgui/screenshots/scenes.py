@@ -6,7 +6,7 @@ Flow: ``SCENES`` by panel -> ``__main__`` shows the panel, calls its scene and g
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -16,7 +16,7 @@ from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.noise.panel import NoisePanel
 from sdgui.panels.search.panel import SearchPanel
-from sdgui.panels.search.source import DATA
+from sdgui.panels.search.source import HELD_OUT
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.panels.watch.panel import WatchPanel
 from sdgui.screenshots.home import TrainedStudy
@@ -49,9 +49,8 @@ class Stage:
         """The best checkpoint of the first run of ``arm``, its student or teacher."""
         picker.show_run(self.run(arm))
         until(lambda: picker.choice() is not None, f"the runs to choose from ({arm})")
-        choice = picker.choice()
-        assert choice is not None
-        picker.set_choice(replace(choice, weights=weights))
+        picker.weights.setCurrentIndex(picker.weights.findData(weights))
+        picker.weights.activated.emit(picker.weights.currentIndex())
 
 
 def define(stage: Stage) -> None:
@@ -101,8 +100,7 @@ def search(stage: Stage) -> None:
     bar.compare.setChecked(True)
     for picker, weights in zip(bar.pickers, ("student", "teacher"), strict=True):
         stage.choose(picker, "sd-clip", weights)
-    bar.where.setCurrentIndex(bar.where.findData(DATA))
-    bar.data.set_source(str(stage.study.data("val")))
+    bar.where.setCurrentIndex(bar.where.findData(HELD_OUT))
     panel.open(-1)
     until(lambda: all(one.facts is not None and not one.opening for one in panel.sessions), "both models")
     line = panel.view.query.line
