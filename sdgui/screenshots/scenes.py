@@ -82,7 +82,7 @@ def classify(stage: Stage) -> None:
     source = panel.view.source
     stage.choose(source.model, "sd-clip", "teacher")
     source.set_label("group")
-    source.data.set_source(str(stage.study.data("test")))
+    source.data.set_source(str(stage.study.data("unseen")))
     until(lambda: source.data.facts() is not None, "the data's contents")
     for number, method in enumerate(("zero-shot", "probe"), start=1):
         source.set_method(method)
