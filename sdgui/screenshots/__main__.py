@@ -1,4 +1,4 @@
-"""``python -m sdgui.screenshots [OUT] [--home DIR] [--steps N] [--seeds N] [--panel NAME]``: the pictures of README.
+"""``python -m sdgui.screenshots [OUT]``: the pictures of README; ``--help`` lists the options.
 
 Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900, drawn without a display unless ``QT_QPA_PLATFORM`` names
 one. Trains a small study first, which takes minutes to an hour; a ``--home`` that is kept is trained once.
@@ -17,8 +17,10 @@ from PIL import Image
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 
+from core.spec.presets import SIZES
+from core.spec.study import Study
 from sdgui.app.start import make_application, open_window
-from sdgui.screenshots.home import trained_study
+from sdgui.screenshots.home import study_of, trained_study
 from sdgui.screenshots.scenes import SCENES, Stage
 from sdgui.screenshots.waiting import settle
 from sdgui.widgets.style.theme import Scheme, theme
@@ -29,14 +31,14 @@ OUT = Path("resources/screenshots")
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("light", ""), ("dark", "-dark"))
 
 
-def photograph(home: Path, out: Path, panels: Sequence[str], steps: int, seeds: int) -> list[Path]:
+def photograph(home: Path, out: Path, panels: Sequence[str], wanted: Study) -> list[Path]:
     """Train in ``home`` what is not trained yet, and write the pictures of ``panels`` into ``out``."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     make_application()
     window = open_window(home, demo=False)
     window.resize(*SIZE)
     try:
-        study = trained_study(window, steps, seeds, lambda text: print(text, file=sys.stderr, flush=True))
+        study = trained_study(window, wanted, lambda text: print(text, file=sys.stderr, flush=True))
         stage = Stage(window, study)
         return [path for name in panels for path in _grab(stage, name, out)]
     finally:
@@ -77,11 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, help="home folder to train in and to keep (default: a temporary one)")
     parser.add_argument("--steps", type=int, default=STEPS, help="optimiser steps of each run")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each arm")
+    parser.add_argument("--size", choices=SIZES, default="demo", help="of the models (default: %(default)s)")
     parser.add_argument("--panel", action="append", choices=list(SCENES), help="only this panel; may be repeated")
     parsed = parser.parse_args(arguments)
     panels = parsed.panel or list(SCENES)
     with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
-        photograph(parsed.home or Path(temporary) / "home", parsed.out, panels, parsed.steps, parsed.seeds)
+        photograph(
+            parsed.home or Path(temporary) / "home",
+            parsed.out,
+            panels,
+            study_of(parsed.steps, parsed.seeds, parsed.size),
+        )
     return 0
 
 

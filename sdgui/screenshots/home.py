@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.spec.presets import Size
 from core.spec.study import Arm, Measure, NoiseSpec, Study, StudyDir
 from sdgui.app.main_window import MainWindow
 from sdgui.screenshots.waiting import until
@@ -21,13 +22,13 @@ _DATA = ("train", "val", "test")
 ARMS = ("clip", "sd-clip", "sd-coca")
 
 
-def study_of(steps: int, seeds: int) -> Study:
+def study_of(steps: int, seeds: int, size: Size) -> Study:
     """30 % of the captions are another picture's; a plain model, and two that teach themselves."""
     test = Measure(name="test", task="retrieval", data="test", keep=["R@1", "R@10"])
     return Study(
         name=NAME,
         about="Self-distillation where 30 % of the training captions are another picture's.",
-        size="demo",
+        size=size,
         steps=steps,
         seeds=list(range(seeds)),
         data={name: f"demo:{name}.csv" for name in _DATA},
@@ -62,13 +63,13 @@ class TrainedStudy:
         return StudyDir(self.folder).run(arm, 0).path
 
 
-def trained_study(window: MainWindow, steps: int, seeds: int, progress: Callable[[str], None]) -> TrainedStudy:
-    """The study of ``window``'s home, trained for ``steps`` steps with each of ``seeds`` seeds where it is not yet.
+def trained_study(window: MainWindow, wanted: Study, progress: Callable[[str], None]) -> TrainedStudy:
+    """The study ``wanted`` in the home of ``window``, trained where it is not yet.
 
     Raises RuntimeError when one of its runs fails.
     """
     programs, store = window.services.studies, window.services.store
-    record = next((one for one in store.studies() if one.name == NAME), None) or programs.add(study_of(steps, seeds))
+    record = next((one for one in store.studies() if one.name == NAME), None) or programs.add(wanted)
     until(lambda: programs.snapshot(record.id) is not None, "the study's folder")
     told = [0.0]
 
@@ -85,6 +86,6 @@ def trained_study(window: MainWindow, steps: int, seeds: int, progress: Callable
     if not done():
         programs.start(record.id)
         until(done, "the study", _HOURS)
-    until(lambda: len(store.runs()) >= seeds * len(ARMS), "the runs in the tree")
+    until(lambda: len(store.runs()) >= len(wanted.seeds) * len(wanted.arms), "the runs in the tree")
     window.reload()
     return TrainedStudy(record.id, record.folder)

@@ -25,7 +25,7 @@ def test_every_panel_has_a_scene() -> None:
 
 
 def test_the_study_trains_each_arm_with_each_seed() -> None:
-    study = study_of(steps=20, seeds=2)
+    study = study_of(steps=20, seeds=2, size="tiny")
     assert [arm.name for arm in study.arms] == list(ARMS)
     assert (study.seeds, study.steps, study.train) == ([0, 1], 20, "noisy")
 
@@ -44,6 +44,7 @@ def test_a_picture_is_what_the_widget_shows(qtbot: QtBot, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_the_command_makes_every_picture(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sdgui.screenshots", str(tmp_path / "out"), "--steps", "2", "--seeds", "1"]
+    command += ["--size", "tiny"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=1800)
     assert done.returncode == 0, done.stderr[-2000:]
     pictures = sorted((tmp_path / "out").iterdir())
