@@ -137,7 +137,7 @@ def test_the_queue_says_when_it_moved_and_the_limit_is_at_least_one(
 ) -> None:
     launcher = make_launcher("--steps", "1")
     launcher.set_limit(0)
-    assert launcher._limit == 1
+    assert launcher.limit == 1
     busy = store.add_run(experiment.id)
     for move in (
         lambda: launcher.enqueue(experiment.id),
