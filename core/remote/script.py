@@ -1,9 +1,9 @@
 """The commands that start a run here: directly, through torchrun, or the script for sbatch.
 
-The script is plain and complete, to be read and edited before it is sent. It turns Slurm's warning before the time
-limit, or before a preemption, into the trainer's own *pause*, waits until that is saved, and puts itself back into the
-queue, where it goes on by itself. Only the batch shell is signalled (B:), since torchrun dies of USR1 and
-orphans its workers.
+The script is plain and complete, to be read and edited before it is sent; it knows its run by the job's name, so that
+the same fits every run of a machine. It turns Slurm's warning before the time limit, or before a preemption, into the
+trainer's own *pause*, waits until that is saved, and puts itself back into the queue, where it goes on by itself. Only
+the batch shell is signalled (B:), since torchrun dies of USR1 and orphans its workers.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> lis
 
 
 def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
-    """The script for a run whose definition lies in its folder."""
+    """The script for a run whose definition lies in its folder, which has the job's name."""
     return "\n".join([*_head(machine, run, devices), "", *_setup(machine, run), _body(machine, devices)])
 
 
 def _head(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
     gpus = len(devices) or machine.gpus
     options = [
-        f"--output={_plain(run.stdout)}",
-        f"--error={_plain(run.stderr)}",
+        f"--output={_plain(run.path.parent)}/%x/{run.stdout.name}",
+        f"--error={_plain(run.path.parent)}/%x/{run.stderr.name}",
         "--open-mode=append",
         "--requeue",
         f"--signal=B:USR1@{machine.warning}",
@@ -89,7 +89,7 @@ def _head(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
 
 
 def _setup(machine: Machine, run: RunDir) -> list[str]:
-    lines = [f"RUN={shlex.quote(str(run.path))}", "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1"]
+    lines = [f'RUN={shlex.quote(str(run.path.parent))}/"$SLURM_JOB_NAME"', "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1"]
     if SOURCE.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
         lines.append(f"export PYTHONPATH={shlex.quote(str(SOURCE))}${{PYTHONPATH:+:$PYTHONPATH}}")
     return [*machine.setup.strip().splitlines(), *lines]

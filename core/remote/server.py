@@ -169,7 +169,8 @@ class Remote:
 
     def _script(self, asked: Request) -> dict[str, Any]:
         run = self._starter.run(str(asked["name"]))
-        return {"script": sbatch_script(self._machine(asked), run, [str(one) for one in asked["devices"]])}
+        machine, devices = self._machine(asked), [str(one) for one in asked["devices"]]
+        return {"script": machine.script or sbatch_script(machine, run, devices)}
 
     def _submit(self, asked: Request) -> dict[str, Any]:
         submitted = self._starter.submit(

@@ -122,7 +122,7 @@ class Starter:
         run.clear_control()
         with writing(path, UserError):
             run.status.unlink(missing_ok=True)  # the previous trainer's
-            write_whole(path, (script or sbatch_script(machine, run, devices)).encode())
+            write_whole(path, (script or machine.script or sbatch_script(machine, run, devices)).encode())
         number = self._slurm.submit(path, run.path.name)
         write_job(run, job.model_copy(update={"job": number}))
         return Submitted(folder=str(run.path), job=number)

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from core.spec.errors import UserError
 from core.spec.machines.answers import CheckpointFacts, Chunk, Facts, Finding, RunFacts, Standing, Submitted
 from core.spec.machines.connection import Connection
+from core.spec.machines.machine import Machine
 from core.spec.reading import checked_as
 
 End = Literal["terminate", "kill"]
@@ -39,9 +40,13 @@ class Host(Connection):
         """Whether the paths that a definition (JSON) names are there, and can be read as data."""
         return _typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
 
-    def script(self, name: str, devices: Sequence[str] = ()) -> Future[str]:
-        """The sbatch script that would start the run ``name``, to be read and edited before it is submitted."""
-        asked = self.call("script", machine=self.machine.model_dump(), name=name, devices=list(devices))
+    def script(self, name: str, devices: Sequence[str] = (), machine: Machine | None = None) -> Future[str]:
+        """The sbatch script that would start the run ``name``, to be read and edited before it is submitted.
+
+        ``machine``: with these settings instead.
+        """
+        settings = (machine or self.machine).model_dump()
+        asked = self.call("script", machine=settings, name=name, devices=list(devices))
         return _typed(asked, str, "script")
 
     def submit(

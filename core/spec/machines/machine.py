@@ -42,6 +42,7 @@ class Machine(BaseModel):
     time: str = ""  # as Slurm writes it: 2-00:00:00
     warning: Annotated[int, Field(ge=10, le=36000)] = 120  # seconds before the time limit in which a run is saved
     sbatch: str = ""  # further #SBATCH lines
+    script: str = ""  # the whole script, in place of the one made from these settings
 
     @field_validator("name")
     @classmethod
@@ -69,6 +70,15 @@ class Machine(BaseModel):
     def _lines(cls, value: str) -> str:
         if not _TEXT.fullmatch(value):
             raise ValueError("this must be text of at most 20,000 characters without control characters")
+        return value
+
+    @field_validator("script")
+    @classmethod
+    def _script(cls, value: str) -> str:
+        if len(value) > 100_000 or "\0" in value:
+            raise ValueError("a script has at most 100,000 characters")
+        if value and not value.startswith("#!"):
+            raise ValueError("a script begins with the line #!/bin/bash")
         return value
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from core.spec.machines.machine import Machine
 from sdgui.panels.machines.findings import FindingList
 from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.model import fact_rows, gpu_row, state_line
+from sdgui.panels.machines.script_editor import ScriptEditor
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -55,6 +56,7 @@ class MachinePage(QScrollArea):
         self._grid = QGridLayout(self.facts)
         self.gpus = QTableWidget(0, len(_GPU_COLUMNS), self)
         self.form = LaunchForm(self)
+        self.script = ScriptEditor(self)
         self.output = QPlainTextEdit(self)
         self.waiting = PlainLabel(self)
         self._style()
@@ -63,6 +65,7 @@ class MachinePage(QScrollArea):
         self.install.clicked.connect(self.install_asked)
         self.remove.clicked.connect(self.remove_asked)
         self.form.changed.connect(self.changed)
+        self.script.changed.connect(self.changed)
 
     def _style(self) -> None:
         set_role(self.title, "heading")
@@ -114,7 +117,9 @@ class MachinePage(QScrollArea):
         self._findings_card = _card("Check", self.findings)
         self._output_card = _card("Installation", self.output)
         self._facts_card = _card("What it has", self.waiting, self.facts, self.gpus)
-        for card in (self._findings_card, self._output_card, self._facts_card, _card("How it launches", self.form)):
+        self._script_card = _card("Script for sbatch", self.script)
+        launches = _card("How it launches", self.form)
+        for card in (self._findings_card, self._output_card, self._facts_card, launches, self._script_card):
             column.addWidget(card)
         column.addStretch(1)
         self.setWidget(page)
@@ -129,6 +134,8 @@ class MachinePage(QScrollArea):
         self.install.setVisible(not machine.here)
         self.remove.setVisible(not machine.here)
         self.form.show_machine(machine)
+        self.script.show_machine(machine)
+        self._script_card.setVisible(machine.launcher == "slurm")
         self._show_facts(facts, state)
 
     def _show_facts(self, facts: Facts | None, state: LineState) -> None:

@@ -114,6 +114,8 @@ class MachinesPanel(Panel):
         self.page.install_asked.connect(self._install)
         self.page.remove_asked.connect(self._remove)
         self.page.changed.connect(self._keep)
+        self.page.script.asked.connect(self._hosts.script)
+        self._hosts.scripted.connect(self.page.script.show_made)
         self.queue.limit_changed.connect(self._set_limit)
         self.queue.place_asked.connect(self._send)
         self.queue.table.rows.reordered.connect(self._reorder)

@@ -42,6 +42,7 @@ class Hosts(QObject):
     state_changed = Signal(str, object)  # machine, LineState
     probed = Signal(str, object)  # machine, Facts
     checked = Signal(str, object)  # machine, list[Finding]
+    scripted = Signal(str, str)  # machine, the script that would be sent to sbatch
     refused = Signal(str, str)  # machine, a sentence
     trouble = Signal(str)  # a sentence about a run that is followed elsewhere
     place_changed = Signal(object)  # Place: where the next launch trains
@@ -95,6 +96,15 @@ class Hosts(QObject):
     def check(self, name: str, config: str = "") -> None:
         """Ask what works on a machine; ``checked`` or ``refused`` follows."""
         self._ask(name, lambda: self.machines.host(name).check(config), lambda found: self.checked.emit(name, found))
+
+    def script(self, name: str) -> None:
+        """Ask for the sbatch script of a machine as its settings make it; ``scripted`` or ``refused`` follows."""
+
+        def ask() -> Any:
+            made = self.machines.list.find(name).model_copy(update={"script": ""})
+            return self.machines.host(name).script("RUN", machine=made)
+
+        self._ask(name, ask, lambda text: self.scripted.emit(name, text))
 
     def check_data(
         self, name: str, config: str, done: Callable[[list[Finding]], object], failed: Callable[[UserError], object]

@@ -29,10 +29,11 @@ def test_a_script_is_a_shell_s_whatever_the_folder_is_called() -> None:
     script = sbatch_script(machine, RUN)
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     head = [line for line in script.splitlines() if line.startswith("#SBATCH")]
-    assert "#SBATCH --output=/home/a\\ person/runs/100%%\\ new/stdout.log" in head
+    assert "#SBATCH --output=/home/a\\ person/runs/%x/stdout.log" in head
     assert "#SBATCH --gpus-per-node=2" in head
     assert head[-2:] == ["#SBATCH --account=us", "#SBATCH --mail-type=END"]
-    assert "RUN='/home/a person/runs/100% new'" in script
+    assert "RUN='/home/a person/runs'/\"$SLURM_JOB_NAME\"\n" in script
+    assert script == sbatch_script(machine, RunDir("/home/a person/runs/another")), "the same fits every run"
     assert script.index("module load cuda") < script.index("srun")
     assert "--nproc-per-node=2" in script
     assert "--standalone" in script

@@ -1,0 +1,65 @@
+"""The sbatch script in the window: read as the settings make it, edited, kept with the machine, and forgotten."""
+
+from __future__ import annotations
+
+from pytestqt.qtbot import QtBot
+
+from core.spec.machines.machine import Machine
+from sdgui.panels.machines.script_editor import ScriptEditor
+
+MADE = "#!/bin/bash\n#SBATCH --nodes=1\ntrue\n"
+OWN = "#!/bin/bash\n#SBATCH --nodes=7\ntrue\n"
+SLURM = Machine(name="cluster", host="cluster", launcher="slurm")
+
+
+def editor(qtbot: QtBot) -> tuple[ScriptEditor, list[str], list[Machine]]:
+    """An editor, what it asked for, and the machines that it would keep."""
+    made, asked, kept = ScriptEditor(), list[str](), list[Machine]()
+    qtbot.addWidget(made)
+    made.asked.connect(asked.append)
+    made.changed.connect(kept.append)
+    return made, asked, kept
+
+
+def test_a_script_is_read_edited_kept_and_forgotten(qtbot: QtBot) -> None:
+    script, asked, kept = editor(qtbot)
+    script.show_machine(SLURM)
+    assert asked == ["cluster"]
+    script.show_made("another", "no")
+    script.show_made("cluster", MADE)
+    assert script.text.toPlainText() == MADE
+    script.text.left.emit()
+    assert kept == []  # read, and left as it was
+    script.text.setPlainText(OWN)
+    script.text.left.emit()
+    assert [one.script for one in kept] == [OWN]
+    assert not script.reset.isHidden()
+    script.show_machine(kept[-1])
+    script.show_made("cluster", MADE)  # the settings changed meanwhile: one's own stays
+    assert script.text.toPlainText() == OWN
+    script.reset.click()
+    assert kept[-1].script == ""
+    assert script.text.toPlainText() == MADE
+    assert script.reset.isHidden()
+
+
+def test_what_is_no_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) -> None:
+    script, _, kept = editor(qtbot)
+    script.show_machine(SLURM)
+    script.show_made("cluster", MADE)
+    script.text.setPlainText("rm -rf /")
+    script.text.left.emit()
+    assert kept == []
+    assert "begins with the line #!/bin/bash" in script.error.text()
+    script.show_made("cluster", MADE)
+    assert script.text.toPlainText() == "rm -rf /"
+    script.text.setPlainText("")
+    script.text.left.emit()
+    assert script.error.isHidden()
+    assert script.text.toPlainText() == MADE
+
+
+def test_a_machine_without_slurm_asks_for_none(qtbot: QtBot) -> None:
+    script, asked, _ = editor(qtbot)
+    script.show_machine(Machine(name="gpu", host="gpu"))
+    assert asked == []
