@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import psutil
 from PySide6.QtCore import QTimer
@@ -10,13 +11,16 @@ from PySide6.QtWidgets import QStatusBar, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import ExperimentModel
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.run_texts import share
 from sdgui.shared.services import Services
+from sdgui.store.records import Run
 from sdgui.widgets.formats import duration
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _EVERY = 2000  # ms between readings of memory use
+_MOST_NAMED = 4  # live runs
 
 
 class Status(QStatusBar):
@@ -38,10 +42,11 @@ class Status(QStatusBar):
         services.tailer.state_changed.connect(lambda _run, _state: self._soon())
         services.launcher.queue_changed.connect(self._soon)
         services.pool.state_changed.connect(self._show_workers)
+        self._tasks, self._asking = BackgroundTasks(self), False
         self._gather = QTimer(self, singleShot=True, interval=100)
         self._gather.timeout.connect(self.show_runs)
         self._clock = QTimer(self, interval=_EVERY)
-        self._clock.timeout.connect(self._show_memory)
+        self._clock.timeout.connect(self._ask_memory)
         self._clock.start()
         self._show_workers()
         self.show_runs()
@@ -52,7 +57,7 @@ class Status(QStatusBar):
 
     def show_runs(self) -> None:
         """``1 running · sd-clip demo 62 % · 1 min 10 s left``; several are listed one after another."""
-        parts, queued = [], 0
+        parts, queued, running = [], 0, 0
         for run in self._model.runs():
             progress = self._services.tailer.progress(run.id)
             state = progress.state if progress is not None else run.state
@@ -61,9 +66,11 @@ class Status(QStatusBar):
                 continue
             left = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
             far = f" {share(progress.step, progress.total_steps)} %" if progress.total_steps else f" {state}"
-            parts.append(f"{self._model.name(run.id)}{far}{left}")
+            running += 1
+            if running <= _MOST_NAMED:
+                parts.append(f"{self._model.name(run.id)}{far}{left}")
         waiting = f" · {queued} queued" if queued else ""
-        self.runs.setText((f"{len(parts)} running · {' · '.join(parts)}" if parts else "No active runs") + waiting)
+        self.runs.setText((f"{running} running · {' · '.join(parts)}" if parts else "No active runs") + waiting)
 
     def _show_workers(self) -> None:
         """``worker: teacher @2400 ready · student @9 busy``; the tooltip shows the end of stderr of a crashed one."""
@@ -74,18 +81,30 @@ class Status(QStatusBar):
             plain_tip("\n\n".join(f"{one.title}: {one.trouble}\n{one.details}" for one in states if one.trouble))
         )
 
+    def _ask_memory(self) -> None:
+        """Read it in a thread, since there may be hundreds of live runs; not again before it is known."""
+        if not self._asking:
+            self._asking, runs = True, self._model.runs()
+            self._tasks.run(lambda: _memory(runs), self._say_memory)
+
     def _show_memory(self) -> None:
-        pids = [
-            status.pid
-            for run in self._model.runs()
-            if run.state.alive and (status := run.dir.read_status()) is not None
-        ]
-        trainers = [size for pid in pids if (size := _resident(pid)) is not None]
-        texts = [f"trainer {_gib(sum(trainers))}"] if trainers else []
-        own = _resident(os.getpid())
-        if own is not None:
-            texts.append(f"window {_gib(own)}")
-        self.memory.setText("memory: " + ", ".join(texts))
+        self._say_memory(_memory(self._model.runs()))
+
+    def _say_memory(self, text: str) -> None:
+        self._asking = False
+        self.memory.setText(text)
+
+
+def _memory(runs: Sequence[Run]) -> str:
+    """``memory: trainer 1.2 GiB, window 200 MiB``."""
+    live = [run for run in runs if run.state.alive and not run.host and run.here]
+    statuses = [status for run in live if (status := run.dir.read_status()) is not None]
+    trainers = [size for status in statuses if (size := _resident(status.pid)) is not None]
+    texts = [f"trainer {_gib(sum(trainers))}"] if trainers else []
+    own = _resident(os.getpid())
+    if own is not None:
+        texts.append(f"window {_gib(own)}")
+    return "memory: " + ", ".join(texts)
 
 
 def _resident(pid: int) -> int | None:

@@ -29,6 +29,7 @@ from core.spec.run.status import own_status
 from sdgui.app.start import make_application, open_window
 from sdgui.bench import confusion as bench_confusion
 from sdgui.bench import panels as bench_panels
+from sdgui.bench import runs as bench_runs
 from sdgui.bench import search as bench_search
 from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench.captions import measure as measure_captions
@@ -71,6 +72,7 @@ def run() -> list[BenchResult]:
         search = bench_search.measure(app, Path(folder) / "search")
         confusion = bench_confusion.measure(app)
         panels = bench_panels.measure(app, Path(folder) / "panels")
+        still, busy = bench_runs.measure(app, Path(folder) / "runs")
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -87,8 +89,15 @@ def run() -> list[BenchResult]:
         _within("key press to results, demo pictures", search.one, bench_search.KEY_LIMIT),
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
+        _within("200 live runs: longest turn of the window's thread", still.turn, bench_runs.TURN_LIMIT),
+        _share("  its share of a core when nothing changes", still.share, bench_runs.SHARE_LIMIT),
+        _within("  longest turn, a step of each every 2 s", busy.turn, bench_runs.TURN_LIMIT),
         *(_within(f"longest turn, {name} first shown", turn, bench_panels.TURN_LIMIT) for name, turn in panels.items()),
     ]
+
+
+def _share(name: str, share: float, limit: float) -> BenchResult:
+    return result(name, 100 * share, 100 * limit, "%", limit / share, 1.0)
 
 
 def _within(name: str, seconds: float, limit: float) -> BenchResult:

@@ -38,6 +38,7 @@ def measure(app: QApplication, home: Path) -> dict[str, float]:
         return slowest
     finally:
         window.services.tailer.close()
+        window.services.hosts.close()
         window.services.pool.close()
         window.services.store.close()
         window.hide()

@@ -6,14 +6,21 @@ window's thread, where it is handed out as signals. A window that is busy gets o
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, Qt, Signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from PySide6.QtCore import QObject, Qt, QTimer, Signal, SignalInstance
 
 from core.spec.run.status import RunState
 from sdgui.runs.follower import Follower, ShownRun
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
-from sdgui.runs.outbox import Outbox
+from sdgui.runs.outbox import News, Outbox
 from sdgui.store.store import Store
+
+_TURN_SECONDS = 0.01  # of handing out news before the window has its turn
 
 
 class Tailer(QObject):
@@ -31,6 +38,7 @@ class Tailer(QObject):
     def __init__(self, store: Store, parent: QObject | None = None, poll_seconds: float = 0.1) -> None:
         super().__init__(parent)
         self._outbox = Outbox()
+        self._pending: deque[Callable[[], object]] = deque()  # news that the window has not been told yet
         self._follower = Follower(store, self._outbox, self._notified.emit, poll_seconds)
         self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
@@ -73,20 +81,29 @@ class Tailer(QObject):
         return None if progress is None else progress.state
 
     def _deliver(self) -> None:
-        news = self._outbox.take()
-        for run_id in news.added:
-            self.run_added.emit(run_id)
-        for run_id in news.removed:
-            self.run_removed.emit(run_id)
-        for run_id, progress in news.progress.items():
-            self.progress_changed.emit(run_id, progress)
-        for run_id, names in news.curves.items():
-            if run_id in self._follower.shown:
-                self.curves_changed.emit(run_id, frozenset(names))
-        for run_id in news.loaded:
-            if run_id in self._follower.shown:
-                self.curves_loaded.emit(run_id)
-        for run_id, state in news.states.items():
-            self.state_changed.emit(run_id, state)
-        for run_id, message in news.troubles:
-            self.trouble.emit(run_id, message)
+        self._pending.extend(self._signals(self._outbox.take()))
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Emit for a short while, and go on at the next turn: hundreds of runs may have news at one moment."""
+        began = time.perf_counter()
+        while self._pending:
+            self._pending.popleft()()
+            if self._pending and time.perf_counter() - began > _TURN_SECONDS:
+                QTimer.singleShot(0, self, self._hand_out)
+                return
+
+    def _signals(self, news: News) -> Iterator[Callable[[], object]]:
+        """What is to be emitted, in order."""
+        yield from (partial(self.run_added.emit, run_id) for run_id in news.added)
+        yield from (partial(self.run_removed.emit, run_id) for run_id in news.removed)
+        yield from (partial(self.progress_changed.emit, *changed) for changed in news.progress.items())
+        yield from (partial(self._shown, self.curves_changed, *changed) for changed in news.curves.items())
+        yield from (partial(self._shown, self.curves_loaded, run_id) for run_id in news.loaded)
+        yield from (partial(self.state_changed.emit, *changed) for changed in news.states.items())
+        yield from (partial(self.trouble.emit, *told) for told in news.troubles)
+
+    def _shown(self, signal: SignalInstance, run_id: int, *names: set[str]) -> None:
+        """Emit for a run whose curves are still held."""
+        if run_id in self._follower.shown:
+            signal.emit(run_id, *map(frozenset, names))

@@ -30,6 +30,7 @@ from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run
 
 _FRESH_SECONDS = 2.0  # so old may be what is known of a machine when a device is given
+_TOLD_SECONDS = 30.0
 _WAIT_SECONDS = 3.0  # that the queue's thread waits for a machine's answer
 
 Command = Callable[[Machine], Sequence[str] | None]
@@ -51,7 +52,8 @@ class Hosts(QObject):
         """``command`` may give another command than ssh and the program there."""
         super().__init__(parent)
         self.machines = Machines(home, self.state_changed.emit, command)
-        self.runs = RemoteRuns(self.machines, lambda _folder, sentence: self.trouble.emit(sentence))
+        self.runs = RemoteRuns(self.machines, lambda _folder, sentence: self._tell(sentence))
+        self._told: dict[str, float] = {}
         self.fetches = Fetches(self.machines, self)
         self.place = HERE
         self._facts: dict[str, tuple[float, Facts]] = {}
@@ -124,6 +126,13 @@ class Hosts(QObject):
     def _learn(self, name: str, facts: Facts) -> None:
         self._facts[name] = (time.monotonic(), facts)
         self.probed.emit(name, facts)
+
+    def _tell(self, sentence: str) -> None:
+        """Say once what many runs on one machine say at the same time."""
+        now = time.monotonic()
+        if now - self._told.get(sentence, -1e9) > _TOLD_SECONDS:
+            self._told[sentence] = now
+            self.trouble.emit(sentence)
 
     # For the queue's thread
     def gpus_here(self) -> Sequence[Gpu]:

@@ -215,13 +215,13 @@ def test_a_run_that_is_imported_meanwhile_is_looked_for_where_it_lies(
     there.create()
     there.config.write_text(experiment.config.to_json())
     seen: list[Path] = []
-    write_in, opened = store._write, store.runs
+    write_in, opened = store._record_progress, store.runs
 
     def noted() -> Any:
         seen.extend(run.folder for run in opened())
         return write_in()
 
-    monkeypatch.setattr(store, "_write", noted)
+    monkeypatch.setattr(store, "_record_progress", noted)
     run = store.import_run(there.path, experiment.id)
     assert run.state is RunState.INTERRUPTED
     assert set(seen) == {there.path}

@@ -108,14 +108,17 @@ import sys
 from pathlib import Path
 from core.spec.run.status import RunState
 from sdgui.store.queue import Slots
-from sdgui.store.records import Progress
+from sdgui.store.records import Progress, StoreUnavailableError
 from sdgui.store.registry.address import parse_address
 from sdgui.store.store import Store
 store = Store.open(Path(sys.argv[1]), parse_address(sys.argv[2]) if sys.argv[2] else None)
 machines = {"": Slots(tuple("0123"))}
 misses = 0
 while misses < 50 and store.queue():
-    run = store.take_next(machines)
+    try:
+        run = store.take_next(machines)
+    except StoreUnavailableError:  # held by the others for long: asked again, as the launcher does
+        continue
     if run is None:
         misses += 1
         continue
