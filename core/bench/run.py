@@ -10,9 +10,9 @@ from pathlib import Path
 from core.spec.bench import to_json, to_table
 from core.spec.errors import UserError
 
-BENCHES = ("train", "loader", "shards", "caption", "search", "classify", "digits")
+BENCHES = ("train", "syncs", "gpu", "loader", "shards", "caption", "search", "classify", "digits")
 SIZES = ("small", "full")  # of those in SIZED
-SIZED = ("search", "classify")
+SIZED = ("gpu", "search", "classify")
 
 
 def run(name: str, as_json: bool, peer: Path | None, size: str = SIZES[0]) -> int:

@@ -46,11 +46,11 @@ def add(verbs: Verbs) -> None:
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="benchmark against other implementations")
-    bench.add_argument("name", help="train, loader, shards, caption, search, classify or digits")
+    bench.add_argument("name", help="train, syncs, gpu, loader, shards, caption, search, classify or digits")
     bench.add_argument("--json", action="store_true", help="print the results as JSON")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
     bench.add_argument(
-        "--size", default="small", choices=("small", "full"), help="size of search and classify (default: small)"
+        "--size", default="small", choices=("small", "full"), help="size of gpu, search and classify (default: small)"
     )
     bench.set_defaults(verb=_bench)
 

@@ -21,6 +21,7 @@ from core.spec.config import ConfigError, RunConfig, Section, Text, field_lines,
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
+from core.spec.presets.preset import published
 from core.spec.presets.stages import STAGES
 from core.spec.reading import KILOBYTE, MEGABYTE, checked, excerpt, read_json
 from core.spec.run.folder import RunDir
@@ -183,7 +184,7 @@ def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS)
         return _born_again(size, generations)
     stages: list[ChainStage] = []
     for one in STAGES[name]:
-        raw = _merged(preset_config(name, size).model_dump(mode="json"), one.settings(size))
+        raw = _merged(preset_config(name, size).model_dump(mode="json"), one.settings(published(size)))
         raw["name"] = f"{name} {one.name}"
         # A bootstrapped model is trained anew on the better captions; other stages go on from the one before.
         takes = {"towers.pretrained": stages[-1].name} if stages and not one.before else {}

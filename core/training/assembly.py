@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 from core.checkpoint.opening import open_teachers
 from core.checkpoint.starting import carry_over, load_towers
@@ -15,6 +17,7 @@ from core.data.labelling import label_rows
 from core.data.loader import Loader, Place
 from core.data.pairs import Pairs
 from core.data.shard_pairs import ShardPairs, open_shards
+from core.model.block_passes import compile_blocks, recompute
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
 from core.model.towers.towers import resolve_architecture
@@ -25,8 +28,11 @@ from core.spec.errors import UserError
 from core.spec.shards import is_shards
 from core.teacher.build import build_teacher
 from core.teacher.teacher import Teacher
+from core.training.step.prefetch import prefetched
 from core.training.step.student_step import StudentStep
 from core.training.team.team import ALONE, Team
+
+COMPILED_LENGTHS = 16  # tokens: of which a caption's length is a multiple where blocks are compiled
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,23 @@ class Assembly:
     val: PairDataset | None
     test: PairDataset | None
     loader: Loader
+    text_multiple: int = 1  # captions are padded to a length of so many tokens, or twice, three times as many
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch on the networks' device; a copy to a GPU is only queued."""
-        return batch.sent(self.runtime.device)
+        return self._padded(batch).sent(self.runtime.device)
+
+    def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
+        """The loader's batches on the device, made and copied while it computes the ones before."""
+        return prefetched(self.loader.batches(first_step, last_step), self.to_device, self.runtime.device)
+
+    def _padded(self, batch: Batch) -> Batch:
+        """Captions of few lengths, since blocks are compiled anew for each; what is computed of them stays the same."""
+        towers, length = self.network.towers, batch.texts.shape[1]
+        wanted = min(-(-length // self.text_multiple) * self.text_multiple, towers.context_length)
+        if wanted <= length:
+            return batch
+        return replace(batch, texts=pad(batch.texts, (0, wanted - length), value=towers.pad_id))
 
 
 def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE) -> Assembly:
@@ -83,6 +102,10 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         log(f"the statistics of {len(left)} batch norms ({left[0]}, ...) are those of each process, not of the batch.")
     network.to(runtime.device)
     objectives = build_objectives(config, network).to(runtime.device)
+    teacher = build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives)
+    recompute(network.blocks(), config.runtime.recompute)
+    for one in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
+        compile_blocks(one.blocks())
     place = Place(
         rank=team.launch.rank,
         world=team.size,
@@ -95,12 +118,13 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         model_cfg=model_cfg,
         network=network,
         student=StudentStep(network, runtime),
-        teacher=build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives),
+        teacher=teacher,
         objectives=objectives,
         train=train,
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,
         loader=Loader(train, config, network.image_size, log, labels, network.towers.patch_side, place, team.loaded),
+        text_multiple=COMPILED_LENGTHS if config.runtime.compile else 1,
     )
 
 

@@ -33,7 +33,6 @@ from core.training.errors import Interrupt, TrainingError
 from core.training.memory import largest_fitting
 from core.training.progress import Heartbeat, Pace
 from core.training.schedules import build_optimizer, build_schedules, set_rates
-from core.training.step.prefetch import prefetched
 from core.training.step.reports import Reports
 from core.training.step.step_guard import StepGuard, Taken
 from core.training.step.utilisation import counted, device_peak, memory_gib
@@ -95,7 +94,7 @@ class Loop:
         if self.step and self.standing.score is None and self.validator.due(self.step):  # stopped before that was done
             self._validate_and_save()
         pace = Pace()
-        with closing(prefetched(self.parts.loader.batches(self.step, self.total_steps), self.device)) as batches:
+        with closing(self.parts.batches(self.step, self.total_steps)) as batches:
             for batch in batches:
                 pace.has_batch()
                 self.check_control()

@@ -251,6 +251,20 @@ class RuntimeConfig(Section):
         description="A run over several processes is interrupted when one has not answered for so long.",
         json_schema_extra=shown("s", advanced=True),
     )
+    compile: bool = Field(
+        False,
+        title="Compile",
+        description="Each transformer block is compiled (torch.compile): some minutes at the start, then faster steps "
+        "on a GPU.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    recompute: Literal["none", "selective", "blocks"] = Field(
+        "none",
+        title="Activation checkpointing",
+        description="What is computed again on the way back instead of being kept. selective: all but the products of "
+        "each block; blocks: whole blocks, which takes the least memory and the most time.",
+        json_schema_extra=shown("", advanced=True),
+    )
     log_every: int = Field(
         1, ge=1, title="Report every", description="Losses are written each so many steps.",
         json_schema_extra=shown("steps", advanced=True),

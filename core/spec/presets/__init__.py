@@ -13,9 +13,10 @@ from core.spec.presets.baselines import BASELINES
 from core.spec.presets.beyond import BEYOND
 from core.spec.presets.images import IMAGES
 from core.spec.presets.labels import LABELS
+from core.spec.presets.large import large
 from core.spec.presets.method import METHOD
 from core.spec.presets.pairs import PAIRS
-from core.spec.presets.preset import SIZES, Preset, Size
+from core.spec.presets.preset import SIZES, Preset, Size, published
 from core.spec.reading import LONGEST_SHOWN, excerpt
 
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
@@ -40,8 +41,14 @@ def _size_settings(size: Size) -> dict[str, Any]:
             "checkpoint": {"every_steps": 100},
         }
     return {
-        "towers": {"architecture": "ViT-B-32"},
-        "optim": {"epochs": 32, "batch_size": 256, "learning_rate": 5e-4, "warmup": 0.05, "weight_decay": 0.2},
+        "towers": {"architecture": "ViT-B-32"},  # of large ViT-L/14; rates of Radford et al. 2021, table 20
+        "optim": {
+            "epochs": 32,
+            "batch_size": 256,
+            "learning_rate": 4e-4 if size == "large" else 5e-4,
+            "warmup": 0.05,
+            "weight_decay": 0.2,
+        },
     }
 
 
@@ -58,7 +65,9 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
         raise ConfigError(f"there is no preset '{excerpt(name)}'; {hint}")
     if size not in SIZES:
         raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
-    settings = _merged({"data": {"decoding": "fast"}, **_size_settings(size)}, PRESETS[name].settings(size))
+    below = {"data": {"decoding": "fast"}, **_size_settings(size)}
+    settings = _merged(below, PRESETS[name].settings(published(size)))
+    settings = large(settings) if size == "large" else settings
     return RunConfig.model_validate({"name": name, "preset": name, **settings})
 
 

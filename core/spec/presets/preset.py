@@ -6,8 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Size = Literal["tiny", "demo", "base"]
-SIZES: tuple[Size, ...] = ("tiny", "demo", "base")
+Size = Literal["tiny", "demo", "base", "large"]
+SIZES: tuple[Size, ...] = ("tiny", "demo", "base", "large")
+
+
+def published(size: Size) -> Size:
+    """The size whose settings a preset gives for ``size``: ``large`` is ``base`` with larger towers."""
+    return "base" if size == "large" else size
 
 
 @dataclass(frozen=True)

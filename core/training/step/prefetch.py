@@ -7,7 +7,7 @@ them, the host for neither.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
 import torch
@@ -15,18 +15,20 @@ from torch import Tensor
 
 from core.data.batch import Batch
 
+Send = Callable[[Batch], Batch]
 
-def prefetched(batches: Generator[Batch, None, None], device: torch.device) -> Generator[Batch, None, None]:
-    """``batches`` on ``device``. Close it to end the loader."""
+
+def prefetched(batches: Generator[Batch, None, None], send: Send, device: torch.device) -> Generator[Batch, None, None]:
+    """``batches`` as ``send`` brings them to ``device``. Close it to end the loader."""
     with closing(batches):
-        yield from _on_stream(batches, device) if device.type == "cuda" else (one.sent(device) for one in batches)
+        yield from _on_stream(batches, send, device) if device.type == "cuda" else map(send, batches)
 
 
-def _on_stream(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
+def _on_stream(batches: Iterable[Batch], send: Send, device: torch.device) -> Generator[Batch, None, None]:
     copying = torch.cuda.Stream(device)
     for batch in batches:
         with torch.cuda.stream(copying):
-            there = batch.sent(device)
+            there = send(batch)
         computing = torch.cuda.current_stream(device)
         computing.wait_stream(copying)
 

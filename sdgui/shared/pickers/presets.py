@@ -31,6 +31,7 @@ SIZE_TEXTS: dict[Size, str] = {
     "tiny": "tiny: seconds, for trying out",
     "demo": "demo: minutes on a CPU",
     "base": "base: a GPU",
+    "large": "large: several GPUs",
 }
 _NAME = Qt.ItemDataRole.UserRole
 

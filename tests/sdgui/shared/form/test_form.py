@@ -75,7 +75,7 @@ def test_every_field_has_an_editor_but_the_version_and_the_preset(form: ConfigFo
 
 
 @pytest.mark.parametrize("name", preset_names())
-@pytest.mark.parametrize("size", ["tiny", "demo", "base"])
+@pytest.mark.parametrize("size", ["tiny", "demo", "base", "large"])
 def test_a_preset_goes_in_and_comes_out_the_same(form: ConfigForm, name: str, size: str) -> None:
     config = preset_config(name, size)  # type: ignore[arg-type]
     form.set_config(config)

@@ -1,0 +1,25 @@
+"""The size ``large``: what a system's settings at ``base`` become with the towers of ViT-L/14.
+
+A preset says at most what it was published with; at ``large`` that stays, and what hangs on the towers follows them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Towers of ``base`` -> of ``large``; others stay (a ResNet-50 is EMAN's and MixMatch's at full size).
+TOWERS = {"ViT-B-32": "ViT-L-14", "ViT-B-16": "ViT-L-14", "coca_ViT-B-32": "coca_ViT-L-14"}
+WIDTH, HEADS = 768, 12  # of a fusion, at least: the width of the text tower
+
+
+def large(settings: dict[str, Any]) -> dict[str, Any]:
+    """The whole ``settings`` of a preset at ``base``, at ``large``."""
+    towers, fusion = settings["towers"], settings.get("fusion", {})
+    changed = {**settings, "towers": towers | {"architecture": _towers(towers["architecture"])}}
+    if fusion.get("width", WIDTH) < WIDTH:
+        changed["fusion"] = fusion | {"width": WIDTH, "heads": HEADS}
+    return changed
+
+
+def _towers(architecture: str) -> str:
+    return TOWERS.get(architecture, architecture)
