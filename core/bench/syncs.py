@@ -25,6 +25,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from core.checkpoint.opening import open_teachers
+from core.model.network import Network
 from core.model.runtime import Runtime
 from core.objectives.weighting import belief
 from core.spec.bench import BenchResult, result
@@ -62,7 +64,8 @@ class SyncCounter(TorchDispatchMode):
         if name in ("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive"):
             self.found[name] += 1
             shape = (args[0].numel(), args[0].ndim) if name == "nonzero" else (args[0].numel(),)
-            return args[0].new_empty(shape, dtype=torch.int64 if name == "nonzero" else None)
+            found = args[0].new_empty(shape, dtype=torch.int64 if name == "nonzero" else None)
+            return (found, found.long(), found.long()) if "unique" in name else found
         if (
             name == "index_put_"
             and args[2].numel() == 1
@@ -134,13 +137,19 @@ def on_meta(config: RunConfig, folder: Path) -> Iterator[Loop]:
     try:
         runtime = Runtime(META, "fp32")
         with (
-            patch.object(assembly, "set_up", lambda settings: runtime),
+            patch.object(assembly, "set_up", lambda *asked: runtime),
+            patch.object(assembly, "open_teachers", _teachers),
             patch.object(torch, "autocast", _autocast),
             patch.object(belief, "_ROUNDS", 2),  # of the same computation
         ):
             yield Loop(config, run_dir, events, Heartbeat(run_dir, quiet=True), threading.Event())
     finally:
         events.close()
+
+
+def _teachers(names: str, weights: str, device: torch.device) -> list[Network]:
+    """Trained networks, read on the host: files hold values."""
+    return [network.to(device) for network in open_teachers(names, weights, torch.device("cpu"))]
 
 
 def _autocast(device_type: str, *settings: Any, **more: Any) -> AbstractContextManager[Any]:
