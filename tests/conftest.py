@@ -7,6 +7,7 @@ only wait for each other.
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import hypothesis
@@ -32,3 +33,7 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Widgets first: a switch of the theme restyles every window that tests of whole windows leave behind."""
     items.sort(key=lambda item: "sdgui/widgets" not in item.nodeid)
+    on_gpu = [item for item in items if item.get_closest_marker("cuda") is not None]
+    if on_gpu and "SDGUI_TEST_DEVICE" not in os.environ and not import_module("torch").cuda.is_available():
+        for item in on_gpu:
+            item.add_marker(pytest.mark.skip(reason="there is no CUDA GPU here"))

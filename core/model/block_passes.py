@@ -31,7 +31,8 @@ def recompute(blocks: Iterable[nn.Module], what: Recompute) -> None:
     """Let ``blocks`` compute on the way back ``what`` they did not keep (Chen et al. 2016)."""
     if what != "none":
         for block in blocks:
-            block.__class__ = _recomputing(type(block), what == "selective")
+            kind: Any = type(block)
+            block.__class__ = _recomputing(kind, what == "selective")
 
 
 def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor", fullgraph: bool = False) -> None:
@@ -41,15 +42,16 @@ def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor", fullg
 
 
 @cache
-def _recomputing(kind: type[nn.Module], selective: bool) -> type[nn.Module]:
+def _recomputing(kind: Any, selective: bool) -> Any:
     """``kind`` whose pass is checkpointed where a gradient is asked for."""
 
     def forward(block: nn.Module, *given: Any, **options: Any) -> Any:
         whole: Callable[..., Any] = partial(kind.forward, block)
         if not torch.is_grad_enabled():
             return whole(*given, **options)
-        contexts = {"context_fn": _contexts} if selective else {}
-        return checkpoint(whole, *given, use_reentrant=False, **contexts, **options)
+        if selective:
+            return checkpoint(whole, *given, use_reentrant=False, context_fn=_contexts, **options)
+        return checkpoint(whole, *given, use_reentrant=False, **options)
 
     return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
 
