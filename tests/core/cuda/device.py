@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from core.bench.step_time import opened
+from core.bench.gpu.step_time import opened
 from core.bench.syncs import definition
 from core.data.batch import Batch
 from core.spec.config import RunConfig, override

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.bench.step_time import opened
+from core.bench.gpu.step_time import opened
 from core.data.views.distortion import draw_distortion
 from core.spec.config import ViewConfig, override
 from core.spec.presets import PRESETS

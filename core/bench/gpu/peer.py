@@ -19,7 +19,7 @@ from open_clip_train.params import parse_args
 from open_clip_train.train import train_one_epoch
 from torch import Tensor
 
-from core.bench.step_time import settle
+from core.bench.gpu.step_time import settle
 from core.model.towers.architectures import resolve_architecture
 
 

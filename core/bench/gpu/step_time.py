@@ -1,6 +1,6 @@
 """How long steps of a run take: on batches that are at hand, or as the loader makes them.
 
-Flow: ``core.bench.gpu`` builds a run in this process, times it here, and lets it go.
+Flow: ``core.bench.gpu.measuring`` builds a run in this process, times it here, and lets it go.
 """
 
 from __future__ import annotations

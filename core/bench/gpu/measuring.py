@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from core.bench import gpu_peer
+from core.bench.gpu import peer as open_clip_training
+from core.bench.gpu.step_time import Timed, opened, settle, timed
 from core.bench.jpeg import photograph
-from core.bench.step_time import Timed, opened, settle, timed
 from core.model.runtime import has_bf16
 from core.spec.bench import BenchResult, result
 from core.spec.config import RunConfig, override
@@ -101,7 +101,9 @@ def _against_open_clip(work: Path, scale: Scale, towers: str) -> list[BenchResul
     ours = _measured(work, scale, f"clip {towers}", config)
     precision = "bf16" if scale.judged or _has_bf16(scale) else "fp32"
     device = torch.device(scale.device)
-    theirs = gpu_peer.pairs_per_s(towers, scale.batch_size, precision, device, scale.compile, scale.warm, scale.steps)
+    theirs = open_clip_training.pairs_per_s(
+        towers, scale.batch_size, precision, device, scale.compile, scale.warm, scale.steps
+    )
     rows = [result(f"clip {towers} against open_clip, {precision}", ours.pairs_per_s, theirs, "pairs/s",
                    ours.pairs_per_s / theirs, _asked(scale, 1.0))]  # fmt: skip
     asked = _asked(scale, 1.0) if towers == scale.towers[-1] and ours.peak else None
