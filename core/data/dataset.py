@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,8 @@ from core.data.errors import BadRow, DataError, PictureError, check_bad_share
 from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
 from core.data.sources.opening import open_source
-from core.data.sources.rows import Row, Source
+from core.data.sources.rows import Source
+from core.data.sources.tables import RowTable, mapped, pack
 from core.spec.config import DataConfig
 
 Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64
@@ -41,16 +43,20 @@ class PairDataset(Pairs):
         pad_id: int = 0,
     ) -> None:
         """``tokens`` (C, T) are of all captions of ``source``; ``cache`` holds its pictures."""
-        rows = source.rows
-        counts = torch.tensor([len(row.captions) for row in rows], dtype=torch.int64)
         super().__init__(source.origin, source.label_names, decoding, pad_id)
         self.bad = list(source.bad)
         self.broken = dict(cache.bad) if cache is not None else {}
-        self.rows: list[Row] = rows
-        self.captions: list[str] = [caption for row in rows for caption in row.captions]  # (C,)
-        self.caption_rows = torch.repeat_interleave(torch.arange(len(rows)), counts)  # (C,)
-        self.tokens = tokens  # (C, T) int32
-        self._starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).tolist()
+        arrays, labels, origins = pack(source.rows)
+        counts = torch.from_numpy(np.diff(arrays["starts"]))
+        arrays |= {
+            "tokens": tokens.numpy(),
+            "caption_rows": torch.repeat_interleave(torch.arange(len(source.rows)), counts).numpy(),
+        }
+        arrays = mapped(arrays)
+        self.rows = RowTable(arrays, labels, origins)
+        self.captions: Sequence[str] = self.rows.captions  # (C,)
+        self.caption_rows = torch.from_numpy(arrays["caption_rows"])  # (C,)
+        self.tokens = torch.from_numpy(arrays["tokens"])  # (C, T) int32
         self._cache = cache
 
     def __len__(self) -> int:
@@ -64,21 +70,21 @@ class PairDataset(Pairs):
         if row in self.broken:
             raise PictureError(self.broken[row])
         cache = self._cache
-        pixels = cache.picture(row) if cache is not None else self.decoding.read(self.rows[row].file)
+        pixels = cache.picture(row) if cache is not None else self.decoding.read(self.rows.files[row])
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def path(self, row: int) -> Path:
-        return self.rows[row].image
+        return Path(self.rows.files[row])
 
     def labels(self, row: int) -> Mapping[str, str]:
-        return self.rows[row].labels
+        return self.rows.labels(row)
 
     def captions_of(self, row: int) -> tuple[str, ...]:
-        return self.rows[row].captions
+        return self.rows.captions_of(row)
 
     def caption_span(self, row: int) -> range:
         """Positions in ``captions`` and ``tokens`` of the captions of ``row``."""
-        return range(self._starts[row], self._starts[row + 1])
+        return range(int(self.rows.starts[row]), int(self.rows.starts[row + 1]))
 
     def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
         spans = [self.caption_span(row) for row in rows.tolist()]
