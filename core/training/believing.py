@@ -9,24 +9,29 @@ from __future__ import annotations
 from torch import Tensor
 
 from core.objectives.weighting.belief import Belief
+from core.objectives.weighting.rolling import AnyBelief, RollingBelief
 from core.spec.config import RunConfig
 from core.training.assembly import Assembly
 from core.training.schedules import Schedules
 
 
-def build_belief(config: RunConfig, parts: Assembly) -> Belief | None:
-    """The memory of the training pairs, on the run's device; None where ``belief.action`` is none."""
+def build_belief(config: RunConfig, parts: Assembly) -> AnyBelief | None:
+    """The memory of the training pairs, on the run's device; None where ``belief.action`` is none.
+
+    Of shards it keeps no features, as there may be too many pairs.
+    """
     if config.belief.action == "none":
         return None
     taught = parts.teacher is not None
-    belief = Belief(config.belief, len(parts.train), parts.network.towers.embed_dim, taught)
+    kind = RollingBelief if parts.train.sharded else Belief
+    belief = kind(config.belief, len(parts.train), parts.network.towers.embed_dim, taught)
     return belief.to(parts.runtime.device)
 
 
 class BeliefRefresh:
     """Refreshes ``belief`` every ``belief.refresh`` epochs."""
 
-    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: Belief | None) -> None:
+    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: AnyBelief | None) -> None:
         self._belief, self._network, self._schedules = belief, parts.network, schedules
         self._every = max(1, round(config.belief.refresh * parts.loader.steps_per_epoch))
 

@@ -13,7 +13,7 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
-from core.objectives.weighting.belief import Belief
+from core.objectives.weighting.rolling import AnyBelief
 from core.ranks.tensors import load_whole, whole_state
 from core.spec.config import RunConfig
 from core.spec.run.folder import RunDir
@@ -53,7 +53,7 @@ class Checkpointing:
         run: RunDir,
         parts: Assembly,
         optimizer: torch.optim.Optimizer,
-        belief: Belief | None,
+        belief: AnyBelief | None,
         team: Team = ALONE,
     ) -> None:
         self._team = team

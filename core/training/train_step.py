@@ -14,7 +14,7 @@ from torch import Tensor
 from core.data.batch import Batch
 from core.model.outputs import Output
 from core.objectives.build import Objectives
-from core.objectives.weighting.belief import Belief
+from core.objectives.weighting.rolling import AnyBelief
 from core.objectives.weighting.trust import trusted
 from core.spec.config import RunConfig
 from core.teacher.teacher import Teacher
@@ -31,7 +31,7 @@ Report = dict[str, Tensor]
 class TrainStep:
     """A batch and the number of its step in, losses and a report out."""
 
-    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: Belief | None) -> None:
+    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: AnyBelief | None) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
         self._student = parts.student
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch

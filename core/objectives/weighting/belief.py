@@ -56,13 +56,13 @@ class Belief(nn.Module):
     def weigh(self, rows: Tensor, student: Output, teacher: Output | None) -> Output:
         """Keep the features of the pairs ``rows`` (B,); returns the student's output with their weights (B,)."""
         every = gathered(rows)
-        self.student_image[every] = gathered(_kept(student.clean.image))
-        self.student_text[every] = gathered(_kept(student.text))
+        self.student_image[every] = gathered(kept(student.clean.image))
+        self.student_text[every] = gathered(kept(student.text))
         if self.taught:  # before it begins, and where its features are of another width, the student stands in
             fits = teacher is not None and teacher.text.shape == student.text.shape
             judge = teacher if teacher is not None and fits else student
-            self.teacher_image[every] = gathered(_kept(judge.clean.image))
-            self.teacher_text[every] = gathered(_kept(judge.text))
+            self.teacher_image[every] = gathered(kept(judge.clean.image))
+            self.teacher_text[every] = gathered(kept(judge.text))
         self.seen[every] = True
         return replace(student, belief=self.weight[rows])
 
@@ -85,7 +85,7 @@ class Belief(nn.Module):
         return {"diag/doubted": (right < 0.5).float().mean(), "diag/belief": self.weight.mean()}
 
 
-def _kept(features: Tensor) -> Tensor:
+def kept(features: Tensor) -> Tensor:
     """Features (B, D) as they are kept; those of a step that is not finite, and is skipped, become 0."""
     return features.detach().half().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 

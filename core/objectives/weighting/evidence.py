@@ -54,15 +54,25 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def _measures(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: Tensor | float) -> list[Tensor]:
-    """Each measure of ``rows``, more is better, neighbours by either modality; (len(rows),) each."""
-    image, text = images[rows], texts[rows]
-    others = (rows[:, None] == reference[None]).to(image.dtype) * -1e4  # a pair is not its own evidence
+    """Each measure of ``rows`` against the pairs ``reference``."""
+    itself = rows[:, None] == reference[None]  # a pair is not its own evidence
+    return measures_of(images[rows], texts[rows], images[reference], texts[reference], itself, scale)
+
+
+def measures_of(
+    image: Tensor, text: Tensor, images: Tensor, texts: Tensor, left_out: Tensor, scale: Tensor | float
+) -> list[Tensor]:
+    """Each measure of the pairs ``image`` and ``text`` (n, D) against R others ``images`` and ``texts`` (R, D).
+
+    More is better; neighbours by either modality; (n,) each. ``left_out`` (n, R): what is not compared.
+    """
+    others = left_out.to(image.dtype) * -1e4
     own = scale * (image * text).sum(dim=1)
-    to_text, to_image = scale * image @ texts[reference].T, scale * text @ images[reference].T
+    to_text, to_image = scale * image @ texts.T, scale * text @ images.T
     pair = 2 * own - torch.logaddexp(own, (to_text + others).logsumexp(1))
     pair = pair - torch.logaddexp(own, (to_image + others).logsumexp(1))
-    like_image = image @ images[reference].T + others
-    like_text = text @ texts[reference].T + others
+    like_image = image @ images.T + others
+    like_text = text @ texts.T + others
     neighbours = _neighbours(like_image, like_text), _neighbours(like_text, like_image)
     by_image, by_text = (SHARPNESS * like_image).softmax(1), (SHARPNESS * like_text).softmax(1)
     product = (by_image * by_text).sum(dim=1)
