@@ -8,10 +8,12 @@ from PySide6.QtWidgets import QWidget
 from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette
 from sdgui.actions.shortcuts import ShortcutsDialog
+from sdgui.experiments.activity import ActivityDialog
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.describe import DescribeSheet
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.shared.pickers.presets import PresetChooser
+from sdgui.store.store import Store
 from sdgui.widgets.actions import Actions
 
 
@@ -19,7 +21,12 @@ class Dialogs(QObject):
     """``window``: over which they open."""
 
     def __init__(
-        self, actions: Actions, experiments: ExperimentsPanel, commands: ExperimentCommands, parent: QWidget
+        self,
+        actions: Actions,
+        experiments: ExperimentsPanel,
+        commands: ExperimentCommands,
+        store: Store,
+        parent: QWidget,
     ) -> None:
         super().__init__(parent)
         self.window = parent
@@ -28,6 +35,7 @@ class Dialogs(QObject):
         self.palette = CommandPalette(parent)
         self.sheet = DescribeSheet(parent)
         self.sheet.described.connect(self._described)
+        self.activity = ActivityDialog(store, parent)
         self.chooser = PresetChooser(parent, "Create experiment")
         self.chooser.chosen.connect(commands.new)
 

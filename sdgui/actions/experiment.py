@@ -40,6 +40,14 @@ def _describe(window: Window) -> None:
     window.dialogs.sheet.open((experiment_id, run_id), name, record.tags, record.note, store.tags(), position)
 
 
+def _changes(window: Window) -> None:
+    selection, model = window.selection, window.experiments.model
+    experiment_id, run_id = selection.experiment_id, selection.run_id
+    if experiment_id is not None:
+        name = model.experiment_name(experiment_id) if run_id is None else model.name(run_id)
+        window.dialogs.activity.open_for(experiment_id, run_id, name)
+
+
 def _delete(window: Window) -> None:
     if (experiment_id := window.selection.experiment_id) is not None:
         window.experiment_commands.delete(experiment_id, window.selection.run_id)
@@ -111,6 +119,17 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         enabled=has_experiment,
         icon="ph.tag",
         menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 2), MenuItem(RUN_MENU, Section.EDIT)),
+    ),
+    Action(
+        "changes",
+        "Experiment",
+        "&Who changed what…",
+        "Who did what to the experiment or run, with the texts that were replaced",
+        _changes,
+        "Ctrl+Shift+H",
+        enabled=has_experiment,
+        icon="ph.clock-counter-clockwise",
+        menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 3), MenuItem(RUN_MENU, Section.EDIT, 2)),
     ),
     Action(
         "delete",

@@ -65,7 +65,7 @@ class MainWindow(QMainWindow):
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
         self.window_actions = Actions(self)
-        self.dialogs = Dialogs(self.window_actions, self.experiments, self.experiment_commands, self)
+        self.dialogs = Dialogs(self.window_actions, self.experiments, self.experiment_commands, services.store, self)
         self.window_actions.register(WINDOW_ACTIONS, self)
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)

@@ -126,7 +126,6 @@ def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None)
     """Open and show the window, reattached to active runs. Raises StoreError."""
     services = make_services(home, registry=registry)
     theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
-    fetch_missing(RemotePictures(services.store.home, services.hosts.machines).fetch)
     window = MainWindow(services)
     window.show()
     services.tailer.start()

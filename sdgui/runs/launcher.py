@@ -26,7 +26,7 @@ from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
 from sdgui.runs.machines.slots import MachineSlots
-from sdgui.runs.program import core_command, start_trainer
+from sdgui.runs.program import core_command, start_trainer, torchrun_command
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.queue import Slots
@@ -242,7 +242,9 @@ class Launcher(QObject):
             return
         chain = chain_file(folder.path)  # a stage is trained as its chain, which goes on after it
         what = (chain, chain.parent) if chain else (folder.config, folder.path)
-        command = [*self._command, "train", *map(str, what)]
+        several = 0 if chain else run.devices.count(",") + 1
+        begin = torchrun_command(several) if several > 1 and self._command == core_command() else self._command
+        command = [*begin, "train", *map(str, what)]
         try:
             process = start_trainer(command, folder, device_variables(run.devices))
         except FileNotFoundError as error:

@@ -13,12 +13,18 @@ from core.spec.children import environment, python_command
 from core.spec.run.starting import start_trainer  # it is found here too
 from core.spec.run.status import RunStatus
 
-__all__ = ["core_command", "end_process", "qt_process", "start_trainer"]
+__all__ = ["core_command", "end_process", "qt_process", "start_trainer", "torchrun_command"]
 
 
 def core_command() -> list[str]:
     """The command that the trainer's verbs follow."""
     return python_command("core")
+
+
+def torchrun_command(processes: int) -> list[str]:
+    """The command that the trainer's verbs follow, with one process a GPU of this computer."""
+    torchrun = [*python_command("torch.distributed.run"), "--standalone", f"--nproc-per-node={processes}"]
+    return [*torchrun, "-m", "core"]
 
 
 def qt_process(parent: QObject) -> QProcess:

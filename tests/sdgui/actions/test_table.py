@@ -46,7 +46,7 @@ def test_records_name_menus_that_exist() -> None:
 
 
 def test_context_menus_have_their_order(qtbot: QtBot) -> None:
-    experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "", "delete"]
+    experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "changes", "", "delete"]
     run = [
         "watch",
         "search",
@@ -59,6 +59,7 @@ def test_context_menus_have_their_order(qtbot: QtBot) -> None:
         "describe",
         "open_folder",
         "fetch",
+        "changes",
         "",
         "delete",
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -68,6 +70,27 @@ def test_a_trainer_sees_the_devices_that_it_was_given(
         qtbot.waitUntil(lambda: store.run(queued.id).devices == "1")
     finally:
         launcher.close()
+
+
+def test_several_gpus_of_this_computer_are_a_process_each(
+    store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    def start(command: list[str], _folder: object, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        started.append((command, variables))
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr("sdgui.runs.launcher.start_trainer", start)
+    launcher = Launcher(store, slots=MachineSlots(four))
+    try:
+        launcher.launch(experiment.id, place=Place(devices="1,3"))
+        launcher.launch(experiment.id)
+    finally:
+        launcher.close()
+    assert "--nproc-per-node=2" in started[0][0]
+    assert started[0][1]["CUDA_VISIBLE_DEVICES"] == "1,3"
+    assert not any("nproc" in word for word in started[1][0])
 
 
 def test_a_run_without_gpus_sees_what_the_window_sees() -> None:

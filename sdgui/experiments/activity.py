@@ -1,0 +1,71 @@
+"""Who did what to an experiment and its runs, newest first, with the text that a change replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QDialog, QHeaderView, QPlainTextEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.shared.run_texts import when
+from sdgui.store.registry.activity import Activity
+from sdgui.store.store import Store
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_COLUMNS = ("When", "Who", "What", "")
+_DETAIL = Qt.ItemDataRole.UserRole
+
+
+class ActivityDialog(QDialog):
+    """Beside the window; read in a thread each time it is opened."""
+
+    def __init__(self, store: Store, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._tasks = BackgroundTasks(self)
+        self.title = PlainLabel(self)
+        set_role(self.title, "title")
+        self.list = QTreeWidget(self)
+        self.list.setHeaderLabels(list(_COLUMNS))
+        self.list.setRootIsDecorated(False)
+        self.list.setUniformRowHeights(True)
+        self.list.setAccessibleName("Changes, newest first")
+        self.list.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.detail = QPlainTextEdit(self)
+        self.detail.setReadOnly(True)
+        self.detail.setAccessibleName("The text that was replaced")
+        self.detail.setPlaceholderText("The text that a change replaced is shown here.")
+        self.detail.setMaximumHeight(16 * SPACE)
+        column = QVBoxLayout(self)
+        column.setSpacing(SPACE)
+        for widget in (self.title, self.list, self.detail):
+            column.addWidget(widget)
+        self.resize(80 * SPACE, 60 * SPACE)
+        self.list.currentItemChanged.connect(self._show_detail)
+
+    def open_for(self, experiment_id: int | None, run_id: int | None, name: str) -> None:
+        """Show the changes of a run, of an experiment with its runs, or of everything."""
+        self.setWindowTitle(f"Changes of {name}")
+        self.title.setText(name)
+        self.list.clear()
+        self.detail.clear()
+        self.show()
+        self.raise_()
+        self.activateWindow()
+        self._tasks.run(lambda: self._store.activity(experiment_id, run_id), self._fill, self.detail.setPlainText)
+
+    def _fill(self, found: Sequence[Activity]) -> None:
+        for one in found:
+            item = QTreeWidgetItem([when(one.time), one.who, one.what, one.name])
+            item.setData(0, _DETAIL, one.detail)
+            self.list.addTopLevelItem(item)
+        if not found:
+            self.detail.setPlainText("Nothing is kept of it yet.")
+        elif (top := self.list.topLevelItem(0)) is not None:
+            self.list.setCurrentItem(top)
+
+    def _show_detail(self, item: QTreeWidgetItem | None, _before: QTreeWidgetItem | None) -> None:
+        if item is not None:
+            self.detail.setPlainText(str(item.data(0, _DETAIL) or ""))

@@ -1,0 +1,95 @@
+"""What two people do to one registry meets in the window: changes arrive, notes are merged or asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.app.main_window import MainWindow
+from sdgui.app.start import make_application, make_services
+from sdgui.store.records import Progress
+from sdgui.store.registry.address import parse_address
+from sdgui.store.store import Store
+from tests.postgres import postgres_server
+from tests.sdgui.conftest import leave, program, settle
+
+OpenWindow = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def shared(qtbot: QtBot, tmp_path: Path) -> Iterator[tuple[MainWindow, Store]]:
+    """A window on a registry, and a colleague's store on it."""
+    with postgres_server() as server:
+        address = parse_address(server.new_database())
+        make_application()
+        services = make_services(tmp_path / "ann", program("fake_trainer.py"), registry=address)
+        bob = Store.open(tmp_path / "bob", address)
+        bob.who = "bob@lab"
+        window = MainWindow(services)
+        window.show()
+        services.tailer.start()
+        qtbot.waitUntil(lambda: bool(window.panels))
+        yield window, bob
+        leave(window, qtbot)
+        bob.close()
+        services.store.close()
+
+
+def test_what_a_colleague_does_arrives(
+    shared: tuple[MainWindow, Store], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, bob = shared
+    model = window.experiments.model
+    experiment = bob.add_experiment(preset_config("clip", "tiny"), "bob's")
+    qtbot.waitUntil(lambda: model.experiment_name(experiment.id) == "bob's")
+    monkeypatch.setattr(bob, "_folder_text", lambda folder: f"elsewhere::{folder}")
+    run = bob.add_run(experiment.id)
+    bob.record(run.id, Progress(RunState.RUNNING, 1, step=3, total_steps=10))
+    tailer = window.services.tailer
+    qtbot.waitUntil(lambda: (found := tailer.progress(run.id)) is not None and found.step == 3)
+    assert tailer.state(run.id) is RunState.RUNNING, "as the registry says; its folder is on another computer"
+    bob.rename_experiment(experiment.id, "bob's best")
+    qtbot.waitUntil(lambda: model.experiment_name(experiment.id) == "bob's best")
+
+
+def test_a_note_of_two_is_merged_or_asked_about(open_window: OpenWindow, qtbot: QtBot) -> None:
+    window = open_window()
+    store, commands = window.services.store, window.experiment_commands
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    before: tuple[list[str], str] = ([], "")
+    store.tag_experiment(experiment.id, ["theirs"])
+    store.note_experiment(experiment.id, "their line")
+    commands.describe(experiment.id, None, ["mine"], "my line", before)
+    settle(window)
+    found = store.experiment(experiment.id)
+    assert (found.note, set(found.tags)) == ("their line", {"theirs", "mine"})
+    message = window.bar.message
+    assert message is not None
+    assert "their line" in message.details
+    assert "my line" in message.details
+    window.bar.press_remedy()
+    settle(window)
+    assert store.experiment(experiment.id).note == "their line\nmy line"
+
+
+def test_who_changed_what_is_shown(open_window: OpenWindow, qtbot: QtBot) -> None:
+    window = open_window()
+    store = window.services.store
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    store.note_experiment(experiment.id, "first")
+    store.note_experiment(experiment.id, "second")
+    window.reload()
+    window.experiments.select_experiment(experiment.id)
+    window.window_actions["changes"].trigger()
+    dialog = window.dialogs.activity
+    qtbot.waitUntil(lambda: dialog.list.topLevelItemCount() == 3)
+    top = dialog.list.topLevelItem(0)
+    assert top is not None
+    assert (top.text(1), top.text(2)) == (store.who, "wrote the note of")
+    assert dialog.detail.toPlainText() == "first", "the note that was replaced"
+    dialog.close()
