@@ -67,7 +67,8 @@ def save_picture(widget: QWidget, path: Path) -> None:
         "RGB", (image.width(), image.height()), bytes(image.constBits()), "raw", "RGB", image.bytesPerLine()
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    shown.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    small = shown.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
