@@ -5,6 +5,7 @@ Flow: ``SCENES`` by panel -> ``__main__`` shows the panel, calls its scene and g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from sdgui.app.main_window import MainWindow
+from sdgui.panels.caption.model import Entry
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.noise.panel import NoisePanel
@@ -123,8 +125,13 @@ def caption(stage: Stage) -> None:
     panel.add_paths(chosen)
     until(lambda: len(panel.model.entries()) == len(chosen), "the list")
     until(lambda: all({"a", "b"} <= set(one.captions) for one in panel.model.entries()), "the captions")
-    panel.view.list.choose(chosen[2])
+    panel.view.list.choose(max(panel.model.entries(), key=_score).path)
     settle(1.0)
+
+
+def _score(entry: Entry) -> float:
+    found = entry.candidate()
+    return -math.inf if found is None or found.score is None else found.score
 
 
 def noise(stage: Stage) -> None:
