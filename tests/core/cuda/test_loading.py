@@ -1,0 +1,32 @@
+"""Batches for a GPU: laid in pinned memory, and the same as for the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.data.dataset import open_dataset
+from core.data.loader import Loader, Place
+from core.spec.config import override
+from core.spec.presets import preset_config
+from tests.core.cuda.device import ON_GPU
+from tests.core.data.samples import tokenize
+from tests.core.data.test_loader import tensors
+
+pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not (ON_GPU and torch.cuda.is_available()), reason="needs a GPU")]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_parts_are_joined_in_pinned_memory(source: Path, workers: int) -> None:
+    settings = [f"data.train={source}", f"data.workers={workers}", "optim.batch_size=16", "views.student.mix=either"]
+    config = override(preset_config("sd-clip", "tiny"), settings)
+    dataset = open_dataset(source, config.data, 32, tokenize)
+    plain = list(Loader(dataset, config, 32).batches(0, 3))
+    torch.cuda.init()
+    pinned = list(Loader(dataset, config, 32, place=Place(on_gpu=True)).batches(0, 3))
+    for one, other in zip(plain, pinned, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+        assert other.clean.images.is_pinned()
+        assert other.texts.is_pinned()
