@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # it is documented, and not listed
 from torch.distributed.rendezvous import rendezvous
 
-from core.ranks.messages import Messages
+from core.ranks.messages import Gone, Messages
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
 
@@ -103,14 +103,12 @@ def joined(launch: Launch) -> Iterator[Messages]:
         store.set_timeout(timedelta(seconds=MEETING_SECONDS))
         messages = Messages(PrefixStore(f"sdgui-{launch.restart}", store), launch.rank, launch.size)
         messages.exchange("here", launch.host, MEETING_SECONDS)
-    except (RuntimeError, ValueError, OSError, TimeoutError) as error:
+    except (Gone, RuntimeError, ValueError, OSError, TimeoutError) as error:
         raise LaunchError(_why_not_met(launch, error)) from error
-    try:
-        yield messages
-    finally:
-        if dist.is_initialized():
-            with suppress(RuntimeError):
-                dist.destroy_process_group()
+    yield messages
+    if dist.is_initialized():  # after a failure it would wait for ranks that are gone
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
 
 
 def open_group(launch: Launch, messages: Messages, device: torch.device, seconds: float) -> None:
