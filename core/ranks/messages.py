@@ -77,7 +77,7 @@ class Messages:
             pause = min(2 * pause, _LOOK_SECONDS)
 
     def _ask(self, call: Callable[[], Any], seconds: float = STUCK_SECONDS) -> Any:
-        """What ``call`` gets of the store; Gone without an answer, for which it would wait forever over a broken link."""
+        """What ``call`` gets of the store; Gone without an answer, as over a link that is down."""
         answers: list[Any] = []
 
         def ask() -> None:

@@ -1,0 +1,208 @@
+"""Runs under torchrun, ended in every way: what is saved, what is told, and how soon all processes are gone."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from core.spec.children import environment
+from core.spec.config import RunConfig
+from core.spec.run.events import EventReader, Metrics, RunFailed, RunFinished
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState
+from core.training.train import train
+from tests.core.ranks.launched import PATIENCE, Launched
+from tests.core.ranks.settings import config_of, labelled_pairs
+
+EVERY = 5  # steps between checkpoints
+ENDINGS: dict[str, Callable[[Launched], None]] = {
+    "TERM to torchrun": lambda run: os.kill(run.process.pid, signal.SIGTERM),
+    "TERM to everyone, then again": lambda run: _terminate_twice(run),
+    "USR1 to one rank": lambda run: os.kill(random.choice(run.ranks()), signal.SIGUSR1),
+    "pause": lambda run: run.run.ask("pause"),
+    "stop": lambda run: run.run.ask("stop"),
+}
+
+
+def _terminate_twice(run: Launched) -> None:
+    """As a scheduler does: the workers get it, and torchrun, which passes it on."""
+    for rank in run.ranks():
+        os.kill(rank, signal.SIGTERM)
+    time.sleep(0.02)
+    os.kill(run.process.pid, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    data = labelled_pairs(tmp_path / "pairs")
+    return config_of("sd-clip", data, tmp_path, "optim.epochs=2000", f"checkpoint.every_steps={EVERY}")
+
+
+@pytest.mark.slow
+def test_a_killed_rank_interrupts_the_run(config: RunConfig, tmp_path: Path) -> None:
+    """20 times, any rank at any moment; each start goes on from the one before."""
+    done = 0
+    for _ in range(20):
+        with Launched(config, tmp_path / "run") as run:
+            run.wait_for_step(done + random.randint(1, 2 * EVERY))
+            assert run.started() >= done - EVERY, "more was lost than a checkpoint's interval"
+            os.kill(random.choice(run.ranks()), signal.SIGKILL)
+            status, seconds = run.wait()
+            assert status != 0
+            assert seconds < 5
+            assert run.state() is RunState.INTERRUPTED
+            assert not [event for event in run.since() if isinstance(event, (RunFinished, RunFailed))]
+            done = run.step()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_whoever_is_asked_all_end_with_one_checkpoint(ending: str, config: RunConfig, tmp_path: Path) -> None:
+    """4 times each, at any moment; nothing is lost."""
+    done = 0
+    for _ in range(4):
+        with Launched(config, tmp_path / "run") as run:
+            run.wait_for_step(done + random.randint(1, 2 * EVERY))
+            assert run.started() == done
+            ENDINGS[ending](run)
+            run.wait()
+            paused = ending in ("pause", "USR1 to one rank")
+            assert run.state() is (RunState.PAUSED if paused else RunState.STOPPED), run.output[-2000:]
+            saved = run.saved()
+            assert len(saved) == len(set(saved))
+            done = run.step()
+            assert saved[-1] == done
+
+
+@pytest.mark.slow
+def test_what_cannot_be_is_said_once(config: RunConfig, tmp_path: Path) -> None:
+    wrong = {
+        "cannot be shared evenly by 2 processes": {"optim": config.optim.model_copy(update={"batch_size": 11})},
+        "runtime.shard is 4, and 2 processes": {"runtime": config.runtime.model_copy(update={"shard": 4})},
+        "There is no data at": {"data": config.data.model_copy(update={"train": str(tmp_path / "nowhere.csv")})},
+    }
+    for number, (said, changes) in enumerate(wrong.items()):
+        with Launched(config.model_copy(update=changes), tmp_path / f"run-{number}") as run:
+            status, _ = run.wait()
+            assert status != 0
+            assert run.output.count(said) == 1, run.output
+            assert run.output.count("error: ") == 1
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_said(config: RunConfig, tmp_path: Path) -> None:
+    definition = tmp_path / "definition.json"
+    definition.write_text(config.to_json())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2",
+                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "core", "train", str(definition), str(tmp_path / "run")],
+            env=environment(dict(os.environ) | place), capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "is in use by another program" in done.stderr
+
+
+@contextmanager
+def two_hosts() -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+    """Two network namespaces with a link between them: (name, interface) of each."""
+    hosts = (("sdgui-a", "sdgui-va"), ("sdgui-b", "sdgui-vb"))
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    for name, _ in hosts:
+        ip("netns", "add", name)
+    try:
+        ip("link", "add", hosts[0][1], "type", "veth", "peer", "name", hosts[1][1])
+        for number, (name, interface) in enumerate(hosts, 1):
+            ip("link", "set", interface, "netns", name)
+            ip("-n", name, "addr", "add", f"10.99.0.{number}/24", "dev", interface)
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", interface, "up")
+        yield hosts
+    finally:
+        for name, _ in hosts:
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def _may_have_hosts() -> bool:
+    if shutil.which("ip") is None or sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    made = subprocess.run(["ip", "netns", "add", "sdgui-try"], check=False, capture_output=True).returncode == 0
+    if made:
+        subprocess.run(["ip", "netns", "del", "sdgui-try"], check=False)
+    return made
+
+
+@contextmanager
+def on_hosts(
+    config: RunConfig, folder: Path, hosts: tuple[tuple[str, str], ...]
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """One rank on each of the hosts."""
+    definition = folder.with_suffix(".json")
+    definition.write_text(config.to_json())
+    started = []
+    for number, (name, interface) in enumerate(hosts):
+        command = ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", "--nnodes=2",
+                   "--nproc-per-node=1", f"--node-rank={number}", "--master-addr=10.99.0.1", "--master-port=29577",
+                   "-m", "core", "train", str(definition), str(folder)]  # fmt: skip
+        with folder.with_suffix(f".{number}.txt").open("wb") as output:
+            started.append(subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                env=environment(dict(os.environ) | {"GLOO_SOCKET_IFNAME": interface, "OMP_NUM_THREADS": "1"}),
+            ))  # fmt: skip
+    try:
+        yield started
+    finally:
+        for process in started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _losses(folder: Path) -> dict[int, float]:
+    events = EventReader(folder / "events.jsonl").read_all() if (folder / "events.jsonl").exists() else []
+    return {event.step: event.values["train/loss"] for event in events if isinstance(event, Metrics)}
+
+
+@pytest.mark.slow
+def test_two_hosts_train_as_one_process_and_notice_a_broken_link(config: RunConfig, tmp_path: Path) -> None:
+    if not _may_have_hosts():
+        pytest.skip("network namespaces need root and iproute2")
+    few = config.model_copy(update={"optim": config.optim.model_copy(update={"epochs": 2.0})})
+    train(few, RunDir(tmp_path / "one"), quiet=True)
+    expected = _losses(tmp_path / "one")
+    impatient = config.model_copy(update={"runtime": config.runtime.model_copy(update={"patience": 10})})
+    with two_hosts() as hosts:
+        with on_hosts(few, tmp_path / "two", hosts) as processes:
+            assert [process.wait(PATIENCE) for process in processes] == [0, 0]
+        found = _losses(tmp_path / "two")
+        assert found.keys() == expected.keys()
+        assert max(abs(found[step] - expected[step]) for step in found) <= 1e-5
+        with on_hosts(impatient, tmp_path / "cut", hosts) as processes:
+            until = time.monotonic() + PATIENCE
+            while len(_losses(tmp_path / "cut")) < 3 and time.monotonic() < until:
+                time.sleep(0.1)
+            subprocess.run(["ip", "-n", hosts[0][0], "link", "set", hosts[0][1], "down"], check=True)
+            assert all(process.wait(90) != 0 for process in processes)
+        assert "the run is interrupted" in (tmp_path / "cut.0.txt").read_text()
