@@ -24,6 +24,8 @@ from core.spec.reading import checked_as, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 
 POLL_SECONDS = 0.05
+_QUIET_SECONDS = 0.15  # between two looks at a run that has not written for a while
+_QUIET_AFTER = 5.0
 _REST_SECONDS = 1.0  # between two looks at a run that has no trainer
 _STAND_SECONDS = 1.0
 _RENEW_SECONDS = 5.0  # between two standings in which nothing but the heartbeat is new
@@ -55,6 +57,7 @@ class _Followed:
                 self.offsets[name] = had.offset
                 self.anew.discard(name)
         self.look_at, self.stand_at, self.renew_at = 0.0, 0.0, 0.0
+        self.grew_at = 0.0
         self.stood: Standing | None = None
         self.trouble = ""
 
@@ -135,7 +138,8 @@ class Following:
             if followed.trouble != str(error):
                 followed.trouble = str(error)
                 self._send({"event": "trouble", "folder": followed.folder, "message": str(error)})
-        followed.look_at = now + (0.0 if followed.alive else _REST_SECONDS)
+        quiet = _QUIET_SECONDS if now - followed.grew_at > _QUIET_AFTER else 0.0
+        followed.look_at = now + (quiet if followed.alive else _REST_SECONDS)
 
     def _grow(self, followed: _Followed, name: str) -> bool:
         """Send what is new of a file; whether a start or an ending was in it."""
@@ -158,6 +162,7 @@ class Following:
             part = {"event": "bytes", "folder": followed.folder, "file": name, "at": at, "data": packed(data)}
             self._send(part | {"anew": name in followed.anew})
             followed.anew.discard(name)
+            followed.grew_at = time.monotonic()
             at += len(data)
             followed.offsets[name] = at
             turned = turned or _LIFECYCLE in data

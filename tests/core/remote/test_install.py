@@ -37,6 +37,7 @@ def bare(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine
     return Machine(name="bare", host=HOST, setup=setup, runs="~/runs")
 
 
+@pytest.mark.slow
 def test_what_is_installed_there_answers(bare: Machine, tmp_path: Path) -> None:
     lines: list[str] = []
     install(bare, lines.append)
