@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
 from core.spec.run.folder import RunDir
@@ -29,7 +29,7 @@ from sdgui.shared.pickers.entries import (
     run_entries,
     run_entry,
 )
-from sdgui.shared.pickers.model_list import ENTRY, heading, only_possible
+from sdgui.shared.pickers.model_list import ModelLines, only_possible
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
@@ -71,7 +71,7 @@ class ModelPicker(QWidget):
         self.which = NoWheelComboBox(self)
         self.weights = NoWheelComboBox(self)
         self._browse = IconButton("ph.folder-open", "Choose a folder that contains a model", parent=self)
-        self._items = QStandardItemModel(self)
+        self._items = ModelLines(self)
         self._tasks = BackgroundTasks(self)
         self._stale = True  # the list may not be current
         self._filling = 0  # lists that are being read
@@ -237,9 +237,7 @@ class ModelPicker(QWidget):
             return
         text = self.model.currentText()
         self.model.blockSignals(True)
-        self._items.clear()
-        lines = [[heading(title), *map(_item, entries)] for title, entries in groups if entries]
-        self._items.invisibleRootItem().appendRows([line for group in lines for line in group])  # one signal for all
+        self._items.replace(groups)
         self.model.setCurrentIndex(-1)
         typing = self._typed_early or self.line.isModified()
         self.model.setEditText(text if typing or self._entry is None else self._entry.title)
@@ -249,9 +247,8 @@ class ModelPicker(QWidget):
             self._typed()
 
     def _activated(self, row: int) -> None:
-        item = self._items.item(row)
-        entry = item.data(ENTRY) if item is not None else None
-        if isinstance(entry, ModelEntry):
+        entry = self._items.entry(row)
+        if entry is not None:
             self._take(entry)
 
     def _typed(self) -> None:
@@ -261,9 +258,8 @@ class ModelPicker(QWidget):
             self._show_wrong("")
             return
         self._fill_once()
-        for row in range(self._items.rowCount()):
-            entry = self._items.item(row).data(ENTRY)
-            if isinstance(entry, ModelEntry) and text.casefold() in (entry.title.casefold(), entry.name.casefold()):
+        for entry in self._items.entries():
+            if text.casefold() in (entry.title.casefold(), entry.name.casefold()):
                 self._take(entry)
                 return
         name, _, tag = text.removeprefix(OPEN_CLIP).partition(",")
@@ -309,8 +305,7 @@ class ModelPicker(QWidget):
 
     def _known(self) -> list[ModelEntry]:
         self._fill_once()
-        items = (self._items.item(row).data(ENTRY) for row in range(self._items.rowCount()))
-        return [entry for entry in items if isinstance(entry, ModelEntry) and entry.recent is None]
+        return [entry for entry in self._items.entries() if entry.recent is None]
 
     def _fill_which(self, entry: ModelEntry, which: object, weights: str) -> None:
         self.which.clear()
@@ -384,12 +379,3 @@ class ModelPicker(QWidget):
     def dropEvent(self, event: QDropEvent) -> None:
         path = Path(dropped_file(event))
         self.take_folder(path if path.is_dir() else path.parent)
-
-
-def _item(entry: ModelEntry) -> QStandardItem:
-    item = QStandardItem(entry.title)
-    item.setData(entry, ENTRY)
-    item.setToolTip(plain_tip(entry.reason or entry.name))
-    item.setEnabled(not entry.reason)
-    item.setData(f"{entry.title}, {entry.reason}" if entry.reason else entry.title, Qt.ItemDataRole.AccessibleTextRole)
-    return item
