@@ -9,10 +9,11 @@ thread and in the order of submission. Who must read what was just written submi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, QThreadPool, Signal
+from PySide6.QtCore import QObject, Qt, QThreadPool, QTimer, Signal
 
 from core.spec.errors import UserError
 
@@ -31,7 +32,10 @@ class StoreWriter(QObject):
         super().__init__(parent)
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
-        self._ended.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._ended.connect(self._arrived, Qt.ConnectionType.QueuedConnection)
+        self._outcomes: deque[tuple[Callable[[Any], object] | None, Any]] = deque()
+        self._turn = QTimer(self, interval=0)  # one outcome a turn of the event loop: what each causes adds up
+        self._turn.timeout.connect(self._deliver)
         self.pending = 0  # submitted, and the outcome not delivered yet
         self.failures = 0  # so far
 
@@ -50,7 +54,14 @@ class StoreWriter(QObject):
         else:
             self._ended.emit(done, result)
 
-    def _deliver(self, callback: Callable[[Any], object] | None, outcome: Any) -> None:
+    def _arrived(self, callback: Callable[[Any], object] | None, outcome: Any) -> None:
+        self._outcomes.append((callback, outcome))
+        self._turn.start()
+
+    def _deliver(self) -> None:
+        callback, outcome = self._outcomes.popleft()
+        if not self._outcomes:
+            self._turn.stop()
         self.pending -= 1
         self.failures += isinstance(outcome, UserError)
         try:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
+from sdgui.panels.study.late_plot import LatePlot
 from sdgui.panels.study.model import interval, is_share
-from sdgui.widgets.late_parts import MadeLate, is_made
-from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, theme
 
 
 @dataclass(frozen=True)
@@ -77,58 +75,26 @@ def crossing_texts(results: Mapping[str, Any], metric: str) -> list[str]:
     return found
 
 
-class CostCurves(MadeLate):
+class CostCurves(LatePlot):
     """Curves over a logarithmic axis of seconds."""
-
-    late = ("_plot",)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._curves: list[CostCurve] = []
-        self.title = PlainLabel(self, wordWrap=True)
-        set_role(self.title, "small")
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(SPACE // 2)
-        self._column.addWidget(self.title)
-        self._column.addStretch(1)
-        self.setMinimumHeight(16 * SPACE)
-        theme().changed.connect(self._draw)
-
-    @cached_property
-    def _plot(self) -> pg.PlotWidget:
-        """Made after the widget is on screen: it takes as long as a panel's other parts together."""
-        self._left, self._bottom = PlotAxis("left", "value"), pg.AxisItem("bottom")
-        plot = still_plot(self, self._left, self._bottom)
-        self._column.takeAt(1)
-        self._column.addWidget(plot, 1)
-        self._draw_curves(plot)
-        return plot
 
     def set_curves(self, title: str, curves: Sequence[CostCurve]) -> None:
         """Show these; ``title`` names the metric."""
         self._curves = list(curves)
-        self.title.setText(title)
-        self.setAccessibleName(title)
-        told = [f"{curve.name} at {point.seconds:g} s {point.text}" for curve in curves for point in curve.points]
-        self.setAccessibleDescription("; ".join(told))
-        self._draw()
+        points = [f"{curve.name} at {point.seconds:g} s {point.text}" for curve in curves for point in curve.points]
+        self.show_plot(title, "; ".join(points))
 
     def curves(self) -> list[CostCurve]:
         return list(self._curves)
 
-    def _draw(self) -> None:
-        if is_made(self, "_plot"):
-            self._draw_curves(self._plot)
-
-    def _draw_curves(self, plot: pg.PlotWidget) -> None:
+    def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
         style = theme()
-        plot.setBackground(style.color("surface"))
-        dress(self._left, self._bottom)
-        self._left.setWidth(6 * SPACE)
-        plot.clear()
         budgets = sorted({point.seconds for curve in self._curves for point in curve.points})
-        self._bottom.setTicks([[(math.log(seconds), f"{seconds:g} s") for seconds in budgets]])
+        bottom.setTicks([[(math.log(seconds), f"{seconds:g} s") for seconds in budgets]])
         legend = plot.plotItem.legend or plot.addLegend(offset=(-SPACE, -SPACE))
         legend.clear()
         legend.setLabelTextColor(style.color("text"))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
-from sdgui.widgets.late_parts import MadeLate, is_made
-from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.panels.study.late_plot import LatePlot
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import theme
 
 
 @dataclass(frozen=True)
@@ -29,56 +27,24 @@ class Bar:
     color: int = 0  # palette index
 
 
-class ErrorBars(MadeLate):
+class ErrorBars(LatePlot):
     """Bars side by side in the order given."""
-
-    late = ("_plot",)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bars: list[Bar] = []
-        self.title = PlainLabel(self, wordWrap=True)
-        set_role(self.title, "small")
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(SPACE // 2)
-        self._column.addWidget(self.title)
-        self._column.addStretch(1)
-        self.setMinimumHeight(16 * SPACE)
-        theme().changed.connect(self._draw)
-
-    @cached_property
-    def _plot(self) -> pg.PlotWidget:
-        """Made after the widget is on screen: it takes as long as a panel's other parts together."""
-        self._left, self._bottom = PlotAxis("left", "value"), pg.AxisItem("bottom")
-        plot = still_plot(self, self._left, self._bottom)
-        self._column.takeAt(1)
-        self._column.addWidget(plot, 1)
-        self._draw_bars(plot)
-        return plot
 
     def set_bars(self, title: str, bars: Sequence[Bar]) -> None:
         """Show these; ``title`` names the metric."""
         self._bars = list(bars)
-        self.title.setText(title)
-        self.setAccessibleName(title)
-        self.setAccessibleDescription("; ".join(f"{bar.name} {bar.text}" for bar in bars))
-        self._draw()
+        self.show_plot(title, "; ".join(f"{bar.name} {bar.text}" for bar in bars))
 
     def bars(self) -> list[Bar]:
         return list(self._bars)
 
-    def _draw(self) -> None:
-        if is_made(self, "_plot"):
-            self._draw_bars(self._plot)
-
-    def _draw_bars(self, plot: pg.PlotWidget) -> None:
+    def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
         style = theme()
-        plot.setBackground(style.color("surface"))
-        dress(self._left, self._bottom)
-        self._left.setWidth(6 * SPACE)
-        plot.clear()
-        self._bottom.setTicks([[(position, bar.name) for position, bar in enumerate(self._bars)]])
+        bottom.setTicks([[(position, bar.name) for position, bar in enumerate(self._bars)]])
         line = pg.mkPen(style.color("text"), width=2)
         for position, bar in enumerate(self._bars):
             item = pg.BarGraphItem(

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from PySide6.QtCore import QCoreApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
@@ -74,3 +75,17 @@ def test_a_callback_with_a_fault_leaves_the_writer_idle(qtbot: QtBot, writer: St
         writer.submit(lambda: None, wrong)
     assert len(faults) == 1
     assert writer.pending == 0
+
+
+def test_no_turn_of_the_event_loop_has_more_than_one_outcome(writer: StoreWriter) -> None:
+    """After another has held the database, a backlog arrives at once; what each outcome causes adds up."""
+    done, turns = list[int](), list[int]()
+    for number in range(5):
+        writer.submit(lambda number=number: number, done.append)
+    writer.wait()
+    while writer.pending:
+        before = len(done)
+        QCoreApplication.processEvents()
+        turns.append(len(done) - before)
+    assert done == [0, 1, 2, 3, 4]
+    assert max(turns) == 1
