@@ -174,6 +174,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "F&etch checkpoint",
         "Copy the last checkpoint from the run's machine, to use and keep it here",
         _fetch,
+        "Ctrl+Shift+E",
         enabled=_can_fetch,
         current_title=_fetch_title,
         icon="ph.download-simple",

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
+from core.spec.reading import excerpt
 from sdgui.store.engine import Database, Outage, ServerGoneError
 from sdgui.store.records import StoreError, StoreUnavailableError
 from sdgui.store.registry.address import RegistryAddress
@@ -169,10 +170,16 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
         )
     if getattr(error, "connection_invalidated", False) or state.startswith(("08", "57")) or _unreachable(lower):
         return ServerGoneError(
-            f"The registry {address} cannot be reached ({reason[:200]}). Check the network and that PostgreSQL runs on "
+            f"The registry {address} cannot be reached ({_short(reason)}). Check the network and that PostgreSQL runs on "
             f"{address.server}; runs go on meanwhile."
         )
     return StoreUnavailableError(f"The registry {address} cannot be used: {reason[:300]}.")
+
+
+def _short(reason: str) -> str:
+    """What libpq says, without the addresses that it tried and its own advice."""
+    said = reason.rpartition("failed: ")[2].partition(" Is the server running")[0]
+    return excerpt(said.strip(" .?"), 160)
 
 
 def _unreachable(reason: str) -> bool:
