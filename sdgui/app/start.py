@@ -7,6 +7,7 @@ import gc
 import locale
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from core.spec.config import expand_user
+from core.spec.errors import UserError
 from sdgui.actions.help import program_version
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
@@ -28,7 +30,7 @@ from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.shared.services import Services
 from sdgui.store.database import MIGRATIONS
-from sdgui.store.records import StoreError
+from sdgui.store.records import Place, StoreError
 from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.registry.server import upgrade_registry
 from sdgui.store.store import Store
@@ -110,10 +112,25 @@ def make_services(
     pool = WorkerPool(worker, elsewhere=partial(worker_command, store.home))
     hosts = Hosts(store.home)
     fetch_missing(RemotePictures(store.home, hosts.machines).fetch)
+    keep_place(hosts, settings)
     slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.here)
     launcher = Launcher(store, trainer, slots=slots, elsewhere=hosts)
     return Services(store, launcher, Tailer(store), data, settings, pool, studies, StoreWriter(), hosts)
+
+
+def keep_place(hosts: Hosts, settings: QSettings) -> None:
+    """The next launch trains where the last one was to, unless that machine is gone."""
+    kept = Place(str(settings.value("launch/host") or ""), str(settings.value("launch/devices") or ""))
+    with suppress(UserError):
+        if not kept.host or any(machine.name == kept.host for machine in hosts.machines.list.machines()):
+            hosts.set_place(kept)
+
+    def keep(place: Place) -> None:
+        settings.setValue("launch/host", place.host)
+        settings.setValue("launch/devices", place.devices)
+
+    hosts.place_changed.connect(keep)
 
 
 def _at_once(settings: QSettings) -> int:

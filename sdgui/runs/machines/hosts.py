@@ -31,6 +31,7 @@ from sdgui.store.records import HERE, Place, Run
 
 _FRESH_SECONDS = 2.0  # so old may be what is known of a machine when a device is given
 _TOLD_SECONDS = 30.0
+_AGAIN_SECONDS = 10.0  # between two questions to a machine out of reach
 _WAIT_SECONDS = 3.0  # that the queue's thread waits for a machine's answer
 
 Command = Callable[[Machine], Sequence[str] | None]
@@ -57,6 +58,7 @@ class Hosts(QObject):
         self.fetches = Fetches(self.machines, self)
         self.place = HERE
         self._facts: dict[str, tuple[float, Facts]] = {}
+        self._asked: dict[str, float] = {}  # when a machine out of reach was last asked for the queue
         self._has_gpus = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
     # The list
@@ -160,6 +162,11 @@ class Hosts(QObject):
         known = self._facts.get(name)
         if known is not None and time.monotonic() - known[0] < _FRESH_SECONDS:
             return known[1]
+        if self.state(name).kind in ("waiting", "refused"):  # other machines' runs must not wait for this one
+            if time.monotonic() - self._asked.get(name, -1e9) > _AGAIN_SECONDS:
+                self._asked[name] = time.monotonic()
+                self.probe(name)
+            return None
         try:
             facts = self.machines.host(name).probe().result(_WAIT_SECONDS)
         except (UserError, TooLate):

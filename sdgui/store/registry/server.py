@@ -170,8 +170,8 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
         )
     if getattr(error, "connection_invalidated", False) or state.startswith(("08", "57")) or _unreachable(lower):
         return ServerGoneError(
-            f"The registry {address} cannot be reached ({_short(reason)}). Check the network and that PostgreSQL runs on "
-            f"{address.server}; runs go on meanwhile."
+            f"The registry {address} cannot be reached ({_short(reason)}). Check the network, and that PostgreSQL runs "
+            f"on {address.server}; runs go on meanwhile."
         )
     return StoreUnavailableError(f"The registry {address} cannot be used: {reason[:300]}.")
 

@@ -18,6 +18,7 @@ from core.spec.machines.machine import LOCAL, Machine
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
+from sdgui.app.start import keep_place
 from sdgui.panels.machines.machine_list import QUEUE
 from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.runs.machines.hosts import Hosts
@@ -161,6 +162,10 @@ def test_the_place_of_the_next_launch_is_chosen(window: MainWindow, panel: Machi
     next(one for one in devices if one.text().startswith("GPU 1")).trigger()
     assert hosts.place == Place("far", "1")
     assert button.text() == "far · GPU 1"
+    window.services.settings.sync()
+    again = Hosts(window.services.store.home)
+    keep_place(again, window.services.settings)
+    assert again.place == Place("far", "1"), "the next window launches there too"
 
 
 def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
