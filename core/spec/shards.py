@@ -21,7 +21,8 @@ SEPARATOR = "::"
 MOST_SHARDS = 1 << 20  # of a pattern
 MOST_BRACES = 64
 LARGEST_MEMBER = 256 << 20  # bytes of a picture
-_BESIDE = frozenset((SUFFIX, ".index", ".json", ".parquet", ".tmp"))  # what lies in a folder of shards
+# What may lie in a folder of shards: no pictures, which would make it a folder of pictures.
+_BESIDE = frozenset((SUFFIX, ".index", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".log", ".tmp"))
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _WILD = re.compile(r"[*?\[]")
 _MEMBER = re.compile(r"(?P<tar>.+\.tar)[\\/](?P<offset>\d{1,18})\+(?P<size>\d{1,12})[\\/][^\\/]+", re.DOTALL)
@@ -47,7 +48,7 @@ def may_be_there(source: str) -> bool:
 
 
 def is_shards(source: str | Path) -> bool:
-    """Whether ``source`` names shards: a tar, a pattern of tars, or a folder of tars and what belongs to them alone."""
+    """Whether ``source`` names shards: a tar, a pattern of tars, or a folder of tars without pictures."""
     text = str(source)
     if names_shards(text):
         return True

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.spec.errors import UserError
+from core.spec.shards import split_member
 
 LINK = "pictures"
 
@@ -17,7 +18,7 @@ def names_below(files: Sequence[str], folder: Path) -> list[str]:
     Where they do not lie below it, a link to their common folder is made there. Raises UserError when that is not
     allowed, or a link of that name leads elsewhere.
     """
-    root = Path(os.path.commonpath([os.path.dirname(file) for file in files]))  # noqa: PTH120
+    root = Path(os.path.commonpath([_folder(file) for file in files]))
     folder.mkdir(parents=True, exist_ok=True)
     here = folder.absolute()
     if root.is_relative_to(here):
@@ -33,3 +34,9 @@ def names_below(files: Sequence[str], folder: Path) -> list[str]:
     if link.resolve() != root.resolve():
         raise UserError(f"{link} leads to other pictures than {root}; remove it, or choose another folder.")
     return [(Path(LINK) / Path(file).relative_to(root)).as_posix() for file in files]
+
+
+def _folder(file: str) -> str:
+    """Where ``file`` lies; of a picture in a tar where the tar lies."""
+    member = split_member(file)
+    return os.path.dirname(member.tar if member else file)  # noqa: PTH120

@@ -30,7 +30,7 @@ from tests.mutations import survives
 
 
 def test_braces_wildcards_and_lists_name_shards(tmp_path: Path) -> None:
-    for name in ("a-000.tar", "a-001.tar", "b.tar", "c.txt"):
+    for name in ("a-000.tar", "a-001.tar", "b.tar", "c.png"):
         (tmp_path / name).touch()
     base = str(tmp_path)
     assert expanded(f"{base}/a-{{000..001}}.tar") == [f"{base}/a-000.tar", f"{base}/a-001.tar"]
@@ -38,8 +38,8 @@ def test_braces_wildcards_and_lists_name_shards(tmp_path: Path) -> None:
     assert expanded(f"{base}/*.tar") == [f"{base}/{name}" for name in ("a-000.tar", "a-001.tar", "b.tar")]
     assert expanded(f"{base}/b.tar::{base}/a-000.tar") == [f"{base}/b.tar", f"{base}/a-000.tar"]
     assert expanded(f"{base}/x-{{9..11}}.tar") == [f"{base}/x-{n}.tar" for n in (9, 10, 11)]
-    assert not is_shards(base)  # something else lies there
-    (tmp_path / "c.txt").unlink()
+    assert not is_shards(base)  # it is a folder of pictures
+    (tmp_path / "c.png").rename(tmp_path / "c.csv")
     assert is_shards(base)
     assert expanded(base) == expanded(f"{base}/*.tar")
     for text, sharded in (

@@ -16,7 +16,10 @@ from PIL import Image
 
 from core.__main__ import main
 from core.data.dataset import open_dataset
+from core.data.derived.cleaned import save_without
+from core.data.derived.noisy import write_noisy
 from core.data.errors import DataError
+from core.data.pictures import decode
 from core.data.shard_pairs import open_shards
 from core.data.sources.opening import open_source
 from core.data.sources.shards.writing import write_shards
@@ -73,6 +76,24 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "is not an empty folder" in capsys.readouterr().err
     assert main(["shard", str(train_csv), str(tmp_path / "new"), "--rows", "0"]) == 1
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("place", ["in/out", "elsewhere"])
+def test_manifests_made_from_shards_name_the_pictures_in_them(tmp_path: Path, place: str) -> None:
+    """With wrong captions mixed in, beside the shards or elsewhere; and without the doubtful ones."""
+    train_csv, _ = write_pairs(tmp_path / "pairs")
+    write_shards(open_source(train_csv), tmp_path / "in" / "out", lambda *_: None)
+    pattern = str(tmp_path / "in" / "out")
+    noisy, kept = (tmp_path / place / name for name in ("noisy.csv", "kept.csv"))
+    rows, wrong = write_noisy(pattern, 0.25, 0, noisy, kept)
+    assert (rows, wrong) == (36, 9)
+    before, after = open_source(pattern).rows, open_source(noisy).rows
+    assert len(after) == 36
+    assert sum(a.captions != b.captions for a, b in zip(before, after, strict=True)) == 9
+    assert all(decode(row.file, None, 10).shape == (40, 40, 3) for row in after)
+    said = save_without(pattern, [before[0].file], tmp_path / "in" / "cleaned.csv")
+    assert (said["kept"], said["excluded"]) == (35, 1)
+    assert [row.file for row in open_source(tmp_path / "in" / "cleaned.csv").rows] == [row.file for row in before[1:]]
 
 
 # What others read and write
