@@ -127,9 +127,10 @@ class Watched:
         if terminal is not None and status is not None and status.started > terminal.time:
             terminal = None  # it was resumed since
         state = judge(status, terminal, now)
-        if state is RunState.RUNNING and status is not None and status.doing == STARTING:
-            state = RunState.STARTING
-        elif state is RunState.STARTING:  # no status at all: nobody trains here
+        if state in (RunState.RUNNING, RunState.LOST_CONTACT) and status is not None and status.doing == STARTING:
+            # No trainer renews that status before it has loaded its libraries; its process is there, as judged.
+            return self._standing(RunState.STARTING, "", last, replace(status, heartbeat=now), now)
+        if state is RunState.STARTING:  # no status at all: nobody trains here
             state = RunState.INTERRUPTED
         return self._standing(state, "", last, status, now)
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.remote.slurm import Slurm
+from core.remote.standing import Watched
 from core.spec.errors import UserError
 from core.spec.machines.answers import Bytes, Standing
 from core.spec.machines.host import Host
 from core.spec.machines.mirror import FILES
 from core.spec.run.events import EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunState
+from core.spec.run.starting import STARTING
+from core.spec.run.status import RunState, own_status
 from tests.core.remote.conftest import definition, wait_for
 
 Trainer = Callable[[str], None]
@@ -132,3 +138,17 @@ def test_files_are_read_in_parts_inside_the_run_alone(host: Host, trainer: Train
     for path in ("../one/config.json", "/etc/hostname", "", "no-such-file"):
         with pytest.raises(UserError):
             host.read(folder, path, 0, 10).result(60)
+
+
+def test_a_trainer_that_loads_for_long_is_starting_as_long_as_its_process_is_there(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.create()
+    watched = Watched(run, Slurm())
+    old = replace(own_status(doing=STARTING), heartbeat=time.time() - 600)
+    run.write_status(old)
+    standing = watched.stand()
+    assert (standing.state, standing.age) == (RunState.STARTING, 0.0)
+    run.write_status(replace(old, doing="training"))
+    assert watched.stand().state is RunState.LOST_CONTACT
+    run.write_status(replace(old, started=1.0))
+    assert watched.stand().state is RunState.INTERRUPTED
