@@ -1,6 +1,7 @@
 """Stands in for a job of a study: instead of training it writes measures that follow from arm and seed."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ out, arm, seed, steps = sys.argv[1:]
 folder = Path(out) / "runs" / f"{arm}-s{seed}"
 with (Path(out) / "calls.txt").open("a") as calls:
     calls.write(f"{arm} {seed} {steps}\n")
+with (Path(out) / "devices.txt").open("a") as devices:
+    devices.write(f"{arm} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}\n")
 if arm == "broken" and not (Path(out) / "mended").exists():
     print("error: it is broken", file=sys.stderr)
     sys.exit(1)

@@ -67,6 +67,30 @@ def test_an_interrupt_ends_what_works_and_the_next_start_goes_on(tmp_path: Path,
     assert calls[-1] == "longer 0 10", "it waits for the time of base"
 
 
+def test_runs_are_spread_over_gpus_one_each(tmp_path: Path, fake_jobs: None) -> None:
+    """The first keeps its GPU until both others, one after another, are done on the second."""
+    write_pairs(tmp_path)
+    arms = [{"name": name, "preset": "clip"} for name in ("slow", "base", "other")]
+    study, out = Study.model_validate(definition(*arms, seeds=[0])), StudyDir(tmp_path / "out")
+
+    def let_it_go() -> None:
+        while not out.measures("other", 0).exists():
+            time.sleep(0.02)
+        (out.path / "go").touch()
+
+    watcher = threading.Thread(target=let_it_go)
+    watcher.start()
+    status = run_study(study, tmp_path, out, 1, lambda text: None, devices=["4", "7"])
+    watcher.join()
+    assert status.done == 3
+    assert {run.arm: run.device for run in status.runs} == {"slow": "4", "base": "7", "other": "7"}
+    seen = (out.path / "devices.txt").read_text().split("\n")
+    assert sorted(seen) == ["", "base 7", "other 7", "slow 4"]
+    read = out.read_status()
+    assert read is not None
+    assert [run.device for run in read.runs] == ["4", "7", "7"]
+
+
 def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, fake_jobs: None) -> None:
     study, out = study_in(tmp_path)
     out.path.mkdir()
