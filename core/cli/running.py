@@ -167,7 +167,21 @@ def _launch(arguments: argparse.Namespace) -> int:
     finally:
         remote.close()
     print(run.path)
-    return 0
+    return _handed_over(run)
+
+
+def _handed_over(run: RunDir) -> int:
+    """0; 1 with a word on stderr where the machine could not be reached yet."""
+    from core.spec.machines.record import read_record
+
+    record = read_record(run)
+    if record is None or not record.waiting:
+        return 0
+    say(
+        f"{record.machine} could not be reached; the run is handed over when the window, or sdgui-core logs "
+        f"{run.path.name} --follow, reaches it again"
+    )
+    return 1
 
 
 def _refuse_missing(findings: list) -> None:  # type: ignore[type-arg]
@@ -210,6 +224,7 @@ def _there(run: RunDir) -> str:
 def _resume(arguments: argparse.Namespace) -> int:
     from core.cli.local_runs import resume_here
     from core.spec.machines.machines import Machines
+    from core.spec.machines.mirror import InUse
     from core.spec.machines.record import read_record
     from core.spec.machines.remote_runs import RemoteRuns
 
@@ -221,9 +236,11 @@ def _resume(arguments: argparse.Namespace) -> int:
     remote = RemoteRuns(Machines(home))
     try:
         remote.resume(run)
+    except InUse:  # the window follows it, and sees what it does there
+        remote.resume_unfollowed(run)
     finally:
         remote.close()
-    return 0
+    return _handed_over(run)
 
 
 def _logs(arguments: argparse.Namespace) -> int:

@@ -90,6 +90,13 @@ class RemoteRuns:
         }
         self._hand_over(run, record.model_copy(update=changed), "" if record.folder else _config(run))
 
+    def resume_unfollowed(self, run: RunDir) -> None:
+        """As `resume`, of a run that another program of this computer follows. UserError when it cannot be resumed."""
+        record = read_record(run)
+        if record is None or not record.folder:
+            raise UserError(f"{run.path} has not reached its machine yet; resume it where it is followed.")
+        self._submit(run, record.model_copy(update={"token": secrets.token_hex(8)}), "").result(2 * _FIRST_SECONDS)
+
     def _hand_over(self, run: RunDir, record: RemoteRecord, config: str) -> None:
         self.detach(run)
         run.clear_control()
@@ -202,6 +209,9 @@ class RemoteRuns:
     def _look_after(self, one: _Attached) -> None:
         """Hand over what waits for the line; follow again after a disk was full or a machine's settings changed."""
         record = one.mirror.record
+        if not one.mirror.run.path.is_dir():  # it was deleted here; what is there goes on
+            self.detach(one.mirror.run)
+            return
         host = self.machines.host(record.machine)
         if record.waiting:
             if not one.submitting:

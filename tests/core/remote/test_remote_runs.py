@@ -316,3 +316,29 @@ def test_what_a_machine_says_outlives_no_contact(run: RunDir) -> None:
     ended = replace(status, verdict="interrupted")
     assert judge(ended, None, now=time.time() + 10_000) is RunState.INTERRUPTED
     mirror.close()
+
+
+def test_a_run_that_is_deleted_here_is_let_go(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
+    trainer("--steps 3000 --delay 0.02")
+    remote.launch(run, "near", definition())
+    wait_for(lambda: run.events.exists())
+    folder = there(run)
+    shutil.rmtree(run.path)
+    wait_for(lambda: run.path not in remote._attached)
+    assert not run.path.exists()
+    assert remote.machines.host("near").standing(str(folder.path)).result(60).state.alive
+
+
+def test_what_another_program_follows_is_resumed_all_the_same(
+    remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
+) -> None:
+    trainer("--steps 60 --delay 0.02")
+    remote.launch(run, "near", definition())
+    wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
+    run.ask("pause")
+    wait_for(lambda: state(run) is RunState.PAUSED)
+    another = RemoteRuns(machines)
+    with pytest.raises(InUse):
+        another.resume(run)
+    another.resume_unfollowed(run)
+    wait_for(lambda: state(run) is RunState.DONE and same(run))
