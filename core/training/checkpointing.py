@@ -5,11 +5,14 @@ Flow: the loop saves after validations and at intervals, and resumes from the ne
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
@@ -44,6 +47,26 @@ class Standing:
         return improved
 
 
+class Saving:
+    """A checkpoint that is written, or being written in a thread."""
+
+    def __init__(self, standing: Standing, write: Callable[[], tuple[str, bool]], background: bool) -> None:
+        """``write`` gives the checkpoint's name, and whether it is the best so far; what it raises, `result` raises."""
+        self.step, self.network = standing.step, standing.network
+        pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._written = pool.submit(write)
+        pool.shutdown(wait=not background)
+
+    @property
+    def done(self) -> bool:
+        """Whether it is written, or could not be."""
+        return self._written.done()
+
+    def result(self) -> tuple[str, bool]:
+        """Its name, and whether it is the best so far; waits for it. Raises CheckpointError."""
+        return self._written.result()
+
+
 class Checkpointing:
     """Saves the state of a run's parts, and restores it."""
 
@@ -59,9 +82,10 @@ class Checkpointing:
         self._team = team
         self._config, self._run, self._parts = config, run, parts
         self._optimizer, self._belief = optimizer, belief
+        self.background = parts.runtime.device.type == "cuda"  # a CPU that trains has no time to spare for a thread
 
-    def save(self, standing: Standing) -> tuple[str, bool]:
-        """Save the state after this step; returns the checkpoint's name, and whether it is the best so far.
+    def save(self, standing: Standing) -> Saving:
+        """Save the state after this step. Beside a GPU it is copied, and written while training goes on.
 
         Of several ranks all have to ask, and the first writes: whole tensors, so that any number of ranks can resume.
         """
@@ -75,7 +99,9 @@ class Checkpointing:
             state={**whole_state(optimizer_tensors(self._optimizer, parts.network)), **buffers, **rng_tensors()},
         )
         if not self._team.leads:
-            return "", False
+            return Saving(standing, lambda: ("", False), background=False)
+        if self.background:
+            tensors = checkpoint.CheckpointState(*map(_copied, (tensors.student, tensors.teacher, tensors.state)))
         info = checkpoint.CheckpointInfo(
             step=standing.step,
             total_steps=parts.loader.total_steps,
@@ -86,7 +112,8 @@ class Checkpointing:
             best_score=standing.best,
             classes=parts.network.classes,
         )
-        return checkpoint.save(self._run, info, tensors, self._config.checkpoint.keep)
+        keep = self._config.checkpoint.keep
+        return Saving(standing, lambda: checkpoint.save(self._run, info, tensors, keep), self.background)
 
     def resume(self) -> Standing:
         """Restore the newest whole checkpoint; the start of the run where there is none.
@@ -135,3 +162,8 @@ class Checkpointing:
             for part in ("student", "teacher", "state")
         ]
         return checkpoint.CheckpointInfo(**known), checkpoint.CheckpointState(*parts)
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` as they are now, in the host's memory."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}

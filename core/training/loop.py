@@ -28,7 +28,7 @@ from core.spec.run.folder import RunDir
 from core.training.accumulation import departs
 from core.training.assembly import Assembly, assemble
 from core.training.believing import BeliefRefresh, build_belief
-from core.training.checkpointing import Checkpointing
+from core.training.checkpointing import Checkpointing, Saving
 from core.training.errors import Interrupt, TrainingError
 from core.training.memory import largest_fitting
 from core.training.progress import Heartbeat, Pace
@@ -78,6 +78,7 @@ class Loop:
             self._log(warning)
         self.standing = self.checkpointing.resume()
         self._saved = self.standing.step or None  # the step of the newest checkpoint
+        self._saving: Saving | None = None  # one that was not announced yet
 
     @property
     def step(self) -> int:
@@ -106,8 +107,10 @@ class Loop:
                 self._write_reports()
                 self.heartbeat.update("training", self.step, self.total_steps, self._note)
                 self._validate_and_save()
+                self._announce_saved()
                 pace.begin()
         self._write_reports(wait=True)
+        self._announce_saved(wait=True)
         self._by_first(lambda: self.validator.test(self.step))
 
     def _counted_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -159,6 +162,7 @@ class Loop:
         """Save before the end of training, unless this step was saved already."""
         if self._saved != self.step:
             self.save()
+        self._announce_saved(wait=True)
 
     def save(self) -> None:
         """Save the whole state after this step."""
@@ -166,9 +170,19 @@ class Loop:
         self._log_skipped(self._guard.taken())
         self.heartbeat.update("saving", self.step, self.total_steps)
         self.events.sync()
-        name, best = self.checkpointing.save(self.standing)
+        self._announce_saved(wait=True)  # one at a time
+        self._saving = self.checkpointing.save(self.standing)
         self._saved = self.step
-        self.events.write(CheckpointSaved(step=self.step, name=name, best=best, network=self.standing.network))
+        self._announce_saved()
+
+    def _announce_saved(self, wait: bool = False) -> None:
+        """Write the event of a checkpoint once it is on the disk; CheckpointError when it could not be written."""
+        saving = self._saving
+        if saving is None or not (wait or saving.done):
+            return
+        self._saving = None
+        name, best = saving.result()
+        self.events.write(CheckpointSaved(step=saving.step, name=name, best=best, network=saving.network))
 
     def check_control(self) -> None:
         """Raise Interrupt when ``control`` or a signal asks for it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.spec.run.events import CheckpointSaved, EventReader
 from core.training.team.team import ALONE, Team
 from tests.core.ranks.forked import opened, over_ranks, steps_of, weights_of
 from tests.core.ranks.settings import config_of, labelled_pairs
@@ -66,3 +68,23 @@ def test_saved_over_two_ranks_goes_on_over_one_three_and_four(tmp_path: Path) ->
 def test_split_weights_go_on_whole(tmp_path: Path) -> None:
     """Two ranks with half of the weights each; then one process, and four ranks in pairs."""
     saved_and_resumed(tmp_path, (4,), 3, 10, "runtime.shard=2")
+
+
+def test_a_checkpoint_written_in_a_thread_is_that_of_its_step(tmp_path: Path) -> None:
+    """Training goes on while it is written, and must not reach into it; it is announced when it is whole."""
+    data = labelled_pairs(tmp_path / "pairs")
+    config = config_of("clip", data, tmp_path, "checkpoint.keep=2")
+    with opened(config, tmp_path / "run") as loop:
+        loop.checkpointing.background = True
+        steps_of(loop, 2)
+        weights = weights_of(loop)
+        loop.save()
+        expected = steps_of(loop, 2)
+        loop.leave()
+    events = EventReader(tmp_path / "run" / "events.jsonl").read_all()
+    assert [event.step for event in events if isinstance(event, CheckpointSaved)] == [2, 4]
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")
+    with opened(config, tmp_path / "run") as again:
+        assert again.step == 2
+        assert all(np.array_equal(weights[name], value) for name, value in weights_of(again).items())
+        assert steps_of(again, 2) == expected
