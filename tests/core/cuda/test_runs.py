@@ -94,16 +94,16 @@ def test_what_the_network_gives_is_what_it_gives_on_the_cpu(coca: RunDir) -> Non
 
 
 def test_every_verb_answers(coca: RunDir, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(coca.path), "--data", str(source), "--json"]) == 0
+    assert main(["evaluate", str(coca.path), "--data", str(source), "--task", "retrieval", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
     assert main(["index", str(coca.path), str(source.parent), str(tmp_path / "index")]) == 0
     capsys.readouterr()
-    assert main(["search", str(tmp_path / "index"), "a picture", "--json"]) == 0
+    assert main(["search", str(tmp_path / "index"), "--text", "a picture", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
     assert main(["caption", str(coca.path), *map(str, sorted(source.parent.glob("1*.png")))]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(list(source.parent.glob("1*.png")))
     assert main(["noise", str(coca.path), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["pairs"]) == 48
+    assert json.loads(capsys.readouterr().out)["pairs"] == 48
 
 
 def exhaust() -> None:
@@ -137,7 +137,7 @@ def test_a_worker_captions_in_smaller_parts_when_memory_runs_out(
 
     CaptionSession().caption(Progress(), str(coca.path), paths)  # type: ignore[arg-type]
     assert max(sizes) > 3
-    assert len(answers) == len(paths)
+    assert [answer["index"] for answer in answers if "captions" in answer] == list(range(len(paths)))
 
 
 def test_a_step_without_memory_says_what_fits(
@@ -151,7 +151,7 @@ def test_a_step_without_memory_says_what_fits(
         return original(self, batch, step)
 
     monkeypatch.setattr(TrainStep, "__call__", scarce)
-    with pytest.raises(TrainingError, match=r"out of memory .* batch_size 6; 3 fits"):
+    with pytest.raises(TrainingError, match=r"out of memory .*batch_size 6; 3 fits"):
         train(definition("sd-clip", source, former), RunDir(tmp_path / "run"), quiet=True)
 
 
@@ -159,9 +159,8 @@ def test_two_runs_share_a_gpu(source: Path, former: Path, tmp_path: Path) -> Non
     started = []
     for number in range(2):
         config = tmp_path / f"{number}.json"
-        config.write_text(
-            override(definition("sd-clip", source, former), [f"seed={number}"]).to_json(), encoding="utf-8"
-        )
+        seeded = override(definition("sd-clip", source, former), [f"seed={number}"])
+        config.write_text(seeded.to_json(), encoding="utf-8")
         command = [sys.executable, "-m", "core", "train", str(config), str(tmp_path / f"run-{number}")]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3]))
     for number, process in enumerate(started):
