@@ -14,8 +14,10 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
+from core.checkpoint.names import current_shape, saved, saved_name
 from core.checkpoint.opening import open_model, open_network
 from core.checkpoint.state import restore_rng
+from core.checkpoint.tensor_files import read_tensors
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import override
@@ -194,3 +196,32 @@ def test_a_step_of_thousands_of_digits_is_none(run: RunDir) -> None:
 def test_further_fields_of_a_later_version_are_no_damage(run: RunDir) -> None:
     rewrite(run, put_in("winner", value="student"))
     assert replace(checkpoint.read_info(run, "step-00000001"), config={}).step == 1
+
+
+def test_weights_behind_a_link_out_of_the_folder_are_not_loaded(run: RunDir, tmp_path: Path) -> None:
+    path = files(run) / "student.safetensors"
+    path.rename(tmp_path / "elsewhere.safetensors")
+    path.symlink_to(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(CheckpointError, match="a link out of"):
+        read_tensors(path, run.path, CPU)
+
+
+def test_what_is_refused_before_anything_is_written_is_told_in_a_sentence(run: RunDir) -> None:
+    there = list(run.checkpoints.iterdir())
+    run.checkpoints.rename(run.path / "moved")
+    run.checkpoints.write_text("a file where the checkpoints were")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        checkpoint.save(run, *tiny(2, None, None), keep=3)
+    assert len(list((run.path / "moved").iterdir())) == len(there)
+
+
+def test_shapes_of_saved_scalars_are_those_that_a_network_holds() -> None:
+    state = build_network(CONFIG, small_model()).state_dict()
+    scalars = [name for name, value in state.items() if value.shape == (1,)]
+    assert scalars
+    kept = saved({name: state[name] for name in state})
+    for name in scalars:
+        assert kept[saved_name(name)].shape == ()
+        assert current_shape(saved_name(name), ()) == (1,)
+    others = [name for name in state if name not in scalars]
+    assert all(current_shape(saved_name(name), tuple(state[name].shape)) == state[name].shape for name in others)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtCore import QItemSelectionModel, QPoint, Qt
 from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
@@ -17,6 +17,7 @@ from sdgui.panels.caption.export import _safe
 from sdgui.panels.caption.list.commands import typed
 from sdgui.panels.caption.list.replace import finder
 from sdgui.panels.caption.list.rows import CAPTION, SCORE
+from sdgui.panels.caption.maker import Answer
 from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, captioned, provenance
 from sdgui.panels.caption.next_step import ADD, DEMO, TRAIN, demo_config, training_config
 from sdgui.panels.caption.panel import CaptionsPanel
@@ -307,3 +308,20 @@ def test_another_model_captions_what_it_has_not_yet(qtbot: QtBot, open_panel: Op
     assert panel.view.list.currentIndex().column() == CAPTION
     panel.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: not panel.work.busy)
+
+
+def test_a_caption_of_what_was_removed_meanwhile_is_dropped(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    gone = Answer(str(tmp_path / "gone.png"), ModelCaptions("origin", (Candidate("a ghost"),)))
+    there = Answer(str(tmp_path / "a.png"), ModelCaptions("origin", (Candidate("a new one"),)))
+    panel.work._captioned("a", [gone, there])
+    assert texts(panel) == ["a new one"]
+
+
+def test_settings_open_as_high_as_there_is_room(panel: CaptionsPanel) -> None:
+    settings = panel.view.settings
+    settings.open_at(QPoint(900, 10), 300)
+    assert settings.height() <= max(300, settings.minimumSizeHint().height())
+    settings.open_at(QPoint(900, 10), 100_000)
+    assert settings.height() < 2000
+    settings.hide()

@@ -312,3 +312,16 @@ def test_a_filter_is_told_once_when_it_is_another(qtbot: QtBot) -> None:
     row.fields["min_size"].editingFinished.emit()
     row.fields["min_size"].editingFinished.emit()  # the focus goes: nothing was typed since
     assert len(changes) == 3
+
+
+def test_the_recall_under_the_mouse_is_that_of_the_nearest_k(qtbot: QtBot) -> None:
+    curve = RecallCurve()
+    qtbot.addWidget(curve)
+    curve.resize(600, 300)
+    curve.set_lines([RecallLine("A", [1, 10, 100], [0.25, 0.5, 0.75], 0)])
+    curve.show()
+    view = curve._plot.getPlotItem().vb
+    for at, k in ((0.1, 1), (0.9, 10), (1.8, 100)):
+        curve._hovered(view.mapViewToScene(QPointF(at, 0.5)))
+        assert 10 ** curve._cross.value() == pytest.approx(k)
+        assert f"t {k}:" in curve._readout.text()

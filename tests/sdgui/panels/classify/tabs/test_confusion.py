@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.matrix.cells import STEPS, ConfusionCells
@@ -156,3 +157,16 @@ def test_another_order_keeps_the_chosen_cell_and_tells_the_same_of_it(matrix: Co
     assert matrix.current() == (2, 3)
     assert matrix.scene().current == (1, 0)
     assert matrix.sentence() == said
+
+
+def test_a_notch_of_the_wheel_is_one_step_of_zoom(matrix: ConfusionMatrix) -> None:
+    every = np.arange(100)
+    matrix.set_matrix([f"class {i}" for i in every], every, every, np.ones(100, dtype=int))
+    matrix.zoom(2.0)
+    before = matrix.viewport().scale
+    for notches, factor in ((1, 1.25), (-1, 1.0), (0.5, math.sqrt(1.25))):
+        turn = QPoint(0, round(120 * notches))
+        centre = QPointF(matrix.rect().center())
+        keys = (Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase)
+        matrix.wheelEvent(QWheelEvent(centre, centre, QPoint(), turn, *keys, False))
+        assert matrix.viewport().scale == pytest.approx(before * factor)

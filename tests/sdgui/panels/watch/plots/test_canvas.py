@@ -270,3 +270,19 @@ def test_no_reference_to_none_is_lost(qtbot, qapp: QApplication) -> None:
     for step in range(50, 550):
         update(step)
     assert 0 <= references() - before < 20  # none is lost; another thread may hold one meanwhile
+
+
+def test_moving_along_one_axis_leaves_the_other_to_the_data(plot: PlotCanvas) -> None:
+    one = curve(plot, "a", [0, 10], [1, 2])
+    draw(plot)
+    plot._user_moved(True, False)  # x is the user's now
+    one.append(1000, 3.0)
+    curve(plot, "b", [1, 9], [500, 500])
+    draw(plot)
+    (_, right), (_, top) = plot.view_range()
+    assert right < 100
+    assert top > 400
+    plot._user_moved(False, True)
+    curve(plot, "c", [1, 9], [9000, 9000])
+    draw(plot)
+    assert plot.view_range()[1][1] < 1000
