@@ -247,14 +247,16 @@ class ModelPicker(QWidget):
             self._typed()
 
     def _activated(self, row: int) -> None:
-        entry = self._items.entry(row)
-        if entry is not None:
+        """A line was picked; Qt says so of the chosen one too when the focus leaves, and its weights are to stay."""
+        entry, now = self._items.entry(row), self._entry
+        chosen = now is not None and entry is not None and (now.kind, now.name) == (entry.kind, entry.name)
+        if entry is not None and not (chosen and entry.recent is None):
             self._take(entry)
 
     def _typed(self) -> None:
         """Enter, or the focus goes: find what was meant."""
         text = self.model.currentText().strip()
-        if not text or (self._entry is not None and text == self._entry.title):
+        if not text or (self._entry is not None and text in (self._entry.title, self._entry.name)):
             self._show_wrong("")
             return
         self._fill_once()

@@ -22,7 +22,7 @@ from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, captioned, pr
 from sdgui.panels.caption.next_step import ADD, DEMO, TRAIN, demo_config, training_config
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.caption.settings import DEFAULTS, read_settings
-from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.shared.pickers.entries import ModelChoice, remember
 from sdgui.worker.replies import Cancelled
 from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel, drop, pictures, texts
 
@@ -325,3 +325,14 @@ def test_settings_open_as_high_as_there_is_room(panel: CaptionsPanel) -> None:
     settings.open_at(QPoint(900, 10), 100_000)
     assert settings.height() < 2000
     settings.hide()
+
+
+def test_the_panels_own_model_comes_back_whatever_was_used_elsewhere(open_panel: OpenPanel) -> None:
+    panel = open_panel()
+    assert panel.view.tools.pickers["a"].set_choice(MODEL)
+    panel.left()
+    other = ModelChoice("open_clip:coca_ViT-L-14,laion2b_s13b_b90k", "", "used elsewhere since")
+    remember(panel._services.settings, other)
+    found = open_panel().view.tools.pickers["a"].choice()
+    assert found is not None
+    assert found.model == MODEL.model

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.model import Measure
-from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.shared.pickers.entries import ModelChoice, remember
 from sdgui.widgets.message import info
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, choose, classify, make_run
@@ -158,6 +158,7 @@ def test_choices_beyond_the_data_are_remembered_too(qtbot: QtBot, open_classify:
     source.set_training(str(folder / "other.csv"))
     source.more.setChecked(True)
     panel.left()
+    remember(panel._services.settings, ModelChoice("open_clip:ViT-B-16,openai", "", "used elsewhere since"))
     again = type(source)(panel._services)
     qtbot.addWidget(again)
     again.restore()

@@ -255,3 +255,17 @@ def test_an_arrow_key_opens_the_list_and_the_wheel_does_nothing(picker: ModelPic
     assert picker.model.view().isVisible()
     picker.model.hidePopup()
     assert picker.choice() is None
+
+
+def test_weights_stay_when_the_focus_leaves_a_model_that_is_chosen(picker: ModelPicker, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: picker.model.count() > 0)
+    assert picker.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
+    row = picker.model.findText("ViT-B-32")
+    picker.model.activated.emit(row)  # as Qt does when the editing ends
+    choice = picker.choice()
+    assert choice is not None
+    assert choice.model == "open_clip:ViT-B-32,openai"
+    picker.model.activated.emit(picker.model.findText("ViT-B-16"))
+    other = picker.choice()
+    assert other is not None
+    assert other.model.startswith("open_clip:ViT-B-16,")
