@@ -38,3 +38,10 @@ def test_ticks_tell_neighbours_apart() -> None:
     for start, spacing in ((0.0, 0.002), (1000.0, 0.5), (0.0, 250.0), (1e6, 2e4), (0.0, 2e-6)):
         texts = [formats.tick(start + i * spacing, spacing) for i in range(8)]
         assert len(set(texts)) == 8, texts
+
+
+def test_ticks_that_are_very_small_or_large_are_powers_of_ten() -> None:
+    assert formats.tick(0.00025, 0.00005) == "2.5e-4"
+    assert formats.tick(-0.00025, 0.00005) == "-2.5e-4"
+    assert formats.tick(0.25, 0.05) == "0.25"
+    assert formats.tick(2e16, 1e16) == "2e16"

@@ -200,3 +200,11 @@ def test_one_that_works_for_long_is_left_to_its_work(pool: WorkerPool, clock: Cl
     clock.now += 60 * 60
     pool.free_idle()
     assert client.state == "busy"
+
+
+def test_a_model_is_freed_by_its_name_and_an_unknown_one_too(pool: WorkerPool, ask: Ask, qtbot: QtBot) -> None:
+    process = ask("a")
+    pool.free("never there")
+    assert psutil.pid_exists(process)
+    pool.free("a")
+    qtbot.waitUntil(lambda: pool.client("a").state == "off")

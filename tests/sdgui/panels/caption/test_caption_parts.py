@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QItemSelectionModel, QPoint, Qt
-from PySide6.QtWidgets import QFileDialog, QMessageBox
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
@@ -336,3 +336,14 @@ def test_the_panels_own_model_comes_back_whatever_was_used_elsewhere(open_panel:
     found = open_panel().view.tools.pickers["a"].choice()
     assert found is not None
     assert found.model == MODEL.model
+
+
+def test_resetting_the_settings_tells_the_panel(panel: CaptionsPanel) -> None:
+    settings = panel.view.settings
+    settings.set_settings(DEFAULTS.model_copy(update={"prompt": "see"}))
+    settings.open_at(QPoint(0, 0), 500)
+    told: list[object] = []
+    settings.changed.connect(told.append)
+    next(one for one in settings.findChildren(QPushButton) if one.text() == "&Reset all").click()
+    assert told == [DEFAULTS]
+    settings.hide()

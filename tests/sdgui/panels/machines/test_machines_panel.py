@@ -19,6 +19,7 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import keep_place
+from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.machine_list import QUEUE
 from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.runs.machines.hosts import Hosts
@@ -194,3 +195,14 @@ def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
     (run,) = store.runs()
     assert (run.host, run.step) == ("far", 5)
     assert (there / run.folder.name / "events.jsonl").read_bytes() == run.dir.events.read_bytes()
+
+
+def test_showing_a_machine_changes_nothing_of_it(qtbot: QtBot) -> None:
+    form = LaunchForm()
+    qtbot.addWidget(form)
+    told: list[object] = []
+    form.changed.connect(told.append)
+    one = Machine(name="one", launcher="slurm", partition="short", gpus=4)
+    form.show_machine(Machine(name="two", launcher="torchrun", python="/opt/python", gpus=1))
+    form.show_machine(one)
+    assert told == []

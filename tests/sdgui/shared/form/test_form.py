@@ -17,6 +17,7 @@ from core.spec.presets import preset_config, preset_names
 from sdgui.shared.form.editors import stepped_number
 from sdgui.shared.form.fields import groups_of, parse, text_of
 from sdgui.shared.form.form import ConfigForm
+from sdgui.shared.form.relevance import matters
 from sdgui.shared.form.row import FoldRow
 from sdgui.widgets.style.theme import apply_theme
 
@@ -365,3 +366,8 @@ def test_tab_follows_the_rows_though_later_ones_were_made_first(form: ConfigForm
     assert seen == ["Matching, expanded", "Matching: weight", "Ramp (share of steps)", "Ramp shape", "Negatives"]
     QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Backtab)
     assert QApplication.focusWidget().accessibleName() == "Ramp shape"
+
+
+@pytest.mark.parametrize(("mix", "has"), [("none", False), ("either", True), ("mixup", True)])
+def test_how_much_is_mixed_matters_where_pictures_are_mixed(mix: str, has: bool) -> None:
+    assert matters("views.student.mix_alpha", {"views.student.mix": mix}) is has
