@@ -13,7 +13,9 @@ BUILD = """
 import sys, time
 from pathlib import Path
 folder = Path(sys.argv[1])
-again = folder.exists() and sys.argv[2] == "bad"
+mark = folder.with_name(folder.name + ".begun")
+again = mark.exists() and sys.argv[2] == "bad"
+mark.touch()
 folder.mkdir(exist_ok=True)
 import numpy as np
 from core.search.index.manifest import Identity, Manifest, read_manifest

@@ -97,7 +97,7 @@ def test_plain_clip_equals_open_clips_forward() -> None:
     output = network.forward_student(batch(network))
     torch.testing.assert_close(output.clean.image, image, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(output.text, text, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(output.logit_scale, scale)
+    torch.testing.assert_close(output.logit_scale, scale.reshape(()))
     torch.testing.assert_close(network.encode_images(pictures(0)), image, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(network.encode_texts(network.towers.tokenize(CAPTIONS)), text, atol=1e-5, rtol=1e-5)
 

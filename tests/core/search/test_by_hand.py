@@ -232,11 +232,11 @@ def test_terms_keep_their_sign_and_the_first_row_is_a_row() -> None:
     assert len(plain("a" * 10_001)[0]) == 10_000
 
 
-def ranked(texts: Floats, alive: list[bool] | None = None) -> tuple[Collection, evaluation.Judged]:
+def ranked(texts: Floats, alive: list[bool] | None = None) -> tuple[Collection, evaluation.Ranked]:
     collection = little(np.eye(6, DIM, dtype=np.float32), texts, scale=1.0)
     if alive is not None:
         collection.alive = np.array(alive)
-    return collection, evaluation.judge(collection, quiet)
+    return collection, evaluation.rank_all(collection, quiet)
 
 
 def test_ranks_are_among_the_pictures_that_can_be_found() -> None:

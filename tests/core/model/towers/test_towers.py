@@ -58,7 +58,7 @@ def build(model_cfg: dict[str, Any]) -> Towers:
     towers = build_towers(copy.deepcopy(model_cfg))
     with torch.no_grad():
         for parameter in towers.clip.parameters():
-            if parameter.ndim:
+            if parameter.numel() > 1:
                 parameter.add_(0.05 * torch.randn_like(parameter))
     return towers.eval()
 

@@ -139,7 +139,7 @@ def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSea
     view.filter_button.setChecked(True)
     view.query.prompts.setCurrentIndex(1)
     view.sides[0].gallery.set_thumbnail_size(160)
-    view._sizes["map"] = "a3ept"
+    view._sizes["not made"] = "a3ept"
     view.source.where.setCurrentIndex(view.source.where.findData(DATA))
     view.source.data.set_source(str(folder / "pictures"))
     leave_place(search)
@@ -150,7 +150,7 @@ def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSea
     assert again.filter_button.isChecked()
     assert again.query.prompts.currentIndex() == 1
     assert [side.gallery.thumbnail_size() for side in again.sides] == [160, 160]
-    assert again._sizes["map"] == "a3ept", "of a part that was not made"
+    assert again._sizes["not made"] == "a3ept"
     assert (again.source.kind, again.source.data.source()) == (DATA, str(folder / "pictures"))
     assert again.query.whole().filters == filters, "which a saved search records"
 

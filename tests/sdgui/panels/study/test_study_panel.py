@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from core.spec.study import StudyDir
 from sdgui.app.start import make_application, make_services
+from sdgui.panels.study.export import RESULT_FORMATS
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudySnapshot
@@ -208,12 +209,12 @@ def test_copied_and_exported_is_the_table_that_is_shown(
     assert copied() == "Against"
     names: list[Any] = []
 
-    def ask(*what: Any) -> tuple[str, str]:
+    def ask(*what: Any, **_options: Any) -> tuple[str, str]:
         names.append(Path(what[2]).name)
         return str(tmp_path / "typed"), ""
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
-    panel.exports._ask("csv")
+    panel.exports._ask(next(one for one in RESULT_FORMATS if one.name == "csv"))
     qtbot.waitUntil((tmp_path / "typed.csv").exists)
     assert names == ["mine-results.csv"]
     qtbot.waitUntil(lambda: panel.bar.text == f"Results written to {tmp_path / 'typed.csv'}.")
