@@ -137,7 +137,7 @@ class MachinesPanel(Panel):
         self._names.setStringList(ssh_names(Path.home() / ".ssh" / "config"))
         self._probing.start()
         self._probe_shown()
-        self._show()
+        QTimer.singleShot(0, self, self._show)  # a turn of its own: the first time the panel was just built
 
     def left(self) -> None:
         self._probing.stop()
