@@ -13,6 +13,9 @@ from core.cli.terminal import Verbs, say
 from core.spec.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.spec.machines.answers import Finding
     from core.spec.run.folder import RunDir
 
 
@@ -184,7 +187,8 @@ def _handed_over(run: RunDir) -> int:
     return 1
 
 
-def _refuse_missing(findings: list) -> None:  # type: ignore[type-arg]
+def _refuse_missing(findings: Sequence[Finding]) -> None:
+    """Raise UserError with all that the machine does not have."""
     wrong = [f"{one.what}: {one.found} {one.remedy}" for one in findings if not one.works]
     if wrong:
         raise UserError("\n".join(wrong))

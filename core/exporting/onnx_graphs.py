@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,9 @@ def write_onnx(towers: Towers, folder: Path) -> list[Path]:
 
     Raises ModelError when the packages for it are missing, or the architecture cannot be traced.
     """
-    try:
-        import onnx  # noqa: F401, PLC0415  # only this export needs it
-        import onnxscript  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise ModelError(f"ONNX needs the package {error.name}; pip install 'sdgui[export]'.") from error
+    missing = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
+    if missing:
+        raise ModelError(f"ONNX needs the package {missing[0]}; pip install 'sdgui[export]'.")
     clip: Any = towers.clip
     side = towers.image_size
     pictures = torch.zeros(_SAMPLE, 3, side, side, device=towers.pixel_mean.device)

@@ -18,6 +18,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 from core.__main__ import main
 from core.checkpoint.opening import Model, Subject, open_model
 from core.evaluation.report import Report, to_json
+from core.exporting import onnx_graphs
 from core.exporting.export import ExportError, export_model
 from core.metrics.outcome import Outcome, Queries
 from core.model.errors import ModelError
@@ -234,3 +235,13 @@ def test_the_card_has_saved_reports_with_their_intervals(tmp_path: Path) -> None
     assert "95 % intervals" in card
     assert str(tmp_path) not in card
     assert "Licence: not stated" in card
+
+
+def test_without_the_packages_of_onnx_their_name_and_the_remedy_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save_model(tmp_path / "source", CLIP)
+    monkeypatch.setattr(onnx_graphs, "find_spec", lambda name: None if name == "onnxscript" else object())
+    with pytest.raises(ModelError, match=r"package onnxscript; pip install 'sdgui\[export\]'"):
+        export_model(str(source), "", tmp_path / "out", "onnx")
+    assert not (tmp_path / "out").exists()
