@@ -34,10 +34,10 @@ from sdgui.bench import search as bench_search
 from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench.captions import measure as measure_captions
 from sdgui.bench.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
-from sdgui.panels.watch.panel import WatchPanel
-from sdgui.panels.watch.plots.canvas import PlotCanvas
-from sdgui.panels.watch.plots.grid import PlotGrid
-from sdgui.panels.watch.plots.series import Series
+from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.plots.canvas import PlotCanvas
+from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.plots.series import Series
 
 START_LIMIT, EVENT_LIMIT, REDRAW_LIMIT = 1.5, 0.3, 0.06  # seconds
 CURVES, POINTS = 10, 100_000

@@ -27,7 +27,7 @@ PANELS = (
         icon="ph.chart-line",
         shortcut="Ctrl+2",
         tip="Watch the runs: curves, events, samples",
-        module="sdgui.panels.watch.panel",
+        module="sdgui.panels.runs.panel",
         panel="WatchPanel",
         menus=(MenuItem(RUN_MENU, Section.OPEN),),
         keys=(
@@ -82,7 +82,7 @@ PANELS = (
         icon="ph.question",
         shortcut="Ctrl+6",
         tip="Likely mislabelled pairs: mark them, exclude them, save cleaned data",
-        module="sdgui.panels.noise.panel",
+        module="sdgui.panels.clean.panel",
         panel="NoisePanel",
     ),
     PanelSpec(

@@ -16,11 +16,11 @@ from sdgui.app.main_window import MainWindow
 from sdgui.panels.caption.model import Entry
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.classify.panel import ClassifyPanel
-from sdgui.panels.noise.panel import NoisePanel
+from sdgui.panels.clean.panel import NoisePanel
+from sdgui.panels.runs.panel import WatchPanel
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.source import HELD_OUT
 from sdgui.panels.study.panel import StudyPanel
-from sdgui.panels.watch.panel import WatchPanel
 from sdgui.screenshots.home import TrainedStudy
 from sdgui.screenshots.waiting import settle, until
 from sdgui.shared.pickers.models import ModelPicker

@@ -33,8 +33,8 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from sdgui.panels.caption.export import export_coco, export_json_lines, export_sidecars, export_table, save_source
-from sdgui.panels.watch.plots.export import save_csv
-from sdgui.panels.watch.plots.series import Series
+from sdgui.panels.runs.plots.export import save_csv
+from sdgui.panels.runs.plots.series import Series
 from sdgui.store.store import Store
 from tests.core.caption_models import save_model
 from tests.core.pictures import write_pairs

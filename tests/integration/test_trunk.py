@@ -14,9 +14,9 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
+from sdgui.panels.runs.panel import WatchPanel
 from sdgui.panels.search.layout import EVALUATION
 from sdgui.panels.search.panel import SearchPanel
-from sdgui.panels.watch.panel import WatchPanel
 from tests.core.pictures import write_pairs
 
 

@@ -31,11 +31,11 @@ from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.classify.panel import ClassifyPanel
+from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.search.model import Part
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.query.chips import Chip
-from sdgui.panels.watch.panel import WatchPanel
-from sdgui.panels.watch.plots.legend import PlotLegend
 from sdgui.shared.pickers.models import ModelChoice
 from sdgui.widgets.gallery.gallery import GalleryItem
 from sdgui.widgets.message import Message

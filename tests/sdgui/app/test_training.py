@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState, process_alive
 from sdgui.experiments.tree_model import Role
-from sdgui.panels.watch.panel import WatchPanel
+from sdgui.panels.runs.panel import WatchPanel
 from sdgui.store.records import Run
 from sdgui.store.store import Store
 from tests.sdgui.conftest import settle

@@ -19,7 +19,7 @@ from sdgui.actions.shortcuts import ShortcutsDialog
 from sdgui.app.main_window import MainWindow
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.define.panel import DefinePanel
-from sdgui.panels.watch.panel import WatchPanel
+from sdgui.panels.runs.panel import WatchPanel
 from sdgui.shared.services import Selection
 from sdgui.store.records import Run
 from tests.sdgui.conftest import settle

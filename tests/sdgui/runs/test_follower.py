@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
-from sdgui.panels.watch.model import event_lines
+from sdgui.panels.runs.model import event_lines
 from sdgui.runs.live import LiveRun
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, Run

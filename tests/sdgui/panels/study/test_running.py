@@ -14,8 +14,8 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import Role
+from sdgui.panels.runs.panel import WatchPanel
 from sdgui.panels.study import ending as study_ending
-from sdgui.panels.watch.panel import WatchPanel
 from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudyRunSnapshot, time_left
 from tests.sdgui.panels.study.studying import Open, a_study, panel_of, until, with_study

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption.export import CAPTION_FORMATS
-from sdgui.panels.noise.work import CLEANED
+from sdgui.panels.clean.work import CLEANED
 from sdgui.shared.export.dialog import ask_file, exported_message
 from sdgui.shared.export.formats import Exported, ExportFormat
 from sdgui.shared.export.menu import ExportMenu

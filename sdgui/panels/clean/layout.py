@@ -1,0 +1,280 @@
+"""What the Noise panel shows: its widgets, and the texts of its labels and pictures; ``NoisePanel`` controls it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.panels.clean.histogram import BINS, BeliefHistogram
+from sdgui.panels.clean.model import RankedPairs, Shown, Sorting
+from sdgui.panels.clean.source import NoiseSource
+from sdgui.panels.clean.table import PairsTable
+from sdgui.shared.services import Services
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_FILTERS: tuple[tuple[str, Shown], ...] = (
+    ("All, lowest belief first", "all"),
+    ("Below the threshold", "below"),
+    ("Unmarked", "unmarked"),
+    ("Marked wrong", "wrong"),
+    ("Marked right", "right"),
+)
+_KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
+_HINT = "X wrong · Space right · U unmark · Enter enlarges · Ctrl+Z undoes"
+_EMPTY = "Choose a run and a data source. Pairs are listed by belief, lowest first, as pictures with captions."
+
+
+class NoiseView(QWidget):
+    """Source at the top; gallery on the left, histogram and table on the right; counts and saving at the bottom."""
+
+    marked = Signal(object)  # True wrong, False right, None neither
+    undo_asked = Signal()
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._items: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by index, mark, whether excluded
+        self.source = NoiseSource(services, self)
+        self.strip = ProgressStrip(self)
+        self.bar = MessageBar(self)
+        self.stack = QStackedWidget(self)
+        self.empty = EmptyState("ph.question", "Find mislabelled pairs", _EMPTY, parent=self.stack)
+        self.body = self._body()
+        self.stack.addWidget(self.empty)
+        self.stack.addWidget(self.body)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column.setSpacing(SPACE)
+        for part in (self.source, self.strip, self.bar):
+            column.addWidget(part)
+        column.addWidget(self.stack, 1)
+        for view in (self.gallery.view, self.table):
+            view.installEventFilter(self)
+        self._restore_layout()
+
+    def _body(self) -> QWidget:
+        """From the outside to the inside: a widget with a new parent is styled again with all its children."""
+        body = QWidget(self.stack)
+        self.split = QSplitter(Qt.Orientation.Horizontal, body)
+        self._pictures()
+        self._figures()
+        self.split.setSizes([450, 440])
+        self.split.setChildrenCollapsible(False)
+        column = QVBoxLayout(body)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE)
+        column.addWidget(self.split, 1)
+        column.addLayout(self._foot(body))
+        return body
+
+    def _pictures(self) -> None:
+        left = QWidget(self.split)
+        self.filters = QComboBox(left)
+        self.filters.setAccessibleName("Which pairs are shown")
+        self.filters.setToolTip("Which pairs are shown")
+        for text, which in _FILTERS:
+            self.filters.addItem(text, which)
+        self.words = QLineEdit(left)
+        self.words.setPlaceholderText("Filter captions")
+        self.words.setAccessibleName("Filter captions")
+        self.words.setClearButtonEnabled(True)
+        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", left)
+        self.gallery.view.setAccessibleName("Ranked pairs as pictures")
+        self.gallery.view.setToolTip(plain_tip(_HINT))
+        self.hint = ElidedLabel(_HINT, left)
+        set_role(self.hint, "small")
+        top = QHBoxLayout()
+        top.setSpacing(SPACE)
+        top.addWidget(self.filters)
+        top.addWidget(self.words, 1)
+        pictures = QVBoxLayout(left)
+        pictures.setContentsMargins(0, 0, SPACE, 0)
+        pictures.setSpacing(SPACE // 2)
+        pictures.addLayout(top)
+        pictures.addWidget(self.gallery, 1)
+        pictures.addWidget(self.hint)
+
+    def _figures(self) -> None:
+        right = QWidget(self.split)
+        self.facts, self.threshold_text = PlainLabel(right, wordWrap=True), PlainLabel(right, wordWrap=True)
+        set_role(self.facts, "small")
+        self.sides = QSplitter(Qt.Orientation.Vertical, right)
+        self.histogram = BeliefHistogram(self.sides)
+        self.table = PairsTable(self.sides)
+        self.sides.setSizes([200, 320])
+        figures = QVBoxLayout(right)
+        figures.setContentsMargins(SPACE, 0, 0, 0)
+        figures.setSpacing(SPACE // 2)
+        figures.addWidget(self.facts)
+        figures.addWidget(self.threshold_text)
+        figures.addWidget(self.sides, 1)
+
+    def _foot(self, body: QWidget) -> QHBoxLayout:
+        self.counts = ElidedLabel("", body)
+        self.exclude_below = QCheckBox("Exclude all be&low the threshold", body)
+        self.exclude_below.setToolTip("Exclude all pairs below the threshold, except those marked right")
+        self.save_button = QPushButton("&Save as new data …", body)
+        self.save_button.setToolTip("Save the remaining pairs as a new table (Ctrl+S)")
+        self.save_button.setShortcut(QKeySequence("Ctrl+S"))
+        self.use_button = QPushButton("&Use in a new experiment", body)
+        self.use_button.setToolTip("Copy the run's experiment, with the saved data as training data")
+        foot = QHBoxLayout()
+        foot.setSpacing(SPACE)
+        foot.addWidget(self.counts, 1)
+        for widget in (self.exclude_below, self.save_button, self.use_button):
+            foot.addWidget(widget)
+        return foot
+
+    # Choices
+    def which(self) -> Shown:
+        """The filter."""
+        which: Shown = self.filters.currentData()
+        return which
+
+    def sorting(self) -> tuple[Sorting, bool]:
+        """The sort key, and whether descending."""
+        return self.table.sorting()
+
+    def offer_shuffled(self, known: bool) -> None:
+        """Offer a filter for shuffled pairs if the data marks them."""
+        row = self.filters.findData("shuffled")
+        if known and row < 0:
+            self.filters.addItem("Known to be shuffled", "shuffled")
+        elif not known and row >= 0:
+            self.filters.removeItem(row)
+
+    # Pictures
+    def item(self, ranked: RankedPairs, index: int) -> GalleryItem:
+        """The gallery item of a pair; cached per mark and exclusion."""
+        pair = ranked.pairs[index]
+        mark, faint = ranked.marks.get(pair.key), ranked.excluded(pair)
+        made = self._items.get((index, mark, faint))
+        if made is None:
+            known = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
+            made = self._items[index, mark, faint] = GalleryItem(
+                Path(pair.path),
+                pair.caption,
+                pair.belief,
+                pair.rank,
+                None if mark is None else not mark,
+                detail="\n".join(
+                    part for part in (f"probability of a correct caption: {pair.right:.3f}", known) if part
+                ),
+                badge={None: "", True: "wrong", False: "right"}[mark],
+                badge_spoken={None: "", True: "marked wrong", False: "marked right"}[mark],
+                faint=faint,
+            )
+        return made
+
+    def forget_items(self) -> None:
+        """Clear the cache; another ranking is shown."""
+        self._items.clear()
+
+    @staticmethod
+    def with_line(item: GalleryItem, line: bool) -> GalleryItem:
+        """The item with or without the threshold's line before it."""
+        return item if item.line == line else replace(item, line=line)
+
+    @staticmethod
+    def line_row(ranked: RankedPairs | None, shown: list[int]) -> int:
+        """The first row that is not below the threshold; -1 when there is none."""
+        if ranked is None:
+            return -1
+        return next((row for row, index in enumerate(shown) if ranked.pairs[index].bin >= ranked.threshold), -1)
+
+    # Words
+    def show_counts(self, ranked: RankedPairs | None, shown: int) -> None:
+        """Show the numbers of pairs ranked, below the threshold, marked and excluded."""
+        out = 0 if ranked is None else ranked.excluded_count()
+        self.save_button.setEnabled(out > 0)
+        if ranked is None:
+            return
+        memory = ", using beliefs recorded during training" if ranked.recorded else ""
+        facts = f"{count(ranked.total)} pairs ranked{memory}; {count(ranked.mislabelled)} likely mislabelled."
+        if len(ranked.pairs) < ranked.total:
+            facts += f" The {count(len(ranked.pairs))} with the lowest belief are listed."
+        if ranked.shuffled and ranked.precision is not None:
+            facts += (
+                f" {count(ranked.shuffled)} are marked as shuffled in the data; of the same number with the lowest "
+                f"belief, {ranked.precision:.1%} are."
+            )
+        self.facts.setText(facts)
+        below, found = ranked.below(), ranked.shuffled_below()
+        text = f"{count(below)} below {ranked.threshold / BINS:.3f}"
+        if found is not None and below and ranked.shuffled:
+            text += f": {found / below:.1%} of them shuffled, {found / ranked.shuffled:.1%} of all shuffled"
+        self.threshold_text.setText(text)
+        wrong, right = ranked.marked(wrong=True), ranked.marked(wrong=False)
+        self.counts.setText(
+            f"{count(out)} of {count(ranked.total)} excluded · {count(wrong)} marked wrong, {count(right)} right · "
+            f"{count(shown)} shown"
+        )
+
+    def show_empty(self, ready: bool, ranking: bool) -> None:
+        """Show what the panel is for and the next step."""
+        if ranking:
+            self.empty.set_content("Ranking the pairs", "The run encodes every picture and caption once.")
+        elif ready:
+            text = "Pairs are listed by belief, lowest first, as pictures with captions."
+            self.empty.set_content("Find mislabelled pairs", text, "Rank the pairs", "Ctrl+Shift+R")
+        else:
+            self.empty.set_content("Find mislabelled pairs", _EMPTY)
+        self.stack.setCurrentWidget(self.empty)
+
+    # Keys
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """X, Space and U mark, in gallery and table, before the views handle these keys."""
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
+            key = Qt.Key(event.key())
+            if plain and key in _KEYS:
+                self.marked.emit(_KEYS[key])
+                return True
+            if event.matches(QKeySequence.StandardKey.Undo):
+                self.undo_asked.emit()
+                return True
+            if watched is self.table and key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+                self.gallery.preview(self.table.currentIndex().row())
+                return True
+        return super().eventFilter(watched, event)
+
+    # Sizes
+    def keep_layout(self) -> None:
+        """Write sizes and filters to the settings."""
+        settings = self._services.settings
+        settings.setValue("noise/split", self.split.saveState())
+        settings.setValue("noise/sides", self.sides.saveState())
+        settings.setValue("noise/pictures", self.gallery.thumbnail_size())
+        settings.setValue("noise/filter", self.filters.currentData())
+        settings.setValue("noise/below", self.exclude_below.isChecked())
+
+    def _restore_layout(self) -> None:
+        settings = self._services.settings
+        for name, split in (("split", self.split), ("sides", self.sides)):
+            if (state := settings.value(f"noise/{name}")) is not None:
+                split.restoreState(state)
+        size = str(settings.value("noise/pictures") or "")
+        self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 112)
+        self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("noise/filter"))))
+        self.exclude_below.setChecked(str(settings.value("noise/below")).lower() == "true")

@@ -1,0 +1,338 @@
+"""Noise: finds likely mislabelled pairs with a trained run, to mark, exclude and save as cleaned training data.
+
+Flow: run and data -> worker ``noise_open`` -> ``RankedPairs`` (with the store's marks) -> gallery, table, histogram;
+keys mark pairs, and marks go to the store at once; worker ``noise_save`` -> a manifest -> a new experiment.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from core.spec.config import ConfigError, read_config
+from core.spec.run.folder import RunDir
+from sdgui.panels.clean.layout import NoiseView
+from sdgui.panels.clean.model import Key, Pair, RankedPairs
+from sdgui.panels.clean.work import CLEANED, NoiseWork
+from sdgui.shared.export.formats import free_path
+from sdgui.shared.panel import Panel
+from sdgui.shared.services import Selection, Services
+from sdgui.store.records import StoreError
+from sdgui.widgets.formats import count
+from sdgui.widgets.message import Remedy, error, info, warning
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import SavedPairs
+
+_UNDO = 100
+_AT_ONCE = 200  # rows updated in one turn of the event loop
+_SETTLES = 120  # ms
+
+
+class NoisePanel(Panel):
+    """Controls ``view``. ``ranked``: the ranking shown, None before the first; a failed one does not replace it."""
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self.view = NoiseView(services, self)
+        self.set_view(self.view)
+        self.ranked: RankedPairs | None = None
+        self.shown: list[int] = []
+        self._run_id: int | None = None
+        self._followed: int | None = None
+        self._entered = False
+        self.work = NoiseWork(services.pool, services.store, self)
+        self._saved = ""  # of the ranking that is shown
+        self._undo: list[dict[Key, bool | None]] = []
+        self._line_row = -1  # the first row that is not below the threshold
+        self._stale: dict[int, None] = {}  # rows whose pictures are to be updated, in order
+        self._later = QTimer(self, singleShot=True, interval=0)
+        self._later.timeout.connect(self._show_some)
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
+        self._settle.timeout.connect(self._threshold_settled)
+        self._connect()
+        self._update()
+
+    def _connect(self) -> None:
+        self.view.source.rank_asked.connect(self.rank)
+        self.view.source.changed.connect(self._update)
+        self.view.source.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
+        self.view.empty.activated.connect(self.rank)
+        self.view.strip.cancelled.connect(self.work.cancel)
+        self.work.progress.connect(
+            lambda doing, done, total: self.view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+        )
+        self.work.ranked.connect(self._show)
+        self.work.rank_failed.connect(self._rank_failed)
+        self.work.saved.connect(self._was_saved)
+        self.work.save_failed.connect(self._not_saved)
+        self.work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
+        self.view.histogram.threshold_moved.connect(self._threshold_moved)
+        self.view.filters.activated.connect(lambda _row: self.show_pairs())
+        self.view.words.textChanged.connect(lambda _text: self.show_pairs())
+        self.view.table.sort_asked.connect(lambda *_order: self.show_pairs())
+        self.view.table.chosen.connect(lambda rows: self._follow_rows(rows, self.view.table.currentIndex().row()))
+        self.view.gallery.selection_changed.connect(
+            lambda rows: self.view.table.set_chosen(rows, self.view.gallery.current())
+        )
+        self.view.gallery.activated.connect(self.view.gallery.preview)
+        self.view.table.doubleClicked.connect(lambda index: self.view.gallery.preview(index.row()))
+        self.view.exclude_below.toggled.connect(self._exclude_below)
+        self.view.marked.connect(self.mark)
+        self.view.undo_asked.connect(self.undo)
+        self.view.save_button.clicked.connect(self.ask_where)
+        self.view.use_button.clicked.connect(self.use)
+
+    # Panel
+    def select(self, selection: Selection) -> None:
+        """Rank with the current run."""
+        self._run_id = selection.current_run
+        if self.isVisible():
+            self._follow()
+
+    def entered(self) -> None:
+        if not self._entered:
+            self._entered = True
+            settings = self._services.settings
+            self.view.source.restore(str(settings.value("noise/source") or ""))
+            followed = settings.value("noise/followed")
+            self._followed = int(str(followed)) if str(followed or "").isdecimal() else None
+        self._follow()
+
+    def left(self) -> None:
+        if self._entered:
+            settings = self._services.settings
+            settings.setValue("noise/source", self.view.source.state())
+            settings.setValue("noise/followed", "" if self._followed is None else str(self._followed))
+            self.view.keep_layout()
+
+    def refresh(self) -> None:
+        self.view.source.model.refresh()
+
+    def focus_search(self) -> None:
+        self.view.words.setFocus()
+        self.view.words.selectAll()
+
+    def _follow(self) -> None:
+        """Choose the tree's run if it is a new one with a checkpoint."""
+        if self._run_id is None or self._run_id == self._followed:
+            return
+        try:
+            run = self._services.store.run(self._run_id)
+        except StoreError:
+            return
+        if self.view.source.show_run(run.id, run.folder):
+            self._followed = run.id
+        self._update()
+
+    # Ranking
+    def rank(self) -> None:
+        """Rank the pairs with the chosen run."""
+        request, choice = self.view.source.request(), self.view.source.model.choice()
+        if request is None or choice is None:
+            return
+        self.view.bar.clear()
+        self.view.strip.start("Loading the model")
+        self.work.rank(choice, request)
+        self._update()
+
+    def _rank_failed(self, failure: Failure) -> None:
+        self.view.strip.finish()
+        if isinstance(failure, Cancelled):
+            self.view.bar.show_message(info("Ranking was cancelled.", remedy=Remedy("Rank the pairs", self.rank)))
+        else:
+            self.view.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
+        self._update()
+
+    def _show(self, ranked: RankedPairs) -> None:
+        self.view.strip.finish()
+        self.ranked = ranked
+        self.view.forget_items()
+        self._undo.clear()
+        self._saved = ""
+        ranked.exclude_below = self.view.exclude_below.isChecked()
+        self.view.histogram.set_bins(ranked.bins, ranked.shuffled_bins)
+        self.view.histogram.set_threshold(ranked.threshold)
+        self.view.offer_shuffled(ranked.shuffled is not None)
+        self.show_pairs()
+        self.view.stack.setCurrentWidget(self.view.body)
+        self.view.gallery.view.setFocus()
+
+    # What is shown
+    def show_pairs(self) -> None:
+        """Filter and sort; gallery and table show the same pairs."""
+        if self.ranked is None:
+            return
+        before = self.chosen_rows()
+        chosen = self.shown[before[0]] if before else -1
+        sorting, descending = self.view.sorting()
+        self.shown = self.ranked.shown(self.view.which(), self.view.words.text(), sorting, descending)
+        self._stale.clear()
+        self.view.table.pairs.show_pairs(self.ranked, self.shown)
+        self.view.gallery.set_items(self._mark_threshold([self.view.item(self.ranked, index) for index in self.shown]))
+        if self.shown:
+            self._choose(self.shown.index(chosen) if chosen in self.shown else 0)
+        self._update()
+
+    def _choose(self, row: int) -> None:
+        """Select one pair in gallery and table."""
+        self.view.gallery.set_current(row)
+        self.view.table.set_chosen([row], row)
+
+    def _mark_threshold(self, items: list[Any]) -> list[Any]:
+        """Draw a line before the first pair that is not below the threshold."""
+        self._line_row = self.view.line_row(self.ranked, self.shown) if self.view.sorting() == ("rank", False) else -1
+        if self._line_row > 0:
+            items[self._line_row] = self.view.with_line(items[self._line_row], True)
+        return items
+
+    def _follow_rows(self, rows: list[int], current: int) -> None:
+        if rows:
+            self.view.gallery.set_current(current if current in rows else rows[0])
+            self.view.gallery.set_selected(rows)
+
+    def _redraw(self, rows: list[int]) -> None:
+        """Update these rows: those in view at once, the others in batches between other events."""
+        seen = self.view.gallery.visible_rows()
+        self._stale.update(dict.fromkeys(rows))
+        self._show_anew([row for row in rows if row in seen])
+        self._show_some()
+        self.view.table.pairs.marked(rows)
+        self._update()
+
+    def _show_some(self) -> None:
+        self._show_anew(list(islice(self._stale, _AT_ONCE)))
+        if self._stale:
+            self._later.start()
+
+    def _show_anew(self, rows: list[int]) -> None:
+        assert self.ranked is not None
+        for row in rows:
+            del self._stale[row]
+            item = self.view.item(self.ranked, self.shown[row])
+            self.view.gallery.replace(row, self.view.with_line(item, row == self._line_row))
+
+    # The threshold
+    def _threshold_moved(self, threshold: int) -> None:
+        if self.ranked is not None:
+            self.ranked.threshold = threshold
+            self._update()
+            self._settle.start()
+
+    def _threshold_settled(self) -> None:
+        """Update the pictures once dragging has stopped."""
+        if self.view.which() == "below" or (self.ranked is not None and self.ranked.exclude_below):
+            self.show_pairs()
+        elif self.ranked is not None:
+            before, self._line_row = self._line_row, self.view.line_row(self.ranked, self.shown)
+            if self.view.sorting() != ("rank", False):
+                self._line_row = -1
+            self._redraw([row for row in {before, self._line_row} if 0 <= row < len(self.shown)])
+
+    def _exclude_below(self, on: bool) -> None:
+        if self.ranked is not None:
+            self.ranked.exclude_below = on
+            self.show_pairs()
+
+    # Marks
+    def chosen_rows(self) -> list[int]:
+        """Rows of the selected pairs, else the current one."""
+        selected = self.view.gallery.selected()
+        current = self.view.table.currentIndex().row() if self.view.table.hasFocus() else self.view.gallery.current()
+        return selected or ([current] if 0 <= current < len(self.shown) else [])
+
+    def mark(self, wrong: bool | None) -> None:
+        """Mark the selected pairs; the same mark again removes it; after a single pair the next is selected."""
+        ranked, rows = self.ranked, self.chosen_rows()
+        if ranked is None or not rows:
+            return
+        pairs = [ranked.pairs[self.shown[row]] for row in rows]
+        again = wrong is not None and all(ranked.marks.get(pair.key) is wrong for pair in pairs)
+        self._remember_marks(ranked.mark(pairs, None if again else wrong), pairs)
+        self._redraw(rows)
+        if len(rows) == 1 and not again and rows[0] + 1 < len(self.shown):
+            self._choose(rows[0] + 1)
+
+    def undo(self) -> None:
+        """Undo the last marking."""
+        if self.ranked is None or not self._undo:
+            return
+        before = self._undo.pop()
+        indices = {pair.key: index for index, pair in enumerate(self.ranked.pairs)}
+        for key, mark in before.items():
+            if key in indices:
+                self.ranked.mark([self.ranked.pairs[indices[key]]], mark)
+        self.work.keep_marks(self.ranked, before)
+        wanted = {indices[key] for key in before if key in indices}
+        rows = [row for row, index in enumerate(self.shown) if index in wanted]
+        self._redraw(rows)
+        if rows:
+            self._choose(rows[0])
+
+    def _remember_marks(self, before: dict[Key, bool | None], pairs: list[Pair]) -> None:
+        assert self.ranked is not None
+        self._undo.append(before)
+        del self._undo[:-_UNDO]
+        self.work.keep_marks(self.ranked, {pair.key: self.ranked.marks.get(pair.key) for pair in pairs})
+
+    # Saving
+    def ask_where(self) -> None:
+        """Choose a file and save to it; the dialog asks before an existing one is overwritten."""
+        if self.ranked is None:
+            return
+        data = Path(self.ranked.data)
+        folder = data if data.is_dir() else data.parent
+        start = free_path(folder / f"{data.stem}-{CLEANED.file_name}")
+        found, _ = QFileDialog.getSaveFileName(self, CLEANED.title, str(start), CLEANED.filter)
+        if found:
+            path = Path(found if found.lower().endswith(CLEANED.suffix) else f"{found}{CLEANED.suffix}")
+            # The dialog asked about the name that was typed, not about the one with a suffix.
+            self.save(path, replace=str(path) == found and path.exists())
+
+    def save(self, path: Path, replace: bool = False) -> None:
+        """Save the pairs that are not excluded to ``path``."""
+        if self.ranked is None:
+            return
+        self.view.bar.clear()
+        self.view.strip.start("Saving the pairs")
+        self.work.save(self.ranked, path, replace)
+
+    def _was_saved(self, answer: SavedPairs) -> None:
+        self.view.strip.finish()
+        self._saved = str(answer["path"])
+        kept = answer["captions"]
+        text = f"{count(kept)} pairs saved as {self._saved}. You can use them in a new experiment."
+        self.view.bar.show_message(info(text))
+        self._update()
+
+    def _not_saved(self, failure: Failure) -> None:
+        self.view.strip.finish()
+        if isinstance(failure, Cancelled):
+            self.view.bar.show_message(info("Saving was cancelled."))
+        else:
+            self.view.bar.show_message(error(failure.text, failure.details))
+
+    def use(self) -> None:
+        """Define an experiment like the ranking run's that trains on the saved data."""
+        if not self._saved:
+            return
+        try:
+            config = read_config(RunDir(self.work.run).config)
+        except ConfigError as problem:
+            self.view.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
+            return
+        data = config.data.model_copy(update={"train": self._saved})
+        self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
+
+    def _update(self) -> None:
+        """Update counts and which buttons are enabled."""
+        ranking = self.work.ranking
+        self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
+        self.view.show_counts(self.ranked, len(self.shown))
+        self.view.use_button.setEnabled(bool(self._saved))
+        if self.ranked is None:
+            self.view.show_empty(self.view.source.request() is not None, ranking)

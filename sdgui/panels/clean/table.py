@@ -1,0 +1,174 @@
+"""The ranked pairs as a table beside the gallery; both show the same pairs in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import (
+    QItemSelection,
+    QItemSelectionModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from sdgui.panels.clean.model import Pair, RankedPairs, Sorting
+from sdgui.shared.headed_model import HeadedModel
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.items import runs_of
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, theme
+
+Index = QModelIndex | QPersistentModelIndex
+MARKS = {True: "✗", False: "✓", None: ""}
+_COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
+    ("Rank", "rank", "1 has the lowest belief"),
+    ("Caption", "caption", "The caption of the pair"),
+    ("Belief", "rank", "How well the caption fits the picture, judged from the other pairs, 0 to 1"),
+    ("P(right)", "right", "Probability that the caption is correct, from a two-component mixture"),
+    ("Mark", "mark", "Your mark: X wrong, Space right, U none"),
+    ("Shuffled", "shuffled", "Whether the data marks the caption as shuffled"),
+)
+
+
+class PairsModel(HeadedModel):
+    """Rows are the shown pairs, in order."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._ranked: RankedPairs | None = None
+        self._shown: Sequence[int] = ()
+
+    def show_pairs(self, ranked: RankedPairs | None, shown: Sequence[int]) -> None:
+        """Replace everything; ``shown`` are indices in ``ranked.pairs``."""
+        self.beginResetModel()
+        self._ranked, self._shown = ranked, shown
+        self.endResetModel()
+
+    def pair(self, row: int) -> Pair:
+        assert self._ranked is not None
+        return self._ranked.pairs[self._shown[row]]
+
+    def marked(self, rows: Sequence[int]) -> None:
+        """The marks of these rows changed."""
+        for first, last in runs_of(rows):
+            self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
+        return 0 if parent.isValid() else len(self._shown)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        known = self._ranked is not None and self._ranked.shuffled is not None
+        return 0 if parent.isValid() else len(_COLUMNS) - (not known)
+
+    def heading(self, column: int, role: int) -> object:
+        title, _, tip = _COLUMNS[column]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _side(column) if column else _side(1)  # the arrow of sorting stands on the right
+        return {int(Qt.ItemDataRole.DisplayRole): title, int(Qt.ItemDataRole.ToolTipRole): tip}.get(role)
+
+    def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
+        pair, column = self.pair(index.row()), index.column()
+        assert self._ranked is not None
+        mark = self._ranked.marks.get(pair.key)
+        if role == Qt.ItemDataRole.DisplayRole:
+            shuffled = "" if pair.shuffled is None else "yes" if pair.shuffled else "no"
+            texts = (count(pair.rank), pair.caption, f"{pair.belief:.3f}", f"{pair.right:.3f}", MARKS[mark], shuffled)
+            return texts[column]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _side(column)
+        if role == Qt.ItemDataRole.AccessibleTextRole and column == 4:
+            return {True: "marked wrong", False: "marked right", None: "not marked"}[mark]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(f"{pair.caption}\n{pair.path}")
+        if role == Qt.ItemDataRole.ForegroundRole:
+            if column == 4 and mark is not None:
+                return theme().color("error" if mark else "good")
+            return theme().color("muted") if self._ranked.excluded(pair) else None
+        return None
+
+
+def _side(column: int) -> Qt.AlignmentFlag:
+    side = Qt.AlignmentFlag.AlignRight if column in (0, 2, 3) else Qt.AlignmentFlag.AlignLeft
+    return side | Qt.AlignmentFlag.AlignVCenter
+
+
+class PairsTable(QTableView):
+    """``sort_asked`` when a column header is pressed; the panel sorts gallery and table together."""
+
+    sort_asked = Signal(str, bool)  # Sorting, descending
+    chosen = Signal(list)  # rows
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.pairs = PairsModel(self)
+        self.setModel(self.pairs)
+        self.setAccessibleName("Ranked pairs")
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
+        head = self.horizontalHeader()
+        head.setHighlightSections(False)
+        # An empty selection of its own: to draw a header, Qt would check whether its whole column is selected.
+        head.setSelectionModel(QItemSelectionModel(self.pairs, head))
+        head.setSectionsClickable(True)
+        head.setSortIndicatorShown(True)
+        head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
+        head.sortIndicatorChanged.connect(self._sort)
+        self._quiet = False
+        self.selectionModel().selectionChanged.connect(self._selection_changed)
+        self.pairs.modelReset.connect(self._fit)
+
+    def _fit(self) -> None:
+        head = self.horizontalHeader()
+        if self.pairs.columnCount() < 2:
+            return
+        head.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        head.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        for column, wide in ((0, "Rank"), (2, "Belief"), (3, "P(right)"), (4, "Mark"), (5, "Shuffled")):
+            if column < self.pairs.columnCount():
+                head.resizeSection(column, head.fontMetrics().horizontalAdvance(wide) + 3 * SPACE)
+
+    def _sort(self, column: int, order: Qt.SortOrder) -> None:
+        self.sort_asked.emit(_COLUMNS[column][1], order == Qt.SortOrder.DescendingOrder)
+
+    def sorting(self) -> tuple[Sorting, bool]:
+        """The sort key and whether descending, from the header."""
+        head = self.horizontalHeader()
+        descending = head.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
+        return _COLUMNS[head.sortIndicatorSection()][1], descending
+
+    def set_chosen(self, rows: Sequence[int], current: int) -> None:
+        """Select these rows without emitting a signal."""
+        self._quiet = True
+        selection = QItemSelection()
+        for first, last in runs_of(rows):
+            selection.select(self.pairs.index(first, 0), self.pairs.index(last, self.pairs.columnCount() - 1))
+        flags = QItemSelectionModel.SelectionFlag
+        self.selectionModel().select(selection, flags.ClearAndSelect)
+        if current >= 0:
+            self.selectionModel().setCurrentIndex(self.pairs.index(current, 0), flags.NoUpdate)
+            self.scrollTo(self.pairs.index(current, 0))
+        self._quiet = False
+
+    def _selection_changed(self, *_: object) -> None:
+        if not self._quiet:
+            self.chosen.emit(sorted({index.row() for index in self.selectionModel().selectedRows()}))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.matches(QKeySequence.StandardKey.Copy):
+            rows = sorted(index.row() for index in self.selectionModel().selectedRows())
+            lines = [
+                "\t".join(str(self.pairs.index(row, column).data()) for column in range(self.pairs.columnCount()))
+                for row in rows
+            ]
+            QGuiApplication.clipboard().setText("\n".join(lines))
+        else:
+            super().keyPressEvent(event)

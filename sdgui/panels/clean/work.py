@@ -1,0 +1,121 @@
+"""Noise's requests to a run's worker, and its marks in the store.
+
+Flow: ``rank`` -> worker ``noise_open`` -> ``RankedPairs`` with the store's marks -> ``ranked``; ``save`` -> worker
+``noise_save`` -> ``saved``. If a ranking fails, the previous one stays and can still be saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from core.spec.config import expand_user
+from sdgui.panels.clean.model import Key, RankedPairs
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.shared.export.formats import ExportFormat
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.store.store import Store
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.pool import WorkerPool
+from sdgui.worker.replies import Failure
+from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs, Verb
+
+LISTED = 3000  # pairs with the lowest belief in gallery and table; counts and thresholds cover all pairs
+CLEANED: ExportFormat[Verb[SavedPairs]] = ExportFormat(
+    "csv", "Save the cleaned pairs", "Save the remaining pairs as a new table", NOISE_SAVE, "Tables", ".csv", "cleaned"
+)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The folder of the run that ranks, and the calls to its worker."""
+
+    run: str
+    calls: WorkerCalls
+
+
+class NoiseWork(QObject):
+    """One ranking at a time; asking for another one drops the answer of the one before."""
+
+    progress = Signal(str, int, int)  # what is being done, done, total
+    ranked = Signal(object)  # RankedPairs
+    rank_failed = Signal(object)  # Failure
+    saved = Signal(object)  # SavedPairs
+    save_failed = Signal(object)  # Failure
+    not_kept = Signal(str)  # why marks could not be written to the store
+
+    def __init__(self, pool: WorkerPool, store: Store, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pool, self._store = pool, store
+        self._asked: _Session | None = None  # for the ranking that was asked for last
+        self._shown: _Session | None = None  # whose ranking is shown
+        self.background = BackgroundTasks(self)
+
+    @property
+    def ranking(self) -> bool:
+        """Whether a ranking is being computed."""
+        return self._asked is not None and self._asked.calls.busy("rank")
+
+    @property
+    def run(self) -> str:
+        """The folder of the run whose ranking is shown, "" before the first."""
+        return self._shown.run if self._shown is not None else ""
+
+    def rank(self, choice: ModelChoice, request: Mapping[str, str]) -> None:
+        """Rank all pairs with this model; ``request`` has the arguments of ``noise_open``."""
+        self._forget_asked()
+        calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
+        session = self._asked = _Session(request["run"], calls)
+        calls.progress.connect(lambda _purpose, doing, done, total: self.progress.emit(doing, done, total))
+        answered = partial(self._answered, session)
+        calls.ask("rank", NOISE_OPEN, answered, self.rank_failed.emit, partial=None, most=LISTED, **request)
+
+    def _forget_asked(self) -> None:
+        """Drop the last request, unless its ranking is shown."""
+        if self._asked is not None and self._asked is not self._shown:
+            self._asked.calls.close()
+        self._asked = None
+
+    def cancel(self) -> None:
+        for session in (self._asked, self._shown):
+            if session is not None:
+                for purpose in ("rank", "save"):
+                    session.calls.cancel(purpose)
+
+    def _answered(self, session: _Session, answer: Ranking) -> None:
+        """Read the marks of these data in the background; then the ranking is complete."""
+        key, store = source_key(str(answer["data"])), self._store
+        self.background.run(
+            lambda: RankedPairs(answer, store.pair_marks(key)),
+            partial(self._complete, session),
+            lambda sentence: self.rank_failed.emit(Failure(sentence)),
+        )
+
+    def _complete(self, session: _Session, pairs: RankedPairs) -> None:
+        if session is not self._asked:
+            return  # another ranking was asked for meanwhile
+        if self._shown is not None and self._shown is not session:
+            self._shown.calls.close()
+        self._shown = session
+        self.ranked.emit(pairs)
+
+    def save(self, pairs: RankedPairs, path: Path, replace: bool) -> None:
+        """Write the pairs that are not excluded to ``path``."""
+        if self._shown is not None:
+            arguments = pairs.saving() | {"data": pairs.data, "to": str(path), "excluded": []}
+            saved, failed = self.saved.emit, self.save_failed.emit
+            self._shown.calls.ask("save", CLEANED.write, saved, failed, replace=replace, **arguments)
+
+    def keep_marks(self, pairs: RankedPairs, marks: Mapping[Key, bool | None]) -> None:
+        """Write marks to the store in the background."""
+        store, key = self._store, source_key(pairs.data)
+        self.background.run(lambda: store.mark_pairs(key, marks), None, self.not_kept.emit)
+
+
+def source_key(data: str) -> str:
+    """The name under which the marks of a data source are kept."""
+    return str(expand_user(data).resolve())

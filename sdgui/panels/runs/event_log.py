@@ -1,0 +1,84 @@
+"""The event log: starts, checkpoints, validations, warnings and the end of a run. Newest at the bottom."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QSize, Qt
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import QListView, QWidget
+
+from sdgui.panels.runs.model import Line, event_lines
+from sdgui.runs.history import RunHistory
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import theme
+
+_ICONS = {"warning": ("ph.warning-fill", "warning"), "error": ("ph.x-circle-fill", "error")}
+
+
+class EventLogModel(QAbstractListModel):
+    """Each line with its time, and its level as an icon."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._lines: list[Line] = []
+
+    def set_lines(self, lines: list[Line]) -> None:
+        """Show ``lines``; new ones at the end are appended."""
+        old = len(self._lines)
+        if lines[:old] == self._lines:
+            if len(lines) > old:
+                self.beginInsertRows(QModelIndex(), old, len(lines) - 1)
+                self._lines = lines
+                self.endInsertRows()
+            return
+        self.beginResetModel()
+        self._lines = lines
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex | QPersistentModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self._lines)
+
+    def data(self, index: QModelIndex | QPersistentModelIndex, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
+        moment, level, sentence = self._lines[index.row()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return f"{time.strftime('%H:%M:%S', time.localtime(moment))}   {sentence}"
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))}\n{sentence}")
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return f"{level}: {sentence}"
+        if role == Qt.ItemDataRole.DecorationRole and level in _ICONS:
+            return theme().icon(*_ICONS[level])
+        return None
+
+
+class EventLog(QListView):
+    """A list that stays scrolled to its end; Ctrl+C copies the selected lines."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("Event log")
+        self.setModel(EventLogModel(self))
+        self.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
+        self.setUniformItemSizes(True)
+        self.setIconSize(QSize(14, 14))
+        self.setStyleSheet("QListView::item { height: 20px; padding: 0 4px; }")
+        self.setWordWrap(False)
+
+    def show_history(self, history: RunHistory | None) -> None:
+        """The lines of a history as it is now; None for none."""
+        bar = self.verticalScrollBar()
+        at_end = bar.value() >= bar.maximum() - 4
+        model = self.model()
+        if isinstance(model, EventLogModel):
+            model.set_lines(event_lines(history) if history is not None else [])
+        if at_end:
+            self.scrollToBottom()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.matches(QKeySequence.StandardKey.Copy):
+            rows = sorted(index.row() for index in self.selectedIndexes())
+            model = self.model()
+            QGuiApplication.clipboard().setText("\n".join(str(model.index(row, 0).data()) for row in rows))
+            return
+        super().keyPressEvent(event)

@@ -1,0 +1,284 @@
+"""The drawing area of a plot: curves of ``Series``, following the data until the user zooms, with a hover readout.
+
+Flow: ``PlotGrid`` owns the toolbar and the legend and puts series in here. ``refresh`` may be called
+for every new point: redraws are coalesced to 20 per second, and wait while the canvas is not visible.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QResizeEvent, QShowEvent, QWheelEvent
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from sdgui.panels.runs.plots.curves import PlotCurves
+from sdgui.panels.runs.plots.readout import Reading, Readout
+from sdgui.panels.runs.plots.series import Series, XMode
+from sdgui.widgets import formats
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+REDRAW_MS = 50
+
+
+class PlotCanvas(QWidget):
+    """Series by key, drawn. The mouse: wheel zooms x, drag zooms into a rectangle, middle drag pans."""
+
+    view_changed = Signal(float, float)  # the user zoomed or panned to this x range
+    hovered = Signal(object)  # x as a float, None when the mouse left
+    zoomed = Signal(bool)  # whether the view is the user's own, not following the data
+    reset_asked = Signal()
+    menu_asked = Signal(QPoint)
+    redrawn = Signal()
+
+    def __init__(self, kind: AxisKind = "value", wheel_needs_ctrl: bool = False, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._kind: AxisKind = kind
+        self._wheel_needs_ctrl = wheel_needs_ctrl
+        self._shared_extent: tuple[float, float] | None = None
+        self._auto_x = self._auto_y = True
+        self._waiting = False
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REDRAW_MS)
+        self._timer.timeout.connect(self._redraw_if_seen)
+        self._connect()
+        self._restyle()
+
+    def _build(self) -> None:
+        self._box = ZoomBox()
+        self._bottom, self._left = PlotAxis("bottom", "step"), PlotAxis("left", self._kind)
+        self._view = pg.PlotWidget(viewBox=self._box, axisItems={"bottom": self._bottom, "left": self._left})
+        self._view.hideButtons()
+        self._view.setFrameShape(pg.PlotWidget.Shape.NoFrame)
+        self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._view.getPlotItem().layout.setContentsMargins(SPACE // 2, SPACE // 2, SPACE, SPACE // 2)
+        self._curves = PlotCurves(self._box)
+        self._cross = pg.InfiniteLine(angle=90, movable=False)
+        self._cross.setVisible(False)
+        self._box.addItem(self._cross, ignoreBounds=True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._view)
+        self._empty = PlainLabel("No points yet", self)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setWordWrap(True)
+        self._note = PlainLabel("", self)
+        set_role(self._empty, "muted")
+        set_role(self._note, "small")
+        for label in (self._empty, self._note):
+            label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._readout = Readout(self)
+
+    def _connect(self) -> None:
+        self._box.moved.connect(self._user_moved)
+        self._box.reset_asked.connect(self.reset_asked)
+        self._box.menu_asked.connect(lambda point: self.menu_asked.emit(QPointF(point).toPoint()))
+        self._box.sigResized.connect(self.refresh)
+        self._view.scene().sigMouseMoved.connect(self._mouse_moved)
+        self._view.viewport().installEventFilter(self)
+        theme().changed.connect(self._restyle)
+
+    # --- what is shown
+
+    def put(self, series: Series) -> None:
+        """Show a series, in place of any with its key; its points may change later, then ``refresh``."""
+        self._curves.put(series)
+        self.refresh()
+
+    def remove(self, key: str) -> None:
+        """Take a series away; nothing happens when it is not there."""
+        if self._curves.remove(key):
+            self.refresh()
+
+    def series(self) -> list[Series]:
+        """What is in the plot, in the order it was put."""
+        return list(self._curves.series.values())
+
+    def set_empty_text(self, text: str) -> None:
+        """The text shown while there are no points."""
+        self._empty.setText(text)
+
+    def set_log(self, log: bool) -> None:
+        """Logarithmic y; values that are not positive leave a gap and are counted in a note."""
+        self._curves.log = log
+        self._left.setLogMode(y=log)
+        self._auto_y = True
+        self.refresh()
+
+    def set_smooth(self, smooth: bool) -> None:
+        """Draw the series' averages, their raw curves faint behind."""
+        self._curves.smooth = smooth
+        self.restyle()
+
+    def set_x_mode(self, mode: XMode) -> None:
+        """x counts steps or seconds since each curve's first point; the view follows the data again."""
+        self._curves.x_mode = mode
+        self._bottom.set_kind("time" if mode == "time" else "step")
+        self.follow()
+
+    def set_lifted(self, group: str) -> None:
+        """Draw this group in front and fade the others; "" ends it."""
+        if group != self._curves.lifted:
+            self._curves.lifted = group
+            self.restyle()
+
+    def set_shared_extent(self, extent: tuple[float, float] | None) -> None:
+        """x range to show while following, for plots whose axes are linked; None: the own data's."""
+        if extent != self._shared_extent:
+            self._shared_extent = extent
+            self.refresh()
+
+    def set_wheel_needs_ctrl(self, needs: bool) -> None:
+        """Whether the wheel without Ctrl scrolls the page around."""
+        self._wheel_needs_ctrl = needs
+
+    def restyle(self) -> None:
+        """Colours, names or order of series changed."""
+        self._curves.restyle()
+        self.refresh()
+
+    def readings(self, x: float) -> list[Reading]:
+        """The nearest point of every visible curve that is there at ``x``, greatest value first."""
+        (low, high), _ = self.view_range()
+        return self._curves.readings(x, 0.02 * (high - low))
+
+    # --- what part of it is in view
+
+    def follow(self) -> None:
+        """Show everything again and follow new points."""
+        self._auto_x = self._auto_y = True
+        self.zoomed.emit(False)
+        self.refresh()
+
+    def show_x(self, low: float, high: float) -> None:
+        """Show this x range without telling anyone (a linked plot moved)."""
+        self._auto_x = False
+        self._box.setXRange(low, high, padding=0)
+        self.zoomed.emit(True)
+        self.refresh()
+
+    def show_cross(self, x: float | None) -> None:
+        """A vertical line at ``x`` (a linked plot is hovered)."""
+        self._cross.setVisible(x is not None)
+        if x is not None:
+            self._cross.setPos(x)
+
+    def view_range(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """x and y range; y in log10 while logarithmic."""
+        (x0, x1), (y0, y1) = self._box.viewRange()
+        return (x0, x1), (y0, y1)
+
+    def scene(self) -> Any:
+        """The QGraphicsScene, for export."""
+        return self._view.scene()
+
+    # --- drawing
+
+    def refresh(self) -> None:
+        """Redraw soon."""
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def wake(self) -> None:
+        """Redraw if that was put off while out of sight (scrolled into view)."""
+        if self._waiting:
+            self.refresh()
+
+    def redraw(self) -> None:
+        """Redraw now."""
+        self._timer.stop()
+        self._waiting = False
+        if self._auto_x:
+            low, high = self._shared_extent or self._curves.extent() or (0.0, 1.0)
+            pad = 0.02 * (high - low) or 0.5
+            self._box.setXRange(low - pad, high + pad, padding=0)
+        (low, high), _ = self.view_range()
+        columns = max(16, int(self._box.width() * self.devicePixelRatioF()))
+        bounds = self._curves.draw(low, high, columns)
+        if self._auto_y:
+            self._fit_y(*(bounds or (0.0, 1.0)))
+        self._curves.draw_dots(low, high, self.view_range()[1][1])
+        self._describe()
+        self.redrawn.emit()
+
+    def _fit_y(self, low: float, high: float) -> None:
+        pad = 0.06 * (high - low) or (0.5 if self._curves.log else 0.05 * abs(high) or 0.5)
+        self._box.setYRange(low - pad, high + pad, padding=0)
+
+    def _describe(self) -> None:
+        shown = self._curves.shown()
+        self._empty.setVisible(not shown)
+        hidden = self._curves.not_positive() if self._curves.log else 0
+        self._note.setText(f"{formats.count(hidden)} values ≤ 0 are not shown on a log scale" if hidden else "")
+        self._note.setVisible(bool(hidden))
+        self._note.adjustSize()
+        latest = "; ".join(f"{one.name}: {formats.value(float(one.values[-1]))}" for one in shown[:10])
+        self.setAccessibleDescription(f"{len(shown)} curves. Latest values: {latest}" if shown else self._empty.text())
+
+    def _redraw_if_seen(self) -> None:
+        # The viewport is asked: a widget's own visible region leaves out what its opaque children cover.
+        if self._view.viewport().visibleRegion().isEmpty():
+            self._waiting = True
+        else:
+            self.redraw()
+
+    def _restyle(self) -> None:
+        style = theme()
+        self._view.setBackground(style.color("surface"))
+        dress(self._bottom, self._left)
+        for axis in (self._bottom, self._left):
+            axis.setStyle(tickTextOffset=SPACE // 2)
+            axis.setGrid(40 if style.dark else 60)
+            axis.setZValue(-10)  # its grid lies under the curves
+        self._cross.setPen(pg.mkPen(style.color("strong_border"), style=Qt.PenStyle.DashLine))
+        self._readout.restyle()
+        self.restyle()
+
+    # --- the user's hand
+
+    def _user_moved(self, x: bool, y: bool) -> None:
+        self._auto_x = self._auto_x and not x
+        self._auto_y = self._auto_y and not y
+        if x:
+            self.view_changed.emit(*self.view_range()[0])
+        self.zoomed.emit(True)
+        self.refresh()
+
+    def _mouse_moved(self, position: QPointF) -> None:
+        if not self._box.sceneBoundingRect().contains(position) or not self._curves.shown():
+            self._leave()
+            return
+        x = float(self._box.mapSceneToView(position).x())
+        self.show_cross(x)
+        self._readout.show_readings(self._curves.x_mode, x, self.readings(x), self._kind, position.toPoint())
+        self.hovered.emit(x)
+
+    def _leave(self) -> None:
+        if self._cross.isVisible():
+            self.show_cross(None)
+            self._readout.hide()
+            self.hovered.emit(None)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Lets the page scroll under the wheel unless Ctrl asks for zoom, and notices the mouse leaving."""
+        if event.type() == QEvent.Type.Leave:
+            self._leave()
+        zooms = not self._wheel_needs_ctrl
+        if isinstance(event, QWheelEvent) and not (zooms or event.modifiers() & Qt.KeyboardModifier.ControlModifier):
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.refresh()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._empty.setGeometry(self.rect().adjusted(SPACE * 3, SPACE, -SPACE, -SPACE * 2))
+        self._note.move(SPACE * 8, SPACE)

@@ -1,0 +1,368 @@
+"""Several small plots, one for each metric, of several runs: one toolbar, one legend of runs, linked x axes.
+
+Flow: the Watch panel names runs (``set_run``) and hands over their points; cards are laid out by section in as many
+columns as fit. A canvas is made when its card is first seen, one at a time, so that opening never blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from sdgui.panels.runs.plots.card import PlotCard
+from sdgui.panels.runs.plots.export import ShownPlots, WritePlots
+from sdgui.panels.runs.plots.groups import chart_of, ordered, role_of
+from sdgui.panels.runs.plots.legend import PlotLegend
+from sdgui.panels.runs.plots.page import PlotPage
+from sdgui.panels.runs.plots.series import Series, XMode
+from sdgui.panels.runs.plots.toolbar import PlotToolbar
+from sdgui.shared.export.dialog import ask_file
+from sdgui.shared.export.formats import ExportFormat
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.message import error, info
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.style.theme import SPACE
+
+_ABOUT = "Select runs to compare their curves."
+
+
+class PlotGrid(QWidget):
+    """Runs over metrics. Metric names are those of the events (``train/loss``, ``val/student/image_to_text_R@1``).
+
+    Student and teacher of the same metric share a plot (teacher dashed). Ctrl+wheel zooms all plots' x, L toggles the
+    log scale, R or double click shows everything, Esc leaves a maximised plot.
+    """
+
+    run_hovered = Signal(str)
+    run_visibility_changed = Signal(str, bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._runs: dict[str, tuple[str, int, bool]] = {}  # key -> name, palette index, shown
+        self._cards: dict[str, PlotCard] = {}
+        self._maximized: str | None = None
+        self._weight, self._log, self._x_mode = 0.0, False, "step"
+        self._view: tuple[float, float] | None = None
+        self.toolbar = PlotToolbar(self)
+        self.message = MessageBar(self)
+        self._split = QSplitter(Qt.Orientation.Horizontal, self)
+        self._stack = QStackedWidget(self._split)
+        self.legend = PlotLegend(self._split)
+        self.page = PlotPage(self._stack)
+        self.empty = EmptyState("ph.chart-line", "Nothing to plot yet", _ABOUT, parent=self._stack)
+        self._single = QWidget(self._stack)
+        QVBoxLayout(self._single).setContentsMargins(0, 0, 0, 0)
+        self._arrange()
+        self._connect()
+
+    def _arrange(self) -> None:
+        for widget in (self.empty, self.page, self._single):
+            self._stack.addWidget(widget)
+        self._split.setStretchFactor(0, 1)
+        self._split.setSizes([120 * SPACE, 26 * SPACE])
+        row = QHBoxLayout()
+        row.addWidget(self.toolbar)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE)
+        layout.addLayout(row)
+        layout.addWidget(self.message)
+        layout.addWidget(self._split, 1)
+
+    def _connect(self) -> None:
+        self.toolbar.smoothing_changed.connect(self._smooth)
+        self.toolbar.log_changed.connect(self._set_log)
+        self.toolbar.x_mode_changed.connect(self._set_x_mode)
+        self.toolbar.reset_asked.connect(self.reset_view)
+        self.toolbar.export_asked.connect(self._export)
+        self.legend.hovered.connect(self._lift)
+        self.legend.toggled.connect(self._toggled)
+        self.legend.soloed.connect(self._solo)
+        self.page.card_seen.connect(self._seen)
+        for key, slot in (("L", self.toolbar.log.toggle), ("R", self.reset_view), ("Esc", lambda: self.maximize(None))):
+            shortcut = QShortcut(QKeySequence(key), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(slot)
+        self._extent_timer = QTimer(self)
+        self._extent_timer.setSingleShot(True)
+        self._extent_timer.setInterval(0)
+        self._extent_timer.timeout.connect(self._share_extent)
+
+    # --- data
+
+    def set_metrics(self, names: Sequence[str]) -> None:
+        """Which metrics have a plot; more are added on their own when points of a new one arrive."""
+        charts = {chart_of(name) for name in names}
+        for gone in set(self._cards) - {chart.id for chart in charts}:
+            self._drop(gone)
+        for name in names:
+            self._card(name)
+        self._show_panel()
+
+    def set_run(self, key: str, name: str, color: int = 0) -> None:
+        """Add a run or rename it; ``color`` is its palette index."""
+        shown = self._runs[key][2] if key in self._runs else True
+        self._runs[key] = (name, color, shown)
+        self.legend.set_entry(key, name, color)
+        for card in self._cards.values():
+            for one in card.series.values():
+                if one.group == key:
+                    one.color, one.name = color, _curve_name(name, one.key)
+            if card.canvas is not None:
+                card.canvas.restyle()
+
+    def set_points(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
+        """Replace a run's points of one metric; KeyError when ``set_run`` did not name the run."""
+        self._one(key, metric).replace(x, y, times)
+        self._changed(metric)
+
+    def append(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
+        """Add points (scalars or arrays) to a run's metric; KeyError when ``set_run`` did not name the run."""
+        self._one(key, metric).append(x, y, times)
+        self._changed(metric)
+
+    def remove_run(self, key: str) -> None:
+        """Take a run and its points away; nothing happens when it is not there."""
+        if self._runs.pop(key, None) is not None:
+            self.legend.remove(key)
+            for card in self._cards.values():
+                card.remove_group(key)
+            self._extent_timer.start()
+
+    def clear(self) -> None:
+        """Take all runs and plots away."""
+        for key in list(self._runs):
+            self.remove_run(key)
+        self.set_metrics([])
+
+    def runs(self) -> list[str]:
+        """Keys of the runs, in the order they came."""
+        return list(self._runs)
+
+    def metrics(self) -> list[str]:
+        """Ids of the plots, in their order."""
+        return [chart.id for chart in ordered(card.chart for card in self._cards.values())]
+
+    def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and raw values held of a run's metric; both empty when there are none."""
+        card = self._cards.get(chart_of(metric).id)
+        one = card.series.get(f"{key}\n{role_of(metric)}") if card is not None else None
+        return (one.steps, one.values) if one is not None else (np.empty(0), np.empty(0))
+
+    def set_run_visible(self, key: str, visible: bool) -> None:
+        """Show or hide a run in all plots; the legend keeps it."""
+        name, color, _ = self._runs[key]
+        self._runs[key] = (name, color, visible)
+        self.legend.set_shown(key, visible)
+        for card in self._cards.values():
+            for one in card.series.values():
+                one.visible = one.visible if one.group != key else visible
+            card.refresh()
+        self._extent_timer.start()
+
+    # --- view
+
+    def set_log(self, log: bool) -> None:
+        """Logarithmic y axes."""
+        self.toolbar.log.setChecked(log)
+
+    def set_smoothing(self, weight: float) -> None:
+        """0 (none) to 0.999, TensorBoard's meaning; raw curves stay, faint, and validations as they are."""
+        self.toolbar.set_smoothing(weight)
+
+    def set_x_mode(self, mode: XMode) -> None:
+        """x counts steps, or seconds since each curve's first point."""
+        self.toolbar.set_x_mode(mode)
+
+    def reset_view(self) -> None:
+        """Show everything and follow new points."""
+        self._view = None
+        for card in self._cards.values():
+            if card.canvas is not None:
+                card.canvas.follow()
+        self.toolbar.reset.setEnabled(False)
+
+    def maximize(self, metric: str | None) -> None:
+        """Show one metric's plot alone; None goes back to the grid."""
+        if self._maximized is not None:
+            card = self._cards[self._maximized]
+            card.set_maximized(False)
+            self._maximized = None
+            self._lay_out()
+        if metric is not None and (card_id := chart_of(metric).id) in self._cards:
+            self._maximized = card_id
+            card = self._cards[card_id]
+            self._seen(card)
+            card.set_maximized(True)
+            layout = self._single.layout()
+            assert layout is not None
+            layout.addWidget(card)
+            card.show()
+        self._show_panel()
+
+    # --- inside
+
+    def _one(self, key: str, metric: str) -> Series:
+        name, color, shown = self._runs[key]
+        card = self._card(metric)
+        curve = f"{key}\n{role_of(metric)}"
+        if curve not in card.series:
+            dash = Qt.PenStyle.DashLine if role_of(metric) == "teacher" else Qt.PenStyle.SolidLine
+            one = Series(curve, _curve_name(name, curve), color, dash, group=key)
+            one.set_weight(self._weight if card.chart.smoothable else 0.0)
+            one.visible = shown
+            card.put(one)
+        return card.series[curve]
+
+    def _card(self, metric: str) -> PlotCard:
+        chart = chart_of(metric)
+        if chart.id not in self._cards:
+            card = PlotCard(chart)
+            card.maximize_asked.connect(lambda one: self.maximize(None if self._maximized == one else one))
+            card.menu_asked.connect(self._menu)
+            self._cards[chart.id] = card
+            self._lay_out()
+            self._show_panel()
+        return self._cards[chart.id]
+
+    def _drop(self, card_id: str) -> None:
+        if self._maximized == card_id:
+            self.maximize(None)
+        card = self._cards.pop(card_id)
+        self._lay_out()
+        card.setParent(None)
+        card.deleteLater()
+
+    def _lay_out(self) -> None:
+        charts = ordered(card.chart for card in self._cards.values() if card.chart.id != self._maximized)
+        self.page.set_cards([self._cards[chart.id] for chart in charts])
+
+    def _show_panel(self) -> None:
+        page = self._single if self._maximized is not None else self.page if self._cards else self.empty
+        self._stack.setCurrentWidget(page)
+
+    def _seen(self, card: PlotCard) -> None:
+        if card.canvas is not None:
+            card.canvas.wake()
+            return
+        canvas = card.make_canvas()
+        canvas.set_log(self._log)
+        canvas.set_smooth(self._weight > 0 and card.chart.smoothable)
+        canvas.set_x_mode("time" if self._x_mode == "time" else "step")
+        canvas.view_changed.connect(lambda low, high: self._linked(canvas, low, high))
+        canvas.hovered.connect(lambda x: self._hovered(canvas, x))
+        canvas.reset_asked.connect(self.reset_view)
+        canvas.zoomed.connect(self._zoomed)
+        if self._view is not None:
+            canvas.show_x(*self._view)
+        self._extent_timer.start()
+
+    def _zoomed(self, zoomed: bool) -> None:
+        self.toolbar.reset.setEnabled(zoomed or self.toolbar.reset.isEnabled())
+
+    def _linked(self, source: object, low: float, high: float) -> None:
+        self._view = (low, high)
+        for card in self._cards.values():
+            if card.canvas is not None and card.canvas is not source:
+                card.canvas.show_x(low, high)
+
+    def _hovered(self, source: object, x: float | None) -> None:
+        for card in self._cards.values():
+            if card.canvas is not None and card.canvas is not source:
+                card.canvas.show_cross(x)
+
+    def _changed(self, metric: str) -> None:
+        self._cards[chart_of(metric).id].refresh()
+        if not self._extent_timer.isActive():
+            self._extent_timer.start()
+
+    def _share_extent(self) -> None:
+        mode: XMode = "time" if self._x_mode == "time" else "step"
+        ends = [
+            (x[0], x[-1])
+            for card in self._cards.values()
+            for one in card.series.values()
+            if one.visible and len(x := one.x(mode))
+        ]
+        extent = (float(np.min([e[0] for e in ends])), float(np.max([e[1] for e in ends]))) if ends else None
+        for card in self._cards.values():
+            if card.canvas is not None:
+                card.canvas.set_shared_extent(extent)
+
+    def _smooth(self, weight: float) -> None:
+        self._weight = weight
+        for card in self._cards.values():
+            if not card.chart.smoothable:
+                continue
+            for one in card.series.values():
+                one.set_weight(weight)
+            if card.canvas is not None:
+                card.canvas.set_smooth(weight > 0)
+
+    def _set_log(self, log: bool) -> None:
+        self._log = log
+        for card in self._cards.values():
+            if card.canvas is not None:
+                card.canvas.set_log(log)
+
+    def _set_x_mode(self, mode: str) -> None:
+        self._x_mode = mode
+        self._view = None
+        for card in self._cards.values():
+            if card.canvas is not None:
+                card.canvas.set_x_mode("time" if mode == "time" else "step")
+        self._share_extent()
+
+    def _lift(self, key: str) -> None:
+        for card in self._cards.values():
+            if card.canvas is not None:
+                card.canvas.set_lifted(key)
+        self.run_hovered.emit(key)
+
+    def _toggled(self, key: str, shown: bool) -> None:
+        self.set_run_visible(key, shown)
+        self.run_visibility_changed.emit(key, shown)
+
+    def _solo(self, key: str) -> None:
+        alone = all(shown == (run == key) for run, (_, _, shown) in self._runs.items())
+        for run in self.runs():
+            self._toggled(run, alone or run == key)
+
+    def _menu(self, card_id: str, point: QPoint) -> None:
+        menu = self.toolbar.export_menu()
+        menu.addSeparator()
+        menu.addAction("Maximise").triggered.connect(lambda: self.maximize(card_id))
+        menu.addAction("Show all").triggered.connect(self.reset_view)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(point)
+
+    def shown(self) -> ShownPlots:
+        """What an export writes."""
+        card = self._cards.get(self._maximized or "")
+        rows = [(card_id, one) for card_id in self.metrics() for one in self._cards[card_id].series.values()]
+        curves = [(card_id, one) for card_id, one in rows if one.visible]
+        return ShownPlots(curves, card or self.page.content, card.canvas if card is not None else None)
+
+    def _export(self, export: ExportFormat[WritePlots]) -> None:
+        chosen = ask_file(export, self, Path(export.file_name), "Export")
+        if chosen is None:
+            return
+        try:
+            if chosen.problem:
+                raise OSError(chosen.problem)
+            export.write(self.shown(), str(chosen.path))
+        except OSError as problem:
+            self.message.show_message(error(f"Export failed: {problem}"))
+        else:
+            self.message.show_message(info(f"Exported to {chosen.path}"))
+
+
+def _curve_name(run: str, curve: str) -> str:
+    role = curve.rpartition("\n")[2]
+    return f"{run}, {role}" if role else run

@@ -1,0 +1,104 @@
+"""The controls of a plot or a grid of plots: smoothing, log, step or time, reset, export."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QSlider, QToolButton, QWidget
+
+from sdgui.panels.runs.plots.export import PLOT_FORMATS
+from sdgui.panels.runs.plots.series import XMode
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+class PlotToolbar(QWidget):
+    """``export_asked`` gives a row of ``PLOT_FORMATS``."""
+
+    smoothing_changed = Signal(float)
+    log_changed = Signal(bool)
+    x_mode_changed = Signal(str)
+    reset_asked = Signal()
+    export_asked = Signal(object)  # ExportFormat
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.smoothing = QSlider(Qt.Orientation.Horizontal, self)
+        self.smoothing.setRange(0, 999)
+        self.smoothing.setSingleStep(10)
+        self.smoothing.setPageStep(100)
+        self.smoothing.setFixedWidth(14 * SPACE)
+        self.smoothing.setAccessibleName("Smoothing")
+        self.smoothing.setToolTip("Smoothing: weight of the moving average. The raw curve stays visible.")
+        self._weight = PlainLabel("0.00", self)
+        self._weight.setMinimumWidth(self._weight.fontMetrics().horizontalAdvance("0.000"))
+        set_role(self._weight, "muted")
+        self.log = QToolButton(self)
+        self.log.setText("Log")
+        self.log.setCheckable(True)
+        self.log.setToolTip("Logarithmic y axis (L)")
+        self.log.setAccessibleName("Logarithmic y axis")
+        self.log.setProperty("hasText", "true")
+        self.x_mode = QComboBox(self)
+        self.x_mode.addItem("Step", "step")
+        self.x_mode.addItem("Relative time", "time")
+        self.x_mode.setToolTip("Units of the x axis")
+        self.x_mode.setAccessibleName("X axis")
+        tip = "Show all data and follow new points (double-click)"
+        self.reset = IconButton("ph.arrow-counter-clockwise", tip, text="Reset", parent=self)
+        self.reset.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.reset.setProperty("hasText", "true")
+        self.reset.setEnabled(False)
+        self.export = IconButton("ph.download-simple", "Export", parent=self)
+        self._arrange()
+        self._connect()
+
+    def _arrange(self) -> None:
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE)
+        caption = PlainLabel("Smoothing", self)
+        set_role(caption, "muted")
+        layout.addWidget(caption)
+        layout.addWidget(self.smoothing)
+        layout.addWidget(self._weight)
+        layout.addWidget(self.log)
+        layout.addWidget(self.x_mode)
+        layout.addStretch(1)
+        layout.addWidget(self.reset)
+        layout.addWidget(self.export)
+
+    def _connect(self) -> None:
+        self.smoothing.valueChanged.connect(self._slid)
+        self.log.toggled.connect(self.log_changed)
+        self.x_mode.currentIndexChanged.connect(lambda _: self.x_mode_changed.emit(self.x_mode.currentData()))
+        self.reset.clicked.connect(self.reset_asked)
+        self.export.clicked.connect(self._ask_export)
+
+    def set_smoothing(self, weight: float) -> None:
+        """Move the slider; emits when it moved."""
+        self.smoothing.setValue(round(weight * 1000))
+
+    def set_x_mode(self, mode: XMode) -> None:
+        """Choose the x axis; emits when it changed."""
+        self.x_mode.setCurrentIndex(self.x_mode.findData(mode))
+
+    def export_menu(self) -> QMenu:
+        """The formats; each emits ``export_asked``."""
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for export in PLOT_FORMATS:
+            action = menu.addAction(export.title)
+            action.setToolTip(plain_tip(export.tip))
+            action.triggered.connect(lambda _=False, export=export: self.export_asked.emit(export))
+        return menu
+
+    def _ask_export(self) -> None:
+        menu = self.export_menu()
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.export.mapToGlobal(QPoint(0, self.export.height())))
+
+    def _slid(self, position: int) -> None:
+        weight = position / 1000
+        self._weight.setText(f"{weight:.3f}" if weight > 0.99 else f"{weight:.2f}")
+        self.smoothing_changed.emit(weight)

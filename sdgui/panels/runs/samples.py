@@ -1,0 +1,166 @@
+"""Samples of a run as they come, step by step: the pictures each network finds for held-out captions, and the captions
+that it generates for held-out pictures.
+
+Flow: ``Sample`` events -> ``show_samples`` -> slider over the validations -> hits or captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QListWidget, QSlider, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from core.spec.reading import excerpt
+from core.spec.run.events import Sample
+from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, written_captions
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+RETRIEVAL, CAPTIONS = "retrieval", "captions"
+_KINDS = {RETRIEVAL: "Retrieved pictures", CAPTIONS: "Generated captions"}
+_LONGEST = 1000  # characters of a caption
+_MOST = 100  # entries of a sample; the trainer writes eight
+
+
+class SamplesView(QWidget):
+    """A slider over the validations, and the samples of student and teacher there."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._samples: tuple[Sample, ...] = ()
+        self.kind = NoWheelComboBox(self)
+        self.kind.setAccessibleName("Kind of samples")
+        for kind, title in _KINDS.items():
+            self.kind.addItem(title, kind)
+        self.kind.hide()
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.slider.setAccessibleName("Validation")
+        self.slider.setPageStep(1)
+        self._step = PlainLabel(self)
+        set_role(self._step, "muted")
+        self._pages = QStackedWidget(self)
+        self._pages.addWidget(self._retrieval())
+        self.written = CaptionTable(self._pages)
+        self._pages.addWidget(self.written)
+        row = QHBoxLayout()
+        row.addWidget(self.kind)
+        row.addWidget(self._step)
+        row.addWidget(self.slider, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, SPACE, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self._pages, 1)
+        self.slider.valueChanged.connect(self._show_sample)
+        self.kind.currentIndexChanged.connect(self._kind_chosen)
+        self.captions.currentRowChanged.connect(self._show_hits)
+        self.show_samples(())
+
+    def _retrieval(self) -> QWidget:
+        split = QSplitter(Qt.Orientation.Horizontal, self._pages)
+        self.captions = QListWidget(split)
+        self.captions.setAccessibleName("Captions of the sample")
+        self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.galleries: dict[str, Gallery] = {}
+        self._sides = {who: self._side(who, split) for who in NETWORKS}
+        split.setSizes([240, 320, 320])
+        return split
+
+    def _side(self, who: str, split: QSplitter) -> QWidget:
+        side = QWidget(split)
+        gallery = self.galleries[who] = Gallery(empty_text="", parent=side)
+        gallery.set_thumbnail_size(64)
+        layout = QVBoxLayout(side)
+        layout.setContentsMargins(SPACE, 0, 0, 0)
+        layout.setSpacing(SPACE // 2)
+        title = PlainLabel(who.capitalize(), side)
+        set_role(title, "muted")
+        layout.addWidget(title)
+        layout.addWidget(gallery, 1)
+        return side
+
+    # What is shown
+    def show_samples(self, samples: Sequence[Sample]) -> None:
+        """Show the run's samples; the newest one, unless an older one is chosen."""
+        wanted = tuple(sample for sample in samples if sample.what in _KINDS)
+        if wanted == self._samples and wanted:
+            return
+        at_end = self.slider.value() >= self.slider.maximum()
+        self._samples = wanted
+        kinds = {sample.what for sample in wanted}
+        self.kind.setVisible(CAPTIONS in kinds)
+        if kinds and self.kind.currentData() not in kinds:
+            self.kind.blockSignals(True)
+            self.kind.setCurrentIndex(self.kind.findData(next(kind for kind in _KINDS if kind in kinds)))
+            self.kind.blockSignals(False)
+        self._set_range(at_end)
+
+    def _kind_chosen(self) -> None:
+        """The same step of the other kind, or the last one before it."""
+        step = self._shown_step
+        self._set_range(at_end=False)
+        earlier = [number for number, sample in enumerate(self._of_kind()) if sample.step <= step]
+        self.slider.setValue(earlier[-1] if earlier else 0)
+
+    _shown_step = 0
+
+    def _set_range(self, at_end: bool) -> None:
+        number = len(self._of_kind())
+        self.slider.blockSignals(True)
+        self.slider.setRange(0, max(0, number - 1))
+        self.slider.setEnabled(number > 1)
+        if at_end:
+            self.slider.setValue(self.slider.maximum())
+        self.slider.blockSignals(False)
+        self._show_sample()
+
+    def _of_kind(self) -> list[Sample]:
+        return [sample for sample in self._samples if sample.what == self.kind.currentData()]
+
+    def _content(self) -> Mapping[str, Any]:
+        samples = self._of_kind()
+        return samples[self.slider.value()].content if samples else {}
+
+    def _show_sample(self) -> None:
+        samples = self._of_kind()
+        self._shown_step = samples[self.slider.value()].step if samples else 0
+        self._step.setText(f"Step {count(self._shown_step)}" if samples else "Samples are recorded at validation")
+        if self.kind.currentData() == CAPTIONS:
+            self._pages.setCurrentIndex(1)
+            self.written.show_captions(written_captions(self._content()))
+            return
+        self._pages.setCurrentIndex(0)
+        row = max(0, self.captions.currentRow())
+        captions = [excerpt(str(entry.get("caption", "")), _LONGEST) for entry in _entries(self._content(), "student")]
+        if captions != [self.captions.item(i).text() for i in range(self.captions.count())]:
+            self.captions.clear()
+            self.captions.addItems(captions)
+            self.captions.setCurrentRow(min(row, len(captions) - 1))
+        self._show_hits()
+
+    def _show_hits(self) -> None:
+        content, row = self._content(), self.captions.currentRow()
+        for who, gallery in self.galleries.items():
+            entries = _entries(content, who)
+            self._sides[who].setVisible(who in content or not content)
+            hits = _entries(entries[row], "hits") if 0 <= row < len(entries) else []
+            gallery.set_items([_hit(hit, rank) for rank, hit in enumerate(hits, start=1)])
+
+
+def _entries(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The list ``name``; an imported run's events may hold anything there."""
+    raw = content.get(name)
+    return [one for one in raw[:_MOST] if isinstance(one, Mapping)] if isinstance(raw, list) else []
+
+
+def _hit(hit: Mapping[str, Any], rank: int) -> GalleryItem:
+    score, image = hit.get("score"), hit.get("image")
+    known = score if isinstance(score, float) else None
+    return GalleryItem(
+        Path(image if isinstance(image, str) else ""), "", known, rank, True if hit.get("true") else None
+    )

@@ -1,0 +1,57 @@
+"""What tests of the Noise panel share: a run to rank with, and what a user does there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QProcess, Qt
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from sdgui.panels.clean.model import RankedPairs
+from sdgui.panels.clean.panel import NoisePanel
+from sdgui.shared.services import Services
+
+Open = Callable[..., NoisePanel]
+
+
+def make_run(services: Services, folder: Path, data: Path, name: str = "clip", checkpoint: bool = True) -> int:
+    """A run of these training data in the store; returns its number."""
+    run = RunDir(folder)
+    data.write_text("filepath,title\n", encoding="utf-8")
+    run.create()
+    if checkpoint:
+        place = run.checkpoints / "step-00000003"
+        place.mkdir()
+        (place / "checkpoint.json").write_text(json.dumps({"step": 3}), encoding="utf-8")
+        for network in ("student", "teacher"):
+            (place / f"{network}.safetensors").touch()
+        for which in ("last", "best"):
+            (run.checkpoints / which).write_text("step-00000003", encoding="ascii")
+    config = override(preset_config("clip", "tiny"), [f"data.train={data}"]).model_copy(update={"name": name})
+    run.config.write_text(config.to_json(), encoding="utf-8")
+    return services.store.import_run(run.path).id
+
+
+def close(place: NoisePanel, qtbot: QtBot) -> None:
+    place.work.background.wait()
+    place.view.gallery.close_threads()
+    place._services.pool.shutdown()
+    qtbot.waitUntil(lambda: not place._services.pool.findChildren(QProcess), timeout=10000)
+    place._services.launcher.close()
+
+
+def ranked(qtbot: QtBot, place: NoisePanel) -> RankedPairs:
+    place.rank()
+    qtbot.waitUntil(lambda: place.ranked is not None and not place.view.strip.isVisible(), timeout=15000)
+    assert place.ranked is not None
+    return place.ranked
+
+
+def press(qtbot: QtBot, place: NoisePanel, *keys: Qt.Key) -> None:
+    for key in keys:
+        qtbot.keyClick(place.view.gallery.view, key)

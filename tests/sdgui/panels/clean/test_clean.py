@@ -1,0 +1,228 @@
+"""Noise with a worker in miniature: ranked, marked by keys, threshold, filtered, saved, remembered, refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import RunConfig
+from sdgui.panels.clean.model import RankedPairs
+from sdgui.shared.services import Selection
+from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked
+
+
+def test_the_run_in_the_tree_ranks_its_training_data_and_the_most_doubted_come_first(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise()
+    request = place.view.source.request()
+    assert request == {"run": str(tmp_path / "run"), "checkpoint": "best", "data": str(tmp_path / "pairs.csv")} | {
+        "weights": ""
+    }
+    pairs = ranked(qtbot, place)
+    assert [item.caption for item in place.view.gallery.items()][:2] == ["a cat", "a dog"]
+    assert place.view.table.pairs.index(0, 2).data() == "0.050"
+    assert "66.7%" in place.view.facts.text()
+    assert pairs.threshold == 251, "right after the three that are doubted"
+    assert "3 below 0.251: 66.7% of them shuffled, 66.7% of all shuffled" in place.view.threshold_text.text()
+    assert [item.line for item in place.view.gallery.items()].index(True) == 3
+
+
+def test_keys_mark_pairs_and_marks_outlive_the_window(qtbot: QtBot, open_noise: Open) -> None:
+    place = open_noise()
+    ranked(qtbot, place)
+    press(qtbot, place, Qt.Key.Key_X, Qt.Key.Key_Space, Qt.Key.Key_X)
+    assert [item.badge for item in place.view.gallery.items()[:4]] == ["wrong", "right", "wrong", ""]
+    assert place.view.gallery.current() == 3, "after each mark the next pair is chosen"
+    qtbot.keyClick(place.view.gallery.view, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert [item.badge for item in place.view.gallery.items()[:4]] == ["wrong", "right", "", ""]
+    assert "1 of 8 excluded · 1 marked wrong, 1 right" in place.view.counts.text()
+    close(place, qtbot)
+    again = open_noise()
+    pairs = ranked(qtbot, again)
+    assert {key[1]: wrong for key, wrong in pairs.marks.items()} == {"a cat": True, "a dog": False}
+    again.view.table.setFocus()
+    again.view.table.selectRow(0)
+    qtbot.keyClick(again.view.table, Qt.Key.Key_X)
+    assert again.view.table.pairs.index(0, 4).data() == "", "the same mark again takes it back"
+
+
+def test_filters_and_sorting_hold_for_pictures_and_table_alike(qtbot: QtBot, open_noise: Open) -> None:
+    place = open_noise()
+    ranked(qtbot, place)
+    place.view.words.setText("A")
+    place.view.words.setText("old boat")
+    assert [item.rank for item in place.view.gallery.items()] == [5]
+    place.view.words.clear()
+    place.view.filters.setCurrentIndex(place.view.filters.findData("shuffled"))
+    place.show_pairs()
+    place.view.table.horizontalHeader().setSortIndicator(1, Qt.SortOrder.DescendingOrder)
+    captions = [item.caption for item in place.view.gallery.items()]
+    assert captions == ["an old boat", "a dog", "a cat"]
+    assert [place.view.table.pairs.index(row, 1).data() for row in range(3)] == captions
+
+
+def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise()
+    names = [f"words of picture {number}" for number in range(1000)]
+    pairs = [{"path": f"/{name}.png", "caption": name, "rank": i + 1} for i, name in enumerate(names)]
+    answer = {
+        "list": [{**pair, "belief": 0.1, "right": 0.2} for pair in pairs],
+        "model": "m",
+        "key": "k",
+        "data": str(tmp_path / "pairs.csv"),
+        "pairs": 1000,
+        "doubted": 3,
+        "remembered": False,
+        "shuffled": None,
+        "precision": None,
+        "bins": [1] * 1000,
+    }
+    place._show(RankedPairs(answer, {}))
+    qtbot.wait(1)
+    place.view.gallery.select_all()
+    place.mark(True)
+    seen, badges = place.view.gallery.visible_rows(), [item.badge for item in place.view.gallery.items()]
+    assert {badges[row] for row in seen} == {"wrong"}
+    assert 0 < badges.count("") < 1000, "some are left for the next turns"
+    assert place.view.gallery.selected() == list(range(1000)), "what was selected stays so"
+    place.mark(False)  # while the others still wait
+    qtbot.waitUntil(lambda: {item.badge for item in place.view.gallery.items()} == {"right"})
+    place.mark(True)
+    place.view.words.setText("picture 99")  # everything is shown anew: nothing waits any more
+    qtbot.wait(20)
+    assert [item.badge for item in place.view.gallery.items()] == ["wrong"] * 19
+
+
+def test_the_cut_leaves_out_what_is_below_it_but_for_what_is_marked_right(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise()
+    pairs = ranked(qtbot, place)
+    assert not place.view.save_button.isEnabled()
+    place.view.histogram.box.setValue(0.4)
+    assert pairs.below() == 4
+    place.view.exclude_below.setChecked(True)
+    press(qtbot, place, Qt.Key.Key_Space)
+    assert pairs.excluded_count() == 3
+    assert [item.faint for item in place.view.gallery.items()] == [False, True, True, True, False, False, False, False]
+    place.save(tmp_path / "clean.csv")
+    qtbot.waitUntil(lambda: "saved as" in place.view.bar.text, timeout=10000)
+    asked: dict[str, Any] = json.loads((tmp_path / "clean.asked.json").read_text(encoding="utf-8"))
+    assert sorted(caption for _, caption in asked["pairs"]) == ["a dog", "a hat", "a red kite"]
+    assert asked["replace"] is False
+
+
+def test_what_lies_below_the_cut_and_is_not_listed_is_left_out_by_the_worker(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise("long.csv")
+    pairs = ranked(qtbot, place)
+    assert "The 6 with the lowest belief are listed." in place.view.facts.text()
+    place.view.exclude_below.setChecked(True)
+    press(qtbot, place, Qt.Key.Key_Space)
+    place.view.histogram.box.setValue(0.7)
+    assert pairs.excluded_count() == 6
+    assert pairs.saving() == {"pairs": [], "below": 700, "kept": [["/pictures/0.png", "a cat"]], "key": pairs.key}
+
+
+def test_what_was_saved_becomes_a_new_experiment(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
+    place = open_noise()
+    ranked(qtbot, place)
+    press(qtbot, place, Qt.Key.Key_X)
+    assert not place.view.use_button.isEnabled()
+    place.save(tmp_path / "clean.csv")
+    qtbot.waitUntil(lambda: place.view.use_button.isEnabled(), timeout=10000)
+    with qtbot.waitSignal(place.define_asked) as asked:
+        place.view.use_button.click()
+    config = asked.args[0]
+    assert isinstance(config, RunConfig)
+    assert config.data.train == str(tmp_path / "clean.csv")
+
+
+def test_a_ranking_that_failed_leaves_the_one_that_is_shown_and_what_was_saved_of_it(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise("long.csv")
+    shown = ranked(qtbot, place)
+    press(qtbot, place, Qt.Key.Key_X)
+    place.save(tmp_path / "clean.csv")
+    qtbot.waitUntil(lambda: place.view.use_button.isEnabled())
+    other = make_run(place._services, tmp_path / "other", tmp_path / "broken.csv", "other")
+    place.select(Selection(current_run=other))
+    assert place.view.source.run() == tmp_path / "other"
+    place.rank()
+    qtbot.waitUntil(lambda: "no column title" in place.view.bar.text)
+    assert place.ranked is shown
+    with qtbot.waitSignal(place.define_asked) as asked:
+        place.view.use_button.click()
+    assert asked.args[0].name == "clip cleaned", "of the run that ranked what was saved"
+    assert asked.args[0].data.train == str(tmp_path / "clean.csv")
+    place.view.exclude_below.setChecked(True)
+    place.save(tmp_path / "again.csv")
+    qtbot.waitUntil(lambda: "again.csv" in place.view.bar.text)
+    saved = json.loads((tmp_path / "again.asked.json").read_text())
+    assert saved["ranked"] == [str(tmp_path / "run")], "asked of the worker that knows this ranking"
+
+
+def test_a_run_without_a_checkpoint_leaves_the_data_as_they_are_chosen(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path
+) -> None:
+    place = open_noise()
+    place.view.source.data.set_source(str(tmp_path / "chosen.csv"))
+    before = place.view.source.request()
+    fresh = make_run(place._services, tmp_path / "fresh", tmp_path / "fresh.csv", checkpoint=False)
+    place.select(Selection(current_run=fresh))
+    assert place.view.source.data.source() == str(tmp_path / "chosen.csv")
+    assert place.view.source.request() == before
+
+
+def test_ranking_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: QtBot, open_noise: Open) -> None:
+    place = open_noise("slow.csv")
+    place.rank()
+    qtbot.waitUntil(lambda: "Encoding" in place.view.strip.text, timeout=15000)
+    place.view.strip.cancelled.emit()
+    qtbot.waitUntil(lambda: "cancelled" in place.view.bar.text, timeout=10000)
+    assert place.ranked is None
+    place.view.source.data.set_source(str(Path(place.view.source.data.source()).with_name("broken.csv")))
+    place.rank()
+    qtbot.waitUntil(lambda: "no column title" in place.view.bar.text, timeout=10000)
+    assert place.view.source.rank.isEnabled()
+
+
+def test_without_a_run_the_place_says_what_it_is_for(qtbot: QtBot, open_noise: Open) -> None:
+    place = open_noise()
+    place.view.source.model.line.setText("ViT-B-32")
+    place.view.source.model._typed()
+    assert place.view.source.request() is None
+    assert "Choose a run" in place.view.bar.text
+    assert not place.view.source.rank.isEnabled()
+
+
+def test_several_pairs_of_which_some_are_marked_are_all_marked(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    ranked(qtbot, panel)
+    press(qtbot, panel, Qt.Key.Key_X)
+    panel.view.gallery.set_selected([0, 1, 2])
+    panel.mark(True)
+    assert [item.badge for item in panel.view.gallery.items()[:4]] == ["wrong", "wrong", "wrong", ""]
+    panel.view.gallery.set_selected([0, 1, 2])
+    panel.mark(True)
+    assert [item.badge for item in panel.view.gallery.items()[:4]] == ["", "", "", ""], "the same again takes it back"
+
+
+def test_an_undone_mark_stays_undone(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    ranked(qtbot, panel)
+    press(qtbot, panel, Qt.Key.Key_X, Qt.Key.Key_X)
+    panel.undo()
+    close(panel, qtbot)
+    again = open_noise()
+    pairs = ranked(qtbot, again)
+    assert pairs.marked(wrong=True) == 1

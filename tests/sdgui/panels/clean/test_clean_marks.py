@@ -1,0 +1,127 @@
+"""Noise: marks taken back and undone, the threshold's line, what comes back after a restart, another ranking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFileDialog
+from pytestqt.qtbot import QtBot
+
+from sdgui.worker.replies import Cancelled
+from tests.sdgui.panels.clean.cleaning import Open, close, press, ranked
+
+
+def test_keys_take_marks_back_and_copy_rows(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    pairs = ranked(qtbot, panel)
+    press(qtbot, panel, Qt.Key.Key_X)
+    assert panel.view.gallery.current() == 1
+    panel._choose(0)
+    press(qtbot, panel, Qt.Key.Key_X)
+    assert pairs.marks == {}
+    assert panel.view.gallery.current() == 0, "who takes a mark back stays"
+    press(qtbot, panel, Qt.Key.Key_Space)
+    panel._choose(0)
+    press(qtbot, panel, Qt.Key.Key_U)
+    assert pairs.marks == {}
+    panel.undo()
+    assert pairs.marked(wrong=False) == 1
+    assert panel.view.gallery.current() == 0, "what was undone is chosen"
+    panel.view.table.setFocus()
+    panel.view.table.selectRow(1)
+    qtbot.keyClick(panel.view.table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QGuiApplication.clipboard().text().split("\t")[1] == "a dog"
+    QGuiApplication.clipboard().clear()
+    assert panel.view.gallery.current() == 1, "the gallery follows the table"
+
+
+def test_the_line_goes_with_the_threshold_and_only_in_the_order_of_belief(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    pairs = ranked(qtbot, panel)
+
+    def line() -> list[int]:
+        return [row for row, item in enumerate(panel.view.gallery.items()) if item.line]
+
+    histogram = panel.view.histogram
+    assert line() == [3]
+    histogram.box.setValue(pairs.pairs[1].bin / 1000)
+    qtbot.waitUntil(lambda: line() == [1])
+    assert histogram._line.value() == pytest.approx(pairs.threshold / 1000)
+    histogram._line.setValue(pairs.pairs[4].bin / 1000)
+    assert pairs.threshold == pairs.pairs[4].bin
+    qtbot.waitUntil(lambda: line() == [4])
+    panel.view.filters.setCurrentIndex(panel.view.filters.findData("below"))
+    panel.show_pairs()
+    panel._choose(2)
+    assert len(panel.shown) == 4
+    histogram.box.setValue(pairs.pairs[3].bin / 1000)
+    qtbot.waitUntil(lambda: len(panel.shown) == 3)
+    assert panel.view.gallery.current() == 2, "what is chosen stays chosen"
+
+
+def test_what_is_shown_and_chosen_comes_back(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
+    panel = open_noise()
+    panel.view.filters.setCurrentIndex(panel.view.filters.findData("unmarked"))
+    panel.view.exclude_below.setChecked(True)
+    panel.view.source.networks.setCurrentIndex(1)
+    panel.view.source.data.set_source(str(tmp_path / "chosen.csv"))
+    (tmp_path / "chosen.csv").touch()
+    request = panel.view.source.request()
+    assert request is not None
+    assert request["weights"] in ("student", "teacher"), "the chosen network only"
+    panel.left()
+    close(panel, qtbot)
+    again = open_noise()
+    assert again.view.which() == "unmarked"
+    assert again.view.exclude_below.isChecked()
+    assert again.view.source.request() == request, "the run was followed before: what was chosen by hand stays"
+    pairs = ranked(qtbot, again)
+    assert pairs.exclude_below
+
+
+def test_another_ranking_begins_anew(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
+    panel = open_noise()
+    ranked(qtbot, panel)
+    press(qtbot, panel, Qt.Key.Key_X)
+    panel.save(tmp_path / "clean.csv")
+    qtbot.waitUntil(lambda: panel.view.use_button.isEnabled())
+    assert panel.view.strip.isHidden()
+    shown = panel.ranked
+    panel.rank()
+    assert not panel.view.source.rank.isEnabled(), "one ranking at a time"
+    qtbot.waitUntil(lambda: panel.ranked is not shown)
+    assert not panel.view.use_button.isEnabled(), "what was saved is not of this ranking"
+    panel.undo()
+    assert panel.ranked is not None
+    assert panel.ranked.marked(wrong=True) == 1, "a mark of the ranking before is not undone by chance"
+    panel._not_saved(Cancelled())
+    assert panel.view.bar.text == "Saving was cancelled."
+
+
+def test_a_file_that_the_dialog_did_not_ask_about_is_not_replaced(
+    qtbot: QtBot, open_noise: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_noise()
+    ranked(qtbot, panel)
+    (tmp_path / "mine.csv").write_text("precious")
+    saved: list[tuple[str, bool]] = []
+    monkeypatch.setattr(panel, "save", lambda path, replace: saved.append((path.name, replace)))
+    for typed in ("mine", "mine.csv", "other"):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, typed=typed: (str(tmp_path / typed), ""))
+        panel.ask_where()
+    assert saved == [("mine.csv", False), ("mine.csv", True), ("other.csv", False)]
+
+
+def test_a_ranking_that_was_overtaken_is_not_shown(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    first = ranked(qtbot, panel)
+    session = panel.work._asked
+    assert session is not None
+    panel.rank()
+    panel.work._complete(session, first)
+    assert panel.ranked is first
+    assert not panel.view.strip.isHidden(), "the later one is still computed"
+    qtbot.waitUntil(lambda: panel.ranked is not first)

@@ -1,0 +1,93 @@
+"""The ranked pairs as plain data: what is below the threshold, excluded, shown and saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sdgui.panels.clean.model import BINS, Key, Pair, RankedPairs
+
+BELIEFS = (0.1, 0.2, 0.4, 0.8)
+
+
+def ranked(marks: dict[Key, bool] | None = None, total: int = 4, doubted: int = 2, **more: Any) -> RankedPairs:
+    """Four listed pairs, "a" to "d" from the lowest belief on, of ``total``."""
+    bins = [0] * BINS
+    for belief in BELIEFS:
+        bins[int(belief * BINS)] += 1
+    bins[990] += total - len(BELIEFS)
+    pairs = [
+        {"path": f"/{name}.png", "caption": name, "belief": belief, "right": 1 - belief, "rank": rank}
+        for rank, (name, belief) in enumerate(zip("abcd", BELIEFS, strict=True), start=1)
+    ]
+    answer = {
+        "list": pairs,
+        "key": "k",
+        "model": "m",
+        "data": "d.csv",
+        "pairs": total,
+        "doubted": doubted,
+        "remembered": False,
+        "shuffled": None,
+        "precision": None,
+        "bins": bins,
+    }
+    return RankedPairs(answer | more, marks or {})
+
+
+def key(name: str) -> Key:
+    return f"/{name}.png", name
+
+
+def names(pairs: RankedPairs, *shown: Any) -> str:
+    return "".join(pairs.pairs[index].caption for index in pairs.shown(*shown))
+
+
+def test_the_suggested_threshold_has_the_doubted_pairs_below_it_and_no_other() -> None:
+    assert [ranked(doubted=doubted).threshold for doubted in (0, 1, 2, 4)] == [0, 101, 201, 801]
+    assert [ranked(doubted=doubted).below() for doubted in (0, 1, 2, 4)] == [0, 1, 2, 4]
+    assert Pair("/x", "x", 1.0, 1.0, 1, None).bin == BINS - 1
+
+
+def test_marks_and_the_threshold_say_what_is_excluded() -> None:
+    pairs = ranked({key("a"): False, key("b"): True, key("d"): True, ("/gone.png", "gone"): True})
+    pairs.threshold = 401  # a, b and c are below
+    assert [pairs.excluded(pair) for pair in pairs.pairs] == [False, True, False, True]
+    assert pairs.excluded_count() == 3
+    pairs.exclude_below = True
+    assert [pairs.excluded(pair) for pair in pairs.pairs] == [False, True, True, True]
+    assert pairs.excluded_count() == 4, "c too; d and one that is not listed were marked"
+    assert sorted(caption for _, caption in pairs.saving()["pairs"]) == ["b", "c", "d", "gone"]
+
+
+@pytest.mark.parametrize(("threshold", "by_worker"), [(800, False), (801, True)])
+def test_pairs_below_the_threshold_that_are_not_listed_are_left_to_the_worker(threshold: int, by_worker: bool) -> None:
+    pairs = ranked({key("a"): False}, total=9)
+    pairs.threshold, pairs.exclude_below = threshold, True
+    saving = pairs.saving()
+    assert ("below" in saving) is by_worker
+    if by_worker:
+        assert saving == {"pairs": [], "below": 801, "kept": [list(key("a"))], "key": "k"}
+    else:
+        assert [caption for _, caption in saving["pairs"]] == ["b", "c"]
+
+
+def test_filters_words_and_orders() -> None:
+    pairs = ranked({key("a"): True, key("c"): False})
+    pairs.threshold = 200
+    assert [names(pairs, which, "", "rank", False) for which in ("all", "below", "unmarked", "wrong", "right")] == [
+        "abcd", "a", "bd", "a", "c",
+    ]  # fmt: skip
+    assert names(pairs, "all", "B", "rank", False) == "b"
+    assert [names(pairs, "all", "", order, False) for order in ("caption", "right", "mark")] == ["abcd", "dcba", "abdc"]
+    assert names(pairs, "all", "", "rank", True) == "dcba"
+
+
+def test_marking_gives_back_what_was_marked_before() -> None:
+    pairs = ranked({key("a"): True})
+    before = pairs.mark(pairs.pairs[:2], False)
+    assert before == {key("a"): True, key("b"): None}
+    assert pairs.marked(wrong=False) == 2
+    pairs.mark(pairs.pairs[:1], None)
+    assert pairs.marks == {key("b"): False}

@@ -1,0 +1,288 @@
+"""The plot as it is drawn: spikes by looking at pixels, gaps, log, hover, following, export."""
+
+from __future__ import annotations
+
+import csv
+import gc
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.ma  # drawing loads it only once a curve has some 400 points: its own references to None would be counted
+import pytest
+from PySide6.QtCore import QEvent
+from PySide6.QtGui import QColor, QImage
+from PySide6.QtWidgets import QApplication
+
+from sdgui.panels.runs.plots.canvas import PlotCanvas
+from sdgui.panels.runs.plots.export import save_csv, save_png, save_svg
+from sdgui.panels.runs.plots.series import Series
+
+
+@pytest.fixture
+def plot(qtbot) -> PlotCanvas:
+    plot = PlotCanvas()
+    qtbot.addWidget(plot)
+    plot.resize(680, 420)
+    plot.show()
+    qtbot.waitExposed(plot)
+    return plot
+
+
+def curve(plot: PlotCanvas, key: str, x, y, *, name: str = "", color: int | QColor = 0, times=None) -> Series:
+    one = Series(key, name, color)
+    one.replace(x, y, times)
+    plot.put(one)
+    return one
+
+
+def draw(plot: PlotCanvas) -> QImage:
+    plot.redraw()
+    return plot.grab().toImage()
+
+
+def rows_of(image: QImage, color: QColor) -> set[int]:
+    """Pixel rows that hold the colour."""
+    image = image.convertToFormat(QImage.Format.Format_RGB32)
+    pixels = np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), -1)[:, : image.width()]
+    return set(np.flatnonzero((pixels == color.rgb()).any(axis=1)).tolist())
+
+
+RED, BLUE = QColor("#ff0000"), QColor("#0000ff")
+
+
+@pytest.mark.parametrize("where", [1, 33_333, 77_777, 99_998])
+@pytest.mark.parametrize("log", [False, True])
+def test_a_spike_of_one_point_in_100000_is_seen(plot: PlotCanvas, where: int, log: bool) -> None:
+    y = np.full(100_000, 1.0)
+    y[where] = 10.0
+    plot.set_log(log)
+    curve(plot, "a", np.arange(100_000), y, color=RED)
+    rows = rows_of(draw(plot), RED)
+    assert max(rows) - min(rows) > 300  # from the bottom of the plot to its top, without a hole
+    assert len(rows) > 0.9 * (max(rows) - min(rows))
+
+
+def test_the_spike_is_seen_zoomed_too(plot: PlotCanvas) -> None:
+    y = np.full(100_000, 1.0)
+    y[50_000] = 10.0
+    curve(plot, "a", np.arange(100_000), y, color=RED)
+    for half in (40_000, 3_000, 50):
+        plot.show_x(50_000 - half, 50_000 + half)
+        rows = rows_of(draw(plot), RED)
+        assert max(rows) - min(rows) > 300, half
+
+
+def test_a_gap_holds_no_line_and_says_where_values_are_not_finite(plot: PlotCanvas) -> None:
+    y = np.ones(1000)
+    y[400:600] = np.inf
+    curve(plot, "a", np.arange(1000), y, color=RED)
+    image = draw(plot)
+    box = plot._box.sceneBoundingRect()
+    middle = int(box.center().x())
+    column = {image.pixel(middle, row) for row in range(int(box.center().y()) - 20, int(box.center().y()) + 20)}
+    assert RED.rgb() not in column
+    marks = rows_of(image, RED)
+    assert min(marks) < box.top() + 12  # the marks at the top edge
+
+
+def test_log_with_nothing_positive_does_not_break(plot: PlotCanvas, qtbot) -> None:
+    plot.set_log(True)
+    curve(plot, "a", np.arange(100), -np.ones(100), color=RED)
+    draw(plot)
+    assert "100 values" in plot._note.text()
+    curve(plot, "b", [], [], color=BLUE)
+    draw(plot)
+    curve(plot, "c", np.arange(100), np.full(100, np.nan), color=BLUE)
+    draw(plot)
+
+
+def test_one_point_is_a_dot(plot: PlotCanvas) -> None:
+    curve(plot, "a", [5], [0.5], color=RED)
+    assert len(rows_of(draw(plot), RED)) >= 3
+
+
+def test_raw_stays_faint_beside_smoothed(plot: PlotCanvas) -> None:
+    y = np.tile([0.0, 1.0], 5000)
+    curve(plot, "a", np.arange(10_000), y, color=RED).set_weight(0.99)
+    plot.set_smooth(True)
+    image = draw(plot)
+    strong = rows_of(image, RED)
+    faint = {QColor(image.pixel(x, image.height() // 3)).name() for x in range(image.width())} - {RED.name(), "#ffffff"}
+    assert max(strong) - min(strong) < 420
+    assert any(QColor(name).red() > 240 and QColor(name).green() < 220 for name in faint)
+
+
+def test_hover_tells_every_curve(plot: PlotCanvas) -> None:
+    curve(plot, "a", [0, 10, 20], [1, 2, 3], name="first", color=RED)
+    curve(plot, "b", [0, 9, 20], [5, 6, 7], name="<b>second</b>", color=BLUE)
+    curve(plot, "c", [0, 1], [5, 6], name="ended", color=BLUE)
+    draw(plot)
+    readings = plot.readings(10.2)
+    assert [(r.name, r.at, r.value) for r in readings] == [("<b>second</b>", 9, 6), ("first", 10, 2)]
+    plot._mouse_moved(plot._box.sceneBoundingRect().center())
+    text = plot._readout.text()
+    assert "step 10" in text
+    assert "&lt;b&gt;second" in text
+    assert plot._readout.isVisible()
+    assert "step 9" in text  # the other curve's nearest point is another one
+
+
+def test_the_readout_goes_with_the_mouse(plot: PlotCanvas, qtbot) -> None:
+    curve(plot, "a", [0, 10, 20], [1, 2, 3], name="first", color=RED)
+    draw(plot)
+    plot._mouse_moved(plot._box.sceneBoundingRect().center())
+    assert plot._readout.isVisible()
+    with qtbot.waitSignal(plot.hovered) as told:
+        QApplication.sendEvent(plot._view.viewport(), QEvent(QEvent.Type.Leave))
+    assert told.args == [None]
+    assert not plot._readout.isVisible()
+
+
+def test_time_axis(plot: PlotCanvas) -> None:
+    curve(plot, "a", [0, 10], [1, 2], times=[0.0, 120.0])
+    plot.set_x_mode("time")
+    draw(plot)
+    (low, high), _ = plot.view_range()
+    assert low < 0 < 120 < high < 130
+
+
+def test_follows_until_zoomed_and_again_after_reset(plot: PlotCanvas, qtbot) -> None:
+    one = curve(plot, "a", [0, 10], [1, 2])
+    draw(plot)
+    with qtbot.waitSignal(plot.zoomed) as told:
+        plot._box.wheelEvent(_Wheel(plot))
+    assert told.args == [True]
+    one.append(1000, 5.0)
+    draw(plot)
+    assert plot.view_range()[0][1] < 100
+    with qtbot.waitSignal(plot.zoomed) as told:
+        plot.follow()
+    assert told.args == [False]
+    draw(plot)
+    assert plot.view_range()[0][1] > 1000
+
+
+class _Wheel:
+    """What pyqtgraph's view box needs of a wheel event."""
+
+    def __init__(self, plot: PlotCanvas) -> None:
+        self._at = plot._box.rect().center()
+
+    def delta(self) -> int:
+        return 120
+
+    def pos(self):
+        return self._at
+
+    def accept(self) -> None: ...
+
+
+def test_new_points_are_drawn_on_refresh(plot: PlotCanvas, qtbot) -> None:
+    one = curve(plot, "a", [0], [1.0])
+    with qtbot.waitSignal(plot.redrawn, timeout=2000):
+        one.append([1, 2], [2.0, 3.0])
+        plot.refresh()
+    assert "3" in plot.accessibleDescription()
+
+
+def test_many_changes_are_one_redraw(plot: PlotCanvas, qtbot) -> None:
+    one = curve(plot, "a", [0], [1.0])
+    draws: list[int] = []
+    plot.redrawn.connect(lambda: draws.append(1))
+    with qtbot.waitSignal(plot.redrawn, timeout=2000):
+        for i in range(200):
+            one.append(i, i)
+            plot.refresh()
+    qtbot.wait(120)
+    assert len(draws) <= 3
+
+
+def test_an_empty_plot_shows_its_text(plot: PlotCanvas) -> None:
+    curve(plot, "a", [0, 1], [1, 2])
+    draw(plot)
+    assert not plot._empty.isVisible()
+    plot.remove("a")
+    draw(plot)
+    assert plot._empty.isVisible()
+
+
+def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
+    one = curve(plot, "a", [1, 2, 3], [1.5, np.nan, 2.5], name="run, a", color=RED, times=[7.0, 8.0, 9.0])
+    one.set_weight(0.5)
+    plot.set_smooth(True)
+    draw(plot)
+    save_csv([("Loss", one)], str(tmp_path / "a.csv"))
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["curve"], row["step"], row["value"], row["time"]) for row in rows] == [
+        ("run, a", "1", "1.5", "7.0"), ("run, a", "2", "nan", "8.0"), ("run, a", "3", "2.5", "9.0"),
+    ]  # fmt: skip
+    assert float(rows[2]["smoothed"]) == pytest.approx((0.5 * 1.5 * 0.5 + 0.5 * 2.5) / 0.75)
+    save_png(plot, str(tmp_path / "a.png"))
+    assert QImage(str(tmp_path / "a.png")).width() == 2 * plot.width()
+    save_svg(plot, str(tmp_path / "a.svg"))
+    text = (tmp_path / "a.svg").read_text()
+    assert "#ff0000" in text
+    assert "polyline" in text or "path" in text
+    for name, save in (("a.png", save_png), ("a.svg", save_svg)):
+        with pytest.raises(OSError, match=f"No such file.*nowhere/{name}"):
+            save(plot, str(tmp_path / "nowhere" / name))
+
+
+def test_colors_follow_the_theme(plot: PlotCanvas, look) -> None:
+    curve(plot, "a", np.arange(100), np.arange(100), color=1)
+    light = QColor(look.colors.runs[1])
+    assert rows_of(draw(plot), light)
+    look.set_scheme("dark")
+    image = draw(plot)
+    assert rows_of(image, QColor(look.colors.runs[1]))
+    assert not rows_of(image, light)
+
+
+def test_no_reference_to_none_is_lost(qtbot, qapp: QApplication) -> None:
+    """PySide6 6.12 loses one with each void call on Python 3.11 and ends the process after minutes of plotting."""
+    canvas = PlotCanvas()
+    qtbot.addWidget(canvas)
+    canvas.resize(240, 160)
+    canvas.show()
+    curves = [Series("a", color=0), Series("b", color=1)]
+    for one in curves:
+        one.set_weight(0.5)
+        canvas.put(one)
+    canvas.set_smooth(True)
+
+    def update(step: int) -> None:
+        for one in curves:
+            one.append(step, 1.0 / (1 + step))
+        canvas.redraw()
+        canvas.grab()
+        if step % 50 == 0:
+            qapp.processEvents()
+
+    def references() -> int:
+        gc.collect()
+        return sys.getrefcount(None)
+
+    for step in range(50):
+        update(step)
+    before = references()
+    for step in range(50, 550):
+        update(step)
+    assert 0 <= references() - before < 20  # none is lost; another thread may hold one meanwhile
+
+
+def test_moving_along_one_axis_leaves_the_other_to_the_data(plot: PlotCanvas) -> None:
+    one = curve(plot, "a", [0, 10], [1, 2])
+    draw(plot)
+    plot._user_moved(True, False)  # x is the user's now
+    one.append(1000, 3.0)
+    curve(plot, "b", [1, 9], [500, 500])
+    draw(plot)
+    (_, right), (_, top) = plot.view_range()
+    assert right < 100
+    assert top > 400
+    plot._user_moved(False, True)
+    curve(plot, "c", [1, 9], [9000, 9000])
+    draw(plot)
+    assert plot.view_range()[1][1] < 1000

@@ -1,0 +1,186 @@
+"""The grid of plots: which plots there are, runs over all of them, linked axes, one maximised."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QFileDialog
+
+from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.plots.groups import chart_of, ordered
+
+
+@pytest.fixture
+def grid(qtbot) -> PlotGrid:
+    grid = PlotGrid()
+    qtbot.addWidget(grid)
+    grid.resize(900, 500)
+    grid.set_run("r1", "first", 0)
+    grid.set_run("r2", "second", 1)
+    x = np.arange(1, 50)
+    for key in ("r1", "r2"):
+        grid.set_points(key, "train/loss", x, 1.0 / x)
+        grid.set_points(key, "val/student/image_to_text_R@1", [10, 20], [0.1, 0.2])
+        grid.set_points(key, "val/teacher/image_to_text_R@1", [10, 20], [0.15, 0.25])
+    grid.show()
+    qtbot.waitExposed(grid)
+    qtbot.waitUntil(lambda: all(card.canvas is not None for card in grid._cards.values()), timeout=5000)
+    return grid
+
+
+def test_metrics_find_their_section_and_order() -> None:
+    names = ["val/student/image_to_text_R@10", "val/teacher/image_to_text_R@5", "train/lr", "diag/kl",
+             "train/contrastive", "train/loss", "custom", "val/student/image_to_text_R@5"]  # fmt: skip
+    charts = ordered(chart_of(name) for name in names)
+    assert [chart.id for chart in charts] == [
+        "train/loss", "train/contrastive", "val/image_to_text_R@5", "val/image_to_text_R@10", "diag/kl", "train/lr",
+        "custom",
+    ]  # fmt: skip
+    assert charts[2].kind == "share"
+    assert charts[2].title == "Image → text R@5"
+
+
+def test_student_and_teacher_share_a_plot(grid: PlotGrid) -> None:
+    assert grid.metrics() == ["train/loss", "val/image_to_text_R@1"]
+    series = grid._cards["val/image_to_text_R@1"].canvas.series()  # type: ignore[union-attr]
+    assert [one.name for one in series] == ["first, student", "first, teacher", "second, student", "second, teacher"]
+    assert [one.style for one in series][:2] == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]
+
+
+def test_a_new_metric_gets_its_plot(grid: PlotGrid) -> None:
+    grid.append("r1", "diag/teacher_entropy", 1, 6.9)
+    assert "diag/teacher_entropy" in grid.metrics()
+    with pytest.raises(KeyError):
+        grid.append("nobody", "train/loss", 1, 1.0)
+
+
+def test_hiding_and_removing_a_run(grid: PlotGrid, qtbot) -> None:
+    with qtbot.waitSignal(grid.run_visibility_changed) as told:
+        grid.legend._toggle(grid.legend.item(0))
+    assert told.args == ["r1", False]
+    for card in grid._cards.values():
+        assert {one.group for one in card.series.values() if one.visible} == {"r2"}
+    grid.append("r1", "train/contrastive", 1, 1.0)  # a hidden run stays hidden in new plots
+    assert not next(iter(grid._cards["train/contrastive"].series.values())).visible
+    grid.remove_run("r1")
+    assert grid.runs() == ["r2"]
+    assert all(one.group == "r2" for card in grid._cards.values() for one in card.series.values())
+
+
+def test_solo_shows_one_run_and_again_all(grid: PlotGrid) -> None:
+    def shown() -> set[str]:
+        return {one.group for card in grid._cards.values() for one in card.series.values() if one.visible}
+
+    grid.legend.soloed.emit("r2")
+    assert shown() == {"r2"}
+    grid.set_points("r1", "train/loss", [1, 2], [3.0, 4.0])  # replaced points stay hidden
+    assert shown() == {"r2"}
+    grid.legend.soloed.emit("r1")
+    assert shown() == {"r1"}, "another run alone, not all"
+    grid.legend.soloed.emit("r1")
+    assert shown() == {"r1", "r2"}
+    grid.legend.hovered.emit("r1")
+    loss = grid._cards["train/loss"].canvas
+    assert loss is not None
+    assert loss._curves.lifted == "r1"
+
+
+def test_linked_plots_agree_on_the_time(grid: PlotGrid) -> None:
+    """A validation 300 s after the start of the run is drawn at 300 s, whatever its plot's first point."""
+    grid.set_points("r1", "train/loss", [1, 100], [2.0, 1.0], [1.0, 300.0])
+    grid.set_points("r1", "val/student/image_to_text_R@1", [100], [0.5], [300.0])
+    grid.set_points("r1", "val/teacher/image_to_text_R@1", [100], [0.5], [300.0])
+    curves = [one for card in grid._cards.values() for one in card.series.values() if one.group == "r1"]
+    assert [one.x("time").tolist() for one in curves] == [[1.0, 300.0], [300.0], [300.0]]
+
+
+def test_the_reset_button_follows_the_data_again(grid: PlotGrid) -> None:
+    loss = grid._cards["train/loss"].canvas
+    assert loss is not None
+    loss._user_moved(True, False)
+    assert grid.toolbar.reset.isEnabled()
+    QTest.mouseClick(grid.toolbar.reset, Qt.MouseButton.LeftButton)
+    assert not grid.toolbar.reset.isEnabled()
+
+
+def test_axes_are_linked(grid: PlotGrid, qtbot) -> None:
+    loss, recall = (grid._cards[name].canvas for name in grid.metrics())
+    assert loss is not None
+    assert recall is not None
+    qtbot.wait(20)
+    for canvas in (loss, recall):
+        canvas.redraw()
+    assert recall.view_range()[0] == loss.view_range()[0]  # also while following
+    loss.view_changed.emit(5.0, 9.0)
+    assert recall.view_range()[0] == pytest.approx((5.0, 9.0))
+    assert grid.toolbar.reset.isEnabled()
+    grid.reset_view()
+    recall.redraw()
+    assert recall.view_range()[0][1] > 40
+    assert not grid.toolbar.reset.isEnabled()
+    loss.hovered.emit(7.0)
+    assert recall._cross.isVisible()
+    loss.hovered.emit(None)
+    assert not recall._cross.isVisible()
+
+
+def test_one_plot_is_maximised_and_comes_back(grid: PlotGrid, qtbot) -> None:
+    card = grid._cards["val/image_to_text_R@1"]
+    grid.maximize("val/teacher/image_to_text_R@1")
+    assert card.isVisible()
+    assert not grid.page.isVisible()
+    grid.maximize(None)
+    qtbot.wait(20)
+    assert grid.page.isVisible()
+    assert card.isVisible()
+    grid.maximize("train/loss")
+    grid.set_metrics(["val/student/image_to_text_R@1"])  # it goes away while it is maximised
+    assert grid.page.isVisible()
+    grid.clear()
+    assert grid.empty.isVisible()
+    assert grid.runs() == []
+
+
+def test_smoothing_leaves_validations_alone(grid: PlotGrid) -> None:
+    grid.set_smoothing(0.9)
+    loss, recall = (next(iter(grid._cards[name].series.values())) for name in grid.metrics())
+    assert not np.array_equal(loss.smoothed, loss.values)
+    np.testing.assert_array_equal(recall.smoothed, recall.values)
+
+
+def test_log_time_and_export(grid: PlotGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid.set_log(True)
+    grid.set_x_mode("time")
+    for card in grid._cards.values():
+        assert card.canvas is not None
+        card.canvas.redraw()
+    actions = {re.findall(r"\((\w+)\)", one.text())[0]: one for one in grid.toolbar.export_menu().actions()}
+    typed = iter(["a.csv", "b", "a.png", "a.svg", "a.svg", "b"])
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / next(typed)), ""))
+    actions["CSV"].trigger()
+    actions["CSV"].trigger()  # the suffix is added
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 49 + 2 * 2 * 2
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    actions["PNG"].trigger()
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    actions["SVG"].trigger()
+    assert "maximise one first" in grid.message.text
+    grid.maximize("train/loss")
+    actions["SVG"].trigger()
+    assert (tmp_path / "a.svg").stat().st_size > 1000
+    actions["CSV"].trigger()  # the dialog asked about "b", not about the file that is there
+    assert grid.message.text == f"Export failed: {tmp_path / 'b.csv'} already exists; choose another name."
+
+
+def test_renaming_keeps_points(grid: PlotGrid) -> None:
+    grid.set_run("r1", "renamed", 4)
+    one = next(iter(grid._cards["train/loss"].series.values()))
+    assert (one.name, one.color, len(one)) == ("renamed", 4, 49)

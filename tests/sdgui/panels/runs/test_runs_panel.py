@@ -1,0 +1,274 @@
+"""The Watch panel on runs whose events the test writes: which run it is about, and what is said of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QGuiApplication
+from PySide6.QtWidgets import QApplication, QSplitter
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.events import (
+    CheckpointSaved,
+    Evaluated,
+    Event,
+    Log,
+    Metrics,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Sample,
+)
+from core.spec.run.status import RunState
+from sdgui.app.start import make_application, make_services
+from sdgui.panels.runs.event_log import EventLog
+from sdgui.panels.runs.header import RunHeader, status_line
+from sdgui.panels.runs.model import end_message, event_lines
+from sdgui.panels.runs.panel import WatchPanel
+from sdgui.runs.history import RunHistory
+from sdgui.runs.live import RunProgress
+from sdgui.runs.stopping import Stopping, StopStage
+from sdgui.shared.services import Selection, Services
+from sdgui.store.records import Progress, Run
+from sdgui.widgets.actions import Action, Actions
+
+START = RunStarted(
+    step=0, total_steps=9, config_digest="d", device="cpu", precision="fp32", pairs=55, parameters=1234, time=1.0
+)
+
+
+@pytest.fixture
+def services(qapp: QApplication, tmp_path: Path) -> Iterator[Services]:
+    make_application()
+    made = make_services(tmp_path / "home")
+    yield made
+    made.launcher.close()
+    made.pool.close()
+    made.store.close()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, services: Services) -> WatchPanel:
+    made = WatchPanel(services)
+    qtbot.addWidget(made)
+    made.resize(900, 600)
+    made.show()
+    return made
+
+
+def make_run(services: Services, name: str = "clip", state: RunState = RunState.DONE) -> Run:
+    store = services.store
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny"), name).id)
+    run.dir.create()
+    store.record(run.id, Progress(state=state, offset=1))
+    return store.run(run.id)
+
+
+def select(panel: WatchPanel, run: Run, *ticked: int) -> None:
+    panel.select(Selection(run.experiment_id, run.id, run.id, ticked))
+
+
+def report(services: Services, run: Run, *events: Event) -> None:
+    tailer = services.tailer
+    tailer.curves_changed.emit(run.id, tailer.show(run.id).apply(events))
+
+
+def progress_of(run: Run, state: RunState, **fields: object) -> RunProgress:
+    bare = RunProgress(run.id, state, 3, 9, "", None, None, "")
+    return replace(bare, **fields)  # type: ignore[arg-type]
+
+
+def lines(panel: WatchPanel) -> list[str]:
+    model = panel.log.model()
+    return [str(model.index(row, 0).data()).split("   ")[1] for row in range(model.rowCount())]
+
+
+def test_head_events_and_samples_are_the_current_runs(panel: WatchPanel, services: Services) -> None:
+    first, second = make_run(services, "first"), make_run(services, "second")
+    panel.select(Selection())
+    assert panel._stack.currentWidget() is panel.empty
+    services.tailer.show(first.id).apply([START, Log(level="info", message="of the first", time=2.0)])
+    services.tailer.show(second.id).apply([START, Log(level="info", message="of the second", time=2.0)])
+    select(panel, second, first.id)
+    assert panel._stack.currentWidget() is not panel.empty
+    assert set(panel.grid.runs()) == {str(first.id), str(second.id)}
+    assert panel.header.title.text() == "second · run 1"
+    assert lines(panel)[1:] == ["of the second"]
+    report(services, first, Log(level="info", message="more of the first", time=3.0))
+    assert lines(panel)[1:] == ["of the second"]
+    report(services, second, Log(level="info", message="more of the second", time=3.0))
+    assert lines(panel)[1:] == ["of the second", "more of the second"]
+    content = {"student": [{"image": "/a.png", "caption": "a cat", "truth": "a dog"}]}
+    report(services, second, Sample(step=1, what="captions", content=content))
+    assert panel.samples.written.rowCount() == 1
+    select(panel, first)
+    assert lines(panel)[1:] == ["of the first", "more of the first"]
+    assert panel.samples.written.rowCount() == 0
+    services.store.rename_experiment(first.experiment_id, "renamed")
+    panel.refresh()
+    assert panel.header.title.text() == "renamed · run 1"
+    panel.select(Selection())
+    assert panel._run is None
+    services.tailer.state_changed.emit(first.id, RunState.FAILED)
+    assert panel._run is None
+
+
+def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: WatchPanel, services: Services) -> None:
+    run = make_run(services)
+    select(panel, run)
+    assert lines(panel) == []
+    services.tailer.show(run.id).apply([START])
+    services.tailer.curves_loaded.emit(run.id)
+    assert lines(panel) == ["Training started on cpu, fp32."]
+
+
+def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: WatchPanel, services: Services) -> None:
+    first, second = make_run(services, state=RunState.FAILED), make_run(services, state=RunState.FAILED)
+    first.dir.stderr.write_text("CUDA is tired\n")
+    services.tailer.show(first.id).apply([START, RunFailed(step=2, error="E", message="It broke.", traceback="line 5")])
+    select(panel, first)
+    assert panel.bar.text == "The run failed."
+    assert panel.bar._details.toPlainText() == "CUDA is tired\n\nline 5"
+    panel.bar.clear()
+    services.tailer.state_changed.emit(first.id, RunState.FAILED)
+    assert panel.bar.text == "", "closed by the user, it stays closed"
+    select(panel, second)
+    assert panel.bar.text == "The run failed.", "of another run it is news"
+    services.store.record(second.id, Progress(state=RunState.RUNNING, offset=2))
+    services.tailer.state_changed.emit(second.id, RunState.RUNNING)
+    assert panel.bar.text == ""
+    services.store.record(second.id, Progress(state=RunState.INTERRUPTED, offset=3))
+    panel._run = services.store.run(second.id)
+    report(services, second, RunFinished(step=3))
+    assert "exited unexpectedly" in panel.bar.text, "news of its end without a change of state"
+
+
+def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
+    qtbot: QtBot, panel: WatchPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel.entered()
+    assert panel._second.isActive()
+    panel.split.setSizes([100, 500])
+    panel.left()
+    assert not panel._second.isActive()
+    kept, restored = panel.split.saveState(), list[object]()
+    monkeypatch.setattr(QSplitter, "restoreState", lambda _splitter, state: restored.append(state))
+    qtbot.addWidget(WatchPanel(services))
+    assert kept in restored
+
+
+def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: WatchPanel, services: Services) -> None:
+    run = make_run(services, state=RunState.RUNNING)
+    services.tailer.show(run.id).apply([START, replace(START, step=3, device="cuda:0", precision="bf16", time=50.0)])
+    select(panel, run)
+    assert "cuda:0 · bf16 · 1\u2009234 parameters · 55 pairs" in panel.header.line.text()
+    services.tailer.history(run.id).apply(  # type: ignore[union-attr]
+        [Metrics(step=4, values={"train/loss": 1.0}, time=110.0), RunFinished(step=4, time=110.0)]
+    )
+    panel._show_header()
+    assert "1 min" in panel.header.line.text(), "without the pauses"
+    header = RunHeader()
+    qtbot.addWidget(header)
+    stopping = Stopping(run.id, StopStage.ASKED, None)
+    header.show_run("clip", run, progress_of(run, RunState.RUNNING), None, stopping)
+    assert "will be terminated" in header.stopping.text()
+    header.show_run("clip", run, progress_of(run, RunState.STOPPED), None, stopping)
+    assert header.stopping.text() == ""
+    assert header.line.text().startswith("Stopped")
+    assert "queued behind other runs" in status_line(
+        replace(run, state=RunState.QUEUED, queue_position=1), None, None, None
+    )
+    assert "queued behind" not in status_line(replace(run, state=RunState.QUEUED), None, None, None)
+
+
+def test_the_headers_buttons_are_there_while_they_can_be_pressed(qtbot: QtBot) -> None:
+    header = RunHeader()
+    qtbot.addWidget(header)
+    actions = Actions(header)
+    actions.register(
+        [Action(name, "Run", name, name, lambda _: None) for name in ("pause", "resume", "stop", "search")], header
+    )
+    actions["resume"].setEnabled(False)
+    header.set_actions(actions)
+    header.show()
+    buttons = [header._row.itemAt(row).widget() for row in range(3, 7)]
+    assert [button.isVisible() for button in buttons] == [True, False, True, True]
+    action: QAction = actions["resume"]
+    action.setEnabled(True)
+    actions["pause"].setEnabled(False)
+    assert [button.isVisible() for button in buttons] == [False, True, True, True]
+
+
+def test_the_sentences_of_the_event_log() -> None:
+    recalls = {"student": 0.5, "teacher": 0.625}
+    history = RunHistory()
+    history.apply(
+        [
+            START,
+            CheckpointSaved(step=3, name="step-00000003", best=True, time=2.0),
+            Evaluated(step=3, values={f"val/{who}/mean_recall": one for who, one in recalls.items()}, time=3.0),
+            replace(START, step=3, time=4.0),
+            Evaluated(step=9, values={f"test/{who}/mean_recall": one for who, one in recalls.items()}, time=5.0),
+            Evaluated(step=9, values={"val/student/loss": 1.0}, time=6.0),
+            RunFailed(step=9, error="E", message="out of memory", time=7.0),
+        ]
+    )
+    assert [(level, sentence) for _, level, sentence in event_lines(history)] == [
+        ("info", "Training started on cpu, fp32."),
+        ("info", "Saved checkpoint step-00000003 at step 3, best so far."),
+        ("info", "Validated at step 3: mean recall of student 50.0 %, teacher 62.5 %."),
+        ("info", "Resumed at step 3 on cpu, fp32."),
+        ("info", "Tested at step 9: mean recall of student 50.0 %, teacher 62.5 %."),
+        ("info", "Validated at step 9."),
+        ("error", "Failed at step 9: out of memory"),
+    ]
+
+
+def test_why_a_run_ended_badly(tmp_path: Path) -> None:
+    run = Run(1, 1, "k", tmp_path, "d", 0.0, RunState.FAILED)
+    told = {
+        state: end_message(replace(run, failure="No such data."), state, None, None)
+        for state in (RunState.FAILED, RunState.INTERRUPTED, RunState.LOST_CONTACT, RunState.DONE)
+    }
+    assert [None if one is None else (one.level, one.text.split(".")[0]) for one in told.values()] == [
+        ("error", "No such data"),
+        ("error", "No such data"),
+        ("warning", "No heartbeat from the trainer; its process is still running and may be busy or hung"),
+        None,
+    ]
+    progress = progress_of(run, RunState.FAILED, failure="Killed.")
+    assert end_message(run, RunState.FAILED, progress, None).text == "Killed."  # type: ignore[union-attr]
+
+
+def test_the_log_stays_where_one_reads_and_copies_what_is_selected(qtbot: QtBot) -> None:
+    make_application()
+    log, history = EventLog(), RunHistory()
+    qtbot.addWidget(log)
+    log.resize(400, 100)
+    log.show()
+    history.apply([Log(level="info", message=f"line {number}", time=float(number)) for number in range(50)])
+    log.show_history(history)
+    bar = log.verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 0 and bar.value() == bar.maximum())
+    bar.setValue(0)
+    history.apply([Log(level="info", message="line 50", time=50.0)])
+    log.show_history(history)
+    qtbot.wait(1)
+    assert bar.value() == 0
+    log.selectAll()
+    qtbot.keyClick(log, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert [line.split("   ")[1] for line in QGuiApplication.clipboard().text().splitlines()] == [
+        f"line {number}" for number in range(51)
+    ]
+    QGuiApplication.clipboard().clear()
+    other = RunHistory()
+    other.apply([Log(level="info", message=f"other {number}", time=float(number)) for number in range(60)])
+    log.show_history(other)
+    assert "other 0" in str(log.model().index(0, 0).data())
+    log.show_history(None)
+    assert log.model().rowCount() == 0

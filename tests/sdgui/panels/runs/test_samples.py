@@ -1,0 +1,154 @@
+"""Samples in Watch: captions written by each network, beside the true ones; whatever the events hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PySide6.QtGui import QColor, QImage
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.events import Sample
+from sdgui.app.start import make_application
+from sdgui.panels.runs.samples import CAPTIONS, SamplesView
+from sdgui.widgets.gallery.picture_label import PictureLabel
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[str]:
+    for number in range(2):
+        image = QImage(16, 16, QImage.Format.Format_RGB32)
+        image.fill(QColor.fromHsv(number * 90, 200, 200))
+        image.save(str(tmp_path / f"{number}.png"))
+    return [str(tmp_path / f"{number}.png") for number in range(2)]
+
+
+def written(step: int, images: list[str], *networks: str) -> Sample:
+    content = {
+        network: [
+            {"image": image, "caption": f"{network} at {step} of {number}", "truth": f"true {number}"}
+            for number, image in enumerate(images)
+        ]
+        for network in networks
+    }
+    return Sample(step=step, what="captions", content=content)
+
+
+def found(step: int, images: list[str]) -> Sample:
+    hits = [{"image": image, "score": 0.5, "true": number == 0} for number, image in enumerate(images)]
+    content = {"student": [{"caption": f"words at {step}", "image": images[0], "hits": hits}]}
+    return Sample(step=step, what="retrieval", content=content)
+
+
+def found_by_each(step: int) -> Sample:
+    hits = [{"image": f"/pictures/{step}-{i}.png", "score": 0.5 - i / 10, "true": i == 1} for i in range(3)]
+    entry = {"caption": "a red circle", "image": "/pictures/0.png", "hits": hits}
+    return Sample(step=step, what="retrieval", content={"student": [entry], "teacher": [entry]})
+
+
+def names(view: SamplesView) -> list[str]:
+    return [item.path.name for item in view.galleries["student"].items()]
+
+
+def texts(view: SamplesView) -> list[list[str]]:
+    table = view.written
+    rows = []
+    for row in range(table.rowCount()):
+        items = [table.item(row, column) for column in range(1, table.columnCount())]
+        rows.append([item.text() if item is not None else "" for item in items])
+    return rows
+
+
+@pytest.fixture
+def view(qtbot: QtBot) -> SamplesView:
+    make_application()
+    view = SamplesView()
+    qtbot.addWidget(view)
+    view.resize(900, 400)
+    view.show()
+    return view
+
+
+def test_captions_are_shown_step_by_step_beside_the_true_ones(
+    qtbot: QtBot, view: SamplesView, images: list[str]
+) -> None:
+    both = ("student", "teacher")
+    first, second = written(10, images, *both), written(20, images, *both)
+    view.show_samples([found(10, images), first, found(20, images), second])
+    assert view.kind.isVisible()
+    assert view.captions.isVisible(), "what is found comes first, as ever"
+    view.kind.setCurrentIndex(view.kind.findData(CAPTIONS))
+    assert view.written.isVisible()
+    headers = [view.written.horizontalHeaderItem(column).text() for column in range(view.written.columnCount())]
+    assert headers == ["Picture", "True caption", "Student", "Teacher"]
+    assert texts(view) == [
+        ["true 0", "student at 20 of 0", "teacher at 20 of 0"],
+        ["true 1", "student at 20 of 1", "teacher at 20 of 1"],
+    ]
+    assert "Step 20" in view._step.text()
+    pictures = [view.written.cellWidget(row, 0) for row in range(2)]
+    assert all(isinstance(picture, PictureLabel) for picture in pictures)
+    qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in pictures))
+    view.slider.setValue(0)
+    assert texts(view)[0] == ["true 0", "student at 10 of 0", "teacher at 10 of 0"]
+    assert [view.written.cellWidget(row, 0) for row in range(2)] == pictures, "pictures that stay are not read again"
+    view.show_samples([found(10, images), first, found(20, images), second, written(30, images, *both)])
+    assert "Step 10" in view._step.text(), "what was chosen stays chosen when another comes"
+    view.kind.setCurrentIndex(0)
+    assert "Step 10" in view._step.text()
+    assert view.captions.item(0).text() == "words at 10"
+
+
+def test_a_run_without_captions_offers_none(view: SamplesView, images: list[str]) -> None:
+    view.show_samples([written(10, images, "student")])
+    assert view.written.isVisible()
+    assert view.written.columnCount() == 3
+    view.show_samples([found(10, images)])
+    assert not view.kind.isVisible()
+    assert view.captions.isVisible()
+    view.show_samples(())
+    assert view._step.text() == "Samples are recorded at validation"
+
+
+def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesView) -> None:
+    view.show_samples([found_by_each(10)])
+    view.show_samples([found_by_each(10), found_by_each(20)])
+    assert view._step.text() == "Step 20"
+    assert names(view) == ["20-0.png", "20-1.png", "20-2.png"]
+    view.slider.setValue(0)
+    view.show_samples([found_by_each(10), found_by_each(20), found_by_each(30)])
+    assert view._step.text() == "Step 10"
+    view.slider.setValue(2)
+    view.show_samples([found_by_each(10), found_by_each(20), found_by_each(30), found_by_each(40)])
+    assert names(view)[0] == "40-0.png"
+
+
+def test_the_true_picture_is_marked_and_a_run_without_a_teacher_has_one_side(view: SamplesView) -> None:
+    view.show_samples([Sample(step=1, what="retrieval", content={"student": found_by_each(1).content["student"]})])
+    assert [item.correct for item in view.galleries["student"].items()] == [None, True, None]
+    assert [view._sides[who].isHidden() for who in ("student", "teacher")] == [False, True]
+
+
+PLAIN: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["student", "teacher", "image", "caption", "truth", "hits", "score", "true"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+CONTENT = st.dictionaries(st.sampled_from(["student", "teacher", "x"]), PLAIN, max_size=3)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(what=st.sampled_from(["captions", "retrieval"]), content=CONTENT)
+def test_whatever_an_event_holds_is_shown_or_left_out(view: SamplesView, what: str, content: dict[str, Any]) -> None:
+    view.show_samples([Sample(step=1, what=what, content=content)])
+    assert view.written.rowCount() <= 50
