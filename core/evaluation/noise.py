@@ -1,6 +1,6 @@
 """Likely mislabelled pairs of a data set: all pairs, ranked by how badly a trained model matches them.
 
-Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Noise panel, a study's evaluation.
+Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Clean panel, a study's evaluation.
 The score of a pair is ``core.objectives.weighting.evidence`` of its features. A run that accumulated it while training
 (``belief.action``) knows more of its own training data than its last weights: by then wrong pairs are memorised. Its
 memory then counts, averaged with the evidence of the weights.

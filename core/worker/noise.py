@@ -1,4 +1,4 @@
-"""The Noise panel's session in a worker: the verbs ``noise_open`` and ``noise_save``.
+"""The Clean panel's session in a worker: the verbs ``noise_open`` and ``noise_save``.
 
 Flow: panel -> worker -> **session** -> `rank_pairs` -> ranked pairs and a histogram of belief -> panel.
 """

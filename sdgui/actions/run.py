@@ -76,7 +76,7 @@ def _fetch(window: Window) -> None:
         fetches.cancel(run.id)
     else:
         fetches.start(run.id, run.folder)
-        window.show_panel("watch")
+        window.show_panel("runs")
 
 
 def _can_fetch(window: Window) -> bool:
@@ -162,7 +162,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "tick",
         "Run",
         "Overlay &curves",
-        "Show or hide the run's curves in Watch",
+        "Show or hide the run's curves in Runs",
         lambda window: window.experiments.toggle_tick(),
         "Ctrl+Shift+T",
         enabled=has_run,

@@ -87,7 +87,7 @@ class MainWindow(QMainWindow):
         self.header.set_actions(self.window_actions)
         self.experiments.set_actions(self.window_actions)
         for spec in PANELS:
-            self.rail.add_panel(self.window_actions[spec.name])
+            self.rail.add_panel(self.window_actions[spec.name], spec.group)
         self.rail.add_foot(self.window_actions["palette"])
         self.pages = QStackedWidget(self)
         self.pages.addWidget(self.welcome)
@@ -100,7 +100,7 @@ class MainWindow(QMainWindow):
     def _connect_parts(self) -> None:
         self.stack.built.connect(self._panel_built)
         self.experiments.selected.connect(self._selected)
-        self.experiments.opened.connect(lambda _run: self.show_panel("watch"))
+        self.experiments.opened.connect(lambda _run: self.show_panel("runs"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
         self.run_commands.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._started)
@@ -141,7 +141,7 @@ class MainWindow(QMainWindow):
         panel.set_actions(self.window_actions)
         panel.message_requested.connect(self.show_message)
         panel.define_asked.connect(self._copy_run)
-        panel.watch_asked.connect(self._started)
+        panel.run_asked.connect(self._started)
         panel.changed.connect(self._changed)
         if isinstance(panel, DefinePanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
@@ -220,7 +220,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{experiment.name} – sdgui")
 
     def current_run(self) -> Run | None:
-        """The run that Watch and Search show."""
+        """The run that Runs shows."""
         run_id = self.selection.current_run
         return self.experiments.model.run(run_id) if run_id is not None else None
 
@@ -246,7 +246,7 @@ class MainWindow(QMainWindow):
         if self._changes:
             self.refresh()
         self.experiments.select_run(run_id)
-        self.show_panel("watch")
+        self.show_panel("runs")
 
     def _state_changed(self, run_id: int, state: RunState) -> None:
         self.update_actions()

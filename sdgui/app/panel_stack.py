@@ -12,7 +12,7 @@ from sdgui.panels.registry import PANELS
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 
-FIRST = PANELS[0].name
+FIRST = "define"
 _SPECS = {spec.name: spec for spec in PANELS}
 
 

@@ -1,29 +1,39 @@
-"""The rail at the window's left edge: one button per panel, that of the current one pressed."""
+"""The rail at the window's left edge: one button per panel, in sections, that of the current panel pressed."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from sdgui.shared.panel import Group
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_ICON = 22
+_ICON = 20
 
 
 class Rail(QWidget):
-    """Buttons for the panels' actions."""
+    """Buttons for the panels' actions. It is as wide as its longest label, so that none is cut off."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Expanding)
         self._group = QActionGroup(self)
+        self._section: Group = "Home"
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(SPACE // 2, SPACE, SPACE // 2, SPACE)
-        self._column.setSpacing(SPACE // 2)
+        self._column.setSpacing(2)
         self._column.addStretch(1)
 
-    def add_panel(self, action: QAction) -> None:
-        """A button that shows a panel, below those that are there."""
+    def add_panel(self, action: QAction, section: Group) -> None:
+        """A button that shows a panel, below those that are there; under a heading where a section begins."""
+        if section != self._section:
+            self._section = section
+            heading = PlainLabel(section.upper(), self)
+            set_role(heading, "small")
+            heading.setContentsMargins(SPACE, SPACE, SPACE, 0)
+            self._column.insertWidget(self._column.count() - 1, heading)
         action.setCheckable(True)
         self._group.addAction(action)
         self._add(action, self._column.count() - 1)
@@ -34,11 +44,10 @@ class Rail(QWidget):
 
     def _add(self, action: QAction, row: int) -> None:
         made = QToolButton(self)
-        set_role(made, "flat")
+        set_role(made, "rail")
         made.setDefaultAction(action)
-        made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         made.setIconSize(QSize(_ICON, _ICON))
         made.setAccessibleName(action.text().replace("&", ""))
-        made.setFixedWidth(8 * SPACE)
-        made.setStyleSheet(f"QToolButton {{ min-height: {6 * SPACE}px; max-height: {6 * SPACE}px; }}")
+        made.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
         self._column.insertWidget(row, made)

@@ -20,6 +20,7 @@ from core.spec.errors import UserError
 from sdgui.actions.help import program_version
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
+from sdgui.app.older_settings import take_over
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.elsewhere import RemotePictures, worker_command
@@ -108,6 +109,7 @@ def make_services(
     """
     store = Store.open(home, registry)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
+    take_over(settings)
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker, elsewhere=partial(worker_command, store.home))
     hosts = Hosts(store.home)

@@ -34,7 +34,7 @@ from sdgui.bench import search as bench_search
 from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench.captions import measure as measure_captions
 from sdgui.bench.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.series import Series
@@ -129,10 +129,10 @@ def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
         writer.write(Metrics(step=1, values={"train/loss": 1.0}))
         window.reload()
         window.experiments.select_run(made.id)
-        window.show_panel("watch")
-        watch = window.panels["watch"]
-        assert isinstance(watch, WatchPanel)
-        grid = watch.grid
+        window.show_panel("runs")
+        runs_panel = window.panels["runs"]
+        assert isinstance(runs_panel, RunsPanel)
+        grid = runs_panel.grid
         key = str(made.id)
         _until(app, lambda: len(grid.points(key, "train/loss")[0]) == 1 and bool(_canvases(grid)))
         drawn = [0]  # points of the longest curve at the last redraw

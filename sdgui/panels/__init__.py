@@ -1,1 +1,1 @@
-"""The places of the window and what they share: experiments, define, watch, search, and the actions that join them."""
+"""The panels of the window, a package each; ``registry`` lists them."""

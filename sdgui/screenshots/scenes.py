@@ -16,8 +16,8 @@ from sdgui.app.main_window import MainWindow
 from sdgui.panels.caption.model import Entry
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.classify.panel import ClassifyPanel
-from sdgui.panels.clean.panel import NoisePanel
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.clean.panel import CleanPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.source import HELD_OUT
 from sdgui.panels.study.panel import StudyPanel
@@ -67,10 +67,10 @@ def define(stage: Stage) -> None:
     settle(0.5)
 
 
-def watch(stage: Stage) -> None:
+def runs(stage: Stage) -> None:
     """The curves of all runs of the study."""
-    panel = stage.window.show_panel("watch")
-    assert isinstance(panel, WatchPanel)
+    panel = stage.window.show_panel("runs")
+    assert isinstance(panel, RunsPanel)
     stage.select_study()
     until(lambda: len(panel.grid.runs()) >= 4, "the curves")
     settle(2.0)
@@ -134,10 +134,10 @@ def _score(entry: Entry) -> float:
     return -math.inf if found is None or found.score is None else found.score
 
 
-def noise(stage: Stage) -> None:
+def clean(stage: Stage) -> None:
     """The training pairs that a run believes least."""
-    panel = stage.window.show_panel("noise")
-    assert isinstance(panel, NoisePanel)
+    panel = stage.window.show_panel("clean")
+    assert isinstance(panel, CleanPanel)
     source = panel.view.source
     stage.choose(source.model, "sd-clip", "teacher")
     source.data.set_source(str(stage.study.data("noisy")))
@@ -165,11 +165,11 @@ def machines(stage: Stage) -> None:
 
 SCENES: dict[str, Callable[[Stage], None]] = {
     "define": define,
-    "watch": watch,
+    "runs": runs,
     "classify": classify,
     "search": search,
     "caption": caption,
-    "noise": noise,
+    "clean": clean,
     "study": study,
     "machines": machines,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Literal
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
@@ -15,13 +16,15 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions, MenuItem
 
+Group = Literal["Home", "Train", "Use"]  # the sections of the rail, in this order; Home has no heading
+
 
 class Panel(QWidget):
     """One panel of the rail. ``message_requested`` asks the window's message bar to show a message."""
 
     message_requested = Signal(object)  # Message
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
-    watch_asked = Signal(int)  # run id: choose it, and watch it
+    run_asked = Signal(int)  # run id: choose it, and show it in Runs
     changed = Signal(object)  # Changes: what the panel has written to the store
 
     def set_view(self, view: QWidget) -> None:
@@ -55,6 +58,7 @@ class PanelSpec:
 
     name: str
     title: str
+    group: Group
     icon: str
     shortcut: str
     tip: str

@@ -1,6 +1,6 @@
-"""The marks' part of the store: the marks of the Noise panel on the pairs of a data source.
+"""The marks' part of the store: the marks of the Clean panel on the pairs of a data source.
 
-Flow: Noise panel -> ``mark_pairs``; the next ranking of the same data, by whatever model, reads ``pair_marks``.
+Flow: Clean panel -> ``mark_pairs``; the next ranking of the same data, by whatever model, reads ``pair_marks``.
 """
 
 from __future__ import annotations

@@ -294,7 +294,7 @@ CAPTION_OPEN = Verb("caption_open", Captioner)
 CAPTION = Verb("caption", dict[str, Any], CaptionPart)
 
 
-# Noise
+# Clean
 @_STRICT
 class NoisyPair(TypedDict):
     """A pair and how much the run believes it."""

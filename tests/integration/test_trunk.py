@@ -14,7 +14,7 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.search.layout import EVALUATION
 from sdgui.panels.search.panel import SearchPanel
 from tests.core.pictures import write_pairs
@@ -41,8 +41,8 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         assert run.step == run.total_steps == 15
         assert run.best is not None
         assert run.best.metric in ("val/student/mean_recall", "val/teacher/mean_recall")
-        watch = window.panels["watch"]
-        assert isinstance(watch, WatchPanel)
+        watch = window.panels["runs"]
+        assert isinstance(watch, RunsPanel)
         qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "train/loss")[0]) == 15)
         qtbot.waitUntil(lambda: len(watch.grid.points(str(run.id), "val/teacher/mean_recall")[0]) == 5)
 

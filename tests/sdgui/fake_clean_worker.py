@@ -1,4 +1,4 @@
-"""A worker in miniature for the Noise place: eight pairs, the first three shuffled, ``data`` "slow" and "broken"."""
+"""A worker in miniature for the Clean panel: eight pairs, the first three shuffled, ``data`` "slow" and "broken"."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.classify.panel import ClassifyPanel
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.search.model import Part
 from sdgui.panels.search.panel import SearchPanel
@@ -175,13 +175,13 @@ def test_the_tree_the_header_and_messages(qtbot: QtBot, window: MainWindow, monk
 
 
 def test_watch(qtbot: QtBot, window: MainWindow) -> None:
-    watch = window.show_panel("watch")
-    assert isinstance(watch, WatchPanel)
+    runs_panel = window.show_panel("runs")
+    assert isinstance(runs_panel, RunsPanel)
     window.services.tailer.start()
-    qtbot.waitUntil(lambda: watch.log.model().rowCount() > 0)
+    qtbot.waitUntil(lambda: runs_panel.log.model().rowCount() > 0)
     names = {name for name, _ in hostile_texts(window)}
     assert {"EventLog", "ExperimentTree", "PlainLabel"} <= names
-    legend = PlotLegend(watch)
+    legend = PlotLegend(runs_panel)
     legend.set_entry("a", HOSTILE, 0)
     assert hostile_texts(legend)
 

@@ -159,7 +159,7 @@ def test_the_window_goes_on_while_another_holds_the_database(
     window = open_window("--steps", "2")
     store, model = window.services.store, window.experiments.model
     assert len(model.runs()) == 2000
-    for place in ("watch", "search", "define"):
+    for place in ("runs", "search", "define"):
         window.show_panel(place)
     qtbot.wait(500)  # the tailer meets 2,000 folders
     settle(window)

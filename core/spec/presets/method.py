@@ -29,7 +29,7 @@ def _sd_clip(size: Size) -> dict[str, Any]:
         # A short run averages over fewer steps: the window 1 / (1 - momentum) is a small part of all steps.
         "teacher": {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.95, "base": 0.999}[size]},
         # Web captions are often wrong; what the teacher thinks unlikely is hardly learnt. How far each pair was
-        # believed before wrong ones were memorised is kept for Noise: 8 bytes a pair and channel.
+        # believed before wrong ones were memorised is kept for Clean: 8 bytes a pair and channel.
         "belief": {"trust": 0.5, "action": "watch" if small else "none"},
         "objectives": {
             "contrastive": {"weight": 1.0},

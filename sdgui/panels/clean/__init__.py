@@ -1,1 +1,1 @@
-"""The Noise panel: finds likely mislabelled pairs."""
+"""The Clean panel: finds likely mislabelled pairs."""

@@ -1,4 +1,4 @@
-"""What the Noise panel shows: its widgets, and the texts of its labels and pictures; ``NoisePanel`` controls it."""
+"""What the Clean panel shows: its widgets, and the texts of its labels and pictures; ``CleanPanel`` controls it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 
 from sdgui.panels.clean.histogram import BINS, BeliefHistogram
 from sdgui.panels.clean.model import RankedPairs, Shown, Sorting
-from sdgui.panels.clean.source import NoiseSource
+from sdgui.panels.clean.source import CleanSource
 from sdgui.panels.clean.table import PairsTable
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
@@ -45,7 +45,7 @@ _HINT = "X wrong · Space right · U unmark · Enter enlarges · Ctrl+Z undoes"
 _EMPTY = "Choose a run and a data source. Pairs are listed by belief, lowest first, as pictures with captions."
 
 
-class NoiseView(QWidget):
+class CleanView(QWidget):
     """Source at the top; gallery on the left, histogram and table on the right; counts and saving at the bottom."""
 
     marked = Signal(object)  # True wrong, False right, None neither
@@ -55,7 +55,7 @@ class NoiseView(QWidget):
         super().__init__(parent)
         self._services = services
         self._items: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by index, mark, whether excluded
-        self.source = NoiseSource(services, self)
+        self.source = CleanSource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
@@ -263,18 +263,18 @@ class NoiseView(QWidget):
     def keep_layout(self) -> None:
         """Write sizes and filters to the settings."""
         settings = self._services.settings
-        settings.setValue("noise/split", self.split.saveState())
-        settings.setValue("noise/sides", self.sides.saveState())
-        settings.setValue("noise/pictures", self.gallery.thumbnail_size())
-        settings.setValue("noise/filter", self.filters.currentData())
-        settings.setValue("noise/below", self.exclude_below.isChecked())
+        settings.setValue("clean/split", self.split.saveState())
+        settings.setValue("clean/sides", self.sides.saveState())
+        settings.setValue("clean/pictures", self.gallery.thumbnail_size())
+        settings.setValue("clean/filter", self.filters.currentData())
+        settings.setValue("clean/below", self.exclude_below.isChecked())
 
     def _restore_layout(self) -> None:
         settings = self._services.settings
         for name, split in (("split", self.split), ("sides", self.sides)):
-            if (state := settings.value(f"noise/{name}")) is not None:
+            if (state := settings.value(f"clean/{name}")) is not None:
                 split.restoreState(state)
-        size = str(settings.value("noise/pictures") or "")
+        size = str(settings.value("clean/pictures") or "")
         self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 112)
-        self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("noise/filter"))))
-        self.exclude_below.setChecked(str(settings.value("noise/below")).lower() == "true")
+        self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("clean/filter"))))
+        self.exclude_below.setChecked(str(settings.value("clean/below")).lower() == "true")

@@ -1,4 +1,4 @@
-"""The ranked pairs of the Noise panel: marks, the threshold, and the pairs to exclude. No Qt.
+"""The ranked pairs of the Clean panel: marks, the threshold, and the pairs to exclude. No Qt.
 
 Flow: worker's answer and the store's marks -> ``RankedPairs`` -> gallery, table, histogram, ``saving``.
 

@@ -1,4 +1,4 @@
-"""Noise: finds likely mislabelled pairs with a trained run, to mark, exclude and save as cleaned training data.
+"""Clean: finds likely mislabelled pairs with a trained run, to mark, exclude and save as cleaned training data.
 
 Flow: run and data -> worker ``noise_open`` -> ``RankedPairs`` (with the store's marks) -> gallery, table, histogram;
 keys mark pairs, and marks go to the store at once; worker ``noise_save`` -> a manifest -> a new experiment.
@@ -15,9 +15,9 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
-from sdgui.panels.clean.layout import NoiseView
+from sdgui.panels.clean.layout import CleanView
 from sdgui.panels.clean.model import Key, Pair, RankedPairs
-from sdgui.panels.clean.work import CLEANED, NoiseWork
+from sdgui.panels.clean.work import CLEANED, CleanWork
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
@@ -32,20 +32,20 @@ _AT_ONCE = 200  # rows updated in one turn of the event loop
 _SETTLES = 120  # ms
 
 
-class NoisePanel(Panel):
+class CleanPanel(Panel):
     """Controls ``view``. ``ranked``: the ranking shown, None before the first; a failed one does not replace it."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self.view = NoiseView(services, self)
+        self.view = CleanView(services, self)
         self.set_view(self.view)
         self.ranked: RankedPairs | None = None
         self.shown: list[int] = []
         self._run_id: int | None = None
         self._followed: int | None = None
         self._entered = False
-        self.work = NoiseWork(services.pool, services.store, self)
+        self.work = CleanWork(services.pool, services.store, self)
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._line_row = -1  # the first row that is not below the threshold
@@ -98,16 +98,16 @@ class NoisePanel(Panel):
         if not self._entered:
             self._entered = True
             settings = self._services.settings
-            self.view.source.restore(str(settings.value("noise/source") or ""))
-            followed = settings.value("noise/followed")
+            self.view.source.restore(str(settings.value("clean/source") or ""))
+            followed = settings.value("clean/followed")
             self._followed = int(str(followed)) if str(followed or "").isdecimal() else None
         self._follow()
 
     def left(self) -> None:
         if self._entered:
             settings = self._services.settings
-            settings.setValue("noise/source", self.view.source.state())
-            settings.setValue("noise/followed", "" if self._followed is None else str(self._followed))
+            settings.setValue("clean/source", self.view.source.state())
+            settings.setValue("clean/followed", "" if self._followed is None else str(self._followed))
             self.view.keep_layout()
 
     def refresh(self) -> None:

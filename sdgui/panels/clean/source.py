@@ -23,7 +23,7 @@ _BOTH = "Both networks, and beliefs recorded during training"
 _ONE = "The selected network only"
 
 
-class NoiseSource(QWidget):
+class CleanSource(QWidget):
     """``rank_asked`` when the button is pressed; ``changed`` when model or data change."""
 
     changed = Signal()

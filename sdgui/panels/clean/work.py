@@ -1,4 +1,4 @@
-"""Noise's requests to a run's worker, and its marks in the store.
+"""Clean's requests to a run's worker, and its marks in the store.
 
 Flow: ``rank`` -> worker ``noise_open`` -> ``RankedPairs`` with the store's marks -> ``ranked``; ``save`` -> worker
 ``noise_save`` -> ``saved``. If a ranking fails, the previous one stays and can still be saved.
@@ -38,7 +38,7 @@ class _Session:
     calls: WorkerCalls
 
 
-class NoiseWork(QObject):
+class CleanWork(QObject):
     """One ranking at a time; asking for another one drops the answer of the one before."""
 
     progress = Signal(str, int, int)  # what is being done, done, total

@@ -120,7 +120,7 @@ class MachinesPanel(Panel):
         self.queue.place_asked.connect(self._send)
         self.queue.table.rows.reordered.connect(self._reorder)
         self.queue.table.leave_asked.connect(self._leave)
-        self.queue.table.opened.connect(self.watch_asked)
+        self.queue.table.opened.connect(self.run_asked)
         self.installation.line.connect(self._said)
         self.installation.ended.connect(self._installed)
         hosts.listed.connect(self._relist)

@@ -1,1 +1,1 @@
-"""The Watch panel: live curves, samples and the event log of runs."""
+"""The Runs panel: live curves, samples and the event log of runs."""

@@ -1,4 +1,4 @@
-"""What Watch says of a run on another machine: how the line to it stands, and a checkpoint on its way.
+"""What Runs says of a run on another machine: how the line to it stands, and a checkpoint on its way.
 
 Flow: ``Hosts.state_changed`` and ``Hosts.fetches`` -> a line of text and a progress strip, hidden for runs of
 this computer.

@@ -1,4 +1,4 @@
-"""The header of Watch: the run, its progress, its buttons, and what happens next while it is being stopped."""
+"""The header of Runs: the run, its progress, its buttons, and what happens next while it is being stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Watch says of a run: the sentences of its event log, the message of a bad end. No Qt.
+"""What Runs says of a run: the sentences of its event log, the message of a bad end. No Qt.
 
 Flow: `RunHistory` and `RunProgress` -> these functions -> event log, message bar.
 """

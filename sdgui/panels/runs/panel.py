@@ -1,4 +1,4 @@
-"""Watch: the curves of the ticked runs and the current one; the current run's events, samples, end or failure.
+"""Runs: the curves of the ticked runs and the current one; the current run's events, samples, end or failure.
 
 Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the plots, sentences to the log.
 """
@@ -28,12 +28,12 @@ from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
-_EMPTY = ("No run to watch yet", "Launch an experiment to see its curves here.")
+_EMPTY = ("No run yet", "Launch an experiment to see its curves here.")
 
 _SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
 
 
-class WatchPanel(Panel):
+class RunsPanel(Panel):
     """Header, message bar, plots, and below them the tabs of events and samples."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -52,7 +52,7 @@ class WatchPanel(Panel):
         tailer.curves_changed.connect(self._history_changed)
         tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
-        state = services.settings.value("watch/split")
+        state = services.settings.value("runs/split")
         if state is not None:
             self.split.restoreState(state)
 
@@ -126,7 +126,7 @@ class WatchPanel(Panel):
 
     def left(self) -> None:
         self._second.stop()
-        self._services.settings.setValue("watch/split", self.split.saveState())
+        self._services.settings.setValue("runs/split", self.split.saveState())
 
     def _read_run(self, run_id: int) -> None:
         try:

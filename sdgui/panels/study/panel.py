@@ -117,7 +117,7 @@ class StudyPanel(Panel):
         self.toolbar.more.clicked.connect(lambda: self.grow())
         self.toolbar.folder.clicked.connect(self._show_folder)
         self.toolbar.bin.clicked.connect(self._delete)
-        self.view.watch_asked.connect(self._watch)
+        self.view.run_asked.connect(self._watch)
         self._programs.changed.connect(self._changed)
 
     # The panel
@@ -307,7 +307,7 @@ class StudyPanel(Panel):
             self._failed(str(error))
             return
         if run is not None:
-            self.watch_asked.emit(run.id)
+            self.run_asked.emit(run.id)
         else:
             self.show_message(Message("info", "This run has not started yet; watch it once it has."))
 

@@ -51,6 +51,12 @@ QPushButton[role="flat"]:focus, QToolButton[role="flat"]:focus { border-color: $
 QPushButton[role="flat"]:disabled { color: $strong_border; }
 QToolButton[role="flat"] { max-height: 20px; }
 QToolButton[role="flat"]:checked { background: $selection; border-color: transparent; }
+QToolButton[role="rail"] {
+    background: transparent; border-color: transparent; padding: 2px 8px; min-height: 20px; max-height: 24px;
+}
+QToolButton[role="rail"]:hover { background: $raised; }
+QToolButton[role="rail"]:focus { border-color: $accent; }
+QToolButton[role="rail"]:checked { background: $selection; font-weight: 600; }
 QToolButton::menu-indicator { image: none; }
 """)
 

@@ -23,7 +23,7 @@ from sdgui.widgets.style.stylesheet import stylesheet
 SPACE = 8  # px, device independent; every margin and gap is a multiple of it or its half
 
 Scheme = Literal["system", "light", "dark"]
-Role = Literal["", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card"]
+Role = Literal["", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card", "rail"]
 
 # state -> icon, colour field of Colors, the text for screen readers. Shapes differ, so colour is never needed.
 _STATES: dict[str, tuple[str, str, str]] = {

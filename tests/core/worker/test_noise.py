@@ -1,4 +1,4 @@
-"""The Noise panel's session by hand: which pairs are left out, of which ranking, and the histogram of belief."""
+"""The Clean panel's session by hand: which pairs are left out, of which ranking, and the histogram of belief."""
 
 from __future__ import annotations
 

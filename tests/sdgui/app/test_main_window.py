@@ -153,7 +153,7 @@ def test_every_button_has_an_accessible_name(open_window: OpenWindow) -> None:
     add(window)
     qts_own = (QLineEdit, QTabBar, QAbstractItemView)  # clear buttons, arrows of tabs, corners of tables
     own: set[QAbstractButton] = set()
-    for place in ("define", "watch", "search"):
+    for place in ("define", "runs", "search"):
         window.show_panel(place)
         own |= {each for each in window.findChildren(QAbstractButton) if each.isVisible()}
     own = {each for each in own if not isinstance(each.parent(), qts_own)}

@@ -71,7 +71,7 @@ def test_a_place_that_is_built_is_no_longer_looked_through_for_garbage(open_wind
     try:
         spare_collections(window)
         before = gc.get_freeze_count()
-        window.show_panel("noise")
+        window.show_panel("clean")
         assert gc.get_freeze_count() > before > 0
     finally:
         gc.unfreeze()

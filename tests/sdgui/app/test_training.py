@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState, process_alive
 from sdgui.experiments.tree_model import Role
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.store.records import Run
 from sdgui.store.store import Store
 from tests.sdgui.conftest import settle
@@ -26,12 +26,14 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
-    watch = window.panels["watch"]
-    assert isinstance(watch, WatchPanel)
-    assert watch.isVisible()
+    runs_panel = window.panels["runs"]
+    assert isinstance(runs_panel, RunsPanel)
+    assert runs_panel.isVisible()
     run = window.services.store.runs()[0]
-    qtbot.waitUntil(lambda: watch.grid.metrics() != [] and len(watch.grid.points(str(run.id), "train/loss")[0]) == 30)
-    steps, values = watch.grid.points(str(run.id), "train/loss")
+    qtbot.waitUntil(
+        lambda: runs_panel.grid.metrics() != [] and len(runs_panel.grid.points(str(run.id), "train/loss")[0]) == 30
+    )
+    steps, values = runs_panel.grid.points(str(run.id), "train/loss")
     assert list(steps) == list(range(1, 31))
     assert values[9] == pytest.approx(0.4)
     index = window.experiments.model.run_index(run.id)
@@ -39,7 +41,8 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     assert index.data(Role.BEST) == "96.8 %"
     assert "finished" in window.bar.text
     assert any(
-        "Ended at step 30" in str(watch.log.model().index(row, 0).data()) for row in range(watch.log.model().rowCount())
+        "Ended at step 30" in str(runs_panel.log.model().index(row, 0).data())
+        for row in range(runs_panel.log.model().rowCount())
     )
 
 
@@ -48,10 +51,10 @@ def test_a_failure_shows_its_message_and_the_end_of_stderr(qtbot: QtBot, open_wi
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: states(window) == [RunState.FAILED], timeout=15000)
-    watch = window.panels["watch"]
-    assert isinstance(watch, WatchPanel)
-    qtbot.waitUntil(lambda: "It broke at step 5." in watch.bar.text)
-    details = watch.bar.findChild(QPlainTextEdit)
+    runs_panel = window.panels["runs"]
+    assert isinstance(runs_panel, RunsPanel)
+    qtbot.waitUntil(lambda: "It broke at step 5." in runs_panel.bar.text)
+    details = runs_panel.bar.findChild(QPlainTextEdit)
     assert details is not None
     assert "Traceback: it broke" in details.toPlainText()
     qtbot.waitUntil(window.window_actions["resume"].isEnabled)
@@ -69,9 +72,9 @@ def test_pause_and_resume_go_on_along_the_same_steps(qtbot: QtBot, open_window: 
     qtbot.waitUntil(lambda: window.window_actions["resume"].isEnabled())
     press(qtbot, window, Qt.Key.Key_R)
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
-    watch, run = window.panels["watch"], window.services.store.runs()[0]
-    assert isinstance(watch, WatchPanel)
-    qtbot.waitUntil(lambda: list(watch.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
+    runs_panel, run = window.panels["runs"], window.services.store.runs()[0]
+    assert isinstance(runs_panel, RunsPanel)
+    qtbot.waitUntil(lambda: list(runs_panel.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
 
 
 def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: OpenWindow) -> None:
@@ -92,9 +95,9 @@ def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> No
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: states(window) == [RunState.RUNNING], timeout=15000)
     press(qtbot, window, Qt.Key.Key_Period)
-    watch = window.panels["watch"]
-    assert isinstance(watch, WatchPanel)
-    qtbot.waitUntil(lambda: "will be terminated" in watch.header.stopping.text())
+    runs_panel = window.panels["runs"]
+    assert isinstance(runs_panel, RunsPanel)
+    qtbot.waitUntil(lambda: "will be terminated" in runs_panel.header.stopping.text())
     assert window.window_actions["stop"].text() == "&End now"
     press(qtbot, window, Qt.Key.Key_Period)
     qtbot.waitUntil(lambda: window.window_actions["stop"].text() == "&Kill")
@@ -120,12 +123,12 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     qtbot.waitUntil(lambda: not window.isVisible())
     again = open_window("--steps", "150", "--delay", "0.02")
     assert again.selection.run_id == run.id
-    assert again.panel == "watch"
+    assert again.panel == "runs"
     qtbot.waitUntil(lambda: again.services.tailer.state(run.id) == RunState.RUNNING, timeout=10000)
     qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
-    watch = again.panels["watch"]
-    assert isinstance(watch, WatchPanel)
-    qtbot.waitUntil(lambda: list(watch.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
+    runs_panel = again.panels["runs"]
+    assert isinstance(runs_panel, RunsPanel)
+    qtbot.waitUntil(lambda: list(runs_panel.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
 
 
 def _ended(run: Run) -> bool:

@@ -19,7 +19,7 @@ from sdgui.actions.shortcuts import ShortcutsDialog
 from sdgui.app.main_window import MainWindow
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.define.panel import DefinePanel
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.shared.services import Selection
 from sdgui.store.records import Run
 from tests.sdgui.conftest import settle
@@ -113,9 +113,9 @@ def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: Mai
     assert window.selection.ticked == (older,)
     window.experiments.select_run(newer)
     assert set(window.selection.watched) == {older, newer}
-    watch = window.show_panel("watch")
-    assert isinstance(watch, WatchPanel)
-    assert set(watch.grid.runs()) == {str(older), str(newer)}
+    runs_panel = window.show_panel("runs")
+    assert isinstance(runs_panel, RunsPanel)
+    assert set(runs_panel.grid.runs()) == {str(older), str(newer)}
     window.experiments.select_run(older)
     window.window_actions["tick"].trigger()
     assert window.selection.ticked == ()

@@ -77,7 +77,7 @@ def test_garbage_beside_twenty_good_runs(
         f"None of its events can be read: {bad.dir.events}, at byte 0: metrics: values: train/loss: null is not a "
         "number."
     )
-    assert store.run(bad.id).failure == why  # in its row, and over Watch
+    assert store.run(bad.id).failure == why  # in its row, and over Runs
     progress = tailer.progress(bad.id)
     assert progress is not None
     assert progress.failure == why

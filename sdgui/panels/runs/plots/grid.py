@@ -1,6 +1,6 @@
 """Several small plots, one for each metric, of several runs: one toolbar, one legend of runs, linked x axes.
 
-Flow: the Watch panel names runs (``set_run``) and hands over their points; cards are laid out by section in as many
+Flow: the Runs panel names runs (``set_run``) and hands over their points; cards are laid out by section in as many
 columns as fit. A canvas is made when its card is first seen, one at a time, so that opening never blocks.
 """
 

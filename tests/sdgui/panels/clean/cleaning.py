@@ -1,4 +1,4 @@
-"""What tests of the Noise panel share: a run to rank with, and what a user does there."""
+"""What tests of the Clean panel share: a run to rank with, and what a user does there."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.panels.clean.model import RankedPairs
-from sdgui.panels.clean.panel import NoisePanel
+from sdgui.panels.clean.panel import CleanPanel
 from sdgui.shared.services import Services
 
-Open = Callable[..., NoisePanel]
+Open = Callable[..., CleanPanel]
 
 
 def make_run(services: Services, folder: Path, data: Path, name: str = "clip", checkpoint: bool = True) -> int:
@@ -37,7 +37,7 @@ def make_run(services: Services, folder: Path, data: Path, name: str = "clip", c
     return services.store.import_run(run.path).id
 
 
-def close(place: NoisePanel, qtbot: QtBot) -> None:
+def close(place: CleanPanel, qtbot: QtBot) -> None:
     place.work.background.wait()
     place.view.gallery.close_threads()
     place._services.pool.shutdown()
@@ -45,13 +45,13 @@ def close(place: NoisePanel, qtbot: QtBot) -> None:
     place._services.launcher.close()
 
 
-def ranked(qtbot: QtBot, place: NoisePanel) -> RankedPairs:
+def ranked(qtbot: QtBot, place: CleanPanel) -> RankedPairs:
     place.rank()
     qtbot.waitUntil(lambda: place.ranked is not None and not place.view.strip.isVisible(), timeout=15000)
     assert place.ranked is not None
     return place.ranked
 
 
-def press(qtbot: QtBot, place: NoisePanel, *keys: Qt.Key) -> None:
+def press(qtbot: QtBot, place: CleanPanel, *keys: Qt.Key) -> None:
     for key in keys:
         qtbot.keyClick(place.view.gallery.view, key)

@@ -1,4 +1,4 @@
-"""The Noise panel with a worker in miniature."""
+"""The Clean panel with a worker in miniature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application, make_services
-from sdgui.panels.clean.panel import NoisePanel
+from sdgui.panels.clean.panel import CleanPanel
 from sdgui.shared.services import Selection
 from tests.sdgui.conftest import program
 from tests.sdgui.panels.clean.cleaning import Open, close, make_run
@@ -21,11 +21,11 @@ def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
     make_application()
     opened = []
 
-    def open_it(data: str = "pairs.csv") -> NoisePanel:
+    def open_it(data: str = "pairs.csv") -> CleanPanel:
         services = make_services(tmp_path / "home", worker=program("fake_clean_worker.py"))
         if not (tmp_path / "run").exists():
             make_run(services, tmp_path / "run", tmp_path / data)
-        place = NoisePanel(services)
+        place = CleanPanel(services)
         qtbot.addWidget(place)
         opened.append(place)
         place.resize(1000, 700)

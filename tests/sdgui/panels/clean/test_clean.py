@@ -1,4 +1,4 @@
-"""Noise with a worker in miniature: ranked, marked by keys, threshold, filtered, saved, remembered, refused."""
+"""Clean with a worker in miniature: ranked, marked by keys, threshold, filtered, saved, remembered, refused."""
 
 from __future__ import annotations
 

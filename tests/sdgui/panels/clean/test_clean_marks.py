@@ -1,4 +1,4 @@
-"""Noise: marks taken back and undone, the threshold's line, what comes back after a restart, another ranking."""
+"""Clean: marks taken back and undone, the threshold's line, what comes back after a restart, another ranking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise from end to end: a tiny run really trained, its pairs ranked by the worker, marked, saved and read again."""
+"""Clean from end to end: a tiny run really trained, its pairs ranked by the worker, marked, saved and read again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.app.start import make_application, make_services
-from sdgui.panels.clean.panel import NoisePanel
+from sdgui.panels.clean.panel import CleanPanel
 from sdgui.runs.program import core_command
 from sdgui.shared.services import Selection
 from tests.core.pictures import write_pairs
@@ -41,7 +41,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     make_application()
     services = make_services(tmp_path / "home")
     found = services.store.import_run(run.path)
-    place = NoisePanel(services)
+    place = CleanPanel(services)
     qtbot.addWidget(place)
     place.select(Selection(current_run=found.id))
     place.show()

@@ -16,7 +16,7 @@ from core.spec.machines.record import read_record
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.store.records import Place, Run
 
 REMOTE = Path(__file__).parents[3] / "core" / "remote" / "fake_remote.py"
@@ -45,15 +45,15 @@ def test_a_run_elsewhere_is_watched_paused_resumed_and_its_checkpoint_fetched(
     window = open_window()
     run = launched_elsewhere(window, tmp_path, monkeypatch, qtbot)
     tailer, hosts = window.services.tailer, window.services.hosts
-    watch = window.show_panel("watch")
-    assert isinstance(watch, WatchPanel)
+    runs_panel = window.show_panel("runs")
+    assert isinstance(runs_panel, RunsPanel)
     qtbot.waitUntil(lambda: (history := tailer.history(run.id)) is not None and history.step > 2)
-    assert watch.elsewhere.line.isHidden()
+    assert runs_panel.elsewhere.line.isHidden()
 
     hosts.state_changed.emit("far", LineState("waiting", "far cannot be reached: gone.", 4.0))
-    assert "cannot be reached: gone. Again in 4 s" in watch.elsewhere.line.text()
+    assert "cannot be reached: gone. Again in 4 s" in runs_panel.elsewhere.line.text()
     hosts.state_changed.emit("far", LineState("ready"))
-    assert watch.elsewhere.line.isHidden()
+    assert runs_panel.elsewhere.line.isHidden()
 
     window.run_commands.pause(run)
     qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.PAUSED)

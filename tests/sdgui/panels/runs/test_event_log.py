@@ -1,4 +1,4 @@
-"""The event log of Watch: every event but the metrics, in the order of time."""
+"""The event log of Runs: every event but the metrics, in the order of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Watch panel on runs whose events the test writes: which run it is about, and what is said of its end."""
+"""The Runs panel on runs whose events the test writes: which run it is about, and what is said of its end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sdgui.app.start import make_application, make_services
 from sdgui.panels.runs.event_log import EventLog
 from sdgui.panels.runs.header import RunHeader, status_line
 from sdgui.panels.runs.model import end_message, event_lines
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
 from sdgui.runs.stopping import Stopping, StopStage
@@ -53,8 +53,8 @@ def services(qapp: QApplication, tmp_path: Path) -> Iterator[Services]:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, services: Services) -> WatchPanel:
-    made = WatchPanel(services)
+def panel(qtbot: QtBot, services: Services) -> RunsPanel:
+    made = RunsPanel(services)
     qtbot.addWidget(made)
     made.resize(900, 600)
     made.show()
@@ -69,7 +69,7 @@ def make_run(services: Services, name: str = "clip", state: RunState = RunState.
     return store.run(run.id)
 
 
-def select(panel: WatchPanel, run: Run, *ticked: int) -> None:
+def select(panel: RunsPanel, run: Run, *ticked: int) -> None:
     panel.select(Selection(run.experiment_id, run.id, run.id, ticked))
 
 
@@ -83,12 +83,12 @@ def progress_of(run: Run, state: RunState, **fields: object) -> RunProgress:
     return replace(bare, **fields)  # type: ignore[arg-type]
 
 
-def lines(panel: WatchPanel) -> list[str]:
+def lines(panel: RunsPanel) -> list[str]:
     model = panel.log.model()
     return [str(model.index(row, 0).data()).split("   ")[1] for row in range(model.rowCount())]
 
 
-def test_head_events_and_samples_are_the_current_runs(panel: WatchPanel, services: Services) -> None:
+def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services: Services) -> None:
     first, second = make_run(services, "first"), make_run(services, "second")
     panel.select(Selection())
     assert panel._stack.currentWidget() is panel.empty
@@ -118,7 +118,7 @@ def test_head_events_and_samples_are_the_current_runs(panel: WatchPanel, service
     assert panel._run is None
 
 
-def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: WatchPanel, services: Services) -> None:
+def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: RunsPanel, services: Services) -> None:
     run = make_run(services)
     select(panel, run)
     assert lines(panel) == []
@@ -127,7 +127,7 @@ def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: WatchPanel, serv
     assert lines(panel) == ["Training started on cpu, fp32."]
 
 
-def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: WatchPanel, services: Services) -> None:
+def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: RunsPanel, services: Services) -> None:
     first, second = make_run(services, state=RunState.FAILED), make_run(services, state=RunState.FAILED)
     first.dir.stderr.write_text("CUDA is tired\n")
     services.tailer.show(first.id).apply([START, RunFailed(step=2, error="E", message="It broke.", traceback="line 5")])
@@ -149,7 +149,7 @@ def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: Wat
 
 
 def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
-    qtbot: QtBot, panel: WatchPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel.entered()
     assert panel._second.isActive()
@@ -158,11 +158,11 @@ def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
     assert not panel._second.isActive()
     kept, restored = panel.split.saveState(), list[object]()
     monkeypatch.setattr(QSplitter, "restoreState", lambda _splitter, state: restored.append(state))
-    qtbot.addWidget(WatchPanel(services))
+    qtbot.addWidget(RunsPanel(services))
     assert kept in restored
 
 
-def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: WatchPanel, services: Services) -> None:
+def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
     run = make_run(services, state=RunState.RUNNING)
     services.tailer.show(run.id).apply([START, replace(START, step=3, device="cuda:0", precision="bf16", time=50.0)])
     select(panel, run)

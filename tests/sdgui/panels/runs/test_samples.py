@@ -1,4 +1,4 @@
-"""Samples in Watch: captions written by each network, beside the true ones; whatever the events hold."""
+"""Samples in Runs: captions written by each network, beside the true ones; whatever the events hold."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import Role
-from sdgui.panels.runs.panel import WatchPanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.study import ending as study_ending
 from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudyRunSnapshot, time_left
@@ -61,13 +61,13 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert QApplication.clipboard().text().splitlines()[1].startswith("clip\t2\t10.5")
 
     window.experiments.tree.setCurrentIndex(window.experiments._filter.mapFromSource(study))
-    watch = window.show_panel("watch")
-    assert isinstance(watch, WatchPanel)
-    qtbot.waitUntil(lambda: len(watch.grid.runs()) == 4)  # all runs of the study, as none is ticked
+    runs_panel = window.show_panel("runs")
+    assert isinstance(runs_panel, RunsPanel)
+    qtbot.waitUntil(lambda: len(runs_panel.grid.runs()) == 4)  # all runs of the study, as none is ticked
 
     panel.view.runs.setCurrentItem(panel.view.runs.topLevelItem(0))
     panel.view.runs.itemActivated.emit(panel.view.runs.topLevelItem(0), 0)
-    assert window.panel == "watch"
+    assert window.panel == "runs"
     assert window.selection.study_id == panel._id()
 
 

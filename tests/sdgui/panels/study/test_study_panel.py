@@ -146,13 +146,13 @@ def test_a_run_that_has_not_begun_cannot_be_watched_yet(
     study = listed(services, "mine")
     panel.refresh()
     becomes(services, study, a_look("running", runs=(a_run("clip"),)))
-    with qtbot.assertNotEmitted(panel.watch_asked):
-        panel.view.watch_asked.emit(tmp_path / "nothing")
+    with qtbot.assertNotEmitted(panel.run_asked):
+        panel.view.run_asked.emit(tmp_path / "nothing")
     assert panel.bar.text == "This run has not started yet; watch it once it has."
     experiment = services.store.add_experiment(preset_config("clip", "tiny"), "one")
     run = services.store.add_run(experiment.id)
-    with qtbot.waitSignal(panel.watch_asked) as asked:
-        panel.view.watch_asked.emit(run.folder)
+    with qtbot.waitSignal(panel.run_asked) as asked:
+        panel.view.run_asked.emit(run.folder)
     assert asked.args == [run.id]
 
 

@@ -234,7 +234,7 @@ def test_the_runs_are_listed_with_how_far_they_are(qtbot: QtBot, view: StudyView
     view.runs.setCurrentItem(rows[3])
     view.show_look(a_look("running", runs=(*runs[:4], a_run("sd", 2, "training"))), {})
     assert view.runs.currentIndex().row() == 3, "the row that was chosen stays chosen"
-    with qtbot.waitSignal(view.watch_asked) as asked:
+    with qtbot.waitSignal(view.run_asked) as asked:
         view.runs.itemActivated.emit(view.runs.topLevelItem(1), 0)
     assert asked.args == [Path("/clip/1")]
     view.show_look(a_look("not started"), {})
