@@ -13,7 +13,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from core.worker.captioning import CaptionSession
-from core.worker.describing import describe_source
+from core.worker.data.describing import describe_source
 from core.worker.noise import NoiseSession
 from core.worker.searching import SearchSession
 from sdgui.worker.verbs import (

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from core.data.errors import DataError
-from core.worker.describing import PLAIN, REASONS, describe_source
+from core.worker.data.describing import PLAIN, REASONS, describe_source
 
 
 class Heard:
