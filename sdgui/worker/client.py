@@ -19,7 +19,7 @@ from shiboken6 import isValid
 from core.spec.reading import excerpt
 from sdgui.runs.program import core_command, qt_process
 from sdgui.worker.heartbeat import Heartbeat
-from sdgui.worker.replies import Alive, Cancelled, Done, Failure, Partial, Progress, Ready, read_reply
+from sdgui.worker.replies import Alive, Cancelled, Done, Lost, Partial, Progress, Ready, read_reply
 
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30
@@ -236,7 +236,7 @@ class WorkerClient(QObject):
         if unasked:
             self.lost.emit(message, details)
         for number in lost:
-            self.failed.emit(number, Failure(f"{message} Try again; a new worker is started.", details))
+            self.failed.emit(number, Lost(f"{message} Try again; a new worker is started.", details))
 
     def close(self) -> None:
         """The window closes: leave no process behind. A killed process is gone within milliseconds."""

@@ -34,6 +34,11 @@ class Cancelled(Failure):
 
 
 @dataclass(frozen=True)
+class Lost(Failure):
+    """The process is gone, which says nothing about what it was asked."""
+
+
+@dataclass(frozen=True)
 class Ready:
     """The process is up."""
 

@@ -45,7 +45,11 @@ def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
 
 @_STRICT
 class SourceFacts(TypedDict):
-    """What a data source holds. ``labels``: name -> number of classes; ``reasons``: of the first bad rows."""
+    """What a data source holds. ``labels``: name -> number of classes; ``reasons``: of the first bad rows.
+
+    ``captions``: how many pictures have one caption, two, and so on, the last so many or more; ``samples``: paths of
+    some pictures; ``sampled``: labels are not known, as of shards, whose rows are not all read.
+    """
 
     source: str
     format: str
@@ -54,6 +58,9 @@ class SourceFacts(TypedDict):
     labels: dict[str, int]
     bad: int
     reasons: list[str]
+    captions: NotRequired[list[int]]
+    samples: NotRequired[list[str]]
+    sampled: NotRequired[bool]
 
 
 DESCRIBE_SOURCE = Verb("describe_source", SourceFacts)

@@ -1,18 +1,19 @@
-"""The verb ``describe_source``: the size, labels and bad rows of a data source, for the window's data picker.
+"""The verb ``describe_source``: what a data source holds, for the data card and for whoever asks before launching.
 
-Flow: data picker -> worker ``describe_source`` -> **describing** -> ``open_source``. Names are read,
+Flow: data card -> worker ``describe_source`` -> **describing** -> ``open_source``. Names are read,
 no picture is opened.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from core.data.sources.folders import PICTURE_SUFFIXES
-from core.data.sources.opening import DataError, Source, check_bad_share, open_source
+from core.data.sources.opening import BadRow, DataError, Source, check_bad_share, open_source
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.source import FORMAT as SHARDS
 from core.spec.config import expand_user
@@ -21,6 +22,8 @@ from core.spec.shards import is_shards
 from core.worker.session import Session, Verb
 
 REASONS = 20  # bad rows listed with their reason
+SAMPLES = 8  # pictures shown on a card
+MOST_CAPTIONS = 6  # a picture; pictures with more are counted with these
 PLAIN = "pictures without captions"
 _EVERY = 1000  # folders between two reports of progress
 
@@ -36,49 +39,65 @@ class DataSession(Session):
 def describe_source(source: str, progress: Reporter, pictures_only: bool = False) -> dict[str, Any]:
     """Figures of ``source``: pairs, pictures, labels (name -> number of classes), bad, reasons, format.
 
-    ``pictures_only`` takes a folder of bare pictures too, which has no pairs. Raises DataError as ``open_source`` does.
+    ``captions``: pictures with one caption, with two, ..., with `MOST_CAPTIONS` or more; ``samples``: paths of pictures
+    from all over it; ``sampled``: labels are not counted. ``pictures_only`` takes a folder of bare pictures too, which
+    has no pairs. Raises DataError as ``open_source`` does.
     """
     progress("reading the data", 0, 0)
     if is_shards(source):
         return _describe_shards(source, progress)
     try:
-        found = open_source(source)
+        found = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
-        pictures = _count_pictures(folder, progress) if pictures_only and folder.is_dir() else 0
+        pictures, first = _count_pictures(folder, progress) if pictures_only and folder.is_dir() else (0, [])
         if not pictures:
             raise
-        return _answer(source, PLAIN, pictures=pictures)
-    pairs = sum(len(row.captions) for row in found.rows)
-    bad = [str(row) for row in found.bad[:REASONS]]
-    return _answer(source, found.format, pairs, len(found.rows), _classes(found), len(found.bad), bad)
+        return {**_answer(source, PLAIN, [], []), "pictures": pictures, "samples": first}
+    counts = [0] * MOST_CAPTIONS
+    for row in found.rows:
+        counts[min(len(row.captions), MOST_CAPTIONS) - 1] += 1
+    return {
+        **_answer(source, found.format, found.bad, [row.file for row in spread(found.rows)]),
+        "pairs": sum(len(row.captions) for row in found.rows),
+        "pictures": len(found.rows),
+        "labels": _classes(found),
+        "captions": counts,
+    }
+
+
+def spread(rows: Sequence[Any], most: int = SAMPLES) -> list[Any]:
+    """At most ``most`` of ``rows``, evenly from the first on."""
+    return [rows[position * len(rows) // most] for position in range(most)] if len(rows) > most else list(rows)
 
 
 def _describe_shards(source: str, progress: Reporter) -> dict[str, Any]:
     """By their index alone, as the rows may be millions: a pair for each, and the classes of no label."""
     shards = Shards.open(source, progress)
-    check_bad_share(source, shards.bad_rows(), len(shards) + shards.bad_count(), 1.0, shards.bad_count())
-    bad = [str(row) for row in shards.bad_rows()[:REASONS]]
-    return _answer(source, SHARDS, len(shards), len(shards), {}, shards.bad_count(), bad)
+    bad = shards.bad_rows()
+    check_bad_share(source, bad, len(shards) + shards.bad_count(), 1.0, shards.bad_count())
+    return {
+        **_answer(source, SHARDS, bad, [shards.path(row) for row in spread(range(len(shards)))]),
+        "pairs": len(shards),
+        "pictures": len(shards),
+        "bad": shards.bad_count(),
+        "sampled": True,
+    }
 
 
-def _answer(
-    source: str,
-    format: str,
-    pairs: int = 0,
-    pictures: int = 0,
-    labels: dict[str, int] | None = None,
-    bad: int = 0,
-    reasons: list[str] | None = None,
-) -> dict[str, Any]:
+def _answer(source: str, format: str, bad: Sequence[BadRow], samples: list[str]) -> dict[str, Any]:
+    """What every answer has; figures that are not known are 0."""
     return {
         "source": source,
         "format": format,
-        "pairs": pairs,
-        "pictures": pictures,
-        "labels": labels or {},
-        "bad": bad,
-        "reasons": reasons or [],
+        "pairs": 0,
+        "pictures": 0,
+        "labels": {},
+        "bad": len(bad),
+        "reasons": [str(row) for row in bad[:REASONS]],
+        "captions": [],
+        "samples": samples,
+        "sampled": False,
     }
 
 
@@ -92,12 +111,21 @@ def _classes(source: Source) -> dict[str, int]:
     return {name: len(found) for name, found in values.items()}
 
 
-def _count_pictures(folder: Path, progress: Reporter) -> int:
-    """Pictures in the tree, hidden folders left out."""
+def _count_pictures(folder: Path, progress: Reporter) -> tuple[int, list[str]]:
+    """How many pictures there are in the tree, hidden folders left out, and the first of them."""
+    found = plain_pictures(folder, progress)
+    first = list(islice(found, SAMPLES))
+    return len(first) + sum(1 for _ in found), first
+
+
+def plain_pictures(folder: Path, progress: Reporter) -> Iterator[str]:
+    """Paths of all pictures in the tree, by name within each folder; hidden folders are left out."""
     count = 0
-    for number, (_, inner, names) in enumerate(os.walk(folder)):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        count += sum(not name.startswith(".") and name[name.rfind(".") :].lower() in PICTURE_SUFFIXES for name in names)
+    for number, (path, inner, names) in enumerate(os.walk(folder)):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
         if number % _EVERY == 0:
             progress("counting pictures", count, 0)
-    return count
+        for name in sorted(names):
+            if not name.startswith(".") and name[name.rfind(".") :].lower() in PICTURE_SUFFIXES:
+                count += 1
+                yield f"{path}{os.sep}{name}"

@@ -46,6 +46,9 @@ def test_a_table_is_counted(tmp_path: Path) -> None:
         "labels": {"concept": 2},
         "bad": 30,
         "reasons": [],
+        "captions": [2, 1, 0, 0, 0, 0],
+        "samples": [str(tmp_path / f"{number}.png") for number in range(3)],
+        "sampled": False,
     }
     assert heard.said[0] == ("reading the data", 0, 0)
     reasons = describe_source(str(tmp_path / "pairs.csv"), heard)["reasons"]
@@ -64,6 +67,7 @@ def test_bare_pictures_are_taken_only_where_captions_are_not_needed(tmp_path: Pa
         describe_source(str(tmp_path), Heard())
     facts = describe_source(str(tmp_path), Heard(), pictures_only=True)
     assert (facts["pictures"], facts["pairs"], facts["format"]) == (3, 0, PLAIN)
+    assert facts["samples"] == [str(tmp_path / name) for name in ("a.png", "c.jpg", "deep.PNG")]
 
 
 def test_what_is_not_there_stays_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""Looks, before a run is made, whether its data can train.
+
+Flow: Launch -> ``DataCheck.check(config, done)`` -> worker ``describe_source``, for each source that is named ->
+``done`` with what is against it, field by field (``sdgui.shared.pickers.refusals``). The window never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject
+
+from core.spec.config import RunConfig
+from sdgui.shared.pickers.refusals import refusals, sources
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.pool import DATA, WorkerPool
+from sdgui.worker.replies import Failure
+from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
+
+Done = Callable[[dict[str, str]], object]  # dotted field -> sentence; empty when it may train
+_PURPOSE = "check"
+
+
+class DataCheck(QObject):
+    """One check at a time; a newer one takes the place of the one before, whose ``done`` is never called.
+
+    For data of this computer: what another machine has, that machine says.
+    """
+
+    def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._calls = WorkerCalls(pool.client(DATA, "data"), self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._calls.busy(_PURPOSE)
+
+    def check(self, config: RunConfig, done: Done) -> None:
+        """Call ``done`` with what is against training ``config``; at once when the definition alone says it."""
+        self.cancel()
+        problems = refusals(config, {})
+        if problems:
+            done(problems)
+        else:
+            self._ask(config, list(dict.fromkeys(sources(config).values())), {}, done)
+
+    def cancel(self) -> None:
+        """Forget the check that runs."""
+        self._calls.drop(_PURPOSE)
+
+    def _ask(self, config: RunConfig, left: list[str], known: dict[str, SourceFacts | Failure], done: Done) -> None:
+        if not left:
+            done(refusals(config, known))
+            return
+        source, *rest = left
+
+        def answered(facts: SourceFacts | Failure) -> None:
+            self._ask(config, rest, known | {source: facts}, done)
+
+        self._calls.ask(_PURPOSE, DESCRIBE_SOURCE, answered, answered, None, source=source, pictures_only=True)
