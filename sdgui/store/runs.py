@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from core.spec.config import RunConfig
 from core.spec.run.status import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
 from sdgui.store.records import (
@@ -28,6 +29,7 @@ from sdgui.store.records import (
 from sdgui.store.registry.activity import KEPT_ASIDE, note_activity
 from sdgui.store.registry.dialect import insert
 from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
+from sdgui.store.run_table.definitions import keep_definition
 from sdgui.store.sessions import Sessions, kept_on, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, SummaryRow
 
@@ -126,13 +128,14 @@ class RunRecords(Sessions):
             note_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
             return self._run_record(row)
 
-    def add_imported(self, experiment_id: int, folder: str, digest: str) -> int:
-        """Add the run in ``folder``, whose definition has ``digest``, to the experiment; returns its id."""
+    def add_imported(self, experiment_id: int, folder: str, config: RunConfig) -> int:
+        """Add the run in ``folder``, which has this definition, to the experiment; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             row = _new_run(session, experiment_id)
             row.owner = self.who
-            row.folder, row.digest, row.state = folder, digest, RunState.STARTING.value
+            row.folder, row.digest, row.state = folder, config.digest(), RunState.STARTING.value
+            keep_definition(session, row.digest, config)
             if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):
                 row.key = key
             session.add(row)
@@ -262,6 +265,7 @@ def _new_run(session: Session, experiment_id: int) -> RunRow:
     if experiment.config is None:
         raise StoreError(experiment.problem)
     key = secrets.token_hex(4)
+    keep_definition(session, experiment.config.digest(), experiment.config)
     return RunRow(
         experiment_id=experiment_id,
         key=key,

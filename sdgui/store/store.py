@@ -32,6 +32,9 @@ from sdgui.store.records import Run, StoreError
 from sdgui.store.registry.activity import ActivityRecords, note_activity
 from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.registry.server import open_registry
+from sdgui.store.run_table.definitions import DefinitionRecords
+from sdgui.store.run_table.queries import RunTableRecords
+from sdgui.store.run_table.tagging import TaggingRecords
 from sdgui.store.runs import run_row
 from sdgui.store.sessions import clean_line
 from sdgui.store.studies import StudyRecords
@@ -42,7 +45,17 @@ DATABASE = "sdgui.db"
 DELETED = ".deleted"  # ends the name of a run folder whose deletion was interrupted
 
 
-class Store(ExperimentRecords, QueueRecords, CaptionRecords, StudyRecords, MarkRecords, ActivityRecords):
+class Store(
+    ExperimentRecords,
+    QueueRecords,
+    CaptionRecords,
+    StudyRecords,
+    MarkRecords,
+    ActivityRecords,
+    DefinitionRecords,
+    RunTableRecords,
+    TaggingRecords,
+):
     """Every method is one transaction, may be called from any thread, and raises StoreError with a sentence."""
 
     @classmethod
@@ -121,7 +134,7 @@ class Store(ExperimentRecords, QueueRecords, CaptionRecords, StudyRecords, MarkR
     def _add_imported(self, folder: str, config: RunConfig, experiment_id: int | None) -> int:
         if experiment_id is None:
             experiment_id = self._fitting_experiment(config) or self.add_experiment(config).id
-        return self.add_imported(experiment_id, folder, config.digest())
+        return self.add_imported(experiment_id, folder, config)
 
     def _fitting_experiment(self, config: RunConfig) -> int | None:
         existing = self.experiments()

@@ -22,11 +22,25 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION = "0004"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0005"  # the newest revision; digits that count up
 
 
 Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers are of any size
+
+
+class JsonDocument(UserDefinedType[Any]):
+    """PostgreSQL's JSONB; it is written and read by SQL functions alone."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: Any) -> str:
+        return "JSONB"
+
+
+# SQLite's column holds its own binary JSON, or text where the library is older than that (see run_table.definitions).
+Document = LargeBinary().with_variant(JsonDocument(), "postgresql")
 
 
 class Base(DeclarativeBase):
@@ -95,7 +109,7 @@ class RunRow(Base):
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
     key: Mapped[str] = mapped_column(unique=True)
     folder: Mapped[str] = mapped_column(unique=True)  # under the runs folder: relative, so that home may move
-    digest: Mapped[str]
+    digest: Mapped[str] = mapped_column(index=True)
     created: Mapped[float]
     deleted: Mapped[float | None]
     state: Mapped[str] = mapped_column(index=True)
@@ -119,13 +133,23 @@ class RunRow(Base):
     tags: Mapped[list[TagRow]] = relationship(secondary=run_tags, lazy="selectin", order_by=TagRow.name)
 
 
+class DefinitionRow(Base):
+    """A definition that runs were launched with, to filter and compare them by; the run folder has the original."""
+
+    __tablename__ = "definitions"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    recipe: Mapped[str] = mapped_column(index=True)  # the digest without name and seed
+    config: Mapped[Any] = mapped_column(Document)
+
+
 class SummaryRow(Base):
     """Last and best of one metric of one run; NULL where the number is nan, which SQLite cannot hold."""
 
     __tablename__ = "summaries"
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
-    metric: Mapped[str] = mapped_column(primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True, index=True)
     last: Mapped[float | None]
     last_step: Mapped[int] = mapped_column(Large)
     best: Mapped[float | None]

@@ -186,7 +186,7 @@ def test_marks_of_other_data_stay(store: Store) -> None:
 
 def test_a_key_is_taken_from_a_folder_once(store: Store, experiment: int, tmp_path: Path) -> None:
     keys = [
-        store.run(store.add_imported(experiment, str(tmp_path / place / "run-abc1"), "digest")).key
+        store.run(store.add_imported(experiment, str(tmp_path / place / "run-abc1"), preset_config("clip", "tiny"))).key
         for place in ("one", "two")
     ]
     assert keys[0] == "abc1"

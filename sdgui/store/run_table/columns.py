@@ -1,0 +1,156 @@
+"""Fields as SQL: the same values on SQLite and PostgreSQL. Names of settings and metrics are bound, never formatted.
+
+``sort_key`` may be of any type and sorts; ``number`` and ``text`` are NULL where the value is of another kind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ARRAY, Double, SQLColumnExpression, Subquery, Text, case, cast, collate, func, literal, select
+
+from core.spec.run.metric_names import higher_is_better
+from core.spec.run.status import RunState
+from sdgui.store.run_table.fields import Field, Kind, Source
+from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow, SummaryRow, TagRow, run_tags
+
+Sql = SQLColumnExpression[Any]
+
+_ALIVE = [state.value for state in RunState if state.alive]
+_TEXTS = ARRAY(Text())  # PostgreSQL's text[], a path into JSON
+_FACTS: dict[str, Sql] = {
+    "name": ExperimentRow.name,  # runs of one experiment follow by their ids, which every order ends with
+    "experiment": ExperimentRow.name,
+    "state": RunRow.state,
+    "note": RunRow.note,
+    "metric": RunRow.best_value,
+    "metric_step": case((RunRow.best_metric != "", RunRow.best_step), else_=None),
+    "step": RunRow.step,
+    "steps": RunRow.total_steps,
+    "progress": case((RunRow.total_steps > 0, cast(RunRow.step, Double) / RunRow.total_steps), else_=None),
+    "created": RunRow.created,
+    "started": RunRow.started,
+    "finished": RunRow.finished,
+    "machine": RunRow.host,
+    "devices": RunRow.devices,
+    "owner": RunRow.owner,
+    "failure": RunRow.failure,
+    "recipe": DefinitionRow.recipe,
+    "key": RunRow.key,
+}
+SEARCHED = (ExperimentRow.name, RunRow.note, RunRow.state, RunRow.host, RunRow.owner, RunRow.key, RunRow.failure)
+
+
+class Columns:
+    """Fields in the words of one database; for statements over runs, their experiments and definitions."""
+
+    def __init__(self, postgres: bool) -> None:
+        self._postgres = postgres
+
+    def sort_key(self, field: Field) -> Sql:
+        """What the field sorts and groups by."""
+        if field.source is Source.METRIC:
+            return self._metric(field)
+        if field.source is Source.SETTING:
+            return self._json(field.key)
+        return self._fact(field.key)
+
+    def group_key(self, field: Field) -> Sql:
+        """What runs of a group agree in, as a value that can be bound again."""
+        return self.text(field) if field.source is Source.SETTING else self.sort_key(field)
+
+    def shown(self, field: Field) -> Sql:
+        """What a cell of the table is made of; tags are a JSON array."""
+        if field.key != "tag" or field.source is not Source.RUN:
+            return self.sort_key(field)
+        names = self._tags()
+        gather = func.jsonb_agg if self._postgres else func.json_group_array
+        return select(gather(names.c.name)).scalar_subquery()
+
+    def document(self) -> Sql:
+        """A whole definition, as JSON text."""
+        return cast(DefinitionRow.config, Text) if self._postgres else func.json(DefinitionRow.config)
+
+    def number(self, field: Field) -> Sql:
+        """The field as a number; NULL where it is none."""
+        if field.source is not Source.SETTING:
+            return literal(None) if field.kind in (Kind.TEXT, Kind.TAGS) else self.sort_key(field)
+        if self._postgres:
+            value = self._json(field.key)
+            return case((func.jsonb_typeof(value) == "number", cast(cast(value, Text), Double)), else_=None)
+        return case((self._json_type(field.key).in_(("integer", "real")), self._json(field.key)), else_=None)
+
+    def text(self, field: Field) -> Sql:
+        """The field as text: "true" and "false" for switches, "" for an empty text; NULL where there is none."""
+        if field.source is not Source.SETTING:
+            return cast(self.sort_key(field), Text)
+        if self._postgres:
+            return self._json(field.key).op("#>>")(cast(literal("{}"), _TEXTS))
+        kind = self._json_type(field.key)
+        return case((kind.in_(("true", "false")), kind), else_=cast(self._json(field.key), Text))
+
+    def settings(self, fields: Sequence[Field]) -> Sql:
+        """The settings as one JSON array, in one look at the definition."""
+        if self._postgres:
+            return func.jsonb_build_array(*(self._json(field.key) for field in fields))
+        paths = [json_path(field.key) for field in fields]
+        return func.json_extract(DefinitionRow.config, *(paths if len(paths) > 1 else 2 * paths))
+
+    def _json(self, key: str) -> Sql:
+        if self._postgres:
+            return DefinitionRow.config.op("#>")(cast(literal(pg_path(key)), _TEXTS))
+        return func.json_extract(DefinitionRow.config, json_path(key))
+
+    def _json_type(self, key: str) -> Sql:
+        return func.json_type(DefinitionRow.config, json_path(key))
+
+    def _metric(self, field: Field) -> Sql:
+        column = SummaryRow.last if field.which == "last" else SummaryRow.best
+        of_run = SummaryRow.run_id == RunRow.id
+        if len(field.metrics) == 1:
+            return (
+                select(column).where(of_run, SummaryRow.metric == field.metrics[0]).correlate(RunRow).scalar_subquery()
+            )
+        best = func.max if higher_is_better(field.metrics[0]) else func.min
+        among = SummaryRow.metric.in_(field.metrics)
+        return select(best(column)).where(of_run, among).correlate(RunRow).scalar_subquery()
+
+    def _fact(self, key: str) -> Sql:
+        if key == "tag":
+            glue = func.string_agg if self._postgres else func.group_concat
+            return select(glue(self._tags().c.name, ", ")).scalar_subquery()
+        if key == "duration":
+            ended = case((RunRow.state.in_(_ALIVE), literal(time.time())), else_=RunRow.finished)
+            return case((ended >= RunRow.started, ended - RunRow.started), else_=None)
+        return _FACTS[key]
+
+    def _tags(self) -> Subquery:
+        """The names of the run's tags, in order."""
+        names = select(TagRow.name).join(run_tags, run_tags.c.tag_id == TagRow.id)
+        return names.where(run_tags.c.owner_id == RunRow.id).order_by(TagRow.name).correlate(RunRow).subquery()
+
+    def has_tag(self, name: str, whole: bool) -> Sql:
+        """Whether the run has this tag, or one that contains ``name``."""
+        # PostgreSQL cannot look for a part in the collation in which tags that differ in case alone are equal.
+        stored = collate(TagRow.name, "default") if self._postgres else TagRow.name
+        fits = func.lower(stored) == name.lower() if whole else contains(stored, name)
+        found = select(run_tags.c.owner_id).join(TagRow, TagRow.id == run_tags.c.tag_id)
+        return found.where(run_tags.c.owner_id == RunRow.id, fits).correlate(RunRow).exists()
+
+
+def contains(text: Any, part: str) -> Sql:
+    """Whether a text has this part, whatever the case."""
+    found: Sql = text.icontains(part, autoescape=True)
+    return found
+
+
+def json_path(key: str) -> str:
+    """SQLite's path to a dotted setting."""
+    return "$." + ".".join(f'"{part}"' for part in key.split("."))
+
+
+def pg_path(key: str) -> str:
+    """PostgreSQL's, as the text of an array."""
+    return "{" + ",".join(f'"{part}"' for part in key.split(".")) + "}"

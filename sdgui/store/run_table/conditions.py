@@ -1,0 +1,72 @@
+"""A filter as SQL. Every value is bound; a comparison with a value that a run does not have is never true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import and_, func, not_, or_, true
+
+from sdgui.store.run_table.columns import SEARCHED, Columns, Sql, contains
+from sdgui.store.run_table.expressions import All, Comparison, Expression, Not, OneOf, Some, Value, Word
+from sdgui.store.run_table.fields import Field, Kind, setting
+
+_PRESET = setting("preset")
+
+
+def condition(expression: Expression, columns: Columns) -> Sql:
+    """What of a run must hold; rows that lack what is compared do not fit, and so fit its negation."""
+    match expression:
+        case Word(text):
+            return _word(text, columns)
+        case Comparison():
+            return func.coalesce(_comparison(expression, columns), False)
+        case OneOf(field, values):
+            return func.coalesce(or_(*(_equal(field, value, columns) for value in values)), False)
+        case Not(part):
+            return not_(condition(part, columns))
+        case All(parts):
+            return and_(true(), *(condition(part, columns) for part in parts))
+        case Some(parts):
+            return or_(*(condition(part, columns) for part in parts))
+
+
+def _word(text: str, columns: Columns) -> Sql:
+    texts = [func.coalesce(contains(column, text), False) for column in SEARCHED]
+    preset = func.coalesce(contains(columns.text(_PRESET), text), False)
+    return or_(*texts, preset, columns.has_tag(text, whole=False))
+
+
+def _comparison(one: Comparison, columns: Columns) -> Sql:
+    field, value = one.field, one.value
+    if one.operator == "=":
+        return _equal(field, value, columns)
+    if one.operator == "!=":
+        return not_(func.coalesce(_equal(field, value, columns), False))
+    if one.operator == ":":
+        if field.kind is Kind.TAGS:
+            return columns.has_tag(str(value), whole=True)
+        return contains(columns.text(field), str(value)) if isinstance(value, str) else _equal(field, value, columns)
+    return _ordered(columns.number(field), one.operator, value)
+
+
+def _ordered(number: Any, operator: str, value: Value) -> Sql:
+    comparisons: dict[str, Sql] = {
+        "<": number < value,
+        "<=": number <= value,
+        ">": number > value,
+        ">=": number >= value,
+    }
+    return comparisons[operator]
+
+
+def _equal(field: Field, value: Value, columns: Columns) -> Sql:
+    if value is None:
+        text = columns.text(field)
+        return or_(text.is_(None), text == "")
+    if field.kind is Kind.TAGS:
+        return columns.has_tag(str(value), whole=True)
+    if isinstance(value, bool):
+        return columns.text(field) == ("true" if value else "false")
+    if isinstance(value, float):
+        return columns.number(field) == value
+    return func.lower(columns.text(field)) == value.lower()

@@ -1,0 +1,103 @@
+"""The definitions that runs were launched with, as JSON that the database itself can look into.
+
+Flow: whoever adds a run stores its definition; those of runs that were added by an earlier version, or on another
+computer, are read from their folders by ``fill_definitions``. Runs of one definition share a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Text, cast, func, literal, or_, select
+from sqlalchemy.orm import Session
+
+from core.spec.config import ConfigError, RunConfig, parse_config, read_config
+from sdgui.store.registry.dialect import insert, is_postgres
+from sdgui.store.sessions import Sessions
+from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow
+
+_AT_ONCE = 200  # folders read between two writes
+BINARY_JSON = sqlite3.sqlite_version_info >= (3, 45)  # whether this SQLite has jsonb(): read six times as fast
+
+
+class DefinitionRecords(Sessions):
+    """The frozen definitions of runs."""
+
+    def fill_definitions(self) -> int:
+        """Store the definitions of runs that have none yet, from their folders; how many were found.
+
+        A folder that is gone, on another computer or unreadable is left out: its run has no settings to list.
+        """
+        found = 0
+        with self._read() as session:
+            missing = session.execute(_missing(session)).all()
+        for start in range(0, len(missing), _AT_ONCE):
+            read = {}
+            for digest, folder, experiment_config, name in missing[start : start + _AT_ONCE]:
+                if digest not in read and (config := self._frozen(digest, folder, experiment_config, name)) is not None:
+                    read[digest] = config
+            with self._write() as session:
+                for digest, config in read.items():
+                    keep_definition(session, digest, config)
+            found += len(read)
+        return found
+
+    def _frozen(self, digest: str, folder: str, experiment_config: str, name: str) -> RunConfig | None:
+        try:
+            return read_config(self._folder_path(folder) / "config.json")
+        except ConfigError:
+            pass
+        try:  # no folder yet, or not here: the experiment's own, where it was not edited since
+            config = parse_config(experiment_config, name)
+        except ConfigError:
+            return None
+        return config if config.digest() == digest else None
+
+
+def _missing(session: Session) -> Any:
+    """Runs without a definition that this library can read: digest, folder, the experiment's definition and name."""
+    lacks: ColumnElement[bool] = DefinitionRow.digest.is_(None)
+    if not is_postgres(session) and not BINARY_JSON:
+        lacks = or_(lacks, func.typeof(DefinitionRow.config) == "blob")
+    return (
+        select(RunRow.digest, RunRow.folder, ExperimentRow.config, ExperimentRow.name)
+        .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
+        .outerjoin(DefinitionRow, DefinitionRow.digest == RunRow.digest)
+        .where(lacks)
+        .order_by(RunRow.id)
+    )
+
+
+def keep_definition(session: Session, digest: str, config: RunConfig) -> None:
+    """Store the definition that runs with ``digest`` were launched with."""
+    keep_definitions(session, {digest: config}.items())
+
+
+def keep_definitions(session: Session, definitions: Iterable[tuple[str, RunConfig]]) -> None:
+    """Store several, by digest."""
+    for digest, config in definitions:
+        raw = config.model_dump(mode="json")
+        statement = insert(session, DefinitionRow).values(
+            digest=digest, recipe=recipe_of(raw), config=_document(session, raw)
+        )
+        session.execute(
+            statement.on_conflict_do_update(index_elements=["digest"], set_={"config": statement.excluded["config"]})
+        )
+
+
+def recipe_of(raw: dict[str, Any]) -> str:
+    """Names what seeds of one experiment have in common: the digest of a definition without its name and seed."""
+    rest = {name: value for name, value in raw.items() if name not in ("name", "seed")}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
+
+
+def _document(session: Session, raw: dict[str, Any]) -> Any:
+    text = json.dumps(raw, separators=(",", ":"), ensure_ascii=False)
+    if is_postgres(session):
+        return cast(literal(text, Text()), DefinitionRow.config.type)
+    # A cast, since SQLite's column would else store these bytes as a blob, which an older library takes for no JSON.
+    return func.jsonb(literal(text, Text())) if BINARY_JSON else cast(literal(text, Text()), Text())

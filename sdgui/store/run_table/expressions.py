@@ -1,0 +1,64 @@
+"""The filter of runs as a tree, each part with its place in what was typed. Plain data.
+
+Flow: ``parser`` makes it of text, ``conditions`` makes SQL of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sdgui.store.records import StoreError
+from sdgui.store.run_table.fields import Field
+
+Value = float | str | bool | None  # None: "none", which nothing but = and != take
+
+
+class ExpressionError(StoreError):
+    """What is wrong with a filter. ``start`` and ``end``: the part of it that is meant."""
+
+    def __init__(self, message: str, start: int, end: int) -> None:
+        super().__init__(message)
+        self.start, self.end = start, max(end, start + 1)
+
+
+@dataclass(frozen=True)
+class Word:
+    """Any of a run's texts contains it: name, tags, note, state, machine, owner, preset, failure."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``operator``: one of ``= != < <= > >= :``, of which ``:`` is "contains" for text and "has it" for tags."""
+
+    field: Field
+    operator: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """``field in (a, b)``."""
+
+    field: Field
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    part: Expression
+
+
+@dataclass(frozen=True)
+class All:
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True)
+class Some:
+    parts: tuple[Expression, ...]
+
+
+Expression = Word | Comparison | OneOf | Not | All | Some
+EVERY = All(())

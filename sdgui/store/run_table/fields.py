@@ -1,0 +1,165 @@
+"""What can be shown, filtered, sorted and grouped by: facts of runs, settings of their definitions, metrics.
+
+Flow: a column, a sort key and the left side of a comparison are each a ``Field``; its ``name`` is what the user types.
+Settings have the dotted names of ``RunConfig``, metrics those of the events; ``last(train/loss)`` is a metric's last
+value instead of its best.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from core.spec.config import field_names
+from core.spec.errors import nearest
+
+
+class Source(StrEnum):
+    """Where a field's values come from."""
+
+    RUN = "run"
+    SETTING = "setting"
+    METRIC = "metric"
+
+
+class Kind(StrEnum):
+    """How a fact of a run is written and compared."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    TIME = "time"  # a moment, in seconds since the epoch
+    DURATION = "duration"  # seconds
+    TAGS = "tags"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A fact of a run: its title, kind, and a sentence for tooltips."""
+
+    title: str
+    kind: Kind
+    tip: str
+
+
+FACTS: Mapping[str, Fact] = {
+    "name": Fact("Run", Kind.TEXT, "Experiment and number of the run"),
+    "experiment": Fact("Experiment", Kind.TEXT, "Name of the experiment"),
+    "state": Fact("State", Kind.TEXT, "running, done, paused, failed and so on"),
+    "tag": Fact("Tags", Kind.TAGS, "Tags of the run"),
+    "note": Fact("Note", Kind.TEXT, "Note of the run"),
+    "metric": Fact("Best recall", Kind.NUMBER, "Best mean recall on validation data, of student or teacher"),
+    "metric_step": Fact("Best step", Kind.NUMBER, "Step of the best mean recall"),
+    "step": Fact("Step", Kind.NUMBER, "Steps trained so far"),
+    "steps": Fact("Steps", Kind.NUMBER, "Steps that it is to train"),
+    "progress": Fact("Progress", Kind.NUMBER, "Share of the steps that is done"),
+    "created": Fact("Created", Kind.TIME, "When it was added"),
+    "started": Fact("Started", Kind.TIME, "When training began"),
+    "finished": Fact("Finished", Kind.TIME, "When training ended"),
+    "duration": Fact("Duration", Kind.DURATION, "From the start to the end, or until now"),
+    "machine": Fact("Machine", Kind.TEXT, "The machine that it trains on; empty for this computer"),
+    "devices": Fact("Devices", Kind.TEXT, "GPUs that it was given"),
+    "owner": Fact("Owner", Kind.TEXT, "Who launched it"),
+    "failure": Fact("Failure", Kind.TEXT, "Why it failed"),
+    "recipe": Fact("Recipe", Kind.TEXT, "The same for runs whose settings differ in nothing but name and seed"),
+    "key": Fact("Key", Kind.TEXT, "The end of its folder's name"),
+}
+SHARES = frozenset({"metric", "progress"})  # facts that are shares of 1
+
+_OTHER_NAMES = {"tags": "tag", "notes": "note", "host": "machine", "total_steps": "steps", "time": "duration"}
+_WHICH = re.compile(r"(last|best)\((.+)\)")
+
+
+@dataclass(frozen=True)
+class Field:
+    """``which``: "best" or "last" of a metric, "" for anything else. ``metrics``: those that its name stands for."""
+
+    source: Source
+    key: str
+    which: str = ""
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As it is typed, and kept in saved views."""
+        return f"last({self.key})" if self.which == "last" else self.key
+
+    @property
+    def kind(self) -> Kind | None:
+        """Of a fact of the run; None for settings, which are of any type, and NUMBER for metrics."""
+        if self.source is Source.RUN:
+            return FACTS[self.key].kind
+        return Kind.NUMBER if self.source is Source.METRIC else None
+
+
+def fact(key: str) -> Field:
+    """The field of a fact of the run; KeyError when there is none."""
+    if key not in FACTS:
+        raise KeyError(key)
+    return Field(Source.RUN, key)
+
+
+def setting(name: str) -> Field:
+    """The field of a setting."""
+    return Field(Source.SETTING, name)
+
+
+def metric(name: str, which: str = "best", among: tuple[str, ...] = ()) -> Field:
+    """The field of a metric, or of all those that a short name stands for."""
+    return Field(Source.METRIC, name, which, among or (name,))
+
+
+@cache
+def settings() -> tuple[str, ...]:
+    """Every setting, dotted, in the order of the form."""
+    return tuple(field_names())
+
+
+class UnknownFieldError(ValueError):
+    """A name that is no fact, setting or metric; the message says which it may have been meant to be."""
+
+
+class Catalogue:
+    """What names stand for, given the metrics that runs have reported."""
+
+    def __init__(self, metrics: Iterable[str] = ()) -> None:
+        self.metrics = tuple(sorted(metrics))
+        self._settings = frozenset(settings())
+        self._known = frozenset(self.metrics)
+
+    def field(self, name: str) -> Field:
+        """The field that ``name`` stands for.
+
+        A metric's name may leave parts out: ``val/R@1`` stands for every metric that begins with ``val/`` and ends with
+        ``R@1``, and its value is the best of them. Raises UnknownFieldError.
+        """
+        found = _WHICH.fullmatch(name)
+        which, bare = (found[1], found[2]) if found else ("best", name)
+        key = _OTHER_NAMES.get(bare, bare)
+        if not found and key in FACTS:
+            return fact(key)
+        if not found and key in self._settings:
+            return setting(key)
+        if bare in self._known:
+            return metric(bare, which)
+        if among := tuple(one for one in self.metrics if _stands_for(bare, one)):
+            return metric(bare, which, among)
+        raise UnknownFieldError(f"There is no setting, metric or column “{name}”{self._nearest(bare)}")
+
+    def names(self) -> list[str]:
+        """Every name, for completion: facts, settings, metrics."""
+        return [*FACTS, *settings(), *self.metrics]
+
+    def _nearest(self, name: str) -> str:
+        names = self.names()
+        close = nearest(name, names, cutoff=0.6)
+        close = close or [one for one in names if re.split(r"[./]", one)[-1] == name][:3]
+        return f"; did you mean {' or '.join(close)}?" if close else "."
+
+
+def _stands_for(short: str, whole: str) -> bool:
+    """Whether ``short`` is ``whole`` with parts left out: its first and last part, the latter whole after ``_``."""
+    head, slash, tail = short.rpartition("/")
+    return bool(slash and tail) and whole.startswith(f"{head}/") and whole.endswith((f"/{tail}", f"_{tail}"))

@@ -1,0 +1,155 @@
+"""A filter of runs as typed, to a tree.
+
+    filter      any ("or" any)*          where any = part (["and"] part)*
+    part        "not" part | "(" filter ")" | comparison | word
+    comparison  field operator value | field "in" "(" value ("," value)* ")"
+
+Words side by side must all be found. ``optim.learning_rate < 1e-3 and val/R@1 > 40% tag:paper night`` is a filter.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sdgui.store.run_table.expressions import (
+    All,
+    Comparison,
+    Expression,
+    ExpressionError,
+    Not,
+    OneOf,
+    Some,
+    Value,
+    Word,
+)
+from sdgui.store.run_table.fields import Catalogue, Field, UnknownFieldError
+from sdgui.store.run_table.lexer import Token, tokens
+from sdgui.store.run_table.values import read_value
+
+MOST_PARTS, DEEPEST = 200, 40  # of a filter; SQLite refuses trees that are much larger
+LONGEST = 4000  # characters
+
+
+def parse(text: str, catalogue: Catalogue, now: float | None = None) -> Expression:
+    """The tree of a filter; an empty one is ``All(())``, which every run fits.
+
+    ``now``: seconds since the epoch, from which ages such as ``created > 3d`` count. Raises ExpressionError, which
+    knows the place of what is wrong.
+    """
+    if len(text) > LONGEST:
+        raise ExpressionError(f"The filter has {len(text)} characters; keep it to {LONGEST}.", LONGEST, len(text))
+    return _Parser(text, catalogue, time.time() if now is None else now).whole()
+
+
+class _Parser:
+    def __init__(self, text: str, catalogue: Catalogue, now: float) -> None:
+        self._tokens = tokens(text)
+        self._end = len(text.rstrip())
+        self._catalogue, self._now = catalogue, now
+        self._at, self._depth, self._parts = 0, 0, 0
+
+    def whole(self) -> Expression:
+        if not self._tokens:
+            return All(())
+        found = self._some()
+        if (token := self._peek()) is not None:
+            raise ExpressionError(f"“{token.text}” is not understood here.", token.start, token.end)
+        return found
+
+    def _peek(self, ahead: int = 0) -> Token | None:
+        at = self._at + ahead
+        return self._tokens[at] if at < len(self._tokens) else None
+
+    def _take(self, kind: str) -> Token | None:
+        token = self._peek()
+        if token is None or token.kind != kind:
+            return None
+        self._at += 1
+        return token
+
+    def _some(self) -> Expression:
+        parts = [self._all()]
+        while self._take("or"):
+            parts.append(self._all())
+        return parts[0] if len(parts) == 1 else Some(tuple(parts))
+
+    def _all(self) -> Expression:
+        parts = [self._part()]
+        while (token := self._peek()) is not None and token.kind not in ("or", "close"):
+            self._take("and")
+            parts.append(self._part())
+        return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+    def _part(self) -> Expression:
+        self._parts += 1
+        token = self._peek()
+        if token is None:
+            raise ExpressionError("Something must follow here: a word or a comparison.", self._end, self._end + 1)
+        if self._parts > MOST_PARTS or self._depth > DEEPEST:
+            raise ExpressionError("The filter has too many parts; make it simpler.", token.start, token.end)
+        self._at += 1
+        self._depth += 1
+        try:
+            return self._of(token)
+        finally:
+            self._depth -= 1
+
+    def _of(self, token: Token) -> Expression:
+        if token.kind == "not":
+            return Not(self._part())
+        if token.kind == "open":
+            inner = self._some()
+            if not self._take("close"):
+                raise ExpressionError("This parenthesis is not closed.", token.start, token.start + 1)
+            return inner
+        if token.kind not in ("word", "string"):
+            raise ExpressionError(
+                f"“{token.text}” needs something before it: a word or a comparison.", token.start, token.end
+            )
+        following = self._peek()
+        if following is not None and following.kind == "operator":
+            return self._comparison(token)
+        listed = self._peek(1)
+        if following is not None and following.kind == "in" and listed is not None and listed.kind == "open":
+            return self._one_of(token)
+        return Word(token.text)
+
+    def _field(self, token: Token) -> Field:
+        try:
+            return self._catalogue.field(token.text)
+        except UnknownFieldError as error:
+            raise ExpressionError(str(error), token.start, token.end) from error
+
+    def _comparison(self, name: Token) -> Expression:
+        field, operator = self._field(name), self._tokens[self._at]
+        self._at += 1
+        return Comparison(field, operator.text, self._value(field, operator.text))
+
+    def _one_of(self, name: Token) -> Expression:
+        field = self._field(name)
+        opening = self._tokens[self._at + 1]
+        self._at += 2
+        values = [self._value(field, "=")]
+        while self._take("comma"):
+            values.append(self._value(field, "="))
+        if not self._take("close"):
+            raise ExpressionError("This list is not closed; end it with “)”.", opening.start, opening.end)
+        if len(values) > MOST_PARTS:
+            raise ExpressionError(f"The list has {len(values)} values; keep it to {MOST_PARTS}.", name.start, name.end)
+        return OneOf(field, tuple(values))
+
+    def _value(self, field: Field, operator: str) -> Value:
+        token = self._peek()
+        if token is None or token.kind not in ("word", "string"):
+            start, end = (self._end, self._end + 1) if token is None else (token.start, token.end)
+            raise ExpressionError(f"“{field.name} {operator}” needs a value.", start, end)
+        self._at += 1
+        text = token.text
+        percent = self._peek()
+        if token.kind == "word" and percent is not None and (percent.kind, percent.text) == ("word", "%"):
+            self._at += 1
+            text += "%"
+        try:
+            return read_value(field, operator, text, token.kind == "string", self._now)
+        except ValueError as error:
+            raise ExpressionError(str(error), token.start, token.end) from error

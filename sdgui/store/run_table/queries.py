@@ -1,0 +1,204 @@
+"""What the table of runs asks: which runs, in what order, in which groups, and the cells of those that are seen.
+
+Flow: a panel makes a ``RunQuery``; ``run_ids`` gives the order, ``run_cells`` what is on the screen. So a table of ten
+thousand runs holds ten thousand numbers and reads a page at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Double, Select, cast, func, select
+
+from sdgui.store.registry.dialect import is_postgres
+from sdgui.store.run_table.columns import Columns, Sql
+from sdgui.store.run_table.conditions import condition
+from sdgui.store.run_table.expressions import EVERY, Expression
+from sdgui.store.run_table.fields import Catalogue, Field, Kind, Source
+from sdgui.store.run_table.fields import settings as setting_names
+from sdgui.store.run_table.intervals import Mean, mean_of
+from sdgui.store.sessions import Sessions
+from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow, SummaryRow
+
+Cell = Any  # what JSON can hold: number, text, bool, list, None
+MOST_GROUPS = 5000
+_AT_ONCE = 500  # values in one statement; SQLite has a limit
+
+
+@dataclass(frozen=True)
+class SortKey:
+    field: Field
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """Which runs, in what order. ``sort``: the first key decides; newest runs first where all are equal."""
+
+    filter: Expression = EVERY
+    sort: tuple[SortKey, ...] = ()
+    group_by: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs that agree in the fields that are grouped by; ``first`` is one of them, ``means`` are by field name."""
+
+    first: int
+    count: int
+    keys: tuple[Any, ...]  # as SQL has them: to ask for the group's runs
+    means: Mapping[str, Mean]
+
+
+class RunTableRecords(Sessions):
+    """Lists of runs over all experiments; those in the bin are left out."""
+
+    def catalogue(self) -> Catalogue:
+        """What can be listed, with the metrics that runs have reported."""
+        # A look per metric, and not one per run and metric: the index is skipped through.
+        seen = select(func.min(SummaryRow.metric).label("metric")).cte("seen", recursive=True)
+        following = select(func.min(SummaryRow.metric)).where(SummaryRow.metric > seen.c.metric).scalar_subquery()
+        seen = seen.union_all(select(following).where(seen.c.metric.is_not(None)))
+        with self._read() as session:
+            found = session.scalars(select(seen.c.metric).where(seen.c.metric.is_not(None))).all()
+        return Catalogue(found)
+
+    def run_ids(self, query: RunQuery, group: RunGroup | None = None) -> list[int]:
+        """The runs that fit, in order; of a ``group`` of the query, its own."""
+        with self._read() as session:
+            columns = Columns(is_postgres(session))
+            statement = _listed(select(RunRow.id), query, columns)
+            if group is not None:
+                for field, key in zip(query.group_by, group.keys, strict=True):
+                    statement = statement.where(columns.group_key(field).is_not_distinct_from(key))
+            orders = [_ordered(columns.sort_key(key.field), key.descending) for key in query.sort]
+            return list(session.scalars(statement.order_by(*orders, RunRow.id.desc())))
+
+    def run_groups(self, query: RunQuery, fields: Sequence[Field]) -> list[RunGroup]:
+        """The groups of the runs that fit, with the means of those of ``fields`` that are numbers.
+
+        They are in the order of the first sort key, by its mean or its value in the group; else the largest first.
+        """
+        fields = _with_sort_key(query, fields)
+        with self._read() as session:
+            columns = Columns(is_postgres(session))
+            keys: list[Any] = [columns.group_key(field).label(f"k{i}") for i, field in enumerate(query.group_by)]
+            orders = [cast(columns.number(field), Double).label(f"o{i}") for i, field in enumerate(query.group_by)]
+            numbers = [cast(columns.number(field), Double).label(f"n{i}") for i, field in enumerate(fields)]
+            inner = _listed(select(RunRow.id.label("id"), *keys, *orders, *numbers), query, columns)
+            runs = inner.cte("listed").prefix_with("MATERIALIZED")  # else SQLite looks three times for each number
+            by = [runs.c[f"k{i}"] for i in range(len(keys))]
+            sums = [part for i in range(len(fields)) for part in _sums(runs.c[f"n{i}"])]
+            statement = select(func.max(runs.c.id), func.count(), *by, *sums).group_by(*by)
+            statement = statement.order_by(*_group_order(query, fields, runs.c), func.count().desc(), *by)
+            return [_group(row, len(keys), fields) for row in session.execute(statement.limit(MOST_GROUPS))]
+
+    def run_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, tuple[Cell, ...]]:
+        """The values of these fields of these runs; a run that is gone is left out. Tags are a list of names."""
+        settings = [field for field in fields if field.source is Source.SETTING]
+        others = [field for field in fields if field.source is not Source.SETTING]
+        found: dict[int, tuple[Cell, ...]] = {}
+        with self._read() as session:
+            columns = Columns(is_postgres(session))
+            wanted = [columns.settings(settings)] if settings else []
+            wanted += [columns.shown(field) for field in others]
+            statement = _joined(select(RunRow.id, *wanted))
+            for start in range(0, len(run_ids), _AT_ONCE):
+                rows = session.execute(statement.where(RunRow.id.in_(run_ids[start : start + _AT_ONCE])))
+                found |= {row[0]: _cells(row, fields, len(settings)) for row in rows}
+        return found
+
+    def differing_settings(self, run_ids: Sequence[int]) -> list[str]:
+        """The settings in which these runs differ, in the order of the form; runs without a definition are ignored."""
+        differ: set[str] = set()
+        first: dict[str, Any] | None = None
+        with self._read() as session:
+            document = Columns(is_postgres(session)).document()
+            for start in range(0, len(run_ids), _AT_ONCE):
+                some = select(RunRow.digest).where(RunRow.id.in_(run_ids[start : start + _AT_ONCE])).distinct()
+                for text in session.scalars(select(document).where(DefinitionRow.digest.in_(some))):
+                    raw = json.loads(text)
+                    first = raw if first is None else first
+                    differ |= set(_differences(first, raw, ""))
+        return [name for name in setting_names() if name in differ]
+
+
+def _joined(statement: Any) -> Select[Any]:
+    joined: Select[Any] = (
+        statement.select_from(RunRow)
+        .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
+        .outerjoin(DefinitionRow, DefinitionRow.digest == RunRow.digest)
+    )
+    return joined
+
+
+def _listed(statement: Any, query: RunQuery, columns: Columns) -> Select[Any]:
+    here = _joined(statement).where(RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
+    return here.where(condition(query.filter, columns))
+
+
+def _ordered(key: Sql, descending: bool) -> Sql:
+    return (key.desc() if descending else key.asc()).nulls_last()
+
+
+def _with_sort_key(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
+    wanted = dict.fromkeys(field for field in fields if field.kind not in (Kind.TEXT, Kind.TAGS))
+    wanted |= dict.fromkeys(key.field for key in query.sort[:1] if key.field.kind not in (Kind.TEXT, Kind.TAGS))
+    return list(wanted)
+
+
+def _sums(number: Sql) -> tuple[Sql, ...]:
+    return func.count(number), func.avg(number), func.avg(number * number)
+
+
+def _group_order(query: RunQuery, fields: Sequence[Field], runs: Any) -> list[Sql]:
+    if not query.sort:
+        return []
+    key = query.sort[0]
+    if key.field in query.group_by:
+        at = query.group_by.index(key.field)
+        order = runs[f"k{at}"]
+        return [_ordered(func.min(runs[f"o{at}"]), key.descending), order.desc() if key.descending else order]
+    if key.field in fields:
+        return [_ordered(func.avg(runs[f"n{fields.index(key.field)}"]), key.descending)]
+    return []
+
+
+def _group(row: Any, keys: int, fields: Sequence[Field]) -> RunGroup:
+    means = {}
+    for number, field in enumerate(fields):
+        count, mean, squares = row[2 + keys + 3 * number : 5 + keys + 3 * number]
+        if count:
+            means[field.name] = mean_of(count, mean, squares)
+    return RunGroup(first=row[0], count=row[1], keys=tuple(row[2 : 2 + keys]), means=means)
+
+
+def _cells(row: Any, fields: Sequence[Field], settings: int) -> tuple[Cell, ...]:
+    """The values in the order of ``fields``: settings come as one JSON array, NULL without a definition."""
+    at = 2 if settings else 1
+    others = iter(row[at:])
+    array = (json.loads(row[1]) if isinstance(row[1], str) else row[1]) if settings else []
+    own = iter(array or [None] * settings)
+    return tuple(next(own) if field.source is Source.SETTING else _shown(field, next(others)) for field in fields)
+
+
+def _shown(field: Field, value: Any) -> Cell:
+    if field.kind is Kind.TAGS:
+        names = json.loads(value) if isinstance(value, str) else value or []
+        return sorted(names, key=str.casefold)
+    return value
+
+
+def _differences(first: Mapping[str, Any], other: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Dotted names of what two definitions do not agree in."""
+    for name in first.keys() | other.keys():
+        one, two = first.get(name), other.get(name)
+        if one == two:
+            continue
+        if isinstance(one, dict) and isinstance(two, dict):
+            yield from _differences(one, two, f"{prefix}{name}.")
+        else:
+            yield prefix + name

@@ -1,0 +1,70 @@
+"""Tags and notes of many runs at once; each change returns what takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from sdgui.store.registry.activity import note_activity
+from sdgui.store.sessions import Sessions, clean_line, storable, tag_rows
+from sdgui.store.tables import RunRow
+
+_AT_ONCE = 500  # values in one statement; SQLite has a limit
+
+
+@dataclass(frozen=True)
+class TagChange:
+    """Tags that a run gets and loses."""
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class TaggingRecords(Sessions):
+    """Edits of many runs, each in one transaction."""
+
+    def change_tags(self, changes: Mapping[int, TagChange]) -> dict[int, TagChange]:
+        """Add and remove tags of runs; returns the changes that undo it, of the runs that did change.
+
+        What others have tagged meanwhile stays. Runs that are gone are left out.
+        """
+        undo: dict[int, TagChange] = {}
+        with self._write() as session:
+            made = {tag.name.casefold(): tag for tag in tag_rows(session, _added(changes))}
+            for row in self._rows(session, changes):
+                change = changes[row.id]
+                has = {tag.name.casefold(): tag for tag in row.tags}
+                new = {key for name in change.add if (key := clean_line(name).casefold()) and key not in has}
+                gone = {clean_line(name).casefold() for name in change.remove} & has.keys()
+                if not new and not gone:
+                    continue
+                undo[row.id] = TagChange(tuple(has[key].name for key in gone), tuple(made[key].name for key in new))
+                row.tags = [tag for key, tag in has.items() if key not in gone] + [made[key] for key in new]
+                note_activity(session, "tagged", row.key, experiment=row.experiment_id, run=row.id)
+        return undo
+
+    def change_notes(self, notes: Mapping[int, str]) -> dict[int, str]:
+        """Replace the notes of runs; returns the former ones, of the runs whose note did change."""
+        undo: dict[int, str] = {}
+        with self._write() as session:
+            for row in self._rows(session, notes):
+                note = storable(notes[row.id])
+                if note != row.note:
+                    undo[row.id] = row.note
+                    about = row.experiment_id
+                    note_activity(session, "wrote the note of", row.key, experiment=about, run=row.id, detail=row.note)
+                    row.note = note
+        return undo
+
+    @staticmethod
+    def _rows(session: Session, wanted: Iterable[int]) -> Iterator[RunRow]:
+        ids = sorted(wanted)
+        for start in range(0, len(ids), _AT_ONCE):
+            yield from session.scalars(select(RunRow).where(RunRow.id.in_(ids[start : start + _AT_ONCE])))
+
+
+def _added(changes: Mapping[int, TagChange]) -> list[str]:
+    return list(dict.fromkeys(name for change in changes.values() for name in change.add))

@@ -1,0 +1,140 @@
+"""The filter's grammar: what is written is what is read, and what cannot be read is told at its place."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdgui.store.run_table.expressions import (
+    All,
+    Comparison,
+    Expression,
+    ExpressionError,
+    Not,
+    OneOf,
+    Some,
+    Value,
+    Word,
+)
+from sdgui.store.run_table.fields import Catalogue, Field
+from sdgui.store.run_table.lexer import KEYWORDS
+from sdgui.store.run_table.parser import parse
+
+METRICS = ("train/loss", "val/student/image_to_text_R@1", "val/teacher/image_to_text_R@1", "val/student/mean_recall")
+CATALOGUE = Catalogue(METRICS)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+TEXTS = st.text(max_size=12)
+WORDS = st.text("abcäß.-_/@#1é", min_size=1, max_size=8).filter(lambda word: word not in KEYWORDS)
+
+
+def fields(names: list[str]) -> st.SearchStrategy[Field]:
+    return st.sampled_from([CATALOGUE.field(name) for name in names])
+
+
+ORDERED = fields(["optim.learning_rate", "val/R@1", "last(train/loss)", "step", "duration"])
+TEXTUAL = fields(["note", "state", "tag", "towers.architecture"])
+COMPARISONS = st.one_of(
+    st.builds(Comparison, ORDERED, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), NUMBERS),
+    st.builds(Comparison, TEXTUAL, st.sampled_from(["=", "!=", ":"]), TEXTS),
+    st.builds(Comparison, fields(["views.shared"]), st.sampled_from(["=", "!="]), st.sampled_from([True, False, None])),
+    st.builds(OneOf, TEXTUAL, st.lists(TEXTS, min_size=1, max_size=3).map(tuple)),
+)
+LEAVES: st.SearchStrategy[Expression] = st.builds(Word, WORDS) | COMPARISONS
+
+
+def _branches(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    several = st.lists(inner, min_size=2, max_size=3).map(tuple)
+    return st.builds(Not, inner) | st.builds(All, several) | st.builds(Some, several)
+
+
+EXPRESSIONS = st.recursive(LEAVES, _branches, max_leaves=8)
+
+
+def written(expression: Expression) -> str:
+    match expression:
+        case Word(text):
+            return text
+        case Comparison(field, operator, value):
+            return f"{field.name}{operator} {_value(value)}"
+        case OneOf(field, values):
+            return f"{field.name} in ({', '.join(map(_value, values))})"
+        case Not(part):
+            return f"not ({written(part)})"
+        case All(parts):
+            return " AND ".join(f"({written(part)})" for part in parts)
+        case Some(parts):
+            return "  or ".join(f"({written(part)})" for part in parts)
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return {True: "true", False: "false", None: "none"}[value] if not isinstance(value, float) else repr(value)
+
+
+@given(EXPRESSIONS)
+@settings(max_examples=150, deadline=None)
+def test_what_is_written_is_read(expression: Expression) -> None:
+    assert parse(written(expression), CATALOGUE, now=0.0) == expression
+
+
+@given(st.text("abn or:<>=!()\"',%1.~\\\n", max_size=30) | st.text(max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_anything_typed_is_read_or_told_at_its_place(text: str) -> None:
+    told = _told(text)
+    assert told is None or (0 <= told.start < told.end <= len(text) + 1 and str(told).endswith((".", "?")))
+
+
+def _told(text: str) -> ExpressionError | None:
+    try:
+        parse(text, CATALOGUE)
+    except ExpressionError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "sentence"),
+    [
+        ("optim.learning_rat < 1", "optim.learning_rat", "did you mean optim.learning_rate"),
+        ("tag:a and learning_rate<1", "learning_rate", "did you mean optim.learning_rate"),
+        ("state < 3", "3", "State is text"),
+        ("val/R@1 > high", "high", "such as 0.4 or 40%"),
+        ("duration > 3parsecs", "3parsecs", "1h30min"),
+        ("created > yesterday", "yesterday", "2026-01-31"),
+        ("step:3", "3", "is a number"),
+        ("(a or b", "(", "not closed"),
+        ("a) b", ")", "not understood"),
+        ('note = "a', '"a', "quote is not closed"),
+        ("seed in (1, 2", "(", "list is not closed"),
+    ],
+)
+def test_an_error_has_its_place(text: str, place: str, sentence: str) -> None:
+    with pytest.raises(ExpressionError, match=sentence) as caught:
+        parse(text, CATALOGUE)
+    assert text[caught.value.start : caught.value.end] == place
+
+
+def test_a_filter_has_bounds() -> None:
+    for text in ("(" * 5000, "not " * 500 + "a", "a " * 300, "a" * 5000, "seed in (" + "1," * 300 + "1)"):
+        with pytest.raises(ExpressionError):
+            parse(text, CATALOGUE)
+
+
+def test_values_have_units() -> None:
+    def value(text: str) -> object:
+        found = parse(text, CATALOGUE, now=1e6)
+        assert isinstance(found, Comparison)
+        return found.value
+
+    assert value("val/R@1 > 40 %") == value("val/R@1>40%") == 0.4
+    assert value("duration < 1h30min") == 5400.0
+    assert value("created > 2d") == 1e6 - 2 * 86400
+    assert value("seed = none") is None
+    assert value("name = none") is None
+    assert value('name = "none"') == "none"
+    assert value('seed = "3"') == "3"
+    assert value(f"note = {json.dumps('a' * 100)}") == "a" * 100

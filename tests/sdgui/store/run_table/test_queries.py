@@ -1,0 +1,177 @@
+"""Filters, order, groups and cells: the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from core.spec.presets import preset_config
+from sdgui.store.run_table import definitions
+from sdgui.store.run_table.fields import fact, metric, setting
+from sdgui.store.run_table.intervals import student_t
+from sdgui.store.run_table.parser import parse
+from sdgui.store.run_table.queries import RunQuery, SortKey
+from sdgui.store.run_table.tagging import TagChange
+from sdgui.store.store import Store
+from tests.sdgui.store.folders import make_folder
+from tests.sdgui.store.run_table.listing import TEACHER, fill, recall
+
+RATE = setting("optim.learning_rate")
+
+
+def fitting(store: Store, text: str) -> set[int]:
+    return set(store.run_ids(RunQuery(parse(text, store.catalogue()))))
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("", range(9)),
+        ("optim.learning_rate < 1e-3", [0, 1, 2]),
+        ("optim.learning_rate >= 1e-3 and val/R@1 > 37% and not state:failed", [6, 7]),
+        ("optim.learning_rate < 1e-3 and val/R@1 > 0.3 and tag:paper", [0]),
+        ("tag:paper", [0, 4]),
+        ("tag != paper seed = 0", [3, 6]),
+        ("tag:pap", []),
+        ("pap", [0, 4]),
+        ("seed in (1, 2) optim.learning_rate in (0.001)", [4, 5]),
+        ("100%", [8]),
+        ("memory_limit", [8]),
+        ("memoryXlimit", []),
+        ("note = none", range(8)),
+        ("views.shared = false", range(9)),
+        ("views.shared = true or towers.architecture = SD-TINY", range(9)),
+        ("towers.architecture : tin", range(9)),
+        ("towers.architecture > 3", []),
+        ("last(train/loss) <= 1", [0, 3, 6]),
+        ("train/loss < 0.5005", [0, 1, 2]),
+        ("not (train/loss < 0.5005)", range(3, 9)),
+        ("duration > 1min and duration <= 2min", [1, 4, 7]),
+        ("created > 1h", range(9)),
+        ("created < 2001", []),
+        ("name: 0.002 seed = 1", [7]),
+        ('"; DROP TABLE runs; --"', []),
+        ("progress = 100%", range(9)),
+        ("data.train = none", range(9)),
+    ],
+)
+def test_filters(filled: tuple[Store, list[int]], text: str, numbers: list[int]) -> None:
+    store, ids = filled
+    assert fitting(store, text) == {ids[number] for number in numbers}
+
+
+def test_a_short_name_is_the_best_of_what_it_stands_for(filled: tuple[Store, list[int]]) -> None:
+    store, ids = filled
+    short, whole = store.catalogue().field("val/R@1"), metric(TEACHER)
+    cells = store.run_cells(ids, [short, whole])
+    assert [cells[one][0] for one in ids] == [cells[one][1] for one in ids]
+    last = store.catalogue().field("last(val/student/R@1)")
+    assert store.run_cells(ids[:1], [last])[ids[0]] == (pytest.approx(recall(1e-4, 0) - 0.1),)
+
+
+def test_order(filled: tuple[Store, list[int]]) -> None:
+    store, ids = filled
+    worst_rate_first = RunQuery(sort=(SortKey(RATE, descending=True), SortKey(metric(TEACHER))))
+    assert store.run_ids(worst_rate_first) == [*ids[6:], *ids[3:6], *ids[:3]]
+    assert store.run_ids(RunQuery()) == ids[::-1], "newest first"
+    nulls_last = RunQuery(sort=(SortKey(metric("nowhere"), descending=True),))
+    assert store.run_ids(nulls_last) == ids[::-1]
+
+
+def test_groups_have_means_with_intervals(filled: tuple[Store, list[int]]) -> None:
+    store, ids = filled
+    shown = [metric(TEACHER), RATE, fact("state"), metric("nowhere")]
+    query = RunQuery(sort=(SortKey(metric(TEACHER), descending=True),), group_by=(RATE,))
+    groups = store.run_groups(query, shown)
+    assert [store.run_ids(query, group) for group in groups] == [ids[8:5:-1], ids[5:2:-1], ids[2::-1]]
+    values = [recall(2e-3, seed) for seed in (0, 1, 2)]
+    found = groups[0].means[TEACHER]
+    low, _ = stats.t.interval(0.95, 2, loc=sum(values) / 3, scale=stats.sem(values))
+    assert (found.count, found.mean - found.half) == (3, pytest.approx(low, rel=1e-6))
+    assert "nowhere" not in groups[0].means
+    alone = store.run_groups(RunQuery(group_by=(RATE, setting("seed"))), [metric(TEACHER)])
+    assert len(alone) == 9
+    assert math.isnan(alone[0].means[TEACHER].half)
+
+
+def test_seeds_of_one_recipe_are_one_group(filled: tuple[Store, list[int]]) -> None:
+    store, _ = filled
+    assert [group.count for group in store.run_groups(RunQuery(group_by=(fact("recipe"),)), [])] == [3, 3, 3]
+    by_tag = store.run_groups(RunQuery(parse("tag:paper", store.catalogue()), group_by=(fact("tag"),)), [])
+    assert sorted(group.count for group in by_tag) == [1, 1]
+
+
+def test_cells_keep_their_types(filled: tuple[Store, list[int]]) -> None:
+    store, ids = filled
+    fields = [
+        setting("views.shared"),
+        RATE,
+        fact("tag"),
+        setting("towers.architecture"),
+        fact("state"),
+        setting("seed"),
+    ]
+    assert store.run_cells([ids[0], 12345], fields) == {
+        ids[0]: (False, 1e-4, ["paper", "Zürich"], "sd-tiny", "done", 0)
+    }
+    assert store.run_cells(ids, []) == dict.fromkeys(ids, ())
+
+
+def test_only_what_differs(filled: tuple[Store, list[int]]) -> None:
+    store, ids = filled
+    assert store.differing_settings(ids[:3]) == ["seed"]
+    assert set(store.differing_settings(ids)) == {"name", "seed", "optim.learning_rate"}
+    assert store.differing_settings(ids[:1]) == []
+
+
+def test_metrics_are_listed(filled: tuple[Store, list[int]]) -> None:
+    store, _ = filled
+    assert store.catalogue().metrics == ("train/loss", "val/student/image_to_text_R@1", TEACHER)
+
+
+def test_tags_and_notes_of_many_are_changed_and_taken_back(store: Store) -> None:
+    ids = fill(store)
+    before = {one: (store.run(one).tags, store.run(one).note) for one in ids}
+    undo = store.change_tags(dict.fromkeys([*ids, 999], TagChange(add=("PAPER", "new"), remove=("zürich", "absent"))))
+    assert {len(store.run(one).tags) for one in ids} == {2}
+    assert store.run(ids[0]).tags == ("new", "paper")
+    assert fitting(store, "tag:new tag:paper") == set(ids)
+    notes = store.change_notes(dict.fromkeys(ids, "seen"))
+    assert fitting(store, "note = seen") == set(ids)
+    store.tag_run(ids[1], [*store.run(ids[1]).tags, "meanwhile"])
+    store.change_tags(undo)
+    store.change_notes(notes)
+    assert store.run(ids[1]).tags == ("meanwhile",)
+    store.change_tags({ids[1]: TagChange(remove=("meanwhile",))})
+    assert {one: (store.run(one).tags, store.run(one).note) for one in ids} == before
+
+
+def test_what_is_in_the_bin_is_not_listed(store: Store) -> None:
+    ids = fill(store)
+    store.delete_run(ids[0])
+    store.delete_experiment(store.run(ids[4]).experiment_id)
+    assert len(store.run_ids(RunQuery())) == 7
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_definitions_are_read_from_the_folders(
+    file_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, binary: bool
+) -> None:
+    """Those of an earlier version's runs; and, by an older SQLite, those that it cannot read."""
+    run = file_store.add_run(file_store.add_experiment(preset_config("sd-clip", "tiny")).id)
+    make_folder(run, file_store)
+    file_store.edit_experiment(run.experiment_id, preset_config("clip", "tiny"))
+    if binary:
+        with file_store._write() as session:
+            session.connection().exec_driver_sql("DELETE FROM definitions")
+    monkeypatch.setattr(definitions, "BINARY_JSON", binary)
+    assert (file_store.fill_definitions(), file_store.fill_definitions()) == (1, 0)
+    assert file_store.run_cells([run.id], [setting("preset")]) == {run.id: ("sd-clip",)}
+
+
+def test_quantiles_of_students_t() -> None:
+    for df in (1, 2, 5, 10, 11, 15, 30, 200):
+        assert student_t(df) == pytest.approx(stats.t.ppf(0.975, df), abs=2e-5)
