@@ -22,7 +22,7 @@ from sdgui.app.start import open_window, spare_collections
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.source import DATA
 from sdgui.runs.program import core_command
-from sdgui.shared.pickers.models import ModelChoice
+from sdgui.shared.pickers.entries import ModelChoice
 
 KEY_LIMIT, TURN_LIMIT = 0.15, 0.05  # seconds
 _MODEL = "open_clip:sd-demo,"

@@ -23,7 +23,7 @@ from sdgui.panels.search.source import HELD_OUT
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.screenshots.home import TrainedStudy
 from sdgui.screenshots.waiting import settle, until
-from sdgui.shared.pickers.models import ModelPicker
+from sdgui.shared.pickers.model_chip import ModelChip
 
 _CAPTIONED, _EVERY = 24, 29  # pictures, and how far they lie apart in their table
 
@@ -47,12 +47,11 @@ class Stage:
         model = self.window.experiments.model
         self.window.experiments.select(model.index(0, 0))
 
-    def choose(self, picker: ModelPicker, arm: str, weights: str) -> None:
+    def choose(self, picker: ModelChip, arm: str, weights: str) -> None:
         """The best checkpoint of the first run of ``arm``, its student or teacher."""
         picker.show_run(self.run(arm))
         until(lambda: picker.choice() is not None, f"the runs to choose from ({arm})")
-        picker.weights.setCurrentIndex(picker.weights.findData(weights))
-        picker.weights.activated.emit(picker.weights.currentIndex())
+        picker.set_network(weights)
 
 
 def define(stage: Stage) -> None:

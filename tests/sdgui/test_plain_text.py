@@ -36,7 +36,7 @@ from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.search.model import Part
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.query.chips import Chip
-from sdgui.shared.pickers.models import ModelChoice
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.gallery.gallery import GalleryItem
 from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, make_plain, plain_tip

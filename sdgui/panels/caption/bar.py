@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from sdgui.panels.caption.model import SIDES, Entry, Side
-from sdgui.shared.pickers.models import ModelPicker
+from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.style.theme import SPACE
@@ -36,7 +36,7 @@ class CaptionsBar(QWidget):
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.pickers: dict[Side, ModelPicker] = {side: ModelPicker(services, "caption", self) for side in SIDES}
+        self.pickers: dict[Side, ModelChip] = {side: ModelChip(services, "caption", self) for side in SIDES}
         self.pickers["b"].setAccessibleName("Second model")
         self.compare = IconButton("ph.columns", "Compare with a second model", "", "Compare", True, self)
         self.how = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)

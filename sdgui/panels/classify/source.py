@@ -19,7 +19,7 @@ from core.spec.shards import may_be_there
 from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
-from sdgui.shared.pickers.models import ModelChoice, ModelPicker
+from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
@@ -40,7 +40,7 @@ class ClassifySource(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = services.settings
-        self.model = ModelPicker(services, parent=self)
+        self.model = ModelChip(services, parent=self)
         self.data = DataPicker(services, parent=self)
         self.label = NoWheelComboBox(self)
         self.train = NoWheelComboBox(self)

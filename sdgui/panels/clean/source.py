@@ -14,7 +14,7 @@ from core.spec.run.folder import RunDir
 from core.spec.shards import may_be_there
 from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
-from sdgui.shared.pickers.models import ModelChoice, ModelPicker
+from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -32,7 +32,7 @@ class CleanSource(QWidget):
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.model = ModelPicker(services, "search", self)
+        self.model = ModelChip(services, "search", self)
         self.data = DataPicker(services, parent=self)
         self.networks = QComboBox(self)
         self.networks.addItem(_BOTH, True)

@@ -16,7 +16,7 @@ from core.spec.shards import may_be_there
 from sdgui.panels.search.work import Target
 from sdgui.runs.models import run_facts
 from sdgui.shared.pickers.data import DataPicker
-from sdgui.shared.pickers.models import ModelChoice, ModelPicker
+from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
@@ -41,7 +41,7 @@ class SourceBar(QWidget):
         super().__init__(parent)
         self._services = services
         self._quiet = False
-        self.pickers = (ModelPicker(services, "search", self), ModelPicker(services, "search", self))
+        self.pickers = (ModelChip(services, "search", self), ModelChip(services, "search", self))
         self.compare = IconButton("ph.columns", "Compare with a second model", "Ctrl+B", "", True, self)
         self.where = NoWheelComboBox(self)
         self.data = DataPicker(services, pictures_only=True, parent=self)
@@ -66,8 +66,6 @@ class SourceBar(QWidget):
 
     def _build(self) -> None:
         self.pickers[1].setAccessibleName("Second model")
-        for picker in self.pickers:
-            picker.model.setMinimumContentsLength(9)  # two of them stand side by side
         self.where.addItem("Held-out data of the run", HELD_OUT)
         self.where.addItem("Other data", DATA)
         self.where.addItem("An index on disk", INDEX)

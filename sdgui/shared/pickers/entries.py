@@ -1,6 +1,6 @@
 """The models that can be picked: recent ones, the store's runs, open_clip's, folders; and why one cannot be.
 
-Flow: store, settings and files -> ``ModelEntry`` lists -> ``ModelPicker``; a choice goes to a panel as ``ModelChoice``.
+Flow: store, settings and files -> ``ModelEntry`` lists -> ``ModelChip``; a choice goes to a panel as ``ModelChoice``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import Literal
 from PySide6.QtCore import QSettings
 
 from core.spec.run.folder import RunDir
-from sdgui.runs.models import OPEN_CLIP, architectures, folder_captions, is_saved_model, pretrained_tags, run_facts
-from sdgui.shared.run_texts import run_title
-from sdgui.store.records import Run, StoreError
+from sdgui.runs.models import OPEN_CLIP, architectures, folder_captions, is_saved_model, run_facts
+from sdgui.shared.pickers.pretrained import Pretrained, pretrained_models, size_text
+from sdgui.shared.run_texts import run_title, when
+from sdgui.store.records import BestPoint, Run, StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.dropped_files import existing_path
+from sdgui.widgets.formats import percent
 
 Needs = Literal["search", "caption"]
 Kind = Literal["run", "open_clip", "folder"]
@@ -28,6 +30,8 @@ _REMEMBERED = 8
 _NO_CAPTIONS = "It cannot caption: its architecture is not CoCa."
 _NO_CHECKPOINT = "It has not saved a checkpoint yet."
 _GONE = "It no longer exists."
+_RANDOM = "no weights"
+_SEARCHES, _CAPTIONS = "search, classify", "search, classify, caption"
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,13 @@ class ModelEntry:
     """A line of the list. ``reason`` is why it cannot be picked here; "" when it can."""
 
     kind: Kind
-    name: str  # a run's folder, open_clip's name, a folder
+    name: str  # a run's folder; open_clip's name with its weights, "ViT-B-32,openai"; a folder
     title: str
     reason: str = ""
     run_id: int | None = None
     recent: ModelChoice | None = None
+    metric: str = ""  # the best of a run
+    about: str = ""  # date or size, and what it can do
 
 
 def run_entries(store: Store, needs: Needs) -> list[ModelEntry]:
@@ -82,25 +88,63 @@ def run_entry(store: Store, run: Run | None, needs: Needs) -> ModelEntry | None:
 
 def _run_entry(run: Run, experiment: str, ordinal: int, needs: Needs) -> ModelEntry:
     title = f"{experiment} · {run_title(run, ordinal).lower()}"  # as the tree calls it
-    return ModelEntry("run", str(run.folder), title, run_reason(run.dir, needs), run.id)
+    facts = run_facts(run.dir)
+    reason = _reason(bool(facts.steps), facts.captions, needs)
+    about = f"{when(run.finished or run.started or run.created)} · {_CAPTIONS if facts.captions else _SEARCHES}"
+    return ModelEntry("run", str(run.folder), title, reason, run.id, None, _metric(run.best), about)
+
+
+def _metric(best: BestPoint | None) -> str:
+    return f"mean recall {percent(best.value)}" if best is not None else ""
 
 
 def run_reason(run: RunDir, needs: Needs) -> str:
     """Why the run cannot be used here."""
     facts = run_facts(run)
-    if needs == "caption" and not facts.captions:
+    return _reason(bool(facts.steps), facts.captions, needs)
+
+
+def _reason(trained: bool, captions: bool, needs: Needs) -> str:
+    if needs == "caption" and not captions:
         return _NO_CAPTIONS
-    return "" if facts.steps else _NO_CHECKPOINT
+    return "" if trained else _NO_CHECKPOINT
 
 
-def open_clip_entries(needs: Needs) -> list[ModelEntry]:
-    """open_clip's and our architectures; those that fit and have trained weights come first."""
-    tags = pretrained_tags()
-    entries = [
-        ModelEntry("open_clip", name, name, _NO_CAPTIONS if needs == "caption" and not captions else "")
+def pretrained_entries(needs: Needs) -> list[ModelEntry]:
+    """open_clip's pretrained weights: those that fit first, of them those that need no download. Reads the disk."""
+    return sorted((_pretrained_entry(one, needs) for one in pretrained_models()), key=lambda entry: bool(entry.reason))
+
+
+def _pretrained_entry(one: Pretrained, needs: Needs) -> ModelEntry:
+    reason = _NO_CAPTIONS if needs == "caption" and not one.captions else ""
+    size = size_text(one.size)
+    where = f"downloaded · {size}" if one.here else f"about {size} to download" if size else "to download"
+    can = _CAPTIONS if one.captions else _SEARCHES
+    if one.only_captions:
+        can = "captions; tuned for them, it hardly searches"
+    return ModelEntry(
+        "open_clip", one.name, open_clip_title(one.name), reason, about=f"{where or 'to download'} · {can}"
+    )
+
+
+def untrained_entries(needs: Needs) -> list[ModelEntry]:
+    """Every architecture with random weights, ours and open_clip's: something to compare with."""
+    return [
+        ModelEntry(
+            "open_clip",
+            name,
+            open_clip_title(name),
+            _NO_CAPTIONS if needs == "caption" and not captions else "",
+            about="random weights",
+        )
         for name, captions in architectures().items()
     ]
-    return sorted(entries, key=lambda entry: (bool(entry.reason), entry.name not in tags))
+
+
+def open_clip_title(name: str) -> str:
+    """``ViT-B-32 · openai`` of open_clip's name with its weights."""
+    architecture, _, tag = name.partition(",")
+    return f"{architecture.strip()} · {tag.strip() or _RANDOM}"
 
 
 def folder_entry(folder: Path, needs: Needs) -> ModelEntry | None:
@@ -108,9 +152,9 @@ def folder_entry(folder: Path, needs: Needs) -> ModelEntry | None:
     try:
         if is_saved_model(folder):
             reason = _NO_CAPTIONS if needs == "caption" and not folder_captions(folder) else ""
-            return ModelEntry("folder", str(folder), folder.name, reason)
+            return ModelEntry("folder", str(folder), folder.name, reason, about=str(folder))
         if RunDir(folder).config.is_file() and RunDir(folder).checkpoints.is_dir():
-            return ModelEntry("run", str(folder), folder.name, run_reason(RunDir(folder), needs))
+            return ModelEntry("run", str(folder), folder.name, run_reason(RunDir(folder), needs), about=str(folder))
     except OSError:
         return None
     return None
@@ -120,9 +164,9 @@ def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
     """The line that a choice is picked from."""
     name = choice.model
     if name.startswith(OPEN_CLIP):
-        architecture = name.removeprefix(OPEN_CLIP).partition(",")[0]
-        reason = _NO_CAPTIONS if needs == "caption" and not architectures().get(architecture, False) else ""
-        return ModelEntry("open_clip", architecture, choice.title, reason, recent=choice)
+        name = name.removeprefix(OPEN_CLIP)
+        reason = _NO_CAPTIONS if needs == "caption" and not architectures().get(name.partition(",")[0], False) else ""
+        return ModelEntry("open_clip", name, open_clip_title(name), reason, recent=choice)
     whole = existing_path(name)
     folder = Path(name if whole is not None and whole.is_dir() else name.rpartition("@")[0])
     entry = folder_entry(folder, needs)

@@ -1,18 +1,21 @@
-"""The lines of the model picker's list: entries under headings, and what the completer offers of them."""
+"""The lines of the model chip's list: entries under headings, narrowed by what is typed, and how a line is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
+from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.entries import ModelEntry
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.style.theme import theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 ENTRY = Qt.ItemDataRole.UserRole
 Index = QModelIndex | QPersistentModelIndex
+Groups = Sequence[tuple[str, Sequence[ModelEntry]]]  # heading, its lines
 
 
 class ModelLines(QAbstractListModel):
@@ -20,25 +23,51 @@ class ModelLines(QAbstractListModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._groups: list[tuple[str, list[ModelEntry], list[str]]] = []  # heading, entries, what each is found by
         self._lines: list[str | ModelEntry] = []
+        self._typed_only: frozenset[str] = frozenset()  # groups that are shown once something is typed
 
-    def replace(self, groups: Sequence[tuple[str, Sequence[ModelEntry]]]) -> None:
-        """Show these groups, each under its heading; empty ones are left out."""
+    def replace(self, groups: Groups, words: str = "", typed_only: Collection[str] = ()) -> None:
+        """Show of these groups what answers ``words``, each under its heading; empty ones are left out.
+
+        The groups ``typed_only`` are long and seldom wanted: they are shown once there are words.
+        """
+        self._groups = [(title, list(found), [_found_by(one) for one in found]) for title, found in groups]
+        self._typed_only = frozenset(typed_only)
+        self.find(words)
+
+    def find(self, words: str) -> None:
+        """Show the entries that have every one of ``words``."""
+        wanted = words.casefold().removeprefix(OPEN_CLIP).split()
         self.beginResetModel()
         self._lines = []
-        for title, entries in groups:
-            if entries:
-                self._lines += [title, *entries]
+        for title, entries, texts in self._groups:
+            if not wanted and title in self._typed_only:
+                continue
+            pairs = zip(entries, texts, strict=True)
+            found = [entry for entry, text in pairs if all(word in text for word in wanted)]
+            if found:
+                self._lines += [title, *found]
         self.endResetModel()
 
     def entries(self) -> list[ModelEntry]:
-        """All entries, without the headings."""
+        """The shown entries, without the headings."""
         return [line for line in self._lines if isinstance(line, ModelEntry)]
 
     def entry(self, row: int) -> ModelEntry | None:
         """The entry in ``row``; None for a heading, and where there is no such row."""
         line = self._lines[row] if 0 <= row < len(self._lines) else ""
         return line if isinstance(line, ModelEntry) else None
+
+    def next_row(self, row: int, step: int) -> int:
+        """The next row after ``row`` that can be chosen; ``row`` when there is none, -1 when none was."""
+        at = row + step
+        while 0 <= at < len(self._lines):
+            entry = self.entry(at)
+            if entry is not None and not entry.reason:
+                return at
+            at += 1 if step > 0 else -1
+        return row
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self._lines)
@@ -55,37 +84,64 @@ class ModelLines(QAbstractListModel):
             return None
         line = self._lines[index.row()]
         if isinstance(line, str):
-            return line if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole) else _heading(role)
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
-            return line.title
-        if role == ENTRY:
-            return line
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(line.reason or line.name)
-        if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{line.title}, {line.reason}" if line.reason else line.title
+            return line if role == Qt.ItemDataRole.DisplayRole else None
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return line.title
+            case Qt.ItemDataRole.UserRole:
+                return line
+            case Qt.ItemDataRole.ToolTipRole:
+                return plain_tip(line.reason or line.name)
+            case Qt.ItemDataRole.AccessibleTextRole:
+                return ", ".join(filter(None, (line.title, line.metric, line.reason or line.about)))
         return None
 
 
-def _heading(role: int) -> object:
-    if role != Qt.ItemDataRole.FontRole:
-        return None
-    font = theme().font("small")
-    font.setBold(True)
-    return font
+def _found_by(entry: ModelEntry) -> str:
+    return f"{entry.title} {entry.name} {entry.about} {entry.metric}".casefold()
 
 
-class _Possible(QSortFilterProxyModel):
-    """What the completer offers: no headings, nothing grey, nothing twice."""
+class ModelDelegate(QStyledItemDelegate):
+    """A heading in small letters; an entry in two lines, its metric at the right."""
 
-    def filterAcceptsRow(self, row: int, parent: object) -> bool:
-        lines = self.sourceModel()
-        entry = lines.entry(row) if isinstance(lines, ModelLines) else None
-        return entry is not None and not entry.reason and entry.recent is None
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        small = theme().font("small")
+        line = option.fontMetrics.height()
+        entry = index.data(ENTRY)
+        if not isinstance(entry, ModelEntry):
+            return QSize(10 * SPACE, line + SPACE)
+        return QSize(10 * SPACE, round(line * (1 + small.pointSizeF() / theme().font().pointSizeF())) + SPACE)
 
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        look, entry = theme(), index.data(ENTRY)
+        room: QRect = option.rect.adjusted(SPACE, SPACE // 2, -SPACE, -SPACE // 2)
+        painter.save()
+        if not isinstance(entry, ModelEntry):
+            painter.setFont(look.font("small"))
+            painter.setPen(look.color("muted"))
+            painter.drawText(room, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom), str(index.data()))
+            painter.restore()
+            return
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(look.color("selection"))
+            painter.drawRoundedRect(option.rect.adjusted(2, 0, -2, 0), 6, 6)
+        self._draw(painter, room, entry)
+        painter.restore()
 
-def only_possible(lines: ModelLines, parent: QWidget) -> _Possible:
-    """``lines`` without headings, what is grey, and what stands among the recent ones already."""
-    proxy = _Possible(parent)
-    proxy.setSourceModel(lines)
-    return proxy
+    def _draw(self, painter: QPainter, room: QRect, entry: ModelEntry) -> None:
+        look = theme()
+        painter.setFont(look.font())
+        painter.setPen(look.color("muted" if entry.reason else "text"))
+        metrics = painter.fontMetrics()
+        first = QRect(room.left(), room.top(), room.width(), metrics.height())
+        beside = metrics.horizontalAdvance(entry.metric) + SPACE if entry.metric else 0
+        title = metrics.elidedText(entry.title, Qt.TextElideMode.ElideMiddle, first.width() - beside)
+        painter.drawText(first, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), title)
+        if entry.metric:
+            painter.drawText(first, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), entry.metric)
+        painter.setFont(look.font("small"))
+        painter.setPen(look.color("muted"))
+        second = QRect(room.left(), first.bottom() + 1, room.width(), room.bottom() - first.bottom())
+        about = painter.fontMetrics().elidedText(entry.reason or entry.about, Qt.TextElideMode.ElideRight, room.width())
+        painter.drawText(second, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), about)

@@ -41,6 +41,7 @@ QPushButton[role="primary"] {
 QPushButton[role="primary"]:hover { background: $accent_text; border-color: $accent_text; color: $surface; }
 QPushButton[role="primary"]:focus { border: 2px solid $text; padding: 3px 11px; }
 QPushButton[role="primary"]:disabled { background: $raised; color: $strong_border; border-color: $border; }
+QPushButton[role="chip"] { border-radius: 15px; padding: 4px 12px; }
 QPushButton[role="danger"] { color: $error; }
 QPushButton[role="danger"]:hover { background: $error_fill; border-color: $error; }
 QPushButton[role="flat"], QToolButton[role="flat"] { background: transparent; border-color: transparent; }

@@ -4,7 +4,7 @@ Flow: ``sdgui.__main__`` calls ``apply_theme(app)`` once; every widget asks ``th
 connects to ``theme().changed`` to repaint what it draws itself. Widgets styled by palette and stylesheet follow alone.
 
 Roles of labels are dynamic properties that the stylesheet knows: ``set_role(label, "heading" | "title" | "muted" |
-"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per panel), ``"flat"``, ``"danger"``; of
+"small" | "error" | "accent")``; of buttons: ``"primary"`` (one per panel), ``"flat"``, ``"danger"``, ``"chip"``; of
 frames: ``"card"``.
 """
 
@@ -23,7 +23,9 @@ from sdgui.widgets.style.stylesheet import stylesheet
 SPACE = 8  # px, device independent; every margin and gap is a multiple of it or its half
 
 Scheme = Literal["system", "light", "dark"]
-Role = Literal["", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card", "rail"]
+Role = Literal[
+    "", "heading", "title", "muted", "small", "error", "accent", "primary", "flat", "danger", "card", "chip", "rail"
+]
 
 # state -> icon, colour field of Colors, the text for screen readers. Shapes differ, so colour is never needed.
 _STATES: dict[str, tuple[str, str, str]] = {

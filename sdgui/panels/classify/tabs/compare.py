@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QV
 from sdgui.panels.classify.model import METRICS, Measure, Measured, method_title
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
-from sdgui.shared.pickers.models import ModelChoice, ModelPicker
+from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
@@ -41,7 +41,7 @@ class CompareTab(QWidget):
         self.sentence = PlainLabel(self, wordWrap=True)
         self.further = PlainLabel(self, wordWrap=True)
         self.probe, self.network = QPushButton(self), QPushButton(self)
-        self.other_model = ModelPicker(services, parent=self)
+        self.other_model = ModelChip(services, parent=self)
         self.measure_other = QPushButton("Evaluate", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
         self.only_a = Gallery(services.store.home / "thumbnails", "No pictures.", self)

@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
 from sdgui.panels.clean.model import RankedPairs
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Selection
 from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked
 
@@ -198,8 +199,7 @@ def test_ranking_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: Qt
 
 def test_without_a_run_the_place_says_what_it_is_for(qtbot: QtBot, open_noise: Open) -> None:
     place = open_noise()
-    place.view.source.model.line.setText("ViT-B-32")
-    place.view.source.model._typed()
+    place.view.source.model.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
     assert place.view.source.request() is None
     assert "Choose a run" in place.view.bar.text
     assert not place.view.source.rank.isEnabled()

@@ -1,0 +1,345 @@
+"""The model chip: the model in use as ``sd-clip demo · run 1 · teacher · best``; pressed, it opens the list of models.
+
+Flow: a line of ``ModelPopover`` -> checkpoint and network -> ``changed(ModelChoice)``. What cannot do what the panel
+needs is grey, with the reason under it. Checkpoints of live runs appear by themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QPushButton,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionButton,
+    QStylePainter,
+    QWidget,
+)
+
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import default_network
+from sdgui.runs.models import OPEN_CLIP, RunFacts, run_facts
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.shared.pickers.entries import (
+    ModelChoice,
+    ModelEntry,
+    Needs,
+    choice_entry,
+    folder_entry,
+    pretrained_entries,
+    recent_choices,
+    remember,
+    run_entries,
+    run_entry,
+    untrained_entries,
+)
+from sdgui.shared.pickers.model_list import Groups
+from sdgui.shared.pickers.model_popover import ModelPopover, groups_of
+from sdgui.shared.services import Services
+from sdgui.store.records import StoreError
+from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+__all__ = ["ModelChip", "ModelChoice"]
+
+_SETTLE = 500  # ms after the last news of a live run before its folder is read
+_NOTHING = "Choose a model"
+_LISTED = 4  # recent ones
+_ICON, _WIDEST, _NARROWEST = 16, 52 * SPACE, 14 * SPACE  # px
+
+
+class ModelChip(QPushButton):
+    """The chosen model. Enter, Space, Down or letters open the list.
+
+    ``changed`` whenever the choice changes, by the user or by code; ``renewed`` when a new checkpoint of the chosen
+    live run has become its best or last: ``choice.model`` stays the same, and the panel decides when to read it again.
+    """
+
+    changed = Signal(object)  # ModelChoice
+    renewed = Signal(object)  # ModelChoice
+    refused = Signal(str)  # a sentence: what was dropped is no model, or not for this panel
+
+    def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services, self._needs = services, needs
+        self._entry: ModelEntry | None = None
+        self._which: str | int = ""  # of a run: "best", "last" or a step
+        self._network = ""  # of a run: "student" or "teacher"
+        self._facts: RunFacts | None = None  # of the chosen run
+        self._told: ModelChoice | None = None
+        self._step: int | None = None  # what "best" or "last" meant when it was emitted
+        self._filling = 0  # lists that are being read
+        self._tasks = BackgroundTasks(self)
+        self.setAcceptDrops(True)
+        self.setAccessibleName("Model")
+        set_role(self, "chip")
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMaximumWidth(_WIDEST)
+        self._look = QTimer(self, singleShot=True, interval=_SETTLE)
+        self._look.timeout.connect(self.refresh)
+        self.clicked.connect(lambda: self.open())
+        services.tailer.state_changed.connect(self._moved)
+        services.tailer.progress_changed.connect(self._moved)
+        theme().changed.connect(self.update)
+        self._show()
+
+    @cached_property
+    def popover(self) -> ModelPopover:
+        """Made when first opened."""
+        popover = ModelPopover(self._needs, self)
+        popover.picked.connect(self._take)
+        popover.checkpoint_picked.connect(self.set_checkpoint)
+        popover.network_picked.connect(self.set_network)
+        popover.folder_asked.connect(self._ask_folder)
+        return popover
+
+    # What is chosen
+    def choice(self) -> ModelChoice | None:
+        """What is chosen; None while nothing is, or it cannot be used here."""
+        entry = self._entry
+        if entry is None or entry.reason:
+            return None
+        if entry.kind == "run":
+            step = count(self._pointed())
+            named = f"{self._which}, step {step}" if isinstance(self._which, str) else f"step {step}"
+            title = " · ".join(part for part in (entry.title, named, self._network) if part)
+            return ModelChoice(f"{entry.name}@{self._which}", self._network, title, entry.run_id)
+        prefix = OPEN_CLIP if entry.kind == "open_clip" else ""
+        return ModelChoice(f"{prefix}{entry.name}", "", entry.title)
+
+    def networks(self) -> tuple[str, ...]:
+        """The networks of the chosen run, "teacher" before "student"; () for any other model."""
+        return self._facts.networks if self._facts is not None else ()
+
+    def set_choice(self, choice: ModelChoice) -> bool:
+        """Choose a model by program; False, and a word by ``refused``, when it cannot be used here."""
+        return self._take(choice_entry(choice, self._needs))
+
+    def set_network(self, network: str) -> None:
+        """Of the chosen run, its student or its teacher."""
+        if network in self.networks():
+            self._network = network
+            self._emit_choice()
+
+    def set_checkpoint(self, which: str | int) -> None:
+        """Of the chosen run, "best", "last" or a step."""
+        if self._facts is not None and (which in ("best", "last") or which in self._facts.steps):
+            self._which = which
+            self._emit_choice()
+
+    def show_run(self, run_id: int) -> bool:
+        """Choose a run of the store at its best checkpoint; False when there is none to use."""
+        store = self._services.store
+        try:
+            entry = run_entry(store, store.some_runs([run_id]).get(run_id), self._needs)
+        except StoreError:  # out of reach, or removed for good meanwhile
+            return False
+        return entry is not None and not entry.reason and self._take(entry)
+
+    def show_newest_run(self) -> None:
+        """Choose the newest run that can be used here, once it is found, unless a model is chosen by then."""
+        store, needs = self._services.store, self._needs
+
+        def found(entries: list[ModelEntry]) -> None:
+            usable = next((one for one in entries if not one.reason), None)
+            if usable is not None and self._entry is None:
+                self._take(usable)
+
+        self._tasks.run(lambda: run_entries(store, needs), found)
+
+    def restore(self) -> bool:
+        """Choose the model used last that this panel can use; False when there is none."""
+        entries = [choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings)]
+        entry = next((one for one in entries if not one.reason), None)
+        return entry is not None and self._take(entry)
+
+    def take_folder(self, folder: Path) -> bool:
+        """Choose a model that lies in ``folder``; False, and a word by ``refused``, when there is none."""
+        entry = folder_entry(folder.absolute(), self._needs)
+        if entry is None:
+            self.refused.emit(f"{folder} contains no model: neither a run nor a folder saved by open_clip.")
+            return False
+        return self._take(entry)
+
+    # The list
+    def open(self, typed: str = "") -> None:
+        """Open the list of models, with ``typed`` in its search line."""
+        facts = self._facts if self._entry is not None and self._entry.kind == "run" else None
+        self.popover.show_run(facts, self._which, self._network)
+        self.popover.open_below(self, typed)
+        self._fill()
+
+    def refresh(self) -> None:
+        """Has the chosen run other checkpoints by now? An open list is read again."""
+        entry = self._entry
+        if entry is not None and entry.kind == "run" and run_facts(RunDir(entry.name)) != self._facts:
+            self._set_run(entry, self._which, self._network)
+            self._emit_choice()
+        if "popover" in vars(self) and self.popover.isVisible():
+            self._fill()
+
+    def _fill(self) -> None:
+        """Read in a thread what can be picked: every run's folder is read."""
+        self._filling += 1
+        store, needs, choices = self._services.store, self._needs, recent_choices(self._services.settings)
+
+        def read() -> Groups:
+            recent = [self._named(choice_entry(choice, needs)) for choice in choices[:_LISTED]]
+            recent = [one for one in recent if not one.reason]
+            return groups_of(recent, run_entries(store, needs), pretrained_entries(needs), untrained_entries(needs))
+
+        self._tasks.run(read, self._filled)
+
+    def _filled(self, groups: Groups) -> None:
+        self._filling -= 1
+        if not self._filling:  # else a newer list is on its way
+            self.popover.show_groups(groups)
+
+    def _named(self, entry: ModelEntry) -> ModelEntry:
+        """A recent choice as the list calls it; its run's name may have changed."""
+        choice = entry.recent
+        known = self._known(entry)
+        if choice is None or known is None:
+            return entry
+        which = choice.model.rpartition("@")[2]
+        title = " · ".join(filter(None, (known.title, choice.weights, f"step {which}" if which.isdecimal() else which)))
+        return replace(entry, title=title, metric=known.metric, about=known.about)
+
+    def _known(self, entry: ModelEntry) -> ModelEntry | None:
+        """The run of the store that lies in the entry's folder."""
+        store = self._services.store
+        if entry.kind != "run":
+            return None
+        try:
+            return run_entry(store, store.run_in(Path(entry.name)), self._needs)
+        except StoreError:
+            return None
+
+    # Taking
+    def _take(self, entry: ModelEntry) -> bool:
+        if entry.reason:
+            self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
+            return False
+        before, known = entry.recent, self._known(entry) if entry.run_id is None or entry.recent else None
+        title, run_id = (known.title, known.run_id) if known is not None else (entry.title, entry.run_id)
+        if known is None and before is not None and entry.kind != "open_clip":
+            title = Path(entry.name).name
+        taken = ModelEntry(entry.kind, entry.name, title, "", run_id)
+        if taken.kind == "run":
+            which = before.model.rpartition("@")[2] if before is not None else "best"
+            self._set_run(taken, int(which) if which.isdecimal() else which, before.weights if before else "")
+        else:
+            self._which, self._network, self._facts = "", "", None
+        self._entry = taken
+        self._emit_choice()
+        return True
+
+    def _set_run(self, entry: ModelEntry, which: str | int, network: str) -> None:
+        """Its checkpoint ``which`` and its ``network``, as far as it has them; else the best and its own network."""
+        run = RunDir(entry.name)
+        self._facts = facts = run_facts(run)
+        self._which = which if which == "last" or which in facts.steps else "best"
+        if not network and self._which == "best":
+            try:
+                network = default_network(run, "best")
+            except UserError:  # on another machine: its files are not here
+                network = ""
+        self._network = network if network in facts.networks else next(iter(facts.networks), "")
+
+    def _pointed(self) -> int:
+        if isinstance(self._which, int):
+            return self._which
+        step = None if self._facts is None else self._facts.best if self._which == "best" else self._facts.last
+        return step or 0
+
+    # Telling
+    def _emit_choice(self) -> None:
+        choice = self.choice()
+        self._show()
+        if choice is None:
+            return
+        step = self._pointed() if self._entry and self._entry.kind == "run" else None
+        before, self._told = self._told, choice
+        newer = step != self._step
+        self._step = step
+        if before is None or (before.model, before.weights) != (choice.model, choice.weights):
+            remember(self._services.settings, choice)
+            self.changed.emit(choice)
+        elif newer:
+            self.renewed.emit(choice)
+
+    def _show(self) -> None:
+        choice = self.choice()
+        self.setText(self.short_title() or _NOTHING)
+        about = f"{choice.title}\n{choice.model}\n" if choice is not None else ""
+        self.setToolTip(plain_tip(f"{about}Press to choose another model"))
+        self.setAccessibleDescription(choice.title if choice is not None else _NOTHING)
+
+    def short_title(self) -> str:
+        """``sd-clip demo · run 1 · teacher · best``; "" while nothing is chosen."""
+        if self._entry is None:
+            return ""
+        which = f"step {count(self._which)}" if isinstance(self._which, int) else self._which
+        return " · ".join(filter(None, (self._entry.title, self._network, which)))
+
+    def _moved(self, run_id: int, _news: object) -> None:
+        if self._entry is not None and self._entry.run_id == run_id and not self._look.isActive():
+            self._look.start()
+
+    # Drawing
+    def sizeHint(self) -> QSize:
+        wide = self.fontMetrics().horizontalAdvance(self.text()) + 2 * _ICON + 4 * SPACE
+        return QSize(min(max(wide, _NARROWEST), _WIDEST), super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(_NARROWEST, super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Icon, the text shortened in the middle, where names agree, and an arrow."""
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        option.text = ""
+        painter = QStylePainter(self)
+        painter.drawControl(QStyle.ControlElement.CE_PushButton, option)
+        room = self.rect().adjusted(SPACE, 0, -SPACE, 0)
+        top = (self.height() - _ICON) // 2
+        self._draw_icon(painter, "ph.cube", room.left(), top)
+        self._draw_icon(painter, "ph.caret-down", room.right() - _ICON + 2, top)
+        words = room.adjusted(_ICON + SPACE // 2, 0, -_ICON - SPACE // 2, 0)
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideMiddle, words.width())
+        painter.setPen(theme().color("muted" if self._entry is None else "text"))
+        painter.drawText(words, int(Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine), text)
+
+    def _draw_icon(self, painter: QPainter, name: str, left: int, top: int) -> None:
+        theme().icon(name, "muted").paint(painter, left, top, _ICON, _ICON)
+
+    # Keys and folders
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        text = event.text()
+        if event.key() in (Qt.Key.Key_Down, Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.open()
+        elif text.strip() and text.isprintable() and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self.open(text)
+        else:
+            super().keyPressEvent(event)
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a run, or of a model saved by open_clip")
+        if folder:
+            self.take_folder(Path(folder))
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        accept_file(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        path = Path(dropped_file(event))
+        self.take_folder(path if path.is_dir() else path.parent)

@@ -1,0 +1,202 @@
+"""What the model chip opens: a search line, the models that answer it, and of a chosen run its checkpoint and network.
+
+Flow: ``ModelChip`` fills the list and opens it -> ``picked`` with a line, ``checkpoint_picked``, ``network_picked``. It
+closes on Escape, a click elsewhere, and when a line is picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QListView, QPushButton, QVBoxLayout, QWidget
+
+from sdgui.runs.models import RunFacts
+from sdgui.shared.pickers.entries import ModelEntry, Needs, folder_entry
+from sdgui.shared.pickers.model_list import Groups, ModelDelegate, ModelLines
+from sdgui.widgets.dropped_files import existing_path
+from sdgui.widgets.formats import count
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+UNTRAINED: Final = "Random weights"
+_WIDTH, _HEIGHT = 60 * SPACE, 62 * SPACE
+_STEPS = {Qt.Key.Key_Down: (1, 1), Qt.Key.Key_Up: (-1, 1), Qt.Key.Key_PageDown: (1, 6), Qt.Key.Key_PageUp: (-1, 6)}
+
+
+class ModelPopover(QFrame):
+    """``line``, ``list`` and, for a run, ``which`` (its checkpoint) and ``weights`` (student or teacher)."""
+
+    picked = Signal(object)  # ModelEntry
+    checkpoint_picked = Signal(object)  # "best", "last" or a step
+    network_picked = Signal(str)
+    folder_asked = Signal()
+
+    def __init__(self, needs: Needs, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self._needs = needs
+        self._groups: Groups = ()
+        self.setObjectName("model_popover")
+        self.setAccessibleName("Choose a model")
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.line = QLineEdit(self)
+        self.line.setPlaceholderText("Search runs and pretrained models, or paste a folder")
+        self.line.setAccessibleName("Search models")
+        self.line.setClearButtonEnabled(True)
+        self.lines = ModelLines(self)
+        self.list = QListView(self)
+        self.list.setAccessibleName("Models")
+        self.list.setModel(self.lines)
+        self.list.setItemDelegate(ModelDelegate(self.list))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.note = PlainLabel(self, wordWrap=True)
+        set_role(self.note, "muted")
+        self.which, self.weights = NoWheelComboBox(self), NoWheelComboBox(self)
+        self._which_title, self._weights_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
+        self._folder = QPushButton("&Folder …", self)
+        self._arrange()
+        self.line.textChanged.connect(self._find)
+        self.line.installEventFilter(self)
+        self.list.clicked.connect(self._clicked)
+        self.which.activated.connect(lambda _row: self.checkpoint_picked.emit(self.which.currentData()))
+        self.weights.activated.connect(lambda _row: self.network_picked.emit(str(self.weights.currentData())))
+        self._folder.clicked.connect(self._ask_folder)
+
+    def _arrange(self) -> None:
+        self.which.setAccessibleName("Checkpoint")
+        self.weights.setAccessibleName("Student or teacher")
+        self._folder.setToolTip("Choose the folder of a run, or of a model saved by open_clip or transformers")
+        foot = QHBoxLayout()
+        foot.setSpacing(SPACE)
+        for title, box in ((self._which_title, self.which), (self._weights_title, self.weights)):
+            title.setBuddy(box)
+            set_role(title, "muted")
+            box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
+            foot.addWidget(title)
+            foot.addWidget(box)
+        foot.addStretch(1)
+        foot.addWidget(self._folder)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        column.setSpacing(SPACE)
+        column.addWidget(self.line)
+        column.addWidget(self.list, 1)
+        column.addWidget(self.note)
+        column.addLayout(foot)
+
+    # What is shown
+    def open_below(self, chip: QWidget, typed: str = "") -> None:
+        """Show under ``chip``, within the window, with ``typed`` in the search line."""
+        window = chip.window()
+        width = min(_WIDTH, window.width() - 2 * SPACE)
+        corner = chip.mapToGlobal(QPoint(0, chip.height() + SPACE // 2))
+        right = window.mapToGlobal(QPoint(window.width(), window.height()))
+        self.resize(width, max(24 * SPACE, min(_HEIGHT, right.y() - corner.y() - SPACE)))
+        self.move(min(corner.x(), right.x() - width - SPACE), corner.y())
+        self.line.setText(typed)
+        self._find(typed)
+        self.show()
+        self.line.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def show_groups(self, groups: Groups) -> None:
+        """List these models; what is typed stays, and so does the line that was reached by the arrow keys."""
+        self._groups = groups
+        self._find(self.line.text())
+
+    def show_run(self, facts: RunFacts | None, which: str | int, weights: str) -> None:
+        """Offer the checkpoints and networks of the chosen run; None for any other model."""
+        for box in (self.which, self.weights):
+            box.clear()
+        if facts is not None:
+            for name, step in (("best", facts.best), ("last", facts.last)):
+                if step is not None:
+                    self.which.addItem(f"{name} · step {count(step)}", name)
+            for step in facts.steps:
+                self.which.addItem(f"step {count(step)}", step)
+            for network in facts.networks:
+                self.weights.addItem(network, network)
+            self.which.setCurrentIndex(self.which.findData(which))
+            self.weights.setCurrentIndex(self.weights.findData(weights))
+        for widget, shown in (
+            (self._which_title, self.which.count() > 0),
+            (self.which, self.which.count() > 0),
+            (self._weights_title, self.weights.count() > 1),
+            (self.weights, self.weights.count() > 1),
+        ):
+            widget.setVisible(shown)
+
+    def _find(self, words: str) -> None:
+        before = self.lines.entry(self.list.currentIndex().row())
+        self.lines.replace(self._with_folder(words), words, (UNTRAINED,))
+        rows = range(self.lines.rowCount())
+        again = next((row for row in rows if before is not None and self.lines.entry(row) == before), -1)
+        self._choose_row(again if again >= 0 else self.lines.next_row(-1, 1))
+        self.list.scrollToTop() if again < 0 else None
+        self.note.setText(self._nothing(words))
+        self.note.setVisible(bool(self.note.text()))
+
+    def _with_folder(self, words: str) -> Groups:
+        """A path among what is typed is offered as the model that lies there."""
+        folder = existing_path(words.strip()) if "/" in words or "\\" in words else None
+        if folder is None or not folder.is_dir() or (entry := folder_entry(folder.absolute(), self._needs)) is None:
+            return self._groups
+        return [("Folder", [_found_as(entry, words)]), *self._groups]
+
+    def _nothing(self, words: str) -> str:
+        if self.lines.rowCount():
+            return ""
+        if not self._groups:
+            return "Reading the models …"
+        return (
+            f"No model matches “{words.strip()[:60]}”. Enter a run's name, a pretrained model such as ViT-B-32, or the "
+            "folder of a run or of a saved model."
+        )
+
+    # Picking
+    def _choose_row(self, row: int) -> None:
+        self.list.setCurrentIndex(self.lines.index(row) if row >= 0 else QModelIndex())
+
+    def _clicked(self, index: QModelIndex) -> None:
+        self._pick(self.lines.entry(index.row()))
+
+    def _pick(self, entry: ModelEntry | None) -> None:
+        if entry is not None and not entry.reason:
+            self.hide()
+            self.picked.emit(entry)
+
+    def _ask_folder(self) -> None:
+        self.hide()
+        self.folder_asked.emit()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Arrows move through the list while typing; Enter picks the marked line."""
+        if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            if step := _STEPS.get(Qt.Key(event.key())):
+                row = self.list.currentIndex().row()
+                for _ in range(step[1]):
+                    row = self.lines.next_row(row, step[0])
+                self._choose_row(row)
+                return True
+            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+                self._pick(self.lines.entry(self.list.currentIndex().row()))
+                return True
+        return super().eventFilter(watched, event)
+
+
+def _found_as(entry: ModelEntry, words: str) -> ModelEntry:
+    """``entry`` so that it answers to the path as it was typed."""
+    return ModelEntry(entry.kind, entry.name, entry.title, entry.reason, entry.run_id, None, "", f"{words.strip()}")
+
+
+def groups_of(
+    recent: Sequence[ModelEntry],
+    runs: Sequence[ModelEntry],
+    pretrained: Sequence[ModelEntry],
+    untrained: Sequence[ModelEntry],
+) -> Groups:
+    """The list in its order."""
+    return [("Recent", recent), ("Runs", runs), ("Pretrained, by open_clip", pretrained), (UNTRAINED, untrained)]

@@ -1,0 +1,105 @@
+"""open_clip's pretrained weights as the model chip lists them: how large they are, and whether they lie here already.
+
+Flow: open_clip's list of weights, the caches on disk and a table of parameters -> ``Pretrained`` -> lines of the list.
+Nothing is downloaded here: the worker does that when the model is opened.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.spec.resources import resource_folder
+from sdgui.runs.models import Weights, architectures, pretrained_weights
+
+_BYTES = 4  # a parameter in fp32, as most weights are published
+_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # open_clip's names for them on the hub
+_STUDIES = ("commonpool_", "datacomp_s_", "datacomp_m_")  # DataComp's comparisons of filters, weak on purpose
+_FOR_CAPTIONS = "mscoco_finetuned"  # CoCa tuned to caption: 0.8 % zero-shot on ImageNet by open_clip's own figures
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """One set of weights. ``size`` in bytes: of the file that is here, else about that of the download; 0: unknown."""
+
+    architecture: str
+    tag: str
+    captions: bool
+    here: bool
+    size: int
+
+    @property
+    def name(self) -> str:
+        """As a worker takes it after ``open_clip:``."""
+        return f"{self.architecture},{self.tag}"
+
+    @property
+    def only_captions(self) -> bool:
+        """Whether tuning for captions has left little of its search."""
+        return self.tag.startswith(_FOR_CAPTIONS)
+
+
+def pretrained_models() -> list[Pretrained]:
+    """Those that are here first, then the smallest, and last those of studies of data.
+
+    Looks into the caches: not for the window's own thread.
+    """
+    sizes, captioners = _parameters(), architectures()
+    hub, plain = hub_cache(), Path("~/.cache/clip").expanduser()
+    found = []
+    for architecture, tags in pretrained_weights().items():
+        expected = round(1e6 * _BYTES * sizes.get(architecture, 0.0))
+        for tag, weights in tags.items():
+            here = _size_here(weights, hub, plain)
+            captions = captioners.get(architecture, False)
+            found.append(Pretrained(architecture, tag, captions, here > 0, here or expected))
+    return sorted(found, key=_rank)
+
+
+def _rank(one: Pretrained) -> tuple[bool, bool, bool, int, str]:
+    return not one.here, one.tag.startswith(_STUDIES), not one.size, one.size, one.name
+
+
+def hub_cache() -> Path:
+    """Where huggingface_hub keeps what it fetched, by the variables that it reads."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    said = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return Path(said or Path(home) / "hub").expanduser()
+
+
+def _size_here(weights: Weights, hub: Path, plain: Path) -> int:
+    """Bytes of the file in one of the caches; 0 where it is in neither."""
+    owner, _, rest = weights.hub.partition("/")
+    repository, _, file = rest.partition("/")
+    if repository:
+        snapshots = hub / f"models--{owner}--{repository}" / "snapshots"
+        names = (file, f"{Path(file).stem}.safetensors") if file else _WEIGHTS
+        sizes = [_size(path) for name in names for path in snapshots.glob(f"*/{name}")]
+        if any(sizes):
+            return max(sizes)
+    return _size(plain / Path(weights.url).name) if weights.url else 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+@functools.cache
+def _parameters() -> Mapping[str, float]:
+    """Architecture -> millions of parameters, as counted on the meta device or by open_clip's ``model_profile.csv``."""
+    table: dict[str, float] = json.loads((resource_folder("pretrained") / "parameters.json").read_text("utf-8"))
+    return table
+
+
+def size_text(size: int) -> str:
+    """``605 MB``, ``4.0 GB``; "" when it is not known."""
+    if not size:
+        return ""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"

@@ -1,0 +1,281 @@
+"""The model chip over a real store and run folders: what is listed, greyed, typed, dropped, remembered, renewed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from sdgui.app.start import make_application, make_services
+from sdgui.shared.pickers.entries import ModelChoice, recent_choices, remember
+from sdgui.shared.pickers.model_chip import ModelChip
+from sdgui.shared.services import Services
+from sdgui.store.records import Run
+
+
+@pytest.fixture
+def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
+    make_application()
+    services = make_services(tmp_path / "home")
+    yield services
+    services.store.close()
+
+
+@pytest.fixture
+def chip(qtbot: QtBot, services: Services) -> ModelChip:
+    chip = ModelChip(services)
+    qtbot.addWidget(chip)
+    chip.resize(300, 32)
+    chip.show()
+    return chip
+
+
+class Heard:
+    def __init__(self, chip: ModelChip) -> None:
+        self.changed: list[ModelChoice] = []
+        self.renewed: list[ModelChoice] = []
+        self.refused: list[str] = []
+        chip.changed.connect(self.changed.append)
+        chip.renewed.connect(self.renewed.append)
+        chip.refused.connect(self.refused.append)
+
+
+def run_of(services: Services, name: str = "clip", architecture: str = "sd-tiny") -> Run:
+    config = preset_config("clip", "tiny")
+    run = services.store.add_run(services.store.add_experiment(config, name).id)
+    run.dir.create()
+    run.dir.config.write_text(json.dumps({"towers": {"architecture": architecture}}))
+    return run
+
+
+def save(run: RunDir, step: int, *networks: str, captions: bool = False) -> None:
+    folder = run.checkpoints / f"step-{step:08d}"
+    folder.mkdir()
+    for network in networks or ("student",):
+        (folder / f"{network}.safetensors").write_bytes(b"")
+    model = {"multimodal_cfg": {}} if captions else {}
+    (folder / "checkpoint.json").write_text(json.dumps({"model": model}))
+    (run.checkpoints / "last").write_text(folder.name)
+
+
+def opened(qtbot: QtBot, chip: ModelChip, typed: str = "") -> list[str]:
+    """Open the list by the mouse; its lines, once they are read."""
+    chip.popover.lines.replace([])
+    qtbot.mouseClick(chip, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: chip.popover.lines.rowCount() > 0, timeout=20000)
+    if typed:
+        qtbot.keyClicks(chip.popover.line, typed)
+    lines = chip.popover.lines
+    return [str(lines.index(row).data()) for row in range(lines.rowCount())]
+
+
+def reason(chip: ModelChip, title: str) -> str:
+    return next(one.reason for one in chip.popover.lines.entries() if one.title == title)
+
+
+def click(qtbot: QtBot, chip: ModelChip, title: str) -> None:
+    popover = chip.popover
+    row = next(row for row in range(popover.lines.rowCount()) if popover.lines.index(row).data() == title)
+    popover.list.scrollTo(popover.lines.index(row))
+    spot = popover.list.visualRect(popover.lines.index(row)).center()
+    qtbot.mouseClick(popover.list.viewport(), Qt.MouseButton.LeftButton, pos=spot)
+
+
+def test_a_run_is_named_by_checkpoint_and_network(services: Services, chip: ModelChip, qtbot: QtBot) -> None:
+    run, young = run_of(services), run_of(services, "young")
+    save(run.dir, 100, "student", "teacher")
+    save(run.dir, 200, "student", "teacher")
+    (run.dir.checkpoints / "best").write_text("step-00000100")
+    heard = Heard(chip)
+    assert chip.text() == "Choose a model"
+    assert {"clip · run 1", "young · run 1", "Runs"} <= set(opened(qtbot, chip))
+    assert "saved a checkpoint" in reason(chip, "young · run 1")
+    click(qtbot, chip, "young · run 1")
+    assert chip.popover.isVisible(), "what is grey is not picked"
+    click(qtbot, chip, "clip · run 1")
+    assert not chip.popover.isVisible()
+    assert chip.text() == "clip · run 1 · teacher · best"
+    assert heard.changed == [
+        ModelChoice(f"{run.folder}@best", "teacher", "clip · run 1 · best, step 100 · teacher", run.id)
+    ]
+    chip.open()
+    popover = chip.popover
+    assert [popover.which.itemData(row) for row in range(popover.which.count())] == ["best", "last", 200, 100]
+    popover.weights.setCurrentIndex(popover.weights.findData("student"))
+    popover.weights.activated.emit(1)
+    popover.which.setCurrentIndex(popover.which.findData(200))
+    popover.which.activated.emit(2)
+    choice = chip.choice()
+    assert choice is not None
+    assert (choice.model, choice.weights) == (f"{run.folder}@200", "student")
+    assert chip.text() == "clip · run 1 · student · step 200"
+    assert len(heard.changed) == 3
+    assert not chip.show_run(young.id)
+    assert chip.choice() == choice
+
+
+def test_the_best_checkpoint_is_offered_with_the_network_that_made_it_so(services: Services, chip: ModelChip) -> None:
+    run = run_of(services)
+    save(run.dir, 100, "student", "teacher")
+    save(run.dir, 200, "student", "teacher")
+    (run.dir.checkpoints / "best").write_text("step-00000100")
+    record = run.dir.checkpoints / "step-00000100" / "checkpoint.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "network": "student"}))
+    assert chip.show_run(run.id)
+    choice = chip.choice()
+    assert choice is not None
+    assert (choice.weights, choice.title) == ("student", "clip · run 1 · best, step 100 · student")
+
+
+def test_new_checkpoints_of_the_chosen_run_are_told_and_the_choice_stays(services: Services, chip: ModelChip) -> None:
+    run = run_of(services)
+    save(run.dir, 100)
+    heard = Heard(chip)
+    assert chip.show_run(run.id)
+    save(run.dir, 200)
+    chip.refresh()
+    assert [choice.title for choice in heard.renewed] == ["clip · run 1 · best, step 200 · student"]
+    chip.refresh()
+    assert len(heard.renewed) == len(heard.changed) == 1
+
+
+def test_what_cannot_caption_is_grey_and_says_why(services: Services, qtbot: QtBot) -> None:
+    save(run_of(services, "plain").dir, 10)
+    save(run_of(services, "coca").dir, 10, captions=True)
+    chip = ModelChip(services, needs="caption")
+    qtbot.addWidget(chip)
+    chip.show()
+    heard = Heard(chip)
+    lines = opened(qtbot, chip)
+    assert "not CoCa" in reason(chip, "plain · run 1")
+    assert "not CoCa" in reason(chip, "ViT-B-32 · openai")
+    assert reason(chip, "coca · run 1") == reason(chip, "coca_ViT-B-32 · mscoco_finetuned_laion2b_s13b_b90k") == ""
+    captioner = lines.index("coca_ViT-B-32 · laion2b_s13b_b90k")
+    assert captioner < lines.index("ViT-B-32 · openai"), "those that fit come first"
+    assert not chip.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
+    assert "not CoCa" in heard.refused[0]
+    assert chip.choice() is None
+
+
+def test_models_are_found_by_what_is_typed_and_by_keys_alone(chip: ModelChip, qtbot: QtBot) -> None:
+    heard = Heard(chip)
+    chip.setFocus()
+    qtbot.keyClick(chip, Qt.Key.Key_O)
+    popover = chip.popover
+    assert popover.isVisible()
+    assert popover.line.text() == "o"
+    qtbot.waitUntil(lambda: popover.lines.rowCount() > 0, timeout=20000)
+    popover.line.clear()
+    qtbot.keyClicks(popover.line, "open_clip:ViT-B-32,openai")
+    qtbot.keyClick(popover.line, Qt.Key.Key_Return)
+    assert heard.changed == [ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32 · openai")]
+    opened(qtbot, chip, "vit-b-32 laion")
+    assert all("laion" in one.name for one in popover.lines.entries())
+    first = popover.lines.entry(popover.list.currentIndex().row())
+    qtbot.keyClick(popover.line, Qt.Key.Key_Down)
+    second = popover.lines.entry(popover.list.currentIndex().row())
+    assert first is not None
+    assert second is not None
+    assert first != second
+    qtbot.keyClick(popover.line, Qt.Key.Key_Enter)
+    assert heard.changed[-1].model == f"open_clip:{second.name}"
+    opened(qtbot, chip, "no such model")
+    assert "No model matches “no such model”" in popover.note.text()
+    qtbot.keyClick(popover.line, Qt.Key.Key_Return)
+    assert popover.isVisible(), "nothing is picked"
+    qtbot.keyClick(popover.line, Qt.Key.Key_Escape)
+    assert not popover.isVisible()
+    for text in ("~nobody-here/x", "x" * 300, "/" + "y/" * 200):
+        popover.open_below(chip, text)
+        assert "No model matches" in popover.note.text()
+    assert "ViT-S-32 · no weights" in opened(qtbot, chip, "vit-s-32")
+    assert "ViT-S-32 · no weights" not in opened(qtbot, chip), "random ones are seldom wanted"
+
+
+def test_a_downloaded_model_says_so_and_comes_first(
+    chip: ModelChip, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = tmp_path / "hub"
+    snapshot = hub / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "open_clip_model.safetensors").write_bytes(bytes(2_000_000))
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
+    opened(qtbot, chip)
+    pretrained = [one for one in chip.popover.lines.entries() if one.kind == "open_clip"]
+    assert (pretrained[0].name, pretrained[0].about) == ("ViT-B-32,openai", "downloaded · 2 MB · search, classify")
+    about = {one.name: one.about for one in pretrained}
+    assert about["ViT-B-32,laion2b_s34b_b79k"] == "about 605 MB to download · search, classify"
+    assert "hardly searches" in about["coca_ViT-B-32,mscoco_finetuned_laion2b_s13b_b90k"]
+
+
+def test_folders_are_dropped_and_typed(services: Services, chip: ModelChip, qtbot: QtBot, tmp_path: Path) -> None:
+    heard = Heard(chip)
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    run = run_of(services)
+    save(run.dir, 10)
+
+    def drop(path: Path) -> None:
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(str(path))])
+        action, button = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
+        chip.dropEvent(QDropEvent(QPointF(3, 3), action, data, button, Qt.KeyboardModifier.NoModifier))
+
+    drop(saved)
+    assert "contains no model" in heard.refused[0]
+    (saved / "open_clip_config.json").write_text("{}")
+    drop(saved / "open_clip_config.json")
+    assert heard.changed[-1] == ModelChoice(str(saved), "", "saved")
+    drop(run.folder)
+    assert heard.changed[-1].title == "clip · run 1 · best, step 10 · student"
+    assert heard.changed[-1].run_id == run.id
+    opened(qtbot, chip, str(saved))
+    qtbot.keyClick(chip.popover.line, Qt.Key.Key_Return)
+    assert heard.changed[-1] == ModelChoice(str(saved), "", "saved")
+
+
+def test_recent_ones_come_first_and_those_that_are_gone_do_not(
+    services: Services, chip: ModelChip, qtbot: QtBot, tmp_path: Path
+) -> None:
+    run = run_of(services)
+    save(run.dir, 10)
+    remember(services.settings, ModelChoice(f"{tmp_path}/gone@best", "", "gone"))
+    remember(services.settings, ModelChoice("open_clip:RN50,openai", "", "RN50,openai"))
+    for _ in range(2):
+        remember(services.settings, ModelChoice(f"{run.folder}@last", "student", "an old name", run.id))
+    assert opened(qtbot, chip)[:4] == ["Recent", "clip · run 1 · student · last", "RN50 · openai", "Runs"]
+    heard = Heard(chip)
+    assert chip.restore()
+    assert [choice.model for choice in heard.changed] == [f"{run.folder}@last"]
+    assert chip.text() == "clip · run 1 · student · last"
+    services.settings.setValue("models/recent", '[1, {"model": 3}, {')
+    assert recent_choices(services.settings) == []
+
+
+def test_the_wheel_and_a_list_that_is_read_again_change_nothing(
+    services: Services, chip: ModelChip, qtbot: QtBot
+) -> None:
+    runs = [run_of(services, name) for name in ("one", "two")]
+    for run in runs:
+        save(run.dir, 10)
+    assert chip.show_run(runs[0].id)
+    opened(qtbot, chip)
+    popover = chip.popover
+    qtbot.keyClick(popover.line, Qt.Key.Key_Down)
+    qtbot.keyClick(popover.line, Qt.Key.Key_Down)
+    marked = popover.lines.entry(popover.list.currentIndex().row())
+    save(run_of(services, "late").dir, 10)
+    chip.refresh()
+    qtbot.waitUntil(lambda: any(one.title == "late · run 1" for one in popover.lines.entries()), timeout=20000)
+    assert popover.lines.entry(popover.list.currentIndex().row()) == marked
+    qtbot.keyClick(popover.line, Qt.Key.Key_Escape)
+    choice = chip.choice()
+    assert choice is not None
+    assert choice.run_id == runs[0].id
