@@ -16,6 +16,7 @@ from core.spec.run.folder import RunDir
 from sdgui.app.start import make_application, make_services
 from sdgui.shared.pickers.entries import ModelChoice, recent_choices, remember
 from sdgui.shared.pickers.model_chip import ModelChip
+from sdgui.shared.pickers.pretrained import pretrained_models
 from sdgui.shared.services import Services
 from sdgui.store.records import Run
 
@@ -213,6 +214,10 @@ def test_a_downloaded_model_says_so_and_comes_first(
     about = {one.name: one.about for one in pretrained}
     assert about["ViT-B-32,laion2b_s34b_b79k"] == "about 605 MB to download · search, classify"
     assert "hardly searches" in about["coca_ViT-B-32,mscoco_finetuned_laion2b_s13b_b90k"]
+
+
+def test_the_size_of_every_pretrained_model_is_known() -> None:
+    assert [one.name for one in pretrained_models() if not one.size] == []
 
 
 def test_folders_are_dropped_and_typed(services: Services, chip: ModelChip, qtbot: QtBot, tmp_path: Path) -> None:
