@@ -210,14 +210,18 @@ def _as_is(item: T) -> T:
     return item
 
 
-def ahead(jobs: Iterable[Callable[[], T]], depth: int) -> Generator[T, None, None]:
-    """Results of ``jobs`` in order, made in a thread up to ``depth`` ahead. Close it to end the thread."""
+def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Generator[T, None, None]:
+    """Results of ``jobs`` in order, made in a thread up to ``depth`` ahead. Close it to end the thread.
+
+    A ``depth`` that is a function is asked anew before each result.
+    """
+    deepest = depth if callable(depth) else lambda: depth
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     waiting: deque[Future[T]] = deque()
     try:
         for job in jobs:
             waiting.append(pool.submit(job))
-            if len(waiting) > depth:
+            while len(waiting) > deepest():
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -57,9 +57,10 @@ def caption_pictures(
     """
     most = batch or largest_batch(settings)
     run = _Run(model, settings, len(found), progress, tell)
-    with closing(read_ahead(found, model.side, model.data, depth=2 * most)) as reading:
+    size = min(FIRST, most)
+    # The next batch is read while one is captioned, and no more: reading takes the processor from the first caption.
+    with closing(read_ahead(found, model.side, model.data, lambda: min(GROWTH * size, 2 * most))) as reading:
         waiting: list[tuple[int, Read]] = []
-        size = min(FIRST, most)
         for index, read in enumerate(reading):
             if read.picture is None:
                 run.done += 1

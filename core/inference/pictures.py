@@ -166,7 +166,9 @@ def read_picture(item: Found, side: int, data: DataConfig) -> Read:
         return Read(item.path, None, "there is not enough memory to read it")
 
 
-def read_ahead(found: Sequence[Found], side: int, data: DataConfig, depth: int) -> Generator[Read, None, None]:
-    """Every picture in order, read by a thread up to ``depth`` ahead. Close it to end the thread."""
+def read_ahead(
+    found: Sequence[Found], side: int, data: DataConfig, depth: int | Callable[[], int]
+) -> Generator[Read, None, None]:
+    """Every picture in order, read by a thread up to ``depth`` ahead, as of ``ahead``. Close it to end the thread."""
     jobs: Iterator[Callable[[], Read]] = (partial(read_picture, item, side, data) for item in found)
     return ahead(jobs, depth)

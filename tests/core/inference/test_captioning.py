@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,31 @@ def test_the_first_caption_comes_before_the_other_pictures_are_read(
     assert next(made).path == found[0].path
     gate.set()
     assert len(list(made)) == 47
+
+
+def test_no_more_pictures_are_read_ahead_than_the_next_batch_takes(
+    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading competes with the caption that is under way for the processor."""
+    read: list[str] = []
+    plain, captions = stream.read_ahead.__globals__["read_picture"], CaptionModel.captions
+    before: list[int] = []
+
+    def reading(item: Found, *rest: Any) -> Any:
+        read.append(item.path)
+        return plain(item, *rest)
+
+    def captioning(self: CaptionModel, *given: Any) -> Iterator[Any]:
+        time.sleep(0.1)  # as long as it takes to read what may be read
+        before.append(len(read))
+        yield from captions(self, *given)
+
+    monkeypatch.setitem(stream.read_ahead.__globals__, "read_picture", reading)
+    monkeypatch.setattr(CaptionModel, "captions", captioning)
+    list(caption_pictures(model, found, GREEDY, quiet, quiet, batch=8))
+    assert before[0] <= 1 + 4
+    assert before[1] <= 5 + 16
+    assert before[-1] == len(found)
 
 
 @pytest.mark.parametrize("fits", [1, 3, 7])
