@@ -54,4 +54,4 @@ def config_of(preset: str, data: Path, former: Path, *settings: str) -> RunConfi
             config = override(config, more)
         except UserError:  # a contradiction: it has no pairs, no teacher, or no such views
             continue
-    return config
+    return override(config, list(settings))
