@@ -47,8 +47,20 @@ class PostgresServer:
     def make(self) -> None:
         self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", "sdgui", "--no-sync", "-E", "UTF8")
 
+        # Ends the server on a line, or at the end of the pipe: when the process that runs the tests was killed.
+        end = 'read -r _; "$0" -D "$1/data" -m fast stop; rm -rf "$1"'
+        self._end = subprocess.Popen(
+            ["sh", "-c", end, str(self._bin / "pg_ctl"), self.folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            user=self._user,
+            start_new_session=True,
+        )
+
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "stop")
+        self._end.communicate(b"\n")
 
     def new_database(self) -> str:
         """The address of an empty database."""

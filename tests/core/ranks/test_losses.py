@@ -66,8 +66,8 @@ def test_two_ranks_are_one_process(preset: str, data: Path, former: Path, tmp_pa
     check(preset, data, former, tmp_path, 2, 3)
 
 
-# Belief ranks evidence from half-precision features: of 36 pairs, two that are nearly equal change places here by rounding
-# (7e-3 of evidence), and the weights after that are others, as they would be after any other order of summation.
+# Belief ranks evidence from half-precision features: two of 36 pairs that are nearly equal change places here by
+# rounding (7e-3 of evidence), and the weights after that are others, as after any other order of summation.
 SWAPPED = {("clip", 4)}
 
 
