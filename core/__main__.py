@@ -9,14 +9,27 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from core.cli import captioning, evaluating, exporting, machines, running, searching, sharding, studying, training
+from core.cli import (
+    captioning,
+    evaluating,
+    exporting,
+    inspecting,
+    machines,
+    running,
+    searching,
+    sharding,
+    studying,
+    training,
+)
 from core.spec.failures import drop_output, say_error, sentence
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sdgui-core", description="Train, evaluate and use image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for subject in (training, evaluating, captioning, searching, studying, sharding, exporting, machines, running):
+    for subject in (
+        training, inspecting, evaluating, captioning, searching, studying, sharding, exporting, machines, running
+    ):  # fmt: skip
         subject.add(verbs)
     return parser
 

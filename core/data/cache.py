@@ -42,6 +42,7 @@ MAGIC = b"sdgui-pictures-1"
 FOOTER = struct.Struct("<16sQQI")  # magic, bytes of pixels, bytes of index, CRC-32 of index
 SUFFIX = ".pictures"
 ROWS_SUFFIX = ".rows"  # of tables of rows (``core.data.sources.tables``), which lie in the same folder
+SIGNATURES_SUFFIX = ".signatures"  # of pictures (``core.data.inspection.signatures``), which lie there too
 TOTAL_LIMIT = 20 << 30  # bytes of all caches together; the longest unused go first
 STALE = 24 * 3600.0  # seconds after which a temporary file belongs to no living build
 SAMPLED = 256  # headers read to estimate the size of the whole
@@ -285,7 +286,7 @@ def prune(folder: Path, keep: Path | None = None, limit: int = TOTAL_LIMIT) -> N
     for path in folder.iterdir():
         with contextlib.suppress(OSError):  # removed by someone else meanwhile
             status = path.stat()
-            if path.suffix in (SUFFIX, ROWS_SUFFIX):
+            if path.suffix in (SUFFIX, ROWS_SUFFIX, SIGNATURES_SUFFIX):
                 found.append((path == keep, status.st_mtime, status.st_size, path))
             elif path.suffix == ".tmp" and time.time() - status.st_mtime > STALE:
                 path.unlink()

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from core.data.batch import Batch, Mix, View
-from core.data.draws import Integers, seed_of, uniforms
+from core.data.draws import Floats, Integers, seed_of, uniforms
 from core.data.errors import PictureError
 from core.data.labelling import Labels
 from core.data.orders import Order, Rows
@@ -63,7 +63,10 @@ class PartMaker(Dataset[LoadedPart]):
         self.size, self.multiple, self.by_device = image_size, multiple, by_device
 
     def __getitem__(self, span: Span) -> LoadedPart:
-        wanted, passes = self.order.take(*span)
+        return self.make(*self.order.take(*span))
+
+    def make(self, wanted: Rows, passes: Integers) -> LoadedPart:
+        """The rows ``wanted`` (b,) as they are shown in the pass through the data that all, or each, belong to."""
         known = set(self.dataset.broken)
         pictures, rows = [], []
         for row in wanted.tolist():
@@ -106,7 +109,7 @@ class PartMaker(Dataset[LoadedPart]):
             taught: tuple[View, ...] = ()  # shared ones are the student's, and are added when parts are joined
         else:
             taught = tuple(view(views.teacher, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count))
-        chances = uniforms(1, self.config.seed, epoch, rows, CAPTION)[:, 0]
+        chances = caption_chances(self.config.seed, epoch, rows)
         return Batch(
             rows=torch.from_numpy(rows),
             texts=self.dataset.some_tokens(rows, chances),
@@ -115,6 +118,17 @@ class PartMaker(Dataset[LoadedPart]):
             teacher=taught,
             labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
         )
+
+
+def caption_chances(seed: int, epoch: Integers, rows: Rows) -> Floats:
+    """(b,) in [0, 1): which of its captions each of ``rows`` (b,) has in this pass."""
+    return uniforms(1, seed, epoch, rows, CAPTION)[:, 0]
+
+
+def mix_of(config: ViewConfig, view: View, seed: int, step: int, batch_size: int) -> Mix | None:
+    """How ``view``, which ``config`` asks for, is interpolated in batch ``step``, as a whole."""
+    generator = np.random.default_rng(seed_of(seed, step, view.number, MIX))
+    return draw_mix(config, generator, batch_size, view.images.shape[-1])
 
 
 class Joiner:
@@ -151,9 +165,8 @@ class Joiner:
         )
 
     def _mix(self, step: int, config: ViewConfig, view: View) -> Mix | None:
-        """Drawn for the whole batch, and has the partners of all of it, also where this process has a share."""
-        generator = np.random.default_rng(seed_of(self._config.seed, step, view.number, MIX))
-        return draw_mix(config, generator, self._batch_size, view.images.shape[-1])
+        """Has the partners of the whole batch, also where this process has a share."""
+        return mix_of(config, view, self._config.seed, step, self._batch_size)
 
     def _view(self, parts: Sequence[View], mix: Mix | None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]

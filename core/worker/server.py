@@ -25,7 +25,7 @@ from typing import Any, TextIO
 from core.spec.errors import UserError
 from core.worker.captioning import CaptionSession
 from core.worker.classify.session import ClassifySession
-from core.worker.data.describing import DataSession
+from core.worker.data.session import DataSession
 from core.worker.noise import NoiseSession
 from core.worker.searching import SearchSession
 from core.worker.session import Verb

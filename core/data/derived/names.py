@@ -18,7 +18,7 @@ def names_below(files: Sequence[str], folder: Path) -> list[str]:
     Where they do not lie below it, a link to their common folder is made there. Raises UserError when that is not
     allowed, or a link of that name leads elsewhere.
     """
-    root = Path(os.path.commonpath([_folder(file) for file in files]))
+    root = Path(os.path.commonpath([folder_of(file) for file in files]))
     folder.mkdir(parents=True, exist_ok=True)
     here = folder.absolute()
     if root.is_relative_to(here):
@@ -36,7 +36,7 @@ def names_below(files: Sequence[str], folder: Path) -> list[str]:
     return [(Path(LINK) / Path(file).relative_to(root)).as_posix() for file in files]
 
 
-def _folder(file: str) -> str:
+def folder_of(file: str) -> str:
     """Where ``file`` lies; of a picture in a tar where the tar lies."""
     member = split_member(file)
     return os.path.dirname(member.tar if member else file)  # noqa: PTH120  (of a million: Path is too slow)

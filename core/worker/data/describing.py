@@ -7,7 +7,7 @@ no picture is opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,12 @@ from core.data.sources.shards.source import FORMAT as SHARDS
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
-from core.worker.session import Session, Verb
 
 REASONS = 20  # bad rows listed with their reason
 SAMPLES = 8  # pictures shown on a card
 MOST_CAPTIONS = 6  # a picture; pictures with more are counted with these
 PLAIN = "pictures without captions"
 _EVERY = 1000  # folders between two reports of progress
-
-
-class DataSession(Session):
-    """Answers requests about data sources; it loads no model and keeps nothing."""
-
-    @property
-    def verbs(self) -> Mapping[str, Verb]:
-        return {"describe_source": describe_source}
 
 
 def describe_source(source: str, progress: Reporter, pictures_only: bool = False) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""The verb ``data``: what a source holds; duplicates, leaks between splits, broken files; a part held out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.cli.terminal import Verbs, now_and_then, say
+from core.spec.errors import UserError
+
+LISTED = 10  # groups, leaks and broken rows that are printed without --json
+
+
+def add(verbs: Verbs) -> None:
+    """Add this verb to the parser."""
+    data = verbs.add_parser("data", help="what a data source holds: pairs, labels, bad rows, duplicates, leaks")
+    data.add_argument("source", metavar="SOURCE", help="a manifest, a folder of pictures, or shards")
+    data.add_argument(
+        "--check", action="store_true", help="read every picture: duplicates, leaks between splits, broken files"
+    )
+    data.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="NAME=SOURCE",
+        help="another split, to look for pictures that are in both (implies --check)",
+    )
+    data.add_argument(
+        "--hold-out", type=float, metavar="SHARE", help="write two manifests: a part to train on, and SHARE held out"
+    )
+    data.add_argument("--seed", type=int, default=0, help="that the held out part is drawn with (default: 0)")
+    data.add_argument("--to", type=Path, metavar="DIR", help="where to write them (default: above the pictures)")
+    data.add_argument("--json", action="store_true", help="everything as JSON")
+    data.set_defaults(verb=_data)
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from core.worker.data.checking import check_source
+    from core.worker.data.session import held_out
+
+    progress = _Said()
+    others = dict(map(_split, arguments.against))
+    facts = _facts(arguments.source, progress)
+    if arguments.check or others:
+        own = "" if others else facts["split"]
+        facts |= check_source(arguments.source, progress, others, own)
+    if arguments.hold_out is not None:
+        folder = str(arguments.to.absolute()) if arguments.to else ""
+        facts |= held_out(arguments.source, progress, arguments.hold_out, arguments.seed, folder)
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        print("\n".join(_lines(facts, arguments.source)))
+    return 0
+
+
+class _Said:
+    """A reporter that says on stderr what is being done."""
+
+    def __init__(self) -> None:
+        self._show = now_and_then()
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None:
+        self._show(doing, done, total)
+
+    def partial(self, result: dict[str, Any]) -> None:
+        """Rows are not printed."""
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not (equals and name and source):
+        raise UserError(f"--against '{text}' is not NAME=SOURCE; write --against val=val.csv.")
+    return name, source
+
+
+def _facts(source: str, progress: _Said) -> dict[str, Any]:
+    from core.worker.data.rows import open_rows
+
+    return open_rows(source, progress, pictures_only=True)
+
+
+def _lines(facts: Mapping[str, Any], source: str) -> Iterator[str]:
+    """What a person reads."""
+    yield f"{source} ({facts['format']})"
+    yield f"pictures      {facts['pictures']:,}" + _of_listed(facts)
+    yield f"captions      {facts['pairs']:,}, {facts['distinct']:,} different, {facts['median_words']:g} words (median)"
+    yield "a picture     " + ", ".join(f"{pictures:,} with {number}" for number, pictures in facts["captions"])
+    for name, values in facts["labels"].items():
+        shown = ", ".join(f"{value or '(none)'} {pictures:,}" for value, pictures in values[:LISTED])
+        more = facts["values"][name] - LISTED
+        yield f"label {name}: {facts['values'][name]:,} values: {shown}{f', and {more:,} more' if more > 0 else ''}"
+    yield f"bad rows      {facts['bad']:,}"
+    yield from (f"  {where}: {reason}" for where, reason in facts["reasons"][:LISTED])
+    if "exact" in facts:
+        yield from _checked(facts)
+    for part in ("train", "held"):
+        if part in facts:
+            yield f"{part:<14}{facts[part]['path']}: {facts[part]['pictures']:,} pictures"
+
+
+def _of_listed(facts: Mapping[str, Any]) -> str:
+    return f" (figures are of the first {facts['listed']:,})" if facts["listed"] < facts["pictures"] else ""
+
+
+def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield f"broken files  {len(facts['broken']):,}"
+    yield from (f"  row {row}: {reason}" for row, reason in facts["broken"][:LISTED])
+    groups, near = facts["exact_groups"], facts["near_groups"]
+    yield f"duplicates    {groups:,} groups with the same bytes, {near:,} nearly the same"
+    for name, why in facts["unread"].items():
+        say(f"{name} cannot be read: {why}")
+    yield f"leaks         {facts['leak_count']:,} pictures that are in another split too"
+    for leak in facts["leaks"][:LISTED]:
+        yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other']}"

@@ -1,0 +1,217 @@
+"""Parts of a source saved as sources of their own: a selection, or a part held out for validation.
+
+Flow: Data panel, data card, the verb ``data`` -> ``save_subset`` or ``hold_out`` -> a CSV and, beside it, where it
+comes from (``NAME.provenance.json``). What is written opens as training data at once.
+
+Pictures stay where they are. A manifest's paths must not lead out of its folder: where it lies elsewhere, a link to
+the pictures' folder is made beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.data.derived.names import folder_of, names_below
+from core.data.errors import PictureError
+from core.data.pictures import picture_bytes
+from core.data.sources.opening import open_source
+from core.data.sources.rows import Row, Source
+from core.spec.cells import marked_row
+from core.spec.config import expand_user
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
+from core.spec.reporter import Progress
+from core.spec.shards import is_shards, split_member
+
+PROVENANCE = ".provenance.json"
+SUFFIX = ".csv"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A manifest that was written."""
+
+    path: Path
+    pictures: int
+    captions: int
+
+
+def save_subset(
+    data: str,
+    to: Path,
+    progress: Progress,
+    excluded: Collection[str] = (),
+    only: Collection[str] = (),
+    replace: bool = False,
+) -> Saved:
+    """Write the rows of ``data`` without the pictures ``excluded`` (paths), or ``only`` these, as the manifest ``to``.
+
+    Raises UserError when nothing would be left, a picture is not one of ``data``, or ``to`` cannot be written, exists
+    (unless ``replace``), is ``data`` itself, or does not end with .csv.
+    """
+    _refuse(to, data, replace)
+    source = open_source(data, progress=progress)
+    left_out, wanted = frozenset(excluded), frozenset(only)
+    unknown = (left_out | wanted) - {row.file for row in source.rows}
+    if unknown:
+        raise UserError(f"{data} has no picture {min(unknown)}; open the data again, and select anew.")
+    rows = [row for row in source.rows if row.file not in left_out and (not wanted or row.file in wanted)]
+    if not rows:
+        raise UserError(f"nothing of {data} would be left; exclude fewer pictures.")
+    return write_rows(source, rows, to, {"how": "selection", "left out": len(source.rows) - len(rows)})
+
+
+def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Path | None = None) -> tuple[Saved, Saved]:
+    """Write ``data`` as two manifests: what is left to train on, and ``share`` of its pictures, drawn with ``seed``.
+
+    Copies of one picture (the same bytes) stay together, so that nothing leaks. They lie in ``folder``, by default the
+    one above pictures and source; names that are taken are numbered. Raises UserError when one part would be empty, or
+    cannot be written.
+    """
+    if not 0.0 < share < 1.0:
+        raise UserError(f"the share to hold out is {share}; it must lie between 0 and 1.")
+    source = open_source(data, progress=progress)
+    copies = same_bytes([row.file for row in source.rows], progress)
+    held = _drawn(copies, share, seed)
+    parts = [[row for row, out in zip(source.rows, held, strict=True) if out == which] for which in (False, True)]
+    if not all(parts):
+        raise UserError(
+            f"{data} has {len(source.rows)} pictures, too few different ones to hold out {share:.0%}; take more data."
+        )
+    home, stem = folder or folder_above(source, data), stem_of(data)
+    kept, out = free_names(home, (f"{stem}-train", f"{stem}-held-out"))
+    about = {"how": "held out", "share": share, "seed": seed}
+    return (
+        write_rows(source, parts[0], kept, {**about, "other part": out.name}),
+        write_rows(source, parts[1], out, {**about, "other part": kept.name}),
+    )
+
+
+def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str, Any]) -> Saved:
+    """``rows`` of ``source`` as the manifest ``to``, and beside it ``about`` with what is known of both."""
+    labels = source.label_names
+    with writing(to):
+        names = names_below([row.file for row in rows], to.parent)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["filepath", "title", *marked_row(labels)])
+    captions = 0
+    for name, row in zip(names, rows, strict=True):
+        captions += len(row.captions)
+        for caption in row.captions:
+            writer.writerow(marked_row([name, caption, *(row.labels.get(label, "") for label in labels)]))
+    content = text.getvalue().encode("utf-8", "surrogateescape")
+    origin = {"source": source.origin, "format": source.format, "pictures of the source": len(source.rows)}
+    made = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "program": f"sdgui {version('sdgui')}",
+        **origin,
+        **about,
+        "pictures": len(rows),
+        "captions": captions,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    beside = to.with_name(to.stem + PROVENANCE)
+    with writing(to):
+        write_whole(to, content)
+        write_whole(beside, json.dumps(made, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+    return Saved(to, len(rows), captions)
+
+
+def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:
+    """For each of ``files`` the position of the first with the same bytes, itself where there is none.
+
+    Only files of one size are read; what cannot be read is taken for different.
+    """
+    sizes: dict[int, list[int]] = {}
+    for position, file in enumerate(files):
+        sizes.setdefault(_size(file), []).append(position)
+    first = list(range(len(files)))
+    alike = [group for size, group in sizes.items() if len(group) > 1 and size >= 0]
+    total, done = sum(map(len, alike)), 0
+    for group in alike:
+        seen: dict[bytes, int] = {}
+        for position in group:
+            if done % 200 == 0:
+                progress("looking for copies", done, total)
+            done += 1
+            try:
+                digest = hashlib.blake2b(picture_bytes(files[position]), digest_size=16).digest()
+            except PictureError:
+                continue
+            first[position] = seen.setdefault(digest, position)
+    return first
+
+
+def folder_above(source: Source, data: str) -> Path:
+    """The folder that pictures and source lie in: manifests there name the pictures without a link."""
+    base = Path(source.rows[0].file) if is_shards(data) else expand_user(data).absolute()
+    own = str(base) if base.is_dir() else str(base.parent)
+    if is_shards(data):
+        return Path(os.path.commonpath([folder_of(row.file) for row in source.rows]))
+    return Path(os.path.commonpath([own, *{folder_of(row.file) for row in source.rows}]))
+
+
+def stem_of(data: str) -> str:
+    """What files made of ``data`` are called after."""
+    name = Path(data.rstrip("/\\")).name if not is_shards(data) else "shards"
+    stem = name.removesuffix(Path(name).suffix) if not expand_user(data).is_dir() else name
+    return stem or "pictures"
+
+
+def free_names(folder: Path, stems: Sequence[str]) -> list[Path]:
+    """A file for each of ``stems`` in ``folder``, with one number for all where a name is taken."""
+    for number in range(1, 10_000):
+        found = [folder / f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}" for stem in stems]
+        if not any(path.exists() for path in found):
+            return found
+    raise UserError(f"{folder} holds ten thousand parts of these data; remove some.")
+
+
+def _size(file: str) -> int:
+    """Bytes of a picture; -1 when it is not known."""
+    member = split_member(file)
+    if member is not None:
+        return member.size
+    try:
+        return Path(file).stat().st_size
+    except OSError:
+        return -1
+
+
+def _drawn(first: Sequence[int], share: float, seed: int) -> list[bool]:
+    """Whether each picture is held out; those with the same ``first`` go together, until ``share`` is reached."""
+    members: dict[int, list[int]] = {}
+    for position, one in enumerate(first):
+        members.setdefault(one, []).append(position)
+    groups = list(members.values())
+    held, wanted, taken = [False] * len(first), max(1, round(share * len(first))), 0
+    for index in np.random.default_rng(seed).permutation(len(groups)).tolist():
+        if taken >= wanted:
+            break
+        if taken + len(groups[index]) <= wanted or taken == 0:
+            taken += len(groups[index])
+            for position in groups[index]:
+                held[position] = True
+    return held
+
+
+def _refuse(to: Path, data: str, replace: bool) -> None:
+    if to.suffix.lower() != SUFFIX:
+        raise UserError(f"{to} must end with {SUFFIX}.")
+    if not is_shards(data) and to.exists() and to.resolve() == expand_user(data).resolve():
+        raise UserError(f"{to} is the data set itself and is not overwritten; choose another name.")
+    if to.exists() and not replace:
+        raise UserError(f"{to} already exists and is not overwritten; choose another name.")

@@ -1,0 +1,134 @@
+"""Signatures of pictures, by which duplicates are found: a digest of the file, a perceptual hash, a tiny copy.
+
+Flow: paths -> ``read_signatures`` (a thread a core; kept in the cache folder) -> ``core.data.inspection.duplicates``.
+The hash is ImageHash's pHash: the signs of the 64 lowest frequencies of a grey picture of 32 pixels (Zauner 2010). It
+knows no colour, and of flat pictures next to nothing: what it proposes the tiny copy, of 8 pixels in colour, confirms.
+
+Legend: N pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import imagehash
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from core.data.cache import SIGNATURES_SUFFIX, cache_folder, files_digest, prune
+from core.data.errors import PictureError
+from core.data.pictures import decode, picture_bytes
+from core.spec.files import whole_file
+from core.spec.reporter import Progress
+
+VERSION = 1
+SIDE = 8  # of the tiny copy
+HASHED = 32  # pixels of the side that is decoded: pHash takes as many
+MAX_MEGAPIXELS = 200
+AHEAD = 4  # pictures in flight per thread
+REPORTED = 50  # pictures between two reports
+
+ENTRY = np.dtype([("digest", "u1", 16), ("hash", "<u8"), ("tiny", "u1", (SIDE, SIDE, 3)), ("readable", "?")])
+Entries = npt.NDArray[np.void]
+
+
+@dataclass
+class Signatures:
+    """``entries`` (N,) of `ENTRY`; ``broken``: position -> why a picture cannot be read."""
+
+    entries: Entries
+    broken: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def joined(self, other: Signatures) -> Signatures:
+        """These, then those of ``other``."""
+        shifted = {position + len(self): reason for position, reason in other.broken.items()}
+        return Signatures(np.concatenate([self.entries, other.entries]), self.broken | shifted)
+
+
+def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: int = MAX_MEGAPIXELS) -> Signatures:
+    """The signatures of ``files``; those of unchanged files are read from the cache folder.
+
+    ``progress`` may raise to end it, which leaves nothing behind.
+    """
+    path = cache_folder() / (files_digest(files, f"signatures {VERSION} {max_megapixels}") + SIGNATURES_SUFFIX)
+    with contextlib.suppress(OSError, ValueError):  # not there, or damaged: then they are read anew
+        kept: Entries = np.load(path, allow_pickle=False)
+        if kept.dtype == ENTRY and kept.shape == (len(files),):
+            os.utime(path)
+            return Signatures(kept, _reasons(files, kept, max_megapixels))
+    found = Signatures(np.zeros(len(files), ENTRY))
+    with contextlib.closing(_signed(files, max_megapixels)) as signed:
+        for position, entry in enumerate(signed):
+            if isinstance(entry, PictureError):
+                found.broken[position] = str(entry)
+            else:
+                found.entries[position] = entry
+            if position % REPORTED == 0:
+                progress("comparing pictures", position, len(files))
+    with contextlib.suppress(OSError):  # what cannot be kept is read again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path, durable=False) as file:
+            np.save(file, found.entries, allow_pickle=False)
+        prune(path.parent, keep=path)
+    return found
+
+
+def signature(content: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
+    """The `ENTRY` of a picture's bytes. Raises PictureError."""
+    image = Image.fromarray(decode(content, HASHED, max_megapixels))
+    entry = np.zeros((), ENTRY)
+    entry["digest"] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint8)
+    bits = imagehash.phash(image).hash.ravel()  # (64,) bool
+    entry["hash"] = np.packbits(bits).view("<u8")[0]
+    entry["tiny"] = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
+    entry["readable"] = True
+    return entry
+
+
+def _attempt(path: str, max_megapixels: int) -> Entries | PictureError:
+    try:
+        return signature(picture_bytes(path), max_megapixels)
+    except PictureError as error:
+        return error
+
+
+def _signed(files: Sequence[str], max_megapixels: int) -> Generator[Entries | PictureError, None, None]:
+    """In order, by a thread for each core: decoders let go of Python's lock."""
+    threads = min(16, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="signatures")
+    try:
+        waiting: deque[Future[Entries | PictureError]] = deque()
+        for path in files:
+            waiting.append(pool.submit(_attempt, path, max_megapixels))
+            if len(waiting) >= AHEAD * threads:
+                yield waiting.popleft().result()
+        yield from _rest(waiting)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _rest(waiting: deque[Future[Entries | PictureError]]) -> Iterator[Entries | PictureError]:
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _reasons(files: Sequence[str], entries: Entries, max_megapixels: int) -> dict[int, str]:
+    """Why the pictures that were unreadable are: they are few, and tried again."""
+    found = {}
+    for position in np.flatnonzero(~entries["readable"]).tolist():
+        entry = _attempt(files[position], max_megapixels)
+        if isinstance(entry, PictureError):
+            found[position] = str(entry)
+        else:
+            entries[position] = entry
+    return found

@@ -1,0 +1,26 @@
+"""What pictures an architecture takes, without its weights: for whoever only shows what it would be shown."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+import torch
+
+from core.model.towers.architectures import resolve_architecture
+from core.model.towers.towers import build_towers
+
+
+def input_sizes(architecture: str) -> tuple[int, int]:
+    """Pixels along a side of the input of ``architecture``, and along one of its patches, by the towers' own rules.
+
+    The towers are built on the meta device, which has no values. Raises ModelError as building them does.
+    """
+    return _sizes(json.dumps(resolve_architecture(architecture), sort_keys=True))
+
+
+@lru_cache(maxsize=32)
+def _sizes(model_cfg: str) -> tuple[int, int]:
+    with torch.device("meta"):
+        towers = build_towers(json.loads(model_cfg))
+    return towers.image_size, towers.patch_side

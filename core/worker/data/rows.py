@@ -1,0 +1,115 @@
+"""The verb ``data_open``: every row of a source in parts, and figures of all.
+
+Flow: Data panel -> worker ``data_open`` -> **rows** -> parts of `PART` rows as they are read -> gallery; then figures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from core.data.errors import BadRow, DataError, PictureError
+from core.data.inspection.figures import Figures, figures
+from core.data.sources.opening import open_source
+from core.data.sources.rows import Row, Source
+from core.data.sources.shards.collection import Shards
+from core.data.sources.shards.source import FORMAT as SHARDS
+from core.spec.config import expand_user
+from core.spec.reporter import Reporter
+from core.spec.shards import is_shards
+from core.worker.data.describing import PLAIN, plain_pictures
+
+PART = 1000  # rows sent at once
+MOST = 200_000  # rows that are listed
+MOST_BAD = 2000  # bad rows that are listed
+MOST_VALUES = 500  # values of a label that are counted apart
+
+
+def open_rows(source: str, progress: Reporter, pictures_only: bool = False) -> dict[str, Any]:
+    """The first `MOST` rows of ``source`` as parts (``paths``, ``captions``, ``labels``: name -> values), then figures.
+
+    The answer: source, format, pictures (all there are), listed, pairs, distinct, words, captions ([[captions,
+    pictures]]), labels (name -> [[value, pictures]], the most frequent first), values (name -> how many different
+    ones), split (the label that names splits), bad, reasons ([[where, reason]]). Raises DataError.
+    """
+    progress("reading the data", 0, 0)
+    found, total = rows_of(source, progress, pictures_only)
+    listed = found.rows[:MOST]
+    for start in range(0, len(listed), PART):
+        progress("listing pictures", start, len(listed))
+        progress.partial(_part(listed[start : start + PART], found.label_names))
+    known = figures(listed, found.label_names)
+    return {
+        "source": source,
+        "format": found.format,
+        "pictures": total,
+        "listed": len(listed),
+        "bad": len(found.bad),
+        "reasons": [[bad.where, bad.reason] for bad in found.bad[:MOST_BAD]],
+        **figures_answer(known),
+    }
+
+
+def rows_of(source: str, progress: Reporter, pictures_only: bool = False) -> tuple[Source, int]:
+    """The rows of ``source`` and how many there are; of shards only the first are read. Raises DataError."""
+    if is_shards(source):
+        return _of_shards(source, progress)
+    try:
+        found = open_source(source, progress=progress)
+    except DataError:
+        folder = expand_user(source)
+        plain = list(plain_pictures(folder, progress)) if pictures_only and folder.is_dir() else []
+        if not plain:
+            raise
+        found = Source(source, PLAIN, [Row(path, ()) for path in plain], [])
+    return found, len(found.rows)
+
+
+def _of_shards(source: str, progress: Reporter) -> tuple[Source, int]:
+    shards = Shards.open(source, progress)
+    rows, bad, names = list[Row](), list[BadRow](shards.all_bad_rows()), dict[str, None]()
+    for number in range(min(MOST, len(shards))):
+        if number % PART == 0:
+            progress("reading captions", number, min(MOST, len(shards)))
+        path = shards.path(number)
+        try:
+            texts = shards.texts(number)
+        except PictureError as error:
+            bad.append(BadRow(path, str(error)))
+            continue
+        names.update(dict.fromkeys(texts.labels))
+        rows.append(Row(path, texts.captions, texts.labels))
+    return Source(source, SHARDS, rows, bad, tuple(names)), len(shards)
+
+
+def figures_answer(known: Figures) -> dict[str, Any]:
+    """``known`` as JSON holds it."""
+    return {
+        "pairs": known.pairs,
+        "distinct": known.distinct,
+        "words": known.words,
+        "median_words": known.median_words,
+        "captions": [[number, pictures] for number, pictures in known.captions.items()],
+        "labels": {name: _counted(values) for name, values in known.labels.items()},
+        "values": {name: sum(1 for value in values if value) for name, values in known.labels.items()},
+        "split": known.split_label(),
+    }
+
+
+def _counted(values: Counter[str]) -> list[list[Any]]:
+    return [[value, pictures] for value, pictures in islice(values.most_common(), MOST_VALUES)]
+
+
+def _part(rows: Sequence[Row], label_names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "paths": [row.file for row in rows],
+        "captions": [list(row.captions) for row in rows],
+        "labels": {name: [row.labels.get(name, "") for row in rows] for name in label_names},
+    }
+
+
+def split_of(rows: Sequence[Row], label: str) -> Iterator[str]:
+    """The value of ``label`` of each of ``rows``; "" without one."""
+    return (row.labels.get(label, "") if label else "" for row in rows)

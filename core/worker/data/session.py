@@ -1,0 +1,165 @@
+"""The Data panel's session in a worker: what a source holds, its rows, views, duplicates, and sources made of it.
+
+Flow: panel, data card -> worker -> **session** -> ``core.data`` -> plain data. No model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.data.dataset import PairDataset
+from core.data.derived.subset import Saved, hold_out, save_subset
+from core.data.pairs import Pairs
+from core.data.preprocessing import decoding_for
+from core.data.sources.opening import open_source
+from core.data.sources.shards.collection import Shards
+from core.model.towers.sizes import input_sizes
+from core.spec.config import DataConfig, RunConfig, expand_user, validate
+from core.spec.errors import writing
+from core.spec.files import write_whole
+from core.spec.reporter import Reporter
+from core.spec.shards import is_shards
+from core.worker.data.checking import check_source, overlap
+from core.worker.data.describing import describe_source
+from core.worker.data.rows import open_rows
+from core.worker.data.views import Drawn, KeptPairs, KeptShards, Shown, ViewMaker
+from core.worker.session import Recent, Session, Verb
+
+KEPT = 2  # data sets whose rows and decoded pictures are in memory
+
+
+class DataSession(Session):
+    """Answers requests about data sources. What it keeps are the rows and pictures whose views are drawn."""
+
+    def __init__(self) -> None:
+        self._sets: Recent[tuple[str, int, int, int, str], Pairs] = Recent(KEPT)
+
+    @property
+    def verbs(self) -> Mapping[str, Verb]:
+        return {
+            "describe_source": describe_source,
+            "data_open": open_rows,
+            "data_check": check_source,
+            "data_overlap": overlap,
+            "data_save": save,
+            "data_hold_out": held_out,
+            "data_views": self.views,
+        }
+
+    def views(
+        self,
+        config: Mapping[str, Any],
+        to: str,
+        progress: Reporter,
+        step: int = 0,
+        rows: Sequence[int] = (),
+        most: int = 12,
+    ) -> dict[str, Any]:
+        """What student and teacher see of ``rows`` of ``data.train`` of the definition ``config`` at ``step``.
+
+        Pixels (RGB, row by row) go to the new file ``to``. The answer: epoch, steps_per_epoch, batch, pictures ([{row,
+        path, caption, batch}]), views ([{title, who, local, side, patch, cells}]), a cell for each picture ({offset of
+        its pixels, mask: a 1 for each hidden patch, mixed: {path, share, box} or None}), skipped (rows that are in no
+        batch of this epoch), by_choice. Raises UserError for a definition or data that cannot be used.
+        """
+        definition = validate(dict(config), "the experiment")
+        size, patch = input_sizes(definition.towers.architecture)
+        dataset = self._dataset(definition, size, progress)
+        maker = ViewMaker(dataset, definition, size, patch)
+        drawn = maker.draw(step, rows, most)
+        pixels = bytearray()
+        views = [_view(shown, dataset, patch, pixels) for shown in drawn.shown]
+        with writing(to):
+            write_whole(Path(to), bytes(pixels), durable=False)
+        return {
+            "epoch": drawn.epoch,
+            "steps_per_epoch": maker.order.steps_per_epoch,
+            "batch": maker.order.batch_size,
+            "by_choice": maker.by_choice,
+            "pictures": _pictures(drawn, dataset),
+            "views": views,
+            "skipped": drawn.skipped,
+        }
+
+    def _dataset(self, config: RunConfig, size: int, progress: Reporter) -> Pairs:
+        """The rows of ``data.train``, as a trainer numbers and decodes them; captions are not tokenised."""
+        data = config.data
+        decoding = decoding_for(size, data)
+        key = (data.train, _changed(data), decoding.shorter_side, decoding.max_megapixels, data.decoding)
+
+        def opened() -> Pairs:
+            if is_shards(data.train):
+                return KeptShards(Shards.open(data.train, progress), _no_words, decoding, 0)
+            source = open_source(data.train, progress=progress)
+            captions = sum(len(row.captions) for row in source.rows)
+            made: PairDataset = KeptPairs(source, torch.zeros(captions, 1, dtype=torch.int32), decoding, None)
+            return made
+
+        return self._sets.get(key, opened)
+
+
+def _no_words(captions: Sequence[str]) -> torch.Tensor:
+    return torch.zeros(len(captions), 1, dtype=torch.int64)
+
+
+def _changed(data: DataConfig) -> int:
+    """When the source changed, as far as its own file or folder tells."""
+    try:
+        return expand_user(data.train).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _pictures(drawn: Drawn, dataset: Pairs) -> list[dict[str, Any]]:
+    facts = zip(drawn.rows, drawn.captions, drawn.batches, strict=True)
+    return [{"row": row, "path": str(dataset.path(row)), "caption": text, "batch": batch} for row, text, batch in facts]
+
+
+def _view(shown: Shown, dataset: Pairs, patch: int, pixels: bytearray) -> dict[str, Any]:
+    cells = []
+    for index, image in enumerate(shown.images):
+        mixed = shown.mixed[index]
+        cells.append(
+            {
+                "offset": len(pixels),
+                "mask": "" if shown.mask is None else "".join("01"[hidden] for hidden in shown.mask[index].tolist()),
+                "mixed": None
+                if mixed is None
+                else {"path": str(dataset.path(mixed.row)), "share": mixed.share, "box": list(mixed.box or ())},
+            }
+        )
+        pixels += image.permute(1, 2, 0).contiguous().numpy().tobytes()
+    return {
+        "title": shown.title,
+        "who": shown.who,
+        "local": shown.local,
+        "side": shown.images.shape[-1],
+        "patch": patch,
+        "cells": cells,
+    }
+
+
+def save(
+    source: str,
+    to: str,
+    progress: Reporter,
+    excluded: Sequence[str] = (),
+    only: Sequence[str] = (),
+    replace: bool = False,
+) -> dict[str, Any]:
+    """Write ``source`` without ``excluded``, or ``only`` these pictures, as the manifest ``to`` (`save_subset`)."""
+    return _saved(save_subset(source, Path(to), progress, excluded, only, replace))
+
+
+def held_out(source: str, progress: Reporter, share: float = 0.1, seed: int = 0, folder: str = "") -> dict[str, Any]:
+    """Write ``source`` as a part to train on and a part to validate on (`hold_out`): train, held."""
+    train, held = hold_out(source, share, seed, progress, Path(folder) if folder else None)
+    return {"train": _saved(train), "held": _saved(held)}
+
+
+def _saved(saved: Saved) -> dict[str, Any]:
+    return {"path": str(saved.path), "pictures": saved.pictures, "captions": saved.captions}

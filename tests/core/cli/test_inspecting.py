@@ -1,0 +1,37 @@
+"""The verb ``data`` on real files: figures, a leak, a duplicate, a broken file, a part held out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from tests.core.data.samples import write_pairs
+
+
+def test_data_are_described_checked_and_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, val = write_pairs(tmp_path / "train", 8, captions=2), write_pairs(tmp_path / "val", 3)
+    for name in ("006", "007"):
+        shutil.copy(tmp_path / "train" / "pictures" / "005.png", tmp_path / "train" / "pictures" / f"{name}.png")
+    (tmp_path / "val" / "pictures" / "000.png").write_bytes(b"broken")
+    (tmp_path / "train" / "pictures" / "004.png").write_bytes(b"broken")
+    with train.open("a") as file:
+        file.write("pictures/gone.png,nothing,c9\n")
+    assert main(["data", str(train), "--against", f"val={val}", "--hold-out", "0.25", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["pictures"], facts["pairs"], facts["bad"]) == (8, 16, 1)
+    assert "gone.png" in facts["reasons"][0][1]
+    assert facts["exact"] == [[5, 6, 7]]
+    assert [row for row, _ in facts["broken"]] == [4]
+    assert {(leak["row"], leak["other"], leak["kind"]) for leak in facts["leaks"]} == {
+        (1, "val", "same bytes"),
+        (2, "val", "same bytes"),
+    }
+    assert (facts["train"]["pictures"], facts["held"]["pictures"]) == (6, 2)
+    assert main(["data", str(train)]) == 0
+    assert "label kind: 4 values" in capsys.readouterr().out
+    assert main(["data", str(train), "--against", "val"]) == 1
+    assert "NAME=SOURCE" in capsys.readouterr().err

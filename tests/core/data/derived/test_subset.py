@@ -1,0 +1,88 @@
+"""Parts of sources: what is saved opens again, says where it comes from, and leaves the source as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.data.derived.subset import hold_out, save_subset
+from core.data.sources.opening import open_source
+from core.spec.errors import UserError
+from tests.core.data.samples import write_pairs, write_picture
+from tests.core.data.sources.shards.tars import write_shards
+
+
+def heard(*_: object) -> None:
+    """Progress that nobody follows."""
+
+
+def test_a_selection_opens_with_captions_labels_and_provenance(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path, 6, captions=2)
+    rows = open_source(path).rows
+    saved = save_subset(str(path), tmp_path / "some.csv", heard, excluded=[rows[1].file, rows[4].file])
+    assert (saved.pictures, saved.captions) == (4, 8)
+    found = open_source(saved.path)
+    facts = [(row.file, row.captions, dict(row.labels)) for row in found.rows]
+    assert facts == [(row.file, row.captions, dict(row.labels)) for row in rows if row not in (rows[1], rows[4])]
+    about = json.loads((tmp_path / "some.provenance.json").read_text())
+    assert (about["source"], about["how"], about["left out"]) == (str(path), "selection", 2)
+    assert about["sha256"] == hashlib.sha256(saved.path.read_bytes()).hexdigest()
+    only = save_subset(str(path), tmp_path / "one.csv", heard, only=[rows[2].file])
+    assert [row.file for row in open_source(only.path).rows] == [rows[2].file]
+
+
+def test_pictures_elsewhere_are_reached_by_a_link_inside_the_folder(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "data", 3)
+    saved = save_subset(str(path), tmp_path / "out" / "copy.csv", heard)
+    assert [Path(row.file).resolve() for row in open_source(saved.path).rows] == [
+        Path(row.file).resolve() for row in open_source(path).rows
+    ]
+    assert "pictures/000.png" in saved.path.read_text()
+
+
+def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path, 3)
+    files = [row.file for row in open_source(path).rows]
+    cases = [
+        (path, {}, "data set itself"),
+        (tmp_path / "x.json", {}, "must end with .csv"),
+        (tmp_path / "x.csv", {"excluded": files}, "would be left"),
+        (tmp_path / "x.csv", {"excluded": ["/elsewhere.png"]}, "no picture /elsewhere.png"),
+    ]
+    for to, chosen, words in cases:
+        with pytest.raises(UserError, match=words):
+            save_subset(str(path), to, heard, **chosen)
+    save_subset(str(path), tmp_path / "there.csv", heard)
+    with pytest.raises(UserError, match="already exists"):
+        save_subset(str(path), tmp_path / "there.csv", heard)
+
+
+def test_a_part_is_held_out_and_copies_stay_together(tmp_path: Path) -> None:
+    """Two folders of the same ten pictures: whatever is drawn, no picture is on both sides."""
+    for number in range(10):
+        write_picture(tmp_path / "photos" / "one" / f"{number}.png", number)
+    shutil.copytree(tmp_path / "photos" / "one", tmp_path / "photos" / "two")
+    source = str(tmp_path / "photos")
+    train, held = hold_out(source, 0.2, 3, heard)
+    assert (train.path.name, held.path.name) == ("photos-train.csv", "photos-held-out.csv")
+    assert (train.pictures, held.pictures) == (16, 4)
+    sides = [{Path(row.file).name for row in open_source(one.path).rows} for one in (train, held)]
+    assert not sides[0] & sides[1]
+    about = json.loads((held.path.with_name("photos-held-out.provenance.json")).read_text())
+    assert (about["share"], about["seed"], about["other part"]) == (0.2, 3, "photos-train.csv")
+    again = hold_out(source, 0.2, 3, heard)[1]
+    assert again.path.name == "photos-held-out-2.csv"
+    assert again.path.read_text() == held.path.read_text()
+    with pytest.raises(UserError, match="between 0 and 1"):
+        hold_out(source, 1.0, 0, heard)
+
+
+def test_a_part_of_shards_names_pictures_in_the_tars(tmp_path: Path) -> None:
+    pattern = write_shards(tmp_path, [6, 6])
+    train, held = hold_out(pattern, 0.25, 0, heard)
+    assert (train.pictures, held.pictures) == (9, 3)
+    assert len(open_source(train.path).rows) == 9

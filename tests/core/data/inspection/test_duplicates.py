@@ -1,0 +1,110 @@
+"""Duplicates and leaks among real picture files, and near pairs against every pair compared."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageOps
+
+from core.data.inspection.duplicates import BITS, LEVELS, duplicates, near_pairs
+from core.data.inspection.figures import LONGEST, figures
+from core.data.inspection.leaks import leaks
+from core.data.inspection.signatures import ENTRY, SIDE, read_signatures
+from core.data.sources.rows import Row
+
+
+def heard(*_: object) -> None:
+    """Progress that nobody follows."""
+
+
+def scene(seed: int, size: int = 96) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    picture = Image.new("RGB", (size, size), tuple(rng.integers(0, 256, 3).tolist()))
+    pen = ImageDraw.Draw(picture)
+    for _ in range(12):
+        corner = rng.integers(0, size // 2, 2)
+        box = [*corner.tolist(), *(corner + rng.integers(8, size // 2, 2)).tolist()]
+        pen.ellipse(box, fill=tuple(rng.integers(0, 256, 3).tolist()))
+    return picture
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """0 a scene, 1 its bytes, 2 smaller, 3 compressed, 4 inverted, 5 another, 6 its bytes, 7 broken, 8 and 9 flat."""
+    names = [str(tmp_path / f"{number}.png") for number in range(10)]
+    names[3] = str(tmp_path / "3.jpg")
+    scene(1).save(names[0])
+    shutil.copy(names[0], names[1])
+    scene(1).resize((60, 60)).save(names[2])
+    scene(1).save(names[3], quality=60)
+    ImageOps.invert(scene(1)).save(names[4])
+    scene(2).save(names[5])
+    shutil.copy(names[5], names[6])
+    Path(names[7]).write_bytes(b"no picture")
+    Image.new("RGB", (64, 64), "red").save(names[8])
+    Image.new("RGB", (64, 64), "blue").save(names[9])
+    return names
+
+
+def test_copies_and_near_copies_are_found(files: list[str]) -> None:
+    signatures = read_signatures(files, heard)
+    assert list(signatures.broken) == [7]
+    assert "not a picture" in signatures.broken[7]
+    found = duplicates(signatures)
+    assert found.exact == [[0, 1], [5, 6]]
+    assert found.near == [[0, 2, 3]]  # neither the inverted one, nor flat ones of other colours
+    again = read_signatures(files, heard)  # from the cache folder
+    assert (again.entries == signatures.entries).all()
+    assert again.broken == signatures.broken
+
+
+def test_leaks_name_the_split_and_the_kind(files: list[str]) -> None:
+    splits = ["train", "val", "train", "test", "val", "train", "train", "val", "", ""]
+    every, named = [*files, files[5]], [*splits, "val"]
+    found = leaks(every, named, duplicates(read_signatures(every, heard)))
+    assert sorted((leak.left, leak.right, leak.kind) for leak in found) == [
+        (0, 1, "same bytes"),
+        (0, 3, "nearly the same"),
+        (5, 10, "same file"),
+    ]
+
+
+def test_no_near_pair_is_missed() -> None:
+    """Hashes a few bits apart in random places, against all pairs compared one by one."""
+    rng = np.random.default_rng(0)
+    entries = np.zeros(300, ENTRY)
+    hashes = rng.integers(0, 1 << 63, 60, dtype=np.uint64)
+    for row in range(300):
+        flips = np.bitwise_or.reduce(np.uint64(1) << rng.integers(0, 64, row % 7).astype(np.uint64), initial=0)
+        entries["hash"][row] = hashes[row % 60] ^ np.uint64(flips)
+    entries["tiny"] = rng.integers(100, 100 + LEVELS + 3, (300, SIDE, SIDE, 3))
+    left, right = near_pairs(entries)
+    found = {tuple(sorted(pair)) for pair in zip(left.tolist(), right.tolist(), strict=True)}
+    wanted = set()
+    for a, b in combinations(range(300), 2):
+        bits = bin(int(entries["hash"][a] ^ entries["hash"][b])).count("1")
+        apart = np.abs(entries["tiny"][a].astype(float) - entries["tiny"][b].astype(float)).mean(-1).max()
+        if bits <= BITS and apart <= LEVELS:
+            wanted.add((a, b))
+    assert found == wanted
+    assert len(wanted) > 50
+
+
+def test_figures_of_captions_and_labels() -> None:
+    rows = [
+        Row("a", ("a red hat", "hat"), {"split": "train", "kind": "hat"}),
+        Row("b", ("a red hat",), {"split": "val"}),
+        Row("c", ("word " * 100,), {"split": "train", "kind": "hat"}),
+        Row("d", ()),
+    ]
+    found = figures(rows, ("kind", "split"))
+    assert (found.pictures, found.pairs, found.distinct) == (4, 4, 3)
+    assert found.captions == {0: 1, 1: 2, 2: 1}
+    assert (found.words[1], found.words[3], found.words[LONGEST]) == (1, 2, 1)
+    assert found.median_words == 3
+    assert found.labels["kind"] == {"hat": 2, "": 2}
+    assert found.split_label() == "split"
