@@ -13,6 +13,7 @@ from core.cli.run_tables import read_row
 from core.spec.children import python_command
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
+from core.spec.installed import need
 from core.spec.machines.machines import Machines
 from core.spec.machines.record import is_remote
 from core.spec.machines.remote_runs import RemoteRuns
@@ -28,6 +29,7 @@ _PART = 1 << 20
 
 def start_here(run: RunDir, config: str, devices: Sequence[str]) -> None:
     """Start a trainer that outlives this program. UserError when it cannot be."""
+    need("train")
     run.create()
     with writing(run.config, UserError):
         write_whole(run.config, config.encode())
@@ -39,6 +41,7 @@ def resume_here(run: RunDir) -> None:
     status = run.read_status()
     if status is not None and process_alive(status):
         raise UserError(f"{run.path.name} is already running; stop or pause it first.")
+    need("train")
     _start(run, ())
 
 

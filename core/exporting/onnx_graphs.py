@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from core.model.errors import ModelError
 from core.model.towers.towers import Towers
+from core.spec.installed import need
 
 IMAGE_FILE, TEXT_FILE = "image.onnx", "text.onnx"
 OPSET = 18
@@ -39,11 +39,9 @@ def write_onnx(towers: Towers, folder: Path) -> list[Path]:
     """Write both towers to ``folder``: ``pixel_values`` (B, 3, S, S) float32, normalised, to ``image_embeds`` (B, D);
     ``input_ids`` (B, T) int64 to ``text_embeds`` (B, D).
 
-    Raises ModelError when the packages for it are missing, or the architecture cannot be traced.
+    Raises NotInstalled when the packages for it are missing, ModelError when the architecture cannot be traced.
     """
-    missing = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
-    if missing:
-        raise ModelError(f"ONNX needs the package {missing[0]}; pip install 'sdgui[export]'.")
+    need("export")
     clip: Any = towers.clip
     side = towers.image_size
     pictures = torch.zeros(_SAMPLE, 3, side, side, device=towers.pixel_mean.device)

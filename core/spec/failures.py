@@ -10,6 +10,7 @@ import os
 import sys
 
 from core.spec.errors import UserError, is_full, not_written
+from core.spec.installed import not_installed
 from core.spec.reading import excerpt
 
 _NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less at once"
@@ -27,6 +28,8 @@ def sentence(error: Exception) -> str | None:
         return f"{_NO_MEMORY}."
     if isinstance(error, (RuntimeError, ImportError)) and any(words in str(error).lower() for words in _REFUSED):
         return f"{_NO_MEMORY} ({excerpt(' '.join(str(error).split()))})."
+    if isinstance(error, ModuleNotFoundError) and (part := not_installed(error)) is not None:
+        return part
     if isinstance(error, ImportError):
         return f"a part of this program cannot be loaded ({excerpt(' '.join(str(error).split()))}); reinstall it."
     if isinstance(error, OSError) and is_full(error):

@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QProcess, Signal
+from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
 from core.spec.config import RunConfig, override
+from core.spec.installed import NotInstalled, need
 from core.spec.presets import preset_config
 from sdgui.runs.program import core_command, qt_process
 
@@ -33,6 +34,7 @@ class DemoData(QObject):
     def __init__(self, folder: Path, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.folder = folder
+        self._given = command is not None
         self._command = list(command) if command else [*core_command(), "demo-data"]
         self._process: QProcess | None = None
         self._output = ""
@@ -54,6 +56,14 @@ class DemoData(QObject):
         """Create the data in the background, unless it is being created or complete."""
         if self._process is not None or self.complete:
             return
+        if not self._given:
+            try:
+                need("train")
+                need("demo")
+            except NotInstalled as error:
+                text = str(error)  # told when whoever asked has said that it waits
+                QTimer.singleShot(0, self, lambda: self.failed.emit(text, ""))
+                return
         process = qt_process(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         process.readyRead.connect(self._read)

@@ -22,6 +22,7 @@ from core.spec.chain import Chain
 from core.spec.children import device_variables
 from core.spec.errors import UserError
 from core.spec.files import write_whole
+from core.spec.installed import NotInstalled, need
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch, chain_file, write_chain
@@ -97,6 +98,7 @@ class Launcher(QObject):
 
         Returns the run, of a chain that of its first stage. Raises LaunchError, and then leaves nothing behind.
         """
+        self._refuse_without_trainer(place.host)
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
         try:
             self._start(self._give_devices(run))
@@ -109,6 +111,7 @@ class Launcher(QObject):
         """Resume a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
         run = self._store.run(run_id)
         _refuse_alive(run)
+        self._refuse_without_trainer(run.host)
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         try:
@@ -150,6 +153,7 @@ class Launcher(QObject):
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Freeze the definition and start it when its machine has a free device for it. Raises LaunchError."""
+        self._refuse_without_trainer(place.host)
         if chain:
             return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
         run = self._add(experiment_id, True, place)
@@ -193,6 +197,15 @@ class Launcher(QObject):
         self._timer.stop()
         self.chains.stop()
         self._starter.wait()
+
+    def _refuse_without_trainer(self, host: str) -> None:
+        """Raises LaunchError for a run of this computer where only the window is installed."""
+        if host or self._command != core_command():
+            return
+        try:
+            need("train")
+        except NotInstalled as error:
+            raise LaunchError(f"{error} Or choose another machine beside Launch.") from error
 
     def _add(self, experiment_id: int, queued: bool, place: Place) -> Run:
         try:
@@ -240,6 +253,7 @@ class Launcher(QObject):
         if run.host:
             self._start_elsewhere(run)
             return
+        self._refuse_without_trainer(run.host)
         chain = chain_file(folder.path)  # a stage is trained as its chain, which goes on after it
         what = (chain, chain.parent) if chain else (folder.config, folder.path)
         several = 0 if chain else run.devices.count(",") + 1

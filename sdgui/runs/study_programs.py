@@ -18,6 +18,7 @@ from core.spec.children import start_program
 from core.spec.config import ConfigError, read_config
 from core.spec.errors import UserError
 from core.spec.files import check_inside, write_whole
+from core.spec.installed import NotInstalled, need
 from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
 from sdgui.runs.program import core_command
@@ -133,6 +134,11 @@ class StudyPrograms(QObject):
         study = self._store.study(study_id)
         if not study.here:
             raise StudyProgramError(f"The folder of this study is on {study.kept_on}; start it there.")
+        if self._command == core_command():
+            try:
+                need("train")
+            except NotInstalled as error:
+                raise StudyProgramError(str(error)) from error
         folder = study.folder
         out, run_logs = StudyDir(folder), (folder / "stdout.log", folder / "stderr.log")
         status = out.read_status()

@@ -16,6 +16,7 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 from shiboken6 import isValid
 
+from core.spec.installed import missing, without
 from core.spec.reading import excerpt
 from sdgui.runs.program import core_command, qt_process
 from sdgui.worker.heartbeat import Heartbeat
@@ -50,6 +51,7 @@ class WorkerClient(QObject):
         self._may_start = may_start
         self._held: dict[int, bytes] = {}  # requests that wait for a process
         self._command = list(command or [*core_command(), "worker"])
+        self._ours = not command  # it needs the trainer's packages on this computer
         self._process: QProcess | None = None
         self._open: dict[int, str] = {}  # request -> what it does
         self._last = 0
@@ -76,13 +78,20 @@ class WorkerClient(QObject):
         number = self._last
         self._open[number] = do
         line = _line({"id": number, "do": do, **arguments})
-        if self._process is not None:
+        if self._ours and (lacking := missing("train")):
+            text = without("train", lacking[0])
+            QTimer.singleShot(0, self, lambda: self._refuse(number, Failure(text)))
+        elif self._process is not None:
             self._process.write(line)
         else:
             self._held[number] = line
             self.start_waiting()
         self._update_state()
         return number
+
+    def _refuse(self, number: int, failure: Failure) -> None:
+        if self._open.pop(number, None) is not None:
+            self.failed.emit(number, failure)
 
     def start_waiting(self) -> None:
         """Start a process for the requests that wait for one, if it may start now."""

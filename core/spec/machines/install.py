@@ -79,6 +79,7 @@ def dependencies() -> list[str]:
     except importlib.metadata.PackageNotFoundError:
         lines = _declared(SOURCE / "pyproject.toml")
     wanted = [line for line in lines if "extra ==" not in line]
+    wanted += [line.partition(";")[0].strip() for line in lines if re.search(r"extra == ['\"]train['\"]", line)]
     return [line for line in wanted if not re.split(r"[^A-Za-z0-9]", line, maxsplit=1)[0].lower().startswith(_WINDOW)]
 
 
@@ -86,7 +87,8 @@ def _declared(path: Path) -> list[str]:
     import tomllib  # noqa: PLC0415  (a checkout that was never installed)
 
     try:
-        return list(tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"])
+        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        return [*project["dependencies"], *project["optional-dependencies"]["train"]]
     except (OSError, KeyError, ValueError) as error:
         raise InstallError(f"what sdgui depends on cannot be read from {path}: {error}; reinstall it here.") from error
 

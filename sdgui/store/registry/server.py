@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
+from core.spec.installed import without
 from core.spec.reading import excerpt
 from sdgui.store.engine import Database, Outage, ServerGoneError
 from sdgui.store.records import StoreError, StoreUnavailableError
@@ -88,7 +89,7 @@ def make_engine(address: RegistryAddress) -> Engine:
             },
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise StoreError('A shared registry needs psycopg; install it with pip install "sdgui[registry]".') from error
+        raise StoreError(without("registry", "psycopg")) from error
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:

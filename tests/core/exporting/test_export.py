@@ -18,12 +18,13 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 from core.__main__ import main
 from core.checkpoint.opening import Model, Subject, open_model
 from core.evaluation.report import Report, to_json
-from core.exporting import onnx_graphs
 from core.exporting.export import ExportError, export_model
 from core.metrics.outcome import Outcome, Queries
 from core.model.errors import ModelError
 from core.model.towers.formats.huggingface import to_clip_model
+from core.spec import installed
 from core.spec.config import override
+from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
@@ -241,7 +242,7 @@ def test_without_the_packages_of_onnx_their_name_and_the_remedy_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = save_model(tmp_path / "source", CLIP)
-    monkeypatch.setattr(onnx_graphs, "find_spec", lambda name: None if name == "onnxscript" else object())
-    with pytest.raises(ModelError, match=r"package onnxscript; pip install 'sdgui\[export\]'"):
+    monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "onnxscript" else object())
+    with pytest.raises(NotInstalled, match=r"no module onnxscript.*\[export\]"):
         export_model(str(source), "", tmp_path / "out", "onnx")
     assert not (tmp_path / "out").exists()
