@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from core.cli import (
     captioning,
+    doctor,
     evaluating,
     exporting,
     inspecting,
@@ -23,13 +24,25 @@ from core.cli import (
 )
 from core.spec.failures import drop_output, say_error, sentence
 
+_SUBJECTS = (
+    training,
+    inspecting,
+    evaluating,
+    captioning,
+    searching,
+    studying,
+    sharding,
+    exporting,
+    machines,
+    running,
+    doctor,
+)
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sdgui-core", description="Train, evaluate and use image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for subject in (
-        training, inspecting, evaluating, captioning, searching, studying, sharding, exporting, machines, running
-    ):  # fmt: skip
+    for subject in _SUBJECTS:
         subject.add(verbs)
     return parser
 

@@ -1,4 +1,4 @@
-"""Files that come with the program: prompt templates, model architectures and sizes, studies, icons."""
+"""Files that come with the program: prompt templates, model architectures and sizes, studies, icons, the menu entry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["architectures", "icons", "pretrained", "prompts", "studies"]
+Kind = Literal["architectures", "desktop", "icons", "pretrained", "prompts", "studies"]
 
 
 def resource_folder(kind: Kind) -> Path:

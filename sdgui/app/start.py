@@ -17,7 +17,9 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from core.spec.config import expand_user
 from core.spec.errors import UserError
+from core.spec.installed import add_command, has_trainer
 from sdgui.actions.help import program_version
+from sdgui.app.desktop import install_desktop, uninstall_desktop
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
 from sdgui.app.older_settings import take_over
@@ -36,6 +38,7 @@ from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.registry.server import upgrade_registry
 from sdgui.store.store import Store
 from sdgui.widgets.gallery.pictures import fetch_missing
+from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
 from sdgui.worker.pool import WorkerPool
@@ -49,6 +52,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; ``--version`` and ``--help`` answer without opening a window."""
     parser = argparse.ArgumentParser(
         prog="sdgui", description="Define, train, watch and use self-distilling image-language models."
+    )
+    parser.add_argument(
+        "path", type=Path, nargs="?", metavar="FILE", help="a definition (JSON) or a run folder to open at once"
     )
     parser.add_argument("--demo", action="store_true", help="open with demo data and an experiment ready to launch")
     parser.add_argument(
@@ -70,6 +76,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="bring an older registry to this version, and exit; everyone else must have closed the window",
     )
+    parser.add_argument("--install-desktop", action="store_true", help="add sdgui to the desktop's menu, and exit")
+    parser.add_argument("--uninstall-desktop", action="store_true", help="take it off the menu again, and exit")
     parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
     return parser.parse_args(arguments)
 
@@ -148,9 +156,21 @@ def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None)
     window = MainWindow(services)
     window.show()
     services.tailer.start()
+    if not has_trainer():
+        QTimer.singleShot(0, window, lambda: window.show_message(window_alone()))
     if demo:
         QTimer.singleShot(0, window, window.start_demo)
     return window
+
+
+def window_alone() -> Message:
+    """What a window without the trainer can do, and how the trainer is added."""
+    command = add_command("train")
+    text = (
+        "The trainer is not installed on this computer. Runs are watched, and launched on other machines; to train, "
+        f"search, classify and caption here, add it with: {command}"
+    )
+    return Message("info", text, remedy=Remedy("Copy command", lambda: QApplication.clipboard().setText(command)))
 
 
 def spare_collections(window: MainWindow) -> None:
@@ -174,6 +194,8 @@ def refuse(sentence: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Open the window and stay until it is closed."""
     parsed = parse(arguments)
+    if parsed.install_desktop or parsed.uninstall_desktop:
+        return change_desktop(parsed.install_desktop)
     if parsed.upgrade_registry:
         return upgrade(parsed.registry or "")
     if parsed.rebuild:
@@ -185,6 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         registry = parse_address(parsed.registry) if parsed.registry else None
         window = open_window(home, parsed.demo, registry)
+        if parsed.path is not None:
+            QTimer.singleShot(0, window, partial(open_path, window, expand_user(parsed.path).absolute()))
     except StoreError as error:
         refuse(str(error))
         return 1
@@ -192,6 +216,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = app.exec()
     window.services.store.close()
     return code
+
+
+def open_path(window: MainWindow, path: Path) -> None:
+    """Make an experiment of a definition, or import a run's folder."""
+    if path.is_dir():
+        window.experiment_commands.import_run(path)
+    else:
+        window.experiment_commands.new_from_file(path)
+
+
+def change_desktop(install: bool) -> int:
+    """Add the program to the desktop's menu, or take it off; print what was written or removed."""
+    try:
+        files = install_desktop() if install else uninstall_desktop()
+    except UserError as error:
+        print(f"sdgui: {error}", file=sys.stderr)
+        return 1
+    for file in files:
+        print(file)
+    if not files:
+        print("sdgui: there was no menu entry.", file=sys.stderr)
+    return 0
 
 
 def upgrade(address: str) -> int:

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Starts sdgui. The first start installs it for this user, with uv, from the wheel that lies beside this package.
+set -eu
+version="@VERSION@"
+command="$(basename "$0")"
+wheel="/usr/share/sdgui/sdgui-$version-py3-none-any.whl"
+home="${XDG_DATA_HOME:-$HOME/.local/share}/sdgui/program/$version"
+
+say() {
+    echo "sdgui: $1" >&2
+    if [ ! -t 2 ] && command -v notify-send >/dev/null 2>&1; then notify-send -i sdgui sdgui "$1" || true; fi
+}
+
+if [ ! -e "$home/installed" ]; then
+    uv="$(command -v uv || true)"
+    if [ -z "$uv" ] && [ -x "$HOME/.local/bin/uv" ]; then uv="$HOME/.local/bin/uv"; fi
+    if [ -z "$uv" ]; then
+        say "uv is needed to install the program; get it with: curl -LsSf https://astral.sh/uv/install.sh | sh"
+        exit 1
+    fi
+    say "the first start installs the program (some minutes, once) in $home"
+    "$uv" venv --clear --quiet --python 3.13 "$home"
+    "$uv" pip install --quiet --python "$home/bin/python" --torch-backend=auto "sdgui[${SDGUI_EXTRAS:-demo}] @ file://$wheel"
+    touch "$home/installed"
+fi
+exec "$home/bin/$command" "$@"

@@ -1,0 +1,156 @@
+"""Lay out what a .deb or .rpm holds, lint it, and build the .deb where dpkg-deb is.
+
+    .venv/bin/python packaging/package.py OUT [--wheel WHEEL]
+
+``OUT/stage`` then has ``usr/``: launchers, menu entry, icons, metainfo, MIME type, changelog and the wheel, which the
+first start installs with uv. nfpm makes .deb and .rpm of the same folder (packaging/nfpm.yaml). Linters run where they
+are installed: desktop-file-validate, appstreamcli, lintian. Exit status 1 when one of them complains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from sdgui.app.desktop import METAINFO, write_entry
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+COMMANDS = ("sdgui", "sdgui-core")
+MAINTAINER = "The sdgui authors <sdgui@users.noreply.github.com>"
+_DATED = re.compile(r"^## (\d+\.\d+\.\d+) \((\d{4}-\d{2}-\d{2})\)$", re.MULTILINE)
+
+
+def version() -> str:
+    """The version, from its one place."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+
+
+def stage(out: Path, wheel: Path) -> Path:
+    """Lay out ``usr/`` under ``out/stage`` anew; that folder."""
+    folder = out / "stage"
+    shutil.rmtree(folder, ignore_errors=True)
+    share = folder / "usr" / "share"
+    write_entry(share, "sdgui")
+    launcher = (HERE / "launcher.sh").read_text(encoding="utf-8").replace("@VERSION@", version())
+    for command in COMMANDS:
+        _write(folder / "usr" / "bin" / command, launcher.encode(), 0o755)
+    _write(share / "sdgui" / wheel.name, wheel.read_bytes())
+    documents = share / "doc" / "sdgui"
+    _write(documents / "copyright", _copyright().encode())
+    _write(documents / "changelog.gz", gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0))
+    for page in sorted((out / "man").glob("*.1")):
+        _write(share / "man" / "man1" / f"{page.name}.gz", gzip.compress(page.read_bytes(), 9, mtime=0))
+    for folder_ in (folder, *filter(Path.is_dir, folder.rglob("*"))):
+        folder_.chmod(0o755)
+    return folder
+
+
+def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def _copyright() -> str:
+    head = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
+    source = "Source: https://github.com/sdgui/sdgui\n\n"
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    owner = next(line for line in licence.splitlines() if line.startswith("Copyright"))
+    body = "\n".join(f" {line}" if line else " ." for line in licence.splitlines() if not line.startswith("Copyright"))
+    return f"{head}{source}Files: *\nCopyright: {owner.removeprefix('Copyright ')}\nLicense: Expat\n{body}\n"
+
+
+def build_deb(stage_: Path, out: Path) -> Path:
+    """The .deb by dpkg-deb alone, with the fields of nfpm's recipe."""
+    root = out / "deb"
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(stage_, root)
+    recipe = (HERE / "nfpm.yaml").read_text(encoding="utf-8")
+    depends = _listed(recipe, "depends")
+    size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) // 1024
+    description = recipe.split("description: |\n", 1)[1].split("\nhomepage", 1)[0]
+    summary, *long = [line.strip() for line in description.splitlines()]
+    control = (
+        f"Package: sdgui\nVersion: {version()}\nArchitecture: all\nSection: science\nPriority: optional\n"
+        f"Maintainer: {MAINTAINER}\nInstalled-Size: {size}\nDepends: {depends}\n"
+        f"Recommends: {_listed(recipe, 'recommends')}\nHomepage: https://github.com/sdgui/sdgui\n"
+        f"Description: {summary}\n" + "".join(f" {line}\n" for line in long)
+    )
+    _write(root / "DEBIAN" / "control", control.encode())
+    deb = out / f"sdgui_{version()}_all.deb"
+    command = ["dpkg-deb", "--root-owner-group", "--build", str(root), str(deb)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return deb
+
+
+def _listed(recipe: str, field: str) -> str:
+    """The packages of Debian under ``field`` in nfpm's recipe."""
+    found = re.search(rf"deb:.*?{field}: \[(.*?)\]", recipe, re.DOTALL)
+    if found is None:
+        raise SystemExit(f"packaging/nfpm.yaml has no {field} for deb")
+    return ", ".join(part.strip() for part in found[1].split(","))
+
+
+def lint(stage_: Path, deb: Path | None) -> list[str]:
+    """What the linters complain of; one that is not installed is named on stdout and passed over."""
+    share = stage_ / "usr" / "share"
+    commands = [
+        ["desktop-file-validate", str(share / "applications" / "sdgui.desktop")],
+        ["appstreamcli", "validate", "--no-net", str(share / "metainfo" / METAINFO)],
+    ]
+    if deb is not None:
+        commands.append(["lintian", "--fail-on", "error", str(deb)])
+    wrong = []
+    for command in commands:
+        if shutil.which(command[0]) is None:
+            print(f"{command[0]} is not installed; passed over")
+            continue
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        print(f"{' '.join(command[:2])}: {'well' if done.returncode == 0 else 'complains'}")
+        if done.returncode:
+            wrong.append(f"{command[0]}: {done.stdout}{done.stderr}")
+    return wrong + _release()
+
+
+def _release() -> list[str]:
+    """The version is the newest of the changelog and of the metainfo, on the same day."""
+    metainfo = (ROOT / "resources" / "desktop" / METAINFO).read_text(encoding="utf-8")
+    dated = _DATED.search((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    if dated is None or dated[1] != version():
+        return [f"CHANGELOG.md: its newest version is not {version()}"]
+    if f'<release version="{dated[1]}" date="{dated[2]}"/>' not in metainfo:
+        return [f"{METAINFO}: it has no release {dated[1]} of {dated[2]}"]
+    return []
+
+
+def main() -> int:
+    """Exit status 0 when no linter complains."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--wheel", type=Path, help="the wheel to put in (default: it is built)")
+    arguments = parser.parse_args()
+    out, wheel = arguments.out.absolute(), arguments.wheel
+    out.mkdir(parents=True, exist_ok=True)
+    if wheel is None:
+        subprocess.run([find_uv_bin(), "build", "-q", "--wheel", "--out-dir", out, ROOT], check=True)
+        wheel = out / f"sdgui-{version()}-py3-none-any.whl"
+    folder = stage(out, wheel)
+    deb = build_deb(folder, out) if shutil.which("dpkg-deb") else None
+    if deb is not None:
+        print(f"{deb.name}: {deb.stat().st_size / 1000**2:.1f} MB")
+    wrong = lint(folder, deb)
+    print("\n".join(wrong), file=sys.stderr if wrong else sys.stdout)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
