@@ -20,7 +20,7 @@ from core.spec.installed import missing, without
 from core.spec.reading import excerpt
 from sdgui.runs.program import core_command, qt_process
 from sdgui.worker.heartbeat import Heartbeat
-from sdgui.worker.replies import Alive, Cancelled, Done, Lost, Partial, Progress, Ready, read_reply
+from sdgui.worker.replies import Alive, Cancelled, Done, Failure, Lost, Partial, Progress, Ready, read_reply
 
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30

@@ -1,0 +1,53 @@
+"""``doctor`` finds what is missing, and names the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.cli import doctor
+from core.spec import installed
+
+
+@pytest.fixture
+def no_programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
+    """What the programs that load Qt and torch answer; they are not started."""
+    answers = {doctor._QT: ("6.11.3 9", ""), doctor._TORCH: ("2.13.0 cpu", "")}
+    monkeypatch.setattr(doctor, "_run", lambda program, _variables: answers[program])
+    return answers
+
+
+def test_a_healthy_installation_is_told_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Qt and torch are started for this one."""
+    assert main(["doctor", "--json", "--home", str(tmp_path / "new" / "home")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    states = {check["what"]: check["state"] for check in told["checks"]}
+    assert told["ok"]
+    assert {states[what] for what in ("Python", "Window", "Qt", "Fonts", "Trainer", "Experiments")} == {"ok"}
+    assert not (tmp_path / "new").exists()
+
+
+def test_each_thing_that_is_missing_has_its_remedy(
+    tmp_path: Path,
+    no_programs: dict[str, tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(doctor, "_missing_libraries", lambda _qt: ["libxcb-cursor.so.0"])
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None if name == "ssh" else f"/usr/bin/{name}")
+    monkeypatch.setattr(installed, "find_spec", lambda _name: None)
+    assert main(["doctor", "--home", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "missing   Qt's libraries  no libxcb-cursor.so.0\n" in told
+    assert "-> sudo apt-get install libxcb-cursor0\n" in told
+    assert "optional  Trainer         not installed" in told
+    assert "[train]" in told
+    assert "optional  Other machines  no ssh" in told
+    no_programs[doctor._TORCH] = ("", "libcudart.so.12: cannot open shared object file")
+    monkeypatch.undo()
+    monkeypatch.setattr(doctor, "_run", lambda program, _variables: no_programs[program])
+    assert main(["doctor", "--home", str(tmp_path)]) == 1
+    assert "torch does not work: libcudart.so.12" in capsys.readouterr().out
