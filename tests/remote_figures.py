@@ -2,7 +2,8 @@
 
 ``launch``: from the click to the first point, here and there. ``latency``: from an event on the disk there to the file
 here.
-``kills``: the ssh process killed at random. ``windows``: the program that follows killed at random.
+``kills``: the ssh process killed at random. ``windows``: the program that follows killed at random. ``slurm``: from a
+job's state in ``squeue`` to the state told here.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
 from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState
+from sdgui.store.summary import folder_progress
 from tests.core.pictures import write_pairs
-from tests.core.remote.conftest import FAKE, ROOT, definition, wait_for
+from tests.core.remote.conftest import FAKE, ROOT, command, definition, wait_for
+from tests.slurm import virtual_slurm
 from tests.sshd import HOST, private_sshd
 
 SAME = ("events.jsonl", "stdout.log", "stderr.log")
@@ -171,6 +174,68 @@ def windows(folder: Path, times: int = 20, runs: int = 4) -> None:
     print(f"{times} kills of the window, {runs} runs: {len(facts)} found, {lost} points lost, {doubled} doubled")
 
 
+def slurm(folder: Path, times: int = 5) -> None:
+    """A job of two virtual nodes waits, runs, is preempted and cancelled; the slowest of ``times`` for each."""
+    with virtual_slurm(folder / "slurm") as variables:
+        os.environ.update(variables, FAKE_TRAINER="--steps 9000 --delay 0.02")
+        machines = Machines(folder / "home", command=command)
+        runs = str(folder / "there")
+        machines.list.put(Machine(name="slurm", runs=runs, launcher="slurm", partition="low", warning=10))
+        remote = RemoteRuns(machines)
+        late: dict[str, list[float]] = {}
+        for number in range(times):
+            run = RunDir(folder / "home" / "runs" / str(number))
+            _slurm_states(remote, run, late)
+        remote.close()
+    for name, seconds in late.items():
+        print(
+            f"slurm, {name}: told after {statistics.median(seconds):.1f} s, at most {max(seconds):.1f} s (asked: 5 s)"
+        )
+
+
+def _slurm_states(remote: RemoteRuns, run: RunDir, late: dict[str, list[float]]) -> None:
+    """One job from waiting to cancelled; the seconds that each state was told late are added to ``late``."""
+
+    def told(name: str, true: Callable[[], bool], seen: Callable[[], bool]) -> None:
+        wait_for(true, 120)
+        since = time.perf_counter()
+        wait_for(seen, 60)
+        late.setdefault(name, []).append(time.perf_counter() - since)
+
+    def doing() -> str:
+        status = run.read_status()
+        return status.doing if status else ""
+
+    other = _said("sbatch", "--parsable", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
+    wait_for(lambda: _queue(other) == "RUNNING")
+    remote.launch(run, "slurm", definition())
+    wait_for(lambda: len(_said("squeue", "-h", "-o", "%i").split()) == 2, 60)
+    job = next(one for one in _said("squeue", "-h", "-o", "%i").split() if one != other)
+    told("pending", lambda: _queue(job) == "PENDING", lambda: "waits for" in doing() or "come first" in doing())
+    _said("scancel", other)
+    told("running", lambda: _queue(job) == "RUNNING", lambda: _told(run) is RunState.RUNNING)
+    high = ("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
+    other = _said("sbatch", "--parsable", *high)
+    told("preempted", lambda: _queue(job) == "PENDING", lambda: "requeued after preemption" in doing())
+    _said("scancel", job)
+    told("cancelled", lambda: not _queue(job), lambda: _told(run) not in (RunState.RUNNING, RunState.STARTING))
+    _said("scancel", other)
+    wait_for(lambda: not _said("squeue", "-h"), 60)
+
+
+def _queue(job: str) -> str:
+    """A job's state in Slurm's queue; "" when it is not in it."""
+    return dict(line.split() for line in _said("squeue", "-h", "-o", "%i %T").splitlines()).get(job, "")
+
+
+def _told(run: RunDir) -> RunState:
+    return folder_progress(run, time.time(), time.time()).state
+
+
+def _said(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _verdict(run: RunDir) -> str:
     status = run.read_status()
     return status.verdict if status else RunState.STARTING.value
@@ -191,7 +256,7 @@ def _compare(run: RunDir) -> tuple[int, int]:
 
 
 def main(names: list[str]) -> None:
-    known: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (launch, latency, kills, windows)}
+    known: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (launch, latency, kills, windows, slurm)}
     for name in names or known:
         with tempfile.TemporaryDirectory() as folder:
             known[name](Path(folder))
