@@ -1,7 +1,7 @@
 """What the loader hands to a training step.
 
 Legend: B batch, H W picture height and width, T tokens of the longest caption in the batch,
-P patches.
+P patches, k kept ones.
 """
 
 from __future__ import annotations
@@ -94,16 +94,19 @@ class View:
     number: int = 0
     local: bool = False  # a small crop, which may have a smaller side
     distortion: Distorts | None = None  # drawn, and applied once the pictures are on the device
+    kept: Tensor | None = None  # (B, k) int64, the patches that the student reads; None: all
+    attended: int = 0  # so many are kept, those that the teacher attends to most; 0: not chosen so
 
     def whole(self) -> View:
-        """The same pictures as the teacher sees them: nothing hidden, nothing interpolated."""
-        return replace(self, mix=None, mask=None)
+        """The same pictures as the teacher sees them: nothing hidden or left out, nothing interpolated."""
+        return replace(self, mix=None, mask=None, kept=None, attended=0)
 
     def map(self, move: Callable[[Tensor], Tensor]) -> View:
         """The same with ``move`` applied to every tensor."""
         mix = replace(self.mix, partner=move(self.mix.partner)) if self.mix and size() == 1 else self.mix
         mask = None if self.mask is None else move(self.mask)
-        return replace(self, images=move(self.images), mix=mix, mask=mask)
+        kept = None if self.kept is None else move(self.kept)
+        return replace(self, images=move(self.images), mix=mix, mask=mask, kept=kept)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,11 @@ class Batch:
     def on_host(self) -> Batch:
         """The same in the host's memory: what is drawn by it, and how many there are of what, is known at once."""
         return self if self.source is None else self.source
+
+    @property
+    def asks_attention(self) -> bool:
+        """Whether the teacher's attention chooses patches of a view."""
+        return any(view.attended for view in (self.clean, *self.student))
 
     def sent(self, device: torch.device) -> Batch:
         """The batch on ``device`` with its views distorted; itself where it is so already. Nothing waits for a GPU."""

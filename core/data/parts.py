@@ -26,7 +26,7 @@ from core.data.orders import Order, Rows
 from core.data.pairs import Pairs
 from core.data.views.distortion import draw_distortion
 from core.data.views.making import cut_view, draw_mix, view_side
-from core.data.views.masks import draw_masks
+from core.data.views.masks import draw_kept, draw_masks, kept_count
 from core.spec.config import RunConfig, ViewConfig
 
 ROWS = 64  # of a part
@@ -101,8 +101,10 @@ class PartMaker(Dataset[LoadedPart]):
             distortion = draw_distortion(config, *key, number)
             if distortion is not None and not self.by_device:
                 images, distortion = distortion.apply(images), None
-            mask = draw_masks(config, side // self.multiple, *key, number)
-            return View(images, None, mask, number, local, distortion)
+            across = side // self.multiple
+            mask, kept = draw_masks(config, across, *key, number), draw_kept(config, across, *key, number)
+            attended = kept_count(config, across**2) if config.keep < 1.0 and kept is None else 0
+            return View(images, None, mask, number, local, distortion, kept, attended)
 
         student = tuple(view(views.student, STUDENT + i) for i in range(views.student.count))
         if self.config.teacher.kind == "none" or views.shared:
@@ -170,6 +172,7 @@ class Joiner:
 
     def _view(self, parts: Sequence[View], mix: Mix | None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]
+        kept = [part.kept for part in parts if part.kept is not None]
         images = self._joined([part.images for part in parts])
         distortions = [part.distortion for part in parts if part.distortion is not None]
         return replace(
@@ -177,6 +180,7 @@ class Joiner:
             images=images,
             mix=mix,
             mask=self._joined(masks) if masks else None,
+            kept=self._joined(kept) if kept else None,
             distortion=distortions[0].joined(*distortions[1:]) if distortions else None,
         )
 

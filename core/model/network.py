@@ -86,9 +86,13 @@ class Network(nn.Module):
         return self._forward((batch.clean, *views), batch.texts, len(views), prototypes=prototypes)
 
     def forward_teacher(self, batch: Batch) -> Output:
-        """The batch as the teacher sees it: its own views, or the clean one; nothing is hidden from it."""
-        views = batch.teacher or (batch.clean,)
-        return self._forward(tuple(view.whole() for view in views), batch.texts, len(views), teaches=True)
+        """The batch as the teacher sees it: its own views, or the clean one; nothing is hidden from it.
+
+        Where its attention chooses the student's patches, that is kept in ``image_features``.
+        """
+        views, attention = batch.teacher or (batch.clean,), batch.asks_attention
+        whole = tuple(view.whole() for view in views)
+        return self._forward(whole, batch.texts, len(views), teaches=True, attention=attention)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """uint8 pictures (B, 3, H, W) to unit vectors (B, D) float32."""
@@ -121,11 +125,17 @@ class Network(nn.Module):
         return tuple(self.join(image, text).pooled if view.fused is None else view.fused for image, view in views)
 
     def _forward(
-        self, views: tuple[View, ...], tokens: Tensor, further: int, teaches: bool = False, prototypes: bool = True
+        self,
+        views: tuple[View, ...],
+        tokens: Tensor,
+        further: int,
+        teaches: bool = False,
+        prototypes: bool = True,
+        attention: bool = False,
     ) -> Output:
         """``views`` through the towers; the last ``further`` are distilled, or all of them when that is 0."""
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
-        images = self._encode_views(views, teaches)
+        images = self._encode_views(views, teaches, attention)
         first = len(views) - (further or len(views))
         fused, logits = self._join(images[first:], text, prototypes)
         outputs = tuple(
@@ -143,20 +153,22 @@ class Network(nn.Module):
             text_features=text,
         )
 
-    def _encode_views(self, views: Sequence[View], teaches: bool) -> list[ImageFeatures]:
+    def _encode_views(self, views: Sequence[View], teaches: bool, attention: bool) -> list[ImageFeatures]:
         """Features of each view; views that are alike in size and kind go through the tower together.
 
         Every patch's state after the last block is kept where an objective asks for it: of the student's masked views,
         and of the teacher's.
         """
-        kinds = [(view.images.shape, view.mask is not None) for view in views]
+        kinds = [(view.images.shape, view.mask is not None, _count(view)) for view in views]
         made: dict[int, ImageFeatures] = {}
         for kind in dict.fromkeys(kinds):
             members = [i for i, one in enumerate(kinds) if one == kind]
             images = torch.cat([self._ready(views[i]) for i in members])
             masks = [mask for i in members if (mask := views[i].mask) is not None]
+            kept = [one for i in members if (one := views[i].kept) is not None]
             patches = self.patch_tokens and (teaches or kind[1])
-            joint = self.towers.encode_image(images, torch.cat(masks) if masks else None, patches)
+            chosen = torch.cat(masks) if masks else None, patches, torch.cat(kept) if kept else None
+            joint = self.towers.encode_image(images, *chosen, attention)
             made.update(zip(members, joint.chunk(len(members)), strict=True))
         return [made[i] for i in range(len(views))]
 
@@ -182,6 +194,11 @@ class Network(nn.Module):
         return fused.chunk(views), head(fused).chunk(views)
 
 
+def _count(view: View) -> int:
+    """How many patches of ``view`` are kept; 0 for all."""
+    return 0 if view.kept is None else view.kept.shape[1]
+
+
 def _unit(x: Tensor) -> Tensor:
     """Rows of unit length in float32, whatever autocast says: they are compared at scales up to 100."""
     return F.normalize(x.float(), dim=-1)
@@ -197,18 +214,29 @@ def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
     if any(view.mask > 0 for view in (config.views.student, config.views.local)):
         towers.add_mask_token()
     towers.freeze(config.towers.freeze, config.towers.freeze_image_blocks)
-    _check_sides(config, towers)
+    _check_views(config, towers)
     return Network(towers, _build_fusion(config, towers))
 
 
-def _check_sides(config: RunConfig, towers: Towers) -> None:
-    """ModelError when a view has a side that the image tower cannot take."""
+def _check_views(config: RunConfig, towers: Towers) -> None:
+    """ModelError when a view has a side that the image tower cannot take, or leaves out what it cannot."""
     views = config.views
     for name, view in (("student", views.student), ("local", views.local), ("teacher", views.teacher)):
         if view.count and view.size < 1.0 and not towers.any_size:
             raise ModelError(
                 f"{config.towers.architecture} takes pictures of one size only; set views.{name}.size to 1, or choose "
                 "a ViT of open_clip's own."
+            )
+    for name, view in (("clean", views.clean), ("student", views.student), ("local", views.local)):
+        if view.count and view.keep < 1.0 and not towers.any_size:
+            raise ModelError(
+                f"{config.towers.architecture} reads all patches of a picture; set views.{name}.keep to 1, or choose a "
+                "ViT of open_clip's own."
+            )
+        if view.count and view.keep < 1.0 and view.keep_by == "attention" and not towers.gives_attention:
+            raise ModelError(
+                f"{config.towers.architecture} does not pool its class token by attention alone; set "
+                f"views.{name}.keep_by to random."
             )
 
 

@@ -17,6 +17,7 @@ from core.objectives.build import Objectives
 from core.objectives.weighting.rolling import AnyBelief
 from core.objectives.weighting.trust import trusted
 from core.spec.config import RunConfig
+from core.teacher.attention import attended
 from core.teacher.teacher import Teacher
 from core.training.accumulation import in_chunks
 from core.training.assembly import Assembly
@@ -45,7 +46,7 @@ class TrainStep:
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
-            output = self._student(batch, objectives)
+            output = self._student(batch if target is None else attended(batch, target), objectives)
         if self._belief is not None:
             output = self._belief.weigh(batch.rows, output, target)
         output = trusted(output, target, self._trust)
@@ -61,7 +62,8 @@ class TrainStep:
 
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
         """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
-        if teacher is None or not (objectives.ask_teacher or self._belief is not None or self._trust > 0):
+        read = objectives.ask_teacher or self._belief is not None or self._trust > 0 or batch.asks_attention
+        if teacher is None or not read:
             return None
         self._make_whole()
         with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them

@@ -1,9 +1,10 @@
-"""Masks over patches: which parts of a view are hidden from the student.
+"""Patches of a view that the student does not see: hidden behind a token, or left out.
 
 Flow: the loader draws a mask for each masked view, as it draws crops: by (seed, epoch, row, view) alone. The image
-tower puts a learnt token where a patch is hidden; the teacher sees the whole view.
+tower puts a learnt token where a patch is hidden; one that is left out it does not read at all. The teacher sees the
+whole view.
 
-Legend: B batch, h w patches along a side, P = h w patches.
+Legend: B batch, h w patches along a side, P = h w patches, k kept ones.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from core.data.draws import Floats, Integers, uniforms
-from core.data.views.purposes import MASK
+from core.data.views.purposes import KEEP, MASK
 from core.spec.config import ViewConfig
 
 BLOCKS = 32  # tried, before single patches fill up the rest
@@ -46,6 +47,23 @@ def draw_masks(config: ViewConfig, side: int, seed: int, epoch: Integers, rows: 
         free = order[~mask[order]]
         mask[free[: wanted - int(mask.sum())]] = True
     return torch.from_numpy(masks)
+
+
+def kept_count(config: ViewConfig, patches: int) -> int:
+    """How many of a view's ``patches`` are kept: the share ``config.keep``, rounded, at least one."""
+    return patches if config.keep == 1.0 else max(1, round(config.keep * patches))
+
+
+def draw_kept(config: ViewConfig, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
+    """(B, k) int64 positions of the patches that are kept, in order, of views with ``side`` patches a side.
+
+    Evenly drawn without repetition. None where all are kept, or the teacher's attention says which.
+    """
+    if config.keep == 1.0 or config.keep_by == "attention":
+        return None
+    draws = uniforms(side * side, seed, epoch, rows, view, KEEP)  # (B, P)
+    order = np.argsort(draws, axis=1)[:, : kept_count(config, side * side)]
+    return torch.from_numpy(np.sort(order, axis=1))
 
 
 def _place_blocks(grid: Grid, wanted: int, draws: Floats) -> None:

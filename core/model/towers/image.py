@@ -2,7 +2,7 @@
 
 Flow: ``core.model.towers.towers.Towers.encode_image`` calls this with open_clip's ``visual`` module.
 
-Legend: B batch, D embed, H W picture height and width, P patches, p patch size, Wi width.
+Legend: B batch, D embed, H W picture height and width, P patches, k kept ones, p patch size, Wi width.
 """
 
 from __future__ import annotations
@@ -34,12 +34,15 @@ class ImageFeatures:
     before_projection: Tensor  # (B, Wi), what a linear probe takes; of a ResNet the same as pooled
     tokens: Tensor | None  # (B, P, width of tokens), for the fusion; None where the tower keeps none (ResNet)
     patches: Tensor | None = None  # (B, P, Wi) after the last block and norm, where they are asked for
+    attention: Tensor | None = None  # (B, P) of the pooled token to each patch in the last block, where it is asked for
 
     def chunk(self, count: int) -> list[ImageFeatures]:
         """The features of ``count`` equal parts of the batch."""
         tokens = [None] * count if self.tokens is None else self.tokens.chunk(count)
         patches = [None] * count if self.patches is None else self.patches.chunk(count)
-        parts = zip(self.pooled.chunk(count), self.before_projection.chunk(count), tokens, patches, strict=True)
+        attention = [None] * count if self.attention is None else self.attention.chunk(count)
+        whole = self.pooled.chunk(count), self.before_projection.chunk(count)
+        parts = zip(*whole, tokens, patches, attention, strict=True)
         return [ImageFeatures(*part) for part in parts]
 
     def rows(self, index: Tensor) -> ImageFeatures:
@@ -49,6 +52,7 @@ class ImageFeatures:
             self.before_projection[index],
             None if self.tokens is None else self.tokens[index],
             None if self.patches is None else self.patches[index],
+            None if self.attention is None else self.attention[index],
         )
 
 
@@ -84,19 +88,33 @@ def takes_any_size(visual: Any) -> bool:
     return isinstance(visual, VisionTransformer)
 
 
+def gives_attention(visual: Any) -> bool:
+    """Whether the last block of ``visual`` is attention of one class token alone, whose weights can be asked for."""
+    return isinstance(visual, VisionTransformer) and not visual.output_tokens and _by_class_token(visual)
+
+
 def image_features(
-    visual: Any, images: Tensor, mask: Tensor | None = None, token: Tensor | None = None, patches: bool = False
+    visual: Any,
+    images: Tensor,
+    mask: Tensor | None = None,
+    token: Tensor | None = None,
+    patches: bool = False,
+    kept: Tensor | None = None,
+    attention: bool = False,
 ) -> ImageFeatures:
     """Features of normalised ``images`` (B, 3, H, W).
 
     ``mask`` (B, P) bool: patches that are hidden, behind the learnt ``token`` (Wi,) in open_clip's ViTs, and behind the
-    mean colour in other towers. ``patches``: keep every patch's state after the last block. Raises ModelError where the
-    tower has none.
+    mean colour in other towers. ``kept`` (B, k): the patches that are read, each at its own position; the others are
+    left out. ``patches``: keep every patch's state after the last block. ``attention``: keep what the class token
+    attends to there. Raises ModelError where the tower has none of these.
     """
     if isinstance(visual, VisionTransformer):
-        return _vit(visual, images, mask, token, patches)
+        return _vit(visual, _embed_patches(visual, images, mask, token, kept), patches, attention)
     if patches:
         raise ModelError("masked patches need the states of patches, which only open_clip's own ViTs give here.")
+    if kept is not None or attention:
+        raise ModelError("only open_clip's own ViTs leave out patches (views.*.keep); set it to 1.")
     images = images if mask is None else _blank(images, mask)
     if isinstance(visual, TimmModel):
         return _timm(visual, images)
@@ -111,16 +129,26 @@ def _blank(images: Tensor, mask: Tensor) -> Tensor:
     return images.masked_fill(F.interpolate(grid, images.shape[-2:], mode="nearest").bool(), 0.0)
 
 
-def _vit(visual: Any, images: Tensor, mask: Tensor | None, token: Tensor | None, patches: bool) -> ImageFeatures:
-    x = _embed_patches(visual, images, mask, token)
+def _by_class_token(visual: Any) -> bool:
+    """Whether a ViT pools its class token, after a block that can compute it alone."""
+    last = visual.transformer.resblocks[-1]
+    return visual.attn_pool is None and visual.pool_type == "tok" and isinstance(last, ResidualBlock)
+
+
+def _vit(visual: Any, x: Tensor, patches: bool, attention: bool) -> ImageFeatures:
+    """Embedded patches behind the class token, (B, 1 + P, Wi), through a ViT."""
     blocks = visual.transformer.resblocks
     whole = visual.output_tokens or patches  # a caption decoder reads the patches after the last block
     last: Tensor | None = None
-    by_class_token = visual.attn_pool is None and visual.pool_type == "tok" and isinstance(blocks[-1], ResidualBlock)
+    attended: Tensor | None = None
+    by_class_token = _by_class_token(visual)
+    if attention and (whole or not by_class_token):
+        raise ModelError("this image tower's attention cannot choose patches; set views.*.keep_by to random.")
     if by_class_token and not whole:
         x = run_blocks(blocks[:-1], x, AttentionMask())
-        state, tokens = blocks[-1](x, reach=AttentionMask(), at=0)
+        state, tokens, weights = blocks[-1](x, reach=AttentionMask(), at=0, keep_weights=attention)
         pooled, tokens = visual.ln_post(state), tokens[:, 1:]
+        attended = weights[:, 1:] if attention else None
     elif by_class_token and not visual.output_tokens:
         x = run_blocks(blocks[:-1], x, AttentionMask())
         x, tokens = blocks[-1](x, reach=AttentionMask(), keep_read=True)
@@ -132,23 +160,32 @@ def _vit(visual: Any, images: Tensor, mask: Tensor | None, token: Tensor | None,
         pooled = pooled.flatten(1)
         if patches:
             last = (states if visual.attn_pool is not None else visual.ln_post(states))[:, 1:]
-    return ImageFeatures(pooled if visual.proj is None else pooled @ visual.proj, pooled, tokens, last)
+    projected = pooled if visual.proj is None else pooled @ visual.proj
+    return ImageFeatures(projected, pooled, tokens, last, attended)
 
 
-def _embed_patches(visual: Any, images: Tensor, mask: Tensor | None, token: Tensor | None) -> Tensor:
-    """Patches as tokens behind the class token, with positions. (B, 3, H, W) to (B, 1 + P, Wi)."""
+def _embed_patches(
+    visual: Any, images: Tensor, mask: Tensor | None, token: Tensor | None, kept: Tensor | None
+) -> Tensor:
+    """Patches as tokens behind the class token, with positions. (B, 3, H, W) to (B, 1 + P, Wi), or (B, 1 + k, Wi)."""
     weight = visual.conv1.weight  # (Wi, 3, p, p)
     high, wide = visual.patch_size
     batch, colours, height, width = images.shape
     patches = images.view(batch, colours, height // high, high, width // wide, wide)
     patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (B, P, 3 p p)
+    positions = _positions(visual, height // high, width // wide)  # (1 + P, Wi)
+    first, others = positions[:1], positions[1:]
+    if kept is not None:
+        patches = patches.take_along_dim(kept[..., None], dim=1)  # (B, k, 3 p p)
+        others = others[kept]  # (B, k, Wi)
+        mask = None if mask is None else mask.take_along_dim(kept, dim=1)
     x = F.linear(patches, weight.flatten(1))  # a convolution of stride p is a product, and faster as one
     if mask is not None:
         if token is None:
             raise ModelError("a view hides patches and the network has no token for them; build it with that view.")
         x = torch.where(mask[..., None], token.to(x.dtype), x)
-    start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-    x = torch.cat([start, x], dim=1) + _positions(visual, height // high, width // wide).to(x.dtype)
+    start = (visual.class_embedding.to(x.dtype) + first.to(x.dtype)).expand(len(x), 1, -1)
+    x = torch.cat([start, x + others.to(x.dtype)], dim=1)
     embedded: Tensor = visual.ln_pre(visual.patch_dropout(x))
     return embedded
 

@@ -25,7 +25,14 @@ from core.model.towers.architectures import list_architectures, resolve_architec
 from core.model.towers.block_states import blocks_of
 from core.model.towers.decoder import adopt_decoder, decode, decoder_blocks, decoder_of, word_logits
 from core.model.towers.freezing import frozen_modules
-from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_side, takes_any_size
+from core.model.towers.image import (
+    ImageFeatures,
+    gives_attention,
+    image_features,
+    image_widths,
+    patch_side,
+    takes_any_size,
+)
 from core.model.towers.pretrained import find_weights, fit_weights, read_weights
 from core.model.towers.text import TextFeatures, TextTower
 from core.model.towers.tokenizer import Tokenizer
@@ -128,12 +135,25 @@ class Towers(nn.Module):
         shift = -self.pixel_mean / self.pixel_std
         return torch.addcmul(shift[:, None, None], images.to(scale.dtype), scale[:, None, None])
 
-    def encode_image(self, images: Tensor, mask: Tensor | None = None, patches: bool = False) -> ImageFeatures:
+    def encode_image(
+        self,
+        images: Tensor,
+        mask: Tensor | None = None,
+        patches: bool = False,
+        kept: Tensor | None = None,
+        attention: bool = False,
+    ) -> ImageFeatures:
         """Features of normalised ``images`` (B, 3, H, W), whose sides are multiples of ``patch_side``.
 
-        ``mask`` (B, P) bool hides patches; with ``patches`` every patch's state after the last block is given too.
+        ``mask`` (B, P) bool hides patches, and of a view with ``kept`` (B, k) only these are read. With ``patches``
+        every patch's state after the last block is given too, with ``attention`` what the class token attends to.
         """
-        return image_features(self.clip.visual, images, mask, self.mask_token, patches)
+        return image_features(self.clip.visual, images, mask, self.mask_token, patches, kept, attention)
+
+    @property
+    def gives_attention(self) -> bool:
+        """Whether its image tower can be asked for ``attention``."""
+        return gives_attention(self.clip.visual)
 
     def add_mask_token(self) -> None:
         """Give a ViT the learnt token that stands where a patch is hidden (BEiT, Bao et al. 2022)."""

@@ -64,30 +64,35 @@ class ResidualBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip 
         reach: AttentionMask | None = None,
         at: Tensor | int | None = None,
         keep_read: bool = False,
+        keep_weights: bool = False,
     ) -> Any:
         """Every token through the block: (B, L, W) to (B, L, W). Without ``reach`` it is open_clip's own pass.
 
-        With ``at`` ((B,) or one for all) only that token is computed: its state (B, W), and the tokens (B, L, W) as the
-        attention read them, behind the block's first norm. ``keep_read`` gives those beside all states.
+        With ``at`` ((B,) or one for all) only that token is computed: its state (B, W), the tokens (B, L, W) as the
+        attention read them, behind the block's first norm, and with ``keep_weights`` how much it attends to each, mean
+        over heads (B, L), else None. ``keep_read`` gives what was read beside all states.
         """
         if reach is None:
             return super().forward(q_x, k_x, v_x, attn_mask)
         read = self.ln_1(q_x)
         if at is not None:
-            return self._token(q_x, read, at, reach), read
+            state, weights = self._token(q_x, read, at, reach, keep_weights)
+            return state, read, weights
         x = q_x + self.ls_1(_attention(self.attn, read, reach))
         x = x + self.ls_2(self.mlp(self.ln_2(x)))
         return (x, read) if keep_read else x
 
-    def _token(self, x: Tensor, read: Tensor, at: Tensor | int, reach: AttentionMask) -> Tensor:
+    def _token(
+        self, x: Tensor, read: Tensor, at: Tensor | int, reach: AttentionMask, keep_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
         if isinstance(at, int):
             state, row, keys = x[:, at], read[:, at], None
         else:
             rows = torch.arange(len(x), device=x.device)
             state, row, keys = x[rows, at], read[rows, at], reach.of_row(at, x.shape[1])
-        state = state + self.ls_1(_attention_of_row(self.attn, read, row, keys))
-        done: Tensor = state + self.ls_2(self.mlp(self.ln_2(state)))
-        return done
+        mixed, weights = _attention_of_row(self.attn, read, row, keys, keep_weights)
+        state = state + self.ls_1(mixed)
+        return state + self.ls_2(self.mlp(self.ln_2(state))), weights
 
 
 def adopt_blocks(transformer: nn.Module) -> None:
@@ -109,8 +114,10 @@ def _attention(attention: nn.MultiheadAttention, x: Tensor, mask: AttentionMask)
     return out
 
 
-def _attention_of_row(attention: nn.MultiheadAttention, x: Tensor, row: Tensor, keys: Tensor | None) -> Tensor:
-    """Self-attention of one token per sequence, ``row`` (B, W), over ``x`` (B, L, W). (B, W)."""
+def _attention_of_row(
+    attention: nn.MultiheadAttention, x: Tensor, row: Tensor, keys: Tensor | None, keep_weights: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Self-attention of one token a sequence, ``row`` (B, W), over ``x`` (B, L, W): (B, W), and its weights (B, L)."""
     batch, length, width = x.shape
     heads, head_dim = attention.num_heads, attention.head_dim
     weight_q, weight_kv = torch.split(attention.in_proj_weight, [width, 2 * width])
@@ -119,8 +126,12 @@ def _attention_of_row(attention: nn.MultiheadAttention, x: Tensor, row: Tensor, 
     shape = (batch, length, heads, head_dim)
     key, value = (part.view(shape).transpose(1, 2) for part in F.linear(x, weight_kv, bias_kv).chunk(2, dim=-1))
     mixed = attend(query, key, value, None if keys is None else keys[:, None, None])
-    out: Tensor = attention.out_proj(mixed.flatten(1))
-    return out
+    weights: Tensor | None = None
+    if keep_weights:  # of one query they cost next to nothing
+        scores = torch.matmul(query * head_dim**-0.5, key.transpose(-2, -1))  # (B, H, 1, L)
+        scores = scores if keys is None else scores.masked_fill(~keys[:, None, None], float("-inf"))
+        weights = scores.softmax(dim=-1).mean(dim=(1, 2))
+    return attention.out_proj(mixed.flatten(1)), weights
 
 
 def run_blocks(blocks: Iterable[Any], x: Tensor, mask: AttentionMask) -> Tensor:

@@ -132,6 +132,22 @@ class ViewConfig(Section):
         description="blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
         json_schema_extra=shown("", advanced=True),
     )
+    keep: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        title="Kept patches",
+        description="Share of the patches that the image tower reads of the student's view. The others are left out, "
+        "not replaced, so that a step takes less time (FLIP, A-CLIP: 0.5).",
+        json_schema_extra=shown("share of patches"),
+    )
+    keep_by: Literal["random", "attention"] = Field(
+        "random",
+        title="Which are kept",
+        description="random: drawn anew for each view (FLIP, Li et al. 2023). attention: those that the teacher's "
+        "class token attends to most in the same view (A-CLIP, Yang et al. 2023).",
+        json_schema_extra=shown("", advanced=True),
+    )
     mix: Literal["none", "mixup", "cutmix", "either"] = Field(
         "none",
         title="Interpolation",

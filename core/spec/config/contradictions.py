@@ -114,6 +114,7 @@ def _views(config: RunConfig) -> Problems:
     if views.clean.mask > 0 or views.clean.size < 1.0:
         field = "mask" if views.clean.mask > 0 else "size"
         yield f"views.clean.{field}", "The clean view is whole; hide patches or shrink further views of the student."
+    yield from _kept(config)
     for name, view in (("student", views.student), ("local", views.local)):
         if view.mask > 0 and view.mask_min > view.mask_max:
             yield f"views.{name}.mask_min", f"{view.mask_min} is above the greatest share, {view.mask_max}."
@@ -125,3 +126,31 @@ def _views(config: RunConfig) -> Problems:
         yield "views.student.size", "Views that the teacher sees too have the full side: set 1, and use local views."
     if views.teacher.mix != "none":
         yield "views.teacher.mix", "Targets of whole pictures are interpolated; the teacher's view is not."
+
+
+def _kept(config: RunConfig) -> Problems:
+    """Patches that are left out: of the student's views alone, and by the attention of a teacher that sees the same."""
+    views, teacher = config.views, config.teacher
+    if views.teacher.keep < 1.0:
+        yield "views.teacher.keep", "The teacher sees whole views: set 1, and leave out patches of the student's."
+    seen = {"clean": not views.shared and views.teacher.count == 0, "student": views.shared, "local": False}
+    for name, view in (("clean", views.clean), ("student", views.student), ("local", views.local)):
+        if view.keep == 1.0 or view.count == 0:
+            continue
+        if view.mask > 0:
+            yield f"views.{name}.keep", "Patches are either hidden or left out: set this to 1, or mask to 0."
+        if view.keep_by == "random":
+            continue
+        field = f"views.{name}.keep_by"
+        if teacher.kind not in ("ema", "ema-state") or teacher.part == "heads":
+            yield (
+                field,
+                "The attention is that of a moving average: set teacher.kind to ema and part to all, or random.",
+            )
+        elif teacher.start > 0:
+            yield field, "The teacher's attention is needed throughout: set teacher.start to 0, or choose random."
+        elif not seen[name]:
+            remedy = {"clean": "set views.teacher.count to 0", "student": "switch views.shared on"}.get(name, "")
+            yield field, f"The teacher must see the same view: {remedy + ', or ' if remedy else ''}choose random."
+        elif view.mix != "none":
+            yield field, "The teacher's view is not interpolated: set mix to none, or choose random."

@@ -21,6 +21,10 @@ def _siglip(size: Size) -> dict[str, Any]:
     }
 
 
+def _flip(size: Size) -> dict[str, Any]:
+    return {"views": {"clean": {"crop_min": 0.5, "keep": 0.5}}, "objectives": {"contrastive": {"weight": 1.0}}}
+
+
 def _slip(size: Size) -> dict[str, Any]:
     return {
         "views": {
@@ -87,6 +91,14 @@ BEYOND = (
         "starts at -10. There is no softmax over the batch, so that small batches learn as well.",
         "Zhai et al. 2023, Sigmoid loss for language image pre-training",
         _siglip,
+    ),
+    Preset(
+        "flip",
+        "FLIP",
+        "CLIP's loss on half of the patches, drawn anew for each picture; the others are left out. A step takes two "
+        "thirds of the time, so that more pairs are seen. The published one ends with a few steps on whole pictures.",
+        "Li et al. 2023, Scaling language-image pre-training via masking",
+        _flip,
     ),
     Preset(
         "slip",

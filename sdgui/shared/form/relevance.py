@@ -53,6 +53,8 @@ _RULES: dict[str, Rule] = {
     "views.clean.mix": _never,
     "views.teacher.mask": _never,
     "views.teacher.mix": _never,
+    "views.teacher.keep": _never,
+    "views.teacher.keep_by": _never,
     "objectives.consistency.guess": _is("objectives.consistency.kind", "fixmatch"),
     "objectives.consistency.threshold": _is("objectives.consistency.kind", "fixmatch"),
     "objectives.consistency.distance": _is("objectives.consistency.kind", "mean-teacher"),
@@ -85,6 +87,8 @@ def matters(path: str, values: Values) -> bool:
         return bool(values["belief.action"] != "none")
     if section.startswith("views.") and name in ("mask_min", "mask_max", "mask_kind"):
         return bool(values[f"{section}.mask"])
+    if section.startswith("views.") and name == "keep_by":
+        return bool(values[f"{section}.keep"] != 1.0)
     if section.startswith("views.") and name == "mix_alpha":
         return bool(values[f"{section}.mix"] != "none")
     if section.startswith("views.") and name == "randaugment_magnitude":

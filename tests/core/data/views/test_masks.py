@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.data.dataset import PairDataset, open_dataset
 from core.data.loader import Loader
 from core.data.views.making import make_view, view_side
-from core.data.views.masks import draw_masks
+from core.data.views.masks import draw_kept, draw_masks
 from core.spec.config import DataConfig, RunConfig, ViewConfig, problems
 from core.spec.presets import preset_config
 from tests.core.data.samples import tokenize, write_pairs
@@ -49,6 +49,25 @@ def test_what_is_masked_is_not_what_loses_its_colours() -> None:
     for one in (masked, ~masked):
         assert 400 < one.sum() < 600
         assert 0.4 < grey[one].float().mean() < 0.6
+
+
+def test_kept_patches_are_as_many_as_asked_for_each_once_and_by_their_keys_alone() -> None:
+    def kept(share: float, rows: Any, **keys: int) -> Any:
+        found = draw_kept(ViewConfig(keep=share), 6, keys.get("seed", 0), keys.get("epoch", 0), np.array(rows), 0)
+        assert found is not None
+        return found
+
+    for share, count in ((0.5, 18), (0.001, 1), (0.97, 35)):
+        drawn = kept(share, range(300))
+        assert drawn.shape == (300, count)
+        assert all(len(set(row)) == count for row in drawn.tolist())
+        assert set(drawn.flatten().tolist()) == set(range(36))
+    base = kept(0.5, range(40))
+    assert torch.equal(base[[7, 3]], kept(0.5, [7, 3]))
+    assert not torch.equal(base, kept(0.5, range(40), seed=1))
+    assert not torch.equal(base, kept(0.5, range(40), epoch=1))
+    assert draw_kept(ViewConfig(), 6, 0, 0, 0, 0) is None
+    assert draw_kept(ViewConfig(keep=0.5, keep_by="attention"), 6, 0, 0, 0, 0) is None
 
 
 def test_masks_depend_on_their_keys_alone() -> None:

@@ -92,6 +92,41 @@ def test_what_is_hidden_cannot_be_seen(vision: dict[str, Any]) -> None:
     assert not torch.allclose(pooled(images), ours.encode_image(images).pooled, rtol=1e-4, atol=0)
 
 
+def test_patches_that_are_left_out_are_not_read_and_the_others_stay_where_they_are() -> None:
+    """Against the plain tower on a shorter sequence, each patch with its own position; the order does not matter."""
+    ours, images = towers(), pictures()
+    kept = torch.tensor([[15, 0, 5], [7, 8, 2]])
+    visual, plain = ours.clip.visual, []
+    for picture, wanted in zip(images, kept.tolist(), strict=True):
+        x = visual.conv1(picture[None]).flatten(2).permute(0, 2, 1)
+        tokens = [visual.class_embedding + visual.positional_embedding[0]]
+        tokens += [x[0, patch] + visual.positional_embedding[1 + patch] for patch in sorted(wanted)]
+        plain.append(visual.ln_post(visual.transformer(visual.ln_pre(torch.stack(tokens)[None])))[:, 0] @ visual.proj)
+    got = ours.encode_image(images, kept=kept)
+    torch.testing.assert_close(got.pooled, torch.cat(plain), atol=1e-5, rtol=1e-4)
+    assert got.tokens is not None
+    assert got.tokens.shape[1] == 3
+    every = torch.arange(16).flip(0).expand(2, -1)
+    whole = ours.encode_image(images)
+    torch.testing.assert_close(ours.encode_image(images, kept=every).pooled, whole.pooled, atol=1e-5, rtol=1e-4)
+
+
+def test_the_class_tokens_attention_is_that_of_the_last_block() -> None:
+    ours, images = towers(), pictures()
+    got = ours.encode_image(images, attention=True)
+    visual = ours.clip.visual
+    x = visual._embeds(images)
+    for block in visual.transformer.resblocks[:-1]:
+        x = block(x)
+    last = visual.transformer.resblocks[-1]
+    read = last.ln_1(x)
+    _, weights = last.attn(read, read, read, need_weights=True)  # (B, 1 + P, 1 + P), mean over heads
+    assert got.attention is not None
+    torch.testing.assert_close(got.attention, weights[:, 0, 1:], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(got.pooled, ours.encode_image(images).pooled)
+    assert torch.equal(torch.cat([one.attention for one in got.chunk(2) if one.attention is not None]), got.attention)
+
+
 def test_a_mask_without_a_token_and_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ModelError, match="no token"):
         towers().encode_image(pictures(), torch.ones(2, 16, dtype=torch.bool))
@@ -101,6 +136,11 @@ def test_a_mask_without_a_token_and_sizes_that_do_not_fit_are_refused() -> None:
         network("silc", resnet)
     with pytest.raises(ModelError, match="masked_patches needs a ViT"):
         network("maskclip", resnet)
+    with pytest.raises(ModelError, match=r"set views\.clean\.keep to 1"):
+        network("flip", resnet)
+    coca = copy.deepcopy(resolve_architecture("sd-coca-tiny"))
+    with pytest.raises(ModelError, match=r"set views\.clean\.keep_by to random"):
+        network("clip", coca, views={"clean": {"keep": 0.5, "keep_by": "attention"}})
 
 
 def trained(module: nn.Module) -> set[str]:

@@ -28,6 +28,9 @@ ONLY_TAUGHT = {
 }
 
 
+ATTENDED = {"views.teacher.count": 0, "views.clean.keep": 0.5, "views.clean.keep_by": "attention"}
+
+
 @pytest.mark.parametrize(
     ("preset", "changes", "field"),
     [
@@ -53,6 +56,16 @@ ONLY_TAUGHT = {
          "views.local.mask_min"),
         ("sd-clip", {"views.teacher.mask": 0.5}, "views.teacher.mask"),
         ("sd-clip", {"views.teacher.mix": "mixup"}, "views.teacher.mix"),
+        ("sd-clip", {"views.teacher.keep": 0.5}, "views.teacher.keep"),
+        ("maskclip", {"views.student.keep": 0.5}, "views.student.keep"),
+        ("flip", {"views.clean.keep_by": "attention"}, "views.clean.keep_by"),
+        ("sd-clip", {**ATTENDED, "views.teacher.count": 1}, "views.clean.keep_by"),
+        ("sd-clip", {**ATTENDED, "teacher.start": 0.5}, "views.clean.keep_by"),
+        ("sd-clip", {**ATTENDED, "teacher.part": "heads"}, "views.clean.keep_by"),
+        ("sd-clip", {**ATTENDED, "views.shared": True}, "views.clean.keep_by"),
+        ("sd-clip", {"views.student.keep": 0.5, "views.student.keep_by": "attention"}, "views.student.keep_by"),
+        ("sd-clip", {"views.student.keep": 0.5, "views.student.keep_by": "attention", "views.shared": True,
+                     "views.student.mix": "mixup"}, "views.student.keep_by"),
         ("clip", {"views.shared": True, "views.student.count": 0}, "views.shared"),
         ("sd-clip", {"views.shared": True, "views.student.size": 0.5}, "views.student.size"),
         ("clip", {"objectives.contrastive.weight": 0.0}, "objectives.contrastive.weight"),
@@ -78,6 +91,17 @@ def test_a_contradiction_is_said_at_its_field(preset: str, changes: dict[str, An
         ("sd-clip", {"views.student.mask": 1.0, "views.student.mask_min": 0.4, "views.student.mask_max": 0.4}),
         ("sd-clip", {"views.student.mask_min": 0.5, "views.student.mask_max": 0.4}),
         ("sd-clip", {"fusion.width": 32, "fusion.heads": 4}),
+        ("sd-clip", {"views.student.keep": 0.5, "views.clean.keep": 0.5}),
+        ("sd-clip", ATTENDED),
+        (
+            "sd-clip",
+            {
+                "views.student.keep": 0.5,
+                "views.student.keep_by": "attention",
+                "views.shared": True,
+                "views.student.mix": "none",
+            },
+        ),
         ("clip", {"data.label": "kind", "data.labels_per_class": 2}),
     ],
 )
