@@ -38,6 +38,10 @@ def add(verbs: Verbs) -> None:
         metavar="DIR",
         help="images of the study clean, in category folders (default: Debian's openclipart-png)",
     )
+    study.add_argument(
+        "--only", nargs="+", default=[], metavar="ARM", help="train these arms now (clip, or clip-230s); others wait"
+    )
+    study.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="train with these seeds now")
     study.add_argument("--results", action="store_true", help="only write the results of finished runs")
     study.set_defaults(verb=_study)
 
@@ -59,6 +63,7 @@ def add(verbs: Verbs) -> None:
 
 def _study(arguments: argparse.Namespace) -> int:
     from core.spec.study import StudyDir, read_study
+    from core.studies.study.chosen import Chosen
     from core.studies.study.queue import run_study, writing
     from core.studies.study.results import write_results
 
@@ -73,7 +78,8 @@ def _study(arguments: argparse.Namespace) -> int:
         say(f"{out.results}")
         return 0
     devices = [device for device in arguments.devices.split(",") if device]
-    status = run_study(study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices)
+    chosen = Chosen(tuple(arguments.only), tuple(arguments.seeds))
+    status = run_study(study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices, chosen)
     print(out.table.read_text(encoding="utf-8"), end="")
     failed = [run for run in status.runs if run.state == "failed"]
     for run in failed:

@@ -5,6 +5,7 @@ Flow: a file, or the window's editor -> **definition** -> ``core.studies.study``
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -208,6 +209,11 @@ class Study(Section):
         """The definition of ``arm`` before data and seed; ConfigError when its file or a setting cannot be used."""
         base = preset_config(arm.preset, self.size) if arm.preset else read_config(Path(arm.config))
         return override(base, [*self.set, *arm.set])
+
+    def digest(self) -> str:
+        """First 12 hex digits of the SHA-256 over what is trained and measured; names a definition."""
+        canonical = json.dumps(self.model_dump(mode="json", exclude={"about"}), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"

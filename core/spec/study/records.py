@@ -164,6 +164,8 @@ class ResultsFile(_Record):
     """``results.json``."""
 
     name: str = ""
+    definition: str = ""  # its digest
+    machine: str = ""
     about: str = ""
     steps: Count = 0
     seeds: list[Count]

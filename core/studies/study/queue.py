@@ -24,6 +24,7 @@ from core.spec.files import check_inside
 from core.spec.run.status import process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.studies.study.budgets import MOST_STEPS, measure_arms, steps_within
+from core.studies.study.chosen import ALL, Chosen
 from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare
 from core.studies.study.results import write_results
@@ -42,16 +43,18 @@ def run_study(
     log: Log,
     openclipart: Path | None = None,
     devices: Sequence[str] = (),
+    chosen: Chosen = ALL,
 ) -> StudyStatus:
     """Train and measure every run of ``study`` in ``out`` that is not done yet, and write the results.
 
     A run that fails is listed and the others go on; starting the study again tries it again, trains arms and seeds that
     are new in it, and measures what was not measured before. ``openclipart``: see ``prepare``. ``devices``: GPUs, by
-    index or UUID, one for each run; they take the place of ``jobs``. Raises StudyError when
-    the folder holds another study or runs of another recipe, is in use or cannot be written; whatever ``prepare``
-    raises.
+    index or UUID, one for each run; they take the place of ``jobs``. ``chosen``: the runs that are trained now, while
+    others wait. Raises StudyError when it names what is not there, when the folder holds another study or runs of
+    another recipe, is in use or cannot be written; whatever ``prepare`` raises.
     """
     study = absolute(study, origin)
+    chosen.check(study)
     _check_recipes(study)
     with writing(out):
         out.path.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,7 @@ def run_study(
         try:
             claim(out, study)
             prepare(out, study, log, openclipart)
-            return _Queue(study, out, jobs, log, devices).work()
+            return _Queue(study, out, jobs, log, devices, chosen).work()
         finally:
             lock.release()
 
@@ -97,8 +100,17 @@ def _check_recipes(study: Study) -> None:
 class _Queue:
     """Which runs wait, which are running, and how each ended."""
 
-    def __init__(self, study: Study, out: StudyDir, jobs: int, log: Log, devices: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        study: Study,
+        out: StudyDir,
+        jobs: int,
+        log: Log,
+        devices: Sequence[str] = (),
+        chosen: Chosen = ALL,
+    ) -> None:
         self.study, self.out, self.jobs, self.log = study, out, len(devices) or max(1, jobs), log
+        self.chosen = chosen
         self.devices = list(devices)  # those that no run has
         order = sorted(study.trained, key=lambda arm: bool(arm.as_long_as))  # these need another arm's time
         runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in order]
@@ -118,21 +130,25 @@ class _Queue:
                     self._collect()
                     self._start()
                     self._write_status()
-                    if not self.running and all(run.state in ("done", "failed") for run in self.status.runs):
+                    if not self.running and all(run.state in ("done", "failed") for run in self._chosen()):
                         break
                     ended.wait(LOOK_SECONDS)
             finally:
                 self._end_all()
-        self.status.finished = not ended.is_set()
+        self.status.finished = not ended.is_set() and all(run.state != "waiting" for run in self.status.runs)
         self._write_status()
         write_results(self.out, self.study)
         if ended.is_set():
             raise KeyboardInterrupt
         return self.status
 
+    def _chosen(self) -> list[StudyRun]:
+        """The runs that are trained now."""
+        return [run for run in self.status.runs if self.chosen.has(self.study, run)]
+
     def _measure_steps(self, ended: threading.Event) -> None:
         """What a step takes, of the arms with budgets that still have runs to train."""
-        timed = [(run, self.study.base(run.arm).name) for run in self.status.runs if self.study.arm(run.arm).budget]
+        timed = [(run, self.study.base(run.arm).name) for run in self._chosen() if self.study.arm(run.arm).budget]
         waiting = [
             (run, base)
             for run, base in timed
@@ -148,7 +164,7 @@ class _Queue:
         for index, run in enumerate(self.status.runs):
             if len(self.running) >= self.jobs:
                 return
-            if run.state != "waiting" or self._taken(run):
+            if run.state != "waiting" or not self.chosen.has(self.study, run) or self._taken(run):
                 continue
             try:
                 steps = steps_of(self.out, self.study, self.study.arm(run.arm), run.seed)
@@ -173,7 +189,7 @@ class _Queue:
         wanted = self.study.arm(run.arm).as_long_as
         return bool(wanted) and any(
             other.seed == run.seed and other.state in ("waiting", "training", "measuring")
-            for other in self.status.runs
+            for other in self._chosen()
             if other.arm == wanted or not self.study.arm(other.arm).as_long_as
         )
 

@@ -7,7 +7,7 @@ An arm's *final* network is its teacher where it has one, else its student: what
 
 results.json::
 
-    {"version", "name", "about", "steps", "seeds", "arms": {NAME: {"seeds": [...],
+    {"version", "name", "definition": DIGEST, "machine", "about", "steps", "seeds", "arms": {NAME: {"seeds": [...],
         "failed": {SEED: why}, "notes": {SEED: [...]},
         "cost": {"step_seconds": MEAN, "train_seconds": MEAN, "ratio": MEAN to the first arm},
         "networks": {"student": {METRIC: MEAN}, "teacher": ..., "final": ...}}},
@@ -27,13 +27,17 @@ then, so this understates it; an arm with ``as_long_as`` is the fair comparison,
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.study import Arm, Study, StudyDir, budget_name
+from core.spec.study.records import StepTimeFile
 from core.studies.study.budgets import step_time, steps_within
 from core.studies.study.claiming import StudyError
 from core.studies.study.cost_plot import draw_costs
@@ -84,6 +88,8 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     return {
         "version": RESULTS_VERSION,
         "name": study.name,
+        "definition": study.digest(),
+        "machine": _machine(out, study),
         "about": study.about,
         "steps": study.steps,
         "seeds": study.seeds,
@@ -93,6 +99,22 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
         "budgets": sorted(study.budgets),
         "crossings": _crossings(study, compare),
     }
+
+
+def _machine(out: StudyDir, study: Study) -> str:
+    """What the results come from: processor and device, versions, and where the step times were measured."""
+    times = [one for arm in study.arms if (one := _read_time(out, arm.name)) is not None]
+    where = sorted({f"{one.device} of {one.machine}" for one in times})
+    versions = f"Python {platform.python_version()}, torch {version('torch')}"
+    cores = f"{platform.machine()}, {os.cpu_count()} cores"
+    return "; ".join([cores, versions, *(f"step times: {one}" for one in where)])
+
+
+def _read_time(out: StudyDir, arm: str) -> StepTimeFile | None:
+    try:
+        return out.read_step_time(arm, 0)
+    except UserError:
+        return None
 
 
 def _budget(out: StudyDir, study: Study, arm: Arm, first: str) -> dict[str, Any]:

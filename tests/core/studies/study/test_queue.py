@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus
+from core.studies.study.chosen import Chosen
 from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
 from tests.core.pictures import write_pairs
 from tests.core.studies.study.test_study import definition, fake_jobs
@@ -135,3 +136,40 @@ def test_a_status_counts_what_is_done() -> None:
     assert status.done == 2
     assert status.now().pid == os.getpid()
     assert abs(status.heartbeat - time.time()) < 60
+
+
+def test_some_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path, fake_jobs: None) -> None:
+    study, out = study_in(tmp_path)
+    (tmp_path / "out").mkdir()
+    (out.path / "go").touch()
+    study = study.model_copy(update={"seeds": [0, 1]})
+    for arms, said in ((("bas",), "did you mean base"), (("base-80s",), "has no arm 'base-80s'")):
+        with pytest.raises(StudyError, match=said):
+            run_study(study, tmp_path, out, 1, lambda text: None, chosen=Chosen(arms))
+    with pytest.raises(StudyError, match="no seed 7; it has 0, 1"):
+        run_study(study, tmp_path, out, 1, lambda text: None, chosen=Chosen((), (7,)))
+    assert not (out.path / "calls.txt").exists()
+    status = run_study(study, tmp_path, out, 1, lambda text: None, chosen=Chosen(("base", "slow"), (1,)))
+    assert (out.path / "calls.txt").read_text().splitlines() == ["slow 1 10", "base 1 10"]
+    assert not status.finished
+    assert sorted((run.arm, run.seed) for run in status.runs if run.state == "done") == [("base", 1), ("slow", 1)]
+    status = run_study(study, tmp_path, out, 1, lambda text: None, chosen=Chosen(("longer",), (0,)))
+    (longer,) = [run for run in status.runs if (run.arm, run.seed) == ("longer", 0)]
+    assert (longer.state, "with seed 0 is not evaluated yet" in longer.message) == ("failed", True)
+    assert run_study(study, tmp_path, out, 1, lambda text: None).finished
+    found = out.read_results()
+    assert found is not None
+    assert found["definition"] == study.digest()
+
+
+def test_the_arm_of_a_budget_is_chosen_by_either_name(tmp_path: Path) -> None:
+    arms = ({"name": "clip", "preset": "clip"}, {"name": "lean", "preset": "clip"})
+    study = Study.model_validate(definition(*arms, steps=0, budgets=[80, 230]))
+    runs = [StudyRun(arm.name, 0, "") for arm in study.trained]
+
+    def named(*names: str) -> set[str]:
+        return {run.arm for run in runs if Chosen(names).has(study, run)}
+
+    assert named("clip") == {"clip-80s", "clip-230s"}
+    assert named("clip-80s", "lean-230s") == {"clip-80s", "lean-230s"}
+    assert named() == {run.arm for run in runs}

@@ -1,0 +1,41 @@
+"""Which runs of a study are trained now: of some arms, of some seeds. The others wait, in the same folder.
+
+Flow: ``python -m core study STUDY OUT --only ARM ... --seeds N ...`` -> ``core.studies.study.queue``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.spec.errors import nearest
+from core.spec.reading import excerpt
+from core.spec.study import Study, StudyRun
+from core.studies.study.claiming import StudyError
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Names of arms, with or without their budget (``clip``, ``clip-230s``), and seeds; none named: all."""
+
+    arms: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def check(self, study: Study) -> None:
+        """StudyError for a name or a seed that ``study`` does not have."""
+        names = {arm.name for arm in (*study.arms, *study.trained)}
+        for name in self.arms:
+            if name not in names:
+                close = nearest(name, names, cutoff=0.4)
+                hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(names))}."
+                raise StudyError(f"the study has no arm '{excerpt(name)}'; {hint}")
+        for seed in self.seeds:
+            if seed not in study.seeds:
+                raise StudyError(f"the study has no seed {seed}; it has {', '.join(map(str, study.seeds))}.")
+
+    def has(self, study: Study, run: StudyRun) -> bool:
+        """Whether ``run`` is trained now."""
+        named = not self.arms or run.arm in self.arms or study.base(run.arm).name in self.arms
+        return named and (not self.seeds or run.seed in self.seeds)
+
+
+ALL = Chosen()
