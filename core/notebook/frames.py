@@ -1,0 +1,54 @@
+"""Runs as tables: what a trainer wrote, one row a step, for pandas.
+
+frame = core.read_run("runs/first")
+frame["train/loss"].dropna().plot()
+frame.filter(like="val/").dropna(how="all")
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.spec.config import read_config
+from core.spec.errors import UserError
+from core.spec.installed import need
+from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
+from core.spec.run.folder import RunDir
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["read_run"]
+
+
+def read_run(folder: str | Path) -> pandas.DataFrame:
+    """The metrics and validations of a run, by step: a column each ("train/loss", "val/teacher/..."), NaN where a step
+    has none. ``frame.attrs`` has the definition as plain data (``config``) and the folder (``run``).
+
+    Points that a resumed run wrote again are there once. Raises UserError where there is no run, NotInstalled where
+    pandas is not installed.
+    """
+    need("notebook")
+    import pandas  # noqa: PLC0415  (the one function that needs it)
+
+    run = RunDir(Path(folder).absolute())
+    if not run.config.is_file():
+        raise UserError(f"{run.path} is no run folder: it has no config.json.")
+    rows = _rows(run)
+    frame = pandas.DataFrame.from_dict(rows, orient="index", dtype=float).sort_index()
+    frame.index.name = "step"
+    frame.attrs = {"run": os.fspath(run.path), "config": read_config(run.config).model_dump(mode="json")}
+    return frame
+
+
+def _rows(run: RunDir) -> dict[int, dict[str, float]]:
+    """Step -> its values."""
+    rows: dict[int, dict[str, float]] = {}
+    for event in EventReader(run.events).read_all():
+        if isinstance(event, RunStarted):
+            rows = {step: values for step, values in rows.items() if step <= event.step}
+        elif isinstance(event, (Metrics, Evaluated)):
+            rows.setdefault(event.step, {}).update(event.values)
+    return rows

@@ -1,0 +1,150 @@
+"""Models in a notebook: opened by their name, and asked for vectors, captions and evaluations.
+
+model = core.open_model("runs/first")
+pictures = core.encode(model, pictures=["a.png", "b.png"])  # (2, D)
+words = core.encode(model, texts=["a red circle"])          # (1, D)
+print(pictures @ words.T)                                   # cosines
+print(core.evaluate(model, "pairs/val.csv", "retrieval"))
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from core.checkpoint.opening import Model, open_model
+from core.evaluation.evaluate import Request
+from core.evaluation.evaluate import evaluate as evaluate_request
+from core.evaluation.report import Report as PlainReport
+from core.evaluation.report import table
+from core.inference.caption_stream import caption_pictures
+from core.inference.captioning import CaptionModel
+from core.inference.encoder import encode_images, encode_texts
+from core.inference.pictures import Found, gather, read_ahead
+from core.spec.errors import UserError
+from core.spec.reading import excerpt
+
+__all__ = ["Model", "Report", "caption", "encode", "evaluate", "open_model"]
+
+_AHEAD = 64  # pictures that are decoded before the model asks for them
+
+Pictures = str | Path | Iterable[str | Path]
+
+
+@dataclass(frozen=True)
+class Report(PlainReport):
+    """The outcome of an evaluation; printed, it is the table that ``sdgui-core evaluate`` prints."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metric -> value: shares from 0 to 1, unless the name says otherwise."""
+        return dict(self.outcome.metrics)
+
+    def __str__(self) -> str:
+        return table(self)
+
+
+def encode(
+    model: Model, *, pictures: Pictures | None = None, texts: str | Iterable[str] | None = None
+) -> NDArray[np.float32]:
+    """Unit vectors (N, D) of ``pictures`` (files, or folders of them) or of ``texts``, in their order.
+
+    The product of two such arrays is their cosines. Raises UserError naming the first picture that cannot be read;
+    ValueError unless exactly one of both is given.
+    """
+    if (pictures is None) == (texts is None):
+        raise ValueError("give either pictures or texts")
+    if texts is not None:
+        return _encode_texts(model, [texts] if isinstance(texts, str) else list(texts))
+    found = _files(pictures if pictures is not None else ())
+    made, batch = [], []
+    with torch.no_grad():
+        for read in read_ahead(found, model.network.image_size, model.data, _AHEAD):
+            if read.picture is None:
+                raise UserError(f"{excerpt(read.path)}: {read.refused}.")
+            batch.append(read.picture)
+            if len(batch) == model.batch:
+                made.append(encode_images(model.network, torch.stack(batch), model.runtime))
+                batch = []
+        if batch:
+            made.append(encode_images(model.network, torch.stack(batch), model.runtime))
+    return _joined(made, model)
+
+
+def _encode_texts(model: Model, texts: Sequence[str]) -> NDArray[np.float32]:
+    parts = [texts[start : start + model.batch] for start in range(0, len(texts), model.batch)]
+    return _joined([encode_texts(model.network, part, model.runtime) for part in parts], model)
+
+
+def _joined(parts: Sequence[torch.Tensor], model: Model) -> NDArray[np.float32]:
+    if not parts:
+        return np.zeros((0, model.network.towers.embed_dim), np.float32)
+    return np.asarray(torch.cat(list(parts)).numpy(), np.float32)
+
+
+def caption(model: Model, pictures: Pictures, **settings: Any) -> list[str]:
+    """The best caption of each of ``pictures`` (files, or folders of them), in their order.
+
+    ``settings`` are those of ``sdgui-core caption``: ``beams``, ``prompt``, ``top_k`` and others, see
+    `core.spec.generation.GenerationSettings`. Raises UserError where the model cannot caption, for a setting that does
+    not exist, and for a picture that cannot be read.
+    """
+    captioner = CaptionModel(model.subject.title, model)
+    chosen = captioner.settings(settings)
+    found = _files(pictures)
+    texts = [""] * len(found)
+    with _Bar() as bar:
+        for item in caption_pictures(captioner, found, chosen, bar.show, bar.say):
+            if item.refused:
+                raise UserError(f"{excerpt(item.path)}: {item.refused}.")
+            texts[item.index] = item.captions[0]["text"]
+    return texts
+
+
+def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Report:
+    """Evaluate ``model`` on ``data`` (any data source): "retrieval", "zero-shot", "linear-probe", "fused-probe", "knn"
+    or "captioning".
+
+    ``options``: ``label``, ``train``, ``shots``, ``k`` and the others of `core.evaluation.work.Request`. Raises
+    UserError for an unknown task or column, data that cannot be read, and what the task refuses.
+    """
+    with _Bar() as bar:
+        found = evaluate_request(model, Request(data=os.fspath(data), task=task, **options), bar.show, bar.say)
+    return Report(found.subject, found.outcome)
+
+
+def _files(pictures: Pictures) -> list[Found]:
+    given = [pictures] if isinstance(pictures, (str, Path)) else list(pictures)
+    return gather([os.fspath(one) for one in given], lambda _doing, _done, _total: None).found
+
+
+class _Bar:
+    """A progress bar that a notebook draws as its own; away once it is done."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._doing = ""
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, doing: str, done: int, total: int, /) -> None:
+        if doing != self._doing:
+            self.__exit__()
+            self._doing, self._bar = doing, tqdm(desc=doing, total=total or None, leave=False)
+        self._bar.update(done - self._bar.n)
+
+    def say(self, text: str) -> None:
+        tqdm.write(text)

@@ -1,0 +1,80 @@
+"""``import core`` in a notebook: light by itself, and then models, runs and tables as Python objects."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import core
+from core.spec import installed
+from core.spec.children import environment
+from core.spec.run.events import EventReader, EventWriter, Metrics, RunStarted
+from core.spec.run.folder import RunDir
+from tests.core.pictures import write_pairs
+
+LIGHT = (
+    "import core, sys; print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules], 'encode' in dir(core))"
+)
+
+
+def test_the_package_itself_loads_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] True"
+    with pytest.raises(AttributeError, match="no attribute 'open_modle'"):
+        _ = core.open_modle  # type: ignore[attr-defined]
+
+
+def test_a_run_from_preset_to_table(tmp_path: Path) -> None:
+    pairs, held_out = write_pairs(tmp_path / "pairs")
+    settings = {"data.train": pairs, "data.val": held_out, "optim.epochs": 2, "optim.batch_size": 12, "data.workers": 0}
+    config = core.preset("coca", "tiny", settings)
+    assert (config.optim.epochs, config.data.train) == (2, str(pairs))
+    with pytest.raises(core.UserError, match=r"optim\.epochs"):
+        core.preset("coca", "tiny", {"optim.epoch": 2})
+    assert core.train(config, tmp_path / "run", quiet=True) == "done"
+
+    frame = core.read_run(tmp_path / "run")
+    assert list(frame["train/loss"].dropna().index) == [1, 2, 3, 4, 5, 6]
+    assert frame.attrs["config"]["preset"] == "coca"
+    assert frame.filter(like="val/student/").dropna(how="all").shape[0] >= 1
+
+    model = core.open_model(str(tmp_path / "run"))
+    files = sorted(pairs.parent.rglob("*.png"))[:5]
+    vectors = core.encode(model, pictures=files)
+    assert vectors.shape[0] == 5
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    words = core.encode(model, texts=["a red disc", "a blue square"])
+    assert (vectors @ words.T).shape == (5, 2)
+    assert np.allclose(core.encode(model, texts="a red disc"), words[:1], atol=1e-5)
+    captions = core.caption(model, files[:2], beams=2, max_tokens=4)
+    assert len(captions) == 2
+    report = core.evaluate(model, pairs, "retrieval")
+    assert 0 <= report.metrics["image_to_text_R@5"] <= 1
+    assert "retrieval" in str(report)
+    with pytest.raises(core.UserError, match=r"no\.png"):
+        core.encode(model, pictures=[tmp_path / "no.png"])
+    with pytest.raises(ValueError, match="either pictures or texts"):
+        core.encode(model)
+
+
+def test_a_table_has_what_counts_of_a_run_that_was_resumed(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.config.write_text(core.preset("clip", "tiny").to_json(), encoding="utf-8")
+    writer = EventWriter(run.events)
+    for start, stop in ((0, 3), (1, 2)):  # killed after step 3, its last checkpoint is of step 1
+        writer.write(RunStarted(step=start, total_steps=3, config_digest=""))
+        for step in range(start + 1, stop + 1):
+            writer.write(Metrics(step=step, values={"train/loss": float(10 * start + step)}))
+    writer.close()
+    assert len(EventReader(run.events).read_all()) == 6
+    assert core.read_run(tmp_path)["train/loss"].to_dict() == {1: 1.0, 2: 12.0}
+
+
+def test_without_pandas_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "find_spec", lambda _name: None)
+    with pytest.raises(core.UserError, match=r"Pandas is not installed.*\[notebook\]"):
+        core.read_run(tmp_path)
