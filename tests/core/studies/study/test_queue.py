@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core.spec.study import Study, StudyDir, StudyRun, StudyStatus
+from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
 from core.studies.study.chosen import Chosen
 from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
 from tests.core.pictures import write_pairs
@@ -159,7 +159,7 @@ def test_some_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path,
     assert run_study(study, tmp_path, out, 1, lambda text: None).finished
     found = out.read_results()
     assert found is not None
-    assert found["definition"] == study.digest()
+    assert found["definition"] == read_study(out.study).digest()
 
 
 def test_the_arm_of_a_budget_is_chosen_by_either_name(tmp_path: Path) -> None:
