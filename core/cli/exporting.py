@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from core.cli.terminal import Verbs, say
-
-if TYPE_CHECKING:
-    from core.exporting.export import Form
+from core.cli.terminal import Verbs, now_and_then, say
+from core.spec.run.export_forms import EXPORT_PRECISIONS, Form
 
 FORMS: dict[str, Form] = {"open_clip": "open_clip", "huggingface": "huggingface", "hf": "huggingface", "onnx": "onnx"}
 
@@ -33,6 +32,9 @@ def add(verbs: Verbs) -> None:
         choices=("student", "teacher"),
         help="network to use (default: the better validated one)",
     )
+    export.add_argument(
+        "--precision", default="fp32", choices=EXPORT_PRECISIONS, help="of the weights in the files (default: fp32)"
+    )
     export.add_argument("--licence", default="", metavar="NAME", help="licence to state in the card, such as cc-by-4.0")
     export.add_argument(
         "--report",
@@ -50,14 +52,18 @@ def _export(arguments: argparse.Namespace) -> int:
     from core.evaluation.report import read_report
     from core.exporting.export import export_model
 
+    with suppress(ValueError):  # in a thread that is not the program's first
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is removed, as after Ctrl+C
     folder = export_model(
         arguments.model,
         arguments.weights,
         arguments.out,
         FORMS[arguments.format],
+        precision=arguments.precision,
         licence=arguments.licence,
         reports=[read_report(path) for path in arguments.report],
         force=arguments.force,
+        progress=now_and_then(0.0),
     )
     say(f"{folder}")
     return 0

@@ -15,25 +15,7 @@ from typing import Any
 from core.evaluation.report import Report, table
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS
-
-_USE = {
-    "open_clip": """import open_clip
-
-model, _, preprocess = open_clip.create_model_and_transforms("local-dir:{folder}")
-tokenizer = open_clip.get_tokenizer("local-dir:{folder}")""",
-    "huggingface": """from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
-
-model = CLIPModel.from_pretrained("{folder}").eval()
-pictures = AutoImageProcessor.from_pretrained("{folder}")
-words = AutoTokenizer.from_pretrained("{folder}")  # pad to model.config.text_config.max_position_embeddings""",
-    "onnx": """import onnxruntime
-
-image = onnxruntime.InferenceSession("{folder}/image.onnx")
-vectors = image.run(None, {{"pixel_values": pictures}})[0]  # (B, 3, S, S) float32 -> (B, D), unit length
-text = onnxruntime.InferenceSession("{folder}/text.onnx")
-vectors = text.run(None, {{"input_ids": tokens}})[0]  # (B, T) int64 -> (B, D), unit length""",
-}
-_LIBRARY = {"open_clip": "open_clip", "huggingface": "transformers", "onnx": "onnx"}
+from core.spec.run.export_forms import EXPORT_FORMS, ExportPrecision, Form
 
 
 @dataclass(frozen=True)
@@ -41,7 +23,7 @@ class CardFacts:
     """What a card says."""
 
     title: str
-    form: str  # open_clip, huggingface or onnx
+    form: Form
     folder: str
     licence: str
     model_cfg: Mapping[str, Any]
@@ -52,6 +34,7 @@ class CardFacts:
     pairs: int = 0
     validation: Mapping[str, float] = field(default_factory=dict)
     reports: Sequence[Report] = ()
+    precision: ExportPrecision = "fp32"  # of the weights in the files
     left_out: Sequence[str] = ()  # parts of the network that the form has no room for
 
 
@@ -63,7 +46,7 @@ def model_card(facts: CardFacts) -> str:
 
 def _head(facts: CardFacts) -> str:
     licence = f"license: {json.dumps(facts.licence)}\n" if facts.licence else ""
-    library = f"library_name: {_LIBRARY[facts.form]}\n"
+    library = f"library_name: {EXPORT_FORMS[facts.form].library}\n"
     return f"---\n{library}{licence}pipeline_tag: zero-shot-image-classification\ntags:\n- clip\n---"
 
 
@@ -76,6 +59,8 @@ def _what(facts: CardFacts) -> str:
     ]
     if facts.network:
         lines.append(f"These are the weights of the {facts.network} after {facts.step:,} steps.")
+    if facts.precision != "fp32":
+        lines.append(f"The weights are stored in {facts.precision}, rounded from fp32.")
     if facts.left_out:
         lines.append(f"Not included, since this form has no place for it: {', '.join(facts.left_out)}.")
     licence = facts.licence or "not stated; ask whoever trained it before you use it"
@@ -115,7 +100,7 @@ def _results(facts: CardFacts) -> str:
 
 
 def _use(facts: CardFacts) -> str:
-    return f"## Use\n\n```python\n{_USE[facts.form].format(folder=facts.folder)}\n```"
+    return f"## Use\n\n```python\n{EXPORT_FORMS[facts.form].how_to_open(facts.folder)}\n```"
 
 
 def _rows(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:

@@ -14,8 +14,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -28,11 +29,20 @@ from core.model.towers.formats.huggingface import picture_files, to_clip_model, 
 from core.model.towers.towers import Towers, resolve_architecture
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
+from core.spec.reporter import Progress
 from core.spec.run.events import Evaluated, EventReader, RunStarted
+from core.spec.run.export_forms import EXPORT_FORMS, ExportPrecision, Form
 from core.spec.run.model_names import OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate
 
-Form = Literal["open_clip", "huggingface", "onnx"]
 WEIGHTS = {"open_clip": "open_clip_model.safetensors", "huggingface": "model.safetensors"}
+
+
+_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_STEPS = ("opening the model", "writing the weights", "writing the model card")
+
+
+def _silent(_doing: str, _done: int, _total: int) -> None:
+    return
 
 
 class ExportError(UserError):
@@ -45,16 +55,22 @@ def export_model(
     out: Path,
     form: Form,
     *,
+    precision: ExportPrecision = "fp32",
     licence: str = "",
     reports: Sequence[Report] = (),
     force: bool = False,
+    progress: Progress = _silent,
 ) -> Path:
-    """Write the model ``name`` (``weights``: student, teacher or "") to the folder ``out`` in ``form``.
+    """Write the model ``name`` (``weights``: student, teacher or "") to the folder ``out`` in ``form``, its
+    weights rounded to ``precision``. ``progress`` hears of three steps, and may raise to end it.
 
     Raises ExportError where ``out`` exists (``force`` replaces a folder that an export made) or cannot be written;
     UserError where there is no such model, or the form has no place for its architecture.
     """
     _check_target(out, force)
+    if precision not in EXPORT_FORMS[form].precisions:
+        raise ExportError(f"{EXPORT_FORMS[form].title} is written in fp32 alone, not in {precision}.")
+    progress(_STEPS[0], 0, len(_STEPS))
     model = open_model(name, weights)
     source = locate(name, weights)
     partial = out.with_name(f".{out.name}.partial")
@@ -62,8 +78,10 @@ def export_model(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         model_cfg = _architecture(source)
-        _write(model.network.towers, model_cfg, partial, form)
-        facts = _facts(source, model, model_cfg, out, form, licence, reports)
+        progress(_STEPS[1], 1, len(_STEPS))
+        _write(model.network.towers, model_cfg, partial, form, precision)
+        progress(_STEPS[2], 2, len(_STEPS))
+        facts = replace(_facts(source, model, model_cfg, out, form, licence, reports), precision=precision)
         (partial / "README.md").write_text(model_card(facts), encoding="utf-8")
         if facts.config is not None:
             (partial / "definition.json").write_text(facts.config.to_json(), encoding="utf-8")
@@ -102,19 +120,20 @@ def _architecture(source: RunNetwork | OpenClipModel) -> dict[str, Any]:
     return resolve_architecture(source.architecture)
 
 
-def _write(towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form) -> None:
+def _write(towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form, precision: ExportPrecision) -> None:
     state = {name: value.detach().float().cpu() for name, value in towers.clip.state_dict().items()}
     if form == "onnx":
         write_onnx(towers, folder)
         files = picture_files(model_cfg, towers.image_mean, towers.image_std)
     elif form == "huggingface":
         config, tensors = to_clip_model(model_cfg, state)
-        _save(tensors, folder / WEIGHTS[form])
+        config["torch_dtype"] = str(_TYPES[precision]).removeprefix("torch.")
+        _save(_rounded(tensors, precision), folder / WEIGHTS[form])
         files = {"config.json": json.dumps(config, indent=2) + "\n"}
         files |= tokenizer_files(towers.context_length)
         files |= picture_files(model_cfg, towers.image_mean, towers.image_std)
     else:
-        _save(state, folder / WEIGHTS[form])
+        _save(_rounded(state, precision), folder / WEIGHTS[form])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}
         colours = {"mean": list(towers.image_mean), "std": list(towers.image_std)}
         prepared = {**colours, "interpolation": "bicubic", "resize_mode": "shortest"}
@@ -122,6 +141,17 @@ def _write(towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form) 
         files = {OPEN_CLIP_CONFIG: json.dumps(written, indent=2) + "\n"}
     for file, text in files.items():
         (folder / file).write_text(text, encoding="utf-8")
+
+
+def _rounded(tensors: dict[str, Tensor], precision: ExportPrecision) -> dict[str, Tensor]:
+    """Floating-point tensors in ``precision``. ExportError where a value is too large for it."""
+    rounded = {
+        name: value.to(_TYPES[precision]) if value.is_floating_point() else value for name, value in tensors.items()
+    }
+    for name, value in rounded.items():
+        if not bool(torch.isfinite(value).all()):
+            raise ExportError(f"{name} has values that {precision} cannot hold; export it in fp32.")
+    return rounded
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
+from core.spec.run.folder import RunDir
+from sdgui.actions.export.dialog import ExportDialog
 from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette
 from sdgui.actions.shortcuts import ShortcutsDialog
@@ -32,6 +34,7 @@ class Dialogs(QObject):
         self.window = parent
         self._actions, self._experiments, self._commands = actions, experiments, commands
         self._shortcuts: ShortcutsDialog | None = None
+        self._export: ExportDialog | None = None
         self.palette = CommandPalette(parent)
         self.sheet = DescribeSheet(parent)
         self.sheet.described.connect(self._described)
@@ -60,6 +63,17 @@ class Dialogs(QObject):
         self._shortcuts.show()
         self._shortcuts.raise_()
         self._shortcuts.activateWindow()
+
+    def open_export(self, run: RunDir, name: str) -> None:
+        """Offer to export a model of ``run``."""
+        if self._export is None:
+            self._export = ExportDialog(self.window)
+        self._export.open_for(run, name)
+
+    def close_export(self) -> None:
+        """The window closes: an export that is being written ends."""
+        if self._export is not None:
+            self._export.program.close()
 
     def _forget_shortcuts(self) -> None:
         self._shortcuts = None

@@ -51,6 +51,11 @@ def _open_folder(window: Window) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(window.target.run.folder)))
 
 
+def _export(window: Window) -> None:
+    if (run := window.target.run) is not None:
+        window.dialogs.open_export(run.dir, window.experiments.model.name(run.id))
+
+
 def _can_launch(window: Window) -> bool:
     return has_experiment(window) and not window.target.waiting_for_data
 
@@ -179,6 +184,17 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         current_title=_fetch_title,
         icon="ph.download-simple",
         menus=(MenuItem(RUN_MENU, Section.EDIT, 2),),
+    ),
+    Action(
+        "export_model",
+        "Run",
+        "E&xport model…",
+        "Write the run's model for other programs: open_clip, Hugging Face, ONNX",
+        _export,
+        "Ctrl+Shift+X",
+        enabled=has_run,
+        icon="ph.export",
+        menus=(MenuItem(RUN_MENU, Section.EDIT, 1),),
     ),
     Action(
         "open_folder",

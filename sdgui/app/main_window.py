@@ -315,6 +315,7 @@ class MainWindow(QMainWindow):
             self.show_message(Message("info", "Saving the last changes; the window closes when they are saved."))
             return
         self.services.demo.cancel()
+        self.dialogs.close_export()
         self.colleagues.close()
         self.services.studies.close()
         self.services.tailer.close()

@@ -24,6 +24,7 @@ from core.model.errors import ModelError
 from core.model.towers.formats.huggingface import to_clip_model
 from core.spec import installed
 from core.spec.config import override
+from core.spec.errors import UserError
 from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
@@ -246,3 +247,21 @@ def test_without_the_packages_of_onnx_their_name_and_the_remedy_are_told(
     with pytest.raises(NotInstalled, match=r"no module onnxscript.*\[export\]"):
         export_model(str(source), "", tmp_path / "out", "onnx")
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_rounded_on_demand_and_never_to_infinity(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = save_model(tmp_path / "source", CLIP)
+    half = export_model(str(source), "", tmp_path / "half", "open_clip", precision="fp16")
+    tensors = load_file(half / "open_clip_model.safetensors")
+    assert {value.dtype for value in tensors.values() if value.is_floating_point()} == {torch.float16}
+    assert "stored in fp16" in (half / "README.md").read_text(encoding="utf-8")
+    whole = load_file(source / "open_clip_model.safetensors")
+    whole["logit_scale"] = torch.tensor(1e6)
+    save_file(whole, source / "open_clip_model.safetensors")
+    with pytest.raises(UserError, match="fp16 cannot hold; export it in fp32"):
+        export_model(str(source), "", tmp_path / "large", "open_clip", precision="fp16")
+    arguments = ["export", str(source), str(tmp_path / "onnx"), "--format", "onnx", "--precision", "fp16"]
+    assert main(arguments) == 1
+    assert "ONNX is written in fp32 alone, not in fp16" in capsys.readouterr().err

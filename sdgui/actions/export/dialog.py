@@ -1,0 +1,307 @@
+"""The dialog of *Export model*: form, checkpoint, network, precision and folder; then where it is and how to open it.
+
+Flow: a run -> its checkpoints, read in a thread -> `ExportChoice` -> `ExportProgram` -> the folder, and lines of code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtGui import QDesktopServices, QFontDatabase, QGuiApplication
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.paths import expand_user
+from core.spec.run.export_forms import EXPORT_FORMS
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import default_network, names, pointer, weights_in
+from sdgui.actions.export.program import ExportChoice, ExportProgram
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message import error
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_PRECISIONS = {"fp32": "float32, exact", "fp16": "float16, half the size", "bf16": "bfloat16, half the size"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that can be exported: as it is listed, its name, its networks, and the one that is used by default."""
+
+    title: str
+    name: str
+    networks: tuple[str, ...]
+    default: str
+
+
+def checkpoints(run: RunDir) -> list[Checkpoint]:
+    """The best, the last, and every other, newest first. Reads the folder: not for the window's thread."""
+    there = names(run)
+    found = []
+    for which in ("best", "last"):
+        name = pointer(run, which)
+        if name in there:
+            networks = tuple(weights_in(run, name))
+            found.append(Checkpoint(f"{which}: {_step(name)}", which, networks, default_network(run, which)))
+    for name in reversed(there):
+        found.append(Checkpoint(_step(name), name, tuple(weights_in(run, name)), default_network(run, name)))
+    return found
+
+
+def _step(name: str) -> str:
+    digits = name.removeprefix("step-").lstrip("0") or "0"
+    return f"step {int(digits):,}" if digits.isdecimal() else name
+
+
+class ExportDialog(QDialog):
+    """Beside the window, made once; an export goes on while it is closed."""
+
+    def __init__(self, parent: QWidget, program: ExportProgram | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Export model")
+        self.program = program or ExportProgram(self)
+        self._tasks = BackgroundTasks(self)
+        self._run: RunDir | None = None
+        self._typed = False  # whether the folder is the user's own
+        self._build()
+        self._arrange()
+        self._connect_parts()
+        self._show_result(None)
+
+    def _build(self) -> None:
+        self.title = PlainLabel(self)
+        set_role(self.title, "title")
+        self.form = self._combo("Format")
+        for key, form in EXPORT_FORMS.items():
+            self.form.addItem(form.title, key)
+        self.what = PlainLabel(self, wordWrap=True)
+        set_role(self.what, "small")
+        self.checkpoint, self.network = self._combo("Checkpoint"), self._combo("Network")
+        self.precision = self._combo("Precision")
+        self.folder = QLineEdit(self)
+        self.folder.setAccessibleName("Folder")
+        self.browse = IconButton("ph.folder-open", "Choose the folder to export into", parent=self)
+        self.replace = QCheckBox("Replace the earlier export in this folder", self)
+        self.bar = MessageBar(self)
+        self.progress = QProgressBar(self)
+        self.doing = PlainLabel(self)
+        self.progress.setAccessibleName("Progress of the export")
+        self.where = PlainLabel(self, wordWrap=True)
+        self.code = QPlainTextEdit(self)
+        self.code.setReadOnly(True)
+        self.code.setAccessibleName("How to open it in Python")
+        self.code.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.code.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.code.setFixedHeight(20 * SPACE)
+        self.copy = QPushButton("&Copy code", self)
+        self.show_folder = QPushButton("&Open folder", self)
+        self.start = QPushButton("&Export", self)
+        set_role(self.start, "primary")
+        self.start.setDefault(True)
+        self.stop = QPushButton("Cancel &export", self)
+        self.leave = QPushButton("C&lose", self)
+
+    def _combo(self, name: str) -> NoWheelComboBox:
+        box = NoWheelComboBox(self)
+        box.setAccessibleName(name)
+        return box
+
+    def _arrange(self) -> None:
+        where = QHBoxLayout()
+        where.addWidget(self.folder, 1)
+        where.addWidget(self.browse)
+        rows = QFormLayout()
+        rows.setSpacing(SPACE)
+        rows.addRow("Format", self.form)
+        rows.addRow("", self.what)
+        for name, box in (("Checkpoint", self.checkpoint), ("Network", self.network), ("Precision", self.precision)):
+            rows.addRow(name, box)
+        rows.addRow("Folder", where)
+        rows.addRow("", self.replace)
+        buttons = QHBoxLayout()
+        for button in (self.copy, self.show_folder):
+            buttons.addWidget(button)
+        buttons.addStretch(1)
+        for button in (self.leave, self.stop, self.start):
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
+        layout.setSpacing(2 * SPACE)
+        layout.addWidget(self.title)
+        layout.addLayout(rows)
+        for widget in (self.bar, self.doing, self.progress, self.where, self.code):
+            layout.addWidget(widget)
+        layout.addStretch(1)
+        layout.addLayout(buttons)
+        self.resize(96 * SPACE, 66 * SPACE)
+
+    def _connect_parts(self) -> None:
+        self.form.currentIndexChanged.connect(self._form_changed)
+        self.checkpoint.currentIndexChanged.connect(self._checkpoint_changed)
+        self.network.currentIndexChanged.connect(self._suggest)
+        self.folder.textEdited.connect(self._folder_typed)
+        self.browse.clicked.connect(self._browse)
+        self.start.clicked.connect(self._start)
+        self.stop.clicked.connect(self.program.cancel)
+        self.leave.clicked.connect(self.close)
+        self.copy.clicked.connect(self._copy)
+        self.show_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.folder.text())))
+        self.program.stepped.connect(self._stepped)
+        self.program.done.connect(self._done)
+        self.program.failed.connect(self._failed)
+
+    def open_for(self, run: RunDir, name: str) -> None:
+        """Show what of a run can be exported; while one is being written, show that."""
+        if not self.program.active:
+            self._run, self._typed = run, False
+            self.title.setText(name)
+            self.bar.clear()
+            self._show_result(None)
+            self._fill([])
+            self._form_changed()
+            self._tasks.run(lambda: checkpoints(run), lambda found: self._read(run, found), self._refuse)
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def _read(self, run: RunDir, found: Sequence[Checkpoint]) -> None:
+        if run is not self._run:
+            return
+        self._fill(found)
+        if not found:
+            self._refuse(
+                "The run has no checkpoint here yet. Train it for longer; of a run on another machine, fetch its "
+                "checkpoint first."
+            )
+
+    def _fill(self, found: Sequence[Checkpoint]) -> None:
+        self.checkpoint.clear()
+        for one in found:
+            self.checkpoint.addItem(one.title, one)
+        self._enable()
+
+    # Choosing
+    def _chosen(self) -> Checkpoint | None:
+        found = self.checkpoint.currentData()
+        return found if isinstance(found, Checkpoint) else None
+
+    def _form_changed(self) -> None:
+        form = EXPORT_FORMS[self.form.currentData()]
+        self.what.setText(form.what)
+        kept = self.precision.currentData()
+        self.precision.clear()
+        for name in form.precisions:
+            self.precision.addItem(_PRECISIONS[name], name)
+        self.precision.setCurrentIndex(max(self.precision.findData(kept), 0))
+        self._suggest()
+
+    def _checkpoint_changed(self) -> None:
+        chosen = self._chosen()
+        self.network.clear()
+        if chosen is not None:
+            for name in chosen.networks:
+                self.network.addItem(name, name)
+            self.network.setCurrentIndex(max(self.network.findData(chosen.default), 0))
+        self._suggest()
+
+    def _suggest(self) -> None:
+        """A folder beside the checkpoints, named by what it will hold; not where the user has named one."""
+        chosen = self._chosen()
+        if self._run is not None and chosen is not None and not self._typed:
+            name = f"{self.form.currentData()}-{self.network.currentText()}-{chosen.name}"
+            self.folder.setText(str(self._run.path / "exports" / name))
+        self._enable()
+
+    def _folder_typed(self) -> None:
+        self._typed = True
+        self._enable()
+
+    def _browse(self) -> None:
+        found, _ = QFileDialog.getSaveFileName(
+            self, "Export into a new folder", self.folder.text(), options=QFileDialog.Option.DontConfirmOverwrite
+        )
+        if found:
+            self.folder.setText(found)
+            self._folder_typed()
+
+    def _enable(self) -> None:
+        active, text = self.program.active, self.folder.text().strip()
+        taken = bool(text) and expand_user(text).exists()
+        self.replace.setVisible(taken and not active)
+        if not taken:
+            self.replace.setChecked(False)
+        for widget in (self.form, self.checkpoint, self.network, self.precision, self.folder, self.browse):
+            widget.setEnabled(not active)
+        self.start.setEnabled(not active and self._chosen() is not None and bool(text))
+        self.start.setVisible(not active)
+        self.stop.setVisible(active)
+        self.progress.setVisible(active)
+        self.doing.setVisible(active)
+
+    # Writing
+    def _start(self) -> None:
+        chosen = self._chosen()
+        if self._run is None or chosen is None:
+            return
+        self.bar.clear()
+        self._show_result(None)
+        self.program.start(
+            ExportChoice(
+                f"{self._run.path}@{chosen.name}",
+                self.network.currentData(),
+                self.form.currentData(),
+                self.precision.currentData(),
+                expand_user(self.folder.text().strip()).absolute(),
+                self.replace.isChecked(),
+            )
+        )
+        self._enable()
+
+    def _stepped(self, doing: str, done: int, total: int) -> None:
+        self.progress.setRange(0, total)
+        self.progress.setValue(done)
+        self.doing.setText(f"{doing[:1].upper()}{doing[1:]} …")
+
+    def _done(self, folder: Path) -> None:
+        self.folder.setText(str(folder))
+        self._enable()
+        self.replace.hide()
+        self._show_result(folder)
+
+    def _failed(self, sentence: str, details: str) -> None:
+        self._enable()
+        if sentence:
+            self.bar.show_message(error(sentence, details))
+
+    def _refuse(self, sentence: str) -> None:
+        self.bar.show_message(error(sentence))
+
+    def _show_result(self, folder: Path | None) -> None:
+        for widget in (self.where, self.code, self.copy, self.show_folder):
+            widget.setVisible(folder is not None)
+        self._enable()
+        if folder is not None:
+            self.where.setText(f"Exported to {folder}, with a model card in README.md. To open it elsewhere:")
+            self.code.setPlainText(EXPORT_FORMS[self.form.currentData()].how_to_open(str(folder)))
+
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.code.toPlainText())
+        self.copy.setText("Copied")
+        QTimer.singleShot(1500, self.copy, lambda: self.copy.setText("&Copy code"))

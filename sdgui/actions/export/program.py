@@ -1,0 +1,127 @@
+"""An export as a program: ``python -m core export``, started, followed and cancelled; the window never loads a model.
+
+Flow: `ExportDialog` -> ``start`` -> steps on the program's stderr -> ``stepped`` -> ``done`` or ``failed``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QProcess, QTimer, Signal
+
+from core.spec.installed import NotInstalled, need
+from core.spec.run.export_forms import ExportPrecision, Form
+from sdgui.runs.program import core_command, qt_process
+
+_STEP = re.compile(r"^(?P<doing>.+?)(?: (?P<done>\d+)/(?P<total>\d+))?$")
+_PATIENCE_MS = 5000  # until an export that was cancelled is killed
+
+
+@dataclass(frozen=True)
+class ExportChoice:
+    """What is exported, in which form, and where to. ``network``: student or teacher."""
+
+    model: str
+    network: str
+    form: Form
+    precision: ExportPrecision
+    out: Path
+    replace: bool = False
+
+    def arguments(self) -> list[str]:
+        """Of the verb ``export``."""
+        chosen = ["--format", self.form, "--weights", self.network, "--precision", self.precision]
+        return ["export", self.model, str(self.out), *chosen, *(["--force"] if self.replace else [])]
+
+
+class ExportProgram(QObject):
+    """One export at a time."""
+
+    stepped = Signal(str, int, int)  # what is being done, how many steps are done, of how many (0: not known)
+    done = Signal(object)  # Path of the folder
+    failed = Signal(str, str)  # a sentence with the remedy, the program's output; the sentence is "" when cancelled
+
+    def __init__(self, parent: QObject | None = None, command: Sequence[str] | None = None) -> None:
+        super().__init__(parent)
+        self._command = list(command or core_command())
+        self._ours = command is None
+        self._process: QProcess | None = None
+        self._out = Path()
+        self._output = ""
+        self._cancelled = False
+
+    @property
+    def active(self) -> bool:
+        """Whether an export is being written."""
+        return self._process is not None
+
+    def start(self, choice: ExportChoice) -> None:
+        """Begin; ``failed`` tells where the trainer, or ONNX, is not installed."""
+        if self._process is not None:
+            return
+        try:
+            if self._ours:
+                need("train")
+                if choice.form == "onnx":
+                    need("export")
+        except NotInstalled as error:
+            self.failed.emit(str(error), "")
+            return
+        process = qt_process(self)
+        process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
+        process.readyRead.connect(self._read)
+        process.finished.connect(self._finished)
+        process.errorOccurred.connect(self._error)
+        self._process, self._out, self._output, self._cancelled = process, choice.out, "", False
+        self.stepped.emit("starting", 0, 0)
+        process.start(self._command[0], [*self._command[1:], *choice.arguments()])
+
+    def cancel(self) -> None:
+        """Ask it to end and to remove what it began; it is killed when it does not."""
+        process = self._process
+        if process is None or self._cancelled:
+            return
+        self._cancelled = True
+        self.stepped.emit("cancelling", 0, 0)
+        process.terminate()
+        QTimer.singleShot(_PATIENCE_MS, process, process.kill)
+
+    def close(self) -> None:
+        """The window closes: leave no process behind."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.blockSignals(True)
+            process.terminate()
+            if not process.waitForFinished(1000):
+                process.kill()
+                process.waitForFinished(1000)
+
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        self._output += bytes(self._process.readAll().data()).decode("utf-8", "replace")
+        lines = [line.strip() for line in self._output.splitlines() if line.strip()]
+        step = _STEP.match(lines[-1]) if lines and not self._cancelled else None
+        if step is not None:
+            self.stepped.emit(step["doing"], int(step["done"] or 0), int(step["total"] or 0))
+
+    def _error(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart and self._process is not None:
+            reason, self._process = self._process.errorString(), None
+            self.failed.emit(f"The export could not be started: {reason}. Check the installation.", "")
+
+    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
+        self._read()
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.deleteLater()
+        if code == 0 and status == QProcess.ExitStatus.NormalExit:
+            self.done.emit(self._out)
+            return
+        lines = [line.strip() for line in self._output.splitlines() if line.strip()]
+        reason = lines[-1].removeprefix("error: ") if lines else f"the program ended with code {code}."
+        self.failed.emit("" if self._cancelled else f"The model was not exported: {reason}", self._output)
