@@ -12,10 +12,13 @@ from core.spec.run.status import RunState
 from sdgui.actions.window import Window, has_experiment, has_run
 from sdgui.experiments.run_commands import RESUMABLE, RunCommands
 from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.registry import PANELS
 from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU
 from sdgui.shared.run_texts import stop_text
 from sdgui.store.records import Run
 from sdgui.widgets.actions import Action, MenuItem, Section
+
+_LAUNCHING = {spec.name for spec in PANELS if spec.launches}
 
 
 def _launch(window: Window) -> None:
@@ -56,8 +59,13 @@ def _export(window: Window) -> None:
         window.dialogs.open_export(run.dir, window.experiments.model.name(run.id))
 
 
+def _launches(window: Window) -> bool:
+    """Whether an experiment is chosen, and the panel that is shown says which."""
+    return has_experiment(window) and window.panel in _LAUNCHING
+
+
 def _can_launch(window: Window) -> bool:
-    return has_experiment(window) and not window.target.waiting_for_data
+    return _launches(window) and not window.target.waiting_for_data
 
 
 def _can_pause(window: Window) -> bool:
@@ -125,7 +133,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Start training when no other run is active",
         _queue,
         ("Ctrl+Shift+Return", "Ctrl+Shift+Enter"),
-        enabled=has_experiment,
+        enabled=_launches,
         icon="ph.clock",
         menus=(MenuItem(EXPERIMENT_MENU, Section.CONTROL),),
     ),

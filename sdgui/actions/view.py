@@ -1,13 +1,14 @@
-"""Actions of the View menu: find, appearance, and one for each panel."""
+"""Actions of the View menu: find, appearance, and one for each panel; and those that use a run in a panel."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from sdgui.actions.window import Window
+from sdgui.actions.window import Window, has_run
 from sdgui.panels.registry import PANELS
+from sdgui.shared.menus import RUN_MENU
 from sdgui.shared.panel import PanelSpec
-from sdgui.widgets.actions import Action
+from sdgui.widgets.actions import Action, MenuItem, Section
 from sdgui.widgets.style.theme import Scheme, theme
 
 _SCHEMES: dict[Scheme, str] = {"system": "follows the system", "light": "light", "dark": "dark"}
@@ -20,8 +21,14 @@ def _find(window: Window) -> None:
 
 
 def _filter(window: Window) -> None:
+    window.show_tree()
     window.experiments.filter_box.setFocus()
     window.experiments.filter_box.selectAll()
+
+
+def _go_to_tree(window: Window) -> None:
+    window.show_tree()
+    window.experiments.tree.setFocus()
 
 
 def _switch_appearance(window: Window) -> None:
@@ -34,6 +41,25 @@ def _switch_appearance(window: Window) -> None:
 
 def _show_panel(name: str, window: Window) -> None:
     window.show_panel(name)
+
+
+def _use_run(name: str, window: Window) -> None:
+    if window.target.run is not None:
+        window.use_run(name, window.target.run.id)
+
+
+def _use_action(spec: PanelSpec) -> Action[Window]:
+    return Action(
+        f"use_{spec.name}",
+        "Run",
+        spec.use,
+        f"Show {spec.title} with the run that is selected in the tree",
+        partial(_use_run, spec.name),
+        f"Ctrl+Alt+{spec.shortcut[-1]}",  # the digit of the panel's own
+        enabled=has_run,
+        icon=spec.icon,
+        menus=(MenuItem(RUN_MENU, Section.OPEN),),
+    )
 
 
 def _panel_action(spec: PanelSpec) -> Action[Window]:
@@ -64,7 +90,7 @@ VIEW_ACTIONS: tuple[Action[Window], ...] = (
         "View",
         "&Go to the experiments",
         "Move the focus to the experiments",
-        lambda window: window.experiments.tree.setFocus(),
+        _go_to_tree,
         "Ctrl+E",
     ),
     Action(
@@ -86,3 +112,4 @@ VIEW_ACTIONS: tuple[Action[Window], ...] = (
     ),
     *map(_panel_action, PANELS),
 )
+USE_ACTIONS: tuple[Action[Window], ...] = tuple(_use_action(spec) for spec in PANELS if spec.use)

@@ -1,9 +1,9 @@
-"""The layout of the main window: rail, tree of experiments, and the page with messages, header and panels."""
+"""The layout of the main window: rail, tree of experiments, and the page with messages and panels."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from sdgui.widgets.style.theme import SPACE
 
@@ -11,8 +11,8 @@ SIZE = (1280, 800)
 _TREE_WIDTH = 296
 
 
-def panel_page(bar: QWidget, strip: QWidget, header: QWidget, panels: QWidget) -> QWidget:
-    """Messages and progress above, then the header and the current panel."""
+def panel_page(bar: QWidget, strip: QWidget, panels: QWidget) -> QWidget:
+    """Messages and progress above, then the current panel."""
     page = QWidget()
     column = QVBoxLayout(page)
     column.setContentsMargins(0, 0, 0, 0)
@@ -22,16 +22,15 @@ def panel_page(bar: QWidget, strip: QWidget, header: QWidget, panels: QWidget) -
     messages.addWidget(bar)
     messages.addWidget(strip)
     column.addLayout(messages)
-    column.addWidget(header)
     column.addWidget(panels, 1)
     return page
 
 
-def tree_beside_pages(tree: QWidget, pages: QStackedWidget) -> QSplitter:
-    """The tree and the pages, with a handle between them."""
+def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:
+    """The tree and the page, with a handle between them."""
     split = QSplitter(Qt.Orientation.Horizontal)
     split.addWidget(tree)
-    split.addWidget(pages)
+    split.addWidget(page)
     split.setStretchFactor(1, 1)
     split.setSizes([_TREE_WIDTH, SIZE[0] - _TREE_WIDTH])
     split.setChildrenCollapsible(False)

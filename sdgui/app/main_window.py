@@ -11,7 +11,7 @@ from importlib import import_module
 
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QMainWindow, QStackedWidget
+from PySide6.QtWidgets import QMainWindow
 
 from core.spec.config import RunConfig
 from core.spec.run.status import RunState
@@ -21,12 +21,10 @@ from sdgui.actions.table import WINDOW_ACTIONS
 from sdgui.actions.window import Target
 from sdgui.app.closing import ask_about_training
 from sdgui.app.demo_report import DemoReport
-from sdgui.app.header import Header
-from sdgui.app.layout import SIZE, panel_page, rail_beside, tree_beside_pages
+from sdgui.app.layout import SIZE, panel_page, rail_beside, tree_beside
 from sdgui.app.panel_stack import FIRST, PanelStack
 from sdgui.app.rail import Rail
 from sdgui.app.status import Status
-from sdgui.app.welcome import Welcome
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RunCommands
@@ -35,7 +33,7 @@ from sdgui.panels.registry import PANELS
 from sdgui.runs.models import architectures, pretrained_tags
 from sdgui.shared.colleagues import Colleagues
 from sdgui.shared.panel import Panel
-from sdgui.shared.run_texts import best_tip, experiment_line
+from sdgui.shared.run_texts import best_tip
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run
@@ -70,9 +68,7 @@ class MainWindow(QMainWindow):
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
         self.demo_report = DemoReport(services.demo, self.strip, self)
-        self.header = Header(services, self)
         self.rail = Rail(self)
-        self.welcome = Welcome(self.window_actions, self)
         self.stack = PanelStack(services, self)
         self.panels = self.stack.panels
         self.status = Status(services, self.experiments.model, self)
@@ -84,15 +80,11 @@ class MainWindow(QMainWindow):
 
     # Building
     def _arrange(self) -> None:
-        self.header.set_actions(self.window_actions)
         self.experiments.set_actions(self.window_actions)
         for spec in PANELS:
             self.rail.add_panel(self.window_actions[spec.name], spec.group)
         self.rail.add_foot(self.window_actions["palette"])
-        self.pages = QStackedWidget(self)
-        self.pages.addWidget(self.welcome)
-        self.pages.addWidget(panel_page(self.bar, self.strip, self.header, self.stack))
-        self.split = tree_beside_pages(self.experiments, self.pages)
+        self.split = tree_beside(self.experiments, panel_page(self.bar, self.strip, self.stack))
         self.setCentralWidget(rail_beside(self.rail, self.split))
         self.setStatusBar(self.status)
         fill_menu_bar(self.menuBar(), self.window_actions)
@@ -133,8 +125,19 @@ class MainWindow(QMainWindow):
         """Show a panel, building it when it is new."""
         panel = self.stack.show_panel(name)
         self.window_actions[name].setChecked(True)
-        self._show_pages()
+        self.experiments.setVisible(self.stack.spec.tree)
+        self._show_title()
+        self.update_actions()
         return panel
+
+    def use_run(self, name: str, run_id: int) -> None:
+        """Show a panel with a run as its model; what is selected in the tree stays."""
+        self.show_panel(name).use_run(run_id)
+
+    def show_tree(self) -> None:
+        """Have the tree in view: in Runs, where the shown panel is without it."""
+        if not self.stack.spec.tree:
+            self.show_panel("runs")
 
     def _panel_built(self, name: str) -> None:
         panel = self.panels[name]
@@ -142,11 +145,13 @@ class MainWindow(QMainWindow):
         panel.message_requested.connect(self.show_message)
         panel.define_asked.connect(self._copy_run)
         panel.run_asked.connect(self._started)
+        panel.use_asked.connect(self.use_run)
         panel.changed.connect(self._changed)
         if isinstance(panel, DefinePanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
             panel.copy_asked.connect(self._copy_run)
-        panel.select(self.selection)
+        if self.stack.has_tree(name):
+            panel.select(self.selection)
 
     @property
     def panel(self) -> str:
@@ -201,23 +206,15 @@ class MainWindow(QMainWindow):
         self._show_selection()
         self.status.show_runs()
 
-    def _show_pages(self) -> None:
-        """The welcome before there is an experiment, unless the panel does without one."""
-        self.pages.setCurrentIndex(0 if self.experiments.model.rowCount() == 0 and not self.stack.alone else 1)
-
     def _show_selection(self) -> None:
-        self._show_pages()
-        self._show_header()
+        self._show_title()
         self.update_actions()
 
-    def _show_header(self) -> None:
-        if self.selection.experiment_id is None:
-            self.header.show_texts("", "")
-            return
-        experiment = self.services.store.experiment(self.selection.experiment_id)
-        runs = sum(run.experiment_id == experiment.id for run in self.experiments.model.runs())
-        self.header.show_texts(experiment.name, experiment_line(experiment, runs))
-        self.setWindowTitle(f"{experiment.name} – sdgui")
+    def _show_title(self) -> None:
+        """The panel in the window's title, before it the experiment where the panel is about one."""
+        experiment_id, spec = self.selection.experiment_id, self.stack.spec
+        about = self.experiments.model.experiment_name(experiment_id) if spec.tree and experiment_id is not None else ""
+        self.setWindowTitle(" – ".join(part for part in (about, spec.title, "sdgui") if part))
 
     def current_run(self) -> Run | None:
         """The run that Runs shows."""
@@ -253,16 +250,12 @@ class MainWindow(QMainWindow):
         run = self.experiments.model.run(run_id)
         if state == RunState.DONE and run is not None and run.launched is not None:  # not one that was imported
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
-            search = Remedy("Search with this run", lambda: self._search(run_id))
+            search = Remedy("Search with this run", lambda: self.use_run("search", run_id))
             self.show_message(Message("info", text, remedy=search))
 
     def _study_runs_listed(self, run_ids: frozenset[int]) -> None:
         self.services.tailer.follow(0)
         self._changed(Changes(runs=run_ids))
-
-    def _search(self, run_id: int) -> None:
-        self.experiments.select_run(run_id)
-        self.show_panel("search")
 
     # The demo
     def start_demo(self) -> None:
@@ -283,6 +276,7 @@ class MainWindow(QMainWindow):
         self.experiments.restore()
         self.stack.restore(str(settings.value("window/place", FIRST)))
         self.window_actions[self.panel].setChecked(True)
+        self.experiments.setVisible(self.stack.spec.tree)
 
     def _follow_elsewhere(self) -> None:
         """Take up the runs on other machines, whose folders here are mirrors."""

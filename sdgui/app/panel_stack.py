@@ -9,7 +9,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from sdgui.panels.registry import PANELS
-from sdgui.shared.panel import Panel
+from sdgui.shared.panel import Panel, PanelSpec
 from sdgui.shared.services import Selection, Services
 
 FIRST = "define"
@@ -28,9 +28,13 @@ class PanelStack(QStackedWidget):
         self.current = FIRST
 
     @property
-    def alone(self) -> bool:
-        """Whether the shown panel is of use before there is an experiment."""
-        return _SPECS[self.current].alone
+    def spec(self) -> PanelSpec:
+        """The row of the shown panel in the table of panels."""
+        return _SPECS[self.current]
+
+    def has_tree(self, name: str) -> bool:
+        """Whether this panel has the tree beside it, and follows what is selected there."""
+        return _SPECS[name].tree
 
     def restore(self, name: str) -> None:
         """Make ``name`` the panel to be shown first; an unknown name is the first panel."""
@@ -54,9 +58,10 @@ class PanelStack(QStackedWidget):
         return panel
 
     def select(self, selection: Selection) -> None:
-        """Pass a selection on to every panel."""
-        for panel in self.panels.values():
-            panel.select(selection)
+        """Pass the tree's selection on to the panels that have the tree beside them."""
+        for name, panel in self.panels.items():
+            if _SPECS[name].tree:
+                panel.select(selection)
 
     def refresh(self) -> None:
         """Let every panel read again what it shows of the store."""

@@ -1,7 +1,9 @@
 """What every panel of the window is given and must offer; the main window knows panels only through this.
 
-Flow: ``__main__`` makes the ``Services``; the tree of experiments makes a ``Selection``; the main window hands both to
-the panel that is shown. A panel is built when it is first needed, so that the window opens before heavy libraries load.
+Flow: ``__main__`` makes the ``Services``; the tree of experiments makes a ``Selection``, which goes to the panels that
+have the tree beside them and to no other. What any other panel works with stands in its own head, and is changed there
+or by an action that says so (*Search with this run* -> ``use_run``). A panel is built when it is first needed, so that
+the window opens before heavy libraries load.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ class Panel(QWidget):
     message_requested = Signal(object)  # Message
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
     run_asked = Signal(int)  # run id: choose it, and show it in Runs
+    use_asked = Signal(str, int)  # a panel's name, run id: show that panel with this run
     changed = Signal(object)  # Changes: what the panel has written to the store
 
     def set_view(self, view: QWidget) -> None:
@@ -34,7 +37,13 @@ class Panel(QWidget):
         layout.addWidget(view)
 
     def select(self, selection: Selection) -> None:
-        """Another experiment, run or set of ticks; called for every panel that is built."""
+        """Another experiment, run or set of ticks in the tree; called only where ``PanelSpec.tree`` is set."""
+
+    def use_run(self, run_id: int) -> None:
+        """The user asked to use this run here: make it the panel's model. Nothing else than such a request does."""
+
+    def ask_model(self) -> None:
+        """Open the panel's choice of a model."""
 
     def set_actions(self, actions: Actions) -> None:
         """Take the buttons that the panel needs from the window's actions."""
@@ -66,7 +75,9 @@ class PanelSpec:
     panel: str
     menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
     keys: tuple[tuple[str, str], ...] = ()  # for the shortcut list: keys that it handles itself, and what they do
-    alone: bool = False  # whether it is of use before there is an experiment
+    tree: bool = False  # whether the tree of experiments stands beside it
+    launches: bool = False  # whether an experiment is launched from it
+    use: str = ""  # the title of the action that uses the current run there, "" where none does
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
         """Load the panel's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import delete, func, select
@@ -75,6 +75,27 @@ class RunRecords(Sessions):
             query = select(RunRow).where(RunRow.folder == self._folder_text(folder), RunRow.deleted.is_(None))
             row = session.scalar(query)
             return None if row is None else self._run_record(row)
+
+    def newest_run(self) -> Run | None:
+        """The run that was added last; those in the bin, or of an experiment there, left out."""
+        return next(iter(self.latest_runs(1)), None)
+
+    def latest_runs(self, most: int, states: Collection[RunState] | None = None) -> list[Run]:
+        """At most so many runs, newest first, in these states where some are given.
+
+        Those in the bin, or of an experiment there, are left out. What ended later counts as newer.
+        """
+        query = (
+            select(RunRow)
+            .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
+            .where(RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
+            .order_by(func.coalesce(RunRow.finished, RunRow.created).desc(), RunRow.id.desc())
+            .limit(most)
+        )
+        if states is not None:
+            query = query.where(RunRow.state.in_([str(state) for state in states]))
+        with self._read() as session:
+            return [self._run_record(row) for row in session.scalars(query)]
 
     def run_count(self, experiment_id: int, up_to: int | None = None) -> int:
         """How many runs the experiment has, or had when the run ``up_to`` was added; those in the bin left out."""

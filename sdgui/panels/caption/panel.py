@@ -122,6 +122,13 @@ class CaptionsPanel(Panel):
         )
         self.actions_added = add_actions(actions, self, commands)
 
+    def use_run(self, run_id: int) -> None:
+        if not self.view.tools.pickers["a"].show_run(run_id):
+            self.view.show_message(warning("This run cannot caption: it has no checkpoint yet, or no text decoder."))
+
+    def ask_model(self) -> None:
+        self.view.tools.pickers["a"].setFocus()
+
     def entered(self) -> None:
         """Restore the list and the models the first time the panel is shown."""
         if self._began:

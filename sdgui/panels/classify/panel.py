@@ -27,7 +27,7 @@ from sdgui.panels.classify.work import ClassifySession
 from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.panel import Panel
-from sdgui.shared.services import Selection, Services
+from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message
@@ -41,7 +41,6 @@ class ClassifyPanel(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._selection = Selection()
         self._actions: Actions | None = None
         self._demo, self._searches = DemoStep(PURPOSE), 0
         self._restored = False
@@ -80,19 +79,20 @@ class ClassifyPanel(Panel):
     def set_actions(self, actions: Actions) -> None:
         self._actions = actions
 
-    def select(self, selection: Selection) -> None:
-        """The model is chosen here; the tree's run is only offered while none is chosen."""
-        self._selection = selection
-        if self.isVisible():
-            self._offer_run()
-            self._find_step()
+    def use_run(self, run_id: int) -> None:
+        if not self.view.source.model.show_run(run_id):
+            self.show_message(Message("warning", "This run has no checkpoint to classify with yet."))
+
+    def ask_model(self) -> None:
+        self.view.source.model.setFocus()
 
     def entered(self) -> None:
         if not self._restored:
             self._restored = True
             self.view.restore()
             make_in_turns(self.view, PARTS)
-        self._offer_run()
+            if self.view.source.model.choice() is None:
+                self.view.source.model.show_newest_run()
         self._find_step()
 
     def left(self) -> None:
@@ -105,11 +105,6 @@ class ClassifyPanel(Panel):
 
     def focus_search(self) -> None:
         self.view.focus_search()
-
-    def _offer_run(self) -> None:
-        run, model = self._selection.current_run, self.view.source.model
-        if run is not None and model.choice() is None:
-            model.show_run(run)
 
     def show_message(self, message: Message) -> None:
         """Show ``message`` in the panel's message bar."""

@@ -20,7 +20,7 @@ from sdgui.panels.clean.model import Key, Pair, RankedPairs
 from sdgui.panels.clean.work import CLEANED, CleanWork
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.panel import Panel
-from sdgui.shared.services import Selection, Services
+from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, error, info, warning
@@ -42,8 +42,6 @@ class CleanPanel(Panel):
         self.set_view(self.view)
         self.ranked: RankedPairs | None = None
         self.shown: list[int] = []
-        self._run_id: int | None = None
-        self._followed: int | None = None
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
         self._saved = ""  # of the ranking that is shown
@@ -88,26 +86,33 @@ class CleanPanel(Panel):
         self.view.use_button.clicked.connect(self.use)
 
     # Panel
-    def select(self, selection: Selection) -> None:
-        """Rank with the current run."""
-        self._run_id = selection.current_run
-        if self.isVisible():
-            self._follow()
+    def use_run(self, run_id: int) -> None:
+        """Rank with this run."""
+        try:
+            run = self._services.store.run(run_id)
+        except StoreError as problem:
+            self.view.bar.show_message(error(str(problem)))
+            return
+        if not self.view.source.show_run(run.id, run.folder):
+            self.view.bar.show_message(warning("This run has no checkpoint to rank pairs with yet."))
+        self._update()
+
+    def ask_model(self) -> None:
+        self.view.source.model.setFocus()
 
     def entered(self) -> None:
         if not self._entered:
             self._entered = True
             settings = self._services.settings
             self.view.source.restore(str(settings.value("clean/source") or ""))
-            followed = settings.value("clean/followed")
-            self._followed = int(str(followed)) if str(followed or "").isdecimal() else None
-        self._follow()
+            if self.view.source.model.choice() is None:
+                self.view.source.model.show_newest_run()
+        self._update()
 
     def left(self) -> None:
         if self._entered:
             settings = self._services.settings
             settings.setValue("clean/source", self.view.source.state())
-            settings.setValue("clean/followed", "" if self._followed is None else str(self._followed))
             self.view.keep_layout()
 
     def refresh(self) -> None:
@@ -116,18 +121,6 @@ class CleanPanel(Panel):
     def focus_search(self) -> None:
         self.view.words.setFocus()
         self.view.words.selectAll()
-
-    def _follow(self) -> None:
-        """Choose the tree's run if it is a new one with a checkpoint."""
-        if self._run_id is None or self._run_id == self._followed:
-            return
-        try:
-            run = self._services.store.run(self._run_id)
-        except StoreError:
-            return
-        if self.view.source.show_run(run.id, run.folder):
-            self._followed = run.id
-        self._update()
 
     # Ranking
     def rank(self) -> None:

@@ -22,17 +22,25 @@ from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.runs.chains import PREVIOUS_GENERATION, teacher_from_chain
 from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_previous_generation
+from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Experiment
+from sdgui.widgets.actions import Actions
+from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _SAVE_AFTER = 400  # ms of not typing
+_EMPTY = (
+    "No experiment is selected",
+    "An experiment says what is trained and how: data, model, teacher, views, objectives. Select one in the tree, or "
+    "start from a preset.",
+)
 
 
 class DefinePanel(Panel):
@@ -51,6 +59,7 @@ class DefinePanel(Panel):
         self._undoable: Message | None = None  # what was set by one press, and can be taken back
         self._unwritten: Message | None = None  # that the last save failed, with the remedy to try again
         self._unsaved: dict[int, Experiment] = {}  # as they will be once the store has what was submitted
+        self.head = ExperimentHead(services, self)
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
         self.hint = PlainLabel(self)
@@ -65,11 +74,11 @@ class DefinePanel(Panel):
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([640, 264])
         self.split.setChildrenCollapsible(True)
-        self._empty = PlainLabel("Select an experiment on the left, or create a new one.", self)
-        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty = EmptyState("ph.sliders-horizontal", *_EMPTY, parent=self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
+        layout.addWidget(self.head)
         layout.addWidget(self.bar)
         layout.addWidget(self.preset_bar)
         layout.addWidget(self.hint)
@@ -89,9 +98,16 @@ class DefinePanel(Panel):
             self.split.restoreState(state)
         self._show_nothing()
 
+    def set_actions(self, actions: Actions) -> None:
+        """The buttons of the head, and the one of the page without an experiment."""
+        self.head.set_actions(actions)
+        self._empty.set_content(*_EMPTY, "New experiment", actions["new"].shortcut().toString())
+        self._empty.activated.connect(actions["new"].trigger)
+
     # What is shown
     def select(self, selection: Selection) -> None:
         """Show the chosen run's frozen definition, else the experiment's."""
+        self.head.show_experiment(selection.experiment_id)
         same = self._experiment is not None and self._experiment.id == selection.experiment_id
         if same and self._run_id == selection.run_id:
             return
@@ -119,6 +135,7 @@ class DefinePanel(Panel):
         A form that is being edited keeps what was typed; only the name follows.
         """
         before = self._experiment
+        self.head.show_experiment(before.id if before is not None else None)
         if before is None or self._run_id is not None or before.id in self._unsaved:
             return
         self._experiment = experiment = self._services.store.experiment(before.id)
@@ -143,7 +160,7 @@ class DefinePanel(Panel):
         self._experiment = self._frozen = None
         self._loaded = self.form.config()  # the hidden form belongs to no experiment
         self.bar.clear()
-        for widget in (self.preset_bar, self.hint, self.advice, self.split):
+        for widget in (self.head, self.preset_bar, self.hint, self.advice, self.split):
             widget.hide()
         self._empty.show()
 
@@ -160,6 +177,7 @@ class DefinePanel(Panel):
         self.form.set_read_only(read_only)
         self.preset_bar.show_origin(config.preset, base[1] if base else "", read_only, staged)
         self._empty.hide()
+        self.head.show()
         self.preset_bar.show()
         self.split.show()
         self._show_differences()

@@ -47,7 +47,7 @@ class RunHeader(QWidget):
 
     def set_actions(self, actions: Actions) -> None:
         """Add buttons for the actions on a run; disabled ones are hidden."""
-        for name in ("pause", "resume", "stop", "search"):
+        for name in ("pause", "resume", "stop", "use_search"):
             made = ActionButton(actions[name], self)
             action = actions[name]
             made.setVisible(action.isEnabled())

@@ -18,6 +18,7 @@ from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.samples import SamplesView
 from sdgui.runs.history import RunHistory
 from sdgui.runs.machines.elsewhere import shown_samples
+from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, StoreError
@@ -68,6 +69,7 @@ class RunsPanel(Panel):
     def _body(self) -> QWidget:
         """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
         body = QWidget(self._stack)
+        self.head = ExperimentHead(self._services, body)
         self.header = RunHeader(body)
         self.elsewhere = ElsewhereStrip(self._services.hosts, body)
         self.bar = MessageBar(body)
@@ -85,6 +87,7 @@ class RunsPanel(Panel):
         layout = QVBoxLayout(body)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
+        layout.addWidget(self.head)
         layout.addWidget(self.header)
         layout.addWidget(self.elsewhere)
         layout.addWidget(self.bar)
@@ -93,6 +96,7 @@ class RunsPanel(Panel):
 
     def set_actions(self, actions: Actions) -> None:
         """The buttons of the header and of the empty state."""
+        self.head.set_actions(actions)
         self.header.set_actions(actions)
         self.empty.set_content(
             *_EMPTY,
@@ -105,6 +109,7 @@ class RunsPanel(Panel):
     def select(self, selection: Selection) -> None:
         """Overlay the watched runs; head, events and samples are the current run's."""
         self._selection = selection
+        self.head.show_experiment(selection.experiment_id)
         self._stack.setCurrentIndex(1 if selection.watched else 0)
         self.feed.watch(selection.watched)
         run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
@@ -117,6 +122,7 @@ class RunsPanel(Panel):
 
     def refresh(self) -> None:
         self.feed.rename()
+        self.head.show_experiment(self._selection.experiment_id)
         if self._run is not None:
             self._read_run(self._run.id)
 

@@ -1,10 +1,11 @@
-"""Search follows the tree: the run that is selected there is searched, once it has a checkpoint.
+"""The run that Search was asked to use is searched as soon as it has a checkpoint.
 
-Flow: selection, changes of runs -> a short delay -> ``RunFollowing.follow`` -> source bar -> ``open_asked``.
+Flow: *Search with this run*, changes of that run -> ``RunFollowing.follow`` -> source bar -> ``open_asked``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -16,11 +17,11 @@ from sdgui.shared.services import Services
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.message import Message
 
-_SETTLE = 250  # ms before a newly selected run is opened, so that walking through the tree opens none
+_SETTLE = 250  # ms in which changes of the run are gathered
 
 
 class RunFollowing(QObject):
-    """``run_id``: the run that was followed last. A source chosen by hand stays until another run is selected."""
+    """``run_id``: the run that was followed last. A source chosen by hand stays until another run is asked for."""
 
     open_asked = Signal()  # open what the source bar shows
     nothing_to_open = Signal(str)  # why
@@ -37,22 +38,30 @@ class RunFollowing(QObject):
         services.tailer.state_changed.connect(lambda run, _state: self._run_changed(run))
         services.tailer.progress_changed.connect(lambda run, _progress: self._run_changed(run))
 
-    def select(self, run_id: int | None) -> None:
-        """The tree's current run, None for none."""
+    def use(self, run_id: int) -> None:
+        """The run to search with, in place of whatever is chosen."""
+        self._want(lambda: self._services.store.run(run_id))
+        self.run_id = None
+        self.follow()
+
+    def begin(self) -> None:
+        """The panel is shown for the first time: the newest run, where no model was chosen before."""
+        if self.run_id is None and self._source.pickers[0].choice() is None:
+            self._want(self._services.store.newest_run)
+
+    def _want(self, read: Callable[[], Run | None]) -> None:
         try:
-            self._run = self._services.store.run(run_id) if run_id is not None else None
+            self._run = read()
         except StoreError as error:
             self._run = None
             self.message_requested.emit(Message("error", str(error)))
-        if self._panel.isVisible():
-            self._settle.start()
 
     def stop(self) -> None:
         """Another panel is shown."""
         self._settle.stop()
 
     def follow(self) -> None:
-        """Show the selected run in the source bar if it is a new one with a checkpoint; then ask to open."""
+        """Show the wanted run in the source bar if it is a new one with a checkpoint; then ask to open."""
         run, source = self._run, self._source
         if run is not None and run.id != self.run_id:
             state = self._services.tailer.state(run.id) or run.state

@@ -21,7 +21,7 @@ from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.panels.search.work import ABOUT_TARGET, SearchSession
 from sdgui.shared.panel import Panel
-from sdgui.shared.services import Selection, Services
+from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy, error, info, warning
@@ -77,14 +77,18 @@ class SearchPanel(Panel):
         self.following.message_requested.connect(self.message_requested)
 
     # Panel
-    def select(self, selection: Selection) -> None:
-        """Follow the current run."""
-        self.following.select(selection.current_run)
+    def use_run(self, run_id: int) -> None:
+        """Search with this run, as soon as it has a checkpoint."""
+        self.following.use(run_id)
+
+    def ask_model(self) -> None:
+        self.view.source.pickers[0].setFocus()
 
     def entered(self) -> None:
         if not self._entered:
             self._entered = True
             self._restore()
+            self.following.begin()
             make_in_turns(self.view, LATE)
         self.following.follow()
 

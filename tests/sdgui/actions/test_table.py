@@ -48,8 +48,11 @@ def test_records_name_menus_that_exist() -> None:
 def test_context_menus_have_their_order(qtbot: QtBot) -> None:
     experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "changes", "", "delete"]
     run = [
+        "use_search",
+        "use_classify",
+        "use_caption",
+        "use_clean",
         "runs",
-        "search",
         "tick",
         "",
         "pause",

@@ -16,9 +16,16 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
+from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, press, states
+
+
+def shown_experiment(window: MainWindow) -> str:
+    define = window.panels["define"]
+    assert isinstance(define, DefinePanel)
+    return define.head.title.text()
 
 
 def test_the_database_is_rebuilt_from_the_run_folders(open_window: OpenWindow, qtbot: QtBot, home: Path) -> None:
@@ -41,12 +48,10 @@ def test_the_database_is_rebuilt_from_the_run_folders(open_window: OpenWindow, q
 
 def test_the_first_start_says_what_the_window_is_for_and_offers_the_demo(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
-    assert window.welcome.isVisible()
     assert not window.window_actions["launch"].isEnabled()
     press(qtbot, window, Qt.Key.Key_D, CTRL | SHIFT)
     qtbot.waitUntil(lambda: window.services.demo.complete)
-    assert not window.welcome.isVisible()
-    assert window.header.title.text() == "sd-clip demo"
+    assert shown_experiment(window) == "sd-clip demo"
     assert [e.name for e in window.services.store.experiments()] == ["clip demo", "sd-clip demo"]
     window.start_demo()
     settle(window)
@@ -90,8 +95,6 @@ def test_deleting_can_be_undone(qtbot: QtBot, open_window: OpenWindow) -> None:
     press(qtbot, window, Qt.Key.Key_Delete, Qt.KeyboardModifier.NoModifier)
     settle(window)
     assert window.services.store.experiments() == []
-    assert window.welcome.isVisible()
-    window.pages.setCurrentIndex(1)
     window.bar.press_remedy()
     settle(window)
     assert [each.id for each in window.services.store.experiments()] == [experiment]
@@ -126,7 +129,7 @@ def test_the_palette_finds_actions_experiments_and_places(qtbot: QtBot, open_win
     press(qtbot, window, Qt.Key.Key_K)
     qtbot.keyClicks(palette.line, "first")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
-    assert window.header.title.text() == "first one"
+    assert shown_experiment(window) == "first one"
     press(qtbot, window, Qt.Key.Key_K)
     qtbot.keyClicks(palette.line, "search")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
@@ -181,5 +184,8 @@ def test_the_window_remembers_choice_ticks_and_place(qtbot: QtBot, open_window: 
     window.close()
     again = open_window()
     assert again.selection.ticked == (run,)
-    assert again.header.title.text() == "b"
     assert again.panel == "search"
+    assert not again.experiments.isVisible(), "the tree has no say there"
+    again.show_panel("define")
+    assert again.experiments.isVisible()
+    assert shown_experiment(again) == "b"

@@ -46,7 +46,7 @@ def stack(qtbot: QtBot, told: list[str], monkeypatch: pytest.MonkeyPatch) -> Pan
     def build(name: str) -> Callable[[object, QWidget], Panel]:
         return lambda _services, parent: Noted(name, told, parent)
 
-    specs = {name: SimpleNamespace(build=build(name)) for name in (FIRST, "two", "three")}
+    specs = {name: SimpleNamespace(build=build(name), tree=name != "three") for name in (FIRST, "two", "three")}
     monkeypatch.setattr(panel_stack, "_SPECS", specs)
     stack = PanelStack(cast(Any, None))
     qtbot.addWidget(stack)
@@ -71,6 +71,7 @@ def test_a_panel_is_built_once_and_told_when_it_is_shown_and_left(stack: PanelSt
 def test_news_reach_every_panel_that_is_built(stack: PanelStack, told: list[str]) -> None:
     stack.show_panel(FIRST)
     stack.show_panel("two")
+    stack.show_panel("three")  # without the tree beside it
     tells: list[tuple[Callable[[], object], str]] = [
         (lambda: stack.select(Selection(run_id=7)), "select 7"),
         (stack.refresh, "refresh"),
@@ -79,7 +80,8 @@ def test_news_reach_every_panel_that_is_built(stack: PanelStack, told: list[str]
     for tell, word in tells:
         told.clear()
         tell()
-        assert told == [f"{FIRST} {word}", f"two {word}"]
+        assert told[:2] == [f"{FIRST} {word}", f"two {word}"]
+        assert told[2:] == ([f"three {word}"] if word != "select 7" else [])
 
 
 def test_an_unknown_panel_is_the_first(stack: PanelStack) -> None:

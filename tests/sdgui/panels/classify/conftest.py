@@ -47,8 +47,8 @@ def open_classify(qtbot: QtBot, home: Path, folder: Path) -> Iterator[OpenClassi
         window.show()
         window.activateWindow()
         qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
-        window.experiments.select_run(services.store.runs()[0].id)
         panel = window.show_panel("classify")
+        panel.use_run(services.store.runs()[0].id)
         assert isinstance(panel, ClassifyPanel)
         if data:
             choose(qtbot, panel, folder / f"{data}.csv")

@@ -137,7 +137,7 @@ def test_a_label_that_was_chosen_holds_for_the_training_data_and_the_next_data(
     assert source.chosen_label() == "tone"
 
 
-def test_a_model_that_was_chosen_stays_when_a_run_is_chosen_in_the_tree(open_classify: OpenClassify) -> None:
+def test_what_is_selected_in_the_tree_changes_no_model(open_classify: OpenClassify) -> None:
     panel = open_classify("")
     picker = panel.view.source.model
     assert picker.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
@@ -148,6 +148,10 @@ def test_a_model_that_was_chosen_stays_when_a_run_is_chosen_in_the_tree(open_cla
     choice = picker.choice()
     assert choice is not None
     assert choice.model == "open_clip:ViT-B-32,openai"
+    window.use_run("classify", newest)  # type: ignore[attr-defined]
+    choice = picker.choice()
+    assert choice is not None
+    assert choice.run_id == newest
 
 
 def test_choices_beyond_the_data_are_remembered_too(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:

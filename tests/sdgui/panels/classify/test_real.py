@@ -36,8 +36,8 @@ def test_a_real_run_is_classified_looked_at_saved_and_applied(
     window.reload()
     window.show()
     qtbot.waitUntil(lambda: bool(window.panels))
-    window.experiments.select_run(run.id)
     panel = window.show_panel("classify")
+    panel.use_run(run.id)
     assert isinstance(panel, ClassifyPanel)
     try:
         panel.view.source.data.set_source(str(val_data))

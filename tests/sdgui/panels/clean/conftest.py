@@ -10,7 +10,6 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.clean.panel import CleanPanel
-from sdgui.shared.services import Selection
 from tests.sdgui.conftest import program
 from tests.sdgui.panels.clean.cleaning import Open, close, make_run
 
@@ -29,9 +28,10 @@ def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
         qtbot.addWidget(place)
         opened.append(place)
         place.resize(1000, 700)
-        place.select(Selection(current_run=services.store.runs()[0].id))
         place.show()
         place.entered()
+        if place.view.source.run() is None:
+            place.use_run(services.store.runs()[0].id)
         return place
 
     yield open_it

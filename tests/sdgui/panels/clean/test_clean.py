@@ -12,7 +12,6 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import RunConfig
 from sdgui.panels.clean.model import RankedPairs
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.shared.services import Selection
 from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked
 
 
@@ -156,7 +155,7 @@ def test_a_ranking_that_failed_leaves_the_one_that_is_shown_and_what_was_saved_o
     place.save(tmp_path / "clean.csv")
     qtbot.waitUntil(lambda: place.view.use_button.isEnabled())
     other = make_run(place._services, tmp_path / "other", tmp_path / "broken.csv", "other")
-    place.select(Selection(current_run=other))
+    place.use_run(other)
     assert place.view.source.run() == tmp_path / "other"
     place.rank()
     qtbot.waitUntil(lambda: "no column title" in place.view.bar.text)
@@ -179,7 +178,7 @@ def test_a_run_without_a_checkpoint_leaves_the_data_as_they_are_chosen(
     place.view.source.data.set_source(str(tmp_path / "chosen.csv"))
     before = place.view.source.request()
     fresh = make_run(place._services, tmp_path / "fresh", tmp_path / "fresh.csv", checkpoint=False)
-    place.select(Selection(current_run=fresh))
+    place.use_run(fresh)
     assert place.view.source.data.source() == str(tmp_path / "chosen.csv")
     assert place.view.source.request() == before
 

@@ -18,7 +18,6 @@ from core.spec.run.folder import RunDir
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.clean.panel import CleanPanel
 from sdgui.runs.program import core_command
-from sdgui.shared.services import Selection
 from tests.core.pictures import write_pairs
 
 pytestmark = pytest.mark.slow
@@ -43,9 +42,9 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     found = services.store.import_run(run.path)
     place = CleanPanel(services)
     qtbot.addWidget(place)
-    place.select(Selection(current_run=found.id))
     place.show()
     place.entered()
+    place.use_run(found.id)
     place.rank()
     qtbot.waitUntil(lambda: place.ranked is not None or bool(place.view.bar.text), timeout=240_000)
     assert place.view.bar.text == ""

@@ -24,6 +24,7 @@ from sdgui.panels.machines.machine_list import QUEUE
 from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
+from sdgui.shared.place_button import PlaceButton
 from sdgui.store.records import HERE, Place
 from tests.sdgui.conftest import settle
 
@@ -147,7 +148,7 @@ def test_what_a_check_found_is_listed_with_its_remedy(window: MainWindow, panel:
 
 
 def test_the_place_of_the_next_launch_is_chosen(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
-    hosts, button = window.services.hosts, window.header.place
+    hosts, button = window.services.hosts, PlaceButton(window.services.hosts, window)
     hosts.put(Machine(name="far", host="far"))
     hosts._facts["far"] = (time.monotonic(), Facts(host="far", gpus=[Gpu(index=0), Gpu(index=1)]))
     button.fill()

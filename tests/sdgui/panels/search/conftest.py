@@ -48,7 +48,6 @@ def open_search(qtbot: QtBot, home: Path, folder: Path) -> Iterator[OpenSearch]:
         window.show()
         window.activateWindow()
         qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
-        window.experiments.select_run(services.store.runs()[0].id)
         place = window.show_panel("search")
         assert isinstance(place, SearchPanel)
         if checkpoint:

@@ -1,21 +1,27 @@
-"""Above every panel: the current experiment, where it would train, and the buttons that queue and launch it."""
+"""The head of the panels that launch: the chosen experiment, where its next run trains, Queue and Launch.
+
+Flow: the panel's ``select`` and ``refresh`` -> ``show_experiment``; the buttons are the window's actions.
+"""
 
 from __future__ import annotations
 
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from sdgui.app.place_button import PlaceButton
+from sdgui.shared.place_button import PlaceButton
+from sdgui.shared.run_texts import experiment_line
 from sdgui.shared.services import Services
+from sdgui.store.records import StoreError
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
-class Header(QWidget):
+class ExperimentHead(QWidget):
     """Title, a line below it, the place, and the buttons Queue and Launch."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._store = services.store
         self.place = PlaceButton(services.hosts, self)
         self.title = ElidedLabel("", self)
         set_role(self.title, "heading")
@@ -26,7 +32,7 @@ class Header(QWidget):
         texts.addWidget(self.title)
         texts.addWidget(self.line)
         self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(SPACE)
         self._row.addLayout(texts, 1)
 
@@ -39,6 +45,14 @@ class Header(QWidget):
         self._row.addWidget(ActionButton(actions["queue"], self))
         self._row.addWidget(main)
 
-    def show_texts(self, title: str, line: str) -> None:
+    def show_experiment(self, experiment_id: int | None) -> None:
+        """Name and line of an experiment as the store has them now; None, or one that is gone, shows neither."""
+        title = line = ""
+        if experiment_id is not None:
+            try:
+                experiment = self._store.experiment(experiment_id)
+                title, line = experiment.name, experiment_line(experiment, self._store.run_count(experiment_id))
+            except StoreError:  # removed for good meanwhile, or out of reach: the window says so once
+                pass
         self.title.setText(title)
         self.line.setText(line)
