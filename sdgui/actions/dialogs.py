@@ -42,8 +42,8 @@ class Dialogs(QObject):
         self.chooser = PresetChooser(parent, "Create experiment")
         self.chooser.chosen.connect(commands.new)
 
-    def open_palette(self) -> None:
-        """Offer everything that can be done or shown now."""
+    def open_palette(self, usual: str) -> None:
+        """Offer everything that can be done or shown now, the group ``usual`` first."""
         experiments = self._experiments
         self.palette.open(
             palette_entries(
@@ -52,6 +52,7 @@ class Dialogs(QObject):
                 self._commands.new,
                 experiments.select_experiment,
                 experiments.select_run,
+                usual,
             )
         )
 

@@ -17,6 +17,16 @@ def _new_from_file(window: Window) -> None:
         window.experiment_commands.new_from_file(Path(path))
 
 
+def _new_from_folder(window: Window) -> None:
+    path = QFileDialog.getExistingDirectory(window.dialogs.window, "A folder of pictures with captions, or of classes")
+    if path:
+        window.experiment_commands.new_from_data(Path(path))
+
+
+def _try_pretrained(window: Window) -> None:
+    window.show_panel("search").ask_model()
+
+
 def _import_run(window: Window) -> None:
     path = QFileDialog.getExistingDirectory(window.dialogs.window, "Import a run folder")
     if path:
@@ -70,6 +80,14 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "New experiment from a definition in a JSON file",
         _new_from_file,
         "Ctrl+O",
+    ),
+    Action(
+        "new_from_folder",
+        "Experiment",
+        "New from my fol&der…",
+        "New experiment that trains on a folder of your own",
+        _new_from_folder,
+        "Ctrl+Alt+N",
     ),
     Action(
         "import_run",
@@ -158,6 +176,14 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Create the demo data and two experiments",
         lambda window: window.start_demo(),
         "Ctrl+Shift+D",
+    ),
+    Action(
+        "pretrained",
+        "Experiment",
+        "Try a &pretrained model",
+        "Search your pictures with a published model; nothing is trained",
+        _try_pretrained,
+        "Ctrl+Alt+P",
     ),
     Action(
         "quit",

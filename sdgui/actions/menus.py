@@ -31,14 +31,17 @@ def palette_entries(
     new: Callable[[str, Size], object],
     select_experiment: Callable[[int], object],
     select_run: Callable[[int], object],
+    usual: str = "View",
 ) -> list[Entry]:
-    """Every enabled action, preset, experiment and run."""
+    """Every action that can be done now, preset, experiment and run.
+
+    What the shown panel does itself comes first, then the group ``usual``.
+    """
     entries = []
-    for action in actions:
-        if action.isEnabled():
-            keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-            hint = " · ".join(part for part in (actions.group(action), keys) if part)
-            entries.append(Entry(action.text().replace("&", ""), hint, action.trigger))
+    for action in sorted(actions.current(), key=lambda one: (not actions.is_local(one), actions.group(one) != usual)):
+        keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+        hint = " · ".join(part for part in (actions.group(action), keys) if part)
+        entries.append(Entry(action.text().replace("&", ""), hint, action.trigger, action.statusTip()))
     for preset in PRESETS.values():
         for size in SIZES:
             title = f"New experiment: {preset.title}, {size}"

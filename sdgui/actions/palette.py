@@ -1,7 +1,7 @@
-"""Ctrl+K: one box that finds any action, run or panel by a few of its letters.
+"""Ctrl+K: one box that finds any action, run or panel by a few of its letters, or by a word of what it does.
 
-Flow: ``Dialogs`` passes the current entries; the palette ranks them as one types and runs the selected one. It closes
-on Escape or a click elsewhere.
+Flow: ``Dialogs`` passes the current entries, the usual ones first; the palette puts those used last before them, ranks
+them as one types and runs the selected one. It closes on Escape or a click elsewhere.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 _SHOWN = 60
+_RECENT = 5  # entries used last, listed first while nothing is typed
+_TOLD = -100.0  # added to the score of what only the description names, so that every title comes before it
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry: title, kind (with the shortcut), and what it runs."""
+    """An entry: title, kind (with the shortcut), what it runs, and in words what that does."""
 
     title: str
     hint: str
     run: Callable[[], object]
+    about: str = ""
 
 
 def match(words: str, text: str) -> float | None:
@@ -42,6 +45,15 @@ def match(words: str, text: str) -> float | None:
             return None
         score += scattered
     return score - len(text) / 1000
+
+
+def score(words: str, entry: Entry) -> float | None:
+    """``match`` with what is seen of an entry; else whether its description has every word. None: neither."""
+    seen = match(words, f"{entry.title} {entry.hint}")
+    if seen is not None:
+        return seen
+    about = f"{entry.title} {entry.about}".casefold()
+    return _TOLD - len(about) / 1000 if all(word in about for word in words.casefold().split()) else None
 
 
 def _scattered(word: str, hay: str) -> float | None:
@@ -78,6 +90,7 @@ class CommandPalette(QFrame):
         layout.addWidget(self.line)
         layout.addWidget(self.list)
         self._entries: Sequence[Entry] = ()
+        self._recent: list[str] = []  # titles, the last one first
         self.line.textChanged.connect(self._fill)
         self.line.installEventFilter(self)
         self.list.itemClicked.connect(self._choose)
@@ -96,11 +109,9 @@ class CommandPalette(QFrame):
 
     def _fill(self) -> None:
         words = self.line.text()
-        scored = ((match(words, f"{entry.title} {entry.hint}"), entry) for entry in self._entries)
-        found = [(score, entry) for score, entry in scored if score is not None]
-        found.sort(key=lambda pair: -pair[0])
+        found = self._found(words) if words.strip() else self._usual()
         self.list.clear()
-        for _, entry in found[:_SHOWN]:
+        for entry in found[:_SHOWN]:
             item = QListWidgetItem(f"{entry.title}   ·   {entry.hint}" if entry.hint else entry.title)
             item.setData(Qt.ItemDataRole.UserRole, entry)
             self.list.addItem(item)
@@ -110,10 +121,22 @@ class CommandPalette(QFrame):
             self.list.addItem(item)
         self.list.setCurrentRow(0 if found else -1)
 
+    def _found(self, words: str) -> list[Entry]:
+        scored = ((score(words, entry), entry) for entry in self._entries)
+        found = [(number, entry) for number, entry in scored if number is not None]
+        return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+
+    def _usual(self) -> list[Entry]:
+        """Those used last that can be used now, then the others as they were given."""
+        by_title = {entry.title: entry for entry in reversed(self._entries)}
+        recent = [by_title[title] for title in self._recent if title in by_title]
+        return [*recent, *(entry for entry in self._entries if entry not in recent)]
+
     def _choose(self, item: QListWidgetItem | None) -> None:
         entry = item.data(Qt.ItemDataRole.UserRole) if item else None
         if isinstance(entry, Entry):
             self.hide()
+            self._recent = [entry.title, *(title for title in self._recent if title != entry.title)][:_RECENT]
             entry.run()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

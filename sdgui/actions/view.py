@@ -31,6 +31,11 @@ def _go_to_tree(window: Window) -> None:
     window.experiments.tree.setFocus()
 
 
+def _open_palette(window: Window) -> None:
+    launches = any(spec.launches for spec in PANELS if spec.name == window.panel)
+    window.dialogs.open_palette("Run" if launches else "View")
+
+
 def _switch_appearance(window: Window) -> None:
     schemes = list(_SCHEMES)
     scheme = schemes[(schemes.index(theme().scheme) + 1) % len(schemes)]
@@ -98,7 +103,7 @@ VIEW_ACTIONS: tuple[Action[Window], ...] = (
         "View",
         "G&o to…",
         "Search all actions, runs and panels",
-        lambda window: window.dialogs.open_palette(),
+        _open_palette,
         "Ctrl+K",
         icon="ph.magnifying-glass",
     ),

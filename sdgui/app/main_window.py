@@ -146,6 +146,7 @@ class MainWindow(QMainWindow):
         panel.define_asked.connect(self._copy_run)
         panel.run_asked.connect(self._started)
         panel.use_asked.connect(self.use_run)
+        panel.experiment_asked.connect(self._show_experiment)
         panel.changed.connect(self._changed)
         if isinstance(panel, DefinePanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
@@ -233,6 +234,9 @@ class MainWindow(QMainWindow):
 
     def _added(self, experiment_id: int) -> None:
         self.refresh()
+        self._show_experiment(experiment_id)
+
+    def _show_experiment(self, experiment_id: int) -> None:
         self.experiments.select_experiment(experiment_id)
         self.show_panel("define")
 

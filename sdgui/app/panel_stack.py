@@ -12,7 +12,7 @@ from sdgui.panels.registry import PANELS
 from sdgui.shared.panel import Panel, PanelSpec
 from sdgui.shared.services import Selection, Services
 
-FIRST = "define"
+FIRST = PANELS[0].name
 _SPECS = {spec.name: spec for spec in PANELS}
 
 

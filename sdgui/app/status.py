@@ -15,6 +15,7 @@ from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.run_texts import share
 from sdgui.shared.services import Services
 from sdgui.store.records import Run
+from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import duration
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -29,7 +30,7 @@ class Status(QStatusBar):
     def __init__(self, services: Services, model: ExperimentModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services, self._model = services, model
-        self.runs = PlainLabel(self)
+        self.runs = ElidedLabel("", self)
         self.worker = PlainLabel(self)
         self.memory = PlainLabel(self)
         self.setSizeGripEnabled(False)

@@ -18,6 +18,7 @@ from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
 from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.shared.own_data import own_data_config
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreUnavailableError
@@ -47,6 +48,10 @@ class ExperimentCommands(QObject):
     def new_from_file(self, path: Path) -> None:
         """An experiment from a definition in a file."""
         self._add(lambda: read_config(path), None)
+
+    def new_from_data(self, source: Path) -> None:
+        """An experiment that trains on a folder or a table of the user's own."""
+        self._add(lambda: own_data_config(source), None)
 
     def add(self, config: RunConfig, name: str | None = None) -> None:
         """An experiment from a definition."""

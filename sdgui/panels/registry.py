@@ -12,6 +12,16 @@ from sdgui.widgets.actions import MenuItem, Section
 
 PANELS = (
     PanelSpec(
+        name="home",
+        title="Home",
+        group="Home",
+        icon="ph.house",
+        shortcut="Ctrl+0",
+        tip="Home: what trains, what is done, what failed, and three ways to begin",
+        module="sdgui.panels.home.panel",
+        panel="HomePanel",
+    ),
+    PanelSpec(
         name="runs",
         title="Runs",
         group="Train",

@@ -27,6 +27,7 @@ class Panel(QWidget):
     message_requested = Signal(object)  # Message
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
     run_asked = Signal(int)  # run id: choose it, and show it in Runs
+    experiment_asked = Signal(int)  # experiment id: choose it, and show it in Define
     use_asked = Signal(str, int)  # a panel's name, run id: show that panel with this run
     changed = Signal(object)  # Changes: what the panel has written to the store
 

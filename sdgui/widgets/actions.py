@@ -64,6 +64,7 @@ class _Registered:
     record: Action[Any]
     context: Any
     action: QAction
+    scope: QWidget | None  # within which its shortcuts hold; None: the whole window
 
 
 class Actions(QObject):
@@ -98,7 +99,7 @@ class Actions(QObject):
         (scope or self._window).addAction(action)
         if record.icon:
             action.setIcon(theme().icon(record.icon, record.icon_color))
-        self._registered[record.id] = _Registered(record, context, action)
+        self._registered[record.id] = _Registered(record, context, action, scope)
         return action
 
     def update(self, context: object) -> None:
@@ -121,6 +122,16 @@ class Actions(QObject):
 
     def __iter__(self) -> Iterator[QAction]:
         return iter([one.action for one in self._registered.values()])
+
+    def current(self) -> list[QAction]:
+        """Those that can be done now: enabled, and not of a panel that is not shown."""
+        shown = (one for one in self._registered.values() if one.scope is None or one.scope.isVisible())
+        return [one.action for one in shown if one.action.isEnabled()]
+
+    def is_local(self, action: QAction) -> bool:
+        """Whether a panel registered it for itself."""
+        one = self._registered[action.objectName()]
+        return one.scope is not None and one.record.scope is None
 
     def group(self, action: QAction) -> str:
         """The heading under which ``action`` is listed."""

@@ -1,7 +1,7 @@
 """A message where it happened: one sentence, details that fold out, copy, and at most one remedy to press.
 
-Flow: a panel keeps one bar at its top and calls ``show_message``; nothing is modal. Pressing the remedy clears the bar
-and calls what the message carries: nobody else needs to know whose message is shown.
+Flow: a panel keeps one bar, over its lower edge or in its layout, and calls ``show_message``; nothing is modal.
+Pressing the remedy clears the bar and calls what the message carries: nobody else needs to know whose message is shown.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.overlay import Overlay
 from sdgui.widgets.message import Level, Message
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -31,7 +32,8 @@ class MessageBar(QFrame):
 
     dismissed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, over: bool = False) -> None:
+        """``over``: it lies over the lower edge of ``parent`` and moves nothing; else it is put into a layout."""
         super().__init__(parent)
         self._message: Message | None = None
         self._icon = PlainLabel(self)
@@ -69,6 +71,8 @@ class MessageBar(QFrame):
         layout.addWidget(self._details)
         theme().changed.connect(self._restyle)
         self.hide()
+        if over and parent is not None:
+            Overlay(self, parent)
 
     def show_message(self, message: Message) -> None:
         """Show ``message`` in place of the previous one."""

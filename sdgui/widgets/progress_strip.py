@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
@@ -60,7 +60,7 @@ class TimeLeft:
         return max(0.0, (total - self._done) / rate - (self._clock() - self._last)) if rate > 0 else None
 
 
-class ProgressStrip(QWidget):
+class ProgressStrip(QFrame):
     """Hidden while idle. ``cancelled`` fires once per work, on the cancel button."""
 
     cancelled = Signal()

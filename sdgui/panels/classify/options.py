@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QWi
 
 from core.spec.resources import resource_folder
 from sdgui.panels.classify.model import LAYER, Settings
-from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role

@@ -29,7 +29,8 @@ from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
-_EMPTY = ("No run yet", "Launch an experiment to see its curves here.")
+_EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
+_NO_EXPERIMENT = ("No experiment yet", "An experiment says what is trained and how; its runs are shown here.")
 
 _SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
 
@@ -41,6 +42,7 @@ class RunsPanel(Panel):
         super().__init__(parent)
         self._services = services
         self._selection = Selection()
+        self._actions: Actions | None = None
         self._run: Run | None = None
         self._shown_end: tuple[int, RunState] | None = None
         self._arrange()
@@ -98,18 +100,26 @@ class RunsPanel(Panel):
         """The buttons of the header and of the empty state."""
         self.head.set_actions(actions)
         self.header.set_actions(actions)
-        self.empty.set_content(
-            *_EMPTY,
-            "Launch",
-            actions["launch"].shortcut().toString(),
-        )
-        self.empty.activated.connect(actions["launch"].trigger)
+        self._actions = actions
+        self._show_empty()
+        self.empty.activated.connect(lambda: actions[self._next_step()].trigger())
+
+    def _next_step(self) -> str:
+        return "launch" if self._selection.experiment_id is not None else "new"
+
+    def _show_empty(self) -> None:
+        """What is missing before there are curves, and the action that mends it."""
+        if self._actions is not None:
+            step = self._next_step()
+            texts, title = (_EMPTY, "Launch") if step == "launch" else (_NO_EXPERIMENT, "New experiment")
+            self.empty.set_content(*texts, title, self._actions[step].shortcut().toString())
 
     # What is shown
     def select(self, selection: Selection) -> None:
         """Overlay the watched runs; head, events and samples are the current run's."""
         self._selection = selection
         self.head.show_experiment(selection.experiment_id)
+        self._show_empty()
         self._stack.setCurrentIndex(1 if selection.watched else 0)
         self.feed.watch(selection.watched)
         run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)

@@ -22,7 +22,7 @@ def window(qtbot: QtBot, target: Target) -> Window:
     """As much of a window as the table asks for."""
     tree = QWidget()
     qtbot.addWidget(tree)
-    return cast(Window, SimpleNamespace(target=target, experiments=tree))
+    return cast(Window, SimpleNamespace(target=target, experiments=tree, panel="define"))
 
 
 def titles(qtbot: QtBot, menu_name: str) -> list[str]:
@@ -60,6 +60,7 @@ def test_context_menus_have_their_order(qtbot: QtBot) -> None:
         "stop",
         "",
         "describe",
+        "export_model",
         "open_folder",
         "fetch",
         "changes",

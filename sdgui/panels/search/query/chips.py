@@ -10,9 +10,9 @@ from PySide6.QtGui import QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from sdgui.panels.search.model import Part
-from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 

@@ -12,7 +12,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPushButton, QWidget
 
-from sdgui.widgets.flow_layout import FlowLayout
+from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role

@@ -28,10 +28,10 @@ from PySide6.QtWidgets import (
 from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.flow_layout import FlowLayout
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme

@@ -191,7 +191,7 @@ def test_the_headers_buttons_are_there_while_they_can_be_pressed(qtbot: QtBot) -
     qtbot.addWidget(header)
     actions = Actions(header)
     actions.register(
-        [Action(name, "Run", name, name, lambda _: None) for name in ("pause", "resume", "stop", "search")], header
+        [Action(name, "Run", name, name, lambda _: None) for name in ("pause", "resume", "stop", "use_search")], header
     )
     actions["resume"].setEnabled(False)
     header.set_actions(actions)

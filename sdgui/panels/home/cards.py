@@ -1,0 +1,180 @@
+"""The cards of Home: a run that trains, one that is done, one that failed. A click or Enter opens the run."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from sdgui.panels.home.model import PICTURES, Glimpse
+from sdgui.panels.home.sparkline import Sparkline
+from sdgui.runs.live import RunProgress
+from sdgui.shared.run_texts import best_tip, share, state_line, time_text, when
+from sdgui.store.records import Run
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import percent
+from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+WIDTH = 44 * SPACE  # px; as many stand side by side as there is room for
+_ICON = 18
+_PICTURE = 7 * SPACE
+
+
+class RunCard(QFrame):
+    """Icon of the state, name, a line; below it whatever the kind of card adds to ``body``."""
+
+    opened = Signal(int)  # run id
+
+    def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.run, self._name, self._state = run, name, ""
+        set_role(self, "card")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self._icon = PlainLabel(self)
+        self.title, self.line = ElidedLabel(name, self, Qt.TextElideMode.ElideMiddle), ElidedLabel("", self)
+        set_role(self.title, "title")
+        set_role(self.line, "muted")
+        self.head = QHBoxLayout()
+        self.head.setSpacing(SPACE)
+        self.head.addWidget(self._icon)
+        self.head.addWidget(self.title, 1)
+        self.body = QVBoxLayout(self)
+        self.body.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        self.body.setSpacing(SPACE // 2)
+        self.body.addLayout(self.head)
+        self.body.addWidget(self.line)
+        theme().changed.connect(self._restyle)
+        self.show_state(str(run.state))
+
+    def show_state(self, state: str) -> None:
+        """The state's icon, in shape and colour."""
+        self._state = state
+        self._restyle()
+
+    def show_line(self, line: str) -> None:
+        self.line.setText(line)
+        self.setAccessibleName(f"{self._name}: {line}")
+
+    def _restyle(self) -> None:
+        self._icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON, _ICON)))
+        self._icon.setToolTip(plain_tip(theme().state_text(self._state)))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
+            self.opened.emit(self.run.id)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
+            self.opened.emit(self.run.id)
+        else:
+            super().keyPressEvent(event)
+
+
+class LiveCard(RunCard):
+    """A run that trains: its curve, how far it is, the time left."""
+
+    def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(run, name, parent)
+        self.setFixedWidth(WIDTH)
+        self.curve = Sparkline(self)
+        self.bar = QProgressBar(self)
+        self.bar.setTextVisible(False)
+        self.body.addWidget(self.curve)
+        self.body.addWidget(self.bar)
+
+    def show_progress(self, progress: RunProgress | None) -> None:
+        """State, step and time left, as the tailer has them."""
+        self.show_state(str(progress.state if progress is not None else self.run.state))
+        parts = (state_line(self.run, progress), time_text(self.run, progress))
+        self.show_line(" · ".join(part for part in parts if part))
+        self.bar.setRange(0, 100 if progress is not None and progress.total_steps else 0)
+        if progress is not None:
+            self.bar.setValue(share(progress.step, progress.total_steps))
+
+    def show_glimpse(self, glimpse: Glimpse, color: int) -> None:
+        self.curve.show_curve(glimpse.curve, color, glimpse.metric)
+        self.curve.setToolTip(plain_tip(glimpse.metric))
+
+
+class DoneCard(RunCard):
+    """A run that is done: its metric, its curve, what it found for some captions, and *Search*."""
+
+    search_asked = Signal(int)  # run id
+
+    def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(run, name, parent)
+        self.setFixedWidth(WIDTH)
+        self.curve = Sparkline(self)
+        self.curve.hide()
+        search = QPushButton("Search", self)
+        set_role(search, "flat")
+        search.setToolTip("Search with this run")
+        search.setAccessibleName(f"Search with {name}")
+        search.clicked.connect(lambda: self.search_asked.emit(run.id))
+        self.head.addWidget(search)
+        row = QHBoxLayout()
+        row.setSpacing(SPACE // 2)
+        self.pictures = [PictureLabel(_PICTURE, self) for _ in range(PICTURES)]
+        for picture in self.pictures:
+            picture.hide()
+            row.addWidget(picture)
+        row.addWidget(self.curve, 1)
+        row.addStretch(0)
+        self.body.addLayout(row)
+        parts = (_metric(run), time_text(run, None), when(run.finished or run.created))
+        self.show_line(" · ".join(part for part in parts if part))
+        self.line.setToolTip(plain_tip(best_tip(run.best)))
+
+    def show_glimpse(self, glimpse: Glimpse, color: int) -> None:
+        self.curve.setVisible(bool(glimpse.curve))
+        self.curve.show_curve(glimpse.curve, color, glimpse.metric)
+        self.curve.setToolTip(plain_tip(glimpse.metric))
+        for label, picture in zip(self.pictures, glimpse.pictures, strict=False):
+            label.show()
+            label.show_picture(picture.path)
+            label.setToolTip(plain_tip(picture.caption))
+            label.setAccessibleName(f"Found for: {picture.caption}")
+
+
+class FailedCard(RunCard):
+    """A run that failed: why, in words, and what can be done."""
+
+    edit_asked = Signal(int)  # experiment id
+    dismissed = Signal(int)  # run id
+
+    def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(run, name, parent)
+        edit = QPushButton("Edit settings", self)
+        set_role(edit, "flat")
+        edit.setToolTip("Open the experiment in Define, to mend it and launch again")
+        edit.clicked.connect(lambda: self.edit_asked.emit(run.experiment_id))
+        close = IconButton("ph.x", "Dismiss: it stays in Runs", parent=self)
+        close.clicked.connect(lambda: self.dismissed.emit(run.id))
+        moment = PlainLabel(when(run.finished or run.created), self)
+        set_role(moment, "small")
+        for widget in (moment, edit, close):
+            self.head.addWidget(widget)
+        self.line.hide()
+        self.reason = PlainLabel(_sentence(run), self, wordWrap=True)
+        self.reason.setMaximumHeight(self.reason.fontMetrics().lineSpacing() * 3)
+        self.reason.setToolTip(plain_tip(run.failure))
+        self.body.addWidget(self.reason)
+        self.setAccessibleName(f"{name}: {self.reason.text()}")
+
+
+def _metric(run: Run) -> str:
+    """``Mean recall 41.2 %, teacher``."""
+    if run.best is None:
+        return "Not validated"
+    who = "teacher" if "/teacher/" in run.best.metric else "student"
+    return f"Mean recall {percent(run.best.value)}, {who}"
+
+
+def _sentence(run: Run) -> str:
+    """Why it failed: the first lines of what the trainer said."""
+    lines = [line.strip() for line in run.failure.splitlines() if line.strip()]
+    return " ".join(lines[:3]) or "It ended without a word; its log is in Runs, under Events."

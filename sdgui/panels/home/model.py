@@ -1,0 +1,139 @@
+"""What Home shows of the runs: which are listed, and of each a small curve and some pictures. No Qt.
+
+Flow: store -> ``list_runs``; a run's events -> ``Glimpse`` -> the cards. Both read files: they are called in a thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.spec.reading import excerpt
+from core.spec.run.event_fields import EventError
+from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunStarted, Sample
+from core.spec.run.status import RunState
+from sdgui.store.records import Run, RunLabel, ranks_runs
+from sdgui.store.store import Store
+
+MOST_LIVE, MOST_DONE, MOST_FAILED = 6, 6, 4  # listed; more are in Runs
+POINTS = 240  # of a small curve
+PICTURES = 4
+_LOSS = "train/loss"
+_FEW = 5  # validations that make a curve
+_LIVE = tuple(state for state in RunState if state.alive)
+_FAILED = (RunState.FAILED, RunState.INTERRUPTED)
+_LAST = 4 << 20  # bytes of a long run's events that are read when it is first seen
+_LONGEST = 200  # characters of a caption
+
+
+@dataclass(frozen=True)
+class HomeRuns:
+    """The runs that Home lists, newest first, and their names; ``any``: whether there is an experiment at all."""
+
+    live: tuple[Run, ...] = ()
+    done: tuple[Run, ...] = ()
+    failed: tuple[Run, ...] = ()
+    labels: Mapping[int, RunLabel] = field(default_factory=dict)
+    queued: int = 0
+    any: bool = False
+
+    def name(self, run: Run) -> str:
+        label = self.labels.get(run.id)
+        return label.name if label is not None else f"Run {run.key}"
+
+
+def list_runs(store: Store, dismissed: Collection[int]) -> HomeRuns:
+    """What to show now; failures in ``dismissed`` are left out. Raises StoreError."""
+    live = store.latest_runs(MOST_LIVE, _LIVE)
+    done = store.latest_runs(MOST_DONE, (RunState.DONE,))
+    failed = store.latest_runs(MOST_FAILED + len(dismissed), _FAILED)
+    failed = [run for run in failed if run.id not in dismissed][:MOST_FAILED]
+    labels = store.run_labels([run.id for run in (*live, *done, *failed)])
+    queued = len(store.latest_runs(100, (RunState.QUEUED,)))
+    return HomeRuns(tuple(live), tuple(done), tuple(failed), labels, queued, bool(store.changed_times()))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a model found, and for which words."""
+
+    path: Path
+    caption: str
+
+
+class Glimpse:
+    """A run's curve and pictures, in little; ``read`` reads on from where it left off.
+
+    The curve is that of the metric that ranks runs, where it has a few points, else the loss.
+    """
+
+    def __init__(self, run: Run, here: Callable[[Sample], Sample] = lambda sample: sample) -> None:
+        """``here``: gives pictures of another machine their names on this one."""
+        self._run, self._here = run, here
+        self._reader: EventReader | None = None
+        self._curves: dict[str, list[tuple[int, float]]] = {}
+        self._every: dict[str, int] = {}  # of so many points one is kept
+        self._seen: dict[str, int] = {}
+        self.pictures: tuple[Picture, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """The metric of ``curve``; "" while there is none."""
+        ranking = [name for name, points in self._curves.items() if ranks_runs(name) and len(points) >= _FEW]
+        if ranking:  # the network that ends higher
+            return max(ranking, key=lambda name: self._curves[name][-1][1])
+        return _LOSS if len(self._curves.get(_LOSS, ())) > 1 else ""
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """The values of ``metric``, at most ``POINTS``."""
+        return tuple(value for _, value in self._curves.get(self.metric, ()))
+
+    def read(self) -> bool:
+        """Read what is new; whether anything was. A file that cannot be read leaves what is known."""
+        events = self._run.dir.events
+        try:
+            if self._reader is None:
+                self._reader = EventReader(events, max(0, events.stat().st_size - _LAST))
+            found = self._reader.read()
+        except (EventError, OSError):
+            return False
+        for event in found:
+            self._apply(event)
+        return bool(found)
+
+    def _apply(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            for points in self._curves.values():
+                points[:] = [point for point in points if point[0] <= event.step]
+        elif isinstance(event, (Metrics, Evaluated)):
+            for name, value in event.values.items():
+                if (name == _LOSS or ranks_runs(name)) and math.isfinite(value):
+                    self._add(name, event.step, value)
+        elif isinstance(event, Sample) and event.what == "retrieval":
+            self.pictures = _pictures(self._here(event).content)
+
+    def _add(self, name: str, step: int, value: float) -> None:
+        points, every = self._curves.setdefault(name, []), self._every.setdefault(name, 1)
+        self._seen[name] = self._seen.get(name, 0) + 1
+        if self._seen[name] % every:
+            return
+        points.append((step, value))
+        if len(points) > POINTS:
+            del points[::2]
+            self._every[name] = 2 * every
+
+
+def _pictures(content: Mapping[str, Any]) -> tuple[Picture, ...]:
+    """The first picture found for each of the sample's captions, by the teacher where there is one."""
+    entries = content.get("teacher") or content.get("student")
+    found = []
+    for entry in entries[:PICTURES] if isinstance(entries, Sequence) and not isinstance(entries, str) else ():
+        hits = entry.get("hits") if isinstance(entry, Mapping) else None
+        image = hits[0].get("image") if isinstance(hits, list) and hits and isinstance(hits[0], Mapping) else None
+        if isinstance(image, str) and image:
+            found.append(Picture(Path(image), excerpt(str(entry.get("caption", "")), _LONGEST)))
+    return tuple(found)

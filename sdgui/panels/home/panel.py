@@ -1,0 +1,178 @@
+"""Home: the runs that train, the latest that are done, those that failed, and three ways to begin.
+
+Flow: store (in a thread) -> ``list_runs`` -> cards; the tailer's progress -> the live cards; each run's events (in a
+thread, read on every few seconds while it trains) -> ``Glimpse`` -> its curve and pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QWidget
+
+from core.spec.errors import UserError
+from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard
+from sdgui.panels.home.model import Glimpse, HomeRuns, list_runs
+from sdgui.panels.home.view import HomeView
+from sdgui.runs.live import RunProgress
+from sdgui.runs.machines.elsewhere import shown_samples
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.shared.own_data import own_data_config
+from sdgui.shared.panel import Panel
+from sdgui.shared.services import Services
+from sdgui.store.records import Run
+from sdgui.widgets.actions import Actions
+from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.message import error
+
+_GATHER = 150  # ms in which changes are gathered
+_READ_ON = 3000  # ms between two looks at the events of runs that train
+_DISMISSED = "home/dismissed"
+_REMEMBERED = 200  # dismissed failures
+
+
+class HomePanel(Panel):
+    """Connects the cards with the store, the tailer and the window."""
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._tasks = BackgroundTasks(self)
+        self._listed = HomeRuns()
+        self._listing = self._stale = self._reading = False
+        self._glimpses: dict[int, Glimpse] = {}
+        self.setAcceptDrops(True)
+        self.view = HomeView(self)
+        self.set_view(self.view)
+        self._gather = QTimer(self, singleShot=True, interval=_GATHER)
+        self._gather.timeout.connect(self._list)
+        self._read_on = QTimer(self, interval=_READ_ON)
+        self._read_on.timeout.connect(lambda: self._read(self._listed.live))
+        self.view.live_made.connect(self._live_made)
+        self.view.done_made.connect(self._done_made)
+        self.view.failed_made.connect(self._failed_made)
+        tailer = services.tailer
+        tailer.state_changed.connect(lambda _run, _state: self._soon())
+        tailer.progress_changed.connect(self._progressed)
+        services.launcher.queue_changed.connect(self._soon)
+
+    # The panel
+    def set_actions(self, actions: Actions) -> None:
+        self.view.set_actions(actions)
+
+    def entered(self) -> None:
+        self._read_on.start()
+        self._list()
+
+    def left(self) -> None:
+        self._read_on.stop()
+
+    def refresh(self) -> None:
+        self._soon()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        accept_file(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """A folder or table of pairs: an experiment that trains on it."""
+        try:
+            self.define_asked.emit(own_data_config(Path(dropped_file(event))))
+        except UserError as problem:
+            self.message_requested.emit(error(str(problem)))
+
+    # What is listed
+    def _soon(self) -> None:
+        if self.isVisible() and not self._gather.isActive():
+            self._gather.start()
+
+    def _list(self) -> None:
+        """Read the store in the thread; what changes meanwhile is one more reading."""
+        self._stale = self._listing
+        if self._listing:
+            return
+        self._listing = True
+        store, dismissed = self._services.store, self._dismissed()
+        self._tasks.run(lambda: list_runs(store, dismissed), self._show, self._not_listed)
+
+    def _not_listed(self, sentence: str) -> None:
+        self._listing = False
+        self.message_requested.emit(error(sentence))
+
+    def _show(self, listed: HomeRuns) -> None:
+        self._listing = False
+        self._listed = listed
+        self.view.show_runs(listed)
+        for run in listed.live:
+            self.view.live[run.id].show_progress(self._services.tailer.progress(run.id))
+        shown = {run.id for run in (*listed.live, *listed.done)}
+        self._glimpses = {run_id: one for run_id, one in self._glimpses.items() if run_id in shown}
+        self._show_glimpses()
+        self._read((*listed.live, *listed.done))
+        if self._stale:
+            self._list()
+
+    def _progressed(self, run_id: int, progress: RunProgress) -> None:
+        card = self.view.live.get(run_id)
+        if card is not None and self.isVisible():
+            card.show_progress(progress)
+
+    def _live_made(self, card: LiveCard) -> None:
+        card.opened.connect(self.run_asked)
+
+    def _done_made(self, card: DoneCard) -> None:
+        card.opened.connect(self.run_asked)
+        card.search_asked.connect(lambda run_id: self.use_asked.emit("search", run_id))
+
+    def _failed_made(self, card: FailedCard) -> None:
+        card.opened.connect(self.run_asked)
+        card.edit_asked.connect(self.experiment_asked)
+        card.dismissed.connect(self._dismiss)
+
+    # Curves and pictures
+    def _read(self, runs: Sequence[Run]) -> None:
+        """Read on in the events of these runs, in the thread."""
+        if self._reading or not self.isVisible():
+            return
+        known = self._glimpses
+        wanted = {run.id: known.get(run.id) or self._glimpse(run) for run in runs if run.here}
+        if not wanted:
+            return
+        self._reading = True
+
+        def read() -> dict[int, Glimpse]:
+            return {run_id: glimpse for run_id, glimpse in wanted.items() if glimpse.read()}
+
+        self._tasks.run(read, lambda changed: self._was_read(wanted, changed), lambda _: self._was_read({}, {}))
+
+    def _glimpse(self, run: Run) -> Glimpse:
+        home = self._services.store.home
+        return Glimpse(run, lambda sample: shown_samples(home, run.dir, (sample,))[0])
+
+    def _was_read(self, wanted: dict[int, Glimpse], changed: dict[int, Glimpse]) -> None:
+        self._reading = False
+        self._glimpses |= wanted
+        self._show_glimpses(changed)
+
+    def _show_glimpses(self, which: dict[int, Glimpse] | None = None) -> None:
+        for run_id, glimpse in (self._glimpses if which is None else which).items():
+            card = self.view.live.get(run_id) or self.view.done.get(run_id)
+            label = self._listed.labels.get(run_id)
+            if card is not None and label is not None:
+                card.show_glimpse(glimpse, label.color)
+
+    # Failures that were seen
+    def _dismissed(self) -> list[int]:
+        try:
+            kept = json.loads(str(self._services.settings.value(_DISMISSED) or "[]"))
+        except ValueError:
+            return []
+        return [one for one in kept if isinstance(one, int)] if isinstance(kept, list) else []
+
+    def _dismiss(self, run_id: int) -> None:
+        kept = [*self._dismissed(), run_id][-_REMEMBERED:]
+        self._services.settings.setValue(_DISMISSED, json.dumps(kept))
+        self._list()

@@ -1,0 +1,128 @@
+"""What Home shows: sections of cards, or the three starts alone while there is no experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+
+from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, RunCard
+from sdgui.panels.home.model import HomeRuns
+from sdgui.panels.home.starts import StartCards, StartRow
+from sdgui.store.records import Run
+from sdgui.widgets.actions import Actions
+from sdgui.widgets.layouts.flow_layout import FlowLayout
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+C = TypeVar("C", bound=RunCard)
+
+
+class _Section(QWidget):
+    """A heading and its cards; hidden while it has none."""
+
+    def __init__(self, title: str, side_by_side: bool, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.title = PlainLabel(title, self)
+        set_role(self.title, "title")
+        self.cards = QWidget(self)
+        self.row: QLayout = FlowLayout(self.cards) if side_by_side else QVBoxLayout(self.cards)
+        self.row.setContentsMargins(0, 0, 0, 0)
+        self.row.setSpacing(SPACE)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, SPACE)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self.title)
+        layout.addWidget(self.cards)
+
+
+class HomeView(QStackedWidget):
+    """``live``, ``done``, ``failed``: the cards that are shown, by run; a card is kept while its run is listed."""
+
+    live_made = Signal(object)  # LiveCard
+    done_made = Signal(object)  # DoneCard
+    failed_made = Signal(object)  # FailedCard
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.live: dict[int, LiveCard] = {}
+        self.done: dict[int, DoneCard] = {}
+        self.failed: dict[int, FailedCard] = {}
+        self.blank = QWidget(self)  # until it is known what there is
+        self.empty = StartCards(self)
+        self._area = QScrollArea(self)
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area.setWidget(self._page())
+        for page in (self.blank, self.empty, self._area):
+            self.addWidget(page)
+
+    def _page(self) -> QWidget:
+        page = QWidget(self._area.viewport())
+        page.setProperty("role", "page")
+        heading = PlainLabel("Home", page)
+        set_role(heading, "heading")
+        self.queued = PlainLabel(page)
+        set_role(self.queued, "muted")
+        self.starts = StartRow(page)
+        head = QHBoxLayout()
+        head.setSpacing(SPACE)
+        head.addWidget(heading)
+        head.addWidget(self.queued)
+        head.addStretch(1)
+        head.addWidget(self.starts)
+        self._live = _Section("Training now", True, page)
+        self._done = _Section("Latest results", True, page)
+        self._failed = _Section("Failed", False, page)
+        self.nothing = PlainLabel("No run yet: open an experiment in Define and launch it.", page)
+        set_role(self.nothing, "muted")
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
+        layout.setSpacing(SPACE)
+        layout.addLayout(head)
+        layout.addWidget(self.nothing)
+        for section in (self._live, self._failed, self._done):
+            layout.addWidget(section)
+        layout.addStretch(1)
+        return page
+
+    def set_actions(self, actions: Actions) -> None:
+        """The three starts."""
+        self.empty.set_actions(actions)
+        self.starts.set_actions(actions)
+
+    def show_runs(self, listed: HomeRuns) -> None:
+        """Show these runs; cards of runs that are listed still are left as they are."""
+        began = self.currentWidget() is self.blank
+        self.setCurrentWidget(self._area if listed.any else self.empty)
+        if began and not listed.any and self.isVisible():
+            self.empty.buttons["demo"].setFocus()
+        self.queued.setText(f"{listed.queued} queued" if listed.queued else "")
+        self.nothing.setVisible(not (listed.live or listed.done or listed.failed))
+        for live in self._follow(self.live, listed.live, LiveCard, self._live, listed):
+            self.live_made.emit(live)
+        for done in self._follow(self.done, listed.done, DoneCard, self._done, listed):
+            self.done_made.emit(done)
+        for failed in self._follow(self.failed, listed.failed, FailedCard, self._failed, listed):
+            self.failed_made.emit(failed)
+
+    def _follow(
+        self, cards: dict[int, C], runs: Sequence[Run], kind: type[C], section: _Section, listed: HomeRuns
+    ) -> list[C]:
+        """Make and remove cards so that they are those of ``runs``, in order; the new ones."""
+        layout, made = section.row, list[C]()
+        for gone in set(cards) - {run.id for run in runs}:
+            card = cards.pop(gone)
+            layout.removeWidget(card)
+            card.deleteLater()
+        for run in runs:
+            if run.id not in cards:
+                cards[run.id] = kind(run, listed.name(run), section.cards)
+                made.append(cards[run.id])
+            layout.removeWidget(cards[run.id])
+            layout.addWidget(cards[run.id])
+        section.setVisible(bool(runs))
+        return made

@@ -1,0 +1,51 @@
+"""An experiment on a folder of the user's own, or on a table of pairs.
+
+Flow: a folder chosen or dropped -> ``own_data_config`` -> a new experiment, shown in Define with what the data contain.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from core.spec.config import RunConfig, parse_config
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+
+PRESET: Final = "sd-clip"
+SIZE: Final = "demo"  # trains in minutes without a GPU; Define offers all others
+_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
+_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
+
+
+def own_data_config(source: Path) -> RunConfig:
+    """A definition that trains on ``source``: a table of pairs, or a folder of pictures, classes, tables or splits.
+
+    A folder's tables (or folders) named as splits are its training, validation and test data. Raises UserError when it
+    is not there, or is neither.
+    """
+    if not source.is_dir() and source.suffix.lower() not in _TABLES:
+        found = "is not a table of pairs" if source.exists() else "does not exist"
+        raise UserError(f"{source} {found}: choose a folder of pictures, or a table such as CSV or JSON lines.")
+    data = _splits(source) if source.is_dir() else {"train": source}
+    values = preset_config(PRESET, SIZE).model_dump(mode="json")
+    values["data"] |= {split: str(path) for split, path in data.items()}
+    values["name"] = source.name if source.is_dir() else source.stem
+    return parse_config(json.dumps(values), str(source))
+
+
+def _splits(folder: Path) -> dict[str, Path]:
+    """The splits that lie in ``folder`` by their names; else its only table, else the folder itself."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror or error}. Check its permissions.") from error
+    usable = [one for one in entries if one.suffix.lower() in _TABLES or one.is_dir()]
+    found = {
+        split: next((one for one in usable if one.stem.lower() in names), None) for split, names in _SPLITS.items()
+    }
+    if found["train"] is not None:
+        return {split: path for split, path in found.items() if path is not None}
+    tables = [one for one in entries if one.is_file() and one.suffix.lower() in _TABLES]
+    return {"train": tables[0] if len(tables) == 1 else folder}

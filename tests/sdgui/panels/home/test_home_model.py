@@ -1,0 +1,116 @@
+"""What Home reads of a run's events, and what becomes of a folder of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.events import Evaluated, Event, EventWriter, Metrics, RunFinished, RunStarted, Sample
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState
+from sdgui.panels.home.model import POINTS, Glimpse, list_runs
+from sdgui.shared.own_data import own_data_config
+from sdgui.store.records import Run
+from sdgui.store.store import Store
+
+START = RunStarted(step=0, total_steps=9, config_digest="")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store.open(tmp_path / "home")
+    yield made
+    made.close()
+
+
+def write(folder: Path, *events: Event) -> None:
+    with closing(EventWriter(RunDir(folder).events)) as writer:
+        for event in events:
+            writer.write(event)
+
+
+def make_run(store: Store, folder: Path, *events: Event) -> Run:
+    run = RunDir(folder)
+    run.create()
+    run.config.write_text(preset_config("clip", "tiny").to_json())
+    write(folder, START, *events)
+    return store.import_run(folder)
+
+
+def losses(*steps: int) -> list[Event]:
+    return [Metrics(step=step, values={"train/loss": float(step), "train/grad_norm": 1.0}) for step in steps]
+
+
+def test_a_glimpse_follows_the_loss_then_the_metric_that_ranks(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    glimpse = Glimpse(make_run(store, folder, *losses(1, 2, 3, 4)))
+    assert glimpse.read()
+    assert (glimpse.metric, glimpse.curve) == ("train/loss", (1.0, 2.0, 3.0, 4.0))
+    assert not glimpse.read(), "nothing is new"
+    write(folder, replace(START, step=2), *losses(3))  # resumed: what came after step 2 is void
+    assert glimpse.read()
+    assert glimpse.curve == (1.0, 2.0, 3.0)
+    recalls = [
+        Evaluated(step=step, values={"val/student/mean_recall": step / 100, "val/teacher/mean_recall": step / 10})
+        for step in range(3, 8)
+    ]
+    write(folder, *recalls, *losses(*range(8, 1000)))
+    glimpse.read()
+    assert (glimpse.metric, glimpse.curve[-1]) == ("val/teacher/mean_recall", 0.7)
+    assert len(glimpse._curves["train/loss"]) <= POINTS
+
+
+def test_a_glimpse_has_a_picture_for_each_caption_whatever_the_events_hold(store: Store, tmp_path: Path) -> None:
+    found = [{"caption": f"c{n}", "hits": [{"image": f"/p/{n}.png", "score": 0.5}]} for n in range(6)]
+    broken: list[object] = [{"caption": 7, "hits": []}, {"hits": [{"image": 3}]}, "x", {"hits": "y"}]
+    folder = tmp_path / "run"
+    run = make_run(store, folder, Sample(step=1, what="retrieval", content={"student": [], "teacher": found}))
+    glimpse = Glimpse(run)
+    glimpse.read()
+    assert [(str(one.path), one.caption) for one in glimpse.pictures] == [(f"/p/{n}.png", f"c{n}") for n in range(4)]
+    for content in ({"teacher": broken}, {"teacher": "zz"}, {"teacher": {"a": 1}}, {}):
+        write(folder, Sample(step=2, what="retrieval", content=content))
+        glimpse.read()
+        assert glimpse.pictures == ()
+    run.dir.events.unlink()
+    assert not glimpse.read()
+
+
+def test_runs_are_listed_by_how_they_ended(store: Store, tmp_path: Path) -> None:
+    assert not list_runs(store, ()).any
+    done = [make_run(store, tmp_path / f"{n}", RunFinished(step=9, time=float(n))) for n in (2, 1, 3)]
+    failed = make_run(store, tmp_path / "broken")
+    store.mark_failed(failed.id, "No such file.")
+    listed = list_runs(store, ())
+    assert [run.id for run in listed.done] == [done[2].id, done[0].id, done[1].id], "what ended last comes first"
+    assert [(run.id, run.state) for run in listed.failed] == [(failed.id, RunState.FAILED)]
+    assert listed.any
+    assert list_runs(store, {failed.id}).failed == ()
+    store.delete_experiment(done[0].experiment_id)
+    assert list_runs(store, ()).done == (), "of an experiment in the bin none is listed"
+
+
+def test_own_data_are_split_by_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "2024"  # a name, not a number
+    folder.mkdir()
+    config = own_data_config(folder)
+    assert (config.name, config.data.train, config.data.val) == ("2024", str(folder), "")
+    (folder / "captions.csv").write_text("image,caption\n")
+    assert own_data_config(folder).data.train == str(folder / "captions.csv"), "its only table"
+    for name in ("train.csv", "valid.csv"):
+        (folder / name).write_text("image,caption\n")
+    (folder / "test").mkdir()
+    data = own_data_config(folder).data
+    assert (data.train, data.val, data.test) == tuple(str(folder / one) for one in ("train.csv", "valid.csv", "test"))
+    assert own_data_config(folder / "captions.csv").name == "captions"
+    with pytest.raises(UserError, match="does not exist"):
+        own_data_config(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("words")
+    with pytest.raises(UserError, match="is not a table of pairs"):
+        own_data_config(tmp_path / "notes.txt")

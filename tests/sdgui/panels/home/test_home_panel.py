@@ -1,0 +1,93 @@
+"""Home in the window: from an empty home to the first curve, and what its cards lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QPushButton
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.home.panel import HomePanel
+from sdgui.panels.runs.panel import RunsPanel
+from tests.sdgui.conftest import settle
+from tests.sdgui.driving import CTRL, OpenWindow, press
+
+
+def home_of(window: MainWindow) -> HomePanel:
+    panel = window.panels["home"]
+    assert isinstance(panel, HomePanel)
+    return panel
+
+
+def curve(window: MainWindow) -> int:
+    """Points of the first run's loss in Runs."""
+    panel, runs = window.panels.get("runs"), window.services.store.runs()
+    if not isinstance(panel, RunsPanel) or not panel.isVisible() or not runs:
+        return 0
+    return len(panel.grid.points(str(runs[0].id), "train/loss")[0])
+
+
+def test_from_an_empty_home_to_the_first_curve_by_two_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "5")
+    start = home_of(window).view.empty.buttons["demo"]
+    qtbot.waitUntil(start.isVisible)
+    qtbot.mouseClick(start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.panel == "define" and bool(window.services.store.experiments()))
+    settle(window)
+    launch = window.panels["define"].findChild(QPushButton, "do_launch")
+    assert isinstance(launch, QPushButton)
+    qtbot.mouseClick(launch, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: curve(window) == 5)
+
+
+def test_from_an_empty_home_to_the_first_curve_by_two_keys(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window("--steps", "5")
+    qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.buttons["demo"])
+    press(qtbot, window, Qt.Key.Key_Space, Qt.KeyboardModifier.NoModifier)
+    qtbot.waitUntil(lambda: window.panel == "define" and bool(window.services.store.experiments()))
+    settle(window)
+    press(qtbot, window, Qt.Key.Key_Return, CTRL)
+    qtbot.waitUntil(lambda: curve(window) == 5)
+
+
+def test_cards_lead_to_the_run_its_settings_and_search(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
+    window = open_window()
+    store = window.services.store
+    config = preset_config("clip", "tiny")
+    folder = RunDir(tmp_path / "run")
+    folder.create()
+    folder.config.write_text(config.to_json())
+    folder.events.write_text(
+        '{"v": 1, "kind": "run_started", "time": 1, "step": 0, "total_steps": 2, "config_digest": ""}\n'
+        '{"v": 1, "kind": "run_finished", "time": 2, "step": 2, "outcome": "done"}\n'
+    )
+    done = store.import_run(folder.path)
+    other = store.add_experiment(config, "broken").id
+    failed = store.add_run(other)
+    store.mark_failed(failed.id, "/data/x.csv does not exist.\nChoose another table.")
+    window.reload()
+    view = home_of(window).view
+    qtbot.waitUntil(lambda: set(view.done) == {done.id} and set(view.failed) == {failed.id})
+    assert view.failed[failed.id].reason.text() == "/data/x.csv does not exist. Choose another table."
+    view.failed[failed.id].edit_asked.emit(other)
+    define = window.panels["define"]
+    assert isinstance(define, DefinePanel)
+    assert (window.panel, define.head.title.text()) == ("define", "broken")
+    window.show_panel("home")
+    qtbot.keyClick(view.done[done.id], Qt.Key.Key_Return)
+    assert (window.panel, window.selection.run_id) == ("runs", done.id)
+    window.show_panel("home")
+    view.failed[failed.id].dismissed.emit(failed.id)
+    qtbot.waitUntil(lambda: not view.failed)
+    window.experiments.select_experiment(other)
+    view.done[done.id].search_asked.emit(done.id)
+    assert window.panel == "search"
+    assert window.selection.experiment_id == other, "what is selected in the tree stays"
+    window.show_panel("home")
+    window.refresh()
+    assert not view.failed, "what was dismissed stays so"
