@@ -11,6 +11,7 @@ from torch import Tensor
 from core.objectives.weighting.belief import Belief
 from core.objectives.weighting.rolling import AnyBelief, RollingBelief
 from core.spec.config import RunConfig
+from core.spec.errors import UserError
 from core.training.assembly import Assembly
 from core.training.schedules import Schedules
 
@@ -18,11 +19,15 @@ from core.training.schedules import Schedules
 def build_belief(config: RunConfig, parts: Assembly) -> AnyBelief | None:
     """The memory of the training pairs, on the run's device; None where ``belief.action`` is none.
 
-    Of shards it keeps no features, as there may be too many pairs.
+    Of shards it keeps no features, as there may be too many pairs: UserError where these are to be the targets.
     """
     if config.belief.action == "none":
         return None
-    taught = parts.teacher is not None
+    if config.teacher.targets == "memory" and parts.train.sharded:
+        raise UserError(
+            "teacher.targets is memory, and shards hold too many pairs to keep the features of each; set it to pass."
+        )
+    taught = parts.teacher is not None and config.teacher.targets == "pass"  # else there is only what the student saw
     kind = RollingBelief if parts.train.sharded else Belief
     belief = kind(config.belief, len(parts.train), parts.network.towers.embed_dim, taught)
     return belief.to(parts.runtime.device)

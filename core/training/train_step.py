@@ -14,6 +14,7 @@ from torch import Tensor
 from core.data.batch import Batch
 from core.model.outputs import Output
 from core.objectives.build import Objectives
+from core.objectives.weighting.belief import Belief
 from core.objectives.weighting.rolling import AnyBelief
 from core.objectives.weighting.trust import trusted
 from core.spec.config import RunConfig
@@ -37,6 +38,7 @@ class TrainStep:
         self._student = parts.student
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
         self._schedules, self._belief, self._trust = schedules, belief, config.belief.trust
+        self._memory = belief if isinstance(belief, Belief) and config.teacher.targets == "memory" else None
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
         """The losses of ``batch`` in ``step`` (the first is 1), and what to report: the bare ones and diagnostics."""
@@ -47,6 +49,8 @@ class TrainStep:
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
             output = self._student(batch if target is None else attended(batch, target), objectives)
+        if self._memory is not None:
+            target = self._memory.remembered(batch.rows, output)
         if self._belief is not None:
             output = self._belief.weigh(batch.rows, output, target)
         output = trusted(output, target, self._trust)
@@ -63,7 +67,7 @@ class TrainStep:
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
         """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
         read = objectives.ask_teacher or self._belief is not None or self._trust > 0 or batch.asks_attention
-        if teacher is None or not read:
+        if teacher is None or not read or self._memory is not None:
             return None
         self._make_whole()
         with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them

@@ -21,8 +21,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from core.model.outputs import Output
+from core.model.outputs import Output, ViewOutput
 from core.objectives.weighting.evidence import evidence
 from core.ranks.collectives import divisor, gathered, overall_mean
 from core.spec.config.belief import BeliefConfig
@@ -65,6 +66,20 @@ class Belief(nn.Module):
             self.teacher_text[every] = gathered(kept(judge.text))
         self.seen[every] = True
         return replace(student, belief=self.weight[rows])
+
+    @torch.no_grad()
+    def remembered(self, rows: Tensor, student: Output) -> Output:
+        """Features of the pairs ``rows`` (B,) from when they were last seen, as a teacher's output; of a pair that was
+        not yet, the ``student``'s own (temporal ensembling, Laine and Aila 2017). Call it before ``weigh``.
+        """
+        seen = self.seen[rows, None]
+
+        def features(kept: Tensor, now: Tensor) -> Tensor:
+            return torch.where(seen, F.normalize(kept[rows].float(), dim=-1), now.detach().float())  # (B, D)
+
+        clean = ViewOutput(features(self.student_image, student.clean.image))
+        text = features(self.student_text, student.text)
+        return Output(text=text, logit_scale=student.logit_scale.detach(), clean=clean, distilled=(clean,))
 
     @torch.no_grad()
     def refresh(self, scale: Tensor | float, progress: float) -> dict[str, Tensor]:

@@ -324,6 +324,14 @@ class TeacherConfig(Section):
         "others the teacher where it had one.",
         json_schema_extra=shown("", advanced=True),
     )
+    targets: Literal["pass", "memory"] = Field(
+        "pass",
+        title="Targets from",
+        description="pass: the teacher's own forward pass. memory: each pair's features from when the student last saw "
+        "it, without any pass (temporal ensembling, Laine and Aila 2017); the average is kept beside. It serves "
+        "similarities and trust, and is kept by belief.action.",
+        json_schema_extra=shown("", advanced=True),
+    )
     part: Literal["all", "heads"] = Field(
         "all",
         title="Averaged part",

@@ -65,8 +65,31 @@ def _teacher(config: RunConfig) -> Problems:
         yield "teacher.checkpoint", "A moving average is made of the student: leave it empty, or set kind to frozen."
     if stands and teacher.part == "heads":
         yield "teacher.part", f"A {teacher.kind} teacher is whole: choose all."
+    if teacher.targets == "memory":
+        yield from _memory(config)
     if teacher.start > 0:
         yield from _late_teacher(config)
+
+
+def _memory(config: RunConfig) -> Problems:
+    """Targets from a memory: what it is kept by, and what it cannot give."""
+    teacher, views = config.teacher, config.views
+    if teacher.kind not in ("ema", "ema-state"):
+        yield "teacher.targets", f"A {teacher.kind} teacher answers by a pass: choose pass, or set teacher.kind to ema."
+    if config.belief.action == "none":
+        yield "teacher.targets", "The memory is belief's: set belief.action to watch, or choose pass."
+    if names_shards(config.data.train):
+        yield "teacher.targets", "Shards hold too many pairs to keep the features of each: choose pass."
+    if teacher.start > 0:
+        yield "teacher.start", "The memory is there from the first step: set 0, or teacher.targets to pass."
+    if views.teacher.count > 0 and not views.shared:
+        yield "views.teacher.count", "Nothing is shown to a teacher whose targets come from a memory: set 0."
+    if views.shared:
+        yield "views.shared", "Nothing is shown to a teacher whose targets come from a memory: switch this off."
+    for name, objective in weighted(config).items():
+        if not objective.takes_memory():
+            remedy = f"{name} needs a teacher's pass: choose pass, or set objectives.{name}.weight to 0."
+            yield "teacher.targets", remedy
 
 
 def _late_teacher(config: RunConfig) -> Problems:
@@ -142,10 +165,10 @@ def _kept(config: RunConfig) -> Problems:
         if view.keep_by == "random":
             continue
         field = f"views.{name}.keep_by"
-        if teacher.kind not in ("ema", "ema-state") or teacher.part == "heads":
+        if teacher.kind not in ("ema", "ema-state") or teacher.part == "heads" or teacher.targets == "memory":
             yield (
                 field,
-                "The attention is that of a moving average: set teacher.kind to ema and part to all, or random.",
+                "The attention is that of a moving average's pass: set teacher.kind to ema, part to all, or random.",
             )
         elif teacher.start > 0:
             yield field, "The teacher's attention is needed throughout: set teacher.start to 0, or choose random."

@@ -50,6 +50,9 @@ class DistillSimilarityConfig(ObjectiveConfig):
     def needs_teacher(self) -> list[Need]:
         return super().needs_teacher() + queue_needs(self.queue)
 
+    def takes_memory(self) -> bool:
+        return self.queue == 0
+
     def trains_retrieval(self) -> bool:
         return True
 

@@ -84,6 +84,10 @@ class ObjectiveConfig(Section):
             return []
         return [Need("weight", "It needs a teacher: set teacher.kind to ema, or this weight to 0.")]
 
+    def takes_memory(self) -> bool:
+        """Whether features of pairs as they were last seen are all that it asks of a teacher."""
+        return not self.needs_teacher()
+
     def needs_teacher_throughout(self) -> str:
         """What of it forbids a teacher that starts late, as it is called in a sentence; "" when nothing does."""
         return ""

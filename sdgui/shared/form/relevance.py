@@ -46,7 +46,9 @@ _RULES: dict[str, Rule] = {
     ),
     "fusion.merge_every": _is("fusion.kind", "skip"),
     "fusion.queries": _is("fusion.kind", "queries"),
-    "views.shared": lambda values: values["views.student.count"] != 0 and values["teacher.kind"] != "none",
+    "views.shared": lambda values: (
+        values["views.student.count"] != 0 and values["teacher.kind"] != "none" and values["teacher.targets"] == "pass"
+    ),
     # There is one clean view, whole and not interpolated; the teacher's are whole too.
     "views.clean.count": _never,
     "views.clean.mask": _never,
@@ -61,7 +63,7 @@ _RULES: dict[str, Rule] = {
     "objectives.consistency.sharpen": _is("objectives.consistency.kind", "mixmatch"),
     "objectives.masked_patches.prototypes": _is("objectives.masked_patches.shared_head", False),
 }
-_TEACHER: dict[str, Rule] = {"checkpoint": _STANDS, "momentum": _AVERAGED}
+_TEACHER: dict[str, Rule] = {"checkpoint": _STANDS, "momentum": _AVERAGED, "targets": _AVERAGED}
 
 # Advanced fields that are the point of a choice: shown as soon as the choice is made.
 _PROMOTED = frozenset(

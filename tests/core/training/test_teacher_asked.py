@@ -15,6 +15,9 @@ from tests.core.training.test_accumulation import data, gradients
 
 __all__ = ["data"]  # the fixture
 
+ATTENTION = ("views.clean.keep=0.5", "views.clean.keep_by=attention", "views.teacher.count=0", "fusion.kind=none",
+             "objectives.distill_similarity.weight=0", "objectives.distill_prototypes.weight=0",
+             "belief.action=none")  # fmt: skip
 LABELLED = ("data.label=group", "data.labels_per_class=2", "data.unlabelled_ratio=2", "optim.batch_size=2")
 
 
@@ -26,6 +29,7 @@ LABELLED = ("data.label=group", "data.labels_per_class=2", "data.unlabelled_rati
         ("sd-clip-ema-only", ["belief.trust=0", "belief.action=watch"], True),
         ("sd-clip-ema-only", ["belief.trust=0", "objectives.contrastive.queue=24"], True),
         ("sd-clip", ["belief.trust=0"], True),
+        ("sd-clip", ["belief.trust=0", *ATTENTION], True),
         ("mean-teacher", LABELLED, True),
         ("fixmatch", [*LABELLED, "teacher.kind=ema", "objectives.consistency.guess=student"], False),
         ("fixmatch", [*LABELLED, "teacher.kind=ema", "objectives.consistency.guess=teacher"], True),

@@ -158,3 +158,25 @@ def test_later_evidence_counts_more_and_none_is_forgotten(monkeypatch: pytest.Mo
         belief.refresh(10.0, 1.0)
         counted = sum(n * found[n - 1].mean(dim=0) for n in range(1, time + 1))
         torch.testing.assert_close(belief.memory, counted / sum(range(1, time + 1)))
+
+
+def test_a_pair_is_remembered_as_the_student_last_saw_it_and_a_new_one_is_as_it_is_now() -> None:
+    image, text, _ = pairs(12, 0)
+    belief = Belief(BeliefConfig(action="watch"), 12, 16, taught=False)
+
+    def seen(rows: list[int], turn: int) -> Output:
+        return Output(text[rows].roll(turn, 1), torch.tensor(20.0), ViewOutput(image[rows].roll(turn, 1)))
+
+    belief.weigh(torch.tensor([3, 5]), seen([3, 5], 0), None)
+    belief.weigh(torch.tensor([5, 7]), seen([5, 7], 1), None)
+    now = seen([7, 3, 5, 0], 2)
+    now.text.requires_grad_()
+    found = belief.remembered(torch.tensor([7, 3, 5, 0]), now)
+    expected = [image[7].roll(1), image[3], image[5].roll(1), image[0].roll(2)]
+    torch.testing.assert_close(found.clean.image, torch.stack(expected), atol=2e-3, rtol=0)
+    expected = [text[7].roll(1), text[3], text[5].roll(1), text[0].roll(2)]
+    torch.testing.assert_close(found.text, torch.stack(expected), atol=2e-3, rtol=0)
+    assert found.distilled == (found.clean,)
+    assert not found.text.requires_grad
+    assert float(found.logit_scale) == 20.0
+    torch.testing.assert_close(torch.linalg.vector_norm(found.clean.image, dim=1), torch.ones(4))

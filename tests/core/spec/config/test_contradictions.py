@@ -59,6 +59,15 @@ ATTENDED = {"views.teacher.count": 0, "views.clean.keep": 0.5, "views.clean.keep
         ("sd-clip", {"views.teacher.keep": 0.5}, "views.teacher.keep"),
         ("maskclip", {"views.student.keep": 0.5}, "views.student.keep"),
         ("flip", {"views.clean.keep_by": "attention"}, "views.clean.keep_by"),
+        ("sd-clip-lean", {"belief.action": "none"}, "teacher.targets"),
+        ("sd-clip-lean", {"objectives.distill_similarity.queue": 64}, "teacher.targets"),
+        ("sd-clip-lean", {"objectives.distill_features.weight": 1.0}, "teacher.targets"),
+        ("sd-clip-lean", {"data.train": "00000.tar::00001.tar"}, "teacher.targets"),
+        ("sd-clip-lean", {"teacher.start": 0.5}, "teacher.start"),
+        ("sd-clip-lean", {"views.teacher.count": 1}, "views.teacher.count"),
+        ("sd-clip-lean", {"views.student.count": 1, "views.shared": True}, "views.shared"),
+        ("sd-clip-lean", {"views.clean.keep": 0.5, "views.clean.keep_by": "attention"}, "views.clean.keep_by"),
+        ("clip", {**PREVIOUS, "teacher.targets": "memory", "data.train": "x.csv"}, "teacher.targets"),
         ("sd-clip", {**ATTENDED, "views.teacher.count": 1}, "views.clean.keep_by"),
         ("sd-clip", {**ATTENDED, "teacher.start": 0.5}, "views.clean.keep_by"),
         ("sd-clip", {**ATTENDED, "teacher.part": "heads"}, "views.clean.keep_by"),
@@ -93,6 +102,7 @@ def test_a_contradiction_is_said_at_its_field(preset: str, changes: dict[str, An
         ("sd-clip", {"fusion.width": 32, "fusion.heads": 4}),
         ("sd-clip", {"views.student.keep": 0.5, "views.clean.keep": 0.5}),
         ("sd-clip", ATTENDED),
+        ("sd-clip-lean", {"views.student.count": 1, "views.clean.keep": 0.5}),
         (
             "sd-clip",
             {
