@@ -147,6 +147,8 @@ class MainWindow(QMainWindow):
         panel.run_asked.connect(self._started)
         panel.use_asked.connect(self.use_run)
         panel.experiment_asked.connect(self._show_experiment)
+        panel.choose_asked.connect(self.experiments.select_run)
+        panel.ticks_asked.connect(lambda runs: self.experiments.model.set_ticked(set(runs)))
         panel.changed.connect(self._changed)
         if isinstance(panel, DefinePanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))

@@ -7,6 +7,7 @@ from PySide6.QtGui import QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from sdgui.experiments.filter import Role
+from sdgui.shared.run_colors import RunColors
 from sdgui.widgets.style.theme import SPACE, theme
 
 _TICK = 16
@@ -16,7 +17,11 @@ Index = QModelIndex | QPersistentModelIndex
 
 
 class ExperimentDelegate(QStyledItemDelegate):
-    """Paints experiments and runs; toggles a run's tick on a click at it."""
+    """Paints experiments and runs; toggles a run's tick on a click at it. ``colors``: of the runs that are overlaid."""
+
+    def __init__(self, colors: RunColors, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._colors = colors
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         lines = theme().font("title").pointSizeF() and (
@@ -79,7 +84,8 @@ class ExperimentDelegate(QStyledItemDelegate):
             painter.fillRect(bar, theme().color("accent"))
 
     def _tick(self, painter: QPainter, box: QRect, index: Index) -> None:
-        color = theme().run_color(int(index.data(Role.COLOR)))
+        given = self._colors.of(int(index.data(Role.RUN)))
+        color = theme().color("strong_border") if given is None else theme().run_color(given)
         ticked = Qt.CheckState(index.data(Qt.ItemDataRole.CheckStateRole)) == Qt.CheckState.Checked
         painter.setPen(QPen(color, 2))
         painter.setBrush(color if ticked else Qt.BrushStyle.NoBrush)

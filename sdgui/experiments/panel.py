@@ -39,7 +39,7 @@ class ExperimentsPanel(QWidget):
         self.model = ExperimentModel(services.store, services.tailer, self)
         self._filter = ExperimentFilter(self)
         self._filter.setSourceModel(self.model)
-        self.tree = ExperimentTree(self)
+        self.tree = ExperimentTree(services.colors, self)
         self.tree.setModel(self._filter)
         self.tree.customContextMenuRequested.connect(self._menu)
         self.tree.activated.connect(self._activated)
@@ -167,7 +167,17 @@ class ExperimentsPanel(QWidget):
         selection = self.selection()
         if selection != self._emitted:
             self._emitted = selection
+            self._give_colors(selection)
             self.selected.emit(selection)
+
+    def _give_colors(self, selection: Selection) -> None:
+        """Colours among the runs that are overlaid; in a whole study, those of its arms."""
+        colors, model = self._services.colors, self.model
+        if selection.watched == selection.study_runs:
+            colors.fix({run_id: int(model.run_index(run_id).data(Role.COLOR)) for run_id in selection.study_runs})
+        else:
+            colors.give(selection.watched)
+        self.tree.viewport().update()
 
     def _filter_typed(self, text: str) -> None:
         chosen = self.tree.currentIndex()

@@ -117,8 +117,8 @@ class ExperimentModel(QStandardItemModel):
     def set_ticked(self, run_ids: set[int]) -> None:
         """Tick these runs and no others; one signal, since every panel follows the ticks."""
         self._loading = True
-        for run_id, item in self._runs.items():
-            item.setCheckState(Qt.CheckState.Checked if run_id in run_ids else Qt.CheckState.Unchecked)
+        for run_id in (run_ids ^ self._ticked) & self._runs.keys():
+            self._runs[run_id].setCheckState(Qt.CheckState.Checked if run_id in run_ids else Qt.CheckState.Unchecked)
         self._loading = False
         self._ticked = run_ids & self._runs.keys()
         self.ticks_changed.emit()

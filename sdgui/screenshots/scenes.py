@@ -71,7 +71,7 @@ def runs(stage: Stage) -> None:
     panel = stage.window.show_panel("runs")
     assert isinstance(panel, RunsPanel)
     stage.select_study()
-    until(lambda: len(panel.grid.runs()) >= 4, "the curves")
+    until(lambda: len(panel.view.grid.runs()) >= 4, "the curves")
     settle(2.0)
 
 

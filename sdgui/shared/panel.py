@@ -29,6 +29,8 @@ class Panel(QWidget):
     run_asked = Signal(int)  # run id: choose it, and show it in Runs
     experiment_asked = Signal(int)  # experiment id: choose it, and show it in Define
     use_asked = Signal(str, int)  # a panel's name, run id: show that panel with this run
+    choose_asked = Signal(int)  # run id: make it the current run
+    ticks_asked = Signal(object)  # frozenset of run ids: tick these runs and no others
     changed = Signal(object)  # Changes: what the panel has written to the store
 
     def set_view(self, view: QWidget) -> None:

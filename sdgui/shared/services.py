@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PySide6.QtCore import QSettings
 
@@ -12,6 +12,7 @@ from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
+from sdgui.shared.run_colors import RunColors
 from sdgui.store.store import Store
 from sdgui.worker.pool import WorkerPool
 
@@ -29,6 +30,7 @@ class Services:
     studies: StudyPrograms
     writer: StoreWriter  # whatever a panel writes to the store goes through it
     hosts: Hosts  # this computer and others: what they have, and the runs there
+    colors: RunColors = field(default_factory=RunColors)  # of the runs that are overlaid
 
 
 @dataclass(frozen=True)

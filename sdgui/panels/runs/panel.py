@@ -1,33 +1,29 @@
-"""Runs: the curves of the ticked runs and the current one; the current run's events, samples, end or failure.
+"""Runs: the table of all runs; below it the curves of those that are ticked, and the current one's events and samples.
 
-Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the plots, sentences to the log.
+Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the plots, sentences to the log. What the
+table chooses and ticks is asked of the window, and comes back as the selection.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from core.spec.run.status import RunState
-from sdgui.panels.runs.elsewhere import ElsewhereStrip
-from sdgui.panels.runs.event_log import EventLog
 from sdgui.panels.runs.feed import CurveFeed
-from sdgui.panels.runs.header import RunHeader
 from sdgui.panels.runs.model import end_message
-from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.samples import SamplesView
+from sdgui.panels.runs.table.commands import TableCommands
+from sdgui.panels.runs.view import RunsView
 from sdgui.runs.history import RunHistory
 from sdgui.runs.machines.elsewhere import shown_samples
-from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
-from sdgui.store.records import Run, StoreError
+from sdgui.store.records import Run, RunLabel, StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.late_parts import home_of
 from sdgui.widgets.message import Message
-from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.style.theme import SPACE
 
 _EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
 _NO_EXPERIMENT = ("No experiment yet", "An experiment says what is trained and how; its runs are shown here.")
@@ -36,7 +32,7 @@ _SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
 
 
 class RunsPanel(Panel):
-    """Header, message bar, plots, and below them the tabs of events and samples."""
+    """The controller: ``view`` has the parts."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,8 +41,17 @@ class RunsPanel(Panel):
         self._actions: Actions | None = None
         self._run: Run | None = None
         self._shown_end: tuple[int, RunState] | None = None
-        self._arrange()
-        self.feed = CurveFeed(services.tailer, self.grid, services.store.run_labels, self)
+        self._begun = False
+        self._stack = QStackedWidget(self)
+        self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
+        self.view = RunsView(services, self._stack)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self.view)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._stack)
+        self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
+        self.commands = TableCommands(self.view.table, services, self)
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
         tailer = services.tailer
@@ -55,51 +60,26 @@ class RunsPanel(Panel):
         tailer.curves_changed.connect(self._history_changed)
         tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
-        state = services.settings.value("runs/split")
+        self._connect_table()
+        state = services.settings.value("runs/halves")
         if state is not None:
-            self.split.restoreState(state)
+            self.view.split.restoreState(state)
 
-    def _arrange(self) -> None:
-        self._stack = QStackedWidget(self)
-        self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
-        self._stack.addWidget(self.empty)
-        self._stack.addWidget(self._body())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._stack)
-
-    def _body(self) -> QWidget:
-        """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
-        body = QWidget(self._stack)
-        self.head = ExperimentHead(self._services, body)
-        self.header = RunHeader(body)
-        self.elsewhere = ElsewhereStrip(self._services.hosts, body)
-        self.bar = MessageBar(body)
-        self.split = QSplitter(Qt.Orientation.Vertical, body)
-        self.grid = PlotGrid(self.split)
-        self.tabs = QTabWidget(self.split)
-        self.tabs.setDocumentMode(True)
-        self.log = EventLog(home_of(self.tabs))
-        self.samples = SamplesView(home_of(self.tabs))
-        self.tabs.addTab(self.log, "E&vents")
-        self.tabs.addTab(self.samples, "&Samples")
-        self.split.setStretchFactor(0, 4)
-        self.split.setStretchFactor(1, 1)
-        self.split.setSizes([480, 136])
-        layout = QVBoxLayout(body)
-        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        layout.addWidget(self.head)
-        layout.addWidget(self.header)
-        layout.addWidget(self.elsewhere)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.split, 1)
-        return body
+    def _connect_table(self) -> None:
+        table, commands = self.view.table, self.commands
+        commands.changed.connect(self.changed)
+        commands.message_requested.connect(self.message_requested)
+        commands.ticks_asked.connect(self.ticks_asked)
+        table.chosen.connect(self.choose_asked)
+        table.listed.connect(lambda _listing: self._show_page())
+        table.opened.connect(lambda _run: self.view.show_tab(self.view.grid))
+        table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons of the header and of the empty state."""
-        self.head.set_actions(actions)
-        self.header.set_actions(actions)
+        """The buttons of the header and of the empty state, and what can be done with the rows of the table."""
+        self.view.head.set_actions(actions)
+        self.view.header.set_actions(actions)
+        self.commands.set_actions(actions)
         self._actions = actions
         self._show_empty()
         self.empty.activated.connect(lambda: actions[self._next_step()].trigger())
@@ -114,14 +94,24 @@ class RunsPanel(Panel):
             texts, title = (_EMPTY, "Launch") if step == "launch" else (_NO_EXPERIMENT, "New experiment")
             self.empty.set_content(*texts, title, self._actions[step].shortcut().toString())
 
+    def focus_search(self) -> None:
+        self.view.table.bar.filter.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.view.table.bar.filter.selectAll()
+
     # What is shown
     def select(self, selection: Selection) -> None:
         """Overlay the watched runs; head, events and samples are the current run's."""
+        recolored = bool(self._selection.study_runs) != bool(selection.study_runs)
         self._selection = selection
-        self.head.show_experiment(selection.experiment_id)
+        self.view.head.show_experiment(selection.experiment_id)
         self._show_empty()
-        self._stack.setCurrentIndex(1 if selection.watched else 0)
+        self._show_page()
+        colors = self._services.colors
         self.feed.watch(selection.watched)
+        if recolored:
+            self.feed.rename()
+        self.view.table.set_ticks({run_id: colors.of(run_id) or 0 for run_id in selection.ticked})
+        self.view.table.choose(selection.run_id)
         run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
         if run_id is None:
             self._run = None
@@ -130,19 +120,35 @@ class RunsPanel(Panel):
             self._read_run(run_id)
             self._show_history()
 
+    def _show_page(self) -> None:
+        """The empty state only where there is no run at all."""
+        table = self.view.table
+        some = bool(self._selection.watched or table.model.rows.total() or table.arrangement.filter)
+        self._stack.setCurrentIndex(1 if some else 0)
+
+    def _labels(self, run_ids: Sequence[int]) -> Mapping[int, RunLabel]:
+        """Names, with the colours among those that are overlaid."""
+        labels, colors = self._services.store.run_labels(run_ids), self._services.colors
+        return {run_id: RunLabel(one.name, colors.of(run_id) or 0) for run_id, one in labels.items()}
+
     def refresh(self) -> None:
         self.feed.rename()
-        self.head.show_experiment(self._selection.experiment_id)
+        self.view.head.show_experiment(self._selection.experiment_id)
+        if self._begun:
+            self.view.table.refresh()
         if self._run is not None:
             self._read_run(self._run.id)
 
     def entered(self) -> None:
         self._second.start()
+        if not self._begun:
+            self._begun = True
+            self.view.table.start()
         self._show_header()
 
     def left(self) -> None:
         self._second.stop()
-        self._services.settings.setValue("runs/split", self.split.saveState())
+        self._services.settings.setValue("runs/halves", self.view.split.saveState())
 
     def _read_run(self, run_id: int) -> None:
         try:
@@ -162,31 +168,33 @@ class RunsPanel(Panel):
         progress = self._services.tailer.progress(self._run.id)
         stopping = self._services.launcher.stops().get(self._run.id)
         if progress is not None and progress.state.alive:
-            self.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
+            self.view.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
         else:
-            self.grid.empty.set_content("No curves", "This run has not reported any steps.")
+            self.view.grid.empty.set_content("No curves", "This run has not reported any steps.")
         label = self._services.store.run_labels([self._run.id]).get(self._run.id)
         worked = history.worked if history is not None and history.terminal is not None else None
-        self.elsewhere.show_run(self._run)
-        self.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
+        self.view.elsewhere.show_run(self._run)
+        self.view.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
 
     def _show_history(self) -> None:
         history = self._history()
-        self.log.show_history(history)
+        self.view.log.show_history(history)
         samples = history.samples if history is not None else ()
         if self._run is not None and samples:
             samples = shown_samples(self._services.store.home, self._run.dir, samples)
-        self.samples.show_samples(samples)
+        self.view.samples.show_samples(samples)
 
     def _history(self) -> RunHistory | None:
         return self._services.tailer.history(self._run.id) if self._run is not None else None
 
     # What happens
     def _progressed(self, run_id: int, _progress: object) -> None:
+        self.view.table.progressed(run_id)
         if self._run is not None and run_id == self._run.id and self.isVisible():
             self._show_header()
 
     def _state_changed(self, run_id: int, _state: object) -> None:
+        self.view.table.progressed(run_id)
         if self._run is not None and run_id == self._run.id:
             self._read_run(run_id)
 
@@ -208,6 +216,6 @@ class RunsPanel(Panel):
         terminal = history.terminal if (history := self._history()) is not None else None
         message = end_message(run, state, self._services.tailer.progress(run.id), terminal)
         if message is not None:
-            self.bar.show_message(message)
+            self.view.bar.show_message(message)
         else:
-            self.bar.clear()
+            self.view.bar.clear()

@@ -2,7 +2,9 @@
 
 Flow: ``theme`` picks one ``Colors`` by the system's scheme; widgets ask the theme, never this module's instances.
 The run palette derives from Okabe and Ito (2008), "Color universal design": its hues stay apart for people with
-colour blindness; each is shifted in lightness until it holds 3:1 contrast on the background it is drawn on.
+colour blindness; each is shifted in lightness until it holds 3:1 contrast on the background it is drawn on. The twelve
+after them are, one by one, those of moderate chroma that lie furthest in CIELAB from all before, as people with normal
+sight, deuteranopes and protanopes see them.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Colors:
     warning_fill: str
     error_fill: str
     info_fill: str
-    runs: tuple[str, ...]
+    runs: tuple[str, ...]  # twenty, in the order in which they are given out
 
 
 LIGHT = Colors(
@@ -54,7 +56,28 @@ LIGHT = Colors(
     warning_fill="#fdf1d9",
     error_fill="#fde8e5",
     info_fill="#e3eefc",
-    runs=("#0c59a1", "#cd6200", "#05a67d", "#b4508d", "#654c01", "#3c97d3", "#875144", "#454b54"),
+    runs=(
+        "#0c59a1",
+        "#cd6200",
+        "#05a67d",
+        "#b4508d",
+        "#654c01",
+        "#3c97d3",
+        "#875144",
+        "#454b54",
+        "#3060e4",
+        "#3c0084",
+        "#481854",
+        "#00300c",
+        "#2490fc",
+        "#6c9048",
+        "#840084",
+        "#009cb4",
+        "#f05448",
+        "#b40060",
+        "#fc3c78",
+        "#600030",
+    ),
 )
 
 DARK = Colors(
@@ -76,5 +99,26 @@ DARK = Colors(
     warning_fill="#372c14",
     error_fill="#3d1f1c",
     info_fill="#1b2d47",
-    runs=("#3d9be0", "#f5803a", "#3fb58a", "#dc82b9", "#f5bd1a", "#97d2fb", "#8d6a48", "#d8dee4"),
+    runs=(
+        "#3d9be0",
+        "#f5803a",
+        "#3fb58a",
+        "#dc82b9",
+        "#f5bd1a",
+        "#97d2fb",
+        "#8d6a48",
+        "#d8dee4",
+        "#00fc9c",
+        "#7854d8",
+        "#c030a8",
+        "#487878",
+        "#a8f06c",
+        "#9c6000",
+        "#3cc048",
+        "#b4e4c0",
+        "#6c90fc",
+        "#84b46c",
+        "#e42448",
+        "#c03c6c",
+    ),
 )

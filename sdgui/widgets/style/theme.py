@@ -81,7 +81,7 @@ class Theme(QObject):
         return QColor(getattr(self.colors, role))
 
     def run_color(self, index: int) -> QColor:
-        """Colour of the run with this palette index; they repeat after 8."""
+        """Colour of the run with this palette index; they repeat after twenty."""
         return QColor(self.colors.runs[index % len(self.colors.runs)])
 
     def state_icon(self, state: str) -> QIcon:

@@ -31,9 +31,12 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     assert runs_panel.isVisible()
     run = window.services.store.runs()[0]
     qtbot.waitUntil(
-        lambda: runs_panel.grid.metrics() != [] and len(runs_panel.grid.points(str(run.id), "train/loss")[0]) == 30
+        lambda: (
+            runs_panel.view.grid.metrics() != []
+            and len(runs_panel.view.grid.points(str(run.id), "train/loss")[0]) == 30
+        )
     )
-    steps, values = runs_panel.grid.points(str(run.id), "train/loss")
+    steps, values = runs_panel.view.grid.points(str(run.id), "train/loss")
     assert list(steps) == list(range(1, 31))
     assert values[9] == pytest.approx(0.4)
     index = window.experiments.model.run_index(run.id)
@@ -41,8 +44,8 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     assert index.data(Role.BEST) == "96.8 %"
     assert "finished" in window.bar.text
     assert any(
-        "Ended at step 30" in str(runs_panel.log.model().index(row, 0).data())
-        for row in range(runs_panel.log.model().rowCount())
+        "Ended at step 30" in str(runs_panel.view.log.model().index(row, 0).data())
+        for row in range(runs_panel.view.log.model().rowCount())
     )
 
 
@@ -53,8 +56,8 @@ def test_a_failure_shows_its_message_and_the_end_of_stderr(qtbot: QtBot, open_wi
     qtbot.waitUntil(lambda: states(window) == [RunState.FAILED], timeout=15000)
     runs_panel = window.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: "It broke at step 5." in runs_panel.bar.text)
-    details = runs_panel.bar.findChild(QPlainTextEdit)
+    qtbot.waitUntil(lambda: "It broke at step 5." in runs_panel.view.bar.text)
+    details = runs_panel.view.bar.findChild(QPlainTextEdit)
     assert details is not None
     assert "Traceback: it broke" in details.toPlainText()
     qtbot.waitUntil(window.window_actions["resume"].isEnabled)
@@ -74,7 +77,7 @@ def test_pause_and_resume_go_on_along_the_same_steps(qtbot: QtBot, open_window: 
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
     runs_panel, run = window.panels["runs"], window.services.store.runs()[0]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: list(runs_panel.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
+    qtbot.waitUntil(lambda: list(runs_panel.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
 
 
 def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: OpenWindow) -> None:
@@ -97,7 +100,7 @@ def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> No
     press(qtbot, window, Qt.Key.Key_Period)
     runs_panel = window.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: "will be terminated" in runs_panel.header.stopping.text())
+    qtbot.waitUntil(lambda: "will be terminated" in runs_panel.view.header.stopping.text())
     assert window.window_actions["stop"].text() == "&End now"
     press(qtbot, window, Qt.Key.Key_Period)
     qtbot.waitUntil(lambda: window.window_actions["stop"].text() == "&Kill")
@@ -128,7 +131,7 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
     runs_panel = again.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: list(runs_panel.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
+    qtbot.waitUntil(lambda: list(runs_panel.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
 
 
 def _ended(run: Run) -> bool:

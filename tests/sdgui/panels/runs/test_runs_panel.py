@@ -84,7 +84,7 @@ def progress_of(run: Run, state: RunState, **fields: object) -> RunProgress:
 
 
 def lines(panel: RunsPanel) -> list[str]:
-    model = panel.log.model()
+    model = panel.view.log.model()
     return [str(model.index(row, 0).data()).split("   ")[1] for row in range(model.rowCount())]
 
 
@@ -96,8 +96,8 @@ def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services
     services.tailer.show(second.id).apply([START, Log(level="info", message="of the second", time=2.0)])
     select(panel, second, first.id)
     assert panel._stack.currentWidget() is not panel.empty
-    assert set(panel.grid.runs()) == {str(first.id), str(second.id)}
-    assert panel.header.title.text() == "second · run 1"
+    assert set(panel.view.grid.runs()) == {str(first.id), str(second.id)}
+    assert panel.view.header.title.text() == "second · run 1"
     assert lines(panel)[1:] == ["of the second"]
     report(services, first, Log(level="info", message="more of the first", time=3.0))
     assert lines(panel)[1:] == ["of the second"]
@@ -105,13 +105,13 @@ def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services
     assert lines(panel)[1:] == ["of the second", "more of the second"]
     content = {"student": [{"image": "/a.png", "caption": "a cat", "truth": "a dog"}]}
     report(services, second, Sample(step=1, what="captions", content=content))
-    assert panel.samples.written.rowCount() == 1
+    assert panel.view.samples.written.rowCount() == 1
     select(panel, first)
     assert lines(panel)[1:] == ["of the first", "more of the first"]
-    assert panel.samples.written.rowCount() == 0
+    assert panel.view.samples.written.rowCount() == 0
     services.store.rename_experiment(first.experiment_id, "renamed")
     panel.refresh()
-    assert panel.header.title.text() == "renamed · run 1"
+    assert panel.view.header.title.text() == "renamed · run 1"
     panel.select(Selection())
     assert panel._run is None
     services.tailer.state_changed.emit(first.id, RunState.FAILED)
@@ -132,20 +132,20 @@ def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: Run
     first.dir.stderr.write_text("CUDA is tired\n")
     services.tailer.show(first.id).apply([START, RunFailed(step=2, error="E", message="It broke.", traceback="line 5")])
     select(panel, first)
-    assert panel.bar.text == "The run failed."
-    assert panel.bar._details.toPlainText() == "CUDA is tired\n\nline 5"
-    panel.bar.clear()
+    assert panel.view.bar.text == "The run failed."
+    assert panel.view.bar._details.toPlainText() == "CUDA is tired\n\nline 5"
+    panel.view.bar.clear()
     services.tailer.state_changed.emit(first.id, RunState.FAILED)
-    assert panel.bar.text == "", "closed by the user, it stays closed"
+    assert panel.view.bar.text == "", "closed by the user, it stays closed"
     select(panel, second)
-    assert panel.bar.text == "The run failed.", "of another run it is news"
+    assert panel.view.bar.text == "The run failed.", "of another run it is news"
     services.store.record(second.id, Progress(state=RunState.RUNNING, offset=2))
     services.tailer.state_changed.emit(second.id, RunState.RUNNING)
-    assert panel.bar.text == ""
+    assert panel.view.bar.text == ""
     services.store.record(second.id, Progress(state=RunState.INTERRUPTED, offset=3))
     panel._run = services.store.run(second.id)
     report(services, second, RunFinished(step=3))
-    assert "exited unexpectedly" in panel.bar.text, "news of its end without a change of state"
+    assert "exited unexpectedly" in panel.view.bar.text, "news of its end without a change of state"
 
 
 def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
@@ -153,10 +153,10 @@ def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
 ) -> None:
     panel.entered()
     assert panel._second.isActive()
-    panel.split.setSizes([100, 500])
+    panel.view.split.setSizes([100, 500])
     panel.left()
     assert not panel._second.isActive()
-    kept, restored = panel.split.saveState(), list[object]()
+    kept, restored = panel.view.split.saveState(), list[object]()
     monkeypatch.setattr(QSplitter, "restoreState", lambda _splitter, state: restored.append(state))
     qtbot.addWidget(RunsPanel(services))
     assert kept in restored
@@ -166,12 +166,12 @@ def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel
     run = make_run(services, state=RunState.RUNNING)
     services.tailer.show(run.id).apply([START, replace(START, step=3, device="cuda:0", precision="bf16", time=50.0)])
     select(panel, run)
-    assert "cuda:0 · bf16 · 1\u2009234 parameters · 55 pairs" in panel.header.line.text()
+    assert "cuda:0 · bf16 · 1\u2009234 parameters · 55 pairs" in panel.view.header.line.text()
     services.tailer.history(run.id).apply(  # type: ignore[union-attr]
         [Metrics(step=4, values={"train/loss": 1.0}, time=110.0), RunFinished(step=4, time=110.0)]
     )
     panel._show_header()
-    assert "1 min" in panel.header.line.text(), "without the pauses"
+    assert "1 min" in panel.view.header.line.text(), "without the pauses"
     header = RunHeader()
     qtbot.addWidget(header)
     stopping = Stopping(run.id, StopStage.ASKED, None)

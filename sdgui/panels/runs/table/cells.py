@@ -1,0 +1,130 @@
+"""Values of the table as texts: one unit a metric, the same decimals in a column, moments in local time. No Qt.
+
+A share is written in per cent and its unit stands in the head, so that figures align: ``R@1, %`` over ``40.6``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from core.spec.run.metric_names import is_share
+from sdgui.store.run_table.fields import FACTS, SHARES, Field, Kind, Source
+from sdgui.store.run_table.intervals import Mean
+from sdgui.widgets.formats import count, duration
+
+_DIGITS = 4  # of a metric that is no share
+_COUNTED = frozenset({"step", "steps", "metric_step"})
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a column's numbers are written: ``scale`` times the value, with so many ``decimals``; None for plain ones."""
+
+    scale: float = 1.0
+    decimals: int | None = None
+
+
+def title_of(field: Field) -> str:
+    """The column's head, with its unit."""
+    if field.source is Source.RUN:
+        title = FACTS[field.key].title
+    elif field.source is Source.METRIC:
+        title = short_metric(field.key) + (" (last)" if field.which == "last" else "")
+    else:
+        title = field.key
+    return f"{title}, %" if shares(field) else title
+
+
+def short_metric(name: str) -> str:
+    """``student image → text R@1`` for ``val/student/image_to_text_R@1``."""
+    words = name.removeprefix("val/").removeprefix("train/").replace("/", " ")
+    return words.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
+
+
+def tip_of(field: Field) -> str:
+    """What a column shows, for its tooltip."""
+    if field.source is Source.RUN:
+        return f"{FACTS[field.key].tip}\nIn a filter: {field.name}"
+    if field.source is Source.SETTING:
+        return f"Setting {field.key}"
+    which = "Last value" if field.which == "last" else "Best value"
+    of = field.metrics[0] if len(field.metrics) == 1 else f"the best of {', '.join(field.metrics)}"
+    return f"{which} of {of}\nIn a filter: {field.name}"
+
+
+def shares(field: Field) -> bool:
+    """Whether a field is written in per cent."""
+    if field.source is Source.METRIC:
+        return is_share(field.metrics[0])
+    return field.source is Source.RUN and field.key in SHARES
+
+
+def is_numeric(field: Field, value: Any) -> bool:
+    """Whether a cell is written at the right."""
+    if field.kind in (Kind.NUMBER, Kind.DURATION, Kind.TIME):
+        return True
+    return field.kind is None and isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def style_of(field: Field, values: Iterable[Any]) -> Style:
+    """The decimals of a column, by the largest of ``values``."""
+    if shares(field):
+        return Style(100.0, 0 if field.key == "progress" else 1)
+    if field.source is not Source.METRIC:
+        return Style()
+    sizes = [abs(value) for value in values if isinstance(value, (int, float)) and math.isfinite(value) and value]
+    if not sizes:
+        return Style()
+    whole = math.floor(math.log10(max(sizes))) + 1  # digits before the point
+    if whole < -1 or whole > 7:
+        return Style(1.0, None)
+    return Style(1.0, max(0, _DIGITS - max(1, whole)))
+
+
+def text_of(field: Field, value: Any, style: Style) -> str:
+    """A cell of one run; "" for what a run does not have."""
+    if value is None or value == [] or value == "":
+        return "" if field.key != "machine" or value is None else "this computer"
+    if field.kind is Kind.TAGS:
+        return " ".join(f"#{tag}" for tag in value)
+    if field.kind is Kind.TIME:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(value))
+    if field.kind is Kind.DURATION:
+        return duration(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return _number(field, value, style)
+    if isinstance(value, str):
+        return " ".join(value.split()) if field.key in ("note", "failure") else value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _number(field: Field, value: float, style: Style) -> str:
+    if field.source is Source.RUN and field.key in _COUNTED:
+        return count(value)
+    if style.decimals is not None:
+        return f"{style.scale * value:.{style.decimals}f}"
+    if isinstance(value, float) and field.source is Source.METRIC:
+        return f"{value:.{_DIGITS - 1}e}"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def mean_text(field: Field, mean: Mean, style: Style) -> str:
+    """``40.6 ± 1.2`` of a group: the mean and half its 95 % interval, which one run alone does not have."""
+    if field.kind is Kind.TIME:
+        return ""
+    if field.kind is Kind.DURATION:
+        return duration(mean.mean)
+    if field.source is Source.SETTING:
+        style = Style(1.0, None)
+    centre = text_of(field, float(mean.mean), style)
+    if math.isnan(mean.half) or (field.source is not Source.METRIC and field.key != "metric"):
+        return centre
+    decimals = 1 if style.decimals is None else style.decimals
+    return f"{centre} ± {style.scale * mean.half:.{decimals}f}"

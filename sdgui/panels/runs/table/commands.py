@@ -1,0 +1,215 @@
+"""What is done with the selected rows of the table: overlay their curves, edit tags and notes, filter, copy.
+
+Flow: actions and the context menu -> ``TableCommands`` -> the store's writer, or a question to the window by a signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from PySide6.QtCore import QObject, QPoint, Qt, Signal
+from PySide6.QtWidgets import QMenu
+
+from sdgui.panels.runs.table.many import ManyEdit, ManySheet
+from sdgui.panels.runs.table.part import RunTable
+from sdgui.shared.menus import RUN_MENU
+from sdgui.shared.services import Services
+from sdgui.store.changes import Changes
+from sdgui.store.run_table.fields import fact
+from sdgui.store.run_table.tagging import TagChange
+from sdgui.widgets.actions import Action, Actions, MenuItem, Section
+from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.style.theme import SPACE
+
+MOST_TICKED = 200  # curves of more are no picture any more, and hold gigabytes
+ROWS_MENU = "rows"
+
+
+class TableCommands(QObject):
+    """``ticks_asked``: frozenset of runs to be overlaid and no others."""
+
+    changed = Signal(object)  # Changes
+    message_requested = Signal(object)  # Message
+    ticks_asked = Signal(object)
+
+    def __init__(self, table: RunTable, services: Services, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.table = table
+        self._services = services
+        self._actions: Actions | None = None
+        self._sheet: ManySheet | None = None
+        table.ticked.connect(self.tick)
+        table.menu_asked.connect(self._menu)
+        table.selection_changed.connect(lambda _runs: self._actions.update(self) if self._actions else None)
+
+    def set_actions(self, actions: Actions) -> None:
+        """Register what can be done here."""
+        self._actions = actions
+        actions.register(_ACTIONS, self, self.table)
+
+    def _menu(self, at: QPoint) -> None:
+        if self._actions is None or not self.table.view.currentIndex().isValid():
+            return
+        self._actions.update(self)
+        menu = QMenu(self.table)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._actions.fill_menu(menu, ROWS_MENU)
+        if len(self.table.chosen_runs()) == 1:
+            menu.addSeparator()
+            self._actions.fill_menu(menu, RUN_MENU)
+        menu.popup(at)
+
+    # Ticks
+    def tick(self, run_ids: Sequence[int], on: bool) -> None:
+        """Overlay these runs too, or no longer."""
+        ticked = dict.fromkeys(self.table.model.ticks)
+        after = (
+            [*ticked, *(one for one in run_ids if one not in ticked)]
+            if on
+            else [one for one in ticked if one not in set(run_ids)]
+        )
+        if len(after) > MOST_TICKED:
+            text = f"Only the first {MOST_TICKED} of {len(after)} runs are overlaid; group them to see means instead."
+            self.message_requested.emit(Message("info", text))
+        self.ticks_asked.emit(frozenset(after[:MOST_TICKED]))
+
+    def toggle(self) -> None:
+        """Overlay the selected runs, or, where all of them are, no longer."""
+        chosen = self.table.chosen_runs()
+        self.tick(chosen, not all(one in self.table.model.ticks for one in chosen))
+
+    def untick_all(self) -> None:
+        self.ticks_asked.emit(frozenset())
+
+    # Tags and notes
+    def edit_many(self) -> None:
+        """Open the sheet for tags and notes of the selected runs."""
+        chosen = self.table.chosen_runs()
+        if not chosen:
+            return
+        store = self._services.store
+
+        def read() -> tuple[dict[int, list[str]], list[str]]:
+            cells = store.run_cells(chosen, [fact("tag")])
+            return {one: values[0] for one, values in cells.items()}, store.tags()
+
+        self.table.reader.run(read, lambda found: self._open_sheet(*found))
+
+    def _open_sheet(self, tags: Mapping[int, Sequence[str]], known: Sequence[str]) -> None:
+        if self._sheet is None:
+            self._sheet = ManySheet(self.table)
+            self._sheet.edited.connect(self.apply)
+        rect = self.table.view.visualRect(self.table.view.currentIndex())
+        self._sheet.open(tags, known, self.table.view.viewport().mapToGlobal(rect.bottomLeft() + QPoint(3 * SPACE, 0)))
+
+    def apply(self, edit: ManyEdit) -> None:
+        """Write tags and notes, with undo."""
+        store = self._services.store
+
+        def write() -> tuple[Mapping[int, TagChange], Mapping[int, str]]:
+            tags = store.change_tags(dict.fromkeys(edit.run_ids, TagChange(edit.add, edit.remove)))
+            if edit.note is None:
+                return tags, {}
+            notes = store.run_cells(edit.run_ids, [fact("note")])
+            return tags, store.change_notes({one: edit.note_of(values[0] or "") for one, values in notes.items()})
+
+        def done(undo: tuple[Mapping[int, TagChange], Mapping[int, str]]) -> None:
+            touched = undo[0].keys() | undo[1].keys()
+            self.changed.emit(Changes(runs=frozenset(touched)))
+            remedy = Remedy("Undo", partial(self._take_back, *undo)) if touched else None
+            runs = "1 run" if len(touched) == 1 else f"{len(touched)} runs"
+            self.message_requested.emit(Message("info", f"Changed {runs}.", remedy=remedy))
+
+        self._services.writer.submit(write, done)
+
+    def _take_back(self, tags: Mapping[int, TagChange], notes: Mapping[int, str]) -> None:
+        store = self._services.store
+
+        def write() -> None:
+            store.change_tags(tags)
+            store.change_notes(notes)
+
+        touched = frozenset(tags.keys() | notes.keys())
+        self._services.writer.submit(write, lambda _: self.changed.emit(Changes(runs=touched)))
+
+
+def _has_runs(commands: TableCommands) -> bool:
+    return bool(commands.table.chosen_runs())
+
+
+def _has_cell(commands: TableCommands) -> bool:
+    return bool(commands.table.filter_text_of_cell())
+
+
+def _tick_title(commands: TableCommands) -> str:
+    chosen = commands.table.chosen_runs()
+    shown = bool(chosen) and all(one in commands.table.model.ticks for one in chosen)
+    return "&Hide curves" if shown else "Overlay &curves"
+
+
+def _edit_title(commands: TableCommands) -> str:
+    number = len(commands.table.chosen_runs())
+    return f"Tags and notes of {number} runs …" if number > 1 else "Add or remove tags …"
+
+
+def _item(section: Section, order: int = 0) -> tuple[MenuItem, ...]:
+    return (MenuItem(ROWS_MENU, section, order),)
+
+
+_GROUP = "Runs"
+_ACTIONS: tuple[Action[TableCommands], ...] = (
+    Action(
+        "rows_tick",
+        _GROUP,
+        "Overlay &curves",
+        "Show or hide the curves of the selected rows (Space in the table)",
+        TableCommands.toggle,
+        enabled=_has_runs,
+        current_title=_tick_title,
+        icon="ph.chart-line",
+        menus=_item(Section.OPEN),
+    ),
+    Action(
+        "rows_untick",
+        _GROUP,
+        "Hide all curves",
+        "Overlay no runs any more",
+        TableCommands.untick_all,
+        enabled=lambda commands: bool(commands.table.model.ticks),
+        menus=_item(Section.OPEN, 1),
+    ),
+    Action(
+        "rows_tags",
+        _GROUP,
+        "Tags and notes of many …",
+        "Add and remove tags, and write notes, of all selected rows",
+        TableCommands.edit_many,
+        "Ctrl+Alt+T",
+        enabled=_has_runs,
+        current_title=_edit_title,
+        icon="ph.tag",
+        menus=_item(Section.EDIT),
+    ),
+    Action(
+        "rows_filter",
+        _GROUP,
+        "&Filter to this value",
+        "Show only runs that have the current cell's value",
+        lambda commands: commands.table.filter_to_cell(),
+        "Ctrl+Alt+F",
+        enabled=_has_cell,
+        icon="ph.funnel",
+        menus=_item(Section.CONTROL),
+    ),
+    Action(
+        "rows_copy",
+        _GROUP,
+        "&Copy rows",
+        "Copy the selected rows as tab-separated text",
+        lambda commands: commands.table.copy(),
+        enabled=lambda commands: bool(commands.table.view.chosen_rows()),
+        icon="ph.copy",
+        menus=_item(Section.EDIT, 1),
+    ),
+)

@@ -1,0 +1,119 @@
+"""What could be typed next in the filter, at the cursor. No Qt.
+
+Flow: the filter box gives its text and cursor -> ``completions`` -> a list of texts with what they replace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.spec.run.status import RunState
+from sdgui.store.run_table.expressions import ExpressionError
+from sdgui.store.run_table.fields import FACTS, Catalogue, Field, Kind, Source, UnknownFieldError
+from sdgui.store.run_table.lexer import Token, tokens
+
+MOST = 40
+_OPERATORS = {
+    Kind.TEXT: (":", "=", "!="),
+    Kind.TAGS: (":", "!="),
+    Kind.NUMBER: (">", "<", ">=", "<=", "=", "!="),
+    Kind.TIME: (">", "<"),
+    Kind.DURATION: (">", "<"),
+}
+_ANY = ("=", "!=", "<", ">", "<=", ">=", ":", "in (")
+_EXAMPLES = {Kind.TIME: ("1d", "7d", "30d"), Kind.DURATION: ("10min", "1h", "1d")}
+
+
+@dataclass(frozen=True)
+class Completion:
+    """``text`` takes the place of what is typed from ``start`` to ``end``; ``about`` is shown beside it."""
+
+    text: str
+    start: int
+    end: int
+    about: str = ""
+
+
+Values = Mapping[str, Sequence[str]]  # field name -> values that runs have: tags, machines, architectures
+
+
+def completions(text: str, cursor: int, catalogue: Catalogue, values: Values) -> list[Completion]:
+    """What fits at the cursor, best first; [] where nothing is known to."""
+    before = text[:cursor]
+    try:
+        found = tokens(before)
+    except ExpressionError:  # inside of a quote
+        return []
+    typed = (
+        found[-1] if found and found[-1].end == cursor and found[-1].kind not in ("open", "close", "comma") else None
+    )
+    earlier = found[:-1] if typed is not None else found
+    if typed is not None and typed.kind == "operator":
+        earlier, typed = found, None
+    start, part = (typed.start, typed.text) if typed is not None else (cursor, "")
+    end = _end_of_word(text, cursor)
+    if earlier and earlier[-1].kind == "operator" and len(earlier) > 1:
+        return _values(earlier[-2], part, start, end, catalogue, values)
+    if typed is None and earlier and earlier[-1].end < cursor and (field := _field(earlier[-1], catalogue)):
+        operators = _ANY if field.kind is None else _OPERATORS[field.kind]
+        return [Completion(one, start, end) for one in operators]
+    return _names(part, start, end, catalogue, bool(earlier) and earlier[-1].kind not in ("and", "or", "not", "open"))
+
+
+def _end_of_word(text: str, cursor: int) -> int:
+    match = re.compile(r"[^\s()<>=!:~,\"']*").match(text, cursor)
+    return match.end() if match else cursor
+
+
+def _field(token: Token, catalogue: Catalogue) -> Field | None:
+    if token.kind != "word":
+        return None
+    try:
+        return catalogue.field(token.text)
+    except UnknownFieldError:
+        return None
+
+
+def _values(name: Token, part: str, start: int, end: int, catalogue: Catalogue, values: Values) -> list[Completion]:
+    field = _field(name, catalogue)
+    if field is None:
+        return []
+    known: Sequence[str] = values.get(field.name, ())
+    if field.name == "state":
+        known = [str(state) for state in RunState]
+    known = known or _EXAMPLES.get(field.kind or Kind.TEXT, ())
+    quoted = [one if re.fullmatch(r"[^\s()<>=!:~,\"']+", one) else '"' + one.replace('"', '\\"') + '"' for one in known]
+    return [Completion(one, start, end) for one in _ranked(part, quoted)]
+
+
+def _names(part: str, start: int, end: int, catalogue: Catalogue, joined: bool) -> list[Completion]:
+    names = _ranked(part, catalogue.names())
+    words = [word for word in ("and", "or", "not") if part and word.startswith(part.lower())] if joined else []
+    return [Completion(one, start, end) for one in words] + [
+        Completion(one, start, end, _about(one, catalogue)) for one in names
+    ]
+
+
+def _about(name: str, catalogue: Catalogue) -> str:
+    field = catalogue.field(name)
+    if field.source is Source.RUN:
+        return FACTS[field.key].title
+    return "setting" if field.source is Source.SETTING else "metric"
+
+
+def _ranked(part: str, names: Sequence[str]) -> list[str]:
+    """Those that contain ``part``: beginnings first, then beginnings of a part of the name, then anywhere."""
+    lower = part.casefold()
+    if not lower:
+        return list(names[:MOST])
+
+    def rank(name: str) -> int:
+        bare = name.casefold().lstrip('"')
+        if bare.startswith(lower):
+            return 0
+        return 1 if any(piece.startswith(lower) for piece in re.split(r"[./_ ]", bare)) else 2
+
+    fitting = [name for name in names if lower in name.casefold() and name != part]
+    return sorted(fitting, key=rank)[:MOST]

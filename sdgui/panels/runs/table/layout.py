@@ -1,0 +1,127 @@
+"""What a table of runs shows: filter, columns, order, groups. Plain data, kept in the settings and in saved views.
+
+Flow: the table's controls make a new ``TableLayout``; ``query_of`` makes of it what the store is asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from sdgui.store.run_table.expressions import Expression
+from sdgui.store.run_table.fields import Catalogue, Field, UnknownFieldError
+from sdgui.store.run_table.queries import RunQuery, SortKey
+
+NAME = "name"  # the first column, always there
+DEFAULT_COLUMNS = (
+    "state",
+    "metric",
+    "progress",
+    "duration",
+    "created",
+    "preset",
+    "optim.learning_rate",
+    "optim.batch_size",
+    "seed",
+    "tag",
+    "note",
+    "machine",
+)
+SORT_KEYS_KEPT = 3
+MOST_COLUMNS = 100
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """``columns``: names of fields, without the run's own name. ``sort``: (name, descending), the first decides."""
+
+    filter: str = ""
+    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    sort: tuple[tuple[str, bool], ...] = ()
+    group_by: tuple[str, ...] = ()
+    only_differing: bool = False
+    widths: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As it is kept."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What ``to_json`` wrote; of anything else, as much as can be read."""
+        try:
+            raw = json.loads(text)
+        except ValueError:
+            return cls()
+        return cls._of(raw) if isinstance(raw, dict) else cls()
+
+    @classmethod
+    def _of(cls, raw: dict[str, Any]) -> Self:
+        sort = [
+            (pair[0], bool(pair[1]))
+            for pair in _list(raw.get("sort"))
+            if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+        ]
+        widths = raw.get("widths")
+        return cls(
+            filter=raw["filter"] if isinstance(raw.get("filter"), str) else "",
+            columns=tuple(_names(raw["columns"])[:MOST_COLUMNS]) if "columns" in raw else DEFAULT_COLUMNS,
+            sort=tuple(sort[:SORT_KEYS_KEPT]),
+            group_by=tuple(_names(raw.get("group_by"))),
+            only_differing=raw.get("only_differing") is True,
+            widths={
+                name: width
+                for name, width in (widths.items() if isinstance(widths, dict) else ())
+                if isinstance(width, int) and 0 < width < 4000
+            },
+        )
+
+    def sorted_by(self, name: str) -> TableLayout:
+        """Sort by this column; the other way where it is the first key already. Former keys follow."""
+        first = self.sort[0] if self.sort else None
+        descending = not first[1] if first is not None and first[0] == name else _begins_descending(name)
+        rest = tuple(key for key in self.sort if key[0] != name)
+        return replace(self, sort=((name, descending), *rest)[:SORT_KEYS_KEPT])
+
+    def with_columns(self, columns: Iterable[str]) -> TableLayout:
+        """Other columns, in this order, each once."""
+        return replace(self, columns=tuple(dict.fromkeys(one for one in columns if one != NAME))[:MOST_COLUMNS])
+
+    def grouped_by(self, *names: str) -> TableLayout:
+        """Group by these fields; none ends it."""
+        return replace(self, group_by=names)
+
+
+def _begins_descending(name: str) -> bool:
+    """Whether the greatest value is what one looks for first."""
+    bare = name.removeprefix("last(").removesuffix(")")
+    return bare in ("created", "started", "finished", "metric", "progress", "step") or "R@" in bare or "recall" in bare
+
+
+def fields_of(names: Iterable[str], catalogue: Catalogue) -> list[Field]:
+    """The fields of these names; one that no run has reported yet is left out."""
+    found = []
+    for name in names:
+        try:
+            found.append(catalogue.field(name))
+        except UnknownFieldError:
+            continue
+    return found
+
+
+def query_of(layout: TableLayout, expression: Expression, catalogue: Catalogue) -> RunQuery:
+    """What the store is asked."""
+    sort = []
+    for name, descending in layout.sort:
+        sort += [SortKey(found, descending) for found in fields_of([name], catalogue)]
+    return RunQuery(expression, tuple(sort), tuple(fields_of(layout.group_by, catalogue)))
+
+
+def _list(raw: Any) -> list[Any]:
+    return raw if isinstance(raw, list) else []
+
+
+def _names(raw: Any) -> list[str]:
+    return [one for one in _list(raw) if isinstance(one, str)]

@@ -1,0 +1,154 @@
+"""Tags and notes of many runs at once, in a small sheet; it says what it will do, and it can be taken back.
+
+Flow: ``open`` with the runs' tags -> ``edited`` with a ``ManyEdit`` -> the panel writes it and offers Undo.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPoint, QStringListModel, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QCompleter,
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.widgets.layouts.flow_layout import FlowLayout
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+@dataclass(frozen=True)
+class ManyEdit:
+    """``note`` is None where notes stay; ``append``: it is added to each run's own."""
+
+    run_ids: tuple[int, ...]
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    note: str | None = None
+    append: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.remove or self.note is not None)
+
+    def note_of(self, before: str) -> str:
+        """A run's note after the edit."""
+        if self.note is None:
+            return before
+        return f"{before.rstrip()}\n{self.note}" if self.append and before.strip() else self.note
+
+
+class ManySheet(QFrame):
+    """Ctrl+Enter or *Apply* does it; Escape or a click elsewhere changes nothing."""
+
+    edited = Signal(object)  # ManyEdit
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setAccessibleName("Tags and notes of several runs")
+        self._run_ids: tuple[int, ...] = ()
+        self._boxes: dict[str, QCheckBox] = {}
+        self.title = PlainLabel(self)
+        set_role(self.title, "title")
+        self.add = QLineEdit(self)
+        self.add.setPlaceholderText("Add tags, separated by commas")
+        self.add.setAccessibleName("Tags to add, separated by commas")
+        self.add.setToolTip("These tags are added to every run")
+        self._known = QStringListModel(self)
+        completer = QCompleter(self._known, self)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.add.setCompleter(completer)
+        self._has = PlainLabel("Keep tags", self)
+        set_role(self._has, "muted")
+        self._tags = QWidget(self)
+        FlowLayout(self._tags)
+        self.note = QPlainTextEdit(self)
+        self.note.setPlaceholderText("Note for all of them; empty leaves their notes as they are")
+        self.note.setAccessibleName("Note")
+        self.note.setToolTip("Left empty, notes stay as they are")
+        self.note.setTabChangesFocus(True)
+        self.append = QCheckBox("Add to the notes that they have", self)
+        self.append.setChecked(True)
+        self.append.setToolTip("Otherwise their notes are replaced")
+        self.apply = QPushButton("Apply", self)
+        self.apply.setToolTip("Change these runs (Ctrl+Enter)")
+        set_role(self.apply, "primary")
+        self.apply.clicked.connect(self._apply)
+        self._arrange()
+        for keys in ("Ctrl+Return", "Ctrl+Enter"):
+            QShortcut(QKeySequence(keys), self).activated.connect(self._apply)
+
+    def _arrange(self) -> None:
+        foot = QHBoxLayout()
+        foot.addWidget(self.append, 1)
+        foot.addWidget(self.apply)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        for widget in (self.title, self.add, self._has, self._tags, self.note):
+            layout.addWidget(widget)
+        layout.addLayout(foot)
+
+    def open(self, tags: Mapping[int, Sequence[str]], known: Sequence[str], at: QPoint) -> None:
+        """Show over the screen's point ``at``. ``tags``: what each run has; ``known``: tags to choose from."""
+        self._run_ids = tuple(tags)
+        self.title.setText(f"{len(tags)} runs" if len(tags) != 1 else "1 run")
+        self._known.setStringList(list(known))
+        self.add.clear()
+        self.note.clear()
+        self._show_tags(Counter(tag for own in tags.values() for tag in own))
+        self.resize(46 * SPACE, 36 * SPACE)
+        self.move(at)
+        self.show()
+        self.add.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def _show_tags(self, counted: Counter[str]) -> None:
+        for box in self._boxes.values():
+            box.setParent(None)
+            box.deleteLater()
+        self._boxes = {}
+        layout = self._tags.layout()
+        assert layout is not None
+        for tag, number in counted.most_common(30):
+            box = QCheckBox(f"{tag} ({number})".replace("&", "&&"), self._tags)
+            box.setChecked(True)
+            box.setToolTip(plain_tip(f"Unticked, the tag {tag} is taken from the {number} that have it"))
+            layout.addWidget(box)
+            self._boxes[tag] = box
+        self._has.setVisible(bool(self._boxes))
+        self._tags.setVisible(bool(self._boxes))
+
+    def edit(self) -> ManyEdit:
+        """What is to be done."""
+        typed = (tag.strip().lstrip("#") for tag in self.add.text().split(","))
+        note = self.note.toPlainText().strip()
+        return ManyEdit(
+            self._run_ids,
+            tuple(dict.fromkeys(tag for tag in typed if tag)),
+            tuple(tag for tag, box in self._boxes.items() if not box.isChecked()),
+            note or None,
+            self.append.isChecked(),
+        )
+
+    def _apply(self) -> None:
+        edit = self.edit()
+        self.hide()
+        if edit:
+            self.edited.emit(edit)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.add.hasFocus():
+            self._apply()
+        else:
+            super().keyPressEvent(event)

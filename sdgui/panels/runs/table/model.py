@@ -1,0 +1,259 @@
+"""The table as Qt sees it: reads the cells of the rows that are seen, a page at a time.
+
+Flow: a ``Listing`` makes its rows; ``data`` notes which runs have no cells yet, and one question a turn asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, QTimer, Signal
+
+from sdgui.panels.runs.table.cells import Style, is_numeric, mean_text, style_of, text_of, tip_of, title_of
+from sdgui.panels.runs.table.layout import fields_of
+from sdgui.panels.runs.table.reader import CellsOfRun, Listing, TableReader
+from sdgui.panels.runs.table.rows import Row, Rows
+from sdgui.store.run_table.fields import Field, Source, fact
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import theme
+
+Index = QModelIndex | QPersistentModelIndex
+_PAGE = 64  # rows read around one that is seen
+_KEPT = 4000  # runs whose cells are held
+_DISPLAY, _ALIGN, _TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.ToolTipRole
+_ACCESSIBLE, _ICON = Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.DecorationRole
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+NAME = fact("name")
+_STATE = fact("state")
+WAITING = "…"
+
+
+class RunTableModel(QAbstractTableModel):
+    """Rows are runs or groups, columns are fields; column 0 is the name."""
+
+    styled = Signal()  # numbers are written otherwise: widths may change
+
+    def __init__(self, reader: TableReader, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._reader = reader
+        self.rows = Rows()
+        self.fields: list[Field] = [NAME]
+        self.listing: Listing | None = None
+        self._cells: dict[int, CellsOfRun] = {}
+        self._keys: list[Field] = []  # what is grouped by: read for the heads of groups
+        self._styles: list[Style] = [Style()]
+        self._wanted: dict[int, None] = {}
+        self.ticks: Mapping[int, int] = {}  # run id -> palette index
+        self._asking = QTimer(self, singleShot=True, interval=0)
+        self._asking.timeout.connect(self._ask)
+        reader.cells_read.connect(self._take)
+        reader.opened.connect(self._opened)
+
+    # What is shown
+    def show_listing(self, listing: Listing) -> None:
+        """Show other rows or columns; cells that are known stay."""
+        columns = columns_of(listing)
+        self.beginResetModel()
+        keys = list(listing.query.group_by)
+        if columns != self.fields or keys != self._keys:
+            self._cells.clear()
+            self.fields, self._keys = columns, keys
+            self._styles = [Style()] * len(columns)
+        self.rows, self.listing = listing.rows, listing
+        self._wanted.clear()
+        self._restyle()
+        self.endResetModel()
+
+    def forget(self, run_ids: Iterable[int]) -> None:
+        """These runs have changed: read them again where they are seen."""
+        for run_id in run_ids:
+            if self._cells.pop(run_id, None) is not None:
+                self._wanted[run_id] = None
+        if self._wanted:
+            self._asking.start()
+
+    def forget_all(self) -> None:
+        """Every cell may have changed."""
+        self._cells.clear()
+
+    def set_ticks(self, ticks: Mapping[int, int]) -> None:
+        """Which runs are ticked, with the index of their colour."""
+        self.ticks = dict(ticks)
+        if len(self.rows):
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, 0), [_DISPLAY])
+
+    def row(self, index: Index) -> Row | None:
+        """The run or the group at an index."""
+        return self.rows.at(index.row()) if index.isValid() else None
+
+    def cells(self, run_id: int) -> CellsOfRun | None:
+        """What is known of a run."""
+        return self._cells.get(run_id)
+
+    def value(self, index: Index) -> Any:
+        """The value of a run's cell; None for groups and what is not read yet."""
+        row = self.row(index)
+        cells = self._cells.get(row.run_id) if row is not None and row.run_id is not None else None
+        return None if cells is None else cells.values[index.column()]
+
+    # Groups
+    def toggle_group(self, index: Index) -> None:
+        """Open a closed group, close an open one."""
+        row = self.row(index)
+        if row is None or row.group is None or self.listing is None:
+            return
+        if not self.rows.is_open(row.group):
+            self._reader.open_group(self.rows, self.listing.query, row.group)
+            return
+        head, children = self.rows.head_of(row.group), self.rows.children(row.group)
+        self.beginRemoveRows(QModelIndex(), head + 1, head + children)
+        self.rows.close_group(row.group)
+        self.endRemoveRows()
+        self._head_changed(head)
+
+    def _opened(self, group: int, run_ids: list[int]) -> None:
+        if self.rows.groups is None or self.rows.is_open(group) or not run_ids:
+            return
+        head = self.rows.head_of(group)
+        self.beginInsertRows(QModelIndex(), head + 1, head + len(run_ids))
+        self.rows.open_group(group, run_ids)
+        self.endInsertRows()
+        self._head_changed(head)
+
+    def _head_changed(self, head: int) -> None:
+        self.dataChanged.emit(self.index(head, 0), self.index(head, 0))
+
+    # Qt's questions
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else len(self.fields)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = int(_DISPLAY)) -> object:
+        if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(self.fields):
+            return None
+        if role == _DISPLAY:
+            return title_of(self.fields[section])
+        if role == _TIP:
+            return plain_tip(f"{tip_of(self.fields[section])}\nClick to sort; right-click for more.")
+        return None
+
+    def data(self, index: Index, role: int = int(_DISPLAY)) -> object:
+        if role not in (_DISPLAY, _ALIGN, _TIP, _ACCESSIBLE, _ICON):
+            return None
+        row, field = self.rows.at(index.row()), self.fields[index.column()]
+        if role == _ALIGN:
+            return self._alignment(row, index.column())
+        if role == _ICON:
+            return self._icon(row, index.column()) if field is _STATE or field == _STATE else None
+        text = self._head(row, index.column()) if row.run_id is None else self._cell(row.run_id, index.column())
+        if role == _TIP:
+            return plain_tip(text) if len(text) > 12 or index.column() == 0 else None
+        return f"{title_of(field)}: {text}" if role == _ACCESSIBLE else text
+
+    def _cell(self, run_id: int, column: int) -> str:
+        cells = self._cells.get(run_id)
+        if cells is None:
+            self._want(run_id)
+            return WAITING
+        if column == 0:
+            return cells.name
+        return text_of(self.fields[column], cells.values[column], self._styles[column])
+
+    def _head(self, row: Row, column: int) -> str:
+        """A cell of a group: what its runs agree in, or their mean."""
+        assert self.rows.groups is not None
+        assert row.group is not None
+        group, field = self.rows.groups[row.group], self.fields[column]
+        if column == 0:
+            return f"{self.group_title(row.group)} · {group.count} run{'s' if group.count != 1 else ''}"
+        if field in self._keys:
+            cells = self._cells.get(group.first)
+            return "" if cells is None else text_of(field, cells.values[column], Style())
+        mean = group.means.get(field.name)
+        return "" if mean is None else mean_text(field, mean, self._styles[column])
+
+    def group_title(self, group: int) -> str:
+        """What the runs of a group have in common."""
+        assert self.rows.groups is not None
+        first = self.rows.groups[group].first
+        cells = self._cells.get(first)
+        if cells is None:
+            self._want(first)
+            return WAITING
+        values = cells.values[len(self.fields) :]
+        return " · ".join(
+            f"{title_of(field)}: {text_of(field, value, Style()) or 'none'}"
+            for field, value in zip(self._keys, values, strict=True)
+        )
+
+    def _alignment(self, row: Row, column: int) -> object:
+        field = self.fields[column]
+        if row.run_id is None:
+            return _RIGHT if column and field.kind is not None and is_numeric(field, None) else _LEFT
+        cells = self._cells.get(row.run_id)
+        return _RIGHT if cells is not None and is_numeric(field, cells.values[column]) else _LEFT
+
+    def _icon(self, row: Row, column: int) -> object:
+        cells = self._cells.get(row.run_id) if row.run_id is not None else None
+        return None if cells is None else theme().state_icon(str(cells.values[column]))
+
+    # Reading
+    def _want(self, run_id: int) -> None:
+        self._wanted[run_id] = None
+        if not self._asking.isActive():
+            self._asking.start()
+
+    def _ask(self) -> None:
+        """Ask for a page around what is seen; the next question waits for the answer, so that scrolling skips pages."""
+        if not self._wanted or self._reader.reading:
+            return
+        wanted = list(self._wanted)[-_PAGE:]
+        self._wanted.clear()
+        self._reader.read_cells(list(dict.fromkeys([*wanted, *self._around(wanted[-1])])), [*self.fields, *self._keys])
+
+    def _around(self, run_id: int) -> list[int]:
+        """Runs near this one that are not read yet."""
+        row = self.rows.row_of(run_id)
+        if row is None:
+            return []
+        near = (self.rows.at(at).run_id for at in range(max(0, row - _PAGE // 2), min(len(self.rows), row + _PAGE)))
+        return [one for one in near if one is not None and one not in self._cells]
+
+    def _take(self, fields: Sequence[Field], found: dict[int, CellsOfRun]) -> None:
+        if list(fields) != [*self.fields, *self._keys]:
+            self._cells.clear()
+        else:
+            if len(self._cells) > _KEPT:
+                self._cells.clear()
+            self._cells |= found
+            self._restyle()
+        if len(self.rows):
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(self.fields) - 1), [_DISPLAY])
+        if self._wanted:
+            self._asking.start()
+
+    def _restyle(self) -> None:
+        """The decimals of each column, by all that is known of it."""
+        known = list(self._cells.values())[-512:]
+        means = [group.means for group in (self.rows.groups or ())[:256]]
+        styles = []
+        for column, field in enumerate(self.fields):
+            values = [one.values[column] for one in known] if field.source is Source.METRIC else []
+            values += [mean[field.name].mean for mean in means if field.name in mean]
+            styles.append(style_of(field, values))
+        if styles != self._styles:
+            self._styles = styles
+            self.styled.emit()
+
+
+def columns_of(listing: Listing) -> list[Field]:
+    """The fields of the columns: the name, then those of the layout; of settings those that differ, where so asked."""
+    fields = fields_of(listing.layout.columns, listing.catalogue)
+    if listing.differing is not None:
+        fields = [one for one in fields if one.source is not Source.SETTING]
+        fields += fields_of(listing.differing, listing.catalogue)
+    return [NAME, *dict.fromkeys(one for one in fields if one != NAME)]

@@ -1,0 +1,275 @@
+"""The table of all runs as a part of the panel: it holds the layout, asks the store, and says what is chosen.
+
+Flow: the bar and the view ask for another layout -> ``TableReader`` -> ``RunTableModel`` -> the view. The panel is told
+of chosen and ticked runs, and tells of changes in the store by ``refresh``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from PySide6.QtCore import QPoint, QSettings, Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
+
+from sdgui.panels.runs.table.bar import TableBar
+from sdgui.panels.runs.table.cells import title_of
+from sdgui.panels.runs.table.columns import ColumnChooser
+from sdgui.panels.runs.table.layout import NAME, TableLayout
+from sdgui.panels.runs.table.model import RunTableModel
+from sdgui.panels.runs.table.reader import Listing, TableReader
+from sdgui.panels.runs.table.view import NAME_WIDTH, RunTableView
+from sdgui.panels.runs.table.views import SavedViews, views_menu
+from sdgui.store.run_table.fields import Field, Source
+from sdgui.store.store import Store
+from sdgui.widgets.style.theme import SPACE
+
+_LATER = 1000  # ms between two looks at what live runs report
+_WIDTHS = {"note": 28 * SPACE, "created": 17 * SPACE, "tag": 20 * SPACE, "failure": 28 * SPACE}
+
+
+class RunTable(QWidget):
+    """``chosen``: the run of the current row; ``ticked``: runs to be overlaid, or no longer."""
+
+    chosen = Signal(int)
+    selection_changed = Signal(list)  # run ids
+    ticked = Signal(list, bool)
+    opened = Signal(int)
+    menu_asked = Signal(QPoint)  # for the selected runs
+    listed = Signal(object)  # Listing, when its rows are shown
+    failed = Signal(str)
+
+    def __init__(self, store: Store, settings: QSettings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._views = SavedViews(settings)
+        self.arrangement = self._views.current()
+        self.reader = TableReader(store, self)
+        self.model = RunTableModel(self.reader, self)
+        self.bar = TableBar(self)
+        self.view = RunTableView(self.model, self)
+        self._chooser: ColumnChooser | None = None
+        self._current: int | None = None
+        self._told: int | None = None
+        self._stale: set[int] = set()
+        self._later = QTimer(self, singleShot=True, interval=_LATER)
+        self._later.timeout.connect(self._look_again)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.view, 1)
+        self._connect()
+
+    def _connect(self) -> None:
+        bar, view, reader = self.bar, self.view, self.reader
+        bar.filter.changed.connect(lambda text: self.show_layout(replace(self.arrangement, filter=text)))
+        bar.filter.left.connect(lambda: view.setFocus(Qt.FocusReason.OtherFocusReason))
+        bar.group_asked.connect(lambda names: self.show_layout(self.arrangement.grouped_by(*names)))
+        bar.differing_asked.connect(lambda on: self.show_layout(replace(self.arrangement, only_differing=on)))
+        bar.columns_asked.connect(self.choose_columns)
+        bar.views_asked.connect(self._show_views)
+        view.sort_asked.connect(lambda column: self.sort_by(self.model.fields[column].name))
+        view.header_menu_asked.connect(self._header_menu)
+        view.rows_menu_asked.connect(self.menu_asked)
+        view.run_opened.connect(self.opened)
+        view.ticked.connect(self.ticked)
+        view.copy_asked.connect(self.copy)
+        view.selectionModel().currentRowChanged.connect(self._row_changed)
+        view.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(view.chosen_runs()))
+        view.horizontalHeader().sectionResized.connect(self._resized)
+        view.horizontalHeader().sectionMoved.connect(self._moved)
+        reader.listed.connect(self._show)
+        reader.failed.connect(self.failed)
+        reader.filled.connect(lambda number: self.refresh() if number else None)
+
+    # The layout
+    def start(self) -> None:
+        """Ask for the rows of the last time."""
+        self.show_layout(self.arrangement)
+        self.reader.fill_definitions()
+
+    def show_layout(self, layout: TableLayout) -> None:
+        """Show another filter, order, grouping or columns."""
+        self.arrangement = layout
+        self._views.keep_current(layout)
+        self.bar.show_layout(layout, self.bar.filter.catalogue)
+        self.reader.list_runs(layout, self.view.chosen_runs() if layout.only_differing else ())
+
+    def refresh(self, run_ids: Iterable[int] | None = None) -> None:
+        """These runs, or any, may have changed in the store."""
+        if run_ids is None:
+            self.model.forget_all()
+        else:
+            self.model.forget(run_ids)
+        self.reader.list_runs(self.arrangement, self.view.chosen_runs() if self.arrangement.only_differing else ())
+
+    def progressed(self, run_id: int) -> None:
+        """A live run reports: its row is read again in a while."""
+        self._stale.add(run_id)
+        if not self._later.isActive():
+            self._later.start()
+
+    def _look_again(self) -> None:
+        stale, self._stale = self._stale, set()
+        if self.isVisible():
+            self.model.forget(stale)
+
+    def sort_by(self, name: str) -> None:
+        """Sort by this field; the other way if it is the first key already."""
+        self.show_layout(self.arrangement.sorted_by(name))
+
+    def _show(self, listing: Listing) -> None:
+        if listing.error is not None:
+            self.bar.filter.catalogue = listing.catalogue
+            self.bar.filter.show_error(listing.error)
+            return
+        current, chosen = self._current, set(self.view.chosen_runs())
+        at = self.view.verticalScrollBar().value()
+        self.bar.filter.show_error(None)
+        self.bar.show_layout(self.arrangement, listing.catalogue)
+        self.view.selectionModel().blockSignals(True)
+        self.model.show_listing(listing)
+        self.view.selectionModel().blockSignals(False)
+        rows = self.model.rows
+        self.bar.show_number(rows.total(), None if rows.groups is None else len(rows.groups))
+        self._show_columns()
+        if current is not None and len(chosen) < 2:
+            self.choose(current, scroll=False)
+        self.view.verticalScrollBar().setValue(at)
+        self.listed.emit(listing)
+
+    def _show_columns(self) -> None:
+        """Widths, the arrow of the sort key."""
+        header = self.view.horizontalHeader()
+        header.blockSignals(True)
+        for column, field in enumerate(self.model.fields):
+            self.view.setColumnWidth(column, self.arrangement.widths.get(field.name, self._width(field)))
+        first = self.arrangement.sort[0] if self.arrangement.sort else None
+        sorted_by = [number for number, one in enumerate(self.model.fields) if first and one.name == first[0]]
+        header.setSortIndicatorShown(bool(sorted_by))
+        if sorted_by and first is not None:
+            order = Qt.SortOrder.DescendingOrder if first[1] else Qt.SortOrder.AscendingOrder
+            header.setSortIndicator(sorted_by[0], order)
+        header.blockSignals(False)
+        self.view.columns_shown()
+
+    def _width(self, field: Field) -> int:
+        if field.name == NAME:
+            return NAME_WIDTH
+        title = self.view.fontMetrics().horizontalAdvance(title_of(field)) + 5 * SPACE
+        return _WIDTHS.get(field.name, min(max(title, 11 * SPACE), 26 * SPACE))
+
+    def _resized(self, column: int, _old: int, new: int) -> None:
+        if column < len(self.model.fields):
+            name = self.model.fields[column].name
+            self.arrangement = replace(self.arrangement, widths={**self.arrangement.widths, name: new})
+            self._views.keep_current(self.arrangement)
+
+    def _moved(self, _logical: int, _from: int, _to: int) -> None:
+        """A column was dragged: its place becomes the layout's, and the header's own order none."""
+        header = self.view.horizontalHeader()
+        order = [self.model.fields[header.logicalIndex(at)].name for at in range(len(self.model.fields))]
+        QTimer.singleShot(0, self, partial(self._take_order, order))
+
+    def _take_order(self, order: Sequence[str]) -> None:
+        header = self.view.horizontalHeader()
+        header.blockSignals(True)
+        for at in range(header.count()):
+            header.moveSection(header.visualIndex(at), at)
+        header.blockSignals(False)
+        hidden = [name for name in self.arrangement.columns if name not in order]
+        self.show_layout(self.arrangement.with_columns([*order, *hidden]))
+
+    # Menus
+    def choose_columns(self, at: QPoint) -> None:
+        """Open the chooser of columns."""
+        if self._chooser is None:
+            self._chooser = ColumnChooser(self)
+            self._chooser.changed.connect(
+                lambda names: self.show_layout(self.arrangement.with_columns(names)), Qt.ConnectionType.QueuedConnection
+            )
+        self._chooser.open(self.arrangement.columns, self.bar.filter.catalogue, at)
+
+    def _show_views(self, at: QPoint) -> None:
+        menu = views_menu(self._views, self.arrangement, self.show_layout, self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(at)
+
+    def _header_menu(self, column: int, at: QPoint) -> None:
+        if not 0 <= column < len(self.model.fields):
+            return
+        field, shown = self.model.fields[column], self.arrangement
+        menu = QMenu(self)
+        menu.addAction("Sort").triggered.connect(lambda: self.sort_by(field.name))
+        if field.source is not Source.METRIC:
+            by = menu.addAction("Group by this")
+            by.triggered.connect(
+                lambda: self.show_layout(shown.grouped_by(*dict.fromkeys((*shown.group_by, field.name))))
+            )
+        if field.name != NAME:
+            rest = [name for name in shown.columns if name != field.name]
+            menu.addAction("Hide column").triggered.connect(lambda: self.show_layout(shown.with_columns(rest)))
+        menu.addSeparator()
+        menu.addAction("Columns …").triggered.connect(lambda: self.choose_columns(at))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(at)
+
+    def filter_to_cell(self) -> None:
+        """Narrow the filter to the current cell's value."""
+        text = self.filter_text_of_cell()
+        if text:
+            before = self.arrangement.filter.strip()
+            joined = f"({before}) and {text}" if " or " in f" {before} " else f"{before} {text}".strip()
+            self.show_layout(replace(self.arrangement, filter=joined))
+
+    def filter_text_of_cell(self) -> str:
+        """The filter that the current cell's runs fit; "" where there is none."""
+        index = self.view.currentIndex()
+        cell = self.model.value(index)
+        if not index.isValid() or cell is None or cell == []:
+            return ""
+        field = self.model.fields[index.column()]
+        if isinstance(cell, list):
+            return " ".join(f"tag:{_quoted(tag)}" for tag in cell)
+        if isinstance(cell, bool):
+            return f"{field.name} = {'true' if cell else 'false'}"
+        if isinstance(cell, (int, float)):
+            return f"{field.name} {'=' if field.source is not Source.METRIC else '>='} {cell!r}"
+        return f"{field.name} = {_quoted(str(cell))}"
+
+    def copy(self) -> None:
+        """The selected rows, with a head, as tab-separated text."""
+        columns = range(len(self.model.fields))
+        lines = ["\t".join(title_of(field) for field in self.model.fields)]
+        for row in self.view.chosen_rows():
+            lines.append("\t".join(str(self.model.index(row, column).data()) for column in columns))
+        QGuiApplication.clipboard().setText("\n".join(lines))
+
+    # What is chosen
+    def _row_changed(self, *_: object) -> None:
+        row = self.model.row(self.view.currentIndex())
+        self._current = row.run_id if row is not None else None
+        if self._current is not None and self._current != self._told:
+            self._told = self._current
+            self.chosen.emit(self._current)
+
+    def choose(self, run_id: int | None, scroll: bool = True) -> None:
+        """Make a run the current row, if it is listed; without a signal."""
+        self._told = self._current = run_id
+        current = self.model.row(self.view.currentIndex())
+        if run_id is not None and (current is None or current.run_id != run_id):
+            self.view.choose(run_id, scroll)
+
+    def chosen_runs(self) -> list[int]:
+        """The selected runs."""
+        return self.view.chosen_runs()
+
+    def set_ticks(self, ticks: Mapping[int, int]) -> None:
+        """The ticked runs, with the index of their colour."""
+        self.model.set_ticks(ticks)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

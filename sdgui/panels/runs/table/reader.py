@@ -1,0 +1,134 @@
+"""What the table asks of the store, in a thread of its own: the window never waits for a query.
+
+Flow: ``list_runs`` -> ``listed`` with rows, or with what is wrong with the filter; ``read_cells`` -> ``cells_read``.
+Only the answer to the newest question is delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from sdgui.panels.runs.table.layout import TableLayout, fields_of, query_of
+from sdgui.panels.runs.table.rows import Rows
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.store.run_table.expressions import ExpressionError
+from sdgui.store.run_table.fields import Catalogue, Field
+from sdgui.store.run_table.parser import parse
+from sdgui.store.run_table.queries import RunQuery
+from sdgui.store.store import Store
+
+
+@dataclass(frozen=True)
+class CellsOfRun:
+    """A run as the table shows it: its name, and values in the order of the fields that were asked for."""
+
+    name: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The answer to a layout. ``error``: why the filter cannot be used; then there are no rows."""
+
+    layout: TableLayout
+    catalogue: Catalogue
+    query: RunQuery = field(default_factory=RunQuery)
+    rows: Rows = field(default_factory=Rows)
+    error: ExpressionError | None = None
+    differing: Sequence[str] | None = None  # settings in which the runs differ, where that was asked for
+
+
+class TableReader(QObject):
+    """Lives in the window's thread; its questions are answered in the order in which they are asked."""
+
+    listed = Signal(object)  # Listing
+    opened = Signal(int, list)  # position of a group, its runs
+    cells_read = Signal(object, object)  # the fields that were asked for, run id -> CellsOfRun
+    filled = Signal(int)  # definitions that were read from run folders
+    failed = Signal(str)  # a sentence
+
+    def __init__(self, store: Store, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._tasks = BackgroundTasks(self)
+        self._filling = BackgroundTasks(self)  # may take long: ten thousand folders of an older version
+        self._asked = 0
+        self.reading = False  # whether cells are on their way
+
+    def fill_definitions(self) -> None:
+        """Read the definitions that the store does not have yet, once."""
+        self._filling.run(self._store.fill_definitions, self.filled.emit, self.failed.emit)
+
+    def list_runs(self, layout: TableLayout, chosen: Sequence[int] = ()) -> None:
+        """Ask for the rows of a layout; ``chosen``: the runs whose differences make its columns, else those listed."""
+        self._asked += 1
+        asked = self._asked
+
+        def done(listing: Listing) -> None:
+            if asked == self._asked:
+                self.listed.emit(listing)
+
+        self._tasks.run(lambda: _listing(self._store, layout, chosen), done, self.failed.emit)
+
+    def open_group(self, rows: Rows, query: RunQuery, group: int) -> None:
+        """Ask for the runs of a group."""
+        assert rows.groups is not None
+        asked, head = self._asked, rows.groups[group]
+
+        def done(run_ids: list[int]) -> None:
+            if asked == self._asked:
+                self.opened.emit(group, run_ids)
+
+        self._tasks.run(lambda: self._store.run_ids(query, head), done, self.failed.emit)
+
+    def read_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> None:
+        """Ask for the cells of these runs."""
+        ids, wanted = list(run_ids), list(fields)
+        self.reading = True
+
+        def done(found: Mapping[int, CellsOfRun]) -> None:
+            self.reading = False
+            self.cells_read.emit(wanted, dict(found))
+
+        def failed(sentence: str) -> None:
+            self.reading = False
+            self.failed.emit(sentence)
+
+        self._tasks.run(lambda: cells_of(self._store, ids, wanted), done, failed)
+
+    def run(self, work: Any, done: Any) -> None:
+        """Any other question to the store."""
+        self._tasks.run(work, done, self.failed.emit)
+
+    def wait(self) -> None:
+        """Wait until every question is answered; answers are delivered later, by the event loop."""
+        self._tasks.wait()
+
+
+def cells_of(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:
+    """Names and values of runs; one that is gone is left out."""
+    values, labels = store.run_cells(run_ids, fields), store.run_labels(run_ids)
+    return {one: CellsOfRun(labels[one].name, cells) for one, cells in values.items() if one in labels}
+
+
+def _listing(store: Store, layout: TableLayout, chosen: Sequence[int]) -> Listing:
+    catalogue = store.catalogue()
+    try:
+        expression = parse(layout.filter, catalogue)
+    except ExpressionError as error:
+        return Listing(layout, catalogue, error=error)
+    query = query_of(layout, expression, catalogue)
+    if query.group_by:
+        shown = fields_of(layout.columns, catalogue)
+        rows = Rows(groups=store.run_groups(query, shown))
+    else:
+        rows = Rows(store.run_ids(query))
+    differing = None
+    if layout.only_differing:
+        among = chosen if len(chosen) > 1 else store.run_ids(query)
+        differing = [name for name in store.differing_settings(among) if name != "name"]
+    return Listing(layout, catalogue, query, rows, None, differing)

@@ -1,0 +1,99 @@
+"""The rows of the table: runs, or groups with the runs of those that are open. Ids and no cells; no Qt.
+
+Flow: the store's ids or groups -> ``Rows`` -> the table's model, which asks ``at(row)``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sdgui.store.run_table.queries import RunGroup
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run (``run_id``), in a group or not; or the head of a group (``run_id`` is None)."""
+
+    run_id: int | None
+    group: int | None = None
+
+    @property
+    def is_group(self) -> bool:
+        return self.run_id is None
+
+
+class Rows:
+    """A list without groups holds one number a row; with groups, the ids of those that are open."""
+
+    def __init__(self, run_ids: Sequence[int] = (), groups: Sequence[RunGroup] | None = None) -> None:
+        self.groups = None if groups is None else list(groups)
+        self._ids = list(run_ids)
+        self._open: dict[int, list[int]] = {}  # by the group's position
+        self._starts: list[int] = []  # the row of each group's head
+        self._rows_of: dict[int, int] = {}  # run id -> row, made when it is asked for
+        self._count()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def at(self, row: int) -> Row:
+        """What is at a row; IndexError outside."""
+        if not 0 <= row < self._length:
+            raise IndexError(row)
+        if self.groups is None:
+            return Row(self._ids[row])
+        group = bisect_right(self._starts, row) - 1
+        inside = row - self._starts[group] - 1
+        return Row(None if inside < 0 else self._open[group][inside], group)
+
+    def run_ids(self) -> list[int]:
+        """The runs that have a row, in order."""
+        if self.groups is None:
+            return self._ids
+        return [one for group in sorted(self._open) for one in self._open[group]]
+
+    def total(self) -> int:
+        """How many runs there are, in closed groups too."""
+        return len(self._ids) if self.groups is None else sum(group.count for group in self.groups)
+
+    def row_of(self, run_id: int) -> int | None:
+        """The row of a run; None where it has none."""
+        if not self._rows_of:
+            self._rows_of = dict(zip(self._ids, range(len(self._ids)), strict=True))
+            for group, ids in self._open.items():
+                first = self._starts[group] + 1
+                self._rows_of |= dict(zip(ids, range(first, first + len(ids)), strict=True))
+        return self._rows_of.get(run_id)
+
+    def is_open(self, group: int) -> bool:
+        return group in self._open
+
+    def head_of(self, group: int) -> int:
+        """The row of a group's head."""
+        return self._starts[group]
+
+    def open_group(self, group: int, run_ids: Sequence[int]) -> None:
+        """Show the runs of a group below it."""
+        self._open[group] = list(run_ids)
+        self._count()
+
+    def close_group(self, group: int) -> None:
+        self._open.pop(group, None)
+        self._count()
+
+    def children(self, group: int) -> int:
+        """How many rows the group has below its head."""
+        return len(self._open.get(group, ()))
+
+    def _count(self) -> None:
+        self._rows_of.clear()
+        if self.groups is None:
+            self._length = len(self._ids)
+            return
+        self._starts, at = [], 0
+        for group in range(len(self.groups)):
+            self._starts.append(at)
+            at += 1 + self.children(group)
+        self._length = at

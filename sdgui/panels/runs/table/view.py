@@ -1,0 +1,240 @@
+"""The table's view: names stay in sight while columns are scrolled; keys and mouse sort, tick, open and rearrange.
+
+Flow: it asks by signals; the table part (``part.py``) changes the layout, the ticks or the selection.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence, QMouseEvent, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
+
+from sdgui.panels.runs.table.model import RunTableModel
+from sdgui.panels.runs.table.name_column import NameDelegate
+from sdgui.widgets.style.theme import SPACE
+
+_ROW = 3 * SPACE + SPACE // 2
+NAME_WIDTH = 32 * SPACE
+
+
+class _Table(QTableView):
+    """What both views have in common."""
+
+    def __init__(self, model: RunTableModel, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setModel(model)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setCornerButtonEnabled(False)
+        rows = self.verticalHeader()
+        rows.hide()
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)  # asks no cell for its height
+        rows.setMinimumSectionSize(_ROW)
+        rows.setDefaultSectionSize(_ROW)
+        columns = self.horizontalHeader()
+        columns.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        columns.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        columns.setHighlightSections(False)
+        columns.setSectionsClickable(True)
+        columns.setProperty("role", "plain")  # no frame of its own
+        columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+
+
+class RunTableView(_Table):
+    """All columns; over the first lies a second view of it, which does not scroll sideways."""
+
+    ticked = Signal(list, bool)  # run ids, whether they are to be ticked
+    sort_asked = Signal(int)  # column
+    header_menu_asked = Signal(int, QPoint)
+    rows_menu_asked = Signal(QPoint)
+    run_opened = Signal(int)
+
+    def __init__(self, model: RunTableModel, parent: QWidget) -> None:
+        super().__init__(model, parent)
+        self._model = model
+        self.setAccessibleName("Runs")
+        self.names = NameDelegate(model, self)
+        self.setItemDelegateForColumn(0, self.names)
+        self.setColumnWidth(0, NAME_WIDTH)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.customContextMenuRequested.connect(
+            lambda point: self.rows_menu_asked.emit(self.viewport().mapToGlobal(point))
+        )
+        header = self.horizontalHeader()
+        header.setSectionsMovable(True)
+        header.setFirstSectionMovable(False)
+        header.sectionClicked.connect(self.sort_asked)
+        header.customContextMenuRequested.connect(lambda point: self._header_menu(header, point))
+        self._freeze()
+
+    def _freeze(self) -> None:
+        frozen = self._frozen = _Table(self._model, self)
+        frozen.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        frozen.setAccessibleName("Names of the runs")
+        frozen.setFrameShape(QFrame.Shape.NoFrame)
+        frozen.setStyleSheet("QTableView { border: none; border-radius: 0; }")
+        frozen.setItemDelegateForColumn(0, self.names)
+        frozen.setSelectionModel(self.selectionModel())
+        frozen.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        frozen.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        frozen.viewport().installEventFilter(self)
+        frozen.horizontalHeader().sectionClicked.connect(self.sort_asked)
+        frozen.horizontalHeader().customContextMenuRequested.connect(
+            lambda point: self._header_menu(frozen.horizontalHeader(), point)
+        )
+        frozen.horizontalHeader().sectionResized.connect(
+            lambda column, _old, new: None if column else self.setColumnWidth(0, new)
+        )
+        self.verticalScrollBar().valueChanged.connect(frozen.verticalScrollBar().setValue)
+        frozen.verticalScrollBar().valueChanged.connect(self.verticalScrollBar().setValue)
+        self.horizontalHeader().sectionResized.connect(self._resized)
+        self._model.modelReset.connect(self.columns_shown)
+        self.columns_shown()
+        frozen.show()
+
+    def columns_shown(self) -> None:
+        """Other columns: the frozen view shows the first alone."""
+        for column in range(1, self._model.columnCount()):
+            self._frozen.setColumnHidden(column, True)
+        self._frozen.setColumnWidth(0, self.columnWidth(0))
+        self._place()
+
+    def _resized(self, column: int, _old: int, new: int) -> None:
+        if column == 0:
+            self._frozen.setColumnWidth(0, new)
+            self._place()
+
+    def _place(self) -> None:
+        frame = self.frameWidth()
+        height = self.viewport().height() + self.horizontalHeader().height()
+        self._frozen.setGeometry(frame, frame, self.columnWidth(0), height)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._place()
+
+    def updateGeometries(self) -> None:
+        super().updateGeometries()
+        if hasattr(self, "_frozen"):
+            self._frozen.horizontalHeader().setFixedHeight(self.horizontalHeader().height())
+            self._place()
+
+    # The mouse
+    def eventFilter(self, watched: object, event: QEvent) -> bool:
+        """Clicks into the frozen column are this view's."""
+        if isinstance(event, QMouseEvent) and event.type() in (
+            QEvent.Type.MouseButtonPress,
+            QEvent.Type.MouseButtonDblClick,
+        ):
+            self.setFocus(Qt.FocusReason.MouseFocusReason)
+            if self._pressed(event):
+                return True
+        if event.type() == QEvent.Type.Wheel:
+            return self.viewportEvent(event)
+        return False
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if not self._pressed(event):
+            super().mousePressEvent(event)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        row = self._model.row(self.indexAt(event.position().toPoint()))
+        if row is not None and row.run_id is not None:
+            self.run_opened.emit(row.run_id)
+        else:
+            super().mouseDoubleClickEvent(event)
+
+    def _pressed(self, event: QMouseEvent) -> bool:
+        """Whether the press was on a tick or an arrow."""
+        if event.button() != Qt.MouseButton.LeftButton:
+            return False
+        index = self._frozen.indexAt(event.position().toPoint()) if self._over_names(event) else QModelIndex()
+        row = self._model.row(index)
+        if row is None:
+            return False
+        cell = self._frozen.visualRect(index)
+        point = event.position().toPoint()
+        if row.run_id is None:
+            if not self.names.arrow_rect(cell).adjusted(-4, -4, 4, 4).contains(point):
+                return False
+            self._model.toggle_group(index)
+            return True
+        if not self.names.tick_rect(cell, index).adjusted(-4, -4, 4, 4).contains(point):
+            return False
+        chosen = self.chosen_runs()
+        which = chosen if row.run_id in chosen else [row.run_id]
+        self.ticked.emit(which, row.run_id not in self._model.ticks)
+        return True
+
+    def _over_names(self, event: QMouseEvent) -> bool:
+        return event.position().x() < self.columnWidth(0)
+
+    def _header_menu(self, header: QHeaderView, point: QPoint) -> None:
+        self.header_menu_asked.emit(header.logicalIndexAt(point), header.mapToGlobal(point))
+
+    # The keyboard
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        index = self.currentIndex()
+        row = self._model.row(index)
+        if event.key() == Qt.Key.Key_Space and row is not None:
+            self._tick_chosen()
+        elif row is not None and row.is_group and self._opens(event, row.group or 0):
+            self._model.toggle_group(index)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and row is not None and row.run_id is not None:
+            self.run_opened.emit(row.run_id)
+        elif event.matches(QKeySequence.StandardKey.Copy):
+            self.copy_asked.emit()
+        else:
+            super().keyPressEvent(event)
+
+    copy_asked = Signal()
+
+    def _opens(self, event: QKeyEvent, group: int) -> bool:
+        is_open = self._model.rows.is_open(group)
+        key = event.key()
+        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            return True
+        return (key == Qt.Key.Key_Right and not is_open) or (key == Qt.Key.Key_Left and is_open)
+
+    def _tick_chosen(self) -> None:
+        chosen = self.chosen_runs()
+        if chosen:
+            self.ticked.emit(chosen, not all(one in self._model.ticks for one in chosen))
+
+    # Selection
+    def chosen_rows(self) -> list[int]:
+        """The selected rows, from top to bottom."""
+        selection = self.selectionModel().selection()
+        parts = [selection.at(number) for number in range(selection.size())]
+        return sorted({row for part in parts for row in range(part.top(), part.bottom() + 1)})
+
+    def chosen_runs(self) -> list[int]:
+        """The selected runs; of an open group that is selected, its runs."""
+        found: dict[int, None] = {}
+        rows = self._model.rows
+        for number in self.chosen_rows():
+            row = rows.at(number)
+            if row.run_id is not None:
+                found[row.run_id] = None
+            elif row.group is not None:
+                inside = range(number + 1, number + 1 + rows.children(row.group))
+                found |= {one: None for each in inside if (one := rows.at(each).run_id) is not None}
+        return list(found)
+
+    def choose(self, run_id: int, scroll: bool = True) -> bool:
+        """Make a run the current row; whether it has one."""
+        number = self._model.rows.row_of(run_id)
+        if number is None:
+            return False
+        index = self._model.index(number, 0)
+        flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+        self.selectionModel().setCurrentIndex(index, flags)
+        if scroll:
+            self.scrollTo(index)
+        return True

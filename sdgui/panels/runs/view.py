@@ -1,0 +1,67 @@
+"""The widgets of the Runs panel: the table, and below it the tabs about what is ticked and about the current run."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
+
+from sdgui.panels.runs.elsewhere import ElsewhereStrip
+from sdgui.panels.runs.event_log import EventLog
+from sdgui.panels.runs.header import RunHeader
+from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.samples import SamplesView
+from sdgui.panels.runs.table.part import RunTable
+from sdgui.shared.experiment_head import ExperimentHead
+from sdgui.shared.services import Services
+from sdgui.widgets.late_parts import home_of
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE
+
+
+class RunsView(QWidget):
+    """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
+
+    def __init__(self, services: Services, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.head = ExperimentHead(services, self)
+        self.bar = MessageBar(self)
+        self.split = QSplitter(Qt.Orientation.Vertical, self)
+        self.table = RunTable(services.store, services.settings, self.split)
+        self._lower = QWidget(self.split)
+        self.header = RunHeader(self._lower)
+        self.elsewhere = ElsewhereStrip(services.hosts, self._lower)
+        self.tabs = QTabWidget(self._lower)
+        self.tabs.setDocumentMode(True)
+        self.grid = PlotGrid(home_of(self.tabs))
+        self.samples = SamplesView(home_of(self.tabs))
+        self.log = EventLog(home_of(self.tabs))
+        self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
+        self._add_tab(self.samples, "&Samples", "What student and teacher find and write at each validation")
+        self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
+        self._arrange()
+
+    def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:
+        self.tabs.setTabToolTip(self.tabs.addTab(widget, title), plain_tip(tip))
+
+    def _arrange(self) -> None:
+        lower = QVBoxLayout(self._lower)
+        lower.setContentsMargins(0, SPACE // 2, 0, 0)
+        lower.setSpacing(SPACE // 2)
+        lower.addWidget(self.header)
+        lower.addWidget(self.elsewhere)
+        lower.addWidget(self.tabs, 1)
+        self.split.setChildrenCollapsible(True)
+        self.split.setStretchFactor(0, 2)
+        self.split.setStretchFactor(1, 3)
+        self.split.setSizes([280, 440])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        layout.setSpacing(SPACE)
+        layout.addWidget(self.head)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.split, 1)
+
+    def show_tab(self, widget: QWidget) -> None:
+        """Bring a tab to the front."""
+        self.tabs.setCurrentWidget(widget)

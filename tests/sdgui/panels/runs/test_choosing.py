@@ -1,0 +1,52 @@
+"""The table in the panel: what is ticked and chosen there is asked of the window; tags of many, with undo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from sdgui.panels.runs.panel import RunsPanel
+from sdgui.panels.runs.table.many import ManyEdit
+from tests.sdgui.conftest import OpenWindow, settle
+
+
+def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
+    window = open_window()
+    store = window.services.store
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    runs = [store.add_run(experiment.id) for _ in range(3)]
+    window.reload()
+    panel = window.show_panel("runs")
+    assert isinstance(panel, RunsPanel)
+    table = panel.view.table
+    qtbot.waitUntil(lambda: table.model.rowCount() == 3)
+
+    table.view.setCurrentIndex(table.model.index(1, 0))
+    assert window.selection.run_id == runs[1].id
+    table.view.selectAll()
+    qtbot.keyClick(table.view, Qt.Key.Key_Space)
+    assert set(window.selection.ticked) == {run.id for run in runs}
+    colors = {window.services.colors.of(run.id) for run in runs}
+    assert len(colors) == 3
+    assert set(table.model.ticks.values()) == colors
+    assert window.selection.run_id == runs[1].id, "ticking chooses nothing"
+
+    panel.commands.apply(ManyEdit(tuple(run.id for run in runs), add=("paper",), note="seen"))
+    settle(window)
+    assert [store.run(run.id).tags for run in runs] == [("paper",)] * 3
+    assert [store.run(run.id).note for run in runs] == ["seen"] * 3
+    assert "Changed 3 runs" in window.bar.text
+    window.bar.press_remedy()
+    settle(window)
+    assert [(store.run(run.id).tags, store.run(run.id).note) for run in runs] == [((), "")] * 3
+
+
+def test_a_note_is_added_to_what_is_there() -> None:
+    assert ManyEdit((1,), note="b", append=True).note_of("a\n") == "a\nb"
+    assert ManyEdit((1,), note="b", append=True).note_of(" ") == "b"
+    assert ManyEdit((1,), note="b").note_of("a") == "b"
+    assert ManyEdit((1,), add=("x",)).note_of("a") == "a"
+    assert not ManyEdit((1,))
