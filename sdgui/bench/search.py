@@ -20,7 +20,6 @@ from PySide6.QtWidgets import QApplication
 from core.spec.children import environment
 from sdgui.app.start import open_window, spare_collections
 from sdgui.panels.search.panel import SearchPanel
-from sdgui.panels.search.source import DATA
 from sdgui.runs.program import core_command
 from sdgui.shared.pickers.entries import ModelChoice
 
@@ -68,8 +67,7 @@ def _type(app: QApplication, panel: SearchPanel, source: Path, compare: bool) ->
     bar.compare.setChecked(compare)
     for side in range(2 if compare else 1):
         bar.pickers[side].set_choice(ModelChoice(_MODEL, "", "sd-demo"))
-    bar.where.setCurrentIndex(bar.where.findData(DATA))
-    bar.data.set_source(str(source))
+    bar.collection.search_folder(str(source))
     panel.open(-1)
     sessions = panel.sessions[: 2 if compare else 1]
     _until(app, lambda: all(session.facts is not None and not session.opening for session in sessions), [])

@@ -18,8 +18,8 @@ from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.clean.panel import CleanPanel
 from sdgui.panels.runs.panel import RunsPanel
+from sdgui.panels.search.collection import HELD_OUT
 from sdgui.panels.search.panel import SearchPanel
-from sdgui.panels.search.source import HELD_OUT
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.screenshots.home import TrainedStudy
 from sdgui.screenshots.waiting import settle, until
@@ -101,7 +101,7 @@ def search(stage: Stage) -> None:
     bar.compare.setChecked(True)
     for picker, weights in zip(bar.pickers, ("student", "teacher"), strict=True):
         stage.choose(picker, "sd-clip", weights)
-    bar.where.setCurrentIndex(bar.where.findData(HELD_OUT))
+    bar.collection.set_kind(HELD_OUT)
     panel.open(-1)
     until(lambda: all(one.facts is not None and not one.opening for one in panel.sessions), "both models")
     line = panel.view.query.line

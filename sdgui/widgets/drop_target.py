@@ -45,6 +45,7 @@ class DropTarget(QWidget):
     """
 
     dropped = Signal(list)  # of str: absolute paths of pictures; several times for one drop when there are many
+    folder_dropped = Signal(str)  # one folder, where ``folders_apart``; its pictures are not looked for
     refused = Signal(list)  # of (what, why)
     finished = Signal()  # everything dropped so far has been searched
 
@@ -56,6 +57,7 @@ class DropTarget(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._pasted = pasted
+        self.folders_apart = False  # whether a single folder is something else than the pictures in it
         self._open = 0  # drops that are being searched
         self._leave = Event()
         self._turn = Semaphore()  # one part at a time, so that the window has its turn between two
@@ -96,6 +98,8 @@ class DropTarget(QWidget):
         local, web = _addresses(data)
         if not local and data.hasImage():
             self._keep(data.imageData())
+        elif self.folders_apart and len(local) == 1 and not web and Path(local[0]).is_dir():
+            self.folder_dropped.emit(local[0])
         elif local or web:
             self._look(local, [(address, _WEB) for address in web])
         elif data.hasText() and data.text().strip():

@@ -2,9 +2,9 @@
 
 The student finds caption i at rank i + 1, the teacher always at rank 1; for words the student lists pictures in order,
 the teacher in reverse. Every request is written to ``requests.jsonl`` in the folder that is given. ``data`` "broken"
-cannot be opened, "slow" takes long and can be cancelled; an index called "other" is another model's, "moved" has
-pictures that are gone. The words "wrong" cannot be searched for, "slow" take a while. "garbage", as data
-or words, is answered by what is no answer.
+cannot be opened, "slow" takes long and can be cancelled, "pause" takes half a second; an index called "other" is
+another model's, "moved" has pictures that are gone, "stamps" has two pictures. The words "wrong" cannot be searched
+for, "slow" take a while. "garbage", as data or words, is answered by what is no answer.
 """
 
 from __future__ import annotations
@@ -44,22 +44,25 @@ def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
             raise Failed("cancelled")
         reply(id=request["id"], event="progress", doing="encoding pictures", done=done, total=100)
         time.sleep(0.05 if slow else 0)
+    if request["data"] == "pause":
+        time.sleep(0.5)
     if request["data"] == "garbage":
         return {"key": 5, "notes": None}
     if request["data"] == "broken":
         raise Failed("the table has no column filepath; name one.")
     if Path(request["index"]).name == "other":
         raise Failed("the index other was made by open_clip:A (weights 1), not by open_clip:B (weights 2).")
+    number = 2 if Path(request["index"]).name == "stamps" else N
     asked = {name: request[name] for name in ("index", "model", "weights", "data")}
     return {
         "key": json.dumps(asked),
         "title": request["index"] or request["data"] or "val.csv",
-        "source": "val.csv",
+        "source": "stamps.csv" if number < N else "val.csv",
         "model": request["model"] or "open_clip:ViT-B-32,openai",
         "weights": request["weights"],
         "dim": 8,
-        "pictures": N,
-        "captions": N,
+        "pictures": number,
+        "captions": number,
         "how": "exact, in memory",
         "notes": ["1 of 3 segments are damaged."] if Path(request["index"]).name == "damaged" else [],
     }
@@ -71,6 +74,8 @@ def found(request: Request) -> dict[str, Any]:
     caption, words = request.get("caption"), [one.get("text") for one in request.get("texts", [])]
     if "wrong" in words:
         raise Failed("the parts of the query cancel each other out; change a weight or take one away.")
+    if caption is not None and "stamps" in key["index"] and caption >= 2:
+        raise Failed(f"there is no caption {caption}; there are 2.")
     if "garbage" in words:
         return {"rows": [{"path": 5}], "notes": 1}
     if "slow" in words:

@@ -1,22 +1,23 @@
-"""What the Search panel shows: source, messages, tabs, query, filters, the two sides, evaluation and map.
+"""What the Search panel shows: two rows of controls, and below them the pictures, the evaluation or the map.
 
-``SearchPanel`` controls it; the layout and its saved sizes are here.
+What is seldom set lies in popovers (*Filters*, *More*, the source); messages and progress lie over the lower edge: the
+pictures have the rest, and nothing moves. ``SearchPanel`` controls it; the layout and its saved sizes are here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QByteArray, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from sdgui.panels.search.index import IndexSheet
 from sdgui.panels.search.jobs import Jobs
 from sdgui.panels.search.query.bar import SearchBar
-from sdgui.panels.search.query.filters import FilterRow
+from sdgui.panels.search.query.filters import FilterForm
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.results import SCORES
 from sdgui.panels.search.side import SearchSide
@@ -26,17 +27,17 @@ from sdgui.panels.search.tabs.map import MapPage
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
-from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.late_parts import is_made, tab_after
+from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.overlay.popover import Popover
+from sdgui.widgets.overlay.toasts import Toasts
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 PICTURES_TAB, EVALUATION, MAP = range(3)
 LATE = ("sheet", "evaluation", "map")  # parts created after the panel is on screen, or when first used
@@ -61,24 +62,28 @@ class SearchView(QWidget):
         super().__init__(parent)
         self._services = services
         self._cache = services.store.home / "thumbnails"
-        self.source = SourceBar(services, self)
-        self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)
-        self.bar = MessageBar(self)
+        self._sizes: dict[str, str] = {}  # of the splitters, as they were kept
+        # Made from the outside to the inside: a widget with a new parent is styled again with all its children.
+        self.drop = DropTarget(services.store.home / "pasted", "Search with these pictures, or in this folder", self)
+        self.drop.folders_apart = True
+        self._work = QWidget(self.drop)
+        self.drop.set_content(self._work)
+        self.strip, self.export_strip = ProgressStrip(self._work), ProgressStrip(self._work)
+        self.bar = MessageBar(self._work)
         self.jobs = Jobs(self.strip, self)
         self._export = ExportMenu(self.export_strip, self.show_message, self, lambda: self.query.query().title)
-        self._sizes: dict[str, str] = {}  # of the splitters, as they were kept
         self._arrange(history)
+        self._toasts = Toasts(self._work, (self.strip, self.export_strip, self.bar))
         self._link()
         self.show_tab(PICTURES_TAB)
 
     @cached_property
     def sheet(self) -> IndexSheet:
         """Created when first used."""
-        sheet = IndexSheet(self._services, lambda: self.source.pickers[0].choice(), self)
+        sheet = IndexSheet(self._services, lambda: self.source.pickers[0].choice(), self.source.popover)
         sheet.hide()
-        if isinstance(column := self.layout(), QVBoxLayout):
-            column.insertWidget(1, sheet)
-        tab_after(self.source.sheet, sheet)
+        if (column := self.source.popover.layout()) is not None:
+            column.addWidget(sheet)
         sheet.working.connect(self.indexing)
         sheet.finished.connect(lambda: self.jobs.end("index"))
         sheet.message_requested.connect(self.show_message)
@@ -108,82 +113,90 @@ class SearchView(QWidget):
         return page
 
     def _arrange(self, history: SearchHistory) -> None:
-        """From the outside to the inside: a widget with a new parent is styled again with all its children."""
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        for widget in (self.source, self.strip, self.export_strip, self.bar):
-            layout.addWidget(widget)
-        self._stack = QStackedWidget(self)
-        layout.addWidget(self._stack, 1)
-        self.empty = EmptyState("ph.magnifying-glass", "No model to search with yet", "", parent=self._stack)
-        self.drop = DropTarget(self._services.store.home / "pasted", "Search with these pictures", self._stack)
-        self._stack.addWidget(self.empty)
-        self._stack.addWidget(self.drop)
-        work = QWidget(self.drop)
-        self.drop.set_content(work)
-        column = QVBoxLayout(work)
-        column.setContentsMargins(0, 0, 0, 0)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.drop)
+        column = QVBoxLayout(self._work)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
         column.setSpacing(SPACE)
-        tools = self._tool_row(work)
-        column.addLayout(tools)
-        self._pages = QStackedWidget(work)
-        column.addWidget(self._pages, 1)
-        self._arrange_results(history, work)
-        self._tools = (self.query.wanted, self.query.prompts, self.score, self.filter_button)
-        for tool in self._tools:
-            tools.addWidget(tool)
-        for hidden in (self.filters, self.note, self.belongs):
-            hidden.hide()
+        column.addLayout(self._query_row(history))
+        column.addLayout(self._source_row())
+        self._stack = QStackedWidget(self._work)
+        column.addWidget(self._stack, 1)
+        self.empty = EmptyState("ph.magnifying-glass", "No model to search with yet", "", parent=self._stack)
+        self._pages = QStackedWidget(self._stack)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self._pages)
+        self._arrange_results()
 
-    def _tool_row(self, work: QWidget) -> QHBoxLayout:
-        self.tabs = QTabBar(work)
-        self.score = NoWheelComboBox(work)
-        self.filter_button = IconButton("ph.funnel", "Filter the pictures", "Ctrl+Shift+F", "Filters", True, work)
+    def _query_row(self, history: SearchHistory) -> QHBoxLayout:
+        """The first row: the query, *Filters*, *More*."""
+        self.filter_button = IconButton(
+            "ph.funnel", "Filter the pictures", "Ctrl+Shift+F", "Filters", False, self._work
+        )
+        self.filter_button.setMinimumWidth(self.fontMetrics().horizontalAdvance("Filters (9)") + 5 * SPACE)
+        self.more = IconButton("ph.dots-three", "More: what is searched for, prompts, scores", parent=self._work)
+        self.filter_popover = Popover("Filters", self.filter_button, self._work)
+        self.more_popover = Popover("More", self.more, self._work)
+        self.query = SearchBar(history, self.more_popover, self._work)
+        self.filters = FilterForm(self.filter_popover)
+        _fill(self.filter_popover, self.filters)
+        self.filter_popover.setMinimumWidth(52 * SPACE)
+        self.filter_popover.set_first(self.filters.folder)
+        self._fill_more()
+        row = QHBoxLayout()
+        row.setSpacing(SPACE // 2)
+        row.addWidget(self.query, 1)
+        row.addWidget(self.filter_button)
+        row.addWidget(self.more)
+        return row
+
+    def _fill_more(self) -> None:
+        self.score = NoWheelComboBox(self.more_popover)
+        for score, (name, meaning) in SCORES.items():
+            self.score.addItem(name, score)
+            self.score.setItemData(self.score.count() - 1, plain_tip(meaning), Qt.ItemDataRole.ToolTipRole)
+        self.score.setAccessibleName("Displayed score")
+        self.score.setToolTip(plain_tip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values())))
+        form = QFormLayout()
+        form.setSpacing(SPACE)
+        form.addRow("&Find", self.query.wanted)
+        form.addRow("&Prompts", self.query.prompts)
+        form.addRow("&Score", self.score)
+        column = QVBoxLayout(self.more_popover)
+        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
+        column.setSpacing(SPACE)
+        column.addLayout(form)
+        column.addWidget(self.query.plus)
+        column.addWidget(self.query.minus)
+        self.more_popover.set_first(self.query.wanted)
+
+    def _source_row(self) -> QHBoxLayout:
+        """The second row: models, what is searched, and the three views of it."""
+        self.source = SourceBar(self._services, self._work)
+        self.tabs = QTabBar(self._work)
         for text, tip in _TABS:
             self.tabs.setTabToolTip(self.tabs.addTab(text), plain_tip(tip))
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
         self.tabs.setAccessibleName("View")
-        for score, (name, meaning) in SCORES.items():
-            self.score.addItem(f"Score: {name.lower()}", score)
-            self.score.setItemData(self.score.count() - 1, plain_tip(meaning), Qt.ItemDataRole.ToolTipRole)
-        self.score.setAccessibleName("Displayed score")
-        self.score.setToolTip(plain_tip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values())))
-        tools = QHBoxLayout()
-        tools.setSpacing(SPACE)
-        tools.addWidget(self.tabs)
-        tools.addStretch(1)
-        return tools
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        row.addWidget(self.source, 1)
+        row.addWidget(self.tabs)
+        return row
 
-    def _arrange_results(self, history: SearchHistory, work: QWidget) -> None:
+    def _arrange_results(self) -> None:
         self.split = QSplitter(Qt.Orientation.Horizontal, self._pages)
         self._pages.addWidget(self.split)
         self.split.setChildrenCollapsible(False)
-        self._left, right = QWidget(self.split), QWidget(self.split)
+        self._left = QWidget(self.split)
         QVBoxLayout(self._left).setContentsMargins(0, 0, 0, 0)  # for the evaluation, once it is made
+        self.pair = QSplitter(Qt.Orientation.Horizontal, self.split)
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([360, 560])
-        self.query = SearchBar(history, work, right)
-        self.filters = FilterRow(right)
-        self.note = ElidedLabel("", right)
-        set_role(self.note, "small")
-        self.belongs = QWidget(right)  # what belongs to a known caption or picture
-        self.true_picture = PictureLabel(5 * SPACE, self.belongs)
-        self.true_words = ElidedLabel("", self.belongs)
-        column = QVBoxLayout(right)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE)
-        for widget in (self.query, self.filters, self.note, self.belongs):
-            column.addWidget(widget)
-        belongs = QHBoxLayout(self.belongs)
-        belongs.setContentsMargins(0, 0, 0, 0)
-        belongs.setSpacing(SPACE)
-        belongs.addWidget(self.true_picture)
-        belongs.addWidget(self.true_words, 1)
-        self.pair = QSplitter(Qt.Orientation.Horizontal, right)
-        column.addWidget(self.pair, 1)
         self.pair.setChildrenCollapsible(False)
+        self.pair.setHandleWidth(SPACE)
         one, two = (SearchSide(self._cache, self._export, self.pair) for _ in range(2))
         self.sides = (one, two)
 
@@ -192,17 +205,26 @@ class SearchView(QWidget):
         for first, second in ((one, two), (two, one)):
             first.scrolled.connect(second.scroll_to_share)
             first.thumbnail_size_changed.connect(second.set_thumbnail_size)
-        self.filter_button.toggled.connect(self.filters.setVisible)
-        self.source.sheet_asked.connect(lambda shown: self.sheet.setVisible(shown))
+        self.filter_button.clicked.connect(self.filter_popover.toggle)
+        self.more.clicked.connect(self.more_popover.toggle)
+        self.query.plus.clicked.connect(self.more_popover.close_popover)
+        self.query.minus.clicked.connect(self.more_popover.close_popover)
+        self.source.collection.sheet_asked.connect(self._show_sheet)
+        folder = QShortcut(QKeySequence("Ctrl+Alt+O"), self)
+        folder.activated.connect(self.source.collection.ask_folder)
+
+    def _show_sheet(self, shown: bool) -> None:
+        self.sheet.setVisible(shown)
+        self.source.popover.fit()
 
     # What is shown
-    def show_empty(self, title: str, text: str) -> None:
-        """Show what the panel is for instead of results."""
-        self.empty.set_content(title, text)
+    def show_empty(self, title: str, text: str, button: str = "", shortcut: str = "") -> None:
+        """Show what the panel is for instead of results, and the next step."""
+        self.empty.set_content(title, text, button, shortcut)
         self._stack.setCurrentIndex(0)
 
     def show_work(self) -> None:
-        """Show the query and the results."""
+        """Show the results."""
         self._stack.setCurrentIndex(1)
 
     def show_tab(self, tab: int) -> None:
@@ -211,8 +233,6 @@ class SearchView(QWidget):
             self.evaluation.show()
         self._left.setVisible(tab == EVALUATION)
         self._pages.setCurrentWidget(self.map if tab == MAP else self.split)
-        for tool in self._tools:
-            tool.setVisible(tab != MAP)
 
     def show_filters_count(self, number: int) -> None:
         """Show the number of active filters on the button, also while the filters are hidden."""
@@ -222,15 +242,9 @@ class SearchView(QWidget):
         """Open the fields that relocate the pictures of ``index``, with the old folder filled in."""
         self.sheet.folder.setText(index)
         self.sheet.old.setText(folder)
-        self.source.sheet.setChecked(True)
+        self.source.collection.sheet.setChecked(True)
+        self.source.popover.open()
         self.sheet.new.setFocus()
-
-    def show_known(self, path: str, words: str) -> None:
-        """Show the correct picture of a query with a known answer; "" hides it."""
-        self.belongs.setVisible(bool(path))
-        if path:
-            self.true_picture.show_picture(Path(path))
-            self.true_words.setText(words)
 
     # Messages
     def show_message(self, message: Message) -> None:
@@ -246,7 +260,6 @@ class SearchView(QWidget):
             "score": self.score.currentData(),
             "filters": self.filters.filters(),
             "group": self.filters.group.isChecked(),
-            "filters_shown": self.filter_button.isChecked(),
             "prompts": self.query.prompts.currentData(),
             "size": self.sides[0].gallery.thumbnail_size(),
             "splits": {**self._sizes, **sizes},
@@ -259,7 +272,6 @@ class SearchView(QWidget):
         self.filters.set_filters(filters if isinstance(filters, dict) else {}, bool(state.get("group", True)))
         self.query.set_filters(self.filters.filters(), self.filters.group.isChecked())
         self.show_filters_count(len(self.filters.filters()))
-        self.filter_button.setChecked(bool(state.get("filters_shown")))
         self.query.prompts.setCurrentIndex(max(0, self.query.prompts.findData(state.get("prompts"))))
         size = state.get("size")
         for side in self.sides:
@@ -284,3 +296,9 @@ class SearchView(QWidget):
     def _restore_size(self, name: str, split: QSplitter) -> None:
         if name in self._sizes:
             split.restoreState(QByteArray.fromBase64(self._sizes[name].encode()))
+
+
+def _fill(popover: Popover, content: QWidget) -> None:
+    column = QVBoxLayout(popover)
+    column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
+    column.addWidget(content)

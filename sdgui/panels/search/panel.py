@@ -7,10 +7,12 @@ with the changes in rank between them.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
+from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
 from sdgui.panels.search.following import RunFollowing
 from sdgui.panels.search.layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchView
 from sdgui.panels.search.model import Part, Query
@@ -19,13 +21,12 @@ from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import Known
-from sdgui.panels.search.work import ABOUT_TARGET, SearchSession
+from sdgui.panels.search.work import ABOUT_TARGET, SearchSession, Target, same_collection
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy, error, info, warning
-from sdgui.widgets.plain_text import plain_tip
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_FACETS, SearchOpened
 
@@ -41,6 +42,7 @@ class SearchPanel(Panel):
         self.set_view(self.view)
         self._services = services
         self._entered = False
+        self._empty: Callable[[], object] | None = None  # what the button of the empty page does
         self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
         self.opening = OpeningMessages(self.view.bar, self.view.source.name)
         self.queries = SearchQueries(self.view, self.sessions)
@@ -62,18 +64,21 @@ class SearchPanel(Panel):
         self.view.source.renewed.connect(lambda side: self.open(side, anew=True))
         self.view.source.compared.connect(lambda _on: self.open(1))
         self.view.source.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
+        self.view.source.collection.folder_chosen.connect(self.view.query.line.setFocus)
         self.view.query.past_chosen.connect(self.search_again)
         self.view.query.left_downwards.connect(self._into_results)
         self.view.query.paste_asked.connect(self.view.drop.paste)
         self.view.tabs.currentChanged.connect(self._tab_changed)
         self.view.drop.dropped.connect(self._dropped)
+        self.view.drop.folder_dropped.connect(self.view.source.collection.search_folder)
         self.view.drop.refused.connect(self._not_taken)
         self.view.known_chosen.connect(self.look_up)
         self.view.known_activated.connect(lambda _known: self._into_results())
         self.view.like_asked.connect(self.search_like)
         self.view.indexing.connect(self._indexing)
         self.following.open_asked.connect(lambda: self.open(-1))
-        self.following.nothing_to_open.connect(lambda why: self.view.show_empty("No model to search with yet", why))
+        self.following.nothing_to_open.connect(self._show_nothing)
+        self.view.empty.activated.connect(self._next_step)
         self.following.message_requested.connect(self.message_requested)
 
     # Panel
@@ -82,7 +87,7 @@ class SearchPanel(Panel):
         self.following.use(run_id)
 
     def ask_model(self) -> None:
-        self.view.source.pickers[0].setFocus()
+        self.view.source.pickers[0].open()
 
     def entered(self) -> None:
         if not self._entered:
@@ -91,6 +96,9 @@ class SearchPanel(Panel):
             self.following.begin()
             make_in_turns(self.view, LATE)
         self.following.follow()
+        focused = QApplication.focusWidget()
+        if focused is None or not self.isAncestorOf(focused):  # what is typed while the models open is a query
+            self.view.query.line.setFocus()
 
     def focus_search(self) -> None:
         if self.view.tabs.currentIndex() == MAP:
@@ -131,18 +139,34 @@ class SearchPanel(Panel):
             if target is None:
                 session.close()
                 self.opening.set(one, None)
-                self.queries.forget(one)
-                self._end_jobs(one, "open", *ABOUT_TARGET)
-                self.view.sides[one].clear()
-                continue
-            if anew or target != session.target or (session.facts is None and not session.opening):
-                self.queries.forget(one)
-                self._end_jobs(one, *ABOUT_TARGET)
+                self._forget(one, "open", *ABOUT_TARGET)
+            elif anew or target != session.target or (session.facts is None and not session.opening):
                 self.opening.set(one, None)
+                if target == session.target:  # its results stay until the newer ones are there
+                    self.queries.forget(one)
+                    self._end_jobs(one, *ABOUT_TARGET)
+                else:
+                    self._leave_collection(one, target)
+                    self._forget(one, *ABOUT_TARGET)
                 session.open(target)
         self._retitle()
         self._show_hint()
         self.tab_results.changed()
+
+    def _forget(self, side: int, *purposes: str) -> None:
+        """What is shown of a side is of another model or other pictures: nothing of it stays under a new heading."""
+        self.queries.forget(side)
+        self.tab_results.forget(side)
+        self._end_jobs(side, *purposes)
+        source = self.view.source
+        lacks = "Choose an index of the second model, or build one." if source.kind == INDEX else ""
+        self.view.sides[side].clear("Opening …" if source.target(side) is not None else lacks)
+
+    def _leave_collection(self, side: int, target: Target) -> None:
+        """Numbers of captions mean nothing in other pictures, nor does a picture's place in them."""
+        before = self.sessions[side].target
+        if side == 0 and before is not None and before.collection != target.collection:
+            self.view.query.forget_known()
 
     def _end_jobs(self, side: int, *purposes: str) -> None:
         """End cancelled jobs of a side without a message."""
@@ -151,15 +175,33 @@ class SearchPanel(Panel):
 
     def _show_hint(self) -> None:
         """Show what has to be chosen before anything can be searched."""
-        if self.view.source.target(0) is None and self.sessions[0].facts is None:
-            if self.view.source.kind == "index":
-                self.view.show_empty("No index is chosen", "Choose one above, or create one with Index …, Build.")
-            elif self.view.source.kind == "data":
-                self.view.show_empty("No pictures are chosen", "Choose a table or a folder above, or drop one there.")
-            elif self.view.source.pickers[0].choice() is None:
-                self.view.show_empty("No model is chosen", "Choose a run, an open_clip model or a folder above.")
+        source = self.view.source
+        if source.target(0) is None and self.sessions[0].facts is None:
+            source.show_facts(None)
+            if source.kind == INDEX:
+                self._empty = source.popover.open
+                text = "Choose an index, or build one under Index …"
+                self.view.show_empty("No index is chosen", text, "What is searched …")
+            elif source.pickers[0].choice() is None:
+                self._show_nothing("Choose a run or a pretrained model; then search its held-out data or any folder.")
+            elif source.kind == DATA:
+                self._empty = source.collection.ask_folder
+                text = "Choose a folder of pictures, or drop one here."
+                self.view.show_empty("No pictures are chosen", text, "Search a folder …", "Ctrl+Alt+O")
         elif self.sessions[0].facts is None:
-            self.view.show_empty("Opening", "Every picture is encoded once; an index on disk opens at once.")
+            source.show_facts(None)
+            self._empty = None
+            text = "Every picture is encoded once; an index on disk opens at once. What you type is searched then."
+            what = "the held-out data" if source.kind == HELD_OUT else source.collection.title()
+            self.view.show_empty(f"Opening {what}", text)
+
+    def _show_nothing(self, why: str) -> None:
+        self._empty = self.view.source.pickers[0].open
+        self.view.show_empty("No model to search with yet", why, "Choose a model …")
+
+    def _next_step(self) -> None:
+        if self._empty is not None:
+            self._empty()
 
     def _opened(self, side: int, facts: SearchOpened) -> None:
         self.view.jobs.end(f"open{side}")
@@ -169,9 +211,7 @@ class SearchPanel(Panel):
         self._retitle()
         self.view.show_work()
         if side == 0:
-            of = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
-            self.view.source.facts.setText(f"{count(facts['pictures'])} pictures · {of}{facts['dim']} dimensions")
-            self.view.source.facts.setToolTip(plain_tip(f"{facts['source']}\n{facts['how']}"))
+            self.view.source.show_facts(facts)
             session.ask("facets", SEARCH_FACETS, self.view.filters.set_facets, lambda *_: None)
             self._note_index(facts)
         self.opening.set(side, self._notes(side, facts["notes"]))
@@ -179,13 +219,30 @@ class SearchPanel(Panel):
         self.queries.run()
 
     def _notes(self, side: int, notes: list[str]) -> Message | None:
-        """The worker's notes on a collection as a message, such as that its index is stale."""
+        """The worker's notes on a collection, such as that its index is stale; else what is amiss beside it."""
         target = self.sessions[side].target
         if not notes:
-            return None
+            return self._beside()
         if target is None or not target.index:
             return warning(" ".join(notes))
         return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.view.sheet.start_refresh))
+
+    def _beside(self) -> Message | None:
+        """Why the two sides show nothing to compare."""
+        source = self.view.source
+        if not source.comparing:
+            return None
+        if source.same_model():
+            both = len(source.pickers[0].networks()) > 1
+            remedy = Remedy("Student against teacher", source.student_against_teacher) if both else None
+            return warning(f"Both sides are the same model: {source.pickers[0].text()}.", remedy=remedy)
+        first, second = (session.facts for session in self.sessions)
+        if first is not None and second is not None and not same_collection(self.sessions):
+            return warning(
+                f"The two sides search different data ({first['title']}, {count(first['pictures'])} pictures; "
+                f"{second['title']}, {count(second['pictures'])} pictures): their ranks and recall are not compared."
+            )
+        return None
 
     def _note_index(self, facts: SearchOpened) -> None:
         target = self.sessions[0].target
@@ -198,6 +255,7 @@ class SearchPanel(Panel):
         self.queries.forget(side)
         if side == 0:
             self.view.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
+        self._empty = None
         self.view.sides[side].clear()
         if isinstance(failure, Cancelled):
             remedy = Remedy("Open", lambda: self.open(side, anew=True))

@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, QTimer
 from sdgui.panels.search.layout import SearchView
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.results import Score
-from sdgui.panels.search.work import SearchSession
+from sdgui.panels.search.work import SearchSession, same_collection
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Message, Remedy, error, warning
 from sdgui.worker.replies import Cancelled, Failure
@@ -76,13 +76,13 @@ class SearchQueries(QObject):
         self._number += 1
         self._asked, self._answers = query, [None, None]
         if query.empty:
-            for widget in self._view.sides:
-                widget.clear("Type a query or drop a picture here.")
-            self._view.note.hide()
-            self._view.show_known("", "")
+            for widget, session in zip(self._view.sides, self._sessions, strict=True):
+                if session.facts is not None:  # else it says what is being opened, or is missing
+                    widget.clear("Type a query or drop a picture here.")
+            self._view.query.show_known("", "")
             return
         words = "the query picture" if query.find == "captions" else "the correct picture"
-        self._view.show_known(query.true_path, words)
+        self._view.query.show_known(query.true_path, words)
         for side in (0, 1):
             self._ask(side)
 
@@ -93,12 +93,10 @@ class SearchQueries(QObject):
 
     def _same_rows(self) -> bool:
         """Whether both models share the numbering of pictures and captions."""
-        facts = [session.facts for session in self._sessions]
         targets = [session.target for session in self._sessions]
-        if facts[0] is None or facts[1] is None or targets[0] is None or targets[1] is None:
+        if targets[0] is None or targets[1] is None or targets[0].index != targets[1].index:
             return False
-        alike = all(facts[0][name] == facts[1][name] for name in ("source", "pictures", "captions"))
-        return alike and targets[0].index == targets[1].index
+        return same_collection(self._sessions)
 
     def _more(self) -> None:
         rows = [answer["rows"] for answer in self._answers if answer is not None]
@@ -114,9 +112,6 @@ class SearchQueries(QObject):
         self._answers[side] = answer
         if self._query_message is not None and self._view.bar.message is self._query_message:
             self._view.bar.clear()
-        notes = list(dict.fromkeys(note for one in self._answers if one is not None for note in one["notes"]))
-        self._view.note.setText(" ".join(notes))
-        self._view.note.setVisible(bool(notes))
         self._show_answers(side)
         self._show_missing(side)
 
@@ -126,7 +121,8 @@ class SearchQueries(QObject):
         whole = all(answer is not None for answer in self._answers)
         for side, answer in enumerate(self._answers):
             if answer is not None and (whole or came in (-1, side)):
-                other = self._answers[1 - side] if self._view.source.comparing else None
+                beside = self._view.source.comparing and same_collection(self._sessions)
+                other = self._answers[1 - side] if beside else None
                 self._view.sides[side].show_answer(answer, self._asked, score, other, self._view.source.name(1 - side))
 
     def _refused(self, side: int, number: int, failure: Failure) -> None:

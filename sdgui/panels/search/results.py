@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdgui.panels.search.model import Query
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.items import GalleryItem
 
 Score = Literal["cosine", "softmax", "rank"]
@@ -115,7 +115,7 @@ def details(row: Row, answer: Mapping[str, Any]) -> str:
     """Lines for the tooltip: all scores, size and date, labels, further captions, near-identical ones."""
     cutoff = "above" if row["above_cutoff"] else "below"
     lines = [f"cosine {row['cosine']:.3f} ({cutoff} the cut-off {answer['cutoff']['cosine']:.3f})"]
-    lines[0] += f" · share {row['softmax']:.1%} · rank {row['rank']}"
+    lines[0] += f" · share {percent(row['softmax'])} · rank {row['rank']}"
     if "size" in row:
         lines.append(" · ".join([file_size(int(row["size"])), file_time(float(row["time"])), *_labels(row)]))
     lines += [f"also: {caption}" for caption in list(row.get("captions", ()))[1:4]]

@@ -12,7 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.results import Score, cutoff_line, identity, items, ranks_of, true_line, true_rank
@@ -49,13 +49,18 @@ class SearchSide(QWidget):
         self.gallery.set_thumbnail_size(100)
         self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
         set_role(self.detail, "small")
+        head = QHBoxLayout()
+        head.setContentsMargins(SPACE // 2, 0, SPACE // 2, 0)
+        head.setSpacing(SPACE)
+        head.addWidget(self.title, 2)
+        head.addWidget(self.line, 3)
+        head.addWidget(self.true)
         column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE // 2, 0, SPACE // 2, 0)
+        column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE // 2)
-        for widget in (self.title, self.true, self.line):
-            column.addWidget(widget)
+        column.addLayout(head)
         column.addWidget(self.gallery, 1)
-        column.addWidget(self.detail)
+        self.gallery.add_to_foot(self.detail)
         self.true.hide()
         self._connect()
 
@@ -95,6 +100,8 @@ class SearchSide(QWidget):
             self.gallery.set_items(shown)
         self.answer, self.query = answer, query
         text, meaning = cutoff_line(answer, query)
+        notes = " ".join(answer["notes"])
+        text, meaning = " · ".join(filter(None, (notes, text))), "\n".join(filter(None, (notes, meaning)))
         self.line.setText(text)
         self.line.setToolTip(plain_tip(meaning))
         self.line.setAccessibleDescription(meaning)

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject
 
 from sdgui.panels.search.layout import EVALUATION, MAP, SearchView
 from sdgui.panels.search.tabs.map import SHOWN
-from sdgui.panels.search.work import SearchSession
+from sdgui.panels.search.work import SearchSession, same_collection
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, warning
 from sdgui.worker.replies import Cancelled, Failure
@@ -27,8 +27,16 @@ class TabResults(QObject):
         view.compare_asked.connect(self.compare)
         view.map_wanted.connect(self._make_map)
 
+    def forget(self, side: int) -> None:
+        """This side is of another model or other pictures: nothing that was found of those before stays."""
+        self._evaluations[side] = None
+        if is_made(self._view, "evaluation"):
+            self._show()
+        if side == 0 and is_made(self._view, "map"):
+            self._view.map.clear()
+
     def opened(self, side: int) -> None:
-        """This side has another collection: what was known of the one before is of no use."""
+        """This side is open, perhaps at a newer checkpoint."""
         self._evaluations[side] = None
         if side == 0 and is_made(self._view, "map"):
             self._view.map.clear()
@@ -59,11 +67,15 @@ class TabResults(QObject):
         )
 
     def _show(self, choose: bool = False) -> None:
+        """The first side, and beside it the second one where it is over the same data."""
         view = self._view
+        comparable = same_collection(self._sessions)
+        sides = [one for side, one in enumerate(self._evaluations) if one is not None and (side == 0 or comparable)]
         if self._evaluations[0] is None:
-            return
-        sides = [evaluation for evaluation in self._evaluations if evaluation is not None]
+            sides = []
         view.evaluation.show_sides(sides, [view.source.name(side) for side in range(len(sides))])
+        if not sides:
+            return
         if choose and view.query.query().empty and view.evaluation.current() is None:
             view.evaluation.choose_first()
 

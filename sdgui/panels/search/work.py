@@ -6,7 +6,7 @@ A query that is replaced while another one runs is never sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,14 @@ class Target:
         return self.data, self.index
 
 
+def same_collection(sessions: Sequence[SearchSession]) -> bool:
+    """Whether both models have the same pictures and captions open, so that ranks and recall can be compared."""
+    first, second = (session.facts for session in sessions)
+    if first is None or second is None:
+        return False
+    return all(first[name] == second[name] for name in ("source", "pictures", "captions"))
+
+
 class SearchSession(QObject):
     """``facts``: the answer of ``search_open``, None while nothing is open."""
 
@@ -70,11 +78,13 @@ class SearchSession(QObject):
         return self._calls is not None and self._calls.busy("open")
 
     def open(self, target: Target) -> None:
-        """Open ``target`` in place of the current one, whose results stay on screen until then."""
+        """Open ``target`` in place of the current one; the same one is read anew, and is searched until then."""
         calls = self._calls_of(target.model or target.index, target.title)
         for purpose in ABOUT_TARGET:
             calls.drop(purpose)
         self._next = None
+        if self.target != target:
+            self.facts = None  # what is known of another collection is of no use for this one
         self.target = target
 
         def opened(facts: SearchOpened) -> None:

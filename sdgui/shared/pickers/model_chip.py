@@ -10,17 +10,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import (
-    QFileDialog,
-    QPushButton,
-    QSizePolicy,
-    QStyle,
-    QStyleOptionButton,
-    QStylePainter,
-    QWidget,
-)
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
@@ -46,18 +38,17 @@ from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.formats import count
+from sdgui.widgets.overlay.chip_button import ChipButton
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 __all__ = ["ModelChip", "ModelChoice"]
 
 _SETTLE = 500  # ms after the last news of a live run before its folder is read
 _NOTHING = "Choose a model"
 _LISTED = 4  # recent ones
-_ICON, _WIDEST, _NARROWEST = 16, 52 * SPACE, 14 * SPACE  # px
 
 
-class ModelChip(QPushButton):
+class ModelChip(ChipButton):
     """The chosen model. Enter, Space, Down or letters open the list.
 
     ``changed`` whenever the choice changes, by the user or by code; ``renewed`` when a new checkpoint of the chosen
@@ -69,7 +60,7 @@ class ModelChip(QPushButton):
     refused = Signal(str)  # a sentence: what was dropped is no model, or not for this panel
 
     def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__("ph.cube", "Model", parent)
         self._services, self._needs = services, needs
         self._entry: ModelEntry | None = None
         self._which: str | int = ""  # of a run: "best", "last" or a step
@@ -80,16 +71,11 @@ class ModelChip(QPushButton):
         self._filling = 0  # lists that are being read
         self._tasks = BackgroundTasks(self)
         self.setAcceptDrops(True)
-        self.setAccessibleName("Model")
-        set_role(self, "chip")
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setMaximumWidth(_WIDEST)
         self._look = QTimer(self, singleShot=True, interval=_SETTLE)
         self._look.timeout.connect(self.refresh)
         self.clicked.connect(lambda: self.open())
         services.tailer.state_changed.connect(self._moved)
         services.tailer.progress_changed.connect(self._moved)
-        theme().changed.connect(self.update)
         self._show()
 
     @cached_property
@@ -280,6 +266,7 @@ class ModelChip(QPushButton):
     def _show(self) -> None:
         choice = self.choice()
         self.setText(self.short_title() or _NOTHING)
+        self.set_muted(self._entry is None)
         about = f"{choice.title}\n{choice.model}\n" if choice is not None else ""
         self.setToolTip(plain_tip(f"{about}Press to choose another model"))
         self.setAccessibleDescription(choice.title if choice is not None else _NOTHING)
@@ -294,33 +281,6 @@ class ModelChip(QPushButton):
     def _moved(self, run_id: int, _news: object) -> None:
         if self._entry is not None and self._entry.run_id == run_id and not self._look.isActive():
             self._look.start()
-
-    # Drawing
-    def sizeHint(self) -> QSize:
-        wide = self.fontMetrics().horizontalAdvance(self.text()) + 2 * _ICON + 4 * SPACE
-        return QSize(min(max(wide, _NARROWEST), _WIDEST), super().sizeHint().height())
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(_NARROWEST, super().minimumSizeHint().height())
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Icon, the text shortened in the middle, where names agree, and an arrow."""
-        option = QStyleOptionButton()
-        self.initStyleOption(option)
-        option.text = ""
-        painter = QStylePainter(self)
-        painter.drawControl(QStyle.ControlElement.CE_PushButton, option)
-        room = self.rect().adjusted(SPACE, 0, -SPACE, 0)
-        top = (self.height() - _ICON) // 2
-        self._draw_icon(painter, "ph.cube", room.left(), top)
-        self._draw_icon(painter, "ph.caret-down", room.right() - _ICON + 2, top)
-        words = room.adjusted(_ICON + SPACE // 2, 0, -_ICON - SPACE // 2, 0)
-        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideMiddle, words.width())
-        painter.setPen(theme().color("muted" if self._entry is None else "text"))
-        painter.drawText(words, int(Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine), text)
-
-    def _draw_icon(self, painter: QPainter, name: str, left: int, top: int) -> None:
-        theme().icon(name, "muted").paint(painter, left, top, _ICON, _ICON)
 
     # Keys and folders
     def keyPressEvent(self, event: QKeyEvent) -> None:

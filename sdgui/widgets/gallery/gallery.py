@@ -113,7 +113,7 @@ class Gallery(QWidget):
         self._slider.setFixedWidth(14 * SPACE)
         self._slider.setToolTip("Size of the pictures (Ctrl+wheel)")
         self._slider.setAccessibleName("Size of the pictures")
-        foot = QHBoxLayout()
+        self._foot = foot = QHBoxLayout()
         foot.addWidget(self._count, 1)
         foot.addWidget(self._slider)
         layout = QVBoxLayout(self)
@@ -121,6 +121,11 @@ class Gallery(QWidget):
         layout.setSpacing(SPACE // 2)
         layout.addWidget(view, 1)
         layout.addLayout(foot)
+
+    def add_to_foot(self, widget: QWidget) -> None:
+        """Show ``widget`` below the pictures, between their number and the slider."""
+        self._foot.setStretch(0, 0)
+        self._foot.insertWidget(1, widget, 1)
 
     def _connect(self) -> None:
         selection = self.view.selectionModel()

@@ -12,14 +12,16 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QPushButton, QWidget
 
 from core.spec.resources import resource_folder
 from sdgui.panels.search.model import RAW, Part, Query
 from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.history import SearchHistory
+from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
 _PICTURES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
@@ -30,7 +32,7 @@ _LISTED = 15  # queries in the menu
 class SearchBar(QWidget):
     """``query`` is the query without its filters; ``changed`` is emitted on every change, by the user or by code.
 
-    ``wanted`` and ``prompts`` are placed by the owner.
+    One row, whatever is in the query. ``wanted``, ``prompts``, ``plus`` and ``minus`` are placed by the owner.
     """
 
     changed = Signal()
@@ -39,7 +41,7 @@ class SearchBar(QWidget):
     left_downwards = Signal()  # Down where there is no newer query: the focus may go to the results
 
     def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
-        """``tools``: the parent of the boxes ``wanted`` and ``prompts``."""
+        """``tools``: the parent of what the owner places."""
         super().__init__(parent)
         self._history = history
         self._at = -1  # in the history, -1 is what is being typed
@@ -53,9 +55,10 @@ class SearchBar(QWidget):
         self.line.setClearButtonEnabled(True)
         self.line.setMaxLength(20_000)
         self.chips = ChipRow(self)
+        self.true_picture = PictureLabel(4 * SPACE, self)  # of a query with a known answer
         self.picture = IconButton("ph.image", "Search with a picture from a file", "Ctrl+Shift+I", parent=self)
-        self.plus = IconButton("ph.plus", "Add these words to the query (Alt+Enter)", parent=self)
-        self.minus = IconButton("ph.minus", "Exclude these words (Shift+Enter)", parent=self)
+        self.plus = QPushButton("&Add these words", tools)
+        self.minus = QPushButton("E&xclude these words", tools)
         self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
         self.past = IconButton("ph.clock-counter-clockwise", "Search history", "Ctrl+H", parent=self)
         self.wanted = NoWheelComboBox(tools)
@@ -64,27 +67,29 @@ class SearchBar(QWidget):
         self._connect()
 
     def _build(self) -> None:
-        self.wanted.addItem("Find pictures", "pictures")
-        self.wanted.addItem("Find captions", "captions")
+        self.wanted.addItem("Pictures", "pictures")
+        self.wanted.addItem("Captions", "captions")
         self.wanted.setAccessibleName("Search for")
         self.wanted.setToolTip("Search for pictures, or for captions, such as those of a picture dropped here")
         self.prompts.addItem("Words as typed", RAW)
         for file in sorted(_PROMPTS.glob("*.txt")):
-            self.prompts.addItem(f"Prompts: {file.stem}", file.stem)
+            self.prompts.addItem(file.stem, file.stem)
         self.prompts.setAccessibleName("Prompts for the words")
         self.prompts.setToolTip("Average the words over a set of prompts, as in zero-shot classification")
         for box in (self.wanted, self.prompts):
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
-        row = QHBoxLayout()
+        self.plus.setToolTip("Make what is typed a part of the query with a weight of its own (Alt+Enter)")
+        self.minus.setToolTip("Search for pictures that are unlike what is typed (Shift+Enter)")
+        self.line.setMinimumWidth(24 * SPACE)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE // 2)
+        row.addWidget(self.true_picture)
+        row.addWidget(self.chips)
         row.addWidget(self.line, 1)
-        for widget in (self.picture, self.plus, self.minus, self.star, self.past):
+        for widget in (self.picture, self.star, self.past):
             row.addWidget(widget)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(row)
-        column.addWidget(self.chips)
+        self.true_picture.hide()
 
     def _connect(self) -> None:
         self.line.textEdited.connect(self._edited)
@@ -122,10 +127,22 @@ class SearchBar(QWidget):
         self.chips.set_parts(query.parts)
         self.wanted.setCurrentIndex(max(0, self.wanted.findData(query.find)))
         if self.prompts.findData(query.prompts) < 0:
-            self.prompts.addItem(f"Prompts: {Path(query.prompts).name}", query.prompts)
+            self.prompts.addItem(Path(query.prompts).name, query.prompts)
         self.prompts.setCurrentIndex(self.prompts.findData(query.prompts))
         if tell:
             self._emit_changed()
+
+    def show_known(self, path: str, words: str) -> None:
+        """Show the picture of a query with a known answer; "" hides it."""
+        self.true_picture.setVisible(bool(path))
+        if path:
+            self.true_picture.show_picture(Path(path))
+            self.true_picture.setToolTip(plain_tip(f"{words[:1].upper()}{words[1:]}\n{path}"))
+
+    def forget_known(self) -> None:
+        """Another collection is searched: numbers of captions and pictures of the one before mean nothing there."""
+        if self._known.caption >= 0 or self._known.true_path:
+            self.set_query(Query(), tell=False)
 
     def add_picture(self, path: str, weight: float = 1.0, row: int = -1) -> None:
         """Add a picture to the query."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QResizeEvent, QShowEvent, QWheelEvent
+from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QWidget
 
 from sdgui.panels.search.model import Part
 from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _PICTURE = 3 * SPACE
+_HEIGHT = 28  # px, as a line of text has: a query with parts is no higher than one without
 _LONGEST = 28  # characters of a title that are shown
 
 
@@ -52,7 +52,7 @@ class Chip(QFrame):
         remove = IconButton("ph.x", f"Remove {part.title} from the query", parent=self)
         remove.clicked.connect(self.removed)
         row = QHBoxLayout(self)
-        row.setContentsMargins(SPACE // 2, 2, SPACE // 2, 2)
+        row.setContentsMargins(SPACE // 2, 0, SPACE // 2, 0)
         row.setSpacing(SPACE // 2)
         row.addWidget(self._sign)
         if part.image:
@@ -62,6 +62,9 @@ class Chip(QFrame):
         row.addWidget(self._title)
         row.addWidget(self._weight)
         row.addWidget(remove)
+        for button in (self._sign, remove):
+            button.setFixedHeight(_PICTURE)
+        self.setFixedHeight(_HEIGHT)
         self._show()
 
     @property
@@ -113,20 +116,41 @@ class _Weight(QDoubleSpinBox):
         line.setGeometry(self.rect().adjusted(2, 1, -2, -1))
 
 
-class ChipRow(QWidget):
-    """The chips in order; hidden while there are none. ``changed`` when a part is changed or removed."""
+class ChipRow(QScrollArea):
+    """The chips in one row, scrolled when there is no room; hidden while there are none.
+
+    ``changed`` when a part is changed or removed.
+    """
 
     changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._flow = FlowLayout(self)
         self._chips: list[Chip] = []
-        policy = self.sizePolicy()
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
+        self._content = QWidget(self.viewport())
+        self._row = QHBoxLayout(self._content)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(SPACE // 2)
+        self._row.setSizeConstraint(QHBoxLayout.SizeConstraint.SetFixedSize)
+        self.setWidget(self._content)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAccessibleName("Parts of the query")
         self.hide()
+
+    def sizeHint(self) -> QSize:
+        return self._row.sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(12 * SPACE if self._chips else 0, self._row.sizeHint().height())
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Along the row."""
+        turned = event.angleDelta().y() or event.angleDelta().x()
+        self.horizontalScrollBar().setValue(self.horizontalScrollBar().value() - turned // 2)
 
     def parts(self) -> tuple[Part, ...]:
         return tuple(chip.part for chip in self._chips)
@@ -134,18 +158,21 @@ class ChipRow(QWidget):
     def set_parts(self, parts: tuple[Part, ...]) -> None:
         """Show these, without ``changed``."""
         for chip in self._chips:
-            self._flow.removeWidget(chip)
+            self._row.removeWidget(chip)
             chip.hide()
             chip.deleteLater()
         self._chips = []
         for part in parts:
             self._put(part)
         self.setVisible(bool(self._chips))
+        self.updateGeometry()
 
     def add(self, part: Part) -> None:
         """Add a part."""
         self._put(part)
         self.show()
+        self.updateGeometry()
+        QTimer.singleShot(0, self, lambda: self.ensureWidgetVisible(self._chips[-1]) if self._chips else None)
         self.changed.emit()
 
     def chips(self) -> list[Chip]:
@@ -156,7 +183,7 @@ class ChipRow(QWidget):
         chip.changed.connect(lambda _part: self.changed.emit())
         chip.removed.connect(lambda: self._remove(chip))
         self._chips.append(chip)
-        self._flow.addWidget(chip)
+        self._row.addWidget(chip)
         chip.show()
 
     def _remove(self, chip: Chip) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushButton, QWidget
 
-from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
-from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FIELDS = {
@@ -25,8 +24,8 @@ _FIELDS = {
 }
 
 
-class FilterRow(QWidget):
-    """Filter boxes in a row that wraps. ``changed`` when the user changes a filter."""
+class FilterForm(QWidget):
+    """A line a filter. ``changed`` when the user changes one."""
 
     changed = Signal()
 
@@ -43,19 +42,36 @@ class FilterRow(QWidget):
         self.clear_button = QPushButton("Clear", self)
         self.clear_button.setToolTip("Clear all filters")
         set_role(self.clear_button, "flat")
-        flow = FlowLayout(self)
-        flow.setSpacing(SPACE)
-        for widget in (self.folder, self.label, self.value, *self.fields.values(), self.group, self.clear_button):
-            flow.addWidget(widget)
-        policy = self.sizePolicy()
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
+        self._arrange()
         self.folder.activated.connect(lambda _row: self.changed.emit())
         self.label.activated.connect(self._label_chosen)
         self.value.activated.connect(lambda _row: self.changed.emit())
         self.group.toggled.connect(lambda _on: self.changed.emit())
         self.clear_button.clicked.connect(self._clear)
         self.set_facets({"folders": [], "labels": {}})
+
+    def _arrange(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(SPACE)
+        size, date = ("min_size", "max_size"), ("after", "before")
+        lines: tuple[tuple[str, list[QWidget]], ...] = (
+            ("Folder", [self.folder]),
+            ("Label", [self.label, self.value]),
+            ("Size", [self.fields[name] for name in size]),
+            ("Changed", [self.fields[name] for name in date]),
+        )
+        for row, (text, widgets) in enumerate(lines):
+            title = PlainLabel(text, self)
+            set_role(title, "muted")
+            title.setBuddy(widgets[0])
+            grid.addWidget(title, row, 0)
+            for column, widget in enumerate(widgets, start=1):
+                grid.addWidget(widget, row, column, 1, 3 - len(widgets))
+        grid.addWidget(self.group, len(lines), 1)
+        grid.addWidget(self.clear_button, len(lines), 2, Qt.AlignmentFlag.AlignRight)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(2, 1)
 
     def _box(self, name: str, tip: str) -> NoWheelComboBox:
         box = NoWheelComboBox(self)
@@ -70,7 +86,6 @@ class FilterRow(QWidget):
         line.setPlaceholderText(hint)
         line.setAccessibleName(tip.partition(":")[0])
         line.setToolTip(plain_tip(tip))
-        line.setFixedWidth(11 * SPACE)
         line.editingFinished.connect(self._edited)
         return line
 

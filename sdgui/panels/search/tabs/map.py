@@ -6,7 +6,7 @@ Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> las
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ class MapPage(QWidget):
         self._answer = answer
         self._paths = {int(one["row"]): str(one["path"]) for one in answer["pictures"]}
         self._words = {int(one["row"]): str(one["caption"]) for one in answer["captions"]}
-        names = dict.fromkeys(name for one in answer["pictures"][:500] for name in one["labels"])
+        names = _telling_labels(answer["pictures"])
         chosen = self.color.currentData()
         self.color.clear()
         self.color.addItem("pictures and captions", "")
@@ -245,6 +245,16 @@ class MapPage(QWidget):
         row = next((row for row, one in self._paths.items() if one == path), -1)
         like.triggered.connect(lambda: self.like_asked.emit(path, row))
         self._export.fill(menu, shown)
+
+
+def _telling_labels(pictures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Labels that tell pictures apart, by how few of the pictures lack one; one of a single class colours nothing."""
+    values: dict[str, Counter[str]] = {}
+    for one in pictures:
+        for name, value in one["labels"].items():
+            values.setdefault(name, Counter())[str(value)] += bool(value)
+    telling = [name for name, found in values.items() if sum(count > 0 for count in found.values()) > 1]
+    return sorted(telling, key=lambda name: values[name].total())
 
 
 class _Popup(QFrame):

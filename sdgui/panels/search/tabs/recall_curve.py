@@ -11,6 +11,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from sdgui.widgets.formats import percent
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -87,7 +88,7 @@ class RecallCurve(QWidget):
         for line in self._lines:
             near = int(np.abs(np.asarray(line.k) - k).argmin()) if len(line.k) else -1
             if near >= 0:
-                parts.append(f"{line.name} {line.recall[near]:.1%}")
+                parts.append(f"{line.name} {percent(line.recall[near])}")
         return f"recall at {k}: " + ", ".join(parts) if parts else "no recall yet"
 
     def _show_values(self, k: int) -> None:

@@ -11,10 +11,11 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+from sdgui.app.main_window import MainWindow
 from sdgui.panels.search import queries as search_queries
+from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
 from sdgui.panels.search.layout import MAP, PICTURES_TAB
 from sdgui.panels.search.model import Query
-from sdgui.panels.search.source import DATA, HELD_OUT, INDEX
 from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.worker.replies import Failure
@@ -93,10 +94,10 @@ def test_a_known_picture_is_looked_up_by_itself_and_left_by_clearing(
     search.look_up(Known("a yellow moon", path, 3, 0, (1.0,)))
     assert bar.query().caption == 0
     assert not bar.star.isEnabled()
-    qtbot.waitUntil(lambda: search.view.belongs.isVisibleTo(search.view))
+    qtbot.waitUntil(lambda: bar.true_picture.isVisibleTo(search.view))
     bar.line.clear()
     assert bar.query().caption == -1
-    qtbot.waitUntil(lambda: not search.view.belongs.isVisibleTo(search.view))
+    qtbot.waitUntil(lambda: not bar.true_picture.isVisibleTo(search.view))
     search.look_up(Known("a yellow moon", path, 3, -1, (1.0,)))
     assert bar.query().find == "captions"
     search.look_up(Known("a yellow moon", path, 3, 0, (1.0,)))
@@ -136,39 +137,44 @@ def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSea
     filters = {"labels": {"tone": ["dark"]}}
     view = search.view
     view.filters.set_filters(filters, False)
-    view.filter_button.setChecked(True)
     view.query.prompts.setCurrentIndex(1)
     view.sides[0].gallery.set_thumbnail_size(160)
     view._sizes["not made"] = "a3ept"
-    view.source.where.setCurrentIndex(view.source.where.findData(DATA))
-    view.source.data.set_source(str(folder / "pictures"))
+    view.source.collection.search_folder(str(folder / "pictures"))
     leave_place(search)
     again = open_search().view
     assert again.filters.filters() == filters
     assert not again.filters.group.isChecked()
     assert again.filter_button.text() == "Filters (1)"
-    assert again.filter_button.isChecked()
     assert again.query.prompts.currentIndex() == 1
     assert [side.gallery.thumbnail_size() for side in again.sides] == [160, 160]
     assert again._sizes["not made"] == "a3ept"
-    assert (again.source.kind, again.source.data.source()) == (DATA, str(folder / "pictures"))
+    assert (again.source.kind, again.source.collection.data.source()) == (DATA, str(folder / "pictures"))
     assert again.query.whole().filters == filters, "which a saved search records"
 
 
-def test_a_model_chosen_by_hand_stays_until_another_run_is_chosen(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_a_model_chosen_by_hand_stays_until_another_run_is_asked_for(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
-    picker = search.view.source.pickers[0]
-    assert picker.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
+    picker, other = search.view.source.pickers[0], "open_clip:ViT-B-32,openai"
+    assert picker.set_choice(ModelChoice(other, "", "ViT-B-32"))
     search.following.follow()
+    window = search.window()
+    assert isinstance(window, MainWindow)
+    window.experiments.select_run(window.services.store.runs()[0].id)
     choice = picker.choice()
     assert choice is not None
-    assert choice.model == "open_clip:ViT-B-32,openai"
+    assert choice.model == other, "selecting in the tree is no request"
     leave_place(search)
     again = open_search()
-    assert again.following.run_id == search.following.run_id is not None
-    choice = again.view.source.pickers[0].choice()
+    picker = again.view.source.pickers[0]
+    choice = picker.choice()
     assert choice is not None
-    assert choice.model == "open_clip:ViT-B-32,openai", "the run was followed before"
+    assert choice.model == other
+    run = again._services.store.runs()[0]
+    again.use_run(run.id)
+    choice = picker.choice()
+    assert choice is not None
+    assert choice.run_id == run.id
 
 
 def test_two_sides_scroll_and_zoom_together_and_choose_the_same(qtbot: QtBot, open_search: OpenSearch) -> None:
@@ -194,8 +200,8 @@ def test_of_a_second_collection_nothing_is_asked_by_the_rows_of_the_first(
     qtbot: QtBot, open_search: OpenSearch, folder: Path, tmp_path: Path
 ) -> None:
     search = open_search()
+    search.view.source.show_index(0, str(tmp_path / "first"))
     search.view.source.show_index(1, str(tmp_path / "whole"))
-    qtbot.waitUntil(lambda: search.sessions[1].target is not None and search.sessions[1].target.index != "")
     qtbot.waitUntil(lambda: all(session.facts is not None and not session.opening for session in search.sessions))
     before = len(requests(folder))
     search.search_like(str(folder / "pictures" / "2.png"), 2)
@@ -212,11 +218,12 @@ def test_choices_of_the_source_bar(
     source, run = search.view.source, search._services.store.runs()[0]
     for name in ("one", "two"):
         source.show_index(0, str(tmp_path / name))
-    assert source._recent() == [str(tmp_path / "two"), str(tmp_path / "one")]
+    collection = source.collection
+    assert collection._recent() == [str(tmp_path / "two"), str(tmp_path / "one")]
     chosen: list[str] = []
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "three"))
-    monkeypatch.setattr(source, "show_index", lambda side, folder: chosen.append(f"{side}"))
-    source._ask_index()
+    monkeypatch.setattr(collection, "show_index", lambda side, folder: chosen.append(f"{side}"))
+    collection.ask_index()
     assert chosen == ["1"], "the side that has none yet"
     target = source.target(0)
     assert target is not None
@@ -225,15 +232,15 @@ def test_choices_of_the_source_bar(
     target = source.target(0)
     assert target is not None
     assert target.model == "open_clip:ViT-B-32,openai", "the user's own model for this index"
-    source.indexes[0].setCurrentIndex(source.indexes[0].findData(str(tmp_path / "one")))
-    source.indexes[0].activated.emit(source.indexes[0].currentIndex())
+    collection.indexes[0].setCurrentIndex(collection.indexes[0].findData(str(tmp_path / "one")))
+    collection.indexes[0].activated.emit(collection.indexes[0].currentIndex())
     target = source.target(0)
     assert target is not None
     assert target.model == ""
     state = source.state()
     source.restore({})
     source.restore(state)
-    assert (source.kind, source.indexes[0].currentData()) == (INDEX, str(tmp_path / "one"))
+    assert (source.kind, collection.indexes[0].currentData()) == (INDEX, str(tmp_path / "one"))
     assert source.show_run(run.id, run.folder, "shapes", alive=True)
     assert source.kind == HELD_OUT
     choice = source.pickers[0].choice()

@@ -18,7 +18,7 @@ from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.opening import OpeningMessages
 from sdgui.panels.search.query import history as search_history
 from sdgui.panels.search.query.chips import ChipRow
-from sdgui.panels.search.query.filters import FilterRow
+from sdgui.panels.search.query.filters import FilterForm
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.results import file_size, identity, items, ranks_of, true_line
 from sdgui.panels.search.tabs.evaluation import PAIRS, PICTURES, EvaluationPane
@@ -192,7 +192,7 @@ def test_recall_is_told_at_the_nearest_k_that_the_curve_has(qtbot: QtBot) -> Non
     curve = RecallCurve()
     qtbot.addWidget(curve)
     curve.set_lines([RecallLine("A", [1, 5], [0.25, 0.75], 0)])
-    assert curve.text_at(10) == "recall at 5: A 75.0%"
+    assert curve.text_at(10) == "recall at 5: A 75.0 %"
 
 
 def a_map(labels: tuple[str, ...] = ("warm", "cold", "warm"), method: str = "t-SNE") -> dict[str, Any]:
@@ -275,6 +275,7 @@ def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
     make_application()
     row, changes = ChipRow(), list[tuple[Part, ...]]()
     qtbot.addWidget(row)
+    row.resize(400, 40)
     row.show()
     row.changed.connect(lambda: changes.append(row.parts()))
     for words in ("one", "two", "three"):
@@ -293,7 +294,7 @@ def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
 
 
 def test_a_filter_is_told_once_when_it_is_another(qtbot: QtBot) -> None:
-    row, changes = FilterRow(), list[dict[str, Any]]()
+    row, changes = FilterForm(), list[dict[str, Any]]()
     qtbot.addWidget(row)
     row.changed.connect(lambda: changes.append(row.filters()))
     row.set_facets({"folders": [], "labels": {"tone": ["dark", "cold"], "kind": ["fox"]}})

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.search.collection import DATA, INDEX
 from sdgui.panels.search.model import Query
-from sdgui.panels.search.source import DATA, INDEX
 from tests.sdgui.panels.search.conftest import (
     OpenSearch,
     add_checkpoint,
@@ -57,7 +57,7 @@ def test_an_index_is_built_with_progress_and_can_be_stopped(
 ) -> None:
     search = open_search()
     sheet = search.view.sheet
-    search.view.source.sheet.setChecked(True)
+    search.view.source.collection.sheet.setChecked(True)
     sheet.start()
     assert "Choose the pictures" in search.view.bar.text
     sheet.source.set_source("slow")
@@ -77,13 +77,13 @@ def test_an_index_is_built_with_progress_and_can_be_stopped(
 def test_opening_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     search.view.source.compare.setChecked(False)
-    search.view.source.where.setCurrentIndex(search.view.source.where.findData(DATA))
-    search.view.source.data.set_source("slow")
+    search.view.source.collection.set_kind(DATA)
+    search.view.source.collection.data.set_source("slow")
     qtbot.waitUntil(lambda: "Encoding pictures" in search.view.strip.text, timeout=10000)
     search.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "cancelled" in search.view.bar.text, timeout=10000)
     assert not search.view.strip.isVisible()
-    search.view.source.data.set_source("broken")
+    search.view.source.collection.data.set_source("broken")
     qtbot.waitUntil(lambda: "no column filepath" in search.view.bar.text, timeout=10000)
 
 
@@ -154,12 +154,12 @@ def test_a_worker_that_went_is_replaced_by_the_next_question(qtbot: QtBot, open_
 def test_a_worker_that_answers_garbage_is_said_so_and_asked_again(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     search.view.source.compare.setChecked(False)
-    search.view.source.where.setCurrentIndex(search.view.source.where.findData(DATA))
-    search.view.source.data.set_source("garbage")
+    search.view.source.collection.set_kind(DATA)
+    search.view.source.collection.data.set_source("garbage")
     qtbot.waitUntil(lambda: "answer cannot be read" in search.view.bar.text)
     assert not search.view.strip.isVisible()
     assert search.view.bar._action.text() == "Try again"
-    search.view.source.data.set_source("good")
+    search.view.source.collection.data.set_source("good")
     qtbot.waitUntil(lambda: search.sessions[0].facts is not None)
     assert not search.view.bar.isVisible()
     search.view.query.set_query(Query("garbage"))

@@ -21,12 +21,12 @@ def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(qtbot: Q
     qtbot.waitUntil(lambda: "rank 6 of 6" in search.view.sides[0].true.text(), timeout=10000)
     qtbot.waitUntil(lambda: "rank 1 of 6 ✓" in search.view.sides[1].true.text(), timeout=10000)
     assert search.view.sides[0].gallery.items()[5].correct is True
-    assert search.view.belongs.isVisible()
+    assert search.view.query.true_picture.isVisible()
     pane.filter_box.setText("SQUARE")
     assert pane.found.text() == "1 of 6 queries"
     pane.filter_box.clear()
     assert [line.dashed for line in pane.curve.lines()] == [False, True, False, True]
-    assert "Student text→image 20.0%" in pane.curve.text_at(1)
+    assert "Student text→image 20.0 %" in pane.curve.text_at(1)
     pane.way.setCurrentIndex(2)
     pane.way.activated.emit(2)
     qtbot.waitUntil(lambda: pane.model.rowCount() == 5)

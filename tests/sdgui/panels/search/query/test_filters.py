@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sdgui.panels.search.query.filters import FilterRow
+from sdgui.panels.search.query.filters import FilterForm
 
 NAMES = st.sampled_from(["group", "tone", "ton", "é 🦊"])
 VALUES = st.sampled_from(["animals", "dark", "<b>", "1"])
@@ -33,7 +33,7 @@ FACETS = st.fixed_dictionaries(
 def test_filters_stay_in_force_and_in_view_whatever_the_pictures_have(
     qapp: object, filters: dict[str, Any], facets: list[dict[str, Any]]
 ) -> None:
-    row = FilterRow()
+    row = FilterForm()
     changes: list[None] = []
     row.changed.connect(lambda: changes.append(None))
     row.set_filters(filters, True)
@@ -53,7 +53,7 @@ def test_filters_stay_in_force_and_in_view_whatever_the_pictures_have(
 
 
 def test_a_label_that_is_no_longer_chosen_is_no_longer_offered(qapp: object) -> None:
-    row = FilterRow()
+    row = FilterForm()
     row.set_filters({"labels": {"group": ["animals"]}}, True)
     row.set_facets({"folders": [], "labels": {"tone": ["dark"]}})
     row.clear_button.click()
@@ -63,6 +63,6 @@ def test_a_label_that_is_no_longer_chosen_is_no_longer_offered(qapp: object) -> 
 
 @pytest.mark.parametrize("raw", [{"labels": 5}, {"labels": {"a": 5}}, {"labels": {"a": [5]}}, {"folders": 5}, {"x": 1}])
 def test_what_is_no_filter_is_none(qapp: object, raw: dict[str, Any]) -> None:
-    row = FilterRow()
+    row = FilterForm()
     row.set_filters(raw, True)
     assert row.filters() == {}

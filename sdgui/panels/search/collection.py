@@ -1,0 +1,205 @@
+"""What is searched: a run's held-out data, a folder or table, or an index on disk; both models search the same.
+
+Flow: the boxes, a folder that is dropped -> ``changed(side)`` -> `sdgui.panels.search.source` makes the targets of it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from core.spec.shards import may_be_there
+from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.services import Services
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+HELD_OUT, DATA, INDEX = "held-out", "data", "index"
+_INDEXES = "search/indexes"
+_REMEMBERED = 8
+
+
+class CollectionBox(QWidget):
+    """The content of the source's popover. Side 0 is the first model, side 1 the second one."""
+
+    changed = Signal(int)  # this side searches something else; -1 both
+    folder_chosen = Signal()  # one to search in
+    sheet_asked = Signal(bool)  # show what makes and mends indexes, or not
+    left = Signal()  # a dialog opens, or the choice is made: the popover may close
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = services.settings
+        self._comparing = False
+        self.where = NoWheelComboBox(self)
+        self.data = DataPicker(services, pictures_only=True, parent=self)
+        self.indexes = (self._index_box("Index"), self._index_box("Index of the second model"))
+        self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
+        self.facts = PlainLabel("Nothing is open yet.", self, wordWrap=True)
+        self.folder = QPushButton("Search a &folder …", self)
+        self.sheet = QPushButton("&Index …", self)
+        self._build()
+        self.where.activated.connect(lambda _row: self._moved())
+        self.data.changed.connect(lambda _source: self._moved())
+        for side, box in enumerate(self.indexes):
+            box.activated.connect(lambda _row, side=side: self._moved(side))
+        self.browse.clicked.connect(self.ask_index)
+        self.folder.clicked.connect(self.ask_folder)
+        self.sheet.toggled.connect(self.sheet_asked)
+        self._show()
+
+    def _index_box(self, name: str) -> NoWheelComboBox:
+        box = NoWheelComboBox(self)
+        box.setAccessibleName(name)
+        box.setPlaceholderText("Choose an index")
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(12)
+        box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        for folder in self._recent():
+            box.addItem(short(folder), folder)
+        box.setCurrentIndex(-1)
+        return box
+
+    def _build(self) -> None:
+        self.where.addItem("Held-out data of the run", HELD_OUT)
+        self.where.addItem("A folder or a table", DATA)
+        self.where.addItem("An index on disk", INDEX)
+        self.where.setAccessibleName("Where to search")
+        self.where.setToolTip("Where to search: a run's validation data, any table or folder, or an index on disk")
+        self.folder.setToolTip("Choose a folder of pictures and search in it (Ctrl+Alt+O)")
+        self.sheet.setCheckable(True)
+        self.sheet.setToolTip("Build, refresh or relocate an index")
+        set_role(self.facts, "muted")
+        indexes = QHBoxLayout()
+        indexes.setSpacing(SPACE)
+        for box in self.indexes:
+            indexes.addWidget(box, 1)
+        indexes.addWidget(self.browse)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(SPACE)
+        buttons.addWidget(self.folder)
+        buttons.addWidget(self.sheet)
+        buttons.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE)
+        column.addWidget(self.where)
+        column.addWidget(self.data)
+        column.addLayout(indexes)
+        column.addWidget(self.facts)
+        column.addLayout(buttons)
+
+    # What is chosen
+    @property
+    def kind(self) -> str:
+        """HELD_OUT, DATA or INDEX."""
+        return str(self.where.currentData())
+
+    def index(self, side: int) -> str:
+        """The folder of this side's index, "" for none."""
+        return str(self.indexes[side].currentData() or "")
+
+    def title(self) -> str:
+        """``held-out data``, or the name of what is searched."""
+        if self.kind == DATA:
+            return Path(self.data.source()).name or "Choose pictures"
+        if self.kind == INDEX:
+            return short(self.index(0)) if self.index(0) else "Choose an index"
+        return "Held-out data"
+
+    def set_kind(self, kind: str) -> None:
+        """Choose where to search, without ``changed``."""
+        self.where.setCurrentIndex(max(0, self.where.findData(kind)))
+        self._show()
+
+    def set_comparing(self, comparing: bool) -> None:
+        """Whether there is a second model, which has an index of its own."""
+        self._comparing = comparing
+        self._show()
+
+    def search_folder(self, folder: str) -> None:
+        """Search in a folder of pictures, or in a table."""
+        same = self.kind == DATA and self.data.source() == folder
+        self.data.blockSignals(True)
+        self.data.set_source(folder)
+        self.data.blockSignals(False)
+        self.set_kind(DATA)
+        if not same:
+            self.changed.emit(-1)
+        self.folder_chosen.emit()
+
+    def show_index(self, side: int, folder: str) -> None:
+        """Choose an index; it is listed among the recent ones."""
+        others = [one for one in self._recent() if one != folder]
+        self._settings.setValue(_INDEXES, json.dumps([folder, *others][:_REMEMBERED]))
+        for box in self.indexes:
+            if box.findData(folder) < 0:
+                box.insertItem(0, short(folder), folder)
+        self.indexes[side].setCurrentIndex(self.indexes[side].findData(folder))
+        both = self.kind != INDEX  # the other side leaves what it searched, too
+        self.set_kind(INDEX)
+        self.changed.emit(-1 if both else side)
+
+    def _moved(self, side: int = -1) -> None:
+        self._show()
+        self.changed.emit(side)
+
+    def _show(self) -> None:
+        self.data.setVisible(self.kind == DATA)
+        self.indexes[0].setVisible(self.kind == INDEX)
+        self.indexes[1].setVisible(self.kind == INDEX and self._comparing)
+        self.browse.setVisible(self.kind == INDEX)
+
+    # Dialogs
+    def ask_folder(self) -> None:
+        """Choose a folder of pictures in a dialog."""
+        self.left.emit()
+        folder = QFileDialog.getExistingDirectory(self, "A folder of pictures to search in", self.data.source())
+        if folder:
+            self.search_folder(folder)
+
+    def ask_index(self) -> None:
+        """Choose an index in a dialog; of two models, for the one that has none yet."""
+        side = int(self._comparing and bool(self.index(0)) and not self.index(1))
+        folder = QFileDialog.getExistingDirectory(self, "An index: the folder that holds its manifest.json")
+        if folder:
+            self.show_index(side, folder)
+
+    # Remembering
+    def state(self) -> dict[str, object]:
+        """The choices to restore at the next start."""
+        return {
+            "where": self.kind,
+            "data": self.data.source(),
+            "indexes": [str(box.currentData() or "") for box in self.indexes],
+        }
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Restore what ``state`` returned, without ``changed``; sources that no longer exist are ignored."""
+        data = str(state.get("data") or "")
+        if may_be_there(data):
+            self.data.blockSignals(True)
+            self.data.set_source(data)
+            self.data.blockSignals(False)
+        indexes = state.get("indexes")
+        for box, folder in zip(self.indexes, indexes if isinstance(indexes, list) else [], strict=False):
+            box.setCurrentIndex(box.findData(str(folder)) if folder else -1)
+        self.set_kind(str(state.get("where")))
+
+    def _recent(self) -> list[str]:
+        try:
+            raw = json.loads(str(self._settings.value(_INDEXES) or "[]"))
+        except ValueError:
+            return []
+        return [one for one in raw if isinstance(one, str)] if isinstance(raw, list) else []
+
+
+def short(folder: str) -> str:
+    """``parent/name`` of a folder."""
+    path = Path(folder)
+    return f"{path.parent.name}/{path.name}" if path.parent.name else path.name

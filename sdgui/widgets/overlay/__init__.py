@@ -1,0 +1,1 @@
+"""What lies over the window for a while: popovers under a button, messages and progress over a panel."""

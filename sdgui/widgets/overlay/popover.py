@@ -1,0 +1,105 @@
+"""A frame over the window, under the button that opens it; nothing else moves for it.
+
+Flow: a button -> ``toggle`` -> the frame; Escape, a press elsewhere, or the button again closes it. It is a part of the
+window and no window of its own: dialogs, lists of combo boxes and drops work in it as they do in a panel.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, QPoint, QRect, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFrame, QWidget
+
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+class Popover(QFrame):
+    """Fill its layout, then ``toggle`` or ``open``. ``anchor`` is the button under which it opens."""
+
+    opened = Signal()
+    closed = Signal()
+
+    def __init__(self, name: str, anchor: QAbstractButton, parent: QWidget) -> None:
+        """``name`` is for screen readers; ``parent`` styles it until it is first opened."""
+        super().__init__(parent)
+        self._anchor = anchor
+        self._first: QWidget | None = None  # gets the focus
+        set_role(self, "card")
+        self.setAccessibleName(name)
+        self.setAutoFillBackground(True)
+        self.hide()
+
+    def set_first(self, widget: QWidget) -> None:
+        """What gets the focus when it opens."""
+        self._first = widget
+
+    def toggle(self) -> None:
+        """Open it, or close it."""
+        if self.isVisible():
+            self.close_popover()
+        else:
+            self.open()
+
+    def open(self) -> None:
+        """Show it under its button, within the window."""
+        window = self._anchor.window()
+        if self.parentWidget() is not window:
+            self.setParent(window)
+        self._place()
+        self.show()
+        self.raise_()
+        if (app := QApplication.instance()) is not None:
+            app.installEventFilter(self)
+        if self._first is not None:
+            self._first.setFocus(Qt.FocusReason.PopupFocusReason)
+        self.opened.emit()
+
+    def close_popover(self) -> None:
+        """Hide it; the focus goes back to the button."""
+        if self.isVisible():
+            inside = self.isAncestorOf(QApplication.focusWidget() or self._anchor)
+            self.hide()
+            if inside:
+                self._anchor.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def hideEvent(self, event: QEvent) -> None:
+        """Also when the panel that it belongs to is left."""
+        if (app := QApplication.instance()) is not None:
+            app.removeEventFilter(self)
+        self.closed.emit()
+
+    def _place(self) -> None:
+        window = self._anchor.window()
+        self.ensurePolished()
+        size = self.sizeHint().expandedTo(self.minimumSize()).boundedTo(window.size())
+        if self.hasHeightForWidth():
+            size.setHeight(self.heightForWidth(size.width()))
+        under = self._anchor.mapTo(window, QPoint(0, self._anchor.height() + SPACE // 2))
+        left = min(under.x(), window.width() - size.width() - SPACE)
+        top = min(under.y(), window.height() - size.height() - SPACE)
+        self.setGeometry(QRect(QPoint(max(0, left), max(0, top)), size))
+
+    def fit(self) -> None:
+        """Its content has another size."""
+        if self.isVisible():
+            self._place()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Escape within it, and a press in its window outside of it."""
+        if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
+            inside = isinstance(watched, QWidget) and (watched is self or self.isAncestorOf(watched))
+            if event.key() == Qt.Key.Key_Escape and inside:
+                self.close_popover()
+                return True
+        elif event.type() == QEvent.Type.MouseButtonPress and isinstance(event, QMouseEvent):
+            if isinstance(watched, QWidget) and watched.window() is self.window():
+                spot = event.globalPosition().toPoint()
+                if not self.rect().contains(self.mapFromGlobal(spot)):
+                    self.close_popover()
+                    on_anchor = self._anchor.rect().contains(self._anchor.mapFromGlobal(spot))
+                    return on_anchor and watched is self._anchor  # which would open it again
+        elif event.type() == QEvent.Type.Resize and watched is self.window():
+            self._place()
+        elif event.type() == QEvent.Type.Hide and watched is self._anchor:  # another panel is shown
+            self.hide()
+        return super().eventFilter(watched, event)

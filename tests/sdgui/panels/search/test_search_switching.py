@@ -1,0 +1,198 @@
+"""What Search shows while its models and its pictures change: nothing old under a new name, nothing typed is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.search.collection import DATA, INDEX
+from sdgui.panels.search.layout import EVALUATION
+from sdgui.panels.search.panel import SearchPanel
+from sdgui.panels.search.tabs.map import MapPage
+from sdgui.shared.export.menu import ExportMenu
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.widgets.message import info
+from sdgui.widgets.progress_strip import ProgressStrip
+from tests.sdgui.panels.search.conftest import OpenSearch, answered, requests, type_words
+
+
+def window_of(search: SearchPanel) -> MainWindow:
+    window = search.window()
+    assert isinstance(window, MainWindow)
+    return window
+
+
+def press(qtbot: QtBot, widget: QWidget) -> None:
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def focused() -> QWidget:
+    widget = QApplication.focusWidget()
+    assert widget is not None
+    return widget
+
+
+def test_keys_typed_while_search_opens_are_a_query_that_is_answered(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path
+) -> None:
+    search = open_search()
+    window = window_of(search)
+    models = [picker.text() for picker in search.view.source.pickers]
+    window.show_panel("runs")
+    search.view.source.collection.data.set_source("pause")
+    search.view.source.collection.set_kind(DATA)
+    window.show_panel("search")
+    assert search.sessions[0].opening
+    qtbot.keyClicks(focused(), "teacher moon")
+    assert search.sessions[0].opening, "the keys came before the pictures"
+    answered(qtbot, search, "teacher moon")
+    assert [picker.text() for picker in search.view.source.pickers] == models
+
+
+def test_no_score_stays_under_the_heading_of_another_model(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    type_words(qtbot, search, "moon")
+    side = search.view.sides[0]
+    assert side.gallery.items()
+    assert search.view.source.pickers[0].set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", ""))
+    assert side.title.text() == "ViT-B-32 · openai"
+    assert side.gallery.items() == [], "those were the student's"
+    answered(qtbot, search, "moon")
+    assert search.view.sides[1].title.text().startswith("shapes · run 1")
+
+
+def test_another_collection_ends_the_evaluation_of_the_one_before(
+    qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
+) -> None:
+    search = open_search()
+    search.view.tabs.setCurrentIndex(EVALUATION)
+    pane = search.view.evaluation
+    qtbot.waitUntil(lambda: pane.model.columnCount() == 4 and pane.current() is not None, timeout=10000)
+    assert search.view.query.query().caption == 5
+    search.view.source.show_index(0, str(tmp_path / "stamps"))
+    assert search.view.query.query().caption == -1, "its number means nothing there"
+    assert pane.model.known == []
+    assert pane.curve.lines() == []
+    assert search.view.sides[0].gallery.items() == search.view.sides[1].gallery.items() == []
+    search.view.source.show_index(1, str(tmp_path / "whole"))
+    qtbot.waitUntil(lambda: all(one.facts is not None and not one.opening for one in search.sessions), timeout=10000)
+    qtbot.waitUntil(lambda: bool(pane.curve.lines()), timeout=10000)
+    qtbot.wait(50)
+    assert len(pane.curve.lines()) == 2, "two data sets are not compared"
+    assert pane.model.columnCount() == 2
+    assert "stamps, 2 pictures" in search.view.bar.text.replace(str(tmp_path) + "/", "")
+    assert "no caption" not in search.view.bar.text
+
+
+def test_one_model_on_both_sides_is_said_and_remedied(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    source = search.view.source
+    source.pickers[0].set_network("teacher")
+    qtbot.waitUntil(lambda: "Both sides are the same model" in search.view.bar.text, timeout=10000)
+    search.view.bar.press_remedy()
+    assert [picker.text().rpartition(" · ")[0] for picker in source.pickers] == [
+        "shapes · run 1 · student",
+        "shapes · run 1 · teacher",
+    ]
+    qtbot.waitUntil(lambda: all(one.facts is not None and not one.opening for one in search.sessions), timeout=10000)
+    assert not search.view.bar.isVisible()
+    source.swap.trigger()
+    assert [side.title.text() for side in search.view.sides] == ["Teacher", "Student"]
+    source.single.trigger()
+    assert not source.comparing
+    source.versus.trigger()
+    assert source.comparing
+    assert [side.title.text() for side in search.view.sides] == ["Student", "Teacher"]
+
+
+def test_pictures_have_seven_tenths_of_the_window_and_nothing_moves_them(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path
+) -> None:
+    search = open_search()
+    window = window_of(search)
+    window.resize(1440, 900)
+    type_words(qtbot, search, "moon")
+    pictures = search.view.sides[0].gallery.view.viewport()
+
+    def area() -> tuple[int, int]:
+        QApplication.processEvents()
+        return pictures.mapTo(window, QPoint(0, 0)).y(), pictures.height()
+
+    before = area()
+    assert before[1] >= 0.7 * window.height()
+    search.view.query.add_picture(str(folder / "pictures" / "2.png"))
+    search.view.filters.set_filters({"min_size": "2 KB"}, False)
+    search.queries.changed()
+    press(qtbot, search.view.filter_button)
+    search.view.strip.start("Encoding")
+    search.view.show_message(info("Something happened."))
+    assert area() == before
+    assert search.view.filter_popover.isVisible()
+    qtbot.keyClick(focused(), Qt.Key.Key_Escape)
+    assert not search.view.filter_popover.isVisible()
+    press(qtbot, search.view.source.button)
+    assert search.view.source.popover.isVisible()
+    press(qtbot, search.view.source.button)
+    assert not search.view.source.popover.isVisible(), "the button closes what it opened"
+    press(qtbot, search.view.more)
+    window.show_panel("runs")
+    assert not search.view.more_popover.isVisible(), "it belongs to the panel"
+
+
+def test_own_folder_to_first_search_in_three_actions_by_mouse_and_by_keys(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = open_search()
+    chosen = str(folder / "pictures")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: chosen)
+    press(qtbot, search.view.source.button)
+    press(qtbot, search.view.source.collection.folder)
+    qtbot.keyClicks(focused(), "moon")
+    answered(qtbot, search, "moon")
+    assert {one["data"] for one in requests(folder, "search_open")[-2:]} == {chosen}
+    assert search.view.source.button.text() == "pictures · 6 pictures"
+    search.view.source.collection.search_folder("good")
+    window = window_of(search)
+    window.show_panel("runs")
+    qtbot.keyClick(window, Qt.Key.Key_6, Qt.KeyboardModifier.ControlModifier)
+    keys = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
+    qtbot.keyClick(focused(), Qt.Key.Key_O, keys)
+    qtbot.keyClicks(focused(), "star")
+    answered(qtbot, search, "moonstar")
+    assert search.view.source.button.text() == "pictures · 6 pictures"
+
+
+def test_the_map_is_coloured_by_a_label_that_tells_pictures_apart(qtbot: QtBot) -> None:
+    host = QWidget()
+    qtbot.addWidget(host)
+    page = MapPage(None, ExportMenu(ProgressStrip(host), lambda _message: None, host, lambda: "map"), host)
+    labels = [
+        {"tone": "dark", "group": "people"},
+        {"tone": "light", "group": "people"},
+        {"tone": "", "group": "people"},
+    ]
+    pictures = [
+        {"x": 0.0, "y": 0.0, "row": row, "path": f"/{row}.png", "labels": one} for row, one in enumerate(labels)
+    ]
+    page.show_map({"pictures": pictures, "captions": [], "method": "PCA"})
+    assert page.color.currentText() == "tone"
+    assert page.color.findText("group") == -1, "everything would have one colour"
+    for one in pictures:
+        one["labels"] = {"group": "people"}
+    page.show_map({"pictures": pictures, "captions": [], "method": "PCA"})
+    assert page.color.currentData() == ""
+
+
+def test_an_index_built_for_one_model_leaves_the_other_without(
+    qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
+) -> None:
+    search = open_search()
+    search.view.source.show_index(0, str(tmp_path / "made"))
+    assert search.view.source.kind == INDEX
+    assert search.view.sides[1].answer is None
+    assert "Choose an index of the second model" in search.view.sides[1].gallery._empty.text()
