@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QSizePolicy, QW
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.overlay import Overlay
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -65,7 +66,10 @@ class ProgressStrip(QFrame):
 
     cancelled = Signal()
 
-    def __init__(self, parent: QWidget | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, parent: QWidget | None = None, clock: Callable[[], float] = time.monotonic, over: bool = False
+    ) -> None:
+        """``over``: it lies over the lower edge of ``parent`` and moves nothing; else it is put into a layout."""
         super().__init__(parent)
         self._time_left = TimeLeft(clock)
         self._told_left: float | None = None
@@ -91,6 +95,9 @@ class ProgressStrip(QFrame):
         self._tick.setInterval(1000)
         self._tick.timeout.connect(self._show)
         self.hide()
+        if over and parent is not None:
+            set_role(self, "card")
+            Overlay(self, parent)
 
     def start(self, what: str, total: float = 0, unit: str = "", cancellable: bool = True) -> None:
         """Begin: ``what`` in words ("Indexing pictures"); ``total`` 0 while it is unknown (the bar then wanders)."""

@@ -33,9 +33,8 @@ from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
-from sdgui.widgets.overlay.popover import Popover
-from sdgui.widgets.overlay.toasts import Toasts
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.popovers.popover import Popover
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
 
@@ -68,12 +67,11 @@ class SearchView(QWidget):
         self.drop.folders_apart = True
         self._work = QWidget(self.drop)
         self.drop.set_content(self._work)
-        self.strip, self.export_strip = ProgressStrip(self._work), ProgressStrip(self._work)
-        self.bar = MessageBar(self._work)
+        self.strip, self.export_strip = (ProgressStrip(self._work, over=True) for _ in range(2))
+        self.bar = MessageBar(self._work, over=True)
         self.jobs = Jobs(self.strip, self)
         self._export = ExportMenu(self.export_strip, self.show_message, self, lambda: self.query.query().title)
         self._arrange(history)
-        self._toasts = Toasts(self._work, (self.strip, self.export_strip, self.bar))
         self._link()
         self.show_tab(PICTURES_TAB)
 
@@ -160,9 +158,9 @@ class SearchView(QWidget):
         self.score.setToolTip(plain_tip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values())))
         form = QFormLayout()
         form.setSpacing(SPACE)
-        form.addRow("&Find", self.query.wanted)
-        form.addRow("&Prompts", self.query.prompts)
-        form.addRow("&Score", self.score)
+        form.addRow("Find", self.query.wanted)
+        form.addRow("Prompts", self.query.prompts)
+        form.addRow("Score", self.score)
         column = QVBoxLayout(self.more_popover)
         column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
         column.setSpacing(SPACE)
@@ -196,7 +194,6 @@ class SearchView(QWidget):
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([360, 560])
         self.pair.setChildrenCollapsible(False)
-        self.pair.setHandleWidth(SPACE)
         one, two = (SearchSide(self._cache, self._export, self.pair) for _ in range(2))
         self.sides = (one, two)
 

@@ -19,9 +19,9 @@ from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.overlay.chip_button import ChipButton
-from sdgui.widgets.overlay.popover import Popover
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.popovers.chip_button import ChipButton
+from sdgui.widgets.popovers.popover import Popover
 from sdgui.widgets.style.theme import SPACE
 from sdgui.worker.verbs import SearchOpened
 

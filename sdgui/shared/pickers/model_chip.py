@@ -38,8 +38,8 @@ from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.formats import count
-from sdgui.widgets.overlay.chip_button import ChipButton
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.popovers.chip_button import ChipButton
 
 __all__ = ["ModelChip", "ModelChoice"]
 

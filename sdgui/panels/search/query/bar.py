@@ -57,8 +57,8 @@ class SearchBar(QWidget):
         self.chips = ChipRow(self)
         self.true_picture = PictureLabel(4 * SPACE, self)  # of a query with a known answer
         self.picture = IconButton("ph.image", "Search with a picture from a file", "Ctrl+Shift+I", parent=self)
-        self.plus = QPushButton("&Add these words", tools)
-        self.minus = QPushButton("E&xclude these words", tools)
+        self.plus = QPushButton("Add these words", tools)
+        self.minus = QPushButton("Exclude these words", tools)
         self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
         self.past = IconButton("ph.clock-counter-clockwise", "Search history", "Ctrl+H", parent=self)
         self.wanted = NoWheelComboBox(tools)

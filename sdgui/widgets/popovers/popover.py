@@ -72,8 +72,10 @@ class Popover(QFrame):
         window = self._anchor.window()
         self.ensurePolished()
         size = self.sizeHint().expandedTo(self.minimumSize()).boundedTo(window.size())
-        if self.hasHeightForWidth():
-            size.setHeight(self.heightForWidth(size.width()))
+        layout = self.layout()
+        if layout is not None and layout.hasHeightForWidth():
+            layout.activate()
+            size.setHeight(layout.totalHeightForWidth(size.width()))
         under = self._anchor.mapTo(window, QPoint(0, self._anchor.height() + SPACE // 2))
         left = min(under.x(), window.width() - size.width() - SPACE)
         top = min(under.y(), window.height() - size.height() - SPACE)
