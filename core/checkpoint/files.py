@@ -38,6 +38,7 @@ from core.spec.run.model_names import (
 )
 
 CHECKPOINT_VERSION = 1
+STATE = "state.safetensors"  # what training resumes from; a checkpoint kept to look back at has none
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,12 @@ class CheckpointState:
         return {name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)}
 
 
-def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int) -> tuple[str, bool]:
+def save(
+    run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int, keep_every: int = 0
+) -> tuple[str, bool]:
     """Write a checkpoint whole, then delete all but the newest ``keep`` and the best.
+
+    Of steps that ``keep_every`` divides the networks stay, without the state that training would resume from.
 
     Returns its name and whether it is the best so far. Raises CheckpointError when the disk refuses; what was there
     stays untouched.
@@ -91,7 +96,7 @@ def save(run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(_why_not_written(run.checkpoints, error)) from error
-    _forget(run, keep)
+    _forget(run, keep, keep_every)
     return name, best
 
 
@@ -139,10 +144,16 @@ def _why_not_written(folder: Path, error: Exception) -> str:
     return f"the checkpoint in {folder} could not be written: {error}; the last good one is kept. Fix this and resume."
 
 
-def _forget(run: RunDir, keep: int) -> None:
-    kept = {*names(run)[-keep:], pointer(run, "best"), pointer(run, "last")}
-    for name in names(run):
-        if name not in kept:
+def _forget(run: RunDir, keep: int, keep_every: int) -> None:
+    found = names(run)
+    whole = [name for name in found if (run.checkpoints / name / STATE).exists()]
+    kept = {*whole[-keep:], pointer(run, "best"), pointer(run, "last")}
+    for name in found:
+        if name in kept:
+            continue
+        if keep_every and int(name.rpartition("-")[2]) % keep_every == 0:
+            (run.checkpoints / name / STATE).unlink(missing_ok=True)
+        else:
             shutil.rmtree(run.checkpoints / name, ignore_errors=True)
     for path in run.checkpoints.glob(".*.tmp"):  # left by a killed trainer
         shutil.rmtree(path, ignore_errors=True)
@@ -178,7 +189,14 @@ def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
 def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
     """The newest checkpoint that can be read whole, or None when there is none; a damaged one is passed over."""
     problem: CheckpointError | None = None
-    for name in reversed(names(run)):
+    found = names(run)
+    whole = [name for name in found if (run.checkpoints / name / STATE).exists()]
+    if found and not whole:
+        raise CheckpointError(
+            f"{run.path} cannot be resumed: its checkpoints were kept to look back at and have no {STATE}. Launch a "
+            "new run that starts from one of them (towers.pretrained)."
+        )
+    for name in reversed(whole):
         try:
             info = read_info(run, name)
             student = load_weights(run, name, "student", device)

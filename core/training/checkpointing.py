@@ -112,8 +112,9 @@ class Checkpointing:
             best_score=standing.best,
             classes=parts.network.classes,
         )
-        keep = self._config.checkpoint.keep
-        return Saving(standing, lambda: checkpoint.save(self._run, info, tensors, keep), self.background)
+        kept = self._config.checkpoint
+        write = partial(checkpoint.save, self._run, info, tensors, kept.keep, kept.keep_every)
+        return Saving(standing, write, self.background)
 
     def resume(self) -> Standing:
         """Restore the newest whole checkpoint; the start of the run where there is none.

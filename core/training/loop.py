@@ -73,7 +73,8 @@ class Loop:
         self.device = self.parts.runtime.device
         self._guard, self._reports, self._note = StepGuard(), Reports(), ""
         self._peak, self._operations = device_peak(self.parts.runtime), 0
-        self._save_every = config.checkpoint.every_steps or self.parts.loader.steps_per_epoch
+        every, kept = config.checkpoint.every_steps, config.checkpoint.keep_every
+        self._intervals = (every or self.parts.loader.steps_per_epoch, *((kept,) if kept else ()))  # of saving
         if warning := departs(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
         self.standing = self.checkpointing.resume()
@@ -200,7 +201,7 @@ class Loop:
             self._write_reports(wait=True)
             progress = self.schedules.progress(self.step)
             improved = self.standing.note(*self._by_first(lambda: self.validator.validate(self.step, progress)))
-        if improved or self.step == self.total_steps or self.step % self._save_every == 0:
+        if improved or self.step == self.total_steps or any(self.step % steps == 0 for steps in self._intervals):
             self.save()
 
     def _by_first(self, call: Callable[[], T]) -> T:

@@ -213,6 +213,14 @@ class CheckpointConfig(Section):
         description="How many of the newest to keep; the best by validation is kept besides.",
         json_schema_extra=shown("checkpoints"),
     )
+    keep_every: int = Field(
+        0,
+        ge=0,
+        title="Keep every",
+        description="The networks of each such step are kept for good, so that one can look back at them: search, "
+        "map and confusion at that step. They are kept without the optimiser's state. 0 keeps none.",
+        json_schema_extra=shown("steps"),
+    )
 
 
 class RuntimeConfig(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from core.checkpoint import files as checkpoint
+from core.checkpoint.opening import open_model
 from core.data.batch import Batch
 from core.inference import encoder
 from core.model.network import Network
@@ -96,6 +99,20 @@ def test_intervals_of_validating_and_saving_are_those_of_the_definition(
     started = read(run)[0]
     assert isinstance(started, RunStarted)
     assert started.config_digest == config_for(data, "clip", *settings, "checkpoint.keep=9").digest()
+
+
+def test_steps_to_look_back_at_are_kept_as_networks_alone(data: tuple[Path, Path], tmp_path: Path) -> None:
+    """The newest is whole, so that training can be resumed; the kept ones open, and nothing resumes from them."""
+    run = RunDir(tmp_path / "run")
+    settings = ("checkpoint.every_steps=5", "checkpoint.keep_every=4", "validation.every_steps=99", "optim.epochs=4")
+    assert train(config_for(data, "sd-clip", *settings), run, quiet=True) == "done"
+    assert checkpoint.names(run) == ["step-00000004", "step-00000008", "step-00000012"]
+    whole = [name for name in checkpoint.names(run) if (run.checkpoints / name / checkpoint.STATE).exists()]
+    assert whole == ["step-00000012"]
+    assert open_model(f"{run.path}@4", "teacher").subject.model.endswith("@step-00000004")
+    shutil.rmtree(run.checkpoints / "step-00000012")
+    with pytest.raises(checkpoint.CheckpointError, match=r"cannot be resumed: .* have no state"):
+        checkpoint.newest_whole(run, torch.device("cpu"))
 
 
 def believed(data: tuple[Path, Path], *settings: str) -> RunConfig:
