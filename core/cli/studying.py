@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.cli.terminal import Verbs, now_and_then, say
 from core.spec.caption_files import FileThereError, write_new
 from core.spec.errors import UserError
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
+
+if TYPE_CHECKING:
+    from core.evaluation.noise import Ranking
 
 SHOWN = 20  # pairs printed
 SHIPPED = resource_folder("studies")
@@ -45,7 +49,9 @@ def add(verbs: Verbs) -> None:
     study.add_argument("--results", action="store_true", help="only write the results of finished runs")
     study.set_defaults(verb=_study)
 
-    noise = verbs.add_parser("noise", help="rank the pairs of a data set, most likely mislabelled first")
+    noise = verbs.add_parser(
+        "noise", help="rank the pairs of a data set, lowest belief first; say which are likely mislabelled"
+    )
     noise.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to rank (default: the run's training data)")
     noise.add_argument("--checkpoint", default="last", help="best, last, a step or a checkpoint's name (default: last)")
@@ -56,7 +62,7 @@ def add(verbs: Verbs) -> None:
         help="default: both networks and the scores recorded during training",
     )
     noise.add_argument("--json", action="store_true", help="print the summary and all pairs as one JSON object")
-    noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, most likely mislabelled first")
+    noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest belief first")
     noise.add_argument("--force", action="store_true", help="overwrite the file of --csv")
     noise.set_defaults(verb=_noise)
 
@@ -87,6 +93,12 @@ def _study(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _verdict(found: Ranking) -> str:
+    if found.groups == 1:
+        return "none seen to be mislabelled: their beliefs have one group; those with the lowest follow"
+    return f"{found.doubted} likely mislabelled"
+
+
 def _noise(arguments: argparse.Namespace) -> int:
     from core.evaluation.noise import rank_pairs, to_csv
 
@@ -101,7 +113,7 @@ def _noise(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({**found.summary(), "list": [vars(pair) for pair in found.pairs]}, ensure_ascii=True))
         return 0
-    print(f"{len(found.pairs)} pairs of {found.data}, {found.doubted} likely mislabelled")
+    print(f"{len(found.pairs)} pairs of {found.data}, {_verdict(found)}")
     precision = found.precision()
     if precision is not None:
         print(f"shuffled captions found: {100 * precision:.1f} % of the {found.shuffled} least believed")

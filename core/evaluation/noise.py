@@ -3,7 +3,8 @@
 Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Clean panel, a study's evaluation.
 The score of a pair is ``core.objectives.weighting.evidence`` of its features. A run that accumulated it while training
 (``belief.action``) knows more of its own training data than its last weights: by then wrong pairs are memorised. Its
-memory then counts, averaged with the evidence of the weights.
+memory then counts, averaged with the evidence of the weights. Pairs are called likely mislabelled only where the
+scores have two groups (`core.evaluation.groups`); else there is an order, and no claim.
 
 Legend: P pairs (captions with their pictures), D embed.
 """
@@ -23,8 +24,8 @@ from torch import Tensor
 from core.checkpoint import files as checkpoint
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
+from core.evaluation.groups import two_groups
 from core.inference.encoder import encode_dataset, finite
-from core.objectives.weighting.belief import probability_right
 from core.objectives.weighting.evidence import evidence
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
@@ -33,31 +34,31 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve, weights_in
 
 SHUFFLED = "shuffled"  # the label column that says which captions were shuffled, 1 or 0
-MOST = 0.5  # share of pairs that are likely mislabelled, at most
 
 
 @dataclass(frozen=True)
 class RankedPair:
-    """One caption of one picture; ``rank`` 1 is the most likely mislabelled."""
+    """One caption of one picture; ``rank`` 1 has the lowest belief."""
 
     row: int
     path: str
     caption: str
     belief: float  # 0 to 1
-    right: float  # probability, by a mixture of two components
+    right: float | None  # probability of a correct caption; None where the beliefs have one group
     rank: int
     shuffled: bool | None  # where the data have that column
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """All pairs of a source, the most likely mislabelled first."""
+    """All pairs of a source, the lowest belief first."""
 
     model: str
     data: str
     remembered: bool  # whether the memory of training was used
     pairs: tuple[RankedPair, ...]
-    doubted: int  # pairs that are likely mislabelled
+    doubted: int  # pairs that are likely mislabelled; 0 where the beliefs have one group
+    groups: int = 1  # that the beliefs have: 2 where some are likely mislabelled
 
     @property
     def shuffled(self) -> int | None:
@@ -80,6 +81,7 @@ class Ranking:
             "pairs": len(self.pairs),
             "remembered": self.remembered,
             "doubted": self.doubted,
+            "groups": self.groups,
             "shuffled": self.shuffled,
             "precision": self.precision(),
         }
@@ -130,6 +132,8 @@ def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairData
     """Evidence remembered from training (N,) and how often it was updated; None for other data or without one."""
     if not trained or Path(trained).resolve() != Path(source).resolve():
         return None
+    if not (run.checkpoints / name / checkpoint.STATE).exists():  # kept to look back at, with its networks alone
+        return None
     state = checkpoint.load_weights(run, name, "state", torch.device("cpu"))
     memory, judged = state.get("belief.memory"), state.get("belief.judged")
     if memory is None or judged is None or len(memory) != len(dataset) or not int(judged):
@@ -138,7 +142,8 @@ def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairData
 
 
 def _ranking(model: str, source: str, dataset: PairDataset, rows: Tensor, belief: Tensor, remembered: bool) -> Ranking:
-    right = probability_right(belief, 0.0, MOST)
+    found = two_groups(belief.double().numpy())
+    right = None if found is None else found.probability_right(belief.double().numpy())
     captions = [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
     pairs = []
     for rank, position in enumerate(belief.argsort(stable=True).tolist(), 1):
@@ -150,21 +155,23 @@ def _ranking(model: str, source: str, dataset: PairDataset, rows: Tensor, belief
                 path=str(dataset.path(row)),
                 caption=captions[position],
                 belief=float(belief[position]),
-                right=float(right[position]),
+                right=None if right is None else float(right[position]),
                 rank=rank,
                 shuffled=flag == "1" if flag in ("0", "1") else None,
             )
         )
-    return Ranking(model, source, remembered, tuple(pairs), int((right < 0.5).sum()))
+    doubted = 0 if right is None else int((right < 0.5).sum())
+    return Ranking(model, source, remembered, tuple(pairs), doubted, 1 if right is None else 2)
 
 
 def to_csv(pairs: Sequence[RankedPair]) -> str:
-    """The pairs as a table: rank, belief, right, filepath, title, shuffled."""
+    """The pairs as a table: rank, belief, right ("" where it is None), filepath, title, shuffled."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["rank", "belief", "right", "filepath", "title", "shuffled"])
     for pair in pairs:
         flag = "" if pair.shuffled is None else int(pair.shuffled)
-        numbers = (pair.rank, f"{pair.belief:.6f}", f"{pair.right:.6f}")
+        right = "" if pair.right is None else f"{pair.right:.6f}"
+        numbers = (pair.rank, f"{pair.belief:.6f}", right)
         writer.writerow([*numbers, *marked_row((pair.path, pair.caption)), flag])
     return text.getvalue()

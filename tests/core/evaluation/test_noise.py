@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from core.evaluation import noise
+from core.evaluation.groups import TwoGroups
 from core.evaluation.noise import RankedPair, Ranking, rank_pairs, to_csv
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
@@ -80,6 +81,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(noise, "evidence", evidence)
     monkeypatch.setattr(noise.checkpoint, "load_weights", lambda run, name, part, device: fake.state)
     fake.run = RunDir(tmp_path / "run")
+    fake.file = fake.run.checkpoints / "step-last" / noise.checkpoint.STATE
+    fake.file.parent.mkdir(parents=True)
+    fake.file.touch()
     return fake
 
 
@@ -105,7 +109,9 @@ def test_both_networks_and_the_memory_count_as_their_numbers_say(fake: SimpleNam
     assert found.model.endswith("run@step-last")
 
 
-@pytest.mark.parametrize("case", ["one network", "other data", "no memory", "of other data", "never judged"])
+@pytest.mark.parametrize(
+    "case", ["one network", "other data", "no memory", "of other data", "never judged", "no state"]
+)
 def test_the_memory_counts_only_for_what_it_is_of(fake: SimpleNamespace, case: str) -> None:
     data, weights = "", ""
     if case == "one network":
@@ -116,6 +122,8 @@ def test_the_memory_counts_only_for_what_it_is_of(fake: SimpleNamespace, case: s
         fake.state = {}
     elif case == "of other data":
         fake.state["belief.memory"] = torch.zeros(4)
+    elif case == "no state":
+        fake.file.unlink()
     else:
         fake.state["belief.judged"] = torch.tensor(0)
     found = rank_pairs(fake.run, data, quiet, weights=weights)
@@ -131,6 +139,20 @@ def test_captions_of_one_picture_are_judged_apart_and_without_a_memory_of_pictur
     assert not found.remembered
     assert {pair.caption: pair.row for pair in found.pairs} == {"a": 0, "b": 0, "c": 2, "d": 3}
     assert fake.asked[0] == (5.0, [0, 0, 1, 2])
+
+
+def test_pairs_are_called_mislabelled_only_where_there_are_two_groups(
+    fake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is claimed of four pairs; of two groups, those that are likelier of the lower one."""
+    found = rank_pairs(fake.run, "", quiet)
+    assert (found.groups, found.doubted) == (1, 0)
+    assert {pair.right for pair in found.pairs} == {None}
+    assert [row["right"] for row in csv.DictReader(io.StringIO(to_csv(found.pairs)))] == [""] * 4
+    monkeypatch.setattr(noise, "two_groups", lambda belief: TwoGroups((-1.0, 1.0), (0.1, 0.1), 0.5))
+    found = rank_pairs(fake.run, "other.csv", quiet)
+    assert (found.groups, found.doubted, found.summary()["groups"]) == (2, 2, 2)
+    assert [pair.right is not None and pair.right < 0.5 for pair in found.pairs] == [True, True, False, False]
 
 
 def test_too_few_pairs_cannot_be_ranked(fake: SimpleNamespace) -> None:
