@@ -26,6 +26,7 @@ from core.spec.errors import UserError
 from core.worker.captioning import CaptionSession
 from core.worker.classify.session import ClassifySession
 from core.worker.data.session import DataSession
+from core.worker.fixing import FixingSession
 from core.worker.noise import NoiseSession
 from core.worker.searching import SearchSession
 from core.worker.session import Verb
@@ -66,7 +67,14 @@ class Worker:
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
         self._at_work = threading.Event()  # a request is being answered
-        sessions = (DataSession(), NoiseSession(), CaptionSession(), SearchSession(), ClassifySession())
+        sessions = (
+            DataSession(),
+            NoiseSession(),
+            CaptionSession(),
+            SearchSession(),
+            ClassifySession(),
+            FixingSession(),
+        )
         self._verbs: dict[str, Verb] = {name: verb for session in sessions for name, verb in session.verbs.items()}
 
     def serve(self) -> None:

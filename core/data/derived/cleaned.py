@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.data.derived.fixed import refuse_existing
 from core.data.sources.opening import open_source
 from core.spec.cells import marked_row
 from core.spec.errors import UserError, writing
@@ -31,7 +32,7 @@ def save_without(
     unknown = left_out - {row.file for row in source.rows}
     if unknown:
         raise UserError(f"{data} has no picture {min(unknown)}, which was to be left out.")
-    _refuse(to, data, replace)
+    refuse_existing(to, data, replace)
     folder = to.parent.absolute()
     text = io.StringIO()
     writer = csv.writer(text)
@@ -54,12 +55,3 @@ def save_without(
     with writing(to):
         write_whole(to, text.getvalue().encode("utf-8", "surrogateescape"))
     return {"path": str(to), "kept": kept, "excluded": len(source.rows) - kept, "captions": captions}
-
-
-def _refuse(to: Path, data: str, replace: bool) -> None:
-    if to.suffix.lower() != ".csv":
-        raise UserError(f"{to} must end with .csv.")
-    if to.exists() and not replace:
-        raise UserError(f"{to} already exists and is not overwritten; choose another name.")
-    if to.exists() and to.resolve() == Path(data).resolve():
-        raise UserError(f"{to} is the data set itself and is not overwritten; choose another name.")

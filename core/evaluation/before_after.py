@@ -1,0 +1,200 @@
+"""The page that shows what fixes of the data did: two runs that differ in their data alone, evaluated on the same.
+
+Flow: worker ``before_after`` (the window's basket) -> **before_after** -> one HTML file with everything in it: pictures
+as data URIs, no script, nothing that is loaded from elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from core.checkpoint.opening import open_model
+from core.data.errors import PictureError
+from core.data.pictures import decode
+from core.evaluation.evaluate import Request, compare_reports, evaluate
+from core.evaluation.report import Report, shown
+from core.metrics.statistics import Difference, intervals
+from core.spec.config import differences, read_config
+from core.spec.data.fixes import Fix, FixesRecord, read_record
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
+from core.spec.reporter import Progress
+from core.spec.run.folder import RunDir
+
+PICTURES = 200  # fixes shown with their picture, at most
+SIDE = 160  # pixels of a picture's shorter side
+_MEGAPIXELS = 200
+METRICS = ("image_to_text_R@1", "text_to_image_R@1", "image_to_text_R@5", "text_to_image_R@5", "image_to_text_R@10",
+           "text_to_image_R@10")  # fmt: skip
+_WHAT = {
+    "wrong": "Caption is wrong: left out",
+    "excluded": "Left out",
+    "recaptioned": "New caption",
+    "relabelled": "New label",
+    "added": "Added",
+}
+
+
+class PageError(UserError):
+    """Two runs that cannot be compared on a page."""
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """What the page shows. ``differences`` are after minus before."""
+
+    before: Report
+    after: Report
+    differences: Mapping[str, Difference]
+    record: FixesRecord | None  # None where the data after carry none
+    sources: tuple[str, str]
+    others: Mapping[str, tuple[str, str]]  # settings besides the data that differ, which the fixes do not explain
+
+
+def measure(before: str, after: str, data: str, progress: Progress) -> BeforeAfter:
+    """Evaluate the run folders ``before`` and ``after`` on the pairs ``data``, by default the test or validation data.
+
+    Raises PageError when there are no such data, and as `core.evaluation.evaluate` does.
+    """
+    configs = [read_config(RunDir(Path(run)).config) for run in (before, after)]
+    data = data or configs[1].data.test or configs[1].data.val
+    if not data:
+        raise PageError(f"{after} names no test or validation data to compare on; name some.")
+    request = Request(data=data, task="retrieval")
+    reports = [evaluate(open_model(run), request, progress, lambda _line: None) for run in (before, after)]
+    changed = {
+        name: (str(ours), str(theirs))
+        for name, (ours, theirs) in differences(configs[0], configs[1]).items()
+        if name not in ("data.train", "name")
+    }
+    sources = (configs[0].data.train, configs[1].data.train)
+    found = compare_reports(reports[1], reports[0])
+    return BeforeAfter(reports[0], reports[1], found, read_record(Path(sources[1])), sources, changed)
+
+
+def save_page(found: BeforeAfter, to: Path, title: str, progress: Progress) -> None:
+    """Write the page. Raises UserError when that is not possible."""
+    fixes = found.record.fixes[:PICTURES] if found.record is not None else ()
+    cards = []
+    for done, fix in enumerate(fixes):
+        progress("reading the pictures", done, len(fixes))
+        cards.append(_card(fix))
+    with writing(to):
+        write_whole(to, page(found, cards, title).encode("utf-8", "replace"))
+
+
+def page(found: BeforeAfter, cards: Sequence[str], title: str) -> str:
+    """The page as HTML; all that comes from data is escaped."""
+    parts = [f"<h1>{escape(title)}</h1>", _summary(found), _numbers(found), _warnings(found), _fixes(found, cards)]
+    head = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">"
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>"
+    )
+    return head + "\n".join(part for part in parts if part) + "</main></body></html>\n"
+
+
+def _summary(found: BeforeAfter) -> str:
+    record = found.record
+    lines = [
+        f"<p>Trained twice with the same settings and seed: on <code>{escape(found.sources[0])}</code> (before) and on "
+        f"<code>{escape(found.sources[1])}</code> (after). Both were evaluated on "
+        f"<code>{escape(found.after.subject.dataset)}</code>, {found.after.outcome.samples} pictures.</p>"
+    ]
+    if record is not None:
+        kinds = Counter(fix.kind for fix in record.fixes)
+        counts = " · ".join(f"{number} {kind}" for kind, number in kinds.items())
+        day = time.strftime("%Y-%m-%d", time.gmtime(record.made))
+        lines.append(f"<p>Fixes of {day}: {escape(counts)}. {record.pictures} pictures are left.</p>")
+    return "".join(lines)
+
+
+def _numbers(found: BeforeAfter) -> str:
+    before, after = (intervals(report.outcome.per_query) for report in (found.before, found.after))
+    rows = []
+    for name in METRICS:
+        change = found.differences.get(name)
+        if change is None:
+            continue
+        sure = "better" if change.interval.low > 0 else "worse" if change.interval.high < 0 else "open"
+        cells = [escape(name.replace("_", " "))]
+        for report, ends in ((found.before, before), (found.after, after)):
+            low, high = shown(name, ends[name].low), shown(name, ends[name].high)
+            cells.append(f"{shown(name, report.outcome.metrics[name])} <small>{low} to {high}</small>")
+        points = [f"{100 * one:+.1f}" for one in (change.value, change.interval.low, change.interval.high)]
+        cells.append(f"{points[0]} <small>{points[1]} to {points[2]}</small>")
+        rows.append(f'<tr class="{sure}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return (
+        "<h2>Retrieval</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
+        f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        '<p class="note">Intervals are of 95 %, over the evaluated pictures; those of the difference are paired. They '
+        "say nothing of how another seed would have turned out.</p>"
+    )
+
+
+def _warnings(found: BeforeAfter) -> str:
+    if not found.others:
+        return ""
+    items = "".join(
+        f"<li><code>{escape(name)}</code>: {escape(ours)} before, {escape(theirs)} after</li>"
+        for name, (ours, theirs) in found.others.items()
+    )
+    return f'<div class="warning"><p>The runs differ in more than their data:</p><ul>{items}</ul></div>'
+
+
+def _fixes(found: BeforeAfter, cards: Sequence[str]) -> str:
+    if found.record is None:
+        return "<p>The data after carry no record of fixes.</p>"
+    total = len(found.record.fixes)
+    more = f"<p>The first {len(cards)} of {total} are shown.</p>" if total > len(cards) else ""
+    return f'<h2>What was fixed</h2>{more}<div class="cards">{"".join(cards)}</div>'
+
+
+def _card(fix: Fix) -> str:
+    lines = [f"<strong>{_WHAT[fix.kind]}</strong>"]
+    if fix.kind == "relabelled":
+        lines.append(f"{escape(fix.label)}: <ins>{escape(fix.value)}</ins>")
+    else:
+        lines += [f"<del>{escape(fix.caption)}</del>"] if fix.caption else []
+        lines += [f"<ins>{escape(fix.value)}</ins>"] if fix.value else []
+    where = [fix.panel, Path(fix.run).name if fix.run else "", Path(fix.path).name]
+    lines.append(f"<small>{escape(' · '.join(part for part in where if part))}</small>")
+    return f"<figure>{_picture(fix.path)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
+
+
+def _picture(path: str) -> str:
+    try:
+        image = Image.fromarray(decode(path, SIDE, _MEGAPIXELS, fast=True))
+    except PictureError as error:
+        return f'<div class="missing">{escape(str(error))}</div>'
+    image.thumbnail((2 * SIDE, SIDE))
+    content = io.BytesIO()
+    image.save(content, "WEBP", quality=80)
+    return f'<img alt="" src="data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}">'
+
+
+_STYLE = """
+:root{color-scheme:light dark;--line:#8884;--soft:#8882}
+body{font:16px/1.5 system-ui,sans-serif;margin:0}main{max-width:72rem;margin:auto;padding:2rem}
+h1{font-size:1.75rem}h2{font-size:1.2rem;margin-top:2rem}code{overflow-wrap:anywhere}
+table{border-collapse:collapse}th,td{text-align:right;padding:.4rem .8rem;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}td{font-variant-numeric:tabular-nums}small,.note{opacity:.7}
+.better td:last-child::before{content:"\\25B2 "}.worse td:last-child::before{content:"\\25BC "}
+.warning{border-left:4px solid #c70;padding-left:1rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(14rem,1fr));gap:1rem}
+figure{margin:0;border:1px solid var(--line);border-radius:8px;overflow:hidden}
+figure img{display:block;width:100%;height:10rem;object-fit:contain;background:var(--soft)}
+figcaption{padding:.6rem .8rem;overflow-wrap:anywhere}del{opacity:.6}ins{text-decoration:none;font-weight:600}
+.missing{height:10rem;padding:.8rem;background:var(--soft);overflow:auto}
+"""

@@ -1,0 +1,1 @@
+"""Files that go with data: the record of fixes."""

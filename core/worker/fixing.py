@@ -1,0 +1,56 @@
+"""The basket's session in a worker: the verbs ``fixes_save`` and ``before_after``.
+
+Flow: basket of the window -> worker -> **session** -> a fixed copy of the data; the page of the two runs on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from core.data.derived.fixed import save_fixed
+from core.evaluation.before_after import METRICS, measure, save_page
+from core.spec.data.fixes import Fix, record_path
+from core.spec.errors import UserError
+from core.spec.reading import checked_as
+from core.spec.reporter import Progress
+from core.worker.session import Session, Verb
+
+_FIXES = TypeAdapter(tuple[Fix, ...])
+
+
+class FixingSession(Session):
+    """Applies fixes to data, and shows what they did; it keeps nothing."""
+
+    @property
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"fixes_save": self.save, "before_after": self.before_after}
+
+    def save(
+        self, data: str, fixes: Sequence[Mapping[str, Any]], to: str, progress: Progress, replace: bool = False
+    ) -> dict[str, Any]:
+        """Write ``data`` with ``fixes`` as the table ``to``; answers its path, its record's, pictures and captions."""
+        progress("reading the data", 0, 0)
+        found = checked_as(_FIXES, list(fixes), "the fixes", error=UserError)
+        record = save_fixed(data, found, Path(to), replace)
+        return {
+            "path": to,
+            "record": str(record_path(Path(to))),
+            "pictures": record.pictures,
+            "captions": record.captions,
+        }
+
+    def before_after(
+        self, before: str, after: str, to: str, progress: Progress, data: str = "", title: str = "Before and after"
+    ) -> dict[str, Any]:
+        """Compare two run folders on ``data`` and write the page ``to``; answers its path and the differences."""
+        found = measure(before, after, data, progress)
+        save_page(found, Path(to), title, progress)
+        changes = {name: found.differences[name] for name in METRICS if name in found.differences}
+        return {
+            "path": to,
+            "differences": {name: [one.value, one.interval.low, one.interval.high] for name, one in changes.items()},
+        }

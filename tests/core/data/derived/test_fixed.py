@@ -1,0 +1,117 @@
+"""A fixed copy of a table: what each kind of fix does to it, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from core.data.derived.fixed import save_fixed
+from core.data.sources.opening import open_source
+from core.spec.data.fixes import Fix, FixesError, read_record, record_path
+from core.spec.errors import UserError
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Four pictures in a folder of their own, the first with two captions; and one elsewhere."""
+    (tmp_path / "data" / "pictures").mkdir(parents=True)
+    for name in "abcd":
+        Image.new("RGB", (4, 4)).save(tmp_path / "data" / "pictures" / f"{name}.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "elsewhere.png")
+    rows = [("a", "one", "x"), ("a", "=two", "x"), ("b", "three", "y"), ("c", "four", "y"), ("d", "five", "x")]
+    with (tmp_path / "data" / "pairs.csv").open("w", newline="") as file:
+        table = [(f"pictures/{name}.png", title.replace("=", "'="), kind) for name, title, kind in rows]
+        csv.writer(file).writerows([("filepath", "title", "kind"), *table])
+    return tmp_path / "data" / "pairs.csv"
+
+
+def of(data: Path, name: str) -> str:
+    return str(data.parent / "pictures" / f"{name}.png")
+
+
+def content(path: Path) -> dict[str, tuple[tuple[str, ...], str]]:
+    source = open_source(path)
+    assert source.bad == []
+    return {row.image.name: (row.captions, row.labels["kind"]) for row in source.rows}
+
+
+def test_each_fix_does_what_it_says_and_is_on_record(data: Path, tmp_path: Path) -> None:
+    fixes = [
+        Fix(kind="wrong", path=of(data, "a"), caption="=two", panel="Clean", run="/runs/x", found=7.0),
+        Fix(kind="excluded", path=of(data, "b")),
+        Fix(kind="recaptioned", path=of(data, "c"), caption="four", value="=4", panel="Caption"),
+        Fix(kind="relabelled", path=of(data, "d"), label="kind", value="z", panel="Classify"),
+        Fix(kind="added", path=str(tmp_path / "elsewhere.png"), value="six"),
+    ]
+    to = tmp_path / "data" / "fixed.csv"
+    record = save_fixed(str(data), fixes, to)
+    found = content(to)
+    (new,) = set(found) - {"a.png", "c.png", "d.png"}
+    assert found == {
+        "a.png": (("one",), "x"), "c.png": (("=4",), "y"), "d.png": (("five",), "z"), new: (("six",), ""),
+    }  # fmt: skip
+    assert new.startswith("elsewhere-")
+    assert (record.pictures, record.captions, record.source, record.fixed) == (4, 4, str(data), "fixed.csv")
+    assert read_record(to) == record
+    assert record.fixes == tuple(fixes)
+    assert "'=4" in to.read_text(encoding="utf-8"), "no spreadsheet runs a caption"
+
+
+def test_the_later_fix_of_a_pair_counts_and_a_copy_may_lie_elsewhere(data: Path, tmp_path: Path) -> None:
+    fixes = [
+        Fix(kind="wrong", path=of(data, "b"), caption="three"),
+        Fix(kind="recaptioned", path=of(data, "b"), caption="three", value="3"),
+        Fix(kind="recaptioned", path=of(data, "d"), caption="five", value="5"),
+        Fix(kind="wrong", path=of(data, "d"), caption="five"),
+        Fix(kind="recaptioned", path=of(data, "a"), value="whole"),
+    ]
+    to = tmp_path / "out" / "fixed.csv"
+    to.parent.mkdir()
+    save_fixed(str(data), fixes, to)
+    assert {name: captions for name, (captions, _) in content(to).items()} == {
+        "a.png": ("whole",), "b.png": ("3",), "c.png": ("four",),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fix", "sentence"),
+    [
+        ({"kind": "wrong", "name": "nowhere"}, "has no picture .*nowhere.png, which a fix is of; remove the fix"),
+        ({"kind": "wrong", "name": "a", "caption": "other"}, "has no caption 'other' in .*; remove its fix"),
+        ({"kind": "relabelled", "name": "a", "label": "tone", "value": "x"}, "has no label 'tone'"),
+        ({"kind": "recaptioned", "name": "a", "caption": "one", "value": " "}, "is empty; write what it shall be"),
+        ({"kind": "added", "name": "nowhere", "value": "x"}, "was to be added, is not there; remove the fix"),
+    ],
+)
+def test_a_fix_that_fits_nothing_is_refused_and_nothing_is_written(
+    data: Path, fix: dict[str, str], sentence: str
+) -> None:
+    given = {key: value for key, value in fix.items() if key != "name"}
+    with pytest.raises(UserError, match=sentence):
+        save_fixed(str(data), [Fix.model_validate({**given, "path": of(data, fix["name"])})], data.parent / "new.csv")
+    assert not (data.parent / "new.csv").exists()
+
+
+def test_the_data_themselves_and_other_files_are_not_overwritten(data: Path) -> None:
+    fixes = [Fix(kind="excluded", path=of(data, "b"))]
+    before = data.read_bytes()
+    for replace in (False, True):
+        with pytest.raises(UserError, match="is not overwritten"):
+            save_fixed(str(data), fixes, data, replace)
+    with pytest.raises(UserError, match=r"must end with \.csv"):
+        save_fixed(str(data), fixes, data.with_suffix(".txt"))
+    with pytest.raises(UserError, match=r"nothing of .* would be left"):
+        save_fixed(str(data), [Fix(kind="excluded", path=of(data, name)) for name in "abcd"], data.parent / "no.csv")
+    assert data.read_bytes() == before
+
+
+def test_a_foreign_record_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    table = tmp_path / "x.csv"
+    assert read_record(table) is None
+    for text in ("{", "[]", '{"version": 9}', '{"version": 1, "source": "a", "fixes": [{"kind": "eval"}]}'):
+        record_path(table).write_text(text, encoding="utf-8")
+        with pytest.raises(FixesError, match=r"x\.fixes\.json"):
+            read_record(table)

@@ -1,0 +1,93 @@
+"""The page of two runs: its numbers, its pictures, and that nothing foreign runs in it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.checkpoint.opening import Subject
+from core.evaluation import before_after
+from core.evaluation.before_after import BeforeAfter, PageError, measure, save_page
+from core.evaluation.report import Report
+from core.metrics.outcome import Outcome, Queries
+from core.metrics.statistics import compare
+from core.spec.config import override
+from core.spec.data.fixes import Fix, FixesRecord
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+
+EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">'
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def report(found: int) -> Report:
+    """Of 40 queries ``found`` were answered."""
+    values = np.array([1.0] * found + [0.0] * (40 - found))
+    name = "image_to_text_R@1"
+    outcome = Outcome(task="retrieval", samples=40, metrics={name: found / 40}, per_query={name: Queries(values)})
+    return Report(Subject(model="m", dataset="val.csv"), outcome)
+
+
+def quiet(doing: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def test_the_page_holds_its_numbers_and_pictures_and_runs_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "a.png")
+    fixes = (
+        Fix(kind="recaptioned", path=str(tmp_path / "a.png"), caption=EVIL, value="a red field", panel="Clean"),
+        Fix(kind="excluded", path=str(tmp_path / f"{EVIL.replace('/', '')}.png")),
+    )
+    record = FixesRecord(source=EVIL, fixed="f.csv", made=0.0, pictures=3, captions=3, fixes=fixes)
+    before, after = report(10), report(30)
+    changes = compare(after.outcome, before.outcome)
+    found = BeforeAfter(before, after, changes, record, (EVIL, "f.csv"), {"seed": ("0", "1")})
+    save_page(found, tmp_path / "page.html", f"Title {EVIL}", quiet)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    read = Tags()
+    read.feed(page)
+    assert "script" not in {tag for tag, _ in read.tags}
+    (picture,) = [attributes for tag, attributes in read.tags if tag == "img"]
+    assert str(picture["src"]).startswith("data:image/webp;base64,")
+    assert not any(name.startswith("on") or name == "href" for _, attributes in read.tags for name in attributes)
+    assert any("default-src 'none'" in str(attributes.get("content")) for _, attributes in read.tags)
+    one = changes["image_to_text_R@1"]
+    assert one.interval.low > 0
+    for wanted in (
+        "25.0 %",
+        "75.0 %",
+        f"{100 * one.value:+.1f}",
+        f"{100 * one.interval.low:+.1f}",
+        "a red field",
+        EVIL,
+    ):
+        assert wanted in read.text
+    assert "differ in more than their data" in read.text
+
+
+def test_runs_without_held_out_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(before_after, "open_model", lambda run: pytest.fail("nothing is opened"))
+    for name in ("one", "two"):
+        run = RunDir(tmp_path / name)
+        run.create()
+        run.config.write_text(override(preset_config("clip", "tiny"), ["data.train=x"]).to_json(), encoding="utf-8")
+    with pytest.raises(PageError, match="names no test or validation data"):
+        measure(str(tmp_path / "one"), str(tmp_path / "two"), "", quiet)
