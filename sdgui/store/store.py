@@ -27,6 +27,8 @@ from sdgui.store.captions import CaptionRecords
 from sdgui.store.database import MIGRATIONS, open_database
 from sdgui.store.experiments import ExperimentRecords, experiment_row
 from sdgui.store.marks import MarkRecords
+from sdgui.store.own.fixes import FixRecords
+from sdgui.store.own.panel_results import ResultRecords
 from sdgui.store.queue import QueueRecords
 from sdgui.store.records import Run, StoreError
 from sdgui.store.registry.activity import ActivityRecords, note_activity
@@ -51,6 +53,8 @@ class Store(
     CaptionRecords,
     StudyRecords,
     MarkRecords,
+    FixRecords,
+    ResultRecords,
     ActivityRecords,
     DefinitionRecords,
     RunTableRecords,

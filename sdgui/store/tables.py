@@ -20,11 +20,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION = "0005"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0006"  # the newest revision; digits that count up
 
 
 Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers are of any size
@@ -211,6 +212,39 @@ class PairMarkRow(Base):
     path: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     caption: Mapped[str] = mapped_column(Text, primary_key=True)
     wrong: Mapped[bool]
+
+
+class FixRow(Base):
+    """An entry of the basket: what is to be changed in a data source. Of one thing the newest entry counts."""
+
+    __tablename__ = "fixes"
+    __table_args__ = (
+        UniqueConstraint("source", "path", "caption", "label", name="uq_fixes_source"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[bytes] = mapped_column(LargeBinary)  # empty: whichever data have the picture
+    path: Mapped[bytes] = mapped_column(LargeBinary)
+    caption: Mapped[str] = mapped_column(Text)
+    label: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str]
+    value: Mapped[str] = mapped_column(Text)
+    panel: Mapped[str]
+    run: Mapped[str] = mapped_column(Text)
+    found: Mapped[float]
+
+
+class PanelResultRow(Base):
+    """What a panel found last of a run (or model) and data, as JSON, to be shown again after a restart."""
+
+    __tablename__ = "panel_results"
+
+    panel: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    made: Mapped[float] = mapped_column(index=True)
+    content: Mapped[str] = mapped_column(Text)
 
 
 class ActivityRow(Base):

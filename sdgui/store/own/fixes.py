@@ -1,0 +1,132 @@
+"""The basket's part of the store: fixes of data sources that were found in the panels and not yet applied.
+
+Flow: ``sdgui.shared.basket`` -> ``put_fixes`` and ``take_fixes``; the next start reads ``fixes``. Like marks, they are
+their user's own: beside a shared registry they stay in the file at home.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from core.spec.data.fixes import KINDS, Fix
+from sdgui.store.sessions import Sessions, storable
+from sdgui.store.tables import FixRow
+
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class StoredFix:
+    """A fix in the basket. ``source``: the data that it is of; "" for whichever have its picture."""
+
+    id: int
+    source: str
+    fix: Fix
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What a change of the basket put in, and what it took out: undoing it exchanges the two."""
+
+    put: tuple[StoredFix, ...] = ()
+    taken: tuple[StoredFix, ...] = ()
+
+
+class FixRecords(Sessions):
+    """Fixes: listed, put in, taken out."""
+
+    def fixes(self) -> tuple[StoredFix, ...]:
+        """All, in the order in which they were put in."""
+        with self._read_own() as session:
+            return tuple(map(_record, session.scalars(select(FixRow).order_by(FixRow.id))))
+
+    def fix_count(self) -> int:
+        """How many there are."""
+        with self._read_own() as session:
+            return session.scalar(select(func.count()).select_from(FixRow)) or 0
+
+    def put_fixes(self, source: str, fixes: Sequence[Fix]) -> Exchange:
+        """Put them in, in place of those of the same pair, picture or label; all or nothing.
+
+        Returns what is in now, and what it took the place of.
+        """
+        last = {_key(source, fix): fix for fix in fixes}  # of one thing said twice the later counts
+        with self._write_own() as session:
+            taken = _take(session, [_same(key) for key in last])
+            rows = [_row(source, fix) for fix in last.values()]
+            session.add_all(rows)
+            session.flush()
+            return Exchange(tuple(map(_record, rows)), taken)
+
+    def exchange_fixes(self, change: Exchange) -> Exchange:
+        """Take out what is there of the things in ``change``, and put ``change.put`` in; all or nothing."""
+        with self._write_own() as session:  # by what they are of: an entry that was put back has another id
+            gone = _take(session, [_same(_key(one.source, one.fix)) for one in (*change.taken, *change.put)])
+            rows = [_row(one.source, one.fix) for one in change.put]
+            session.add_all(rows)
+            session.flush()
+            return Exchange(tuple(map(_record, rows)), gone)
+
+    def take_fixes(self, ids: Iterable[int]) -> Exchange:
+        """Take these out."""
+        with self._write_own() as session:
+            return Exchange((), _take(session, [FixRow.id == one for one in ids]))
+
+
+_Key = tuple[bytes, bytes, str, str]
+
+
+def _key(source: str, fix: Fix) -> _Key:
+    return os.fsencode(source), os.fsencode(fix.path), storable(fix.caption), storable(fix.label)
+
+
+def _same(key: _Key) -> ColumnElement[bool]:
+    source, path, caption, label = key
+    return and_(FixRow.source == source, FixRow.path == path, FixRow.caption == caption, FixRow.label == label)
+
+
+def _take(session: Session, which: Sequence[ColumnElement[bool]]) -> tuple[StoredFix, ...]:
+    """Delete and return the rows that any of ``which`` is true of."""
+    found: list[StoredFix] = []
+    for start in range(0, len(which), _AT_ONCE):
+        rows = session.scalars(select(FixRow).where(or_(*which[start : start + _AT_ONCE]))).all()
+        found += map(_record, rows)
+        session.execute(delete(FixRow).where(FixRow.id.in_([row.id for row in rows])))
+    session.expunge_all()
+    return tuple(found)
+
+
+def _row(source: str, fix: Fix) -> FixRow:
+    where, path, caption, label = _key(source, fix)
+    return FixRow(
+        source=where,
+        path=path,
+        caption=caption,
+        label=label,
+        kind=fix.kind,
+        value=storable(fix.value),
+        panel=fix.panel,
+        run=storable(fix.run),
+        found=fix.found or time.time(),
+    )
+
+
+def _record(row: FixRow) -> StoredFix:
+    kind = next((one for one in KINDS if one == row.kind), "excluded")  # of a later version: shown, to be decided
+    fix = Fix(
+        kind=kind,
+        path=os.fsdecode(row.path),
+        caption=row.caption,
+        value=row.value,
+        label=row.label,
+        panel=row.panel,
+        run=row.run,
+        found=row.found,
+    )
+    return StoredFix(row.id, os.fsdecode(row.source), fix)

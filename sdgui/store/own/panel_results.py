@@ -1,0 +1,77 @@
+"""The last results of panels, stored with their run and data, so that they are there after a restart.
+
+Flow: panel -> ``keep_result`` once an answer has come; when it is entered first -> ``last_result``. Each panel reads
+its own JSON back as it reads a worker's answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from sdgui.store.sessions import Sessions
+from sdgui.store.tables import PanelResultRow
+
+_KEPT = 40  # results of one panel; the oldest make room
+
+
+@dataclass(frozen=True)
+class PanelResult:
+    """An answer that a panel showed. ``subject``: the run's folder, or the model."""
+
+    subject: str
+    data: str
+    made: float  # seconds since the epoch
+    content: Mapping[str, Any]
+
+
+class ResultRecords(Sessions):
+    """Results: kept, and read back."""
+
+    def keep_result(self, panel: str, subject: str, data: str, content: Mapping[str, Any]) -> None:
+        """Keep ``content`` (plain data) as what ``panel`` found of this run and data, in place of an older one."""
+        row = PanelResultRow(
+            panel=panel,
+            subject=os.fsencode(subject),
+            data=os.fsencode(data),
+            made=time.time(),
+            content=json.dumps(content),  # ASCII, so that anything can be stored
+        )
+        with self._write_own() as session:
+            session.merge(row)
+            session.flush()
+            _make_room(session, panel)
+
+    def last_result(self, panel: str, subject: str = "", data: str = "") -> PanelResult | None:
+        """The newest of ``panel``, of this run and these data where they are given; None where there is none."""
+        row = PanelResultRow
+        query = select(row).where(row.panel == panel).order_by(row.made.desc())
+        query = query.where(row.subject == os.fsencode(subject)) if subject else query
+        query = query.where(row.data == os.fsencode(data)) if data else query
+        with self._read_own() as session:
+            found = session.scalars(query.limit(1)).first()
+            return _record(found) if found is not None else None
+
+
+def _make_room(session: Session, panel: str) -> None:
+    row = PanelResultRow
+    old = session.scalars(select(row.made).where(row.panel == panel).order_by(row.made.desc()).offset(_KEPT)).first()
+    if old is not None:
+        session.execute(delete(row).where(row.panel == panel, row.made <= old))
+
+
+def _record(row: PanelResultRow) -> PanelResult | None:
+    try:
+        content = json.loads(row.content)
+    except (ValueError, RecursionError):  # written by another program
+        return None
+    if not isinstance(content, dict):
+        return None
+    return PanelResult(os.fsdecode(row.subject), os.fsdecode(row.data), row.made, content)
