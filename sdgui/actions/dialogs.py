@@ -1,8 +1,8 @@
-"""The popups that actions open, each made once: Ctrl+K, the shortcut list, tags and note, the choice of a preset."""
+"""The popups that actions open, each made once: Ctrl+K, shortcuts, tags and note, a preset, the basket."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from core.spec.run.folder import RunDir
@@ -14,31 +14,36 @@ from sdgui.experiments.activity import ActivityDialog
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.describe import DescribeSheet
 from sdgui.experiments.panel import ExperimentsPanel
+from sdgui.shared.fixing.dialog import FixingDialog
 from sdgui.shared.pickers.presets import PresetChooser
-from sdgui.store.store import Store
+from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
 
 
 class Dialogs(QObject):
-    """``window``: over which they open."""
+    """``window``: over which they open. ``changed``: what one of them has written to the store."""
+
+    changed = Signal(object)  # Changes
 
     def __init__(
         self,
         actions: Actions,
         experiments: ExperimentsPanel,
         commands: ExperimentCommands,
-        store: Store,
+        services: Services,
         parent: QWidget,
     ) -> None:
         super().__init__(parent)
         self.window = parent
         self._actions, self._experiments, self._commands = actions, experiments, commands
+        self._services = services
         self._shortcuts: ShortcutsDialog | None = None
         self._export: ExportDialog | None = None
+        self._basket: FixingDialog | None = None
         self.palette = CommandPalette(parent)
         self.sheet = DescribeSheet(parent)
         self.sheet.described.connect(self._described)
-        self.activity = ActivityDialog(store, parent)
+        self.activity = ActivityDialog(services.store, parent)
         self.chooser = PresetChooser(parent, "Create experiment")
         self.chooser.chosen.connect(commands.new)
 
@@ -75,6 +80,13 @@ class Dialogs(QObject):
         """The window closes: an export that is being written ends."""
         if self._export is not None:
             self._export.program.close()
+
+    def open_basket(self) -> None:
+        """Show what is in the basket."""
+        if self._basket is None:
+            self._basket = FixingDialog(self._services, self.window)
+            self._basket.changed.connect(self.changed)
+        self._basket.open_up()
 
     def _forget_shortcuts(self) -> None:
         self._shortcuts = None

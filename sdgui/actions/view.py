@@ -108,6 +108,15 @@ VIEW_ACTIONS: tuple[Action[Window], ...] = (
         icon="ph.magnifying-glass",
     ),
     Action(
+        "basket",
+        "View",
+        "&Basket",
+        "Show the fixes of data that are in the basket; save the fixed data, and retrain with them",
+        lambda window: window.dialogs.open_basket(),
+        "Ctrl+Shift+B",
+        icon="ph.shopping-bag",
+    ),
+    Action(
         "appearance",
         "View",
         "Switch a&ppearance",

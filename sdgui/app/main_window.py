@@ -63,7 +63,7 @@ class MainWindow(QMainWindow):
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
         self.window_actions = Actions(self)
-        self.dialogs = Dialogs(self.window_actions, self.experiments, self.experiment_commands, services.store, self)
+        self.dialogs = Dialogs(self.window_actions, self.experiments, self.experiment_commands, services, self)
         self.window_actions.register(WINDOW_ACTIONS, self)
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
@@ -102,6 +102,8 @@ class MainWindow(QMainWindow):
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._added)
         self.demo_report.message_requested.connect(self.show_message)
+        self.dialogs.changed.connect(self._changed)
+        self.status.basket_asked.connect(self.dialogs.open_basket)
 
     def _connect_services(self) -> None:
         tailer, writer, studies = self.services.tailer, self.services.writer, self.services.studies

@@ -31,6 +31,7 @@ from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
+from sdgui.shared.basket import Basket
 from sdgui.shared.services import Services
 from sdgui.store.database import MIGRATIONS
 from sdgui.store.records import Place, StoreError
@@ -126,7 +127,9 @@ def make_services(
     slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.here)
     launcher = Launcher(store, trainer, slots=slots, elsewhere=hosts)
-    return Services(store, launcher, Tailer(store), data, settings, pool, studies, StoreWriter(), hosts)
+    writer = StoreWriter()
+    basket = Basket(store, writer)
+    return Services(store, launcher, Tailer(store), data, settings, pool, studies, writer, basket, hosts)
 
 
 def keep_place(hosts: Hosts, settings: QSettings) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 import psutil
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QStatusBar, QWidget
 
 from core.spec.run.status import RunState
@@ -16,16 +16,20 @@ from sdgui.shared.run_texts import share
 from sdgui.shared.services import Services
 from sdgui.store.records import Run
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import duration
+from sdgui.widgets.formats import count, duration
+from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _EVERY = 2000  # ms between readings of memory use
+_BASKET = "Basket of fixes of data"
 _MOST_NAMED = 4  # live runs
 
 
 class Status(QStatusBar):
-    """Three labels; tips of actions under the mouse cover them for a moment."""
+    """Three labels and the basket's button; tips of actions under the mouse cover the first for a moment."""
+
+    basket_asked = Signal()
 
     def __init__(self, services: Services, model: ExperimentModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -39,6 +43,11 @@ class Status(QStatusBar):
         for label in (self.worker, self.memory):
             set_role(label, "small")
             self.addPermanentWidget(label)
+        self.basket = IconButton("ph.shopping-bag", _BASKET, "", "0", parent=self)
+        self.basket.clicked.connect(self.basket_asked)
+        self.addPermanentWidget(self.basket)
+        services.basket.changed.connect(self._show_basket)
+        services.basket.read_count()
         services.tailer.progress_changed.connect(lambda _run, _progress: self._soon())
         services.tailer.state_changed.connect(lambda _run, _state: self._soon())
         services.launcher.queue_changed.connect(self._soon)
@@ -72,6 +81,11 @@ class Status(QStatusBar):
                 parts.append(f"{self._model.name(run.id)}{far}{left}")
         waiting = f" · {queued} queued" if queued else ""
         self.runs.setText((f"{running} running · {' · '.join(parts)}" if parts else "No active runs") + waiting)
+
+    def _show_basket(self, number: int) -> None:
+        self.basket.setText(count(number))
+        fixes = "1 fix" if number == 1 else f"{count(number)} fixes"
+        self.basket.set_tip(f"{_BASKET}: {fixes} (Ctrl+Shift+B)")
 
     def _show_workers(self) -> None:
         """``worker: teacher @2400 ready · student @9 busy``; the tooltip shows the end of stderr of a crashed one."""

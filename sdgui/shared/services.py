@@ -12,6 +12,7 @@ from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
+from sdgui.shared.basket import Basket
 from sdgui.shared.run_colors import RunColors
 from sdgui.store.store import Store
 from sdgui.worker.pool import WorkerPool
@@ -29,6 +30,7 @@ class Services:
     pool: WorkerPool  # a worker a model
     studies: StudyPrograms
     writer: StoreWriter  # whatever a panel writes to the store goes through it
+    basket: Basket  # fixes of data, from every panel
     hosts: Hosts  # this computer and others: what they have, and the runs there
     colors: RunColors = field(default_factory=RunColors)  # of the runs that are overlaid
 

@@ -309,7 +309,7 @@ class NoisyPair(TypedDict):
     path: str
     caption: str
     belief: float
-    right: float
+    right: float | None
     rank: int
     shuffled: bool | None
 
@@ -328,6 +328,7 @@ class Ranking(TypedDict):
     pairs: int
     remembered: bool
     doubted: int
+    groups: int
     shuffled: int | None
     precision: float | None
     list: Pairs

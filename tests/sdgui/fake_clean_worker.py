@@ -10,6 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.data.derived.fixed import save_fixed
+from core.spec.data.fixes import Fix, record_path
+from core.spec.errors import UserError
+
 CAPTIONS = ("a cat", "a dog", "a hat", "a red kite", "an old boat", "a moon", "a star", "a sun")
 
 RANKED: list[str] = []  # runs, by this process
@@ -34,6 +38,9 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
         }
         for i, caption in enumerate(CAPTIONS)
     ]
+    one_group = Path(request["data"]).name == "clean.csv"
+    if one_group:
+        pairs = [{**pair, "right": None} for pair in pairs]
     bins, shuffled = [0] * 1000, [0] * 1000
     for pair in pairs:
         bins[int(pair["belief"] * 1000)] += 1
@@ -45,7 +52,8 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
         "data": request["data"],
         "pairs": 8,
         "remembered": request["weights"] == "",
-        "doubted": 3,
+        "doubted": 0 if one_group else 3,
+        "groups": 1 if one_group else 2,
         "shuffled": 3,
         "precision": 2 / 3,
         "listed": listed,
@@ -65,6 +73,19 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
         asked = {**request, "ranked": RANKED}
         Path(request["to"]).with_suffix(".asked.json").write_text(json.dumps(asked), encoding="utf-8")
         reply(id=number, event="done", result={"path": request["to"], "kept": 5, "excluded": 3, "captions": 5})
+    elif request["do"] == "fixes_save":
+        fixes = [Fix.model_validate(one) for one in request["fixes"]]
+        to = Path(request["to"])
+        try:
+            made = save_fixed(data, fixes, to, request["replace"])
+        except UserError as error:
+            reply(id=number, event="failed", message=str(error), details="")
+            return
+        result = {"path": str(to), "record": str(record_path(to)), "pictures": made.pictures, "captions": made.captions}
+        reply(id=number, event="done", result=result)
+    elif request["do"] == "before_after":
+        Path(request["to"]).write_text(json.dumps([request["before"], request["after"]]), encoding="utf-8")
+        reply(id=number, event="done", result={"path": request["to"], "differences": {"R@1": [0.1, 0.0, 0.2]}})
     elif "broken" in data:
         reply(id=number, event="failed", message=f"{data} has no column title; add it.", details="")
     else:

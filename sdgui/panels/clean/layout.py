@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
@@ -20,9 +21,10 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.panels.clean.histogram import BINS, BeliefHistogram
-from sdgui.panels.clean.model import RankedPairs, Shown, Sorting
+from sdgui.panels.clean.model import Pair, RankedPairs, Shown, Sorting
 from sdgui.panels.clean.source import CleanSource
 from sdgui.panels.clean.table import PairsTable
+from sdgui.shared.basket import SHORTCUT
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
@@ -134,6 +136,10 @@ class CleanView(QWidget):
         self.counts = ElidedLabel("", body)
         self.exclude_below = QCheckBox("Exclude all be&low the threshold", body)
         self.exclude_below.setToolTip("Exclude all pairs below the threshold, except those marked right")
+        self.basket_button = QPushButton("Add to &basket", body)
+        tip = "Put the excluded pairs in the basket, to be applied with other fixes and retrained (Ctrl+Alt+B)"
+        self.basket_button.setToolTip(plain_tip(tip))
+        self.basket_button.setShortcut(QKeySequence(SHORTCUT))
         self.save_button = QPushButton("&Save as new data …", body)
         self.save_button.setToolTip("Save the remaining pairs as a new table (Ctrl+S)")
         self.save_button.setShortcut(QKeySequence("Ctrl+S"))
@@ -142,7 +148,7 @@ class CleanView(QWidget):
         foot = QHBoxLayout()
         foot.setSpacing(SPACE)
         foot.addWidget(self.counts, 1)
-        for widget in (self.exclude_below, self.save_button, self.use_button):
+        for widget in (self.exclude_below, self.basket_button, self.save_button, self.use_button):
             foot.addWidget(widget)
         return foot
 
@@ -178,9 +184,7 @@ class CleanView(QWidget):
                 pair.belief,
                 pair.rank,
                 None if mark is None else not mark,
-                detail="\n".join(
-                    part for part in (f"probability of a correct caption: {pair.right:.3f}", known) if part
-                ),
+                detail="\n".join(part for part in (_probability(pair), known) if part),
                 badge={None: "", True: "wrong", False: "right"}[mark],
                 badge_spoken={None: "", True: "marked wrong", False: "marked right"}[mark],
                 faint=faint,
@@ -208,10 +212,11 @@ class CleanView(QWidget):
         """Show the numbers of pairs ranked, below the threshold, marked and excluded."""
         out = 0 if ranked is None else ranked.excluded_count()
         self.save_button.setEnabled(out > 0)
+        self.basket_button.setEnabled(out > 0)
         if ranked is None:
             return
         memory = ", using beliefs recorded during training" if ranked.recorded else ""
-        facts = f"{count(ranked.total)} pairs ranked{memory}; {count(ranked.mislabelled)} likely mislabelled."
+        facts = f"{count(ranked.total)} pairs ranked{memory}: {_verdict(ranked)}"
         if len(ranked.pairs) < ranked.total:
             facts += f" The {count(len(ranked.pairs))} with the lowest belief are listed."
         if ranked.shuffled and ranked.precision is not None:
@@ -219,6 +224,8 @@ class CleanView(QWidget):
                 f" {count(ranked.shuffled)} are marked as shuffled in the data; of the same number with the lowest "
                 f"belief, {ranked.precision:.1%} are."
             )
+        if ranked.made:
+            facts += f" Ranked {datetime.fromtimestamp(ranked.made).strftime('%Y-%m-%d %H:%M')}."
         self.facts.setText(facts)
         below, found = ranked.below(), ranked.shuffled_below()
         text = f"{count(below)} below {ranked.threshold / BINS:.3f}"
@@ -278,3 +285,14 @@ class CleanView(QWidget):
         self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 112)
         self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("clean/filter"))))
         self.exclude_below.setChecked(str(settings.value("clean/below")).lower() == "true")
+
+
+def _verdict(ranked: RankedPairs) -> str:
+    """What is claimed, which is nothing where the beliefs have one group."""
+    if ranked.two_groups:
+        return f"{count(ranked.mislabelled)} likely mislabelled."
+    return "none stands out as mislabelled. Those with the lowest belief come first, if you want to look."
+
+
+def _probability(pair: Pair) -> str:
+    return "" if pair.right is None else f"probability of a correct caption: {pair.right:.3f}"

@@ -28,7 +28,7 @@ class Pair:
     path: str
     caption: str
     belief: float  # 0 to 1
-    right: float  # probability
+    right: float | None  # probability of a correct caption; None where beliefs have one group
     rank: int
     shuffled: bool | None  # if the data has this column
 
@@ -45,13 +45,15 @@ class Pair:
 class RankedPairs:
     """One ranking with the user's marks. ``threshold`` is in thousandths of belief; 0 excludes nothing."""
 
-    def __init__(self, answer: Mapping[str, Any], marks: Mapping[Key, bool]) -> None:
+    def __init__(self, answer: Mapping[str, Any], marks: Mapping[Key, bool], made: float = 0.0) -> None:
+        """``answer`` of ``noise_open``; ``made``: when, in seconds since the epoch, of one that was kept."""
+        self.made = made
         self.pairs = [
             Pair(
                 str(one["path"]),
                 str(one["caption"]),
                 float(one["belief"]),
-                float(one["right"]),
+                None if one["right"] is None else float(one["right"]),
                 int(one["rank"]),
                 one.get("shuffled"),
             )
@@ -60,6 +62,7 @@ class RankedPairs:
         self.key = str(answer["key"])  # names the ranking in any worker
         self.model, self.data = str(answer["model"]), str(answer["data"])
         self.total, self.mislabelled = int(answer["pairs"]), int(answer["doubted"])
+        self.two_groups = answer["groups"] == 2  # else no pair is called mislabelled
         self.recorded = bool(answer["remembered"])
         self.shuffled: int | None = answer["shuffled"]
         self.precision: float | None = answer["precision"]
@@ -71,7 +74,7 @@ class RankedPairs:
         self.exclude_below = False  # whether all below the threshold are excluded, marked or not
 
     def suggested_threshold(self) -> int:
-        """The threshold below which the mixture model finds the likely mislabelled pairs."""
+        """The threshold below which the likely mislabelled pairs are; 0 where none are seen."""
         reached = np.cumsum(self.bins)
         return int(np.searchsorted(reached, self.mislabelled, side="left")) + 1 if self.mislabelled else 0
 
@@ -116,6 +119,13 @@ class RankedPairs:
             return {"pairs": [*marked, *(list(pair.key) for pair in self.pairs if self._below_threshold(pair))]}
         return {"pairs": marked, "below": self.threshold, "kept": kept, "key": self.key}
 
+    def excluded_pairs(self) -> list[Pair]:
+        """The excluded pairs that are listed, and those that are marked wrong and are not."""
+        listed = {pair.key for pair in self.pairs}
+        marked = [key for key, wrong in self.marks.items() if wrong and key not in listed]
+        others = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked]
+        return [*(pair for pair in self.pairs if self.excluded(pair)), *others]
+
     def _below_threshold(self, pair: Pair) -> bool:
         return pair.bin < self.threshold and pair.key not in self.marks
 
@@ -156,7 +166,7 @@ class RankedPairs:
         keys = {
             "rank": lambda index: index,
             "caption": lambda index: pairs[index].caption.casefold(),
-            "right": lambda index: pairs[index].right,
+            "right": lambda index: -1.0 if (right := pairs[index].right) is None else right,
             "mark": lambda index: order[marks.get(pairs[index].key)],
             "shuffled": lambda index: bool(pairs[index].shuffled),
         }

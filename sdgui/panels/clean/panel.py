@@ -14,10 +14,12 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import ConfigError, read_config
+from core.spec.data.fixes import Fix
 from core.spec.run.folder import RunDir
 from sdgui.panels.clean.layout import CleanView
 from sdgui.panels.clean.model import Key, Pair, RankedPairs
 from sdgui.panels.clean.work import CLEANED, CleanWork
+from sdgui.shared.basket import Finding
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
@@ -27,6 +29,7 @@ from sdgui.widgets.message import Remedy, error, info, warning
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SavedPairs
 
+_TITLE = "Clean"
 _UNDO = 100
 _AT_ONCE = 200  # rows updated in one turn of the event loop
 _SETTLES = 120  # ms
@@ -44,6 +47,7 @@ class CleanPanel(Panel):
         self.shown: list[int] = []
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
+        self._recalled: tuple[str, str] | None = None  # run and data whose last ranking was asked for
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._line_row = -1  # the first row that is not below the threshold
@@ -57,7 +61,7 @@ class CleanPanel(Panel):
 
     def _connect(self) -> None:
         self.view.source.rank_asked.connect(self.rank)
-        self.view.source.changed.connect(self._update)
+        self.view.source.changed.connect(self._source_changed)
         self.view.source.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
         self.view.empty.activated.connect(self.rank)
         self.view.strip.cancelled.connect(self.work.cancel)
@@ -82,6 +86,7 @@ class CleanPanel(Panel):
         self.view.exclude_below.toggled.connect(self._exclude_below)
         self.view.marked.connect(self.mark)
         self.view.undo_asked.connect(self.undo)
+        self.view.basket_button.clicked.connect(self.to_basket)
         self.view.save_button.clicked.connect(self.ask_where)
         self.view.use_button.clicked.connect(self.use)
 
@@ -121,6 +126,15 @@ class CleanPanel(Panel):
     def focus_search(self) -> None:
         self.view.words.setFocus()
         self.view.words.selectAll()
+
+    def _source_changed(self) -> None:
+        """Show what was found before of this run and these data."""
+        request = self.view.source.request()
+        key = (request["run"], request["data"]) if request is not None else None
+        if key is not None and key != self._recalled:
+            self.work.recall(*key)
+        self._recalled = key
+        self._update()
 
     # Ranking
     def rank(self) -> None:
@@ -273,6 +287,21 @@ class CleanPanel(Panel):
         self.work.keep_marks(self.ranked, {pair.key: self.ranked.marks.get(pair.key) for pair in pairs})
 
     # Saving
+    def to_basket(self) -> None:
+        """Put the excluded pairs in the basket, as wrong."""
+        ranked = self.ranked
+        pairs = ranked.excluded_pairs() if ranked is not None else []
+        if ranked is None or not pairs:
+            return
+        fixes = (
+            Fix(kind="wrong", path=one.path, caption=one.caption, panel=_TITLE, run=self.work.run) for one in pairs
+        )
+        self._services.basket.put(Finding(ranked.data, tuple(fixes)))
+        text = f"{count(len(pairs))} {'pair is' if len(pairs) == 1 else 'pairs are'} in the basket."
+        if (left := ranked.excluded_count() - len(pairs)) > 0:
+            text += f" {count(left)} more are excluded and not listed; Save as new data leaves them out too."
+        self.view.bar.show_message(info(text))
+
     def ask_where(self) -> None:
         """Choose a file and save to it; the dialog asks before an existing one is overwritten."""
         if self.ranked is None:

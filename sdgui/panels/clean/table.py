@@ -29,7 +29,7 @@ _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
     ("Rank", "rank", "1 has the lowest belief"),
     ("Caption", "caption", "The caption of the pair"),
     ("Belief", "rank", "How well the caption fits the picture, judged from the other pairs, 0 to 1"),
-    ("P(right)", "right", "Probability that the caption is correct, from a two-component mixture"),
+    ("P(right)", "right", "Probability that the caption is correct, where beliefs have two groups"),
     ("Mark", "mark", "Your mark: X wrong, Space right, U none"),
     ("Shuffled", "shuffled", "Whether the data marks the caption as shuffled"),
 )
@@ -77,7 +77,7 @@ class PairsModel(HeadedModel):
         mark = self._ranked.marks.get(pair.key)
         if role == Qt.ItemDataRole.DisplayRole:
             shuffled = "" if pair.shuffled is None else "yes" if pair.shuffled else "no"
-            texts = (count(pair.rank), pair.caption, f"{pair.belief:.3f}", f"{pair.right:.3f}", MARKS[mark], shuffled)
+            texts = (count(pair.rank), pair.caption, f"{pair.belief:.3f}", _probability(pair), MARKS[mark], shuffled)
             return texts[column]
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _side(column)
@@ -90,6 +90,10 @@ class PairsModel(HeadedModel):
                 return theme().color("error" if mark else "good")
             return theme().color("muted") if self._ranked.excluded(pair) else None
         return None
+
+
+def _probability(pair: Pair) -> str:
+    return "–" if pair.right is None else f"{pair.right:.3f}"
 
 
 def _side(column: int) -> Qt.AlignmentFlag:

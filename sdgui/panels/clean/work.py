@@ -1,7 +1,8 @@
-"""Clean's requests to a run's worker, and its marks in the store.
+"""Clean's requests to a run's worker, and its marks and last rankings in the store.
 
 Flow: ``rank`` -> worker ``noise_open`` -> ``RankedPairs`` with the store's marks -> ``ranked``; ``save`` -> worker
-``noise_save`` -> ``saved``. If a ranking fails, the previous one stays and can still be saved.
+``noise_save`` -> ``saved``. If a ranking fails, the previous one stays and can still be saved. Rankings are stored with
+their run and data: ``recall`` shows the last one again without a worker.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs, Verb
 
+PANEL = "clean"  # the name that rankings are stored under
 LISTED = 3000  # pairs with the lowest belief in gallery and table; counts and thresholds cover all pairs
 CLEANED: ExportFormat[Verb[SavedPairs]] = ExportFormat(
     "csv", "Save the cleaned pairs", "Save the remaining pairs as a new table", NOISE_SAVE, "Tables", ".csv", "cleaned"
@@ -87,13 +89,34 @@ class CleanWork(QObject):
                     session.calls.cancel(purpose)
 
     def _answered(self, session: _Session, answer: Ranking) -> None:
-        """Read the marks of these data in the background; then the ranking is complete."""
+        """Read the marks of these data in the background, and keep the ranking; then it is complete."""
         key, store = source_key(str(answer["data"])), self._store
-        self.background.run(
-            lambda: RankedPairs(answer, store.pair_marks(key)),
-            partial(self._complete, session),
-            lambda sentence: self.rank_failed.emit(Failure(sentence)),
-        )
+
+        def read() -> RankedPairs:
+            store.keep_result(PANEL, session.run, key, answer)
+            return RankedPairs(answer, store.pair_marks(key))
+
+        failed = self.rank_failed.emit
+        self.background.run(read, partial(self._complete, session), lambda sentence: failed(Failure(sentence)))
+
+    def recall(self, run: str, data: str) -> None:
+        """Show what this run found last of these data, if it ever did; nothing happens while pairs are ranked."""
+        key, store = source_key(data), self._store
+
+        def read() -> RankedPairs | None:
+            found = store.last_result(PANEL, run, key)
+            if found is None or NOISE_OPEN.problem(found.content):  # none, or another version's
+                return None
+            return RankedPairs(found.content, store.pair_marks(key), found.made)
+
+        self.background.run(read, partial(self._recalled, run))
+
+    def _recalled(self, run: str, pairs: RankedPairs | None) -> None:
+        if pairs is None or self.ranking:
+            return
+        self._forget_asked()
+        self._asked = _Session(run, WorkerCalls(self._pool.client(pairs.model), self))
+        self._complete(self._asked, pairs)
 
     def _complete(self, session: _Session, pairs: RankedPairs) -> None:
         if session is not self._asked:

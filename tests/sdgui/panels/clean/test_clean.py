@@ -79,6 +79,7 @@ def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
         "data": str(tmp_path / "pairs.csv"),
         "pairs": 1000,
         "doubted": 3,
+        "groups": 2,
         "remembered": False,
         "shuffled": None,
         "precision": None,
@@ -225,3 +226,32 @@ def test_an_undone_mark_stays_undone(qtbot: QtBot, open_noise: Open) -> None:
     again = open_noise()
     pairs = ranked(qtbot, again)
     assert pairs.marked(wrong=True) == 1
+
+
+def test_a_ranking_is_there_again_after_a_restart_and_goes_to_the_basket(qtbot: QtBot, open_noise: Open) -> None:
+    place = open_noise()
+    ranked(qtbot, place)
+    close(place, qtbot)
+    again = open_noise()
+    qtbot.waitUntil(lambda: again.ranked is not None)
+    assert "8 pairs ranked, using beliefs recorded during training: 3 likely mislabelled." in again.view.facts.text()
+    assert "Ranked 20" in again.view.facts.text()
+    assert not again.work.ranking, "no model was loaded for it"
+    assert not again.view.basket_button.isEnabled()
+    press(qtbot, again, Qt.Key.Key_X)
+    again.view.basket_button.click()
+    basket = again._services.basket
+    qtbot.waitUntil(lambda: basket.count == 1)
+    (entry,) = again._services.store.fixes()
+    assert (entry.source, entry.fix.caption, entry.fix.run) == (again.ranked.data, "a cat", again.work.run)
+
+
+def test_nothing_is_claimed_of_data_whose_beliefs_have_one_group(qtbot: QtBot, open_noise: Open) -> None:
+    place = open_noise("clean.csv")
+    pairs = ranked(qtbot, place)
+    assert "8 pairs ranked" in place.view.facts.text()
+    assert "none stands out as mislabelled" in place.view.facts.text()
+    assert "likely" not in place.view.facts.text()
+    assert pairs.threshold == 0
+    assert place.view.table.pairs.index(0, 3).data() == "–"
+    assert [item.line for item in place.view.gallery.items()].count(True) == 0

@@ -28,6 +28,7 @@ def ranked(marks: dict[Key, bool] | None = None, total: int = 4, doubted: int = 
         "data": "d.csv",
         "pairs": total,
         "doubted": doubted,
+        "groups": 2,
         "remembered": False,
         "shuffled": None,
         "precision": None,

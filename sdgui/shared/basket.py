@@ -1,0 +1,138 @@
+"""The basket of fixes: what panels found wrong with data, kept in the store until it is applied or taken out.
+
+Flow: panel -> ``Basket.put(Finding)`` -> store (in the writer's thread) -> ``changed`` -> the button with its count and
+the open dialog. Every change is an exchange of entries, so that it is undone by exchanging them back.
+
+A panel takes part by one record in its table of actions, `basket_action`, or for a gallery without one by
+`offer_in_menu`: both ask the panel for a `Finding`, and nothing else of the panel knows of the basket.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QMenu
+
+from core.spec.data.fixes import Fix
+from sdgui.runs.store_writer import StoreWriter
+from sdgui.store.own.fixes import Exchange, StoredFix
+from sdgui.store.store import Store
+from sdgui.widgets.actions import Action, MenuItem
+from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.plain_text import plain_tip
+
+C = TypeVar("C")
+
+SHORTCUT = "Ctrl+Alt+B"  # puts what is selected in the basket, in every panel
+_UNDO = 100
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Fixes of the data ``source``; "" for those that any data with their pictures may get."""
+
+    source: str
+    fixes: tuple[Fix, ...]
+
+
+class Basket(QObject):
+    """Lives in the window's thread; reads and writes are done in the writer's, in order."""
+
+    changed = Signal(int)  # how many fixes it holds now
+
+    def __init__(self, store: Store, writer: StoreWriter, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store, self._writer = store, writer
+        self._undo: list[Exchange] = []
+        self.count = 0
+
+    def read_count(self) -> None:
+        """Ask the store how many fixes there are; ``changed`` says."""
+        self._writer.submit(self._store.fix_count, self._counted)
+
+    def put(self, finding: Finding) -> None:
+        """Put fixes in, in place of those of the same pair, picture or label."""
+        now = time.time()
+        fixes = [fix if fix.found else fix.model_copy(update={"found": now}) for fix in finding.fixes]
+        if fixes:
+            self._change(lambda: self._store.put_fixes(finding.source, fixes))
+
+    def take(self, ids: list[int]) -> None:
+        """Take these entries out."""
+        if ids:
+            self._change(lambda: self._store.take_fixes(ids))
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether a change of this window can be undone."""
+        return bool(self._undo)
+
+    def undo(self) -> None:
+        """Undo the last change of this window: take out what it put in, and put back what it took out."""
+        if self._undo:
+            last = self._undo.pop()
+            back = Exchange(put=last.taken, taken=last.put)
+            self._writer.submit(lambda: (self._store.exchange_fixes(back), self._store.fix_count())[1], self._counted)
+
+    def read(self, done: Callable[[tuple[StoredFix, ...]], object]) -> None:
+        """Call ``done`` with all entries, after the changes that were asked for before."""
+        self._writer.submit(self._store.fixes, done)
+
+    def _change(self, write: Callable[[], Exchange]) -> None:
+        self._writer.submit(lambda: (write(), self._store.fix_count()), self._was_changed)
+
+    def _was_changed(self, outcome: tuple[Exchange, int]) -> None:
+        exchange, number = outcome
+        self._undo.append(exchange)
+        del self._undo[:-_UNDO]
+        self._counted(number)
+
+    def _counted(self, number: int) -> None:
+        self.count = number
+        self.changed.emit(number)
+
+
+def basket_action(
+    name: str,
+    group: str,
+    tip: str,
+    find: Callable[[C], Finding | None],
+    basket: Callable[[C], Basket],
+    enabled: Callable[[C], bool] | None = None,
+    menus: tuple[MenuItem, ...] = (),
+) -> Action[C]:
+    """The record of "Add to the basket" for a panel's table of actions.
+
+    ``find`` gives the fixes of what is selected, None where nothing is. For example, in a panel on ``Commands``:
+
+        basket_action("captions_basket", "Captions", "Put the edited captions in the basket",
+                      lambda c: c.edited(), lambda c: c.services.basket)
+    """
+
+    def run(context: C) -> None:
+        found = find(context)
+        if found is not None:
+            basket(context).put(found)
+
+    return Action(name, group, "Add to the &basket", tip, run, SHORTCUT, enabled, icon="ph.shopping-bag", menus=menus)
+
+
+def offer_in_menu(
+    gallery: Gallery, basket: Basket, title: str, tip: str, find: Callable[[list[int]], Finding | None]
+) -> None:
+    """Add ``title`` to the context menu of ``gallery``; ``find`` gives the fixes of the items at these indices."""
+
+    def fill(menu: QMenu, rows: list[int]) -> None:
+        found = find(rows)
+        menu.addSeparator()
+        action = menu.addAction(title)
+        action.setToolTip(plain_tip(tip))
+        action.setEnabled(found is not None)
+        if found is not None:
+            action.triggered.connect(lambda _checked=False: basket.put(found))
+
+    gallery.menu_opening.connect(fill)

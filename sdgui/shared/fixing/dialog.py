@@ -1,0 +1,247 @@
+"""The basket, opened: entries are reviewed and taken out, the data saved with them, retrained and compared.
+
+Flow: status bar's button -> **dialog** <- ``Basket.changed``; ``Retraining`` does what takes time. It does not block
+the window: panels go on filling the basket while it is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QCloseEvent, QDesktopServices
+from PySide6.QtWidgets import QDialog, QFileDialog, QVBoxLayout, QWidget
+
+from sdgui.shared.export.formats import free_path
+from sdgui.shared.fixing.items import ANY_DATA, counts_line, item, of_source, sources_of
+from sdgui.shared.fixing.retraining import FixedData, PageWritten, Retraining, RunPair, Trained
+from sdgui.shared.fixing.view import FixingView
+from sdgui.shared.services import Services
+from sdgui.store.changes import Changes
+from sdgui.store.own.fixes import StoredFix
+from sdgui.widgets.formats import count
+from sdgui.widgets.message import Remedy, error, info
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.worker.replies import Cancelled, Failure
+
+
+class FixingDialog(QDialog):
+    """``changed``: what was written to the store."""
+
+    changed = Signal(object)  # Changes
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Basket")
+        self.setModal(False)
+        self.resize(960, 640)
+        self._services, self._basket = services, services.basket
+        self.view = FixingView(services, self)
+        self.work = Retraining(services, self)
+        self.entries: list[StoredFix] = []  # all
+        self.shown: list[StoredFix] = []  # those of the chosen data, as in the gallery
+        self._then: Trained | None = None  # what is trained once the data are saved
+        self._asked = 0  # for runs; an answer to an earlier question is dropped
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.view)
+        self._connect()
+        self._show_buttons()
+
+    def _connect(self) -> None:
+        view = self.view
+        self._basket.changed.connect(lambda _count: self.refresh())
+        view.sources.activated.connect(lambda _row: self._source_chosen())
+        view.gallery.selection_changed.connect(lambda _rows: self._show_buttons())
+        view.gallery.remove_asked.connect(self.take_out)
+        view.gallery.activated.connect(view.gallery.preview)
+        view.take_out.clicked.connect(lambda: self.take_out(view.gallery.selected()))
+        view.take_all.clicked.connect(lambda: self.take_out(list(range(len(self.shown)))))
+        view.undo.clicked.connect(self._basket.undo)
+        view.save.clicked.connect(self.ask_where)
+        view.retrain.clicked.connect(self.retrain)
+        view.runs.activated.connect(lambda _row: self._show_buttons())
+        view.pairs.activated.connect(lambda _row: self._show_buttons())
+        view.page.clicked.connect(self.ask_page)
+        view.strip.cancelled.connect(self.work.cancel)
+        self.work.progress.connect(
+            lambda doing, done, total: view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+        )
+        self.work.saved.connect(self._saved)
+        self.work.retrained.connect(self._retrained)
+        self.work.page_saved.connect(self._page_saved)
+        self.work.failed.connect(self._failed)
+        self._services.tailer.state_changed.connect(lambda _run, _state: self._read_pairs())
+
+    # What is shown
+    def open_up(self) -> None:
+        """Show the dialog with what is in the basket now."""
+        self.refresh()
+        self._read_pairs()
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def refresh(self) -> None:
+        """Read the entries again."""
+        self._basket.read(self._show_entries)
+
+    def _show_entries(self, entries: Sequence[StoredFix]) -> None:
+        self.entries = list(entries)
+        chosen, box = self.source(), self.view.sources
+        box.clear()
+        for source, number in sources_of(self.entries):
+            box.addItem(f"{Path(source).name or ANY_DATA} ({count(number)})", source)
+            box.setItemData(box.count() - 1, plain_tip(source or ANY_DATA), 3)  # the tool tip's role
+        if not chosen and box.count() and not box.itemData(0):  # nothing says whose data these pictures are
+            box.addItem("Choose the data …", None)
+        box.setCurrentIndex(max(0, box.findData(chosen)) if box.count() else -1)
+        self._source_chosen(keep=chosen == self.source())
+
+    def source(self) -> str:
+        """The data whose entries are shown; "" while none are chosen."""
+        return str(self.view.sources.currentData() or "")
+
+    def _source_chosen(self, keep: bool = False) -> None:
+        if self.view.sources.currentIndex() >= 0 and self.view.sources.currentData() is None:
+            self._ask_source()
+        self.shown = of_source(self.entries, self.source())
+        self.view.gallery.set_items([item(entry, number) for number, entry in enumerate(self.shown, start=1)])
+        self.view.counts.setText(counts_line(self.shown))
+        self.view.stack.setCurrentWidget(self.view.gallery if self.shown else self.view.empty)
+        if not keep or not self.view.runs.count():
+            self._read_runs()
+        self._show_buttons()
+
+    def _ask_source(self) -> None:
+        found, _ = QFileDialog.getOpenFileName(self, "Choose the data that these pictures belong to")
+        box = self.view.sources
+        if found:
+            box.insertItem(0, f"{Path(found).name} ({count(len(self.entries))})", found)
+        box.setCurrentIndex(0)
+
+    def _read_runs(self) -> None:
+        self._asked += 1
+        number, source = self._asked, self.source()
+        self.view.runs.clear()
+        if source:
+            self.work.tasks.run(lambda: self.work.trained_on(source), partial(self._show_runs, number))
+
+    def _show_runs(self, number: int, found: Sequence[Trained]) -> None:
+        if number != self._asked:
+            return
+        named = {entry.fix.run for entry in self.shown}  # a run that found them comes first
+        for one in sorted(found, key=lambda one: str(one.run.folder) not in named):
+            self.view.runs.addItem(f"{one.config.name} · run {one.run.key} · seed {one.config.seed}", one)
+        self.view.runs.setCurrentIndex(0 if found else -1)  # with a placeholder, Qt chooses none
+        self._show_buttons()
+
+    def _read_pairs(self) -> None:
+        if self.isVisible() or not self.view.pairs.count():
+            self.work.tasks.run(self.work.pairs, self._show_pairs)
+
+    def _show_pairs(self, pairs: Sequence[RunPair]) -> None:
+        box, chosen = self.view.pairs, self.view.pairs.currentText().split(":")[0]
+        box.clear()
+        for pair in pairs:
+            state = "done" if pair.ready else f"before {pair.before.state}, after {pair.after.state}"
+            box.addItem(f"{pair.title}: {state}", pair)
+            if pair.title == chosen or not box.currentData():
+                box.setCurrentIndex(box.count() - 1)
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        view, busy = self.view, self.view.strip.isVisible()
+        some, chosen = bool(self.shown), bool(self.source())
+        view.take_out.setEnabled(bool(view.gallery.selected()))
+        view.take_all.setEnabled(some)
+        view.undo.setEnabled(self._basket.can_undo)
+        view.save.setEnabled(some and chosen and not busy)
+        view.retrain.setEnabled(some and chosen and not busy and isinstance(view.runs.currentData(), Trained))
+        if chosen and some and not view.runs.count():
+            view.runs.setPlaceholderText("No run was trained on these data; save them, and define an experiment")
+        else:
+            view.runs.setPlaceholderText("")
+        pair = view.pairs.currentData()
+        view.pairs.setPlaceholderText("" if view.pairs.count() else "Pairs that were retrained are listed here")
+        view.page.setEnabled(isinstance(pair, RunPair) and pair.ready and not busy)
+
+    # What is done
+    def take_out(self, rows: list[int]) -> None:
+        """Take the entries at these rows out; Ctrl+Z puts them back."""
+        self._basket.take([self.shown[row].id for row in rows])
+
+    def _free_name(self) -> Path:
+        data = Path(self.source())
+        folder = data if data.is_dir() else data.parent
+        return free_path(folder / f"{data.stem}-fixed.csv")
+
+    def ask_where(self) -> None:
+        """Choose a file and save the fixed data there."""
+        found, _ = QFileDialog.getSaveFileName(self, "Save the fixed data", str(self._free_name()), "Tables (*.csv)")
+        if found:
+            path = Path(found if found.lower().endswith(".csv") else f"{found}.csv")
+            self._save(path, replace=str(path) == found and path.exists())  # the dialog has asked about this name
+
+    def retrain(self) -> None:
+        """Save the fixed data beside the source, then queue the pair of runs."""
+        self._then = self.view.runs.currentData()
+        self._save(self._free_name(), replace=False)
+
+    def _save(self, to: Path, replace: bool) -> None:
+        self.view.bar.clear()
+        self.view.strip.start("Saving the fixed data")
+        self.work.save(self.source(), self.shown, to, replace)
+        self._show_buttons()
+
+    def _saved(self, found: FixedData) -> None:
+        self.view.strip.finish()
+        then, self._then = self._then, None
+        if then is not None:
+            self.work.retrain(then, found["path"])
+        else:
+            text = f"{count(found['captions'])} pairs saved as {found['path']}; what was fixed is in {found['record']}."
+            self.view.bar.show_message(info(text))
+        self._show_buttons()
+
+    def _retrained(self, changes: Changes) -> None:
+        text = "Two runs are queued: before and after the fixes. When both are done, compare them below."
+        self.view.bar.show_message(info(text))
+        self.changed.emit(changes)
+        self._read_pairs()
+
+    def ask_page(self) -> None:
+        """Choose a file, and save the page of the chosen pair there."""
+        pair = self.view.pairs.currentData()
+        if isinstance(pair, RunPair):
+            start = str(free_path(pair.after.folder.parent / "before-and-after.html"))
+            found, _ = QFileDialog.getSaveFileName(self, "Save the page", start, "Pages (*.html)")
+            if found:
+                self.save_page(pair, Path(found if found.lower().endswith(".html") else f"{found}.html"))
+
+    def save_page(self, pair: RunPair, to: Path) -> None:
+        """Compare the two runs and write the page."""
+        self.view.bar.clear()
+        self.view.strip.start("Loading the models")
+        self.work.page(pair, to)
+        self._show_buttons()
+
+    def _page_saved(self, found: PageWritten) -> None:
+        self.view.strip.finish()
+        url = QUrl.fromLocalFile(found["path"])
+        opened = Remedy("Open the page", lambda: QDesktopServices.openUrl(url))
+        self.view.bar.show_message(info(f"The comparison is in {found['path']}.", remedy=opened))
+        self._show_buttons()
+
+    def _failed(self, failure: Failure) -> None:
+        self.view.strip.finish()
+        self._then = None
+        told = info("Cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)
+        self.view.bar.show_message(told)
+        self._show_buttons()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.view.bar.clear()
+        super().closeEvent(event)

@@ -1,0 +1,70 @@
+"""The entries of the basket in words, as gallery items, and by their data. No Qt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from core.spec.data.fixes import Fix, Kind
+from sdgui.store.own.fixes import StoredFix
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.items import GalleryItem
+
+ANY_DATA = "any data with the picture"
+_BADGES: dict[Kind, str] = {
+    "wrong": "wrong",
+    "excluded": "left out",
+    "recaptioned": "new caption",
+    "relabelled": "new label",
+    "added": "added",
+}
+
+
+def change_text(fix: Fix) -> str:
+    """What is changed: ``a cat → a dog``, ``label concept: dog``."""
+    if fix.kind == "relabelled":
+        return f"{fix.label}: {fix.value}"
+    if fix.kind == "recaptioned":
+        return f"{fix.caption or 'all captions'} → {fix.value}"
+    return fix.value if fix.kind == "added" else fix.caption or "the whole picture"
+
+
+def item(entry: StoredFix, number: int) -> GalleryItem:
+    """The entry as a picture; its tooltip says where it comes from."""
+    fix = entry.fix
+    when = datetime.fromtimestamp(fix.found).strftime("%Y-%m-%d %H:%M") if fix.found else ""
+    where = [fix.panel, Path(fix.run).name if fix.run else "", when]
+    lines = [" · ".join(part for part in where if part), f"data: {entry.source or ANY_DATA}"]
+    return GalleryItem(
+        Path(fix.path),
+        change_text(fix),
+        rank=number,
+        detail="\n".join(line for line in lines if line),
+        badge=_BADGES[fix.kind],
+        badge_spoken=_BADGES[fix.kind],
+    )
+
+
+def sources_of(entries: Sequence[StoredFix]) -> list[tuple[str, int]]:
+    """The data that entries are of, with how many each gets, most first; entries of any data count for each.
+
+    ("", n) alone where none says what it is of.
+    """
+    counts = Counter(entry.source for entry in entries)
+    free = counts.pop("", 0)
+    named = [(source, number + free) for source, number in counts.most_common()]
+    return named or ([("", free)] if free else [])
+
+
+def of_source(entries: Sequence[StoredFix], source: str) -> list[StoredFix]:
+    """The entries that the data ``source`` would get."""
+    return [entry for entry in entries if entry.source in ("", source)]
+
+
+def counts_line(entries: Sequence[StoredFix]) -> str:
+    """``12 changes: 9 wrong · 3 new caption``."""
+    kinds = Counter(_BADGES[entry.fix.kind] for entry in entries)
+    total = f"{count(len(entries))} {'change' if len(entries) == 1 else 'changes'}"
+    return f"{total}: {' · '.join(f'{number} {kind}' for kind, number in kinds.items())}" if entries else "no changes"

@@ -1,0 +1,187 @@
+"""Applying the basket: a fixed copy of the data, two runs that differ in their data alone, and the page about them.
+
+Flow: dialog -> ``save`` -> worker ``fixes_save`` -> ``saved``; ``retrain`` -> an experiment with two queued runs,
+tagged *before* and *after* -> ``retrained``; ``pairs`` finds them again -> worker ``before_after`` -> ``page_saved``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ConfigDict, with_config
+from PySide6.QtCore import QObject, Signal
+from typing_extensions import TypedDict
+
+from core.spec.config import ConfigError, RunConfig, expand_user, read_config
+from core.spec.errors import UserError
+from core.spec.run.status import RunState
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.shared.services import Services
+from sdgui.store.changes import Changes
+from sdgui.store.own.fixes import StoredFix
+from sdgui.store.records import HERE, Run
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.pool import DATA
+from sdgui.worker.replies import Failure
+from sdgui.worker.verbs import Verb
+
+BEFORE, AFTER = "before", "after"  # tags of the two runs
+_STRICT = with_config(ConfigDict(strict=True))
+_LOOKED_AT = 200  # newest runs that are looked at for their data
+
+
+@_STRICT
+class FixedData(TypedDict):
+    """A fixed copy of a data source. ``record``: the file that says what was fixed."""
+
+    path: str
+    record: str
+    pictures: int
+    captions: int
+
+
+Differences = dict[str, list[float]]
+
+
+@_STRICT
+class PageWritten(TypedDict):
+    """A page that was written. ``differences``: metric -> after minus before, and the ends of its interval."""
+
+    path: str
+    differences: Differences
+
+
+FIXES_SAVE = Verb("fixes_save", FixedData)
+BEFORE_AFTER = Verb("before_after", PageWritten)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that was trained on the data which are to be fixed, and its definition."""
+
+    run: Run
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class RunPair:
+    """The two runs of an experiment that *Retrain with these fixes* made."""
+
+    title: str
+    before: Run
+    after: Run
+
+    @property
+    def ready(self) -> bool:
+        """Whether both can be evaluated."""
+        return self.before.state == RunState.DONE == self.after.state
+
+
+class Retraining(QObject):
+    """What the dialog asks for; nothing here waits in the window's thread."""
+
+    progress = Signal(str, int, int)
+    saved = Signal(object)  # FixedData
+    retrained = Signal(object)  # Changes
+    page_saved = Signal(object)  # PageWritten
+    failed = Signal(object)  # Failure
+
+    def __init__(self, services: Services, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._calls = WorkerCalls(services.pool.client(DATA, "data"), self)
+        self._calls.progress.connect(lambda _purpose, doing, done, total: self.progress.emit(doing, done, total))
+        self._page: WorkerCalls | None = None
+        self.tasks = BackgroundTasks(self)
+
+    def save(self, source: str, entries: Sequence[StoredFix], to: Path, replace: bool = False) -> None:
+        """Write the data with these entries to ``to``."""
+        fixes = [entry.fix.model_dump() for entry in entries]
+        failed = self.failed.emit
+        self._calls.ask(
+            "save", FIXES_SAVE, self.saved.emit, failed, data=source, fixes=fixes, to=str(to), replace=replace
+        )
+
+    def cancel(self) -> None:
+        """Cancel what is being saved or compared."""
+        self._calls.cancel("save")
+        if self._page is not None:
+            self._page.cancel("page")
+
+    def retrain(self, trained: Trained, fixed: str) -> None:
+        """Queue the definition of ``trained`` twice in a new experiment: on its own data, and on the data ``fixed``."""
+        store, launcher = self._services.store, self._services.launcher
+
+        def write() -> Changes:
+            taken = {experiment.name for experiment in store.experiments()}
+            name = _free(f"{trained.config.name[:80]} with fixes", taken)
+            config = trained.config.model_copy(update={"name": name})
+            experiment = store.add_experiment(config, name)
+            store.note_experiment(experiment.id, f"Retrained with the fixes in {fixed}; before: {config.data.train}.")
+            runs = []
+            for tag, data in ((BEFORE, config.data.train), (AFTER, fixed)):
+                changed = config.data.model_copy(update={"train": data})
+                store.edit_experiment(experiment.id, config.model_copy(update={"data": changed}))
+                run = launcher.enqueue(experiment.id, place=HERE)
+                store.tag_run(run.id, [tag])
+                runs.append(run.id)
+            return Changes(frozenset({experiment.id}), frozenset(runs))
+
+        self._services.writer.submit(write, self.retrained.emit, self._refused)
+
+    def _refused(self, error: UserError) -> None:
+        self.failed.emit(Failure(str(error)))
+
+    def page(self, pair: RunPair, to: Path) -> None:
+        """Evaluate both runs on the same held-out data, and write the page ``to``."""
+        if self._page is not None:
+            self._page.close()
+        after = pair.after.folder
+        self._page = WorkerCalls(self._services.pool.client(str(after), pair.title), self)
+        self._page.progress.connect(lambda _purpose, doing, done, total: self.progress.emit(doing, done, total))
+        self._page.ask(
+            "page",
+            BEFORE_AFTER,
+            self.page_saved.emit,
+            self.failed.emit,
+            before=str(pair.before.folder),
+            after=str(after),
+            to=str(to),
+            title=pair.title,
+        )
+
+    # Reading
+    def trained_on(self, source: str) -> list[Trained]:
+        """Runs on the data ``source``, newest first; reads their definitions, so it belongs in ``tasks``."""
+        wanted = expand_user(source).resolve()
+        found = []
+        for run in reversed(self._services.store.runs()[-_LOOKED_AT:]):
+            with suppress(ConfigError, OSError):
+                config = read_config(run.dir.config)
+                if config.data.train and expand_user(config.data.train).resolve() == wanted:
+                    found.append(Trained(run, config))
+        return found
+
+    def pairs(self) -> list[RunPair]:
+        """Every pair that was retrained, newest first; reads the store."""
+        store = self._services.store
+        tagged = [run for run in store.runs() if run.here and {BEFORE, AFTER} & set(run.tags)]
+        names = {experiment.id: experiment.name for experiment in store.experiments()}
+        found = []
+        for experiment in sorted({run.experiment_id for run in tagged} & names.keys(), reverse=True):
+            own = [run for run in tagged if run.experiment_id == experiment]
+            before = [run for run in own if BEFORE in run.tags]
+            after = [run for run in own if AFTER in run.tags]
+            if before and after:
+                found.append(RunPair(names[experiment], before[-1], after[-1]))
+        return found
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number, found = 2, name
+    while found in taken:
+        found, number = f"{name} {number}", number + 1
+    return found

@@ -1,0 +1,102 @@
+"""What the basket's dialog shows: the entries as pictures, what they are of, and what can be done with them."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+
+from sdgui.shared.services import Services
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_EMPTY = (
+    "Mark wrong captions in Clean, mistakes in Classify, pictures in Data, or edit captions in Caption, and add them "
+    "to the basket. They are applied together, to a copy of the data."
+)
+
+
+class FixingView(QWidget):
+    """From the top: whose data, the pictures, then what to do with them; below, the pairs of runs to compare."""
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.bar, self.strip = MessageBar(self), ProgressStrip(self)
+        self.sources, self.counts = _box("Data to be fixed", self), ElidedLabel("", self)
+        self.gallery = Gallery(services.store.home / "thumbnails", "", self)
+        self.gallery.view.setAccessibleName("Fixes as pictures")
+        self.empty = EmptyState("ph.shopping-bag", "The basket is empty", _EMPTY, parent=self)
+        self.stack = QStackedWidget(self)
+        self.stack.addWidget(self.empty)
+        self.stack.addWidget(self.gallery)
+        self.take_out = _button("&Take out", "Take the selected entries out of the basket (Delete)", self)
+        self.undo = _button("&Undo", "Undo the last change of the basket (Ctrl+Z)", self, "Ctrl+Z")
+        self.take_all = _button("&Empty", "Take out every entry for these data", self)
+        self.save = _button("&Save as new data …", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
+        self.runs = _box("Run to repeat", self)
+        self.runs.setToolTip("The run whose definition is trained again, on the data before and after")
+        tip = "Save the fixed data, and train the run's definition on the data before and after, with the same seed"
+        self.retrain = _button("&Retrain with these fixes", tip, self)
+        set_role(self.retrain, "primary")
+        self.pairs = _box("Retrained pairs", self)
+        self.page = _button("&Before and after …", "Save a page that compares the two runs, to share", self)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
+        column.setSpacing(SPACE)
+        for part in (self.bar, self.strip):
+            column.addWidget(part)
+        column.addLayout(_row(_label("&Data", self.sources), (self.sources, 1), (self.counts, 2)))
+        column.addWidget(self.stack, 1)
+        column.addLayout(_row(self.take_out, self.undo, self.take_all, None, self.save))
+        column.addLayout(_row(_label("Re&peat", self.runs), (self.runs, 1), self.retrain))
+        column.addLayout(_row(_label("&Compare", self.pairs), (self.pairs, 1), self.page))
+
+
+def _row(*parts: QWidget | tuple[QWidget, int] | None) -> QHBoxLayout:
+    """Widgets beside each other, with their stretch where it is given; None is free space."""
+    row = QHBoxLayout()
+    row.setSpacing(SPACE)
+    for part in parts:
+        if part is None:
+            row.addStretch(1)
+        elif isinstance(part, tuple):
+            row.addWidget(*part)
+        else:
+            row.addWidget(part)
+    return row
+
+
+def _box(name: str, parent: QWidget) -> NoWheelComboBox:
+    box = NoWheelComboBox(parent)
+    box.setAccessibleName(name)
+    box.setToolTip(name)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(18)
+    return box
+
+
+def _label(text: str, box: QWidget) -> PlainLabel:
+    label = PlainLabel(text, box.parentWidget())
+    label.setBuddy(box)
+    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    label.setFixedWidth(9 * SPACE)
+    set_role(label, "muted")
+    return label
+
+
+def _button(text: str, tip: str, parent: QWidget, shortcut: str = "") -> QPushButton:
+    button = QPushButton(text, parent)
+    button.setToolTip(plain_tip(tip))
+    button.setAutoDefault(False)
+    if shortcut:
+        button.setShortcut(QKeySequence(shortcut))
+    return button

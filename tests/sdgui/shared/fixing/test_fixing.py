@@ -1,0 +1,120 @@
+"""The data loop from Clean to the page: marked, put in the basket, reviewed, undone, saved, retrained, compared."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import QProcess, Qt
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import read_config
+from core.spec.data.fixes import Fix, read_record
+from sdgui.app.start import make_application, make_services
+from sdgui.shared.basket import Finding
+from sdgui.shared.fixing.dialog import FixingDialog
+from sdgui.shared.services import Services
+from tests.sdgui.conftest import program
+from tests.sdgui.panels.clean.cleaning import make_run
+
+PICTURES = ("a", "b", "c")
+
+
+@pytest.fixture
+def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
+    """A home with a run on ``pairs.csv``, which has three pictures. Nothing in it is trained."""
+    make_application()
+    found = make_services(tmp_path / "home", trainer=["false"], worker=program("fake_clean_worker.py"))
+    make_run(found, tmp_path / "run", tmp_path / "pairs.csv")
+    for name in PICTURES:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("filepath", "title"), *((f"{name}.png", f"a {name}") for name in PICTURES)])
+    yield found
+    found.pool.shutdown()
+    qtbot.waitUntil(lambda: not found.pool.findChildren(QProcess))
+    found.launcher.close()
+    found.writer.wait()
+    found.store.close()
+
+
+@pytest.fixture
+def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingDialog]:
+    """Open, with two fixes of the run's data, and one of a picture of any."""
+    data, run = str(tmp_path / "pairs.csv"), str(tmp_path / "run")
+    fixes = [Fix(kind="wrong", path=str(tmp_path / f"{name}.png"), caption=f"a {name}", panel="Clean", run=run)
+             for name in "ab"]  # fmt: skip
+    services.basket.put(Finding(data, tuple(fixes)))
+    edited = Fix(kind="recaptioned", path=str(tmp_path / "c.png"), value="a hat", panel="Caption")
+    services.basket.put(Finding("", (edited,)))
+    made = FixingDialog(services)
+    qtbot.addWidget(made)
+    made.open_up()
+    qtbot.waitUntil(lambda: len(made.shown) == 3 and made.view.retrain.isEnabled())
+    yield made
+    made.work.tasks.wait()
+    made.view.gallery.close_threads()
+
+
+def captions(dialog: FixingDialog) -> list[str]:
+    return [item.caption for item in dialog.view.gallery.items()]
+
+
+def test_entries_are_taken_out_one_by_one_or_all_and_put_back(qtbot: QtBot, dialog: FixingDialog) -> None:
+    view, basket = dialog.view, dialog._services.basket
+    assert captions(dialog) == ["a a", "a b", "all captions → a hat"]
+    assert view.counts.text() == "3 changes: 2 wrong · 1 new caption"
+    view.gallery.set_selected([1])
+    qtbot.keyClick(view.gallery.view, Qt.Key.Key_Delete)
+    qtbot.waitUntil(lambda: captions(dialog) == ["a a", "all captions → a hat"])
+    view.take_all.click()
+    qtbot.waitUntil(lambda: view.stack.currentWidget() is view.empty)
+    assert not view.retrain.isEnabled()
+    view.undo.click()
+    view.undo.click()
+    qtbot.waitUntil(lambda: basket.count == 3 and len(dialog.shown) == 3)
+    assert sorted(captions(dialog)) == ["a a", "a b", "all captions → a hat"]
+
+
+def test_the_pair_is_queued_on_the_data_before_and_after(
+    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = dialog._services
+    monkeypatch.setattr(services.launcher, "check_queue", lambda: None)
+    monkeypatch.setattr(services.launcher, "_tick", lambda: None)  # they stay in the queue
+    services.launcher._timer.stop()
+    with qtbot.waitSignal(dialog.changed):
+        dialog.view.retrain.click()
+    fixed = tmp_path / "pairs-fixed.csv"
+    with fixed.open(newline="") as file:
+        assert [tuple(row.values()) for row in csv.DictReader(file)] == [("c.png", "a hat")]
+    record = read_record(fixed)
+    assert record is not None
+    assert [(fix.kind, fix.panel) for fix in record.fixes] == [
+        ("wrong", "Clean"), ("wrong", "Clean"), ("recaptioned", "Caption"),
+    ]  # fmt: skip
+    (pair,) = dialog.work.pairs()
+    configs = [read_config(run.dir.config) for run in (pair.before, pair.after)]
+    assert [config.data.train for config in configs] == [str(tmp_path / "pairs.csv"), str(fixed)]
+    same = [config.model_copy(update={"data": configs[0].data}) for config in configs]
+    assert same[0] == same[1], "nothing differs but the data"
+    assert pair.title == "clip with fixes"
+    assert not pair.ready
+    dialog.save_page(pair, tmp_path / "page.html")
+    qtbot.waitUntil(lambda: "comparison is in" in dialog.view.bar.text)
+    asked = json.loads((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert asked == [str(pair.before.folder), str(pair.after.folder)]
+
+
+def test_a_fix_that_no_longer_fits_is_told_in_the_dialog_and_nothing_is_queued(
+    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.csv").write_text("filepath,title\na.png,another\nc.png,a c\n", encoding="utf-8")
+    dialog.view.retrain.click()
+    qtbot.waitUntil(lambda: "remove its fix" in dialog.view.bar.text or "remove the fix" in dialog.view.bar.text)
+    assert dialog.work.pairs() == []
+    assert dialog.view.retrain.isEnabled()
