@@ -45,7 +45,7 @@ def test_a_run_is_its_best_checkpoint_or_the_one_that_is_named(tmp_path: Path) -
         assert torch.equal(found, wanted.towers.clip.text_projection)
         assert source == said
 
-    check(tmp_path, later, "step-00000002 student")
+    check(tmp_path, later, "step-00000002 student")  # none was validated: the last
     (tmp_path / "checkpoints" / "best").write_text("step-00000001", encoding="ascii")
     check(tmp_path, teacher, "step-00000001 teacher")
     check(tmp_path, student, "step-00000001 student", "student")

@@ -89,6 +89,25 @@ def test_large_indexes_find_what_brute_force_finds(
             assert scores == pytest.approx([float(half[row].astype(np.float32) @ query) for row in rows], abs=1e-6)
 
 
+def test_behind_a_filter_more_lists_are_visited_and_many_are_found_as_truly_as_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One list of 8 is visited where everything may be found, all of them where a tenth may; k of 900 needs more
+    candidates than are compared at least."""
+    monkeypatch.setattr(nearest, "FEW", 10)
+    monkeypatch.setattr(nearest, "PROBED", 1)
+    bank, sizes = vectors(2000), Sizes(small=0, scan=500, ivf_from=2000, ivf=2000, lists=8)
+    update_acceleration(tmp_path, stored(tmp_path, bank), quiet, sizes)
+    half = IndexReader(tmp_path).pictures
+    (part,) = layout(len(bank), DIM, sizes)
+    lists = Scanned(half, [part], [tmp_path / part.name(1, "pictures")])
+    whole = Scanned(half, [Part("memory", 0, 2000)], [None])
+    some, everything = np.arange(2000) % 10 == 0, np.ones(2000, np.bool_)
+    query, exact = vectors(1, seed=10)[0], np.asarray(half, np.float32)
+    assert lists.search(query, 10, some)[1].tolist() == by_loop(exact, query, 10, some)
+    assert whole.search(query, 900, everything)[1].tolist() == by_loop(exact, query, 900, everything)
+
+
 def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
     sizes = Sizes(small=0, scan=1000)
     manifest = stored(tmp_path, vectors(2000))

@@ -30,7 +30,7 @@ from core.spec.run.model_names import resolve
 from core.training.errors import TrainingError
 from core.training.train import train
 from core.training.train_step import TrainStep
-from tests.core.training.test_train import config_for, data, own_cache, read, uninterrupted, weights
+from tests.core.training.test_train import StopAt, config_for, data, own_cache, read, uninterrupted, weights
 
 __all__ = ["data", "own_cache", "uninterrupted"]  # fixtures
 
@@ -131,6 +131,22 @@ def test_a_disk_too_full_for_the_event_log_is_said_in_words(
     with pytest.raises(TrainingError, match=r"the disk that holds .* is full; .* Free some space and resume"):
         train(config_for(data), RunDir(tmp_path / "run"), quiet=True)
     assert "could not be written to the event log" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(24, 8), (48, 16)])
+def test_other_data_under_a_paused_run_are_refused(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, steps: int
+) -> None:
+    """With fewer or more of them its schedules would not be those that it began with."""
+    run, pairs = RunDir(tmp_path / "run"), data[0].with_name("changing.csv")
+    lines = [*data[0].read_text().splitlines(), *data[1].read_text().splitlines()[1:]]
+    pairs.write_text("\n".join(lines[:37]) + "\n")
+    config = config_for(data, "clip", f"data.train={pairs}")
+    with monkeypatch.context() as patch:
+        StopAt(patch, 1, "pause")
+        assert train(config, run, quiet=True) == "paused"
+    pairs.write_text("\n".join(lines[: rows + 1]) + "\n")
+    assert f"was planned for 12 steps and its data now make {steps}" in failure(config, run, TrainingError).message
 
 
 def test_other_weights_are_asked_for_in_vain(uninterrupted: RunDir) -> None:

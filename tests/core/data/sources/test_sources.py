@@ -84,7 +84,7 @@ def test_captions_of_one_picture_are_joined(tmp_path: Path) -> None:
 
 def test_bad_rows_of_a_table_are_listed_and_the_rest_is_kept(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "in", "a.png", "b.png", "sub/c.png")
-    outside = write_picture(tmp_path / "outside.png", 1)
+    outside = write_picture(tmp_path / "in-outside.png", 1)  # whose path begins as the folder's
     lines = [
         b"filepath,title",
         b"a.png,good",
@@ -93,7 +93,7 @@ def test_bad_rows_of_a_table_are_listed_and_the_rest_is_kept(tmp_path: Path) -> 
         b"b.png,   ",
         b"b.png",
         b"b.png,too,many",
-        b"../outside.png,leads out",
+        b"../in-outside.png,leads out",
         str(outside).encode() + b",absolute and outside",
         b"https://example.org/a.png,on the web",
         b"b.png,not \xff text",

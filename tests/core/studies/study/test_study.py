@@ -228,6 +228,18 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
         run_study(study.model_copy(update={"steps": 11}), tmp_path, out, 1, lambda text: None)
 
 
+def test_a_student_too_is_compared_with_what_the_baseline_would_be_used_as(tmp_path: Path) -> None:
+    study = Study.model_validate(definition() | {"seeds": [0], "compare": [["base", "better"]]})
+    out = StudyDir(tmp_path)
+    for arm, student, teacher in (("base", 0.5, 0.6), ("better", 0.4, 0.7)):
+        networks = {"student": {"val/R@1": student}, "teacher": {"val/R@1": teacher}}
+        out.measures(arm, 0).parent.mkdir(parents=True)
+        out.measures(arm, 0).write_text(json.dumps({"version": 1, "networks": networks, "curve": [], "notes": []}))
+    (one,) = collect(out, study)["compare"]
+    found = {network: kept["difference"]["mean"] for network, kept in one["metrics"]["val/R@1"].items()}
+    assert found == pytest.approx({"final": -0.1, "student": -0.2, "teacher": -0.1})
+
+
 def test_a_run_whose_previous_trainer_is_still_ending_waits_for_it(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
     study = Study.model_validate(definition() | {"seeds": [0, 1]})
