@@ -48,6 +48,15 @@ def test_a_trainer_that_saves_gets_longer(tmp_path: Path, ended: list[bool]) -> 
     assert (plan.now.stage, ended) == (StopStage.TERMINATED, [False])
 
 
+def test_a_trainer_that_was_told_to_end_has_its_time_before_it_is_killed(tmp_path: Path, ended: list[bool]) -> None:
+    plan = StopPlan(1, folder_of(tmp_path), asked_seconds=0.0, terminated_seconds=600.0)
+    assert plan.advance()
+    assert not plan.advance(), "it may be saving"
+    assert (plan.now.stage, ended) == (StopStage.TERMINATED, [False])
+    assert plan.advance(hurry=True)
+    assert (plan.now.stage, ended) == (StopStage.KILLED, [False, True])
+
+
 def test_a_trainer_that_hangs_while_it_saves_gets_no_longer(tmp_path: Path, ended: list[bool]) -> None:
     plan = StopPlan(1, folder_of(tmp_path, "saving", silent=20.0), asked_seconds=0.0, terminated_seconds=0.0)
     assert plan.advance()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PySide6.QtCore import QPoint, QPointF, Qt
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search.layout import EVALUATION, MAP, PICTURES_TAB
 from sdgui.panels.search.model import Part
 from sdgui.worker.verbs import SEARCH_EVALUATE
-from tests.sdgui.panels.search.conftest import OpenSearch
+from tests.sdgui.panels.search.conftest import OpenSearch, requests
 
 
-def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path
+) -> None:
     search = open_search()
     search.view.tabs.setCurrentIndex(EVALUATION)
     pane = search.view.evaluation
@@ -31,6 +35,9 @@ def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(qtbot: Q
     pane.way.activated.emit(2)
     qtbot.waitUntil(lambda: pane.model.rowCount() == 5)
     assert pane.found.text() == "only Student 0 · only Teacher 5 · both 1 · neither 0"
+    before = len(requests(folder, "search_evaluate"))
+    search.open(1, anew=True)  # another model's figures are not those of the one before
+    qtbot.waitUntil(lambda: len(requests(folder, "search_evaluate")) == before + 1, timeout=10000)
 
 
 def test_what_is_under_way_ends_when_another_model_is_opened(qtbot: QtBot, open_search: OpenSearch) -> None:

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from core.spec.study import StudyDir
 from sdgui.app.start import make_application, make_services
+from sdgui.panels.study import ending
 from sdgui.panels.study.export import RESULT_FORMATS
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.runs.study_programs import StudyProgramError
@@ -66,6 +67,23 @@ def test_only_news_of_the_study_that_is_shown_is_shown(panel: StudyPanel, servic
     assert panel.view.state.text().startswith("Running.")
     becomes(services, second, a_look("done"))
     assert panel.view.state.text().startswith("Done.")
+
+
+def test_a_study_that_ended_and_goes_on_is_asked_before_it_is_killed(
+    qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(services.studies, "ask_to_end", lambda _study, what: asked.append(what))
+    monkeypatch.setattr(ending, "KILL_AFTER", 0.0)
+    study = listed(services, "one")
+    panel.refresh()
+    for state in ("running", "stopped", "running"):
+        becomes(services, study, a_look(state))
+        if state == "running":
+            assert panel.toolbar.stop.text() == "Sto&p"
+            panel.toolbar.stop.click()
+    qtbot.waitUntil(lambda: len(asked) == 2)
+    assert asked == ["stop", "stop"]
 
 
 def test_the_choice_in_the_tree_is_followed_once(panel: StudyPanel, services: Services) -> None:
