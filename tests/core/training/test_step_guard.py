@@ -84,7 +84,7 @@ def weights(run: RunDir) -> dict[str, torch.Tensor]:
 def test_a_resume_between_two_reports_changes_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = "objectives.matching.weight=0.1"  # hard negatives, by torch's generator, where it stood when the run was paused
+    drawn = "objectives.matching.weight=0.1"  # by the generator, which stands elsewhere after a pause
     config = config_for(data, "sd-clip", "runtime.log_every=5", drawn)
     whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
     assert train(config, whole, quiet=True) == "done"
