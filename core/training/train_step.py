@@ -37,7 +37,8 @@ class TrainStep:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
         self._student = parts.student
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
-        self._schedules, self._belief, self._trust = schedules, belief, config.belief.trust
+        self._schedules, self._belief = schedules, belief
+        self._trust, self._own_trust = config.belief.trust, config.belief.trust_by == "student"
         self._memory = belief if isinstance(belief, Belief) and config.teacher.targets == "memory" else None
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
@@ -53,7 +54,7 @@ class TrainStep:
             target = self._memory.remembered(batch.rows, output)
         if self._belief is not None:
             output = self._belief.weigh(batch.rows, output, target)
-        output = trusted(output, target, self._trust)
+        output = trusted(output, output if self._own_trust else target, self._trust)
 
         losses: Losses = {}
         report: Report = {}
@@ -66,7 +67,8 @@ class TrainStep:
 
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
         """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
-        read = objectives.ask_teacher or self._belief is not None or self._trust > 0 or batch.asks_attention
+        trusts = self._trust > 0 and not self._own_trust
+        read = objectives.ask_teacher or self._belief is not None or trusts or batch.asks_attention
         if teacher is None or not read or self._memory is not None:
             return None
         self._make_whole()

@@ -1,7 +1,7 @@
-"""Trust: the weight of each pair in a step's losses, by the teacher's probability for it.
+"""Trust: the weight of each pair in a step's losses, by the teacher's or the student's own probability for it.
 
-Flow: in each step the loop calls ``trusted`` with both outputs; objectives read the product of trust and
-``core.objectives.weighting.belief``, which remembers earlier steps, from ``output.belief``.
+Flow: in each step the loop calls ``trusted`` with the student's output and that of who is to judge; objectives read the
+product of trust and ``core.objectives.weighting.belief``, which remembers earlier steps, from ``output.belief``.
 
 Legend: B batch, D embed.
 """
@@ -27,8 +27,8 @@ def trust(teacher: Output, power: float) -> Tensor:
         w = (p_image_to_text * p_text_to_image) ^ (power / 2) / mean_B
 
     A pair's own probability as its weight is the gradient of the generalised cross-entropy, which is robust to wrong
-    labels (Zhang and Sabuncu 2018; of pairs: RINCE, Chuang et al. 2022). The teacher's is steadier: it averages over
-    steps, and does not know this step's views.
+    labels (Zhang and Sabuncu 2018; of pairs: RINCE, Chuang et al. 2022), and is what ``teacher`` is when it is the
+    student's output itself. A teacher's is steadier: it averages over steps, and does not know this step's views.
     """
     with torch.autocast(teacher.text.device.type, enabled=False):
         clean = teacher.clean

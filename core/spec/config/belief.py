@@ -16,8 +16,15 @@ class BeliefConfig(Section):
         0.0,
         title="Trust",
         description="Each pair is weighted by the teacher's probability for it, to this power. 0: all count alike; "
-        "0.5: pairs that the teacher finds unlikely hardly count. Needs a teacher.",
+        "0.5: pairs that the teacher finds unlikely hardly count.",
         json_schema_extra=shown("power"),
+    )
+    trust_by: Literal["teacher", "student"] = Field(
+        "teacher",
+        title="Whose trust",
+        description="teacher: its probability, which is steadier. student: its own of the same step, without a teacher "
+        "(generalised cross-entropy, Zhang and Sabuncu 2018).",
+        json_schema_extra=shown("", advanced=True),
     )
     action: Literal["none", "watch", "drop", "weigh"] = Field(
         "none",

@@ -55,8 +55,11 @@ def _objectives(config: RunConfig) -> Problems:
 def _teacher(config: RunConfig) -> Problems:
     teacher = config.teacher
     if teacher.kind == "none":
-        if config.belief.trust > 0:
-            yield "belief.trust", "It is the teacher's trust: set teacher.kind to ema, or this to 0."
+        if config.belief.trust > 0 and config.belief.trust_by == "teacher":
+            yield (
+                "belief.trust",
+                "It is the teacher's trust: set teacher.kind to ema, trust_by to student, or this to 0.",
+            )
         return
     stands = teacher.kind in ("frozen", "previous")
     if stands and not teacher.checkpoint and config.data.train:  # a definition without data is not yet wrong

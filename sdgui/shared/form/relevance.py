@@ -85,6 +85,8 @@ def matters(path: str, values: Values) -> bool:
     section, _, name = path.rpartition(".")
     if section == "teacher" and name != "kind":
         return values["teacher.kind"] != "none" and _TEACHER.get(name, _always)(values)
+    if path == "belief.trust_by":
+        return bool(values["belief.trust"])
     if section == "belief" and name not in ("action", "trust"):
         return bool(values["belief.action"] != "none")
     if section.startswith("views.") and name in ("mask_min", "mask_max", "mask_kind"):

@@ -26,6 +26,7 @@ LABELLED = ("data.label=group", "data.labels_per_class=2", "data.unlabelled_rati
     [
         ("sd-clip-ema-only", ["belief.trust=0"], False),
         ("sd-clip-ema-only", ["belief.trust=0.5"], True),
+        ("sd-clip-ema-only", ["belief.trust=0.5", "belief.trust_by=student"], False),
         ("sd-clip-ema-only", ["belief.trust=0", "belief.action=watch"], True),
         ("sd-clip-ema-only", ["belief.trust=0", "objectives.contrastive.queue=24"], True),
         ("sd-clip", ["belief.trust=0"], True),

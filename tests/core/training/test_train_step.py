@@ -99,6 +99,23 @@ def plain_contrastive(image: torch.Tensor, text: torch.Tensor, scale: torch.Tens
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 
 
+def test_the_students_own_trust_weighs_pairs_without_a_teacher(data: Path, tmp_path: Path) -> None:
+    """Each pair's own probability, both ways, to the power of a quarter each: the gradient of RINCE's kind of loss."""
+    settings = ("belief.trust=0.5", "belief.trust_by=student")
+    with opened(config_for(data, "clip", *settings), tmp_path / "run") as loop:
+        for batch in loop.parts.loader.batches(0, 3):
+            output, parameters = loop.network.forward_student(batch), dict(loop.network.named_parameters())
+            logits = parameters["towers.clip.logit_scale"].exp() * output.clean.image @ output.text.T
+            trust = (logits.softmax(0).diagonal() * logits.softmax(1).diagonal()).detach() ** 0.25
+            pairs, weight = torch.arange(len(logits)), trust / trust.sum()
+            ways = torch.stack([F.cross_entropy(one, pairs, reduction="none") @ weight for one in (logits, logits.T)])
+            plain = torch.autograd.grad(ways.mean(), list(parameters.values()))
+            norm = math.sqrt(sum(float((one**2).sum()) for one in plain))
+            values = loop.train_step(batch)
+            assert float(values["train/loss"]) == pytest.approx(float(ways.detach().mean()), rel=1e-3)
+            assert float(values["train/grad_norm"]) == pytest.approx(norm, rel=1e-2)
+
+
 def reported(run: RunDir) -> list[dict[str, float]]:
     return [dict(event.values) for event in EventReader(run.events).read_all() if isinstance(event, Metrics)]
 

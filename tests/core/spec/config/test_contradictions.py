@@ -113,6 +113,7 @@ def test_a_contradiction_is_said_at_its_field(preset: str, changes: dict[str, An
             },
         ),
         ("clip", {"data.label": "kind", "data.labels_per_class": 2}),
+        ("clip", {"belief.trust": 0.5, "belief.trust_by": "student"}),
     ],
 )
 def test_what_is_at_the_border_is_no_contradiction(preset: str, changes: dict[str, Any]) -> None:
