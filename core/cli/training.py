@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from core.spec.config import RunConfig, override, read_config, with_absolute_pat
 from core.spec.errors import UserError
 from core.spec.failures import say_error
 from core.spec.presets import SIZES, preset_config, preset_names
+from core.spec.presets.choosing import choose
 from core.spec.run.folder import RunDir
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ def add(verbs: Verbs) -> None:
     presets.add_argument("--chain", action="store_true", help="print all stages of a multi-stage preset")
     presets.add_argument("--generations", type=int, default=3, help="generations of a born-again chain (default: 3)")
     presets.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field")
+    presets.add_argument("--pairs", type=int, metavar="N", help="say which preset pays for so many pairs, and why")
+    presets.add_argument(
+        "--epochs", type=float, default=6.0, help="with --pairs: the time there is, in epochs of clip (default: 6)"
+    )
+    presets.add_argument("--wrong-captions", action="store_true", help="with --pairs: many captions are wrong")
     presets.set_defaults(verb=_presets)
 
     train = verbs.add_parser("train", help="train a model; on the same folder again, resume from the last checkpoint")
@@ -56,7 +63,12 @@ def add(verbs: Verbs) -> None:
 
 
 def _presets(arguments: argparse.Namespace) -> int:
-    if arguments.name is None:
+    if arguments.pairs is not None:
+        if arguments.pairs < 1 or not 0 < arguments.epochs < math.inf:
+            raise UserError("--pairs and --epochs are numbers above 0; give the size of the data and the time.")
+        choice = choose(arguments.pairs, arguments.epochs, arguments.wrong_captions)
+        print(f"{choice.preset}: {choice.reason}")
+    elif arguments.name is None:
         print("\n".join(preset_names()))
     elif arguments.chain:
         from core.spec.chain import preset_chain

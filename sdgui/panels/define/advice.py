@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from core.spec.config import RunConfig
+from core.spec.presets.choosing import better
 from core.spec.presets.recommended import Advice, recommended
 from core.spec.shards import names_shards
 from sdgui.panels.define.model import advice_lines
@@ -118,6 +119,8 @@ class AdviceBar(QFrame):
         self._advice = recommended(config, int(facts["pairs"]))
         heading = f"For {count(int(facts['pairs']))} pairs:" if self._advice else figures_text(facts)
         lines = [heading, *advice_lines(config, self._advice, list(facts["labels"]))]
+        if hint := better(config, int(facts["pairs"])):
+            lines.append(f"• {hint}")
         self._set_text("muted" if len(lines) == 1 else "", "\n".join(lines))
 
     def _set_text(self, role: Role, text: str) -> None:
