@@ -39,7 +39,8 @@ _SUBJECTS = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The verbs and their options; the reference is made from them too."""
     parser = argparse.ArgumentParser(prog="sdgui-core", description="Train, evaluate and use image-language models.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for subject in _SUBJECTS:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; an expected failure is one message on stderr and exit status 1."""
     try:
         try:
-            parsed = _parser().parse_args(arguments)
+            parsed = make_parser().parse_args(arguments)
             return int(parsed.verb(parsed))
         finally:
             if sys.stdout is not None:

@@ -3,8 +3,9 @@
     .venv/bin/python packaging/package.py OUT [--wheel WHEEL]
 
 ``OUT/stage`` then has ``usr/``: launchers, menu entry, icons, metainfo, MIME type, changelog and the wheel, which the
-first start installs with uv. nfpm makes .deb and .rpm of the same folder (packaging/nfpm.yaml). Linters run where they
-are installed: desktop-file-validate, appstreamcli, lintian. Exit status 1 when one of them complains.
+first start installs with uv; man pages too where Sphinx has written them into ``OUT/man``. nfpm makes .deb and .rpm of
+the same folder (packaging/nfpm.yaml). Linters run where they are installed: desktop-file-validate, appstreamcli,
+lintian. Exit status 1 when one of them complains.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -46,7 +49,8 @@ def stage(out: Path, wheel: Path) -> Path:
     _write(share / "sdgui" / wheel.name, wheel.read_bytes())
     documents = share / "doc" / "sdgui"
     _write(documents / "copyright", _copyright().encode())
-    _write(documents / "changelog.gz", gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0))
+    _write(documents / "changelog.gz", gzip.compress(_debian_changelog().encode(), 9, mtime=0))
+    _write(documents / "NEWS.gz", gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0))
     for page in sorted((out / "man").glob("*.1")):
         _write(share / "man" / "man1" / f"{page.name}.gz", gzip.compress(page.read_bytes(), 9, mtime=0))
     for folder_ in (folder, *filter(Path.is_dir, folder.rglob("*"))):
@@ -67,6 +71,16 @@ def _copyright() -> str:
     owner = next(line for line in licence.splitlines() if line.startswith("Copyright"))
     body = "\n".join(f" {line}" if line else " ." for line in licence.splitlines() if not line.startswith("Copyright"))
     return f"{head}{source}Files: *\nCopyright: {owner.removeprefix('Copyright ')}\nLicense: Expat\n{body}\n"
+
+
+def _debian_changelog() -> str:
+    """The versions of the changelog as Debian's tools read them; what changed is in NEWS."""
+    entries = []
+    for number, day in _DATED.findall((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
+        signed = format_datetime(datetime.fromisoformat(day).replace(tzinfo=UTC))
+        told = "  * What changed is in /usr/share/doc/sdgui/NEWS.gz."
+        entries.append(f"sdgui ({number}) unstable; urgency=medium\n\n{told}\n\n -- {MAINTAINER}  {signed}\n")
+    return "\n".join(entries)
 
 
 def build_deb(stage_: Path, out: Path) -> Path:

@@ -6,9 +6,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from core.spec.children import SOURCE
+
 Kind = Literal["architectures", "desktop", "icons", "pretrained", "prompts", "studies"]
 
 
 def resource_folder(kind: Kind) -> Path:
     """The folder of the shipped files of this ``kind``, wherever the program is installed."""
     return Path(str(files("resources"))) / kind
+
+
+def pages_folder() -> Path:
+    """The folder of the documentation's pages: in a wheel beside the other resources, in a checkout its ``docs``."""
+    installed = Path(str(files("resources"))) / "docs"
+    return installed if installed.is_dir() else SOURCE / "docs"

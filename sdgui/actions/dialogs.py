@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QWidget
 
 from core.spec.run.folder import RunDir
 from sdgui.actions.export.dialog import ExportDialog
+from sdgui.actions.help_browser import HelpBrowser
 from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette
 from sdgui.actions.shortcuts import ShortcutsDialog
@@ -38,6 +39,7 @@ class Dialogs(QObject):
         self._actions, self._experiments, self._commands = actions, experiments, commands
         self._services = services
         self._shortcuts: ShortcutsDialog | None = None
+        self._help: HelpBrowser | None = None
         self._export: ExportDialog | None = None
         self._basket: FixingDialog | None = None
         self.palette = CommandPalette(parent)
@@ -69,6 +71,13 @@ class Dialogs(QObject):
         self._shortcuts.show()
         self._shortcuts.raise_()
         self._shortcuts.activateWindow()
+
+    def open_help(self, page: str) -> None:
+        """Show a page of the documentation."""
+        if self._help is None:
+            self._help = HelpBrowser(self.window)
+            self._help.shortcuts.clicked.connect(self.open_shortcuts)
+        self._help.open_page(page)
 
     def open_export(self, run: RunDir, name: str) -> None:
         """Offer to export a model of ``run``."""

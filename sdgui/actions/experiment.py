@@ -84,7 +84,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
     Action(
         "new_from_folder",
         "Experiment",
-        "New from my fol&der…",
+        "New from my fo&lder…",
         "New experiment that trains on a folder of your own",
         _new_from_folder,
         "Ctrl+Alt+N",

@@ -25,12 +25,29 @@ def _about(window: Window) -> None:
 
 HELP_ACTIONS: tuple[Action[Window], ...] = (
     Action(
+        "help",
+        "Help",
+        "&Help on this panel",
+        "Show the page of the panel that is shown, and all the others",
+        lambda window: window.dialogs.open_help(f"panels/{window.panel}.md"),
+        "F1",
+        icon="ph.question",
+    ),
+    Action(
+        "tutorial",
+        "Help",
+        "&Tutorial",
+        "Show the tutorial: from the demo to a search",
+        lambda window: window.dialogs.open_help("tutorial.md"),
+        "Ctrl+F1",
+    ),
+    Action(
         "shortcuts",
         "Help",
         "&Shortcuts",
         "Show all keyboard shortcuts",
         lambda window: window.dialogs.open_shortcuts(),
-        "F1",
+        "Ctrl+/",
     ),
     Action("about", "Help", "&About sdgui", "Version, and location of data and log", _about, "Shift+F1"),
 )

@@ -1,4 +1,4 @@
-"""F1: every action with its shortcut, in a window that does not block."""
+"""Ctrl+/: every action with its shortcut, in a window that does not block."""
 
 from __future__ import annotations
 

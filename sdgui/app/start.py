@@ -51,6 +51,11 @@ _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "da
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; ``--version`` and ``--help`` answer without opening a window."""
+    return make_parser().parse_args(arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of ``sdgui``; the reference is made from them too."""
     parser = argparse.ArgumentParser(
         prog="sdgui", description="Define, train, watch and use self-distilling image-language models."
     )
@@ -80,7 +85,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--install-desktop", action="store_true", help="add sdgui to the desktop's menu, and exit")
     parser.add_argument("--uninstall-desktop", action="store_true", help="take it off the menu again, and exit")
     parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def home_folder(home: Path | None, demo: bool) -> Path:

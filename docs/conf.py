@@ -1,0 +1,32 @@
+"""Sphinx: ``.venv/bin/python -m sphinx -W -b html docs build/docs`` (``pip install -e ".[docs]"``)."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from generate import write_all  # noqa: E402  (it lies beside this file)
+
+write_all()
+
+project = "sdgui"
+author = "The sdgui authors"
+copyright = author
+version = release = str(
+    tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+)
+extensions = ["myst_parser", "sphinx.ext.mathjax"]
+myst_enable_extensions = ["deflist", "dollarmath"]
+myst_heading_anchors = 4
+exclude_patterns = ["generated/man/sdgui-core.md", "generated/man/sdgui.md"] if "man" not in sys.argv else []
+html_theme = "furo"
+html_title = f"sdgui {release}"
+html_show_copyright = False
+man_pages = [
+    ("generated/man/sdgui", "sdgui", "experiment manager for self-distilling image-language models", author, 1),
+    ("generated/man/sdgui-core", "sdgui-core", "train, evaluate and use image-language models", author, 1),
+]
