@@ -29,6 +29,8 @@ WINDOW = """
 import sys, time
 from pathlib import Path
 from PySide6.QtCore import QTimer
+from core.spec.resources import pages_folder
+from sdgui.actions.help_browser import read_pages
 from sdgui.app.start import make_application, open_window
 from sdgui.panels.registry import PANELS
 app = make_application()
@@ -45,6 +47,8 @@ def show():
     else:
         message = window.bar.message
         print(message.text if message is not None else "")
+        pages = read_pages(pages_folder())
+        problems.extend(panel.name for panel in PANELS if f"panels/{panel.name}.md" not in pages)
         print(window.experiments.model.rowCount(), len(problems))
         window.close()
         app.quit()

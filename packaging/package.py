@@ -136,13 +136,16 @@ def lint(stage_: Path, deb: Path | None) -> list[str]:
 
 
 def _release() -> list[str]:
-    """The version is the newest of the changelog and of the metainfo, on the same day."""
+    """The version is the newest of the changelog, of the metainfo and of CITATION.cff, on the same day."""
     metainfo = (ROOT / "resources" / "desktop" / METAINFO).read_text(encoding="utf-8")
     dated = _DATED.search((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     if dated is None or dated[1] != version():
         return [f"CHANGELOG.md: its newest version is not {version()}"]
     if f'<release version="{dated[1]}" date="{dated[2]}"/>' not in metainfo:
         return [f"{METAINFO}: it has no release {dated[1]} of {dated[2]}"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    if f"version: {dated[1]}\ndate-released: {dated[2]}\n" not in citation:
+        return [f"CITATION.cff: it is not of {dated[1]}, {dated[2]}"]
     return []
 
 
