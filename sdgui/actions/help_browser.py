@@ -28,11 +28,14 @@ from PySide6.QtWidgets import (
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
 from core.spec.resources import pages_folder
+from sdgui.actions.equations import as_text
+from sdgui.panels.registry import PANELS
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.style.theme import SPACE
 
 FIRST = "tutorial.md"
 _ORDER = ("tutorial.md", "panels/", "howto/", "method.md", "glossary.md", "versions.md")
+_HEADINGS = {"tutorial.md": "Start", "panels/": "Panels", "howto/": "How to", "method.md": "Background"}
 _PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\s*$", re.MULTILINE)
 _GENERATED = re.compile(r"\[([^\]]*)\]\((?:\.\./)*generated/[^)]*\)")
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
@@ -59,14 +62,17 @@ def read_pages(folder: Path) -> dict[str, Page]:
         except (OSError, UserError):
             continue
         title = _TITLE.search(text)
-        shown = _GENERATED.sub(r"\1", _PICTURE.sub("", text))
+        shown = as_text(_GENERATED.sub(r"\1", _PICTURE.sub("", text)))
         found.append(Page(name, title[1] if title else name, shown))
     found.sort(key=lambda page: (_rank(page.name), page.title))
     return {page.name: page for page in found}
 
 
-def _rank(name: str) -> int:
-    return next((rank for rank, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER))
+def _rank(name: str) -> tuple[int, int]:
+    """By kind; the pages of panels as the rail has them."""
+    kind = next((rank for rank, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER))
+    panels = [f"panels/{panel.name}.md" for panel in PANELS]
+    return kind, panels.index(name) if name in panels else len(panels)
 
 
 class HelpBrowser(QDialog):
@@ -90,6 +96,7 @@ class HelpBrowser(QDialog):
         self.shortcuts = QPushButton("&Shortcuts", self)
         self.list = QListWidget(self)
         self.list.setAccessibleName("Pages")
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.text = QTextBrowser(self)
         self.text.setOpenLinks(False)
         self.text.setAccessibleName("Page")
@@ -176,8 +183,10 @@ class HelpBrowser(QDialog):
         wanted = words.casefold().split()
         self.list.blockSignals(True)
         self.list.clear()
+        headings = dict(_HEADINGS)
         for page in self.pages.values():
             if all(word in page.text.casefold() for word in wanted):
+                self._add_heading(headings, page.name)
                 item = QListWidgetItem(page.title)
                 item.setData(Qt.ItemDataRole.UserRole, page.name)
                 self.list.addItem(item)
@@ -185,17 +194,22 @@ class HelpBrowser(QDialog):
                     self.list.setCurrentItem(item)
         self.list.blockSignals(False)
 
+    def _add_heading(self, headings: dict[str, str], name: str) -> None:
+        """Above the first page of its kind that is listed."""
+        for start in [start for start in headings if name.startswith(start)]:
+            head = QListWidgetItem(headings.pop(start), self.list)
+            head.setFlags(Qt.ItemFlag.NoItemFlags)
+
     def _find_next(self) -> None:
         """The next place of what is typed, in this page and then in the first of the list."""
         words = self.box.text().strip()
         if words and not self.text.find(words) and self.list.count():
-            item = self.list.currentItem() or self.list.item(0)
-            self._turn_to(str(item.data(Qt.ItemDataRole.UserRole)))
+            self._listed(self.list.currentItem() or self.list.item(1))  # the first is a heading
             self.text.moveCursor(QTextCursor.MoveOperation.Start)
             self.text.find(words)
 
     def _listed(self, item: QListWidgetItem | None) -> None:
-        if item is not None:
+        if item is not None and item.data(Qt.ItemDataRole.UserRole):
             self._turn_to(str(item.data(Qt.ItemDataRole.UserRole)))
 
     def _follow(self, url: QUrl) -> None:

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QTabBar, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.resources import pages_folder
+from sdgui.actions.equations import as_text
 from sdgui.actions.help_browser import HelpBrowser, read_pages
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.registry import PANELS
@@ -73,7 +74,7 @@ def browser(qtbot: QtBot, tmp_path: Path) -> Iterator[HelpBrowser]:
 
 
 def test_links_are_followed_and_gone_back(browser: HelpBrowser, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(browser.pages) == ["tutorial.md", "panels/clean.md", "panels/search.md"]
+    assert list(browser.pages) == ["tutorial.md", "panels/search.md", "panels/clean.md"]  # as the rail has them
     browser.open_page("panels/none.md")
     assert browser.page == "tutorial.md"
     assert "A picture" not in browser.text.toPlainText()
@@ -90,4 +91,14 @@ def test_links_are_followed_and_gone_back(browser: HelpBrowser, monkeypatch: pyt
     browser.forward.click()
     assert browser.page == "tutorial.md"
     browser.box.setText("marks PAIRS")
-    assert [browser.list.item(row).text() for row in range(browser.list.count())] == ["Clean"]
+    assert [browser.list.item(row).text() for row in range(browser.list.count())] == ["Panels", "Clean"]
+
+
+def test_formulas_are_shown_as_text() -> None:
+    assert as_text(r"With $\bar\theta \leftarrow m_t\,\bar\theta$, `$HOME`") == "With θ̄ ← mₜ θ̄, `$HOME`"
+    assert as_text("$$\n\\frac{1}{2B} \\sum_i e^{z_{ij}}\n$$").strip() == "1/(2B) Σᵢ e^(zᵢⱼ)"
+    assert as_text("```sh\n$ echo $HOME $x$\n```\n") == "```sh\n$ echo $HOME $x$\n```\n"
+    for page in read_pages(pages_folder()).values():
+        prose = re.sub(r"^```.*?^```$|`[^`]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)
+        assert "$" not in prose, page.name
+        assert not re.search(r"\\[a-z]", prose), page.name
