@@ -19,7 +19,7 @@ if [ ! -e "$home/installed" ]; then
         exit 1
     fi
     say "the first start installs the program (some minutes, once) in $home"
-    "$uv" venv --clear --quiet --python 3.13 "$home"
+    "$uv" venv --clear --quiet --python ">=3.11" "$home"
     "$uv" pip install --quiet --python "$home/bin/python" --torch-backend=auto "sdgui[${SDGUI_EXTRAS:-demo}] @ file://$wheel"
     touch "$home/installed"
 fi
