@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 import psutil
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QStatusBar, QWidget
 
 from core.spec.run.status import RunState
@@ -43,7 +43,8 @@ class Status(QStatusBar):
         for label in (self.worker, self.memory):
             set_role(label, "small")
             self.addPermanentWidget(label)
-        self.basket = IconButton("ph.shopping-bag", _BASKET, "", "0", parent=self)
+        self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
+        self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it would be the first of a window; it has a shortcut
         self.basket.clicked.connect(self.basket_asked)
         self.addPermanentWidget(self.basket)
         services.basket.changed.connect(self._show_basket)
@@ -83,7 +84,7 @@ class Status(QStatusBar):
         self.runs.setText((f"{running} running · {' · '.join(parts)}" if parts else "No active runs") + waiting)
 
     def _show_basket(self, number: int) -> None:
-        self.basket.setText(count(number))
+        self.basket.setText(f"Basket · {count(number)}" if number else "Basket")
         fixes = "1 fix" if number == 1 else f"{count(number)} fixes"
         self.basket.set_tip(f"{_BASKET}: {fixes} (Ctrl+Shift+B)")
 

@@ -15,9 +15,20 @@ class EmptyState(QWidget):
     activated = Signal()
 
     def __init__(
-        self, icon: str, title: str, text: str, button: str = "", shortcut: str = "", parent: QWidget | None = None
+        self,
+        icon: str,
+        title: str,
+        text: str,
+        button: str = "",
+        shortcut: str = "",
+        parent: QWidget | None = None,
+        *,
+        primary: bool = True,
     ) -> None:
-        """``icon`` is a qtawesome name (``ph.chart-line``); ``shortcut`` is shown beside the button, not installed."""
+        """``icon`` is a qtawesome name (``ph.chart-line``); ``shortcut`` is shown beside the button, not installed.
+
+        ``primary`` is False on a page that has a primary button of its own.
+        """
         super().__init__(parent)
         self._icon_name = icon
         self._picture = PlainLabel(self, alignment=Qt.AlignmentFlag.AlignCenter)
@@ -29,7 +40,8 @@ class EmptyState(QWidget):
         self._button.clicked.connect(self.activated)
         set_role(self._title, "heading")
         set_role(self._text, "muted")
-        set_role(self._button, "primary")
+        if primary:
+            set_role(self._button, "primary")
         layout = QVBoxLayout(self)
         layout.setSpacing(SPACE)
         layout.addStretch(2)

@@ -60,7 +60,7 @@ class ClassifyView(QWidget):
         self.bar = MessageBar(self)
         self.notes = Notes(self)
         self.results = ResultList(self)
-        self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "")
+        self.empty = EmptyState("ph.chart-bar", "Nothing classified yet", "", primary=False)
         self.tabs = QTabWidget(self)
         self.first = QStackedWidget(self)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)

@@ -61,7 +61,7 @@ class CleanView(QWidget):
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
-        self.empty = EmptyState("ph.question", "Find mislabelled pairs", _EMPTY, parent=self.stack)
+        self.empty = EmptyState("ph.question", "Find mislabelled pairs", _EMPTY, parent=self.stack, primary=False)
         self.body = self._body()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)

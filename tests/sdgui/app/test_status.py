@@ -46,6 +46,15 @@ class Pool(QObject):
         return self.list
 
 
+class Fixes(QObject):
+    """A basket that holds two fixes once it is read."""
+
+    changed = Signal(int)
+
+    def read_count(self) -> None:
+        self.changed.emit(2)
+
+
 class Model:
     def __init__(self, folder: Path) -> None:
         self.all = [
@@ -61,10 +70,16 @@ class Model:
 
 @pytest.fixture
 def bar(qtbot: QtBot, tmp_path: Path) -> Status:
-    services = SimpleNamespace(tailer=News(), launcher=News(), pool=Pool())
+    services = SimpleNamespace(tailer=News(), launcher=News(), pool=Pool(), basket=Fixes())
     bar = Status(cast(Any, services), cast(Any, Model(tmp_path)))
     qtbot.addWidget(bar)
     return bar
+
+
+def test_the_basket_shows_how_many_fixes_it_holds(bar: Status) -> None:
+    assert bar.basket.text() == "Basket · 2"
+    cast(Any, bar)._services.basket.changed.emit(0)
+    assert bar.basket.text() == "Basket"
 
 
 def going(run: int, state: RunState = RunState.RUNNING, **more: Any) -> RunProgress:
