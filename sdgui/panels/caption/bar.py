@@ -1,4 +1,4 @@
-"""The two rows over the list of captions: models, generation settings, tools and the filter.
+"""The two rows over the list of captions: models, generation settings and what makes captions; filter and edits.
 
 Flow: clicks -> the panel's actions; filter -> ``filter_changed`` with a predicate on entries.
 """
@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QSizePolicy,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from sdgui.panels.caption.model import SIDES, Entry, Side
 from sdgui.shared.pickers.model_chip import ModelChip
@@ -38,7 +48,8 @@ class CaptionsBar(QWidget):
         super().__init__(parent)
         self.pickers: dict[Side, ModelChip] = {side: ModelChip(services, "caption", self) for side in SIDES}
         self.pickers["b"].setAccessibleName("Second model")
-        self.compare = IconButton("ph.columns", "Compare with a second model", "", "Compare", True, self)
+        self.tools = QWidget(self)
+        self.compare = IconButton("ph.columns", "Compare with a second model", "", "", True, self)
         self.how = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)
         self.add = IconButton("ph.plus", "Add pictures to the list", text="Add", parent=self)
         self.again = IconButton("ph.arrows-clockwise", "Caption pictures", text="Caption", parent=self)
@@ -66,23 +77,41 @@ class CaptionsBar(QWidget):
         self.pickers["b"].hide()
 
     def _arrange(self) -> None:
-        top, tools = QHBoxLayout(), QHBoxLayout()
-        for button in (self.compare, self.how, self.add, self.again, self.export):
+        top, tools = QHBoxLayout(), QHBoxLayout(self.tools)
+        for button in (self.how, self.add, self.again, self.export):
             button.setToolButtonStyle(_BESIDE)
             button.setProperty("hasText", True)
-        top.addWidget(self.pickers["a"], 1)
+        top.addWidget(self.pickers["a"], 3)
         top.addWidget(self.compare)
+        top.addWidget(self.pickers["b"], 3)
         top.addWidget(self.how)
-        for part in (self.add, self.again, self.undo, self.redo, self.words, self.state, self.replace, self.export):
-            tools.addWidget(part, 1 if part is self.words else 0)
+        top.addStretch(1)
+        for button in (self.add, self.again, self.export):
+            top.addWidget(button)
+        tools.addWidget(self.words, 1)
+        tools.addWidget(self.state)
+        for button in (self.replace, self.undo, self.redo):
+            tools.addWidget(button)
+        tools.setContentsMargins(0, 0, 0, 0)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
+        column.setSpacing(SPACE)
         for row in (top, tools):
             row.setSpacing(SPACE // 2)
         column.addLayout(top)
-        column.addWidget(self.pickers["b"])
-        column.addLayout(tools)
+        self._second = QStackedWidget(self)
+        self._second.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self._second.addWidget(self.tools)
+        column.addWidget(self._second)
+
+    def share_second_row(self, other: QWidget) -> None:
+        """Have ``other`` in place of the second row while it is open."""
+        self._second.addWidget(other)
+        self._second.setCurrentWidget(self.tools)
+
+    def show_in_second_row(self, other: QWidget | None) -> None:
+        """Show ``other``, or the row's own tools."""
+        self._second.setCurrentWidget(other or self.tools)
 
     def passes(self) -> Passes | None:
         """The filter as a predicate on entries; None if all are shown."""

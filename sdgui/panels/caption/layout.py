@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QPoint, QSettings, Qt
-from PySide6.QtWidgets import QFileDialog, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.caption.bar import CaptionsBar
 from sdgui.panels.caption.detail import CaptionsDetail
@@ -41,12 +41,13 @@ class CaptionView(QWidget):
         home: Path = services.store.home
         # Made from the outside to the inside: a widget that gets another parent is styled again with all its children.
         self.target = DropTarget(home / "pasted", "Drop pictures or folders to caption them", self)
+        self.target.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         inside = QWidget(self.target)
         self.target.set_content(inside)
         self.tools = CaptionsBar(services, inside)
         self.settings = CaptionSettings(self)
-        self.strip, self.export_strip = ProgressStrip(inside), ProgressStrip(inside)  # they may run at once
-        self.bar = MessageBar(inside)
+        self.strip, self.export_strip = (ProgressStrip(inside, over=True) for _ in range(2))  # they may run at once
+        self.bar = MessageBar(inside, over=True)
         self.stack = QStackedWidget(inside)
         self.split = QSplitter(Qt.Orientation.Horizontal, self.stack)
         self.list = CaptionsList(model, home / "thumbnails", self.split)
@@ -67,11 +68,13 @@ class CaptionView(QWidget):
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.split)
         column = QVBoxLayout(inside)
-        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
         column.setSpacing(SPACE)
-        for part in (self.tools, self.strip, self.export_strip, self.bar, self.replace):
-            column.addWidget(part)
+        column.addWidget(self.tools)
         column.addWidget(self.stack, 1)
+        self.tools.share_second_row(self.replace)
+        self.replace.opened.connect(lambda on: self.tools.show_in_second_row(self.replace if on else None))
+        self.replace.opened.connect(lambda on: None if on else self.list.setFocus())
         column.addWidget(self.counts)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
@@ -123,8 +126,14 @@ class CaptionView(QWidget):
             parts.append(f"{count(selected)} selected")
         self.counts.setText(" · ".join(parts) if number else "")
         self.show_empty()
-        if self.replace.isVisible():
+        if self.replace.is_open:
             self.replace.recount()
+
+    def take_focus(self) -> None:
+        """So that pictures can be pasted at once, and the list be walked through."""
+        focused = QApplication.focusWidget()
+        if focused is None or not self.isAncestorOf(focused):
+            (self.list if len(self._model) else self.target).setFocus()
 
     # --- dialogs
 

@@ -78,6 +78,7 @@ class CaptionsPanel(Panel):
 
     def _connect(self) -> None:
         self._count_later.timeout.connect(self.view.show_counts)
+        self.undo.indexChanged.connect(lambda _index: self._edited())
         self.model.changed.connect(self.persistence.keep)
         self.model.removed.connect(self.persistence.forget)
         self.model.counted.connect(self._counted)
@@ -127,10 +128,11 @@ class CaptionsPanel(Panel):
             self.view.show_message(warning("This run cannot caption: it has no checkpoint yet, or no text decoder."))
 
     def ask_model(self) -> None:
-        self.view.tools.pickers["a"].setFocus()
+        self.view.tools.pickers["a"].open()
 
     def entered(self) -> None:
         """Restore the list and the models the first time the panel is shown."""
+        self.view.take_focus()
         if self._began:
             return
         self._began = True
@@ -202,6 +204,11 @@ class CaptionsPanel(Panel):
         self.view.show_empty()
         if self._has_model():
             self.work.caption(fresh)
+
+    def _edited(self) -> None:
+        """An edit was made or undone: an offer to undo the one before would undo another."""
+        if self.edits.told is not None and self.view.bar.message is self.edits.told:
+            self.view.bar.clear()
 
     # --- captions
 

@@ -74,8 +74,8 @@ class ModelChip(ChipButton):
         self._look = QTimer(self, singleShot=True, interval=_SETTLE)
         self._look.timeout.connect(self.refresh)
         self.clicked.connect(lambda: self.open())
-        services.tailer.state_changed.connect(self._moved)
-        services.tailer.progress_changed.connect(self._moved)
+        services.tailer.state_changed.connect(lambda run, _state: self._moved(run))
+        services.tailer.progress_changed.connect(lambda run, _progress: self._moved(run))
         self._show()
 
     @cached_property
@@ -278,7 +278,7 @@ class ModelChip(ChipButton):
         which = f"step {count(self._which)}" if isinstance(self._which, int) else self._which
         return " · ".join(filter(None, (self._entry.title, self._network, which)))
 
-    def _moved(self, run_id: int, _news: object) -> None:
+    def _moved(self, run_id: int) -> None:
         if self._entry is not None and self._entry.run_id == run_id and not self._look.isActive():
             self._look.start()
 

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QRect
 from PySide6.QtWidgets import QWidget
+from shiboken6 import isValid
 
 from sdgui.widgets.style.theme import SPACE
 
@@ -53,5 +54,6 @@ class Overlay(QObject):
     def _others(self) -> list[QRect]:
         """Where other overlays of the window lie, in the parent's coordinates."""
         window = self._over.window()
-        others = (one for one in self._shown if one is not self._widget and one.isVisible() and one.window() is window)
+        there = (one for one in self._shown if one is not self._widget and isValid(one))  # not yet collected
+        others = (one for one in there if one.isVisible() and one.window() is window)
         return [QRect(self._over.mapFromGlobal(one.mapToGlobal(QPoint(0, 0))), one.size()) for one in others]

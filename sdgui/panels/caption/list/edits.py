@@ -13,7 +13,7 @@ from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
 from sdgui.panels.caption.model import Entry, Side
 from sdgui.widgets.formats import count
-from sdgui.widgets.message import Remedy, ShowMessage, info
+from sdgui.widgets.message import Message, Remedy, ShowMessage, info
 
 
 class CaptionEdits(QObject):
@@ -24,6 +24,7 @@ class CaptionEdits(QObject):
     ) -> None:
         super().__init__(parent)
         self._model, self._list, self._undo, self._show_message = model, view, undo, show_message
+        self.told: Message | None = None  # of the last replacement, with its undo
         model.edit_asked.connect(self.type)
 
     def type(self, path: str, text: str) -> None:
@@ -76,7 +77,8 @@ class CaptionEdits(QObject):
         self.write(texts, f"Replace in {count(len(texts))} captions")
         if texts:
             where = "1 caption" if len(texts) == 1 else f"{count(len(texts))} captions"
-            self._show_message(info(f"Replaced {count(places)} in {where}.", remedy=Remedy("Undo", self._undo.undo)))
+            self.told = info(f"Replaced {count(places)} in {where}.", remedy=Remedy("Undo", self._undo.undo))
+            self._show_message(self.told)
 
     def remove(self) -> None:
         """Remove the selected pictures from the list; their files are kept."""

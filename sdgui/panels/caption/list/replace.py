@@ -52,6 +52,7 @@ class ReplaceBar(QWidget):
     """Hidden until it is opened; Escape hides it."""
 
     replace_asked = Signal(object)  # Finder
+    opened = Signal(bool)  # shown, or closed
 
     def __init__(self, texts: Callable[[], Iterable[str]], parent: QWidget | None = None) -> None:
         """``texts`` returns the captions that would be changed."""
@@ -88,16 +89,25 @@ class ReplaceBar(QWidget):
         self.words.returnPressed.connect(self._ask)
         self.replacement.returnPressed.connect(self._ask)
         self.button.clicked.connect(self._ask)
-        close.clicked.connect(self.hide)
+        close.clicked.connect(self.close_bar)
+        self.is_open = False
         self.hide()
         self.recount()
 
     def open(self) -> None:
         """Show, with the cursor in the box."""
+        self.is_open = True
+        self.opened.emit(True)
         self.show()
         self.words.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.words.selectAll()
         self.recount()
+
+    def close_bar(self) -> None:
+        """Close; what was typed stays."""
+        self.is_open = False
+        self.hide()
+        self.opened.emit(False)
 
     def finder(self) -> Finder | None:
         """The typed pattern; None while it is empty or invalid."""
@@ -132,9 +142,6 @@ class ReplaceBar(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
-            self.hide()
-            parent = self.parentWidget()
-            if parent is not None:
-                parent.setFocus()
+            self.close_bar()
         else:
             super().keyPressEvent(event)
