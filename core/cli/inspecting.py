@@ -90,11 +90,11 @@ def _lines(facts: Mapping[str, Any], source: str) -> Iterator[str]:
     yield f"captions      {facts['pairs']:,}, {facts['distinct']:,} different, {facts['median_words']:g} words (median)"
     yield "a picture     " + ", ".join(f"{pictures:,} with {number}" for number, pictures in facts["captions"])
     for name, values in facts["labels"].items():
-        shown = ", ".join(f"{value or '(none)'} {pictures:,}" for value, pictures in values[:LISTED])
+        shown = ", ".join(f"{one['value'] or '(none)'} {one['pictures']:,}" for one in values[:LISTED])
         more = facts["values"][name] - LISTED
         yield f"label {name}: {facts['values'][name]:,} values: {shown}{f', and {more:,} more' if more > 0 else ''}"
     yield f"bad rows      {facts['bad']:,}"
-    yield from (f"  {where}: {reason}" for where, reason in facts["reasons"][:LISTED])
+    yield from (f"  {bad['where']}: {bad['why']}" for bad in facts["reasons"][:LISTED])
     if "exact" in facts:
         yield from _checked(facts)
     for part in ("train", "held"):
@@ -108,7 +108,7 @@ def _of_listed(facts: Mapping[str, Any]) -> str:
 
 def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"broken files  {len(facts['broken']):,}"
-    yield from (f"  row {row}: {reason}" for row, reason in facts["broken"][:LISTED])
+    yield from (f"  row {one['row']}: {one['why']}" for one in facts["broken"][:LISTED])
     groups, near = facts["exact_groups"], facts["near_groups"]
     yield f"duplicates    {groups:,} groups with the same bytes, {near:,} nearly the same"
     for name, why in facts["unread"].items():

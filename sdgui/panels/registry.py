@@ -81,6 +81,23 @@ PANELS = (
         ),
     ),
     PanelSpec(
+        name="data",
+        title="Data",
+        group="Use",
+        icon="ph.stack",
+        shortcut="Ctrl+5",
+        tip="Data: pictures and captions of a source, duplicates, leaks, and what student and teacher see of it",
+        module="sdgui.panels.data.panel",
+        panel="DataPanel",
+        use="Look at this run's data",
+        keys=(
+            ("X", "Exclude the selected pictures, or take them in again"),
+            ("Ctrl+Z", "Take the last exclusion back"),
+            ("Ctrl+S", "Save what is not excluded as new data"),
+            ("Ctrl+Shift+G", "Draw the views again"),
+        ),
+    ),
+    PanelSpec(
         name="search",
         title="Search",
         group="Use",

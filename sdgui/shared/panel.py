@@ -31,6 +31,7 @@ class Panel(QWidget):
     use_asked = Signal(str, int)  # a panel's name, run id: show that panel with this run
     choose_asked = Signal(int)  # run id: make it the current run
     ticks_asked = Signal(object)  # frozenset of run ids: tick these runs and no others
+    search_asked = Signal(str)  # a source: search its pictures
     changed = Signal(object)  # Changes: what the panel has written to the store
 
     def set_view(self, view: QWidget) -> None:
@@ -53,6 +54,9 @@ class Panel(QWidget):
 
     def focus_search(self) -> None:
         """Put the cursor into the panel's search box."""
+
+    def show_source(self, source: str) -> None:
+        """Another panel asks for these data: a file, a folder or shards."""
 
     def entered(self) -> None:
         """The panel is now the one that is shown."""

@@ -19,6 +19,8 @@ from sdgui.worker.client import WorkerClient
 MOST = 2  # models in memory at a time
 IDLE_MINUTES = 10.0
 DATA = "data"  # key of the worker that reads tables and folders; it loads no model and does not count
+CHECKS = "data checks"  # key of the one that reads every picture of a source, so that nothing waits for it
+_WITHOUT_MODEL = frozenset((DATA, CHECKS))
 _LOOK_MS = 15_000
 _STATES = {
     "off": "not started",
@@ -130,13 +132,13 @@ class WorkerPool(QObject):
         return {
             key: member
             for key, member in self._members.items()
-            if key != DATA and member.client.state in ("starting", "ready", "busy")
+            if key not in _WITHOUT_MODEL and member.client.state in ("starting", "ready", "busy")
         }
 
     def _may_start(self, key: str) -> bool:
         if self._ended:
             return False
-        if key == DATA:
+        if key in _WITHOUT_MODEL:
             return True
         alive = self._alive()
         if len(alive) < self._most:

@@ -27,7 +27,7 @@ def check_source(
 ) -> dict[str, Any]:
     """Duplicates within ``source``, and its leaks to ``others`` (name -> source) or between the values of ``label``.
 
-    The answer: pictures, broken ([[row, reason]]), exact and near (groups of rows), exact_groups and near_groups (how
+    The answer: pictures, broken ([{row, why}]), exact and near (groups of rows), exact_groups and near_groups (how
     many there are), leaks ([{row, file, left, other, path, kind}]: a row and its own split, the split and picture it is
     also in), leak_count, unread (others that cannot be read -> why). Raises DataError for ``source`` itself.
     """
@@ -49,7 +49,7 @@ def check_source(
     return {
         "source": source,
         "pictures": len(files),
-        "broken": [[row, reason] for row, reason in sorted(signatures.broken.items()) if row < len(files)],
+        "broken": [{"row": row, "why": why} for row, why in sorted(signatures.broken.items()) if row < len(files)],
         "exact": found.exact[:MOST_GROUPS],
         "near": found.near[:MOST_GROUPS],
         "exact_groups": len(found.exact),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from core.data.errors import BadRow, DataError, PictureError
@@ -31,8 +30,8 @@ def open_rows(source: str, progress: Reporter, pictures_only: bool = False) -> d
     """The first `MOST` rows of ``source`` as parts (``paths``, ``captions``, ``labels``: name -> values), then figures.
 
     The answer: source, format, pictures (all there are), listed, pairs, distinct, words, captions ([[captions,
-    pictures]]), labels (name -> [[value, pictures]], the most frequent first), values (name -> how many different
-    ones), split (the label that names splits), bad, reasons ([[where, reason]]). Raises DataError.
+    pictures]]), labels (name -> [{value, pictures}], the most frequent first), values (name -> how many different
+    ones), split (the label that names splits), bad, reasons ([{where, why}]). Raises DataError.
     """
     progress("reading the data", 0, 0)
     found, total = rows_of(source, progress, pictures_only)
@@ -47,7 +46,7 @@ def open_rows(source: str, progress: Reporter, pictures_only: bool = False) -> d
         "pictures": total,
         "listed": len(listed),
         "bad": len(found.bad),
-        "reasons": [[bad.where, bad.reason] for bad in found.bad[:MOST_BAD]],
+        "reasons": [{"where": bad.where, "why": bad.reason} for bad in found.bad[:MOST_BAD]],
         **figures_answer(known),
     }
 
@@ -98,8 +97,8 @@ def figures_answer(known: Figures) -> dict[str, Any]:
     }
 
 
-def _counted(values: Counter[str]) -> list[list[Any]]:
-    return [[value, pictures] for value, pictures in islice(values.most_common(), MOST_VALUES)]
+def _counted(values: Counter[str]) -> list[dict[str, Any]]:
+    return [{"value": value, "pictures": pictures} for value, pictures in values.most_common(MOST_VALUES)]
 
 
 def _part(rows: Sequence[Row], label_names: Sequence[str]) -> dict[str, Any]:

@@ -62,9 +62,11 @@ class DataSession(Session):
         """What student and teacher see of ``rows`` of ``data.train`` of the definition ``config`` at ``step``.
 
         Pixels (RGB, row by row) go to the new file ``to``. The answer: epoch, steps_per_epoch, batch, pictures ([{row,
-        path, caption, batch}]), views ([{title, who, local, side, patch, cells}]), a cell for each picture ({offset of
-        its pixels, mask: a 1 for each hidden patch, mixed: {path, share, box} or None}), skipped (rows that are in no
-        batch of this epoch), by_choice. Raises UserError for a definition or data that cannot be used.
+        path, caption, batch}]), views ([{title, who, local, side, patch, attended, cells}]), a cell for each picture
+        ({offset of its pixels, mask: as `_marks` says, mixed: {path, caption, share, box} or None}),
+        skipped (rows that are in no batch of this epoch), by_choice.
+
+        Raises UserError for a definition or data that cannot be used.
         """
         definition = validate(dict(config), "the experiment")
         size, patch = input_sizes(definition.towers.architecture)
@@ -126,10 +128,15 @@ def _view(shown: Shown, dataset: Pairs, patch: int, pixels: bytearray) -> dict[s
         cells.append(
             {
                 "offset": len(pixels),
-                "mask": "" if shown.mask is None else "".join("01"[hidden] for hidden in shown.mask[index].tolist()),
+                "mask": _marks(shown, index),
                 "mixed": None
                 if mixed is None
-                else {"path": str(dataset.path(mixed.row)), "share": mixed.share, "box": list(mixed.box or ())},
+                else {
+                    "path": str(dataset.path(mixed.row)),
+                    "caption": next(iter(dataset.captions_of(mixed.row)), ""),
+                    "share": mixed.share,
+                    "box": list(mixed.box or ()),
+                },
             }
         )
         pixels += image.permute(1, 2, 0).contiguous().numpy().tobytes()
@@ -139,8 +146,23 @@ def _view(shown: Shown, dataset: Pairs, patch: int, pixels: bytearray) -> dict[s
         "local": shown.local,
         "side": shown.images.shape[-1],
         "patch": patch,
+        "attended": shown.attended,
         "cells": cells,
     }
+
+
+def _marks(shown: Shown, index: int) -> str:
+    """A character for each patch of a picture: 1 where it is hidden, 2 where it is left out, 0 else; "" for none."""
+    if shown.mask is None and shown.left_out is None:
+        return ""
+    some = shown.mask if shown.mask is not None else shown.left_out
+    assert some is not None
+    marks = torch.zeros(some.shape[1], dtype=torch.int64)
+    if shown.mask is not None:
+        marks[shown.mask[index]] = 1
+    if shown.left_out is not None:
+        marks[shown.left_out[index]] = 2
+    return "".join(map(str, marks.tolist()))
 
 
 def save(

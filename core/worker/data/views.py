@@ -70,7 +70,8 @@ class Mixed:
 class Shown:
     """One view of n pictures, as ``who`` ("student", "teacher" or "both") sees it.
 
-    ``images`` (n, 3, S, S) uint8, interpolated; ``mask`` (n, P) bool, what is hidden from the student.
+    ``images`` (n, 3, S, S) uint8, interpolated; ``mask`` (n, P) bool, the patches that are hidden; ``left_out`` (n, P)
+    bool, those that are not read at all. ``attended``: so many are read, as the teacher's attention will choose.
     """
 
     title: str
@@ -78,6 +79,8 @@ class Shown:
     local: bool
     images: Tensor
     mask: Tensor | None
+    left_out: Tensor | None
+    attended: int
     mixed: tuple[Mixed | None, ...]
 
 
@@ -157,8 +160,9 @@ class ViewMaker:
     def _views(self, batch: Batch) -> Iterator[_Asked]:
         """Every view that a step is given, as `Joiner` and `Network.forward_teacher` say who sees it."""
         views, taught = self.config.views, self.config.teacher.kind != "none"
-        seen_clean = taught and not views.shared and views.teacher.count == 0
-        yield _Asked("Clean", "both" if seen_clean else "student", batch.clean, views.clean)
+        sees_clean = taught and not views.shared and views.teacher.count == 0
+        whole = views.clean.keep == 1.0
+        yield _Asked("Clean", "both" if sees_clean and whole else "student", batch.clean, views.clean, self.patch)
         for number, view in enumerate(batch.student):
             local = number - views.student.count + 1
             title = (
@@ -166,12 +170,14 @@ class ViewMaker:
                 if view.local
                 else _numbered("Student", number + 1, views.student)
             )
-            yield _Asked(title, "student", view, views.local if view.local else views.student)
+            yield _Asked(title, "student", view, views.local if view.local else views.student, self.patch)
+        if sees_clean and not whole:
+            yield _Asked("Clean", "teacher", batch.clean.whole(), None, self.patch)
         for number, view in enumerate(batch.teacher):
-            yield _Asked(_numbered("Teacher", number + 1, views.teacher), "teacher", view, views.teacher)
+            yield _Asked(_numbered("Teacher", number + 1, views.teacher), "teacher", view, views.teacher, self.patch)
         if taught and views.shared:
             for number, view in enumerate(batch.student[: views.student.count]):
-                yield _Asked(_numbered("Student", number + 1, views.student), "teacher", view.whole(), None)
+                yield _Asked(_numbered("Student", number + 1, views.student), "teacher", view.whole(), None, self.patch)
 
     def _mixes(self, asked: _Asked, places: Sequence[Place]) -> list[tuple[Place, Mix]]:
         """For each of ``places`` its partner's and how they are mixed; empty where the view is not interpolated."""
@@ -198,6 +204,13 @@ class _Asked:
     who: str
     view: View
     config: ViewConfig | None
+    patch: int
+
+    @property
+    def patches(self) -> int:
+        """Of the view, P."""
+        across: int = self.view.images.shape[-1] // self.patch
+        return across * across
 
 
 def _numbered(name: str, number: int, config: ViewConfig) -> str:
@@ -206,13 +219,24 @@ def _numbered(name: str, number: int, config: ViewConfig) -> str:
 
 def _shown(asked: _Asked, partners: Tensor, mixes: Sequence[tuple[int, Mix]], rows: Sequence[int]) -> Shown:
     """``asked`` as it reaches the tower. ``mixes``: each picture's partner among ``partners``, which are ``rows``."""
-    view = asked.view
-    if not mixes:
-        return Shown(asked.title, asked.who, view.local, view.images, view.mask, (None,) * len(view.images))
-    pairs = zip(view.images, mixes, strict=True)
-    images = torch.stack([_blended(image, partners[other], mix) for image, (other, mix) in pairs])
-    mixed = tuple(Mixed(rows[other], mix.share, mix.box) for other, mix in mixes)
-    return Shown(asked.title, asked.who, view.local, images, view.mask, mixed)
+    view, images, mixed = asked.view, asked.view.images, tuple[Mixed | None, ...]()
+    if mixes:
+        pairs = zip(view.images, mixes, strict=True)
+        images = torch.stack([_blended(image, partners[other], mix) for image, (other, mix) in pairs])
+        mixed = tuple(Mixed(rows[other], mix.share, mix.box) for other, mix in mixes)
+    left_out = None
+    if view.kept is not None:
+        left_out = torch.ones(len(images), asked.patches, dtype=torch.bool).scatter_(1, view.kept, False)
+    return Shown(
+        asked.title,
+        asked.who,
+        view.local,
+        images,
+        view.mask,
+        left_out,
+        view.attended,
+        mixed or (None,) * len(images),
+    )
 
 
 def _blended(image: Tensor, partner: Tensor, mix: Mix) -> Tensor:

@@ -86,6 +86,10 @@ class SearchPanel(Panel):
         """Search with this run, as soon as it has a checkpoint."""
         self.following.use(run_id)
 
+    def show_source(self, source: str) -> None:
+        """Search in these data, with the models that are chosen."""
+        self.view.source.collection.search_folder(source)
+
     def ask_model(self) -> None:
         self.view.source.pickers[0].open()
 

@@ -8,7 +8,7 @@ they are first to be seen, a few at a time between other events, so that the win
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
@@ -46,10 +46,12 @@ class ConfigForm(QWidget):
     changed = Signal()  # a field was edited by the user
     validity_changed = Signal(bool)  # ``config()`` became available or not
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, sections: Collection[str] = ()) -> None:
+        """``sections``: the top sections that are shown (``views``); none means all."""
         super().__init__(parent)
         groups = groups_of(RunConfig, "Experiment", _HIDDEN)
         self._state = FormState(groups)
+        groups = [group for group in groups if not sections or group.path in sections]
         self._choices: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
         self._area = QScrollArea(self)
         # Each widget is made inside its final parent: moving it later would style it and all inside once more.
@@ -311,4 +313,4 @@ class ConfigForm(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._list.setVisible(self.width() >= _NARROW)
+        self._list.setVisible(self.width() >= _NARROW and len(self._sections) > 1)

@@ -1,21 +1,20 @@
-"""Choose a data source, and see what it contains: pairs, labels, bad rows.
+"""Choose a data source, and see what it contains: a line of figures, and the data card with more.
 
-Flow: a known source, or a file or folder chosen or dropped -> ``changed(str)`` -> the pool's worker ``describe_source``
--> a line of figures and ``described``. A newer request cancels the previous one; the window never waits.
+Flow: a known source, or a file or folder chosen or dropped -> ``changed(str)`` -> ``DataFacts`` -> figures and
+``described``. A newer request cancels the previous one; the window never waits.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
+    QFrame,
     QHBoxLayout,
     QInputDialog,
     QMenu,
@@ -25,6 +24,9 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.shards import may_be_there, names_shards
+from sdgui.shared.pickers.data_card import DataCard, figures_text, reasons_text
+from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
+from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
@@ -34,36 +36,39 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
-from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.pool import DATA
 from sdgui.worker.replies import Cancelled, Failure
-from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
+from sdgui.worker.verbs import SourceFacts
+
+__all__ = ["DataPicker", "figures_text", "reasons_text"]
 
 _RECENT = "data/recent"
 _REMEMBERED = 8
+_CARD = 64 * SPACE  # px, the narrowest card
 _SPLITS = (("val", "validation"), ("test", "test"), ("train", "training"))
 SHARDS_HINT = "Tars as WebDataset names them, such as /data/shards/{00000..00099}.tar or /data/*.tar; several with ::"
 _TABLES = "Pairs (*.csv *.tsv *.tab *.jsonl *.ndjson *.json *.tar);;All files (*)"
 
 
 class DataPicker(QWidget):
-    """A box of sources, a button to choose another, and a line of figures under them."""
+    """A box of sources, buttons to choose another and to see the data card, and a line of figures under them."""
 
     changed = Signal(str)  # the source
     described = Signal(object)  # dict: source, format, pairs, pictures, labels, bad, reasons
     refused = Signal(str)  # why the source cannot be used
+    held_out = Signal(str, str)  # manifests that a tenth was written to, and the rest before it
 
     def __init__(self, services: Services, pictures_only: bool = False, parent: QWidget | None = None) -> None:
         """``pictures_only``: a folder of bare pictures, without captions or classes, will do."""
         super().__init__(parent)
-        self._services, self._pictures_only = services, pictures_only
-        self._calls = WorkerCalls(services.pool.client(DATA, "data"), self)
-        self._source = ""
-        self._facts: SourceFacts | None = None
+        self._services = services
+        self._about = DataFacts(services.pool, pictures_only, self)
         self.setAcceptDrops(True)
         self.box = NoWheelComboBox(self)
         self.figures = ElidedLabel("", self)
         self._browse = IconButton("ph.folder-open", "Choose a file or folder of pairs", parent=self)
+        self._show_card = IconButton("ph.identification-card", "Show the data card", parent=self)
+        self._popup: QFrame | None = None
+        self.card: DataCard | None = None
         self._listed = False
         self._build()
 
@@ -80,6 +85,7 @@ class DataPicker(QWidget):
         row.setSpacing(SPACE // 2)
         row.addWidget(self.box, 1)
         row.addWidget(self._browse)
+        row.addWidget(self._show_card)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE // 2)
@@ -87,26 +93,30 @@ class DataPicker(QWidget):
         column.addWidget(self.figures)
         self.box.activated.connect(lambda row: self.set_source(str(self.box.itemData(row))))
         self._browse.clicked.connect(self._ask)
-        self._calls.progress.connect(self._progress)
+        self._show_card.clicked.connect(self.show_card)
+        self._show_card.setEnabled(False)
+        self._about.progress.connect(self._progress)
+        self._about.described.connect(self._done)
+        self._about.refused.connect(self._failed)
+        self._about.held_out.connect(self._held)
 
     # What is chosen
     def source(self) -> str:
         """The path that is chosen, "" for none."""
-        return self._source
+        return self._about.source
 
     def facts(self) -> SourceFacts | None:
         """The facts last given by ``described``; None while they are not known."""
-        return self._facts
+        return self._about.facts
 
     def set_source(self, source: str, title: str = "") -> None:
         """Choose a file or folder; it is listed when it is not yet. "" chooses nothing."""
         if source and self.box.findData(source) < 0:
             self._insert(0, title or Path(source).name, source)
         self.box.setCurrentIndex(self.box.findData(source) if source else -1)
-        if source == self._source:
+        if source == self._about.source:
             return
-        self._source, self._facts = source, None
-        self._describe()
+        self._describe(source)
         if source:
             self._remember(source)
             self.changed.emit(source)
@@ -126,9 +136,10 @@ class DataPicker(QWidget):
         for title, source in self._known():
             if self.box.findData(source) < 0:
                 self._insert(self.box.count(), title, source)
-        if self._source and self.box.findData(self._source) < 0:
-            self._insert(0, Path(self._source).name, self._source)
-        self.box.setCurrentIndex(self.box.findData(self._source) if self._source else -1)
+        source = self._about.source
+        if source and self.box.findData(source) < 0:
+            self._insert(0, Path(source).name, source)
+        self.box.setCurrentIndex(self.box.findData(source) if source else -1)
 
     def _insert(self, row: int, title: str, source: str) -> None:
         self.box.insertItem(row, title, source)
@@ -159,20 +170,20 @@ class DataPicker(QWidget):
         self._services.settings.setValue(_RECENT, json.dumps([source, *others][:_REMEMBERED]))
 
     # Counting
-    def _describe(self) -> None:
-        self._calls.drop("describe")
-        self.figures.setVisible(bool(self._source))
-        if self._source:
+    def _describe(self, source: str) -> None:
+        self.figures.setVisible(bool(source))
+        self._show_card.setEnabled(bool(source))
+        self._about.set_source(source)
+        if source:
             self._say("Counting …")
-            arguments = {"source": self._source, "pictures_only": self._pictures_only}
-            self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
+        if self.card is not None:
+            self.card.show_facts()
 
-    def _progress(self, _purpose: str, doing: str, done: int, _total: int) -> None:
-        if done:
+    def _progress(self, doing: str, done: int) -> None:
+        if done and self._about.facts is None:
             self._say(f"{doing[:1].upper()}{doing[1:]} … {count(done)}")
 
     def _done(self, result: SourceFacts) -> None:
-        self._facts = result
         self._say(figures_text(result), reasons_text(result), "small")
         self.described.emit(result)
 
@@ -180,8 +191,7 @@ class DataPicker(QWidget):
         if isinstance(failure, Cancelled):
             self._say("Counting was cancelled.")
             return
-        first = (failure.text.splitlines() or ["The data cannot be read."])[0]
-        self._say(first, "\n".join(part for part in (failure.text, failure.details) if part), "error")
+        self._say(*failure_lines(failure), "error")
         self.refused.emit(failure.text)
 
     def _say(self, text: str, tip: str = "", role: str = "small") -> None:
@@ -190,6 +200,36 @@ class DataPicker(QWidget):
         set_role(self.figures, "error" if role == "error" else "small")
         self.figures.setAccessibleName(f"Contents of the data: {text}")
         self.box.setAccessibleDescription(text)
+
+    # The card
+    def show_card(self) -> None:
+        """Open the data card below the box; it compares the source with its other splits."""
+        if self._popup is None:
+            self._popup = QFrame(self, Qt.WindowType.Popup)
+            column = QVBoxLayout(self._popup)
+            column.setContentsMargins(0, 0, 0, 0)
+            self.card = DataCard(self._about, self._popup)
+            column.addWidget(self.card)
+        assert self.card is not None
+        self.card.show_facts()
+        self.card.set_others(splits_beside(self._services.store, self._about.source))
+        self._popup.setFixedWidth(max(_CARD, self.width()))
+        self._popup.adjustSize()
+        self._popup.move(self.box.mapToGlobal(self.box.rect().bottomLeft()))
+        self._popup.show()
+        self.card.hold_out.setFocus()
+
+    def hold_out(self) -> None:
+        """Write a tenth of the source, and the rest, as two manifests; ``held_out`` names them."""
+        self.show_card()
+        if self.card is not None:
+            self.card.hold_out.click()
+
+    def _held(self, train: str, held: str) -> None:
+        for source in (held, train):
+            self._remember(source)
+        self.refresh()
+        self.held_out.emit(train, held)
 
     # Choosing another
     def _ask(self) -> None:
@@ -201,7 +241,7 @@ class DataPicker(QWidget):
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
     def _ask_for(self, folder: bool) -> None:
-        start = str(Path(self._source).parent) if self._source else ""
+        start = str(Path(self.source()).parent) if self.source() else ""
         if folder:
             found = QFileDialog.getExistingDirectory(self, "Choose a folder of pictures", start)
         else:
@@ -210,7 +250,7 @@ class DataPicker(QWidget):
             self.set_source(found)
 
     def _ask_for_shards(self) -> None:
-        start = self._source if names_shards(self._source) else ""
+        start = self.source() if names_shards(self.source()) else ""
         found, chosen = QInputDialog.getText(self, "Choose shards", SHARDS_HINT, text=start)
         if chosen and found.strip():
             self.set_source(found.strip())
@@ -226,21 +266,3 @@ def _short(source: str) -> str:
     """``demo-data/val.csv``: the name with its folder, since many tables are called the same."""
     path = Path(source)
     return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
-
-
-def figures_text(facts: Mapping[str, Any]) -> str:
-    """``4 100 pairs · 1 320 pictures · concept: 55 classes · 3 bad rows · CSV``."""
-    pairs, pictures, bad = int(facts["pairs"]), int(facts["pictures"]), int(facts["bad"])
-    parts = [f"{count(pairs)} {'pair' if pairs == 1 else 'pairs'}"] if pairs else []
-    parts.append(f"{count(pictures)} {'picture' if pictures == 1 else 'pictures'}")
-    parts += [f"{name}: {count(classes)} classes" for name, classes in facts["labels"].items()]
-    if bad:
-        parts.append(f"{count(bad)} bad {'row' if bad == 1 else 'rows'}")
-    return " · ".join([*parts, str(facts["format"])])
-
-
-def reasons_text(facts: Mapping[str, Any]) -> str:
-    """The first bad rows with their reasons, one a line; "" when there is none."""
-    reasons, bad = list(facts["reasons"]), int(facts["bad"])
-    more = [f"and {count(bad - len(reasons))} more"] if bad > len(reasons) else []
-    return "\n".join([figures_text(facts), "", "Skipped:", *reasons, *more]) if reasons else ""

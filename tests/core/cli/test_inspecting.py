@@ -23,9 +23,9 @@ def test_data_are_described_checked_and_held_out(tmp_path: Path, capsys: pytest.
     assert main(["data", str(train), "--against", f"val={val}", "--hold-out", "0.25", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["pictures"], facts["pairs"], facts["bad"]) == (8, 16, 1)
-    assert "gone.png" in facts["reasons"][0][1]
+    assert "gone.png" in facts["reasons"][0]["why"]
     assert facts["exact"] == [[5, 6, 7]]
-    assert [row for row, _ in facts["broken"]] == [4]
+    assert [one["row"] for one in facts["broken"]] == [4]
     assert {(leak["row"], leak["other"], leak["kind"]) for leak in facts["leaks"]} == {
         (1, "val", "same bytes"),
         (2, "val", "same bytes"),

@@ -28,6 +28,7 @@ VIEWS = {
     "the teacher's own": {"student": {**DINO, "mix": "mixup"}, "teacher": {**DINO, "count": 2}},
     "shared": {"student": {**DINO, "count": 2, "mix": "cutmix", "mask": 1.0}, "shared": True},
     "the clean one alone": {"teacher": {"count": 0}},
+    "patches left out": {"student": {"count": 1, "keep": 0.5, "mask": 0.0}, "clean": {"keep": 0.7}},
 }
 
 
@@ -76,6 +77,16 @@ def pixels(view: View) -> Tensor:
     return view.mix.apply(view.images.float()).round().clamp(0, 255).to(torch.uint8)
 
 
+def marks(view: View, position: int) -> str:
+    """What the student does not see of a picture: 1 hidden, 2 left out."""
+    if view.mask is not None:
+        return "".join(str(int(hidden)) for hidden in view.mask[position])
+    if view.kept is None:
+        return ""
+    read = set(view.kept[position].tolist())
+    return "".join("0" if patch in read else "2" for patch in range((view.images.shape[-1] // 8) ** 2))
+
+
 @pytest.mark.parametrize("views", VIEWS.values(), ids=VIEWS)
 def test_views_are_the_trainers_to_the_bit(tmp_path: Path, views: dict[str, Any]) -> None:
     """Pictures of two batches of the second epoch, in another order than the batches', by CPU and by device."""
@@ -97,8 +108,7 @@ def test_views_are_the_trainers_to_the_bit(tmp_path: Path, views: dict[str, Any]
                 start, length = cell["offset"], 3 * side * side
                 mine = torch.frombuffer(bytearray(content[start : start + length]), dtype=torch.uint8)
                 assert torch.equal(mine.view(side, side, 3).permute(2, 0, 1), pixels(view)[position])
-                mask = "" if view.mask is None else "".join(str(int(one)) for one in view.mask[position])
-                assert cell["mask"] == mask
+                assert cell["mask"] == marks(view, position)
                 if view.mix is None:
                     assert cell["mixed"] is None
                     continue

@@ -1,0 +1,64 @@
+"""Rows that cannot be used, and pictures that cannot be decoded, each with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
+from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+
+from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+class BrokenPage(QWidget):
+    """A list of where and why; Ctrl+C copies it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.summary = PlainLabel(self, wordWrap=True)
+        set_role(self.summary, "small")
+        self.list = QTreeWidget(self)
+        self.list.setAccessibleName("Broken rows")
+        self.list.setHeaderLabels(["Where", "Why"])
+        self.list.setRootIsDecorated(False)
+        self.list.setUniformRowHeights(True)
+        self.list.setSelectionMode(QTreeWidget.SelectionMode.ExtendedSelection)
+        self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+        self.list.header().resizeSection(0, 60 * SPACE)
+        copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.list)
+        copy.activated.connect(self._copy)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, SPACE, 0, 0)
+        column.setSpacing(SPACE)
+        column.addWidget(self.summary)
+        column.addWidget(self.list, 1)
+
+    def show_broken(
+        self, bad: int, reasons: Sequence[tuple[str, str]], files: Sequence[tuple[str, str]] | None
+    ) -> None:
+        """``bad`` rows of which ``reasons`` (where, why) are the first, and ``files``; None before a check."""
+        self.summary.setText(summary(bad, len(reasons), None if files is None else len(files)))
+        self.list.clear()
+        items = []
+        for where, why in [*(files or ()), *reasons]:
+            item = QTreeWidgetItem([where, why])
+            for column, text in enumerate((where, why)):
+                item.setToolTip(column, plain_tip(text))
+            items.append(item)
+        self.list.addTopLevelItems(items)
+
+    def _copy(self) -> None:
+        chosen = self.list.selectedItems()
+        QGuiApplication.clipboard().setText("\n".join(f"{item.text(0)}\t{item.text(1)}" for item in chosen))
+
+
+def summary(bad: int, listed: int, files: int | None) -> str:
+    """How many there are, and what is not known yet."""
+    rows = f"{count(bad)} rows cannot be used" if bad else "Every row can be used"
+    more = f", of which the first {count(listed)} are listed" if listed < bad else ""
+    if files is None:
+        return f"{rows}{more}. Whether every picture can be decoded is known after a check (Duplicates)."
+    decoded = f"{count(files)} pictures cannot be decoded" if files else "every picture can be decoded"
+    return f"{rows}{more}; {decoded}."

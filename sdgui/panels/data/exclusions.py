@@ -1,0 +1,46 @@
+"""Which pictures of a source are excluded, kept in a file of the home folder until the next start.
+
+Flow: panel -> ``write`` in the background, and ``read`` when the source is opened again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.spec.config import expand_user
+from core.spec.files import write_whole
+from core.spec.reading import MEGABYTE, UnreadableError, read_json
+from core.spec.shards import names_shards
+
+FOLDER = "exclusions"
+LARGEST = 256 * MEGABYTE
+
+
+def file_of(home: Path, source: str) -> Path:
+    """Where the exclusions of ``source`` are kept."""
+    place = source if names_shards(source) else str(expand_user(source).absolute())
+    return home / FOLDER / f"{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.json"
+
+
+def write(home: Path, source: str, paths: Sequence[str]) -> None:
+    """Keep that ``paths`` are excluded; none removes the file. OSError when it cannot be written."""
+    file = file_of(home, source)
+    if not paths:
+        file.unlink(missing_ok=True)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({"source": source, "excluded": list(paths)})
+    write_whole(file, content.encode("utf-8", "surrogatepass"))
+
+
+def read(home: Path, source: str) -> list[str]:
+    """The excluded pictures; none where nothing is kept, or what is there cannot be read."""
+    try:
+        raw = read_json(file_of(home, source), LARGEST, error=UnreadableError)
+    except (OSError, UnreadableError):
+        return []
+    found = raw.get("excluded") if isinstance(raw, dict) else None
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []

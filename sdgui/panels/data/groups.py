@@ -1,0 +1,206 @@
+"""Duplicates and leaks: groups of pictures that are the same or nearly so, and pictures that another split has too.
+
+Flow: ``Checked`` -> `Group`s -> a list; the chosen group's pictures beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.panels.data.model import SourceRows
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.worker.data_verbs import Checked
+
+_LISTED = 500  # groups of a kind
+_ABOUT = (
+    "Every picture is read once, and compared by its bytes and by its look: copies that were resized, compressed anew "
+    "or touched up are found too."
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that belong together: ``rows`` of the source, then ``others`` (split, path) of other splits."""
+
+    kind: str
+    rows: tuple[int, ...]
+    others: tuple[tuple[str, str], ...] = ()
+
+    def title(self, caption: str) -> str:
+        """``a red kite · 3 with the same bytes``."""
+        if self.others:
+            splits = ", ".join(dict.fromkeys(split for split, _ in self.others))
+            what = f"{self.kind} in {splits}"
+        else:
+            what = f"{len(self.rows)} {'with the ' if self.kind == 'same bytes' else ''}{self.kind}"
+        return f"{what} · {caption}" if caption else what
+
+
+def groups_of(checked: Checked) -> list[Group]:
+    """Leaks first, then copies, then near copies."""
+    found: dict[tuple[int, str], list[tuple[str, str]]] = {}
+    for leak in checked["leaks"]:
+        found.setdefault((leak["row"], leak["kind"]), []).append((leak["other"], leak["path"]))
+    leaking = [Group(kind, (row,), tuple(others)) for (row, kind), others in found.items()]
+    exact = [Group("same bytes", tuple(rows)) for rows in checked["exact"]]
+    near = [Group("nearly the same", tuple(rows)) for rows in checked["near"]]
+    return [*leaking[:_LISTED], *exact[:_LISTED], *near[:_LISTED]]
+
+
+class GroupsPage(QWidget):
+    """``check_asked``: read every picture; ``other_asked``: name another split; ``exclude_asked``: leave rows out."""
+
+    check_asked = Signal()
+    other_asked = Signal()
+    exclude_asked = Signal(list)
+
+    def __init__(self, cache_dir: Path, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._checked: Checked | None = None
+        self._rows = SourceRows()
+        self._groups: list[Group] = []
+        self.summary = ElidedLabel("", self)
+        self.others = QPushButton("C&ompare with another split …", self)
+        self.others.setToolTip("Choose another split of these data, to look for pictures that are in both")
+        self.check = QPushButton("&Check again", self)
+        self.copies = QPushButton("E&xclude copies", self)
+        self.copies.setToolTip("Exclude all but the first of each group with the same bytes")
+        self.leaks = QPushButton("Exclude &leaks", self)
+        self.leaks.setToolTip("Exclude the pictures that another split has too")
+        self.empty = EmptyState("ph.copy", "Find duplicates and leaks", _ABOUT, "Check the pictures", "", self)
+        self.list = QListWidget(self)
+        self.list.setAccessibleName("Groups")
+        self.list.setUniformItemSizes(True)
+        self.gallery = Gallery(cache_dir, "", self)
+        self.gallery.view.setAccessibleName("Pictures of the group")
+        self._build()
+        self.check.clicked.connect(self.check_asked)
+        self.empty.activated.connect(self.check_asked)
+        self.others.clicked.connect(self.other_asked)
+        self.list.currentRowChanged.connect(self._show_group)
+        self.gallery.activated.connect(self.gallery.preview)
+        self.copies.clicked.connect(self._exclude_copies)
+        self.leaks.clicked.connect(self._exclude_leaks)
+
+    def _build(self) -> None:
+        set_role(self.summary, "small")
+        head = QHBoxLayout()
+        head.setSpacing(SPACE)
+        head.addWidget(self.summary, 1)
+        for button in (self.others, self.check, self.copies, self.leaks):
+            head.addWidget(button)
+        split = QSplitter(Qt.Orientation.Horizontal, self)
+        split.addWidget(self.list)
+        split.addWidget(self.gallery)
+        split.setSizes([34 * SPACE, 90 * SPACE])
+        split.setChildrenCollapsible(False)
+        self._stack = QStackedWidget(self)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(split)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, SPACE, 0, 0)
+        column.setSpacing(SPACE)
+        column.addLayout(head)
+        column.addWidget(self._stack, 1)
+
+    def show_others(self, others: Mapping[str, str]) -> None:
+        """Say which splits are compared with."""
+        names = ", ".join(f"{name} ({Path(source).name})" for name, source in others.items())
+        text = f"{_ABOUT} Compared with {names}." if names else _ABOUT
+        self.empty.set_content("Find duplicates and leaks", text, "Check the pictures")
+
+    def show_checked(self, checked: Checked | None, rows: SourceRows) -> None:
+        """Show what a check of ``rows`` found; None before one."""
+        self._checked, self._rows = checked, rows
+        self._groups = groups_of(checked) if checked is not None else []
+        self.list.clear()
+        for button in (self.check, self.copies, self.leaks):
+            button.setVisible(checked is not None)
+        if checked is None:
+            self.summary.setText("")
+            self._stack.setCurrentWidget(self.empty)
+            return
+        self.summary.setText(summary(checked))
+        self.copies.setEnabled(bool(checked["exact"]))
+        self.leaks.setEnabled(bool(checked["leaks"]))
+        for group in self._groups:
+            title = group.title(self._caption(group.rows[0]))
+            item = QListWidgetItem(title)
+            item.setToolTip(plain_tip(title))
+            self.list.addItem(item)
+        if self._groups:
+            self._stack.setCurrentIndex(1)
+            self.list.setCurrentRow(0)
+        else:
+            self.empty.set_content("No duplicates", "No picture is there twice, or in another split.", "")
+            self._stack.setCurrentWidget(self.empty)
+
+    def _caption(self, row: int) -> str:
+        captions = self._rows.captions[row] if row < len(self._rows) else ()
+        return captions[0] if captions else ""
+
+    def _show_group(self, number: int) -> None:
+        if not 0 <= number < len(self._groups):
+            self.gallery.set_items([])
+            return
+        group = self._groups[number]
+        own = [self._item(row) for row in group.rows if row < len(self._rows)]
+        theirs = [GalleryItem(Path(path), badge=split, badge_spoken=f"in {split}") for split, path in group.others]
+        self.gallery.set_items([*own, *theirs])
+
+    def _item(self, row: int) -> GalleryItem:
+        out = row in self._rows.excluded
+        badge = "excluded" if out else ""
+        return GalleryItem(Path(self._rows.paths[row]), self._caption(row), badge=badge, faint=out)
+
+    def refresh(self) -> None:
+        """What is excluded changed."""
+        self._show_group(self.list.currentRow())
+
+    def _exclude_copies(self) -> None:
+        if self._checked is not None:
+            self.exclude_asked.emit(self._rows.copies(self._checked["exact"]))
+
+    def _exclude_leaks(self) -> None:
+        if self._checked is not None:
+            self.exclude_asked.emit(sorted({leak["row"] for leak in self._checked["leaks"]}))
+
+
+def summary(checked: Checked) -> str:
+    """The numbers of groups and leaks, and what could not be compared."""
+    parts = [
+        f"{count(checked['exact_groups'])} groups with the same bytes",
+        f"{count(checked['near_groups'])} nearly the same",
+        f"{count(checked['leak_count'])} leaks",
+    ]
+    parts += [f"{name} cannot be read: {why}" for name, why in checked["unread"].items()]
+    return " · ".join(parts)
+
+
+def marked_rows(checked: Checked) -> dict[str, frozenset[int]]:
+    """Rows that the check found, by what they are: for filters."""
+    groups: Sequence[Sequence[int]] = [*checked["exact"], *checked["near"]]
+    leaking = {leak["row"] for leak in checked["leaks"]}
+    return {
+        "duplicates": frozenset(row for group in groups for row in group) | leaking,
+        "broken": frozenset(one["row"] for one in checked["broken"]),
+    }

@@ -1,0 +1,239 @@
+"""The Data panel's widgets: the source, what is shown of it, and five pages; the panel says what they do."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.panels.data.broken import BrokenPage
+from sdgui.panels.data.figures import FiguresPage
+from sdgui.panels.data.groups import GroupsPage
+from sdgui.panels.data.model import Filter, SourceRows, Which
+from sdgui.panels.data.views_page import ViewsPage
+from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.services import Services
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_WHICH: tuple[tuple[str, Which], ...] = (
+    ("All pictures", "all"),
+    ("Kept", "kept"),
+    ("Excluded", "excluded"),
+    ("Without captions", "uncaptioned"),
+    ("Duplicates and leaks", "duplicates"),
+    ("Cannot be decoded", "broken"),
+)
+_EMPTY = (
+    "Choose a table, a folder of pictures or shards, or drop it here: its pictures with captions and labels, "
+    "duplicates, leaks between splits, broken rows, and what student and teacher will see of it."
+)
+_HINT = "X excludes the selected pictures · Ctrl+Z takes it back · Space previews · Ctrl+F searches the captions"
+_MOST_VALUES = 1000  # of a label, that a list offers
+PICTURES, FIGURES, GROUPS, BROKEN, VIEWS = range(5)
+
+
+class DataView(QWidget):
+    """Two rows of controls over the pages. ``filtered``: something else is to be shown; ``asked``: a button's name."""
+
+    filtered = Signal()
+    asked = Signal(str)  # save, use, search, hold out, selection, exclude, undo
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self.source = DataPicker(services, pictures_only=True, parent=self)
+        self.save = QPushButton("&Save as new data …", self)
+        self.save.setToolTip("Save what is not excluded as a new table, with where it comes from (Ctrl+S)")
+        self.save.setShortcut(QKeySequence("Ctrl+S"))
+        set_role(self.save, "primary")
+        self.more = QPushButton("&More", self)
+        self.more.setToolTip("Search these pictures, train on them, hold a part out, save the selection")
+        self.words = QLineEdit(self)
+        self.words.setPlaceholderText("Search the captions")
+        self.words.setAccessibleName("Search the captions")
+        self.words.setClearButtonEnabled(True)
+        self.label, self.value, self.which = (NoWheelComboBox(self) for _ in range(3))
+        self.counts = ElidedLabel("", self)
+        set_role(self.counts, "small")
+        self.bar = MessageBar(self)
+        self.strip = ProgressStrip(self)
+        self.tabs = QTabWidget(self)
+        self.empty = EmptyState("ph.stack", "Look at your data", _EMPTY, "", "", self)
+        self.stack = QStackedWidget(self)
+        self._pages()
+        self._arrange()
+        self._connect()
+        self._restore()
+
+    def _pages(self) -> None:
+        thumbnails = self._services.store.home / "thumbnails"
+        self.gallery = Gallery(thumbnails, "No picture matches.", self.tabs)
+        self.gallery.view.setToolTip(plain_tip(_HINT))
+        self.figures = FiguresPage(self.tabs)
+        self.groups = GroupsPage(thumbnails, self.tabs)
+        self.broken = BrokenPage(self.tabs)
+        self.views = ViewsPage(self._services, self.tabs)
+        for title, page, tip in (
+            ("&Pictures", self.gallery, "Pictures with captions"),
+            ("&Figures", self.figures, "Words a caption, captions a picture, labels with counts"),
+            ("&Duplicates and leaks", self.groups, "Pictures that are there twice, or in another split"),
+            ("Bro&ken", self.broken, "Rows and files that cannot be used, with the reasons"),
+            ("&What the model sees", self.views, "The views of student and teacher, as the trainer draws them"),
+        ):
+            self.tabs.setTabToolTip(self.tabs.addTab(page, title), plain_tip(tip))
+
+    def _arrange(self) -> None:
+        for box, name in ((self.label, "Label"), (self.value, "Value of the label"), (self.which, "Which pictures")):
+            box.setAccessibleName(name)
+            box.setToolTip(plain_tip(f"{name} that is shown"))
+            box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(12)
+        for text, which in _WHICH:
+            self.which.addItem(text, which)
+        first, second = QHBoxLayout(), QHBoxLayout()
+        for row in (first, second):
+            row.setSpacing(SPACE)
+        first.addWidget(self.source, 1)
+        for button in (self.more, self.save):
+            first.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        second.addWidget(self.words, 2)
+        for box in (self.label, self.value, self.which):
+            second.addWidget(box)
+        second.addWidget(self.counts, 1)
+        self._filters = second
+        self.stack.addWidget(self.empty)
+        self.stack.addWidget(self.tabs)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column.setSpacing(SPACE)
+        column.addLayout(first)
+        column.addLayout(second)
+        column.addWidget(self.bar)
+        column.addWidget(self.strip)
+        column.addWidget(self.stack, 1)
+
+    def _connect(self) -> None:
+        self.words.textChanged.connect(self.filtered)
+        self.value.activated.connect(self.filtered)
+        self.which.activated.connect(self.filtered)
+        self.save.clicked.connect(lambda: self.asked.emit("save"))
+        self.more.clicked.connect(self.open_more)
+        self.gallery.view.installEventFilter(self)
+
+    def open_more(self) -> None:
+        """What else can be done with the source."""
+        menu = QMenu(self)
+        chosen = bool(self.gallery.selected())
+        for text, name, on in (
+            ("Search &these pictures", "search", True),
+            ("&Use in a new experiment", "use", True),
+            ("&Hold out 10 %", "hold out", True),
+            ("Save the se&lection as new data …", "selection", chosen),
+            ("E&xclude the selection\tX", "exclude", chosen),
+            ("&Undo\tCtrl+Z", "undo", True),
+        ):
+            action = menu.addAction(text)
+            action.setEnabled(on and bool(self.source.source()))
+            action.triggered.connect(partial(self.asked.emit, name))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+
+    # What is shown
+    def filter(self) -> Filter:
+        """What is asked for."""
+        which: Which = self.which.currentData()
+        label = str(self.label.currentData() or "")
+        return Filter(self.words.text(), label, str(self.value.currentData() or "") if label else "", which)
+
+    def set_filter(self, label: str, value: str) -> None:
+        """Show the pictures with this value."""
+        self.label.setCurrentIndex(max(0, self.label.findData(label)))
+        self.label.activated.emit(self.label.currentIndex())
+        if self.value.findData(value) < 0:
+            self.value.addItem(value, value)
+        self.value.setCurrentIndex(self.value.findData(value))
+        self.filtered.emit()
+
+    def offer_labels(self, rows: SourceRows, split: str) -> None:
+        """List the labels of ``rows``; the one that names splits first."""
+        names = sorted(rows.labels, key=lambda name: name != split)
+        self.label.clear()
+        self.label.addItem("Any label" if names else "No labels", "")
+        for name in names:
+            self.label.addItem(name, name)
+        self.label.setEnabled(bool(names))
+        self.offer_values([])
+
+    def offer_values(self, values: list[str]) -> None:
+        """List the values of the chosen label."""
+        self.value.clear()
+        self.value.addItem("Any value", "")
+        for value in values[:_MOST_VALUES]:
+            self.value.addItem(value, value)
+        self.value.setEnabled(bool(values))
+
+    def show_counts(self, shown: int, rows: SourceRows) -> None:
+        """Show how many are there, shown and excluded."""
+        out = len(rows.excluded)
+        parts = [f"{count(shown)} of {count(len(rows))}"] if shown != len(rows) else [f"{count(shown)} pictures"]
+        self.counts.setText(" · ".join([*parts, *([f"{count(out)} excluded"] if out else [])]))
+
+    def name_tabs(self, groups: int | None, broken: int) -> None:
+        """Put the numbers beside the titles of pages that have some."""
+        self.tabs.setTabText(GROUPS, "&Duplicates and leaks" + (f" ({count(groups)})" if groups else ""))
+        self.tabs.setTabText(BROKEN, "Bro&ken" + (f" ({count(broken)})" if broken else ""))
+
+    def show_controls(self, on: bool) -> None:
+        """Enable what needs rows."""
+        self.stack.setCurrentIndex(1 if on else 0)
+        for widget in (self.words, self.label, self.value, self.which, self.save, self.more):
+            widget.setEnabled(on)
+
+    # Keys
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """X excludes and Ctrl+Z takes back, in the gallery."""
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            if event.key() == Qt.Key.Key_X and event.modifiers() == Qt.KeyboardModifier.NoModifier:
+                self.asked.emit("exclude")
+                return True
+            if event.matches(QKeySequence.StandardKey.Undo):
+                self.asked.emit("undo")
+                return True
+        return super().eventFilter(watched, event)
+
+    # Sizes
+    def keep_layout(self) -> None:
+        """Write sizes to the settings."""
+        settings = self._services.settings
+        settings.setValue("data/pictures", self.gallery.thumbnail_size())
+        settings.setValue("data/split", self.views.split.saveState())
+        settings.setValue("data/tab", self.tabs.currentIndex())
+
+    def _restore(self) -> None:
+        settings = self._services.settings
+        size, tab = str(settings.value("data/pictures") or ""), str(settings.value("data/tab") or "")
+        self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 128)
+        if (state := settings.value("data/split")) is not None:
+            self.views.split.restoreState(state)
+        self.tabs.setCurrentIndex(int(tab) if tab.isdecimal() else PICTURES)

@@ -1,0 +1,119 @@
+"""The rows of a source as the Data panel shows them: found by words and labels, excluded and taken back. No Qt.
+
+Flow: parts of rows as they arrive -> ``SourceRows`` -> ``shown`` -> the gallery; what is excluded -> a new source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Which = Literal["all", "kept", "excluded", "uncaptioned", "duplicates", "broken"]
+UNDO = 100  # steps
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which rows are shown: every word in one of their captions, a label's value, and what they are."""
+
+    words: str = ""
+    label: str = ""
+    value: str = ""
+    which: Which = "all"
+
+
+@dataclass
+class SourceRows:
+    """Rows by number. ``marked``: rows that the check found, by what they are (duplicates, broken)."""
+
+    source: str = ""
+    paths: list[str] = field(default_factory=list)
+    captions: list[tuple[str, ...]] = field(default_factory=list)
+    labels: dict[str, list[str]] = field(default_factory=dict)
+    excluded: set[int] = field(default_factory=set)
+    marked: dict[str, frozenset[int]] = field(default_factory=dict)
+    _texts: list[str] = field(default_factory=list)  # captions, folded, one after another
+    _undo: list[list[int]] = field(default_factory=list)  # rows that changed sides
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def append(
+        self, paths: Sequence[str], captions: Sequence[Sequence[str]], labels: Mapping[str, Sequence[str]]
+    ) -> range:
+        """Add rows; returns their numbers."""
+        first = len(self.paths)
+        self.paths += paths
+        self.captions += map(tuple, captions)
+        self._texts += ["\n".join(own).casefold() for own in captions]
+        for name, values in labels.items():
+            self.labels.setdefault(name, [""] * first).extend(values)
+        return range(first, len(self.paths))
+
+    def shown(self, by: Filter, among: range | None = None) -> list[int]:
+        """Numbers of the rows that ``by`` shows, in order; of ``among`` where it is given."""
+        rows: Iterable[int] = range(len(self.paths)) if among is None else among
+        for word in by.words.casefold().split():
+            texts = self._texts
+            rows = [row for row in rows if word in texts[row]]
+        if by.label and by.label in self.labels and by.value:
+            values, wanted = self.labels[by.label], "" if by.value == NONE else by.value
+            rows = [row for row in rows if values[row] == wanted]
+        if by.which == "kept":
+            rows = [row for row in rows if row not in self.excluded]
+        elif by.which == "excluded":
+            rows = [row for row in rows if row in self.excluded]
+        elif by.which == "uncaptioned":
+            rows = [row for row in rows if not self._texts[row]]
+        elif by.which != "all":
+            found = self.marked.get(by.which, frozenset())
+            rows = [row for row in rows if row in found]
+        return list(rows)
+
+    def values(self, label: str) -> list[str]:
+        """The values of a label, sorted; rows without one are `NONE`."""
+        found = set(self.labels.get(label, ()))
+        return sorted(value for value in found if value) + ([NONE] if "" in found else [])
+
+    def row_of(self, paths: Iterable[str]) -> list[int]:
+        """The rows of these pictures, those that there are."""
+        wanted = frozenset(paths)
+        return [row for row, path in enumerate(self.paths) if path in wanted]
+
+    # Excluding
+    def exclude(self, rows: Iterable[int], out: bool = True) -> list[int]:
+        """Leave ``rows`` out of what is saved, or take them in again; returns those that changed."""
+        changed = [row for row in rows if (row in self.excluded) != out]
+        if changed:
+            self._undo.append(changed)
+            del self._undo[:-UNDO]
+            self.excluded.symmetric_difference_update(changed)
+        return changed
+
+    def toggle(self, rows: Sequence[int]) -> list[int]:
+        """Exclude ``rows``, or take them in again if all of them are out; returns those that changed."""
+        return self.exclude(rows, not all(row in self.excluded for row in rows))
+
+    def undo(self) -> list[int]:
+        """Take the last change back; returns the rows that it was of."""
+        if not self._undo:
+            return []
+        changed = self._undo.pop()
+        self.excluded.symmetric_difference_update(changed)
+        return changed
+
+    def excluded_paths(self) -> list[str]:
+        """Paths of what is left out."""
+        return [self.paths[row] for row in sorted(self.excluded)]
+
+    def copies(self, groups: Iterable[Sequence[int]]) -> list[int]:
+        """All rows of ``groups`` but the first of each that is not excluded."""
+        found = []
+        for group in groups:
+            kept = [row for row in group if row not in self.excluded]
+            found += kept[1:]
+        return found
+
+
+NONE = "(none)"

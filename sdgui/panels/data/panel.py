@@ -1,0 +1,351 @@
+"""Data: the pictures of a source with captions and labels, its figures, duplicates, leaks, broken rows, and its views.
+
+Flow: a source -> worker ``data_open`` -> `SourceRows`, a part at a time -> gallery and figures; ``data_check`` ->
+groups; what is excluded is kept, and saved as a new source by ``data_save``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from core.spec.config import ConfigError, read_config
+from core.spec.presets import preset_config
+from core.spec.shards import may_be_there
+from sdgui.panels.data.groups import marked_rows
+from sdgui.panels.data.layout import PICTURES, VIEWS, DataView
+from sdgui.panels.data.model import SourceRows
+from sdgui.panels.data.pictures import items_of, saving_start
+from sdgui.panels.data.work import DataWork
+from sdgui.shared.panel import Panel
+from sdgui.shared.pickers.splits import splits_beside
+from sdgui.shared.services import Services
+from sdgui.store.records import StoreError
+from sdgui.widgets.formats import count
+from sdgui.widgets.gallery.gallery import GalleryItem
+from sdgui.widgets.message import Remedy, error, info
+from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart, SavedSource
+from sdgui.worker.replies import Cancelled, Failure
+
+_SETTLES = 150  # ms of not typing
+_ANEW = 300  # rows: so many changed ones are shown by setting the gallery anew
+_DOING = {"open": "Reading the data", "check": "Checking the pictures", "save": "Saving"}
+
+
+class DataPanel(Panel):
+    """Controls ``view``. ``rows``: all of the source that is open; ``shown``: numbers of those in the gallery."""
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self.view = DataView(services, self)
+        self.set_view(self.view)
+        self.rows = SourceRows()
+        self.shown: list[int] = []
+        self.facts: RowsOpened | None = None
+        self.checked: Checked | None = None
+        self._items: list[GalleryItem] = []
+        self._others: dict[str, str] = {}
+        self._entered = False
+        self.work = DataWork(services.pool, services.store.home, self)
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
+        self._settle.timeout.connect(self.show_rows)
+        self._connect()
+        self.view.show_controls(False)
+
+    def _connect(self) -> None:
+        view, work = self.view, self.work
+        view.source.changed.connect(self.open)
+        view.source.held_out.connect(self._held_out)
+        view.filtered.connect(self._settle.start)
+        view.label.activated.connect(self._label_chosen)
+        view.asked.connect(self._asked)
+        view.tabs.currentChanged.connect(self._tab_changed)
+        view.gallery.activated.connect(view.gallery.preview)
+        view.gallery.remove_asked.connect(lambda _rows: self.exclude(self.chosen_rows()))
+        view.gallery.selection_changed.connect(lambda _rows: self._show_views())
+        view.figures.value_chosen.connect(self._value_chosen)
+        view.groups.check_asked.connect(self.check)
+        view.groups.other_asked.connect(self._ask_other)
+        view.groups.exclude_asked.connect(lambda rows: self.exclude(rows, out=True))
+        view.views.define_asked.connect(self.define_asked)
+        view.strip.cancelled.connect(work.cancel)
+        work.progress.connect(self._working)
+        work.part.connect(self._add_part)
+        work.opened.connect(self._opened)
+        work.open_failed.connect(self._open_failed)
+        work.checked.connect(self._checked)
+        work.check_failed.connect(self._failed)
+        work.saved.connect(self._saved)
+        work.save_failed.connect(self._failed)
+        work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
+
+    # Panel
+    def use_run(self, run_id: int) -> None:
+        """Open the training data of this run, and the views of its definition."""
+        try:
+            run = self._services.store.run(run_id)
+            config = read_config(run.dir.config)
+        except (StoreError, ConfigError) as problem:
+            self.view.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
+            return
+        self.show_source(config.data.train)
+        self.view.views.take(f"Run of {config.name}", config)
+
+    def entered(self) -> None:
+        if self._entered:
+            return
+        self._entered = True
+        self.refresh()
+        last = str(self._services.settings.value("data/source") or "")
+        if may_be_there(last) and not self.view.source.source():
+            self.view.source.set_source(last)
+
+    def refresh(self) -> None:
+        try:
+            known = reversed(self._services.store.experiments())
+        except StoreError:
+            return
+        self.view.views.offer([(one.name, one.config) for one in known if one.config is not None])
+
+    def left(self) -> None:
+        if self._entered:
+            self.view.keep_layout()
+            self._services.settings.setValue("data/source", self.view.source.source())
+
+    def focus_search(self) -> None:
+        self.view.tabs.setCurrentIndex(PICTURES)
+        self.view.words.setFocus()
+        self.view.words.selectAll()
+
+    # Opening
+    def show_source(self, source: str) -> None:
+        """Open ``source``, as if it were chosen."""
+        self.view.source.set_source(source)
+
+    def open(self, source: str) -> None:
+        """Read the rows of ``source``; they are shown as they come."""
+        self.rows, self.shown, self._items = SourceRows(source), [], []
+        self.facts = self.checked = None
+        self._others = splits_beside(self._services.store, source)
+        self.view.bar.clear()
+        self.view.gallery.set_items([])
+        self.view.figures.show_facts(None)
+        self.view.groups.show_checked(None, self.rows)
+        self.view.groups.show_others(self._others)
+        self.view.broken.show_broken(0, [], None)
+        self.view.name_tabs(None, 0)
+        self.view.offer_labels(self.rows, "")
+        self.view.words.clear()
+        self.view.which.setCurrentIndex(0)
+        self.view.show_controls(False)
+        self.view.strip.start(_DOING["open"])
+        self.view.views.choose_for(source)
+        self.work.open(source)
+
+    def _add_part(self, part: RowsPart) -> None:
+        if not self._items:
+            self.view.show_controls(True)
+        added = self.rows.append(part["paths"], part["captions"], part["labels"])
+        self._items += items_of(self.rows, added)
+        shown = self.rows.shown(self.view.filter(), added)
+        self.shown += shown
+        self.view.gallery.append([self._items[row] for row in shown])
+        self.view.show_counts(len(self.shown), self.rows)
+
+    def _opened(self, facts: RowsOpened) -> None:
+        self.facts = facts
+        self.view.strip.finish()
+        self.view.show_controls(True)
+        self.view.figures.show_facts(facts)
+        self.view.offer_labels(self.rows, facts["split"])
+        self._show_broken()
+        if facts["listed"] < facts["pictures"]:
+            text = f"The first {count(facts['listed'])} of {count(facts['pictures'])} pictures are listed."
+            self.view.bar.show_message(info(text))
+        self.work.read_exclusions(facts["source"], self._excluded_before)
+        self._show_views()
+
+    def _excluded_before(self, paths: list[str]) -> None:
+        if paths and (rows := self.rows.row_of(paths)):
+            self.rows.excluded.update(rows)
+            self._redraw(rows)
+
+    def _open_failed(self, failure: Failure) -> None:
+        if isinstance(failure, Cancelled) and len(self.rows):
+            self.view.strip.finish()
+            self.view.bar.show_message(info(f"Reading was cancelled; the first {count(len(self.rows))} are shown."))
+            return
+        self._failed(failure)
+
+    def _failed(self, failure: Failure) -> None:
+        self.view.strip.finish()
+        if isinstance(failure, Cancelled):
+            self.view.bar.show_message(info("Cancelled."))
+        else:
+            again = Remedy("Try again", lambda: self.open(self.rows.source)) if self.facts is None else None
+            self.view.bar.show_message(error(failure.text, failure.details, again))
+
+    def _working(self, purpose: str, doing: str, done: int, total: int) -> None:
+        if self.view.strip.isHidden():
+            self.view.strip.start(_DOING.get(purpose, ""))
+        self.view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+
+    # What is shown
+    def show_rows(self) -> None:
+        """Filter the rows anew."""
+        self._settle.stop()
+        self.shown = self.rows.shown(self.view.filter())
+        self.view.gallery.set_items([self._items[row] for row in self.shown])
+        self.view.show_counts(len(self.shown), self.rows)
+
+    def _label_chosen(self) -> None:
+        label = str(self.view.label.currentData() or "")
+        self.view.offer_values(self.rows.values(label) if label else [])
+        self._settle.start()
+
+    def _value_chosen(self, label: str, value: str) -> None:
+        self.view.set_filter(label, value)
+        self.view.tabs.setCurrentIndex(PICTURES)
+        self.show_rows()
+
+    def chosen_rows(self) -> list[int]:
+        """Numbers of the selected rows."""
+        return [self.shown[index] for index in self.view.gallery.selected()]
+
+    def _tab_changed(self, tab: int) -> None:
+        if tab == VIEWS:
+            self._show_views()
+
+    def _show_views(self) -> None:
+        """Views of the selection, else of the first batch."""
+        if self.view.tabs.currentIndex() == VIEWS:
+            self.view.views.show_source(self.rows.source if self.facts is not None else "", self.chosen_rows())
+
+    def _show_broken(self) -> None:
+        facts, checked = self.facts, self.checked
+        if facts is None:
+            return
+        files = None if checked is None else [(self.rows.paths[one["row"]], one["why"]) for one in checked["broken"]]
+        reasons = [(one["where"], one["why"]) for one in facts["reasons"]]
+        self.view.broken.show_broken(facts["bad"], reasons, files)
+        groups = None if checked is None else checked["exact_groups"] + checked["near_groups"] + checked["leak_count"]
+        self.view.name_tabs(groups, facts["bad"] + len(files or ()))
+
+    # Checking
+    def check(self) -> None:
+        """Read every picture: duplicates, leaks, broken files."""
+        if self.facts is not None:
+            self.view.bar.clear()
+            self.view.strip.start(_DOING["check"])
+            label = "" if self._others else self.facts["split"]
+            self.work.check(self.facts["source"], self._others, label)
+
+    def _checked(self, checked: Checked) -> None:
+        self.view.strip.finish()
+        if checked["source"] != self.rows.source:
+            return
+        self.checked = checked
+        self.rows.marked = marked_rows(checked)
+        self.view.groups.show_checked(checked, self.rows)
+        self._show_broken()
+
+    def _ask_other(self) -> None:
+        start = str(Path(self.rows.source).parent)
+        found, _ = QFileDialog.getOpenFileName(self, "Another split of these data", start)
+        if found:
+            self.compare_with({Path(found).stem: found})
+
+    def compare_with(self, others: dict[str, str]) -> None:
+        """Look for the pictures of these splits (name -> source) too, and check."""
+        self._others |= others
+        self.view.groups.show_others(self._others)
+        self.check()
+
+    # Excluding
+    def exclude(self, rows: Sequence[int], out: bool | None = None) -> None:
+        """Exclude ``rows`` or take them in again; None: whichever they are not yet."""
+        changed = self.rows.toggle(rows) if out is None else self.rows.exclude(rows, out)
+        self._redraw(changed)
+        self._keep()
+
+    def undo(self) -> None:
+        """Take the last exclusion back."""
+        self._redraw(self.rows.undo())
+        self._keep()
+
+    def _keep(self) -> None:
+        self.work.keep_exclusions(self.rows.source, self.rows.excluded_paths())
+
+    def _redraw(self, rows: Sequence[int]) -> None:
+        for row, item in zip(rows, items_of(self.rows, rows), strict=True):
+            self._items[row] = item
+        gallery = self.view.gallery
+        if self.view.filter().which in ("kept", "excluded"):
+            self.show_rows()
+        elif len(rows) > _ANEW:
+            bar, chosen = gallery.view.verticalScrollBar().value(), gallery.selected()
+            gallery.set_items([self._items[row] for row in self.shown])
+            gallery.set_selected(chosen)
+            gallery.view.verticalScrollBar().setValue(bar)
+        else:
+            places = {row: index for index, row in enumerate(self.shown)} if rows else {}
+            for row in rows:
+                if row in places:
+                    gallery.replace(places[row], self._items[row])
+        self.view.groups.refresh()
+        self.view.show_counts(len(self.shown), self.rows)
+
+    # What is done with it
+    def _asked(self, name: str) -> None:
+        deeds = {
+            "save": self.ask_where,
+            "selection": lambda: self.ask_where(selection=True),
+            "use": self.use,
+            "search": lambda: self.search_asked.emit(self.rows.source),
+            "hold out": self.view.source.hold_out,
+            "exclude": lambda: self.exclude(self.chosen_rows()),
+            "undo": self.undo,
+        }
+        deeds[name]()
+
+    def ask_where(self, selection: bool = False) -> None:
+        """Choose a file, and save what is not excluded, or the selection, as a new source."""
+        if self.facts is None:
+            return
+        start = saving_start(self.rows.source, "selection" if selection else "kept")
+        found, _ = QFileDialog.getSaveFileName(self, "Save as new data", str(start), "Tables (*.csv)")
+        if found:
+            path = Path(found if found.lower().endswith(".csv") else f"{found}.csv")
+            # The dialog asked about the name that was typed, not about the one with a suffix.
+            self.save(path, selection, replace=str(path) == found and path.exists())
+
+    def save(self, path: Path, selection: bool = False, replace: bool = False) -> None:
+        """Save what is not excluded, or of that the selection, to ``path``."""
+        self.view.bar.clear()
+        self.view.strip.start(_DOING["save"])
+        only = [self.rows.paths[row] for row in self.chosen_rows()] if selection else []
+        self.work.save(self.rows.source, path, self.rows.excluded_paths(), only, replace)
+
+    def _saved(self, saved: SavedSource) -> None:
+        self.view.strip.finish()
+        path = saved["path"]
+        text = f"{count(saved['pictures'])} pictures with {count(saved['captions'])} captions saved as {path}."
+        self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(path))))
+
+    def _held_out(self, train: str, held: str) -> None:
+        text = f"Written: {train} to train on, {held} to validate on."
+        self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(train, held))))
+
+    def use(self, train: str = "", val: str | None = None) -> None:
+        """Define an experiment that trains on ``train``, by default on the source, as the views' definition says."""
+        config = self.view.views.definition() or preset_config("sd-clip", "base")
+        splits = {"train": train or self.rows.source}
+        if val is not None or not config.data.val:
+            splits["val"] = self._others.get("val", "") if val is None else val
+        data = config.data.model_copy(update=splits)
+        name = f"{config.name} on {Path(data.train).stem}" if config.name else Path(data.train).stem
+        self.define_asked.emit(config.model_copy(update={"data": data, "name": name[:100]}))

@@ -1,0 +1,39 @@
+"""Rows as items of the gallery, and where a new source is saved first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from core.spec.config import expand_user
+from core.spec.shards import is_shards
+from sdgui.panels.data.model import SourceRows
+from sdgui.shared.export.formats import free_path
+from sdgui.widgets.gallery.gallery import GalleryItem
+
+_MOST_CAPTIONS = 10  # in a tooltip
+
+
+def items_of(rows: SourceRows, which: Iterable[int]) -> list[GalleryItem]:
+    """An item for each of ``which``: the first caption; all of them, and the labels, in the tooltip."""
+    return [item_of(rows, row) for row in which]
+
+
+def item_of(rows: SourceRows, row: int) -> GalleryItem:
+    """The item of ``row``, pale where it is excluded."""
+    captions, out = rows.captions[row], row in rows.excluded
+    more = list(captions[1:_MOST_CAPTIONS])
+    labels = [f"{name}: {values[row]}" for name, values in rows.labels.items() if values[row]]
+    return GalleryItem(
+        Path(rows.paths[row]),
+        captions[0] if captions else "",
+        detail="\n".join([*more, *labels]),
+        badge="excluded" if out else f"{len(captions)} captions" if len(captions) > 1 else "",
+        faint=out,
+    )
+
+
+def saving_start(source: str, name: str) -> Path:
+    """A free file beside ``source`` (for a folder: beside it), called after it and ``name``."""
+    path = Path(source) if is_shards(source) else expand_user(source).absolute()
+    return free_path(path.parent / f"{path.stem or 'shards'}-{name}.csv")

@@ -1,0 +1,126 @@
+"""What student and teacher will see of the selected pictures, live while the settings of the views move.
+
+Flow: a definition (an experiment's, a run's, or a preset's) -> the views part of the form -> ``ViewsPreview``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
+
+from core.spec.config import RunConfig
+from core.spec.presets import PRESETS, preset_config
+from sdgui.shared.form.form import ConfigForm
+from sdgui.shared.services import Services
+from sdgui.shared.views.preview import ViewsPreview
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.style.theme import SPACE
+
+_FIRST = "sd-clip"
+_MOST = 50  # experiments that are offered
+
+
+class ViewsPage(QWidget):
+    """``define_asked``: an experiment is to be made of the definition as it is here."""
+
+    define_asked = Signal(object)  # RunConfig
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._source = ""
+        self._rows: list[int] = []
+        self._offered: list[RunConfig] = []
+        self.definitions = NoWheelComboBox(self)
+        self.definitions.setAccessibleName("Definition")
+        self.definitions.setToolTip("Whose views are shown: an experiment's, or a preset's")
+        self.form = ConfigForm(self, sections=("views",))
+        self.use = QPushButton("&Use in a new experiment", self)
+        self.use.setToolTip("Define an experiment with these views on these data")
+        self.preview = ViewsPreview(services.pool, self)
+        left = QWidget(self)
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, SPACE, 0)
+        column.setSpacing(SPACE)
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        row.addWidget(self.definitions, 1)
+        row.addWidget(self.use)
+        column.addLayout(row)
+        column.addWidget(self.form, 1)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.split.addWidget(left)
+        self.split.addWidget(self.preview)
+        self.split.setSizes([52 * SPACE, 90 * SPACE])
+        self.split.setChildrenCollapsible(False)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, SPACE, 0, 0)
+        layout.addWidget(self.split)
+        self.offer([])
+        self.definitions.activated.connect(lambda _row: self._load())
+        self.form.changed.connect(self._changed)
+        self.use.clicked.connect(self._use)
+        self._load()
+
+    def offer(self, experiments: Sequence[tuple[str, RunConfig]]) -> None:
+        """List these definitions, the newest first, and the presets; what is in the form stays."""
+        chosen = self.definitions.currentText()
+        self._offered = [config for _, config in experiments[:_MOST]]
+        self.definitions.clear()
+        for number, (name, _) in enumerate(experiments[:_MOST]):
+            self.definitions.addItem(name, number)
+        for name, preset in PRESETS.items():
+            self.definitions.addItem(preset.title, name)
+        row = self.definitions.findText(chosen) if chosen else self.definitions.findData(_FIRST)
+        self.definitions.setCurrentIndex(max(0, row))
+
+    def choose_for(self, source: str) -> None:
+        """Take the newest of the offered definitions that trains on ``source``, if there is one."""
+        trained = (number for number, config in enumerate(self._offered) if config.data.train == source)
+        if (number := next(trained, None)) is not None:
+            self.definitions.setCurrentIndex(self.definitions.findData(number))
+            self._load()
+
+    def take(self, name: str, config: RunConfig) -> None:
+        """Show the views of ``config``, which is listed as ``name``."""
+        self._offered.append(config)
+        self.definitions.insertItem(0, name, len(self._offered) - 1)
+        self.definitions.setCurrentIndex(0)
+        self._load()
+
+    def show_source(self, source: str, rows: Sequence[int] = ()) -> None:
+        """Draw views of these pictures of ``source``; without any, of the first batch."""
+        self._source, self._rows = source, list(rows)
+        self._changed()
+
+    def definition(self) -> RunConfig | None:
+        """The definition with the views of the form, on the shown data; None while the form has errors."""
+        config = self.form.config()
+        if config is None:
+            return None
+        return config.model_copy(update={"data": config.data.model_copy(update={"train": self._source})})
+
+    def _load(self) -> None:
+        which = self.definitions.currentData()
+        config = self._offered[which] if isinstance(which, int) else preset_config(str(which or _FIRST), "base")
+        self.form.set_config(config)
+        self._changed()
+
+    def _changed(self) -> None:
+        self.use.setEnabled(self.form.config() is not None and bool(self._source))
+        if self.isVisible():
+            self._show()
+
+    def _show(self) -> None:
+        self.preview.show_definition(self.definition() if self._source else None, self._rows)
+
+    def entered(self) -> None:
+        """The page is the one that is shown."""
+        self._show()
+
+    def _use(self) -> None:
+        config = self.definition()
+        if config is not None:
+            seed = self.preview.seed.value()
+            self.define_asked.emit(config.model_copy(update={"seed": seed}))

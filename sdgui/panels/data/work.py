@@ -1,0 +1,97 @@
+"""The Data panel's requests: rows and saving to the worker that reads data, checks to one of their own.
+
+Flow: ``open`` -> ``data_open`` -> parts of rows, figures; ``check`` -> ``data_check``; ``save`` -> ``data_save``.
+A check reads every picture: it has a process to itself, so that nothing waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from sdgui.panels.data import exclusions
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.data_verbs import DATA_CHECK, DATA_OPEN, DATA_SAVE
+from sdgui.worker.pool import CHECKS, DATA, WorkerPool
+
+_OPEN, _CHECK, _SAVE = "open", "check", "save"
+
+
+class DataWork(QObject):
+    """One source at a time; a newer one takes the place of the one before."""
+
+    progress = Signal(str, str, int, int)  # purpose, what is being done, done, total
+    part = Signal(object)  # RowsPart
+    opened = Signal(object)  # RowsOpened
+    open_failed = Signal(object)  # Failure
+    checked = Signal(object)  # Checked
+    check_failed = Signal(object)  # Failure
+    saved = Signal(object)  # SavedSource
+    save_failed = Signal(object)  # Failure
+    not_kept = Signal(str)  # why exclusions could not be written
+
+    def __init__(self, pool: WorkerPool, home: Path, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._home = home
+        self._data = WorkerCalls(pool.client(DATA, "data"), self)
+        self._checks = WorkerCalls(pool.client(CHECKS, "data checks"), self)
+        self._files = BackgroundTasks(self)
+        for calls in (self._data, self._checks):
+            calls.progress.connect(self.progress)
+
+    def open(self, source: str) -> None:
+        """Read the rows of ``source``; whatever was asked about another one is dropped."""
+        self.close_source()
+        answers = (self.opened.emit, self.open_failed.emit, self.part.emit)
+        self._data.ask(_OPEN, DATA_OPEN, *answers, source=source, pictures_only=True)
+
+    def close_source(self) -> None:
+        """Drop what was asked."""
+        self._data.drop(_OPEN)
+        self._checks.drop(_CHECK)
+
+    def check(self, source: str, others: Mapping[str, str], label: str) -> None:
+        """Read every picture of ``source`` and of ``others`` (name -> source)."""
+        answers = (self.checked.emit, self.check_failed.emit)
+        self._checks.ask(_CHECK, DATA_CHECK, *answers, None, source=source, others=dict(others), label=label)
+
+    @property
+    def opening(self) -> bool:
+        """Whether rows are still coming."""
+        return self._data.busy(_OPEN)
+
+    @property
+    def checking(self) -> bool:
+        """Whether a check runs."""
+        return self._checks.busy(_CHECK)
+
+    def cancel(self) -> None:
+        """As the user asks: each ends with ``Cancelled``."""
+        for purpose in (_OPEN, _SAVE):
+            self._data.cancel(purpose)
+        self._checks.cancel(_CHECK)
+
+    def save(self, source: str, to: Path, excluded: Sequence[str], only: Sequence[str], replace: bool) -> None:
+        """Write a new source."""
+        chosen: dict[str, Any] = {"excluded": list(excluded), "only": list(only), "replace": replace}
+        answers = (self.saved.emit, self.save_failed.emit)
+        self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(to), **chosen)
+
+    # Exclusions
+    def keep_exclusions(self, source: str, paths: Sequence[str]) -> None:
+        """Write what is excluded, in the background."""
+        home, kept = self._home, list(paths)
+        self._files.run(lambda: exclusions.write(home, source, kept), None, self.not_kept.emit)
+
+    def read_exclusions(self, source: str, done: Callable[[list[str]], object]) -> None:
+        """What was excluded of ``source`` before."""
+        home = self._home
+        self._files.run(lambda: exclusions.read(home, source), done, self.not_kept.emit)
+
+    def wait(self) -> None:
+        """Until exclusions are written."""
+        self._files.wait()

@@ -1,0 +1,172 @@
+"""The data card: eight pictures of a source, its figures, what it shares with other splits, *hold out 10 %*.
+
+Flow: ``DataFacts`` -> **card**, in Define below the field, elsewhere opened from the picker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import count, percent
+from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import SourceFacts
+
+PICTURES = 8
+_SIDE = 6 * SPACE
+
+
+class DataCard(QFrame):
+    """Shows what ``facts`` tells. ``look_asked``: the data are to be looked at in the Data panel."""
+
+    look_asked = Signal(str)
+
+    def __init__(self, facts: DataFacts, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        set_role(self, "card")
+        self.facts = facts
+        self._others: dict[str, str] = {}
+        self.pictures = [PictureLabel(_SIDE, self) for _ in range(PICTURES)]
+        self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
+        self.hold_out = QPushButton("&Hold out 10 %", self)
+        self.hold_out.setToolTip("Write two tables: nine tenths to train on, a tenth to validate on")
+        self._build()
+        facts.described.connect(self._described)
+        facts.refused.connect(self._refused)
+        facts.progress.connect(self._progress)
+        facts.overlapped.connect(lambda _shared: self._show_overlap())
+        facts.held_out.connect(lambda train, held: self._say_held(f"Written: {train} and {Path(held).name}"))
+        facts.not_held_out.connect(lambda failure: self._say_held(failure.text))
+        self.hold_out.clicked.connect(self._hold_out)
+        self.show_facts()
+
+    def _build(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(SPACE // 2)
+        for picture in self.pictures:
+            row.addWidget(picture)
+        row.addStretch(1)
+        row.addWidget(self.hold_out)
+        set_role(self.more, "small")
+        set_role(self.overlap, "small")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        column.setSpacing(SPACE // 2)
+        column.addLayout(row)
+        for label in (self.figures, self.more, self.overlap):
+            column.addWidget(label)
+
+    def set_others(self, others: Mapping[str, str]) -> None:
+        """The other splits (name -> source); they are compared where there is a source."""
+        if dict(others) != self._others:
+            self._others = dict(others)
+            self._show_overlap()
+        if self.facts.facts is not None:
+            self.facts.look_for_overlap(list(self._others.values()))
+
+    def show_facts(self) -> None:
+        """Show what is known now."""
+        facts = self.facts.facts
+        self.hold_out.setVisible(facts is not None and facts["pictures"] > 1 and facts["pairs"] > 0)
+        samples = facts.get("samples", []) if facts is not None else []
+        for number, picture in enumerate(self.pictures):
+            picture.setVisible(number < len(samples))
+            picture.show_picture(Path(samples[number]) if number < len(samples) else None)
+        self.figures.setText(figures_text(facts) if facts is not None else "Counting …" if self.facts.asking else "")
+        self.more.setText(more_text(facts) if facts is not None else "")
+        self.more.setToolTip(plain_tip(reasons_text(facts) if facts is not None else ""))
+        self.more.setVisible(bool(self.more.text()))
+        set_role(self.figures, "")
+        self._show_overlap()
+
+    def _described(self, _facts: SourceFacts) -> None:
+        self.show_facts()
+        self.facts.look_for_overlap(list(self._others.values()))
+
+    def _refused(self, failure: Failure) -> None:
+        self.show_facts()
+        if not isinstance(failure, Cancelled):
+            first, whole = failure_lines(failure)
+            self.figures.setText(first)
+            self.figures.setToolTip(plain_tip(whole))
+            set_role(self.figures, "error")
+
+    def _progress(self, doing: str, done: int) -> None:
+        if self.facts.facts is None and done:
+            self.figures.setText(f"{doing[:1].upper()}{doing[1:]} … {count(done)}")
+
+    def _show_overlap(self) -> None:
+        text = overlap_text(self.facts.facts, self._others, self.facts.shared)
+        self.overlap.setText(text)
+        self.overlap.setVisible(bool(text))
+        set_role(self.overlap, "error" if any(self.facts.shared.values()) and text else "small")
+
+    def _hold_out(self) -> None:
+        self.hold_out.setEnabled(False)
+        self._say_held("Holding a tenth out …", done=False)
+        self.facts.hold_out()
+
+    def _say_held(self, text: str, done: bool = True) -> None:
+        self.hold_out.setEnabled(done)
+        self.overlap.setText(text)
+        self.overlap.setVisible(True)
+        set_role(self.overlap, "small")
+
+
+def figures_text(facts: SourceFacts) -> str:
+    """``4 100 pairs · 1 320 pictures · concept: 55 classes · 3 bad rows · CSV``."""
+    pairs, pictures, bad = facts["pairs"], facts["pictures"], facts["bad"]
+    parts = [f"{count(pairs)} {'pair' if pairs == 1 else 'pairs'}"] if pairs else []
+    parts.append(f"{count(pictures)} {'picture' if pictures == 1 else 'pictures'}")
+    parts += [f"{name}: {count(classes)} classes" for name, classes in facts["labels"].items()]
+    if bad:
+        parts.append(f"{count(bad)} bad {'row' if bad == 1 else 'rows'}")
+    return " · ".join([*parts, facts["format"]])
+
+
+def more_text(facts: SourceFacts) -> str:
+    """Captions a picture, and the first bad row."""
+    counts = facts.get("captions", [])
+    with_some = [(number, pictures) for number, pictures in enumerate(counts, 1) if pictures]
+    parts = []
+    if len(with_some) == 1:
+        number = with_some[0][0]
+        several = f"{number}{' or more' if number == len(counts) else ''} captions"
+        parts.append(f"{'one caption' if number == 1 else several} a picture")
+    elif with_some:
+        listed = ", ".join(f"{number}{'+' if number == len(counts) else ''}: {count(n)}" for number, n in with_some)
+        parts.append(f"captions a picture {listed}")
+    if facts["reasons"]:
+        parts.append(f"skipped: {facts['reasons'][0]}")
+    return " · ".join(parts)
+
+
+def reasons_text(facts: SourceFacts) -> str:
+    """The first bad rows with their reasons, one a line; "" when there is none."""
+    reasons, bad = list(facts["reasons"]), facts["bad"]
+    more = [f"and {count(bad - len(reasons))} more"] if bad > len(reasons) else []
+    return "\n".join([figures_text(facts), "", "Skipped:", *reasons, *more]) if reasons else ""
+
+
+def overlap_text(facts: SourceFacts | None, others: Mapping[str, str], shared: Mapping[str, int]) -> str:
+    """``12 pictures (1.5 %) are in val too``, or that none is."""
+    if facts is None or not facts["pictures"]:
+        return ""
+    known = {name: shared[source] for name, source in others.items() if source in shared}
+    found = [
+        f"{count(number)} pictures ({percent(number / facts['pictures'])}) are in {name} too"
+        for name, number in known.items()
+        if number
+    ]
+    clean = [name for name, number in known.items() if not number]
+    if clean:
+        found.append(f"no picture is in {' or '.join(clean)} too")
+    return " · ".join(found)

@@ -1,0 +1,91 @@
+"""Asks workers about one source at a time: what it holds, what it shares with other splits, a part held out of it.
+
+Flow: data picker, Define's fields -> ``DataFacts.set_source`` -> worker ``describe_source`` -> ``described``. What
+reads pictures (``look_for_overlap``, ``hold_out``) has a process to itself. Another source cancels all that was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QObject, Signal
+
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.data_verbs import DATA_HOLD_OUT, DATA_OVERLAP, HeldOut, Overlap
+from sdgui.worker.pool import CHECKS, DATA, WorkerPool
+from sdgui.worker.replies import Failure
+from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
+
+SHARE = 0.1  # that is held out
+SEED = 0
+_DESCRIBE, _OVERLAP, _HOLD_OUT = "describe", "overlap", "hold out"
+
+
+class DataFacts(QObject):
+    """``source`` and what is known of it; ``facts`` is None while it is not known."""
+
+    progress = Signal(str, int)  # what is being done, done
+    described = Signal(object)  # SourceFacts
+    refused = Signal(object)  # Failure: the source cannot be used
+    overlapped = Signal(object)  # dict: source -> pictures that it shares
+    held_out = Signal(str, str)  # the manifests that were written: to train on, to validate on
+    not_held_out = Signal(object)  # Failure
+
+    def __init__(self, pool: WorkerPool, pictures_only: bool = False, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pictures_only = pictures_only
+        self._data = WorkerCalls(pool.client(DATA, "data"), self)
+        self._checks = WorkerCalls(pool.client(CHECKS, "data checks"), self)
+        self.source = ""
+        self.facts: SourceFacts | None = None
+        self.shared: dict[str, int] = {}
+        self._data.progress.connect(lambda _purpose, doing, done, _total: self.progress.emit(doing, done))
+
+    @property
+    def asking(self) -> bool:
+        """Whether the description is awaited."""
+        return self._data.busy(_DESCRIBE)
+
+    def set_source(self, source: str) -> None:
+        """Describe ``source``; "" is none."""
+        self.cancel()
+        self.source, self.facts, self.shared = source, None, {}
+        if source:
+            asked = {"source": source, "pictures_only": self._pictures_only}
+            self._data.ask(_DESCRIBE, DESCRIBE_SOURCE, self._described, self.refused.emit, None, **asked)
+
+    def cancel(self) -> None:
+        """Drop all that was asked."""
+        self._data.drop(_DESCRIBE)
+        self._checks.drop(_OVERLAP)
+        self._checks.drop(_HOLD_OUT)
+
+    def look_for_overlap(self, others: Sequence[str]) -> None:
+        """Count the pictures that each of ``others`` (sources) has too; those that are known are not asked again."""
+        left = [other for other in others if other not in self.shared]
+        if self.source and left and not self._checks.busy(_OVERLAP):
+            asked = {"source": self.source, "others": left}
+            self._checks.ask(_OVERLAP, DATA_OVERLAP, self._overlapped, lambda _failure: None, None, **asked)
+
+    def hold_out(self) -> None:
+        """Write a tenth of the source, and the rest, as two manifests."""
+        if self.source:
+            asked = {"source": self.source, "share": SHARE, "seed": SEED}
+            self._checks.ask(_HOLD_OUT, DATA_HOLD_OUT, self._held, self.not_held_out.emit, None, **asked)
+
+    def _described(self, facts: SourceFacts) -> None:
+        self.facts = facts
+        self.described.emit(facts)
+
+    def _overlapped(self, answer: Overlap) -> None:
+        self.shared |= answer["shared"]
+        self.overlapped.emit(self.shared)
+
+    def _held(self, answer: HeldOut) -> None:
+        self.held_out.emit(answer["train"]["path"], answer["held"]["path"])
+
+
+def failure_lines(failure: Failure) -> tuple[str, str]:
+    """The first line of what went wrong, and all of it."""
+    first = (failure.text.splitlines() or ["The data cannot be read."])[0]
+    return first, "\n".join(part for part in (failure.text, failure.details) if part)

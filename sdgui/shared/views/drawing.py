@@ -1,0 +1,114 @@
+"""Views of pictures as a worker drew them, with their pixels: plain data and images, and the request for them.
+
+Flow: a definition, a step and rows -> ``ViewsWork.draw`` -> worker ``data_views`` -> pixels in a file -> ``Views``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTemporaryDir, Signal
+from PySide6.QtGui import QImage
+
+from core.spec.config import RunConfig
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.data_verbs import DATA_VIEWS, DrawnViews, ShownView, ViewCell, ViewedPicture
+from sdgui.worker.pool import DATA, WorkerPool
+from sdgui.worker.replies import Cancelled, Failure
+
+_PURPOSE = "views"
+_BYTES = 3  # a pixel
+_TITLES = {"student": "The student sees", "both": "Student and teacher see", "teacher": "The teacher sees"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One view of every picture: its cells and their pixels; ``heading`` stands over the first of its kind."""
+
+    heading: str
+    title: str
+    patches: int  # along a side
+    attended: int  # patches that the teacher's attention will choose; 0 where it does not
+    cells: list[ViewCell]
+    images: list[QImage]
+
+
+@dataclass(frozen=True)
+class Views:
+    """All views of ``pictures``, in the order in which they are shown."""
+
+    pictures: list[ViewedPicture]
+    rows: list[Row]
+    epoch: int
+    steps_per_epoch: int
+    batch: int
+    skipped: list[int]
+    by_choice: bool
+
+
+class ViewsWork(QObject):
+    """The newest request counts; what was asked before is dropped."""
+
+    drawn = Signal(object)  # Views
+    failed = Signal(str)
+
+    def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._calls = WorkerCalls(pool.client(DATA, "data"), self)
+        self._folder = QTemporaryDir()
+        self._numbers = count()
+
+    @property
+    def busy(self) -> bool:
+        """Whether views are being drawn."""
+        return self._calls.busy(_PURPOSE)
+
+    def draw(self, config: RunConfig, step: int, rows: Sequence[int], most: int) -> None:
+        """Draw the views of ``rows`` (without any: of a batch) of ``config``'s training data at ``step``."""
+        to = Path(self._folder.filePath(f"{next(self._numbers)}.rgb"))
+        given = {"config": config.model_dump(mode="json"), "step": step, "rows": list(rows), "most": most}
+        self._calls.ask(
+            _PURPOSE, DATA_VIEWS, lambda answer: self._answered(answer, to), self._refused, None, to=str(to), **given
+        )
+
+    def cancel(self) -> None:
+        """Drop what was asked."""
+        self._calls.drop(_PURPOSE)
+
+    def _answered(self, answer: DrawnViews, to: Path) -> None:
+        try:
+            content = to.read_bytes()
+            to.unlink(missing_ok=True)
+        except OSError as error:
+            self.failed.emit(f"The views cannot be read: {error.strerror}. Draw them again.")
+            return
+        self.drawn.emit(views_of(answer, content))
+
+    def _refused(self, failure: Failure) -> None:
+        if not isinstance(failure, Cancelled):
+            self.failed.emit(failure.text)
+
+
+def views_of(answer: DrawnViews, content: bytes) -> Views:
+    """``answer`` with its images, cut from ``content``."""
+    order = list(_TITLES)
+    rows, before = [], ""
+    for view in sorted(answer["views"], key=lambda view: order.index(view["who"])):
+        heading = _TITLES[view["who"]] if view["who"] != before else ""
+        before = view["who"]
+        across, images = view["side"] // view["patch"], _images(view, content)
+        rows.append(Row(heading, view["title"], across, view["attended"], view["cells"], images))
+    known = (answer["epoch"], answer["steps_per_epoch"], answer["batch"], answer["skipped"], answer["by_choice"])
+    return Views(answer["pictures"], rows, *known)
+
+
+def _images(view: ShownView, content: bytes) -> list[QImage]:
+    side = view["side"]
+    size, images = _BYTES * side * side, []
+    for cell in view["cells"]:
+        part = content[cell["offset"] : cell["offset"] + size]
+        images.append(QImage(part, side, side, _BYTES * side, QImage.Format.Format_RGB888).copy())
+    return images

@@ -1,0 +1,146 @@
+"""What student and teacher will see, redrawn while settings move: the grid of views, the step, *draw again*.
+
+Flow: a panel calls ``show(config, rows)`` whenever either changes -> (a moment later) ``ViewsWork`` -> ``ViewsCanvas``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
+
+from core.spec.config import RunConfig
+from sdgui.shared.views.canvas import ViewsCanvas
+from sdgui.shared.views.drawing import Views, ViewsWork
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import count
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.worker.pool import WorkerPool
+
+MOST = 12  # pictures
+_GATHERS = 15  # ms; what changes within is drawn once
+_LARGEST = 10_000_000  # step
+
+
+class ViewsPreview(QWidget):
+    """``drawn``: other views are shown; ``opened``: a picture was double-clicked."""
+
+    drawn = Signal()
+    opened = Signal(str)
+
+    def __init__(self, pool: WorkerPool, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._config: RunConfig | None = None
+        self._rows: list[int] = []
+        self._views: Views | None = None
+        self.work = ViewsWork(pool, self)
+        self.step = _number("Step", "Which batch of the training, counted from 0", _LARGEST, self)
+        self.seed = _number("Seed", "The seed of the definition, which every draw depends on", 2**31 - 1, self)
+        self.again = QPushButton("Draw &again", self)
+        self.again.setToolTip("The same pictures in the next epoch, with other draws (Ctrl+Shift+G)")
+        self.again.setShortcut("Ctrl+Shift+G")
+        self.note = ElidedLabel("", self)
+        set_role(self.note, "small")
+        self.canvas = ViewsCanvas(self)
+        self.area = QScrollArea(self)
+        self.area.setWidget(self.canvas)
+        self.area.setWidgetResizable(True)
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self._build()
+        self._soon = QTimer(self, singleShot=True, interval=_GATHERS)
+        self._soon.timeout.connect(self._draw)
+        self.work.drawn.connect(self._show)
+        self.work.failed.connect(self._refused)
+        self.canvas.opened.connect(self.opened)
+        self.step.valueChanged.connect(lambda _value: self._soon.start())
+        self.seed.valueChanged.connect(lambda _value: self._soon.start())
+        self.again.clicked.connect(self.draw_again)
+
+    def _build(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        for text, box in (("S&tep", self.step), ("Seed", self.seed)):
+            label = PlainLabel(text, self)
+            set_role(label, "muted")
+            label.setBuddy(box)
+            row.addWidget(label)
+            row.addWidget(box)
+        row.addWidget(self.again)
+        row.addWidget(self.note, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE)
+        column.addLayout(row)
+        column.addWidget(self.area, 1)
+
+    def show_definition(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:
+        """Draw what ``config`` shows of ``rows`` of its training data, without any of a batch's pictures.
+
+        None while the definition has errors: what is shown stays, pale.
+        """
+        if config is not None and (self._config is None or self._config.seed != config.seed):
+            self.seed.blockSignals(True)
+            self.seed.setValue(config.seed)
+            self.seed.blockSignals(False)
+        self._config, self._rows = config, list(rows)[:MOST]
+        if config is None or not config.data.train:
+            self.work.cancel()
+            self.canvas.set_stale(True)
+        else:
+            self._soon.start()
+
+    def definition(self) -> RunConfig | None:
+        """What is drawn: the definition that was given, with the seed chosen here."""
+        config = self._config
+        return config if config is None else config.model_copy(update={"seed": self.seed.value()})
+
+    def views(self) -> Views | None:
+        """What is shown."""
+        return self._views
+
+    def draw_again(self) -> None:
+        """Other draws: the same pictures in the next epoch; where a batch is shown, the next batch."""
+        views = self._views
+        ahead = views.steps_per_epoch if views is not None and self._rows and views.by_choice else 1
+        self.step.setValue(self.step.value() + ahead)
+
+    def _draw(self) -> None:
+        config = self.definition()
+        if config is not None and config.data.train:
+            self.work.draw(config, self.step.value(), self._rows, MOST)
+
+    def _show(self, views: Views) -> None:
+        self._views = views
+        self.canvas.show_views(views)
+        self.note.setText(note_of(views))
+        set_role(self.note, "small")
+        self.drawn.emit()
+
+    def _refused(self, sentence: str) -> None:
+        self.canvas.set_stale(True)
+        self.note.setText((sentence.splitlines() or [""])[0])
+        self.note.setToolTip(plain_tip(sentence))
+        set_role(self.note, "error")
+
+
+def note_of(views: Views) -> str:
+    """``Epoch 3 of batches of 128, 20 a pass``, and what is not shown."""
+    text = f"epoch {count(views.epoch)} · batches of {count(views.batch)} · {count(views.steps_per_epoch)} an epoch"
+    if views.skipped:
+        text += f" · {len(views.skipped)} in no batch of this epoch, whose last partial one is dropped"
+    if not views.by_choice:
+        text += " · the pictures are those of the batch"
+    return text
+
+
+def _number(name: str, tip: str, largest: int, parent: QWidget) -> QSpinBox:
+    box = QSpinBox(parent)
+    box.setRange(0, largest)
+    box.setAccessibleName(name)
+    box.setToolTip(plain_tip(tip))
+    box.setFixedWidth(12 * SPACE)
+    box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    hide_steps(box)
+    return box
