@@ -25,6 +25,7 @@ from uv import find_uv_bin
 ROOT = Path(__file__).resolve().parents[1]
 MOST_BYTES = 400 * 1000**2  # of an environment with the window alone
 MOST_SECONDS = 60.0  # from the wheel to the window on the demo, with warm caches; reported, and no failure by itself
+UV_AS_PIP = {"UV_FIND_LINKS": "PIP_FIND_LINKS", "UV_DEFAULT_INDEX": "PIP_INDEX_URL"}  # where pip looks, uv looks too
 WINDOW = """
 import sys, time
 from pathlib import Path
@@ -65,6 +66,9 @@ def run(command: Sequence[str | Path], folder: Path, fails: bool = False, second
     """What ``command`` printed, run in ``folder`` without a trace of the clone; Failed when its status is another."""
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     variables |= {"QT_QPA_PLATFORM": "offscreen", "XDG_DATA_HOME": str(folder / "data")}
+    for theirs, pips in UV_AS_PIP.items():
+        if pips in variables:
+            variables.setdefault(theirs, variables[pips])
     done = subprocess.run(
         [str(part) for part in command], cwd=folder, env=variables, capture_output=True, text=True, timeout=seconds
     )

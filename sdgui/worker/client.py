@@ -80,7 +80,7 @@ class WorkerClient(QObject):
         line = _line({"id": number, "do": do, **arguments})
         if self._ours and (lacking := missing("train")):
             text = without("train", lacking[0])
-            QTimer.singleShot(0, self, lambda: self._refuse(number, Failure(text)))
+            QTimer.singleShot(0, self, lambda: self._refuse(number, Lost(text)))
         elif self._process is not None:
             self._process.write(line)
         else:

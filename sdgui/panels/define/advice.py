@@ -22,7 +22,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, Role, set_role
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.pool import DATA
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
 _ASK_AFTER = 700  # ms of not typing
@@ -104,8 +104,10 @@ class AdviceBar(QFrame):
         self._learn(result)
 
     def _failed(self, failure: Failure) -> None:
-        if not isinstance(failure, Cancelled):
-            self._set_text("error", f"Training data: {failure.text}")
+        if isinstance(failure, Cancelled):
+            return
+        role: Role = "muted" if isinstance(failure, Lost) else "error"  # the data themselves may be well
+        self._set_text(role, f"Training data: {failure.text}")
 
     def _learn(self, facts: SourceFacts) -> None:
         self._facts = facts
