@@ -21,7 +21,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-REDRAW_MS = 50
+REDRAW_MS, _MOVE_MS = 50, 8
 
 
 class PlotCanvas(QWidget):
@@ -139,7 +139,6 @@ class PlotCanvas(QWidget):
 
     def restyle(self) -> None:
         """Colours, names or order of series changed."""
-        self._curves.restyle()
         self.refresh()
 
     def readings(self, x: float) -> list[Reading]:
@@ -182,7 +181,7 @@ class PlotCanvas(QWidget):
     def refresh(self) -> None:
         """Redraw soon."""
         if not self._timer.isActive():
-            self._timer.start()
+            self._timer.start(REDRAW_MS)
 
     def wake(self) -> None:
         """Redraw if that was put off while out of sight (scrolled into view)."""
@@ -198,11 +197,14 @@ class PlotCanvas(QWidget):
             pad = 0.02 * (high - low) or 0.5
             self._box.setXRange(low - pad, high + pad, padding=0)
         (low, high), _ = self.view_range()
-        columns = max(16, int(self._box.width() * self.devicePixelRatioF()))
+        ratio = self.devicePixelRatioF()
+        columns = max(16, int(self._box.width() * ratio))
         bounds = self._curves.draw(low, high, columns)
         if self._auto_y:
             self._fit_y(*(bounds or (0.0, 1.0)))
-        self._curves.draw_dots(low, high, self.view_range()[1][1])
+        y_range = self.view_range()[1]
+        self._curves.paint(y_range, int(self._box.height() * ratio), ratio)
+        self._curves.draw_dots(low, high, y_range[1])
         self._describe()
         self.redrawn.emit()
 
@@ -247,7 +249,7 @@ class PlotCanvas(QWidget):
         if x:
             self.view_changed.emit(*self.view_range()[0])
         self.zoomed.emit(True)
-        self.refresh()
+        self._timer.start(_MOVE_MS)  # sooner than for new points: the hand feels it
 
     def _mouse_moved(self, position: QPointF) -> None:
         if not self._box.sceneBoundingRect().contains(position) or not self._curves.shown():

@@ -1,8 +1,7 @@
-"""The curves inside a plot's view box: pyqtgraph items for each ``Series``, their colours, dots and marks.
+"""The curves inside a plot's view box: what each ``Series`` reaches in view, their colours, dots and marks.
 
-Flow: ``PlotCanvas`` gives the visible x range; ``draw`` puts exactly what those pixels need into the items. Lines
-are one pixel wide without antialiasing (wider is 7 times slower, antialiased 100 times), and faintness is a mixed
-colour, not alpha.
+Flow: ``PlotCanvas`` gives the visible x range; ``draw`` looks up what each column of pixels holds, ``paint`` makes one
+picture of all lines when the y range is known. Faintness is a mixed colour, not alpha.
 """
 
 from __future__ import annotations
@@ -11,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
+from sdgui.panels.runs.plots.extents import Floats
+from sdgui.panels.runs.plots.lines import LinesItem, Polyline, Reach, pictures
 from sdgui.panels.runs.plots.readout import Reading
-from sdgui.panels.runs.plots.series import Floats, Series, XMode
+from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets.style.theme import theme
 
 _DOTS_UP_TO = 40  # points of a curve in view that are each drawn as a dot
@@ -33,27 +35,21 @@ class PlotCurves:
         self.smooth = False
         self.lifted = ""
         self._box = box
-        self._items: dict[str, tuple[Any, Any]] = {}  # key -> raw and smoothed PlotCurveItem
+        self._columns = (0.0, 1.0, 1)  # x range and number of those that ``draw`` looked up
+        self._layers: list[list[Reach]] = []
+        self._lines = LinesItem(box, self._paths)
         self._dots = pg.ScatterPlotItem(pxMode=True, antialias=True)
         self._dots.setZValue(20)
         box.addItem(self._dots, ignoreBounds=True)
 
     def put(self, one: Series) -> None:
         """Add a series, in place of any with its key."""
-        self.remove(one.key)
-        self._items[one.key] = (pg.PlotCurveItem(), pg.PlotCurveItem())
-        for item in self._items[one.key]:
-            self._box.addItem(item, ignoreBounds=True)
+        self.series.pop(one.key, None)
         self.series[one.key] = one
-        self.restyle()
 
     def remove(self, key: str) -> bool:
         """Take a series away; False when it is not there."""
-        if self.series.pop(key, None) is None:
-            return False
-        for item in self._items.pop(key):
-            self._box.removeItem(item)
-        return True
+        return self.series.pop(key, None) is not None
 
     def shown(self) -> list[Series]:
         """The visible ones that have points."""
@@ -65,18 +61,43 @@ class PlotCurves:
         return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 
     def draw(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
-        """Fill the items for an x range on ``columns`` pixels; returns the y range of what is in it, if any."""
+        """Look up the lines of an x range in ``columns`` pixels; returns the y range of what is in it, if any."""
+        ground = theme().color("surface")
+        self._columns = (low, high, columns)
+        raw: tuple[list[Reach], list[Reach]] = ([], [])  # those behind, and those of the lifted group
+        smooth: tuple[list[Reach], list[Reach]] = ([], [])
         bounds: list[tuple[float, float]] = []
-        for key, one in self.series.items():
-            for item, smooth in zip(self._items[key], (False, True), strict=True):
-                drawn = one.visible and (self.smooth or not smooth)
-                item.setVisible(drawn)
-                if drawn:
-                    x, y = one.drawn(self.x_mode, low, high, columns, smooth, self.log)
-                    whole = not bool(np.isnan(y).any())
-                    item.setData(x, y, connect="all" if whole else "finite", skipFiniteCheck=whole)
-                    bounds += _bounds(y[(x >= low) & (x <= high)])
+        for one in self.shown():
+            front, color, dash = int(one.group == self.lifted), self.color(one), one.style == Qt.PenStyle.DashLine
+            faint = _mix(color, ground, _FAINT) if self.smooth else color
+            for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
+                reach = one.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
+                layers[front].append(Reach(*reach, ink, dash))
+                bounds += _bounds(*reach)
+        self._layers = [raw[0], smooth[0], raw[1], smooth[1]]
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
+
+    def paint(self, y_range: tuple[float, float], height: int, ratio: float) -> None:
+        """Paint what ``draw`` looked up; ``height`` in the screen's own pixels, ``ratio`` of them to one of ours."""
+        self._lines.show_pictures(pictures(self._layers, y_range, height, ratio))
+
+    def _paths(self) -> list[Polyline]:
+        """The lines in view as points in the box."""
+        (x0, x1), (y0, y1) = self._box.viewRange()
+        width, height = self._box.width() / ((x1 - x0) or 1.0), self._box.height() / ((y1 - y0) or 1.0)
+        found = []
+        for one in self.shown():
+            for averaged in (False, True)[: 1 + self.smooth]:
+                x, y = one.drawn(self.x_mode, x0, x1, self._columns[2], averaged, self.log)
+                color = (
+                    self.color(one)
+                    if averaged or not self.smooth
+                    else _mix(self.color(one), theme().color("surface"), _FAINT)
+                )
+                for part in _unbroken(x, y):
+                    points = [((a - x0) * width, (y1 - b) * height) for a, b in part]
+                    found.append(Polyline(points, color, one.style == Qt.PenStyle.DashLine))
+        return found
 
     def draw_dots(self, low: float, high: float, top: float) -> None:
         """Dots where a line does not show a point, triangles at ``top`` where a value is not finite."""
@@ -91,19 +112,6 @@ class PlotCurves:
             for i in one.not_finite(self.x_mode, low, high)[:_MARKS_UP_TO]:
                 spots.append({"pos": (x[i], top), "size": 9, "brush": color, "pen": None, "symbol": "t"})
         self._dots.setData(spots)
-
-    def restyle(self) -> None:
-        """Colours and order of all, by the theme and by what is lifted."""
-        ground = theme().color("surface")
-        for one in self.series.values():
-            raw, smooth = self._items[one.key]
-            color = self.color(one)
-            faint = _mix(color, ground, _FAINT) if self.smooth else color
-            raw.setPen(pg.mkPen(faint, width=1, style=one.style))
-            smooth.setPen(pg.mkPen(color, width=1, style=one.style))
-            front = 10 if one.group == self.lifted else 0
-            raw.setZValue(front)
-            smooth.setZValue(front + 5)
 
     def color(self, one: Series) -> QColor:
         """The colour a series has now."""
@@ -127,9 +135,20 @@ class PlotCurves:
         return sum(int((one.values <= 0).sum()) for one in self.shown())
 
 
-def _bounds(y: Floats) -> list[tuple[float, float]]:
-    finite = y[~np.isnan(y)]
-    return [(float(finite.min()), float(finite.max()))] if len(finite) else []
+def _bounds(low: Floats, high: Floats) -> list[tuple[float, float]]:
+    least, greatest = float(np.fmin.reduce(low)), float(np.fmax.reduce(high))
+    return [] if np.isnan(least) else [(least, greatest)]
+
+
+def _unbroken(x: Floats, y: Floats) -> list[list[tuple[float, float]]]:
+    """The points of each part without a gap."""
+    parts: list[list[tuple[float, float]]] = [[]]
+    for a, b in zip(x.tolist(), y.tolist(), strict=True):
+        if b == b:
+            parts[-1].append((a, b))
+        elif parts[-1]:
+            parts.append([])
+    return [part for part in parts if part]
 
 
 def _mix(color: QColor, ground: QColor, share: float) -> QColor:

@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
-XMode = Literal["step", "time"]
-Floats = NDArray[np.float64]
+from sdgui.panels.runs.plots.extents import Extents, Floats
 
+XMode = Literal["step", "time"]
+
+_DENSE = 4000  # points of a view that are more than its columns
 _NOTHING = 1e-18  # a weight below this no longer changes a double
 
 
@@ -95,6 +97,9 @@ class Series:
         self._size = 0
         self._buffers: dict[str, Floats] = {name: np.empty(0) for name in ("x", "y", "t", "finite", "smooth")}
         self._ema = Ema(0.0)
+        self._looked_up: dict[tuple[XMode, bool, bool], Extents] = {}  # of the points that there are now
+        self._seconds: Floats | None = None
+        self._whole = True  # every value is finite
 
     def __len__(self) -> int:
         return self._size
@@ -125,6 +130,8 @@ class Series:
     def replace(self, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
         """Put these points in place of all earlier ones; ValueError when lengths differ."""
         self._size = 0
+        self._looked_up.clear()
+        self._seconds = None
         self._ema = Ema(self._ema.weight)
         self.append(x, y, times)
 
@@ -155,9 +162,19 @@ class Series:
         """Steps, or seconds since the run started; steps too where no time is known."""
         if mode == "step" or self._size == 0 or not np.isfinite(self.times[0]):
             return self.steps
-        # A clock that was set back must not make the curve run backwards.
-        ascending: Floats = np.fmax.accumulate(self.times)
-        return ascending
+        if self._seconds is None:  # a clock that was set back must not make the curve run backwards
+            self._seconds = np.fmax.accumulate(self.times)
+        return self._seconds
+
+    def extents(self, mode: XMode, smooth: bool, log: bool) -> Extents:
+        """Where the raw or smoothed curve reaches; with ``log`` in log10, with a gap where values are not positive."""
+        key = (mode, smooth, log)
+        if key not in self._looked_up:
+            y = self.smoothed if smooth else self._finite
+            if log:
+                y = np.log10(np.where(y > 0, y, np.nan))
+            self._looked_up[key] = Extents(self.x(mode), y)
+        return self._looked_up[key]
 
     def drawn(
         self, mode: XMode, low: float, high: float, columns: int, smooth: bool, log: bool
@@ -183,6 +200,8 @@ class Series:
         """Points of the view that a line would not show well: all when few, else those without a finite neighbour."""
         x = self.x(mode)
         first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
+        if last - first > _DENSE:  # each column of pixels shows its points anyway
+            return np.empty(0, np.int64)
         finite = np.isfinite(self._finite[max(0, first - 1) : last + 1])
         inner = finite[1 if first > 0 else 0 :][: last - first]
         if int(inner.sum()) <= most:
@@ -194,6 +213,8 @@ class Series:
 
     def not_finite(self, mode: XMode, low: float, high: float) -> NDArray[np.int64]:
         """Points of the view that are nan or inf."""
+        if self._whole:
+            return np.empty(0, np.int64)
         x = self.x(mode)
         first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
         found: NDArray[np.int64] = np.flatnonzero(np.isnan(self._finite[first:last])) + first
@@ -214,7 +235,10 @@ class Series:
         self._ema = Ema(self._ema.weight)
 
     def _derive(self, start: int) -> None:
+        self._looked_up.clear()
+        self._seconds = None
         fresh = self.values[start:]
+        self._whole = (self._whole or start == 0) and bool(np.isfinite(fresh).all())
         self._buffers["finite"][start : self._size] = np.where(np.isfinite(fresh), fresh, np.nan)
         if self._ema.weight > 0:
             self._buffers["smooth"][start : self._size] = self._ema.extend(fresh)

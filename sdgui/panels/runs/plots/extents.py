@@ -1,0 +1,106 @@
+"""From where to where a curve reaches in each column of pixels, from a pyramid of least and greatest values. No Qt.
+
+Flow: ``Series`` holds an ``Extents`` for what it draws; ``PlotCurves`` asks it for the columns in view and ``raster``
+paints them. A column's extent holds every point in it, so that no spike is lost, however many points share a column.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+_FACTOR = 16  # points of a level below that make one above
+_ENOUGH = 4  # blocks a column that are looked at
+
+
+class Extents:
+    """Of a curve with ascending ``x``; ``y`` may hold nan, which is a gap."""
+
+    def __init__(self, x: Floats, y: Floats) -> None:
+        self._even = _step(x)
+        self._levels: list[tuple[Floats, Floats, Floats]] = [(x, y, y)]  # x of each block's start, least, greatest
+        while len(self._levels[-1][0]) > 4096:
+            above, low, high = self._levels[-1]
+            starts = np.arange(0, len(above), _FACTOR)
+            self._levels.append((above[starts], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)))
+
+    def columns(self, low: float, high: float, columns: int) -> tuple[Floats, Floats]:
+        """(columns,) least and greatest value of the line in each column from ``low`` to ``high``; nan for none.
+
+        A line that crosses a column without a point in it is there too.
+        """
+        level = self._level(low, high, columns)
+        x, least, greatest = self._levels[level]
+        if len(x) == 0:
+            return np.full(columns, np.nan), np.full(columns, np.nan)
+        if self._even is not None:
+            step = self._even * _FACTOR**level
+            starts, before, share = _even_places(float(x[0]), step, len(x), low, high, columns)
+            crossing = least[before] + share * (least[np.minimum(before + 1, len(x) - 1)] - least[before])
+        else:
+            edges = np.linspace(low, high, columns + 1)
+            starts = np.searchsorted(x, edges)
+            crossing = np.interp(edges, x, least, left=np.nan, right=np.nan)
+        if level and starts[0]:  # the block before holds points of the first column
+            starts = np.concatenate(([starts[0] - 1], starts[1:]))
+        inner_low = _parts(np.fmin, least, starts)
+        inner_high = inner_low if level == 0 and (starts[1:] - starts[:-1] <= 1).all() else None
+        if inner_high is None:
+            inner_high = _parts(np.fmax, greatest, starts)
+        if level:
+            crossing = _joined(inner_low, inner_high, crossing)
+        reach_low = np.fmin(np.fmin(inner_low, crossing[:-1]), crossing[1:])
+        reach_high = np.fmax(np.fmax(inner_high, crossing[:-1]), crossing[1:])
+        return reach_low, reach_high
+
+    def _level(self, low: float, high: float, columns: int) -> int:
+        """The coarsest level that still has enough blocks in view."""
+        x = self._levels[0][0]
+        points = int(x.searchsorted(high)) - int(x.searchsorted(low))
+        level = 0
+        while level + 1 < len(self._levels) and points / _FACTOR ** (level + 1) >= _ENOUGH * columns:
+            level += 1
+        return level
+
+
+@lru_cache(maxsize=32)  # a hundred runs report at the same steps
+def _even_places(
+    first: float, step: float, n: int, low: float, high: float, columns: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Of n places ``step`` apart: the first in each column, and before which place and how far on each edge lies.
+
+    The third is nan for edges outside of the places.
+    """
+    at = (np.linspace(low, high, columns + 1) - first) / step
+    starts = np.clip(np.ceil(at), 0, n).astype(np.intp)
+    before = np.clip(np.floor(at), 0, n - 1).astype(np.intp)
+    share = np.where((at < 0) | (at > n - 1), np.nan, at - before)
+    return starts, before, share
+
+
+def _step(x: Floats) -> float | None:
+    """The distance of places that are evenly apart; None where they are not."""
+    if len(x) < 3:
+        return None
+    step = float(x[-1] - x[0]) / (len(x) - 1)
+    even = step > 0 and bool(np.abs(np.diff(x) - step).max() <= 1e-9 * step)
+    return step if even else None
+
+
+def _parts(extreme: np.ufunc, values: Floats, starts: NDArray[np.intp]) -> Floats:
+    """``extreme`` of the values from each start up to the next; nan where there is none."""
+    ended = np.append(values[: starts[-1]], np.nan)  # so that every start is a place in it
+    found: Floats = extreme.reduceat(ended, starts[:-1])
+    found[starts[1:] == starts[:-1]] = np.nan
+    return found
+
+
+def _joined(low: Floats, high: Floats, crossing: Floats) -> Floats:
+    """Where the lines of neighbouring columns of many points meet: in both, or half-way between the nearer ends."""
+    least, most = np.fmax(low[:-1], low[1:]), np.fmin(high[:-1], high[1:])
+    middle = crossing.copy()
+    middle[1:-1] = np.where(least > most, (least + most) / 2, np.clip(crossing[1:-1], least, most))
+    return middle

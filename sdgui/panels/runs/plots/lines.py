@@ -1,0 +1,117 @@
+"""The lines of a plot as pictures over its view box; as paths where a drawing is exported.
+
+Flow: ``PlotCurves`` gives layers of reaches, from back to front -> ``raster`` -> an image each, as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, QRectF
+from PySide6.QtGui import QColor, QImage, QPaintEngine, QPainter, QPen
+
+from sdgui.panels.runs.plots.extents import Floats
+from sdgui.panels.runs.plots.raster import raster
+
+WIDTH = 1.5  # of a line, in pixels that do not depend on the screen
+_DASH, _PERIOD = 5.0, 9.0  # of a dashed line, along it
+_TALL = 6.0  # a dashed line is whole where it rises more than this within a pixel: a spike is never in a gap
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A line in the columns of the view, in the values of its axis."""
+
+    low: Floats
+    high: Floats
+    color: QColor
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Polyline:
+    """The same line as points on the plot, for vector graphics."""
+
+    points: Sequence[tuple[float, float]]
+    color: QColor
+    dashed: bool
+
+
+def dashed(low: Floats, high: Floats, ratio: float) -> tuple[Floats, Floats]:
+    """(columns,) in pixels: with gaps along the line."""
+    rise = high - low
+    along = np.cumsum(np.sqrt(1 + np.nan_to_num(rise) ** 2)) / ratio
+    gap = (along % _PERIOD >= _DASH) & (rise < _TALL * ratio)
+    return np.where(gap, np.nan, low), np.where(gap, np.nan, high)
+
+
+def pictures(
+    layers: Sequence[Sequence[Reach]], y_range: tuple[float, float], height: int, ratio: float
+) -> list[QImage]:
+    """An image of each layer that has lines. ``height`` in the screen's own pixels, ``ratio`` of them to one of ours.
+
+    They are not painted into one: a QPainter on a new image loses six references to None.
+    """
+    bottom, top = y_range
+    scale = height / ((top - bottom) or 1.0)
+    made = []
+    for layer in layers if height > 0 else ():
+        if layer:
+            pixels = _layer(layer, top, scale, height, ratio)
+            columns = pixels.shape[1]
+            view = QImage(pixels.data, columns, height, 4 * columns, QImage.Format.Format_ARGB32_Premultiplied)
+            image = view.copy()  # which owns its pixels
+            image.setDevicePixelRatio(ratio)
+            made.append(image)
+    return made
+
+
+def _layer(layer: Sequence[Reach], top: float, scale: float, height: int, ratio: float) -> NDArray[np.uint32]:
+    low = np.stack([(top - one.high) * scale for one in layer])
+    high = np.stack([(top - one.low) * scale for one in layer])
+    for row, one in enumerate(layer):
+        if one.dashed:
+            low[row], high[row] = dashed(low[row], high[row], ratio)
+    colors = np.array([(one.color.red(), one.color.green(), one.color.blue()) for one in layer])
+    return raster(low, high, colors, height, WIDTH * ratio)
+
+
+class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Covers the view box. ``paths``: the lines as paths, for a painter that makes vectors."""
+
+    def __init__(self, box: Any, paths: Callable[[], Sequence[Polyline]]) -> None:
+        super().__init__()
+        self._box, self._paths = box, paths
+        self._images: list[QImage] = []
+        self.setParentItem(box)
+        self.setZValue(5)
+
+    def show_pictures(self, images: list[QImage]) -> None:
+        """Paint these from now on, the last in front."""
+        self.prepareGeometryChange()
+        self._images = images
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        return QRectF(0, 0, self._box.width(), self._box.height())
+
+    def paint(self, painter: QPainter, *_: Any) -> None:
+        if painter.paintEngine().type() == QPaintEngine.Type.SVG:
+            self._paint_paths(painter)
+            return
+        for image in self._images:
+            painter.drawImage(QPointF(0, 0), image)
+
+    def _paint_paths(self, painter: QPainter) -> None:
+        painter.setClipRect(self.boundingRect())
+        for line in self._paths():
+            pen = QPen(line.color, WIDTH)
+            if line.dashed:
+                pen.setDashPattern([_DASH / WIDTH, (_PERIOD - _DASH) / WIDTH])
+            painter.setPen(pen)
+            painter.drawPolyline([QPointF(x, y) for x, y in line.points])
