@@ -59,7 +59,8 @@ def _sd_clip_lean(size: Size) -> dict[str, Any]:
     return {
         "views": {"clean": {"count": 1, "crop_min": 0.8}, "student": {"count": 0}, "teacher": {"count": 0}},
         "teacher": {**made["teacher"], "targets": "memory"},
-        "belief": {"trust": 0.5, "action": "watch"},  # which keeps the memory, 4 bytes a pair and channel
+        # Its own trust is of this step, the memory's of an epoch ago. What is watched keeps the memory.
+        "belief": {"trust": 0.5, "trust_by": "student", "action": "watch"},
         "objectives": {name: made["objectives"][name] for name in ("contrastive", "distill_similarity")},
     }
 
@@ -168,8 +169,8 @@ METHOD = (
         "Self-distilling CLIP, lean",
         "What of sd-clip costs no time, for captions of which many are wrong. The targets are the similarities of the "
         "same pairs as the student last saw them, an epoch before, so that no teacher is asked; and each pair is "
-        "weighted by the trust that they give it. A step takes as long as clip's. The moving average is kept, and is "
-        "what is used in the end.",
+        "weighted by the student's own trust in it. A step takes as long as clip's. The moving average is kept, and "
+        "is what is used in the end.",
         f"{PAPER}; Laine and Aila 2017, Temporal ensembling for semi-supervised learning",
         _sd_clip_lean,
     ),

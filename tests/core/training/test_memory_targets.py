@@ -36,7 +36,7 @@ def test_a_step_learns_from_the_last_pass_over_the_same_pairs(
 
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(EmaTeacher, "targets", asked)
-    settings = ("objectives.distill_similarity.ramp=0", "belief.refresh=100")
+    settings = ("objectives.distill_similarity.ramp=0", "belief.refresh=100", "belief.trust_by=teacher")
     with opened(lean(data, *settings), tmp_path / "run") as loop:
         each = loop.parts.loader.steps_per_epoch
         kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
