@@ -17,6 +17,8 @@ from core.spec.presets import PRESETS
 from core.spec.run.events import KINDS
 from sdgui.app.start import make_parser as window_parser
 from sdgui.panels.registry import PANELS
+from sdgui.store.run_table.fields import Catalogue
+from sdgui.store.run_table.parser import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -106,6 +108,14 @@ def test_every_command_is_one_that_the_programs_know(page: Path, capsys: pytest.
             if ended.code:
                 unknown[command] = capsys.readouterr().err
     assert unknown == {}
+
+
+def test_the_filters_on_the_page_of_runs_are_read() -> None:
+    examples = re.search(r"^```text\n(.*?)^```", (DOCS / "panels" / "runs.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert examples is not None
+    catalogue = Catalogue(("train/loss", "val/student/image_to_text_R@1"))
+    for line in examples[1].splitlines():
+        parse(line, catalogue)  # raises at what it does not know
 
 
 def test_the_tutorial_has_commands_to_check() -> None:
