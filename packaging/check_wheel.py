@@ -79,6 +79,8 @@ def run(command: Sequence[str | Path], folder: Path, fails: bool = False, second
 
 def build(out: Path) -> Path:
     """The wheel; the sdist lies beside it, and the wheel is made from it, so that both are whole."""
+    for older in out.glob("sdgui-*"):
+        older.unlink()
     run([find_uv_bin(), "build", "-q", "--out-dir", out, ROOT], out)
     return next(out.glob("sdgui-*.whl"))
 
