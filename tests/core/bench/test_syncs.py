@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.bench.syncs import META, STEPS, SyncCounter, definition, former_run, on_meta, write_pairs
-from core.spec.presets import PRESETS
+from tests.core.variants import each_preset
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def former(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return former_run(source, tmp_path_factory.mktemp("former") / "run")
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", each_preset())
 def test_a_whole_step_needs_no_value(name: str, source: Path, former: Path, tmp_path: Path) -> None:
     """Views on the device, networks, losses, backward, clipping, optimiser, average and belief, with shapes alone."""
     counter = SyncCounter()

@@ -15,7 +15,7 @@ from core.model.network import Network
 from core.model.towers.image import ImageFeatures
 from core.model.towers.towers import build_towers, resolve_architecture
 from core.spec.config import RunConfig, override
-from core.spec.presets import preset_config, preset_names
+from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, Log
 from core.spec.run.folder import RunDir
 from core.training.accumulation import departs, in_chunks
@@ -23,6 +23,7 @@ from core.training.loop import Loop
 from core.training.progress import Heartbeat
 from core.training.train import train
 from tests.core.pictures import write_pairs
+from tests.core.variants import each_preset
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def gradients(data: Path, folder: Path, config: RunConfig, rows: int) -> tuple[f
 
 
 # EMAN's network normalises over the batch, so that each chunk has statistics of its own, as tested below.
-@pytest.mark.parametrize("preset", [name for name in preset_names() if name != "eman"])
+@pytest.mark.parametrize("preset", each_preset("eman"))
 def test_gradient_of_chunks_is_the_large_batchs(
     preset: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

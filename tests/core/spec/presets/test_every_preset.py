@@ -19,6 +19,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve, weights_in
 from core.training.train import train
 from tests.core.pictures import write_pairs
+from tests.core.variants import CONTAINED, is_contained
 
 STEPS = 12
 SAVED = 8  # after this many steps the state is kept, from which the run is resumed
@@ -97,9 +98,20 @@ def weights(run: RunDir) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", CONTAINED)
+def test_a_contained_preset_is_contained(name: str) -> None:
+    assert is_contained(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "goes_on"),
+    [
+        *((name, name not in CONTAINED) for name in PRESETS),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in CONTAINED),
+    ],
+)
 def test_it_learns_and_goes_on_where_it_was(
-    name: str, pairs: Path, request: pytest.FixtureRequest, tmp_path: Path
+    name: str, goes_on: bool, pairs: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     needs_former = preset_config(name, "tiny").teacher.kind in ("frozen", "previous")
     config = definition(name, pairs, request.getfixturevalue("former") if needs_former else None)
@@ -110,6 +122,8 @@ def test_it_learns_and_goes_on_where_it_was(
     main = next(metric for metric in MAIN if metric in values[1])
     course = [step[main] for step in values.values()]
     assert sum(course[-WINDOW:]) < sum(course[:WINDOW]), f"{main}: {course}"
+    if not goes_on:
+        return
 
     saved = f"step-{SAVED:08d}"
     resumed.create()

@@ -130,20 +130,22 @@ def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPa
 def test_undoing_a_removal_leaves_what_was_added_again_as_it_is(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    paths = pictures(tmp_path, "a.png", "b.png", "c.png")
+    paths = pictures(tmp_path, "a.png", "b.png", "c.png", "d.png")
     drop(qtbot, panel, paths)
-    panel.edits.type(paths[1], "mine, typed first")
+    for path in paths[1], paths[3]:
+        panel.edits.type(path, "mine, typed first")
     panel.view.list.selectAll()
     panel.edits.remove()
-    drop(qtbot, panel, paths[:2])
-    panel.model.update([panel.model.at(0).with_text("typed since", "hand")])
+    drop(qtbot, panel, [*paths[:2], paths[3]])
+    panel.model.update([panel.model.at(row).with_text("typed since", "hand") for row in (0, 2)])
     panel.undo.undo()
     entries = panel.model.shown()
     assert {Path(entry.path).name: entry.text for entry in entries} == {
         "a.png": "typed since",
         "b.png": "mine, typed first",
         "c.png": "a c indeed",
-    }, "what a person wrote is never overwritten by what a model said"
+        "d.png": "typed since",
+    }, "what a person wrote is never overwritten by what a model said, or by what was written before"
     assert [entry.position for entry in entries] == sorted(entry.position for entry in entries)
     panel.undo.redo()
     assert not texts(panel)

@@ -1,0 +1,43 @@
+"""Presets that compute nothing which another one does not: what holds of that step for step holds of them.
+
+Checks that compute a whole step of each preset leave these to ``-m slow``.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from core.spec.presets import preset_config, preset_names
+
+SD_CLIP = ("lean", "ema-only", "no-mix", "no-fusion", "image-only")
+SD_COCA = ("ema-only", "no-mix", "no-fusion", "image-only")
+CONTAINED = {  # preset -> the one that has all of its objectives, its fusion, its teacher and its views
+    **dict.fromkeys(("clip", "align", "coca", "sd-clip"), "sd-coca"),
+    **dict.fromkeys((f"sd-clip-{name}" for name in SD_CLIP), "sd-coca"),
+    **dict.fromkeys((f"sd-coca-{name}" for name in SD_COCA), "sd-coca"),
+    "uniter": "vlmo",
+    "mixup": "mixmatch",
+}
+
+
+def each_preset(*without: str) -> list[object]:
+    """For ``parametrize``: every preset but those ``without``; the contained ones are slow checks."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in CONTAINED else name
+        for name in preset_names()
+        if name not in without
+    ]
+
+
+def is_contained(preset: str) -> bool:
+    """Whether the step of ``preset`` is a part of that of the one that is named."""
+    part, whole = (preset_config(name, "tiny") for name in (preset, CONTAINED[preset]))
+    ours, theirs = ({name for name, one in config.objectives if one.weight > 0} for config in (part, whole))
+    return (
+        ours <= theirs
+        and part.fusion.kind in ("none", whole.fusion.kind)
+        and part.teacher.kind in ("none", whole.teacher.kind)
+        and part.views.student.count <= max(1, whole.views.student.count)
+        and part.views.local.count <= whole.views.local.count
+        and (part.belief.action == "none" or whole.belief.action != "none")
+    )
