@@ -9,10 +9,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from core.checkpoint.starting import load_towers
+from core.checkpoint import files as checkpoint
+from core.checkpoint.files import CheckpointInfo, CheckpointState
+from core.checkpoint.starting import carry_over, load_towers
 from core.model.network import Network
 from core.model.towers.towers import build_towers, resolve_architecture
+from core.objectives.build import build_network
+from core.spec.config import override
 from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import locate_run
 
 
 def build(seed: int) -> Network:
@@ -63,3 +70,18 @@ def test_what_is_no_run_is_a_file_or_a_folder_of_weights(tmp_path: Path) -> None
         found, said = start(name)
         assert torch.equal(found, source.towers.clip.text_projection)
         assert said == ""
+
+
+def test_a_head_that_tells_other_classes_apart_begins_anew(tmp_path: Path) -> None:
+    config = override(preset_config("clip", "tiny"), ["objectives.classification.weight=1", "data.label=kind"])
+    model = resolve_architecture("sd-tiny")
+    model["text_cfg"]["vocab_size"] = 100  # so that the vocabulary costs nothing
+    run, trained = RunDir(tmp_path), build_network(config, model, ("cat", "dog"))
+    run.create()
+    info = CheckpointInfo(1, 2, {}, {}, classes=trained.classes)
+    checkpoint.save(run, info, CheckpointState(dict(trained.state_dict()), {}, {}), keep=1)
+    source = locate_run(str(run.path), "student")
+    assert source is not None
+    for classes, taken in ((("cat", "dog"), True), (("dog", "cat"), False), (("cow", "owl"), False)):
+        names = carry_over(build_network(config, model, classes), source)
+        assert any(name.startswith("heads.classification.") for name in names) == taken

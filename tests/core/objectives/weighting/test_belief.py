@@ -126,6 +126,18 @@ def test_the_first_part_of_training_believes_everyone() -> None:
     assert (watched(replace_action(config, "watch"), 2).weight == 1).all()
 
 
+def test_a_pair_that_was_never_seen_counts_in_full() -> None:
+    """As in a refresh before the first epoch is over."""
+    image, text, _ = pairs(120, 30)
+    belief = Belief(BeliefConfig(action="drop", begin=0.0), 120, 16, taught=False)
+    rows = torch.arange(80)
+    view = ViewOutput(image[rows])
+    belief.weigh(rows, Output(text[rows], torch.tensor(20.0), view, (view,)), None)
+    belief.refresh(20.0, 1.0)
+    assert (belief.weight[80:] == 1).all()
+    assert belief.weight[:80].min() == 0
+
+
 def replace_action(config: BeliefConfig, action: str) -> BeliefConfig:
     return BeliefConfig.model_validate(config.model_dump() | {"action": action})
 
