@@ -37,6 +37,10 @@ def picture(row: int, key: dict[str, str]) -> str:
     return str(FOLDER / ("gone" if Path(key["index"]).name == "moved" else "pictures") / f"{row}.png")
 
 
+def size(index: str) -> int:
+    return 2 if Path(index).name == "stamps" else N
+
+
 def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
     slow = request["data"] == "slow"
     for done in range(100 if slow else 2):
@@ -44,7 +48,7 @@ def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
             raise Failed("cancelled")
         reply(id=request["id"], event="progress", doing="encoding pictures", done=done, total=100)
         time.sleep(0.05 if slow else 0)
-    if request["data"] == "pause":
+    if Path(request["data"]).name == "pause":
         time.sleep(0.5)
     if request["data"] == "garbage":
         return {"key": 5, "notes": None}
@@ -52,7 +56,7 @@ def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
         raise Failed("the table has no column filepath; name one.")
     if Path(request["index"]).name == "other":
         raise Failed("the index other was made by open_clip:A (weights 1), not by open_clip:B (weights 2).")
-    number = 2 if Path(request["index"]).name == "stamps" else N
+    number = size(request["index"])
     asked = {name: request[name] for name in ("index", "model", "weights", "data")}
     return {
         "key": json.dumps(asked),
@@ -74,8 +78,8 @@ def found(request: Request) -> dict[str, Any]:
     caption, words = request.get("caption"), [one.get("text") for one in request.get("texts", [])]
     if "wrong" in words:
         raise Failed("the parts of the query cancel each other out; change a weight or take one away.")
-    if caption is not None and "stamps" in key["index"] and caption >= 2:
-        raise Failed(f"there is no caption {caption}; there are 2.")
+    if caption is not None and caption >= size(key["index"]):
+        raise Failed(f"there is no caption {caption}; there are {size(key['index'])}.")
     if "garbage" in words:
         return {"rows": [{"path": 5}], "notes": 1}
     if "slow" in words:
@@ -117,8 +121,9 @@ def found(request: Request) -> dict[str, Any]:
 def evaluated(request: Request) -> dict[str, Any]:
     student = json.loads(request["key"])["weights"] != "teacher"
     key = json.loads(request["key"])
-    order = sorted(range(N), reverse=student)
-    ranks = {i: i + 1.0 if student else 1.0 for i in range(N)}
+    number = size(key["index"])
+    order = sorted(range(number), reverse=student)
+    ranks = {i: i + 1.0 if student else 1.0 for i in order}
     texts = [{"text": i, "caption": CAPTIONS[i], "row": i, "path": picture(i, key), "rank": ranks[i]} for i in order]
     images = [{"row": i, "path": picture(i, key), "captions": [CAPTIONS[i]], "rank": ranks[i]} for i in order]
     curve = {"k": [1, 2, 3], "text_to_image": [0.2, 0.5, 1.0], "image_to_text": [0.1, 0.4, 1.0]}
@@ -127,7 +132,7 @@ def evaluated(request: Request) -> dict[str, Any]:
         "curve": curve,
         "text_to_image": texts,
         "image_to_text": images,
-        "queries": {"text_to_image": N, "image_to_text": N},
+        "queries": {"text_to_image": number, "image_to_text": number},
         "notes": [],
     }
 

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.panels.classify.demo import LABEL, PURPOSE, DemoStep, next_step
 from sdgui.panels.classify.evaluations import Evaluations
+from sdgui.panels.classify.kept import forget, keep, kept_results
 from sdgui.panels.classify.model import Measure, Measured, Settings, Target
 from sdgui.panels.classify.notes import skipped_rows
 from sdgui.panels.classify.probes import Probes
@@ -65,6 +66,8 @@ class ClassifyPanel(Panel):
         self.session.opened.connect(self._data_opened)
         view.empty.activated.connect(self._take_step)
         view.results.chosen.connect(self._show_result)
+        view.results.added.connect(self._keep)
+        view.results.removed.connect(self._forget)
         view.results.save_probe.clicked.connect(lambda: self.probes.ask_save(self.probe()))
         view.results.load_probe.clicked.connect(lambda: self.probes.ask_load(self.load_probe))
         view.results.apply.clicked.connect(lambda: self.probes.ask_apply(self.probe()))
@@ -84,13 +87,15 @@ class ClassifyPanel(Panel):
             self.show_message(Message("warning", "This run has no checkpoint to classify with yet."))
 
     def ask_model(self) -> None:
-        self.view.source.model.setFocus()
+        self.view.source.model.open()
 
     def entered(self) -> None:
         if not self._restored:
             self._restored = True
             self.view.restore()
             make_in_turns(self.view, PARTS)
+            store = self._services.store
+            self._services.writer.submit(lambda: kept_results(store), self._restore_results)
             if self.view.source.model.choice() is None:
                 self.view.source.model.show_newest_run()
         self._find_step()
@@ -155,6 +160,19 @@ class ClassifyPanel(Panel):
         self._probe_changed()
         if found is not None:
             self._show_notes(found)
+
+    def _keep(self, found: Measured) -> None:
+        store = self._services.store
+        self._services.writer.submit(lambda: keep(store, found))
+
+    def _forget(self, found: Measured) -> None:
+        store, measure = self._services.store, found.measure
+        self._services.writer.submit(lambda: forget(store, measure))
+
+    def _restore_results(self, results: list[Measured]) -> None:
+        for found in results:
+            self.session.know(found)
+        self.view.results.restore(results)
 
     def _show_notes(self, found: Measured) -> None:
         opened = self._opened.get(found.measure.target)

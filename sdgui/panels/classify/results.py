@@ -23,6 +23,8 @@ class ResultList(QWidget):
     """Newest first; Delete removes one."""
 
     chosen = Signal(object)  # Measured, None when there is none
+    added = Signal(object)  # Measured
+    removed = Signal(object)  # Measured, by the user
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -72,6 +74,15 @@ class ResultList(QWidget):
         kept = self.current()
         rest = [one for one in self._results if one.measure != found.measure]
         self._fill([found, *rest][:MOST], found if show or kept is None else kept)
+        self.added.emit(found)
+
+    def restore(self, results: Sequence[Measured]) -> None:
+        """Show results of earlier times below those that there are."""
+        there = {found.measure for found in self._results}
+        earlier = [found for found in results if found.measure not in there]
+        if earlier:
+            whole = [*self._results, *earlier][:MOST]
+            self._fill(whole, self.current() or whole[0])
 
     def choose(self, measure: Measure) -> None:
         """Show a result that is in the list."""
@@ -83,8 +94,10 @@ class ResultList(QWidget):
         """Remove the shown one."""
         row = self.list.currentRow()
         if row >= 0:
+            gone = self._results[row]
             rest = self._results[:row] + self._results[row + 1 :]
             self._fill(rest, rest[min(row, len(rest) - 1)] if rest else None)
+            self.removed.emit(gone)
 
     def _fill(self, results: Sequence[Measured], shown: Measured | None) -> None:
         self.list.blockSignals(True)

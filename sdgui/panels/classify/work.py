@@ -53,6 +53,10 @@ class ClassifySession(QObject):
         self._homes[measure] = self._homes.get(beside, beside.target.model) if beside else measure.target.model
         self._measure("measure", measure, lambda answer: done(measured(measure, answer)), failed)
 
+    def know(self, found: Measured) -> None:
+        """A result of an earlier time: what is asked about it names it by its key."""
+        self._results.setdefault(found.measure, str(found.answer["result"]))
+
     def _open(self, purpose: str, calls: WorkerCalls, target: Target, done: KeyDone, failed: Failed) -> None:
         def opened(answer: dict[str, Any]) -> None:
             self.opened.emit(target, answer)

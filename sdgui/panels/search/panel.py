@@ -46,7 +46,7 @@ class SearchPanel(Panel):
         self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
         self.opening = OpeningMessages(self.view.bar, self.view.source.name)
         self.queries = SearchQueries(self.view, self.sessions)
-        self.tab_results = TabResults(self.view, self.sessions)
+        self.tab_results = TabResults(services, self.view, self.sessions)
         self.following = RunFollowing(services, self.view.source, self)
         self._connect()
 

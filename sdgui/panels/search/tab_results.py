@@ -1,4 +1,7 @@
-"""The evaluation and the map of Search: computed by the worker when they are first shown, once per collection."""
+"""The evaluation and the map of Search: computed by the worker when they are first shown, once per collection.
+
+Evaluations are kept in the store: after a restart the last one is shown while its pictures are still being encoded.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,38 @@ from PySide6.QtCore import QObject
 
 from sdgui.panels.search.layout import EVALUATION, MAP, SearchView
 from sdgui.panels.search.tabs.map import SHOWN
-from sdgui.panels.search.work import SearchSession, same_collection
+from sdgui.panels.search.work import SearchSession, Target, same_collection
+from sdgui.shared.run_texts import when
+from sdgui.shared.services import Services
+from sdgui.store.own.panel_results import PanelResult
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, warning
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_COMPARE, SEARCH_EVALUATE, SEARCH_MAP, Comparison, Evaluation, Map
 
+_PANEL = "search"
+_KEPT = 200  # queries each way
+
+
+def _names(target: Target) -> tuple[str, str]:
+    """What an evaluation is kept under: the model, and the pictures."""
+    return f"{target.model} {target.weights}".strip(), target.index or target.data or "held-out"
+
 
 class TabResults(QObject):
     """Fills the evaluation and the map of ``view``; call ``changed`` when another tab is shown or models are opened."""
 
-    def __init__(self, view: SearchView, sessions: tuple[SearchSession, SearchSession]) -> None:
+    def __init__(self, services: Services, view: SearchView, sessions: tuple[SearchSession, SearchSession]) -> None:
         super().__init__(view)
-        self._view, self._sessions = view, sessions
+        self._services, self._view, self._sessions = services, view, sessions
         self._evaluations: list[Mapping[str, Any] | None] = [None, None]
+        self._kept: list[PanelResult | None] = [None, None]  # of earlier times, until there is a new one
         view.compare_asked.connect(self.compare)
         view.map_wanted.connect(self._make_map)
 
     def forget(self, side: int) -> None:
         """This side is of another model or other pictures: nothing that was found of those before stays."""
-        self._evaluations[side] = None
+        self._evaluations[side] = self._kept[side] = None
         if is_made(self._view, "evaluation"):
             self._show()
         if side == 0 and is_made(self._view, "map"):
@@ -49,6 +64,7 @@ class TabResults(QObject):
             for side, session in enumerate(self._sessions):
                 if session.facts is None:
                     self._evaluations[side] = None
+                    self._recall(side)
                 elif self._evaluations[side] is None:
                     self._evaluate(side)
             self._show()
@@ -59,7 +75,8 @@ class TabResults(QObject):
     def _evaluate(self, side: int) -> None:
         def done(answer: Evaluation) -> None:
             self._view.jobs.end(f"evaluate{side}")
-            self._evaluations[side] = answer
+            self._evaluations[side], self._kept[side] = answer, None
+            self._keep(side, answer)
             self._show(choose=True)
 
         self._sessions[side].ask(
@@ -69,15 +86,55 @@ class TabResults(QObject):
     def _show(self, choose: bool = False) -> None:
         """The first side, and beside it the second one where it is over the same data."""
         view = self._view
-        comparable = same_collection(self._sessions)
-        sides = [one for side, one in enumerate(self._evaluations) if one is not None and (side == 0 or comparable)]
-        if self._evaluations[0] is None:
+        kept = self._kept[0] is not None and self._evaluations[0] is None
+        found = [one.content for one in self._kept if one is not None] if kept else list(self._evaluations)
+        comparable = kept or same_collection(self._sessions)
+        sides = [one for side, one in enumerate(found) if one is not None and (side == 0 or comparable)]
+        if found[0] is None:
             sides = []
-        view.evaluation.show_sides(sides, [view.source.name(side) for side in range(len(sides))])
+        names = [view.source.name(side) for side in range(len(sides))]
+        made = when(self._kept[0].made) if kept and self._kept[0] is not None else ""
+        view.evaluation.show_sides(sides, names, made)
         if not sides:
             return
+        if kept:
+            view.show_work()
         if choose and view.query.query().empty and view.evaluation.current() is None:
             view.evaluation.choose_first()
+
+    # Keeping
+    def _keep(self, side: int, answer: Evaluation) -> None:
+        if (target := self._sessions[side].target) is not None:
+            subject, data = _names(target)
+            hardest = {
+                "text_to_image": answer["text_to_image"][:_KEPT],
+                "image_to_text": answer["image_to_text"][:_KEPT],
+            }
+            content = {**answer, **hardest}
+            store = self._services.store
+            self._services.writer.submit(lambda: store.keep_result(_PANEL, subject, data, content))
+
+    def _recall(self, side: int) -> None:
+        """The last evaluation of what is being opened; both sides' only where they are of one run or one source."""
+        target, first = self._sessions[side].target, self._sessions[0].target
+        if target is None or first is None or self._kept[side] is not None:
+            return
+        if side == 1 and (target.collection != first.collection or (not target.data and target.model != first.model)):
+            return
+        subject, data = _names(target)
+        store = self._services.store
+
+        def read() -> PanelResult | None:
+            found = store.last_result(_PANEL, subject, data)
+            return found if found is not None and not SEARCH_EVALUATE.problem(found.content) else None
+
+        def recalled(found: PanelResult | None) -> None:
+            session = self._sessions[side]
+            if found is not None and session.target == target and session.facts is None:
+                self._kept[side] = found
+                self._show()
+
+        self._services.writer.submit(read, recalled)
 
     def compare(self, at: int) -> None:
         """The pairs that one model finds among its first ``at`` and the other misses."""

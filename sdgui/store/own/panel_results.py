@@ -49,6 +49,20 @@ class ResultRecords(Sessions):
             session.flush()
             _make_room(session, panel)
 
+    def kept_results(self, panel: str) -> list[PanelResult]:
+        """All of ``panel``, newest first."""
+        query = select(PanelResultRow).where(PanelResultRow.panel == panel).order_by(PanelResultRow.made.desc())
+        with self._read_own() as session:
+            found = [_record(row) for row in session.scalars(query)]
+        return [one for one in found if one is not None]
+
+    def forget_result(self, panel: str, subject: str, data: str) -> None:
+        """Remove one; nothing happens when it is not kept."""
+        row = PanelResultRow
+        this = (row.panel == panel, row.subject == os.fsencode(subject), row.data == os.fsencode(data))
+        with self._write_own() as session:
+            session.execute(delete(row).where(*this))
+
     def last_result(self, panel: str, subject: str = "", data: str = "") -> PanelResult | None:
         """The newest of ``panel``, of this run and these data where they are given; None where there is none."""
         row = PanelResultRow

@@ -43,6 +43,7 @@ class EvaluationPane(QWidget):
         self._sides: list[Mapping[str, Any]] = []
         self._names: list[str] = []
         self._pairs: Mapping[str, Any] | None = None
+        self._made = ""
         self.model = KnownModel(self)
         self.way = NoWheelComboBox(self)
         self.at = NoWheelComboBox(self)
@@ -114,9 +115,9 @@ class EvaluationPane(QWidget):
         return str(self.way.currentData())
 
     # What is shown
-    def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-        """Show answers of ``search_evaluate`` for one or two models, and the models' titles."""
-        self._sides, self._names, self._pairs = list(sides), list(names), None
+    def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str], made: str = "") -> None:
+        """Show answers of ``search_evaluate`` for one or two models, and their titles; ``made``: when, if not now."""
+        self._sides, self._names, self._pairs, self._made = list(sides), list(names), None, made
         lines = []
         for color, (side, name) in enumerate(zip(sides, names, strict=True)):
             curve = side["curve"]
@@ -174,7 +175,8 @@ class EvaluationPane(QWidget):
         total = max(listed, int(self._sides[0]["queries"].get(way, listed)) if self._sides and way != PAIRS else listed)
         hardest = f" (the {count(listed)} hardest are listed)" if listed < total else ""
         of = f"{count(shown)} of {count(total)}" if shown != total else count(total)
-        self.found.setText(f"{of} queries{hardest}")
+        earlier = f" · as of {self._made}; being evaluated anew" if self._made else ""
+        self.found.setText(f"{of} queries{hardest}{earlier}")
 
     # Choosing
     def current(self) -> Known | None:

@@ -9,8 +9,11 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.widgets.gallery.items import spoken
 from sdgui.worker.replies import Failure
+from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
 
 
@@ -171,3 +174,33 @@ def test_pictures_of_another_cell_are_not_put_into_this_one(qtbot: QtBot, open_c
         {"true": "cat", "predicted": "Große Katze", "pictures": [{"image": "a", "probability": 1}]}
     )
     assert panel.view.matrix.gallery.model.rowCount() == 0
+
+
+def test_results_are_there_after_a_restart_until_they_are_removed(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path
+) -> None:
+    panel = open_classify()
+    for method in ("image", "zero-shot"):
+        classify(qtbot, panel, method)
+    shown, figure = [found.measure for found in panel.view.results.results()], panel.view.accuracy.figure.text()
+    leave_panel(panel, qtbot)
+    measured = len(asked(folder, "classify_probe"))
+    again = open_classify(data="")
+    qtbot.waitUntil(lambda: [found.measure for found in again.view.results.results()] == shown, timeout=20000)
+    assert again.view.accuracy.figure.text() == figure
+    again.view.results.choose(shown[1])
+    again.view.tabs.setCurrentWidget(again.view.matrix)
+    again.view.matrix.matrix.setFocus()
+    qtbot.keyClick(again.view.matrix.matrix, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: again.view.matrix.gallery.model.rowCount() == 5, timeout=20000)
+    assert len(asked(folder, "classify_probe")) == measured, "its key says all that is asked about it"
+    again.view.results.remove_current()
+    leave_panel(again, qtbot)
+    last = open_classify(data="")
+    qtbot.waitUntil(lambda: [found.measure for found in last.view.results.results()] == shown[:1], timeout=20000)
+
+
+def leave_panel(panel: ClassifyPanel, qtbot: QtBot) -> None:
+    window = panel.window()
+    assert isinstance(window, MainWindow)
+    leave(window, qtbot)

@@ -38,7 +38,7 @@ def open_search(qtbot: QtBot, home: Path, folder: Path) -> Iterator[OpenSearch]:
     make_application()
     windows: list[MainWindow] = []
 
-    def open_it(checkpoint: bool = True) -> SearchPanel:
+    def open_it(checkpoint: bool = True, wait: bool = True) -> SearchPanel:
         command = program("fake_search_worker.py", str(folder))
         services = make_services(home, program("fake_trainer.py"), command, program("fake_demo.py"))
         window = MainWindow(services)
@@ -50,7 +50,7 @@ def open_search(qtbot: QtBot, home: Path, folder: Path) -> Iterator[OpenSearch]:
         qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
         place = window.show_panel("search")
         assert isinstance(place, SearchPanel)
-        if checkpoint:
+        if checkpoint and wait:
             qtbot.waitUntil(lambda: place.sessions[0].facts is not None, timeout=10000)
             waited = place.sessions[1]
             qtbot.waitUntil(lambda: waited.facts is not None or not place.view.source.comparing, timeout=10000)

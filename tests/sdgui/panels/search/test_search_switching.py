@@ -18,7 +18,7 @@ from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.message import info
 from sdgui.widgets.progress_strip import ProgressStrip
-from tests.sdgui.panels.search.conftest import OpenSearch, answered, requests, type_words
+from tests.sdgui.panels.search.conftest import OpenSearch, answered, leave_place, requests, type_words
 
 
 def window_of(search: SearchPanel) -> MainWindow:
@@ -87,6 +87,26 @@ def test_another_collection_ends_the_evaluation_of_the_one_before(
     assert pane.model.columnCount() == 2
     assert "stamps, 2 pictures" in search.view.bar.text.replace(str(tmp_path) + "/", "")
     assert "no caption" not in search.view.bar.text
+
+
+def test_an_evaluation_is_there_after_a_restart_before_its_pictures_are_encoded(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path
+) -> None:
+    search = open_search()
+    (folder / "pause").mkdir()
+    search.view.source.collection.search_folder(str(folder / "pause"))
+    search.view.tabs.setCurrentIndex(EVALUATION)
+    qtbot.waitUntil(lambda: search.view.evaluation.model.columnCount() == 4, timeout=10000)
+    before = [one.title for one in search.view.evaluation.model.known]
+    leave_place(search)
+    again = open_search(wait=False)
+    assert again.sessions[0].opening
+    pane = again.view.evaluation
+    qtbot.waitUntil(lambda: "as of" in pane.found.text(), timeout=10000)
+    assert again.sessions[0].opening, "nothing is encoded yet"
+    assert [one.title for one in pane.model.known] == before
+    assert pane.isVisible()
+    qtbot.waitUntil(lambda: "as of" not in pane.found.text() and pane.model.columnCount() == 4, timeout=10000)
 
 
 def test_one_model_on_both_sides_is_said_and_remedied(qtbot: QtBot, open_search: OpenSearch) -> None:

@@ -1,0 +1,54 @@
+"""Results of Classify in the store, so that they are there after a restart.
+
+Flow: a result is added to the list -> ``keep`` -> the store's writer; the panel is first shown -> ``kept_results``, in
+the writer's thread -> the list. What another version or program wrote, and does not fit, is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from sdgui.panels.classify.model import Measure, Measured, measured
+from sdgui.panels.classify.verbs import Result
+from sdgui.store.store import Store
+from sdgui.worker.verbs import Verb
+
+PANEL = "classify"
+_MEASURE = TypeAdapter(Measure)
+_RESULT = Verb("classify_result", Result)
+
+
+def keep(store: Store, found: Measured) -> None:
+    """Keep a result in place of an older one of the same evaluation. Raises StoreError."""
+    content = {"measure": asdict(found.measure), "answer": found.answer}
+    store.keep_result(PANEL, _subject(found.measure), found.measure.target.data, content)
+
+
+def forget(store: Store, measure: Measure) -> None:
+    """Remove the result of an evaluation. Raises StoreError."""
+    store.forget_result(PANEL, _subject(measure), measure.target.data)
+
+
+def kept_results(store: Store) -> list[Measured]:
+    """The kept results, newest first. Raises StoreError."""
+    found = (_read(one.content) for one in store.kept_results(PANEL))
+    return [one for one in found if one is not None]
+
+
+def _subject(measure: Measure) -> str:
+    """What it is a result of, besides the data."""
+    return json.dumps(asdict(measure), sort_keys=True)
+
+
+def _read(content: Any) -> Measured | None:
+    answer = content.get("answer")
+    if not isinstance(answer, dict) or _RESULT.problem(answer):
+        return None
+    try:
+        return measured(_MEASURE.validate_python(content.get("measure")), answer)
+    except (ValidationError, ValueError, KeyError, TypeError):  # values that are no cells of a matrix
+        return None
