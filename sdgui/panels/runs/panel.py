@@ -14,7 +14,10 @@ from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 from core.spec.run.status import RunState
 from sdgui.panels.runs.feed import CurveFeed
 from sdgui.panels.runs.model import end_message
+from sdgui.panels.runs.plots.arrangement import Arrangement
+from sdgui.panels.runs.table.cells import group_title
 from sdgui.panels.runs.table.commands import TableCommands
+from sdgui.panels.runs.table.reader import Listing, cells_of
 from sdgui.panels.runs.view import RunsView
 from sdgui.runs.history import RunHistory
 from sdgui.runs.machines.elsewhere import shown_samples
@@ -28,6 +31,7 @@ from sdgui.widgets.message import Message
 _EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
 _NO_EXPERIMENT = ("No experiment yet", "An experiment says what is trained and how; its runs are shown here.")
 
+_ARRANGEMENT = "runs/plots"
 _SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
 
 
@@ -52,6 +56,8 @@ class RunsPanel(Panel):
         layout.addWidget(self._stack)
         self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
         self.commands = TableCommands(self.view.table, services, self)
+        self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
+        self.view.grid.arranged.connect(lambda one: services.settings.setValue(_ARRANGEMENT, one.to_json()))
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
         tailer = services.tailer
@@ -71,7 +77,7 @@ class RunsPanel(Panel):
         commands.message_requested.connect(self.message_requested)
         commands.ticks_asked.connect(self.ticks_asked)
         table.chosen.connect(self.choose_asked)
-        table.listed.connect(lambda _listing: self._show_page())
+        table.listed.connect(self._listed)
         table.opened.connect(lambda _run: self.view.show_tab(self.view.grid))
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
@@ -112,6 +118,7 @@ class RunsPanel(Panel):
             self.feed.rename()
         self.view.table.set_ticks({run_id: colors.of(run_id) or 0 for run_id in selection.ticked})
         self.view.table.choose(selection.run_id)
+        self._group_curves()
         run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
         if run_id is None:
             self._run = None
@@ -119,6 +126,26 @@ class RunsPanel(Panel):
         if self._run is None or self._run.id != run_id:
             self._read_run(run_id)
             self._show_history()
+
+    def _listed(self, _listing: Listing) -> None:
+        self._show_page()
+        self._group_curves()
+
+    def _group_curves(self) -> None:
+        """Runs that the table groups are one curve in the plots, the mean with its interval."""
+        table, watched = self.view.table, self._selection.watched
+        fields = list(table.model.listing.query.group_by) if table.model.listing is not None else []
+        if not fields or len(watched) < 2:
+            self.view.grid.grouping.set_groups({})
+            return
+        store = self._services.store
+        table.reader.run(
+            lambda: {
+                str(one): group_title(fields, cells.values, cells.name)
+                for one, cells in cells_of(store, watched, fields).items()
+            },
+            self.view.grid.grouping.set_groups,
+        )
 
     def _show_page(self) -> None:
         """The empty state only where there is no run at all."""

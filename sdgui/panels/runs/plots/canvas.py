@@ -6,6 +6,7 @@ for every new point: redraws are coalesced to 20 per second, and wait while the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyqtgraph as pg
@@ -88,6 +89,11 @@ class PlotCanvas(QWidget):
     def put(self, series: Series) -> None:
         """Show a series, in place of any with its key; its points may change later, then ``refresh``."""
         self._curves.put(series)
+        self.refresh()
+
+    def replace(self, series: Iterable[Series]) -> None:
+        """Show these series and no others."""
+        self._curves.replace(series)
         self.refresh()
 
     def remove(self, key: str) -> None:
@@ -256,8 +262,11 @@ class PlotCanvas(QWidget):
             self._leave()
             return
         x = float(self._box.mapSceneToView(position).x())
+        readings = self.readings(x)
+        if readings:  # the line stands on the point whose step is told
+            x = min((reading.at for reading in readings), key=lambda at: abs(at - x))
         self.show_cross(x)
-        self._readout.show_readings(self._curves.x_mode, x, self.readings(x), self._kind, position.toPoint())
+        self._readout.show_readings(self._curves.x_mode, x, readings, self._kind, position.toPoint())
         self.hovered.emit(x)
 
     def _leave(self) -> None:

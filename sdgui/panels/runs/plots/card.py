@@ -17,12 +17,14 @@ class PlotCard(QFrame):
     """Holds its series itself, so that an unseen card costs no canvas."""
 
     maximize_asked = Signal(str)  # chart id
+    pin_asked = Signal(str)
     menu_asked = Signal(str, QPoint)
 
     def __init__(self, chart: Chart, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.chart = chart
         self.series: dict[str, Series] = {}
+        self._means: list[Series] | None = None  # shown instead, while runs are grouped
         self.canvas: PlotCanvas | None = None
         set_role(self, "card")
         self.setMinimumSize(30 * SPACE, 25 * SPACE)
@@ -31,8 +33,11 @@ class PlotCard(QFrame):
         set_role(title, "title")
         self._button = IconButton("ph.arrows-out-simple", f"Maximise {chart.title}", parent=self)
         self._button.clicked.connect(lambda: self.maximize_asked.emit(chart.id))
+        self._pin = IconButton("ph.push-pin", f"Pin {chart.title} to the top", checkable=True, parent=self)
+        self._pin.clicked.connect(lambda: self.pin_asked.emit(chart.id))
         top = QHBoxLayout()
         top.addWidget(title, 1)
+        top.addWidget(self._pin)
         top.addWidget(self._button)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
@@ -56,15 +61,23 @@ class PlotCard(QFrame):
             self.canvas.menu_asked.connect(lambda point: self.menu_asked.emit(self.chart.id, point))
             self._layout.takeAt(1)
             self._layout.addWidget(self.canvas, 1)
-            for one in self.series.values():
-                self.canvas.put(one)
+            self.canvas.replace(self.series.values() if self._means is None else self._means)
         return self.canvas
 
     def put(self, one: Series) -> None:
         """Add a series."""
         self.series[one.key] = one
-        if self.canvas is not None:
+        if self.canvas is not None and self._means is None:
             self.canvas.put(one)
+
+    def show_means(self, means: list[Series] | None) -> None:
+        """Show means of groups in place of the runs' curves; None shows these again."""
+        self._means = means
+        if self.canvas is not None:
+            self.canvas.replace(self.series.values() if means is None else means)
+
+    def set_pinned(self, pinned: bool) -> None:
+        self._pin.setChecked(pinned)
 
     def remove_group(self, group: str) -> None:
         """Take a run's series away."""

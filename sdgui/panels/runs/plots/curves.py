@@ -6,6 +6,7 @@ picture of all lines when the y range is known. Faintness is a mixed colour, not
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,15 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
-from sdgui.panels.runs.plots.extents import Floats
-from sdgui.panels.runs.plots.lines import LinesItem, Polyline, Reach, pictures
+from sdgui.panels.runs.plots.drawing.extents import Floats
+from sdgui.panels.runs.plots.drawing.lines import LinesItem, Polyline, Reach, pictures
 from sdgui.panels.runs.plots.readout import Reading
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets.style.theme import theme
 
 _DOTS_UP_TO = 40  # points of a curve in view that are each drawn as a dot
 _MARKS_UP_TO = 200  # marks of values that are not finite, per curve
+_BAND = 0.18  # what a band keeps of its curve's colour
 _FAINT, _FADED = 0.35, 0.22  # what a raw curve beside its average, or any beside a lifted one, keeps of its colour
 
 
@@ -47,6 +49,10 @@ class PlotCurves:
         self.series.pop(one.key, None)
         self.series[one.key] = one
 
+    def replace(self, series: Iterable[Series]) -> None:
+        """Show these and no others."""
+        self.series = {one.key: one for one in series}
+
     def remove(self, key: str) -> bool:
         """Take a series away; False when it is not there."""
         return self.series.pop(key, None) is not None
@@ -66,15 +72,20 @@ class PlotCurves:
         self._columns = (low, high, columns)
         raw: tuple[list[Reach], list[Reach]] = ([], [])  # those behind, and those of the lifted group
         smooth: tuple[list[Reach], list[Reach]] = ([], [])
+        bands: list[Reach] = []
         bounds: list[tuple[float, float]] = []
         for one in self.shown():
+            if (ends := one.band_extents(self.log)) is not None:
+                reach = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
+                bands.append(Reach(*reach, _mix(self.color(one), ground, _BAND)))
+                bounds += _bounds(*reach)
             front, color, dash = int(one.group == self.lifted), self.color(one), one.style == Qt.PenStyle.DashLine
             faint = _mix(color, ground, _FAINT) if self.smooth else color
             for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
                 reach = one.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
                 layers[front].append(Reach(*reach, ink, dash))
                 bounds += _bounds(*reach)
-        self._layers = [raw[0], smooth[0], raw[1], smooth[1]]
+        self._layers = [bands, raw[0], smooth[0], raw[1], smooth[1]]
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
 
     def paint(self, y_range: tuple[float, float], height: int, ratio: float) -> None:

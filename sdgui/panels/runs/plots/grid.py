@@ -7,6 +7,7 @@ columns as fit. A canvas is made when its card is first seen, one at a time, so 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.panels.runs.plots.export import ShownPlots, WritePlots
+from sdgui.panels.runs.plots.grouping import Grouping
 from sdgui.panels.runs.plots.groups import chart_of, ordered, role_of
 from sdgui.panels.runs.plots.legend import PlotLegend
-from sdgui.panels.runs.plots.page import PlotPage
+from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.panels.runs.plots.toolbar import PlotToolbar
 from sdgui.shared.export.dialog import ask_file
@@ -41,6 +44,7 @@ class PlotGrid(QWidget):
 
     run_hovered = Signal(str)
     run_visibility_changed = Signal(str, bool)
+    arranged = Signal(object)  # Arrangement
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,11 +53,13 @@ class PlotGrid(QWidget):
         self._maximized: str | None = None
         self._weight, self._log, self._x_mode = 0.0, False, "step"
         self._view: tuple[float, float] | None = None
+        self._arranged = Arrangement()
         self.toolbar = PlotToolbar(self)
         self.message = MessageBar(self)
         self._split = QSplitter(Qt.Orientation.Horizontal, self)
         self._stack = QStackedWidget(self._split)
         self.legend = PlotLegend(self._split)
+        self.grouping = Grouping(self.toolbar, self.legend, self._cards, self._runs, self)
         self.page = PlotPage(self._stack)
         self.empty = EmptyState("ph.chart-line", "Nothing to plot yet", _ABOUT, parent=self._stack)
         self._single = QWidget(self._stack)
@@ -85,6 +91,8 @@ class PlotGrid(QWidget):
         self.legend.toggled.connect(self._toggled)
         self.legend.soloed.connect(self._solo)
         self.page.card_seen.connect(self._seen)
+        self.page.folded.connect(lambda title: self.arrange(self._arranged.fold(title)))
+        self.toolbar.searched.connect(lambda words: self.arrange(replace(self._arranged, words=words)))
         for key, slot in (("L", self.toolbar.log.toggle), ("R", self.reset_view), ("Esc", lambda: self.maximize(None))):
             shortcut = QShortcut(QKeySequence(key), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -109,7 +117,8 @@ class PlotGrid(QWidget):
         """Add a run or rename it; ``color`` is its palette index."""
         shown = self._runs[key][2] if key in self._runs else True
         self._runs[key] = (name, color, shown)
-        self.legend.set_entry(key, name, color)
+        if not self.grouping.on:
+            self.legend.set_entry(key, name, color)
         for card in self._cards.values():
             for one in card.series.values():
                 if one.group == key:
@@ -164,6 +173,7 @@ class PlotGrid(QWidget):
             for one in card.series.values():
                 one.visible = one.visible if one.group != key else visible
             card.refresh()
+        self.grouping.changed()
         self._extent_timer.start()
 
     # --- view
@@ -226,6 +236,7 @@ class PlotGrid(QWidget):
             card = PlotCard(chart)
             card.maximize_asked.connect(lambda one: self.maximize(None if self._maximized == one else one))
             card.menu_asked.connect(self._menu)
+            card.pin_asked.connect(lambda one: self.arrange(self._arranged.pin(one)))
             self._cards[chart.id] = card
             self._lay_out()
             self._show_panel()
@@ -240,8 +251,20 @@ class PlotGrid(QWidget):
         card.deleteLater()
 
     def _lay_out(self) -> None:
-        charts = ordered(card.chart for card in self._cards.values() if card.chart.id != self._maximized)
-        self.page.set_cards([self._cards[chart.id] for chart in charts])
+        charts = [card.chart for card in self._cards.values() if card.chart.id != self._maximized]
+        sections = []
+        for part in self._arranged.parts(charts):
+            cards = [self._cards[chart.id] for chart in part.charts]
+            sections.append(Cards(part.title, cards, part.folded, part.large, len(cards)))
+            for card in cards:
+                card.set_pinned(card.chart.id in self._arranged.pinned)
+        self.page.set_sections(sections)
+
+    def arrange(self, arrangement: Arrangement) -> None:
+        """Pin, fold or search."""
+        self._arranged = arrangement
+        self._lay_out()
+        self.arranged.emit(arrangement)
 
     def _show_panel(self) -> None:
         page = self._single if self._maximized is not None else self.page if self._cards else self.empty
@@ -278,6 +301,7 @@ class PlotGrid(QWidget):
                 card.canvas.show_cross(x)
 
     def _changed(self, metric: str) -> None:
+        self.grouping.changed()
         self._cards[chart_of(metric).id].refresh()
         if not self._extent_timer.isActive():
             self._extent_timer.start()
@@ -326,13 +350,16 @@ class PlotGrid(QWidget):
         self.run_hovered.emit(key)
 
     def _toggled(self, key: str, shown: bool) -> None:
-        self.set_run_visible(key, shown)
-        self.run_visibility_changed.emit(key, shown)
+        for run in self.grouping.members(key):
+            self.set_run_visible(run, shown)
+            self.run_visibility_changed.emit(run, shown)
 
     def _solo(self, key: str) -> None:
-        alone = all(shown == (run == key) for run, (_, _, shown) in self._runs.items())
+        chosen = set(self.grouping.members(key))
+        alone = all(shown == (run in chosen) for run, (_, _, shown) in self._runs.items())
         for run in self.runs():
-            self._toggled(run, alone or run == key)
+            self.set_run_visible(run, alone or run in chosen)
+            self.run_visibility_changed.emit(run, alone or run in chosen)
 
     def _menu(self, card_id: str, point: QPoint) -> None:
         menu = self.toolbar.export_menu()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from core.spec.run.metric_names import is_share
 from sdgui.widgets.plot_axes import AxisKind
 
 SECTIONS = ("Losses", "Validation", "Diagnostics", "Speed and rates", "Other")
@@ -50,9 +51,9 @@ def chart_of(metric: str) -> Chart:
     prefix, _, rest = metric.partition("/")
     who, _, measure = rest.partition("/")
     if prefix == "val" and who in _WHO and measure:
-        return Chart(f"val/{measure}", _words(measure), "Validation", "share" if _is_share(measure) else "value")
+        return Chart(f"val/{measure}", _words(measure), "Validation", "share" if is_share(metric) else "value")
     if prefix == "val":
-        return Chart(metric, _words(rest or metric), "Validation", "share" if _is_share(rest) else "value")
+        return Chart(metric, _words(rest or metric), "Validation", "share" if is_share(metric) else "value")
     if metric in _RATES or prefix == "runtime":
         return Chart(metric, _TITLES.get(metric, _words(rest)), "Speed and rates")
     if prefix == "train":
@@ -78,10 +79,6 @@ def ordered(charts: Iterable[Chart]) -> list[Chart]:
 def _natural(text: str) -> list[tuple[int, str]]:
     head, _, tail = text.partition("@")
     return [(0, head), (int(tail), "") if tail.isdigit() else (0, tail)]
-
-
-def _is_share(measure: str) -> bool:
-    return "R@" in measure or measure.startswith(("acc", "recall", "accuracy"))
 
 
 def _words(name: str) -> str:

@@ -1,26 +1,41 @@
-"""The scrolling page of a plot grid: titled sections of cards, in as many columns as fit."""
+"""The scrolling page of a plot grid: titled sections that fold, of cards in as many columns as fit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from PySide6.QtCore import QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
 from sdgui.panels.runs.plots.card import PlotCard
-from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.style.theme import SPACE
 
 _CARD_WIDTH = 42 * SPACE  # least width a column aims at
 _CARD_HEIGHT = 28 * SPACE
+_LARGE_HEIGHT = 40 * SPACE
+_HEAD = 4 * SPACE
 _GAP = SPACE + SPACE // 2
+
+
+@dataclass(frozen=True)
+class Cards:
+    """A section's cards; of a folded one none is shown, ``number`` counts them."""
+
+    title: str
+    cards: Sequence[PlotCard]
+    folded: bool = False
+    large: bool = False
+    number: int = 0
 
 
 class PlotPage(QScrollArea):
     """``card_seen(card)`` fires when a card scrolled into view, one card per turn of the event loop."""
 
     card_seen = Signal(object)
+    folded = Signal(str)  # the title of a section whose head was pressed
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -29,8 +44,9 @@ class PlotPage(QScrollArea):
         self.content = QWidget(self.viewport())
         self.content.setProperty("role", "page")
         self.setWidget(self.content)
+        self._sections: list[Cards] = []
         self._cards: list[PlotCard] = []
-        self._heads: dict[str, PlainLabel] = {}
+        self._heads: dict[str, IconButton] = {}
         self._looking = QTimer(self)
         self._looking.setSingleShot(True)
         self._looking.setInterval(0)
@@ -42,47 +58,57 @@ class PlotPage(QScrollArea):
         self._told: set[PlotCard] = set()
         self.verticalScrollBar().valueChanged.connect(self._moved)
 
-    def set_cards(self, cards: Sequence[PlotCard]) -> None:
-        """Show these cards, in this order; cards of one section must stand together."""
+    def set_sections(self, sections: Sequence[Cards]) -> None:
+        """Show these, from top to bottom."""
+        self._sections = list(sections)
+        cards = [card for section in sections if not section.folded for card in section.cards]
         for gone in set(self._cards) - set(cards):
             gone.hide()
-        self._cards = list(cards)
+        self._cards = cards
         for card in cards:
             if card.parent() is not self.content:
                 card.setParent(self.content)
-                card.show()
+            card.show()
         self._laying.start()
 
     def lay_out(self) -> None:
-        """Lay the cards out for the current width."""
+        """Lay the sections out for the current width."""
         width = self.viewport().width()
         columns = max(1, (width + _GAP) // (_CARD_WIDTH + _GAP))
-        card_width = (width - _GAP * (columns - 1)) // columns
-        y, column, section = 0, 0, ""
-        for head in self._heads.values():
-            head.hide()
-        for card in self._cards:
-            if card.chart.section != section:
-                y += (_CARD_HEIGHT + _GAP if column else 0) + (SPACE if section else 0)
-                section, column = card.chart.section, 0
-                y += self._place_head(section, y, width)
-            elif column == columns:
-                y, column = y + _CARD_HEIGHT + _GAP, 0
-            card.setGeometry(QRect(column * (card_width + _GAP), y, card_width, _CARD_HEIGHT))
-            column += 1
-        self.content.resize(QSize(width, y + (_CARD_HEIGHT if self._cards else 0)))
+        y = 0
+        for title in self._heads.keys() - {section.title for section in self._sections}:
+            self._heads[title].hide()
+        for section in self._sections:
+            y = self._place_head(section, y, width)
+            if not section.folded:
+                y = self._place_cards(section, y, width, 1 if section.large else columns)
+            y += SPACE
+        self.content.resize(QSize(width, y))
         self._moved()
 
-    def _place_head(self, section: str, y: int, width: int) -> int:
-        if section not in self._heads:
-            head = PlainLabel(section, self.content)
-            set_role(head, "title")
-            self._heads[section] = head
-        head = self._heads[section]
-        height = head.sizeHint().height() + SPACE
-        head.setGeometry(0, y, width, height)
+    def _place_cards(self, section: Cards, y: int, width: int, columns: int) -> int:
+        height = _LARGE_HEIGHT if section.large else _CARD_HEIGHT
+        card_width = (width - _GAP * (columns - 1)) // columns
+        for number, card in enumerate(section.cards):
+            row, column = divmod(number, columns)
+            card.setGeometry(QRect(column * (card_width + _GAP), y + row * (height + _GAP), card_width, height))
+        return y + -(-len(section.cards) // columns) * (height + _GAP)
+
+    def _place_head(self, section: Cards, y: int, width: int) -> int:
+        head = self._heads.get(section.title)
+        if head is None:
+            head = IconButton("ph.caret-down", f"Fold {section.title}", text=section.title, parent=self.content)
+            head.setFont(self.font())
+            head.clicked.connect(lambda: self.folded.emit(section.title))
+            self._heads[section.title] = head
+        folded = section.folded
+        head.set_icon(
+            "ph.caret-right" if folded else "ph.caret-down", f"{'Unfold' if folded else 'Fold'} {section.title}"
+        )
+        head.setText(f"{section.title} ({section.number})" if folded else section.title)
+        head.setGeometry(0, y, min(head.sizeHint().width(), width), _HEAD)
         head.show()
-        return height
+        return y + _HEAD
 
     def _moved(self) -> None:
         self._told.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLabel, QWidget
 
@@ -30,7 +30,7 @@ class Reading:
 
 
 class Readout(QLabel):
-    """Moves with the mouse and stays inside its plot."""
+    """Stands beside its plot and not on it, where the window has room; else in the corner away from the mouse."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -63,12 +63,28 @@ class Readout(QLabel):
         self.raise_()
 
     def _place(self, mouse: QPoint) -> None:
-        room = self._plot.rect()
-        x = mouse.x() + 2 * SPACE
-        if x + self.width() > room.width():
-            x = mouse.x() - 2 * SPACE - self.width()
-        y = min(mouse.y() + SPACE, room.height() - self.height())
-        self.move(max(0, x), max(0, y))
+        window = self._plot.window()
+        if self.parent() is not window:
+            self.setParent(window)
+        plot = QRect(self._plot.mapTo(window, QPoint(0, 0)), self._plot.size())
+        self.move(place_beside(plot, self.size(), window.rect(), plot.topLeft() + mouse))
+
+
+def place_beside(plot: QRect, size: QSize, room: QRect, mouse: QPoint) -> QPoint:
+    """Where a box of ``size`` stands: right, left, above or below ``plot`` within ``room``, else in its far corner."""
+    y = max(room.top(), min(mouse.y() - size.height() // 2, room.bottom() - size.height()))
+    x = max(room.left(), min(mouse.x() - size.width() // 2, room.right() - size.width()))
+    places = (
+        QPoint(plot.right() + SPACE, y),
+        QPoint(plot.left() - SPACE - size.width(), y),
+        QPoint(x, plot.top() - SPACE - size.height()),
+        QPoint(x, plot.bottom() + SPACE),
+    )
+    for place in places:
+        if room.contains(QRect(place, size)):
+            return place
+    right = mouse.x() < plot.center().x()
+    return QPoint(plot.right() - size.width() - SPACE if right else plot.left() + 8 * SPACE, plot.top() + SPACE)
 
 
 def where(mode: XMode, x: float) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
-from sdgui.panels.runs.plots.extents import Extents, Floats
+from sdgui.panels.runs.plots.drawing.extents import Extents, Floats
 
 XMode = Literal["step", "time"]
 
@@ -94,6 +94,7 @@ class Series:
         self.style = style
         self.group = group or key  # what the legend toggles and lifts together
         self.visible = True
+        self.band: tuple[Floats, Floats] | None = None  # of a mean: from where to where its interval reaches
         self._size = 0
         self._buffers: dict[str, Floats] = {name: np.empty(0) for name in ("x", "y", "t", "finite", "smooth")}
         self._ema = Ema(0.0)
@@ -186,6 +187,13 @@ class Series:
             y = np.where(y > 0, y, np.nan)
         x, y = column_peaks(x, y, low, high, columns)
         return (x, np.log10(y)) if log else (x, y)
+
+    def band_extents(self, log: bool) -> tuple[Extents, Extents] | None:
+        """Where the lower and the upper end of the band reach; None without one."""
+        if self.band is None:
+            return None
+        low, high = (np.log10(np.where(one > 0, one, np.nan)) if log else one for one in self.band)
+        return Extents(self.steps, low), Extents(self.steps, high)
 
     def nearest(self, mode: XMode, x: float, slack: float) -> int | None:
         """Index of the point nearest to ``x``; None when the curve is further away than ``slack``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QSlider, QToolButton, QWidget
 
 from sdgui.panels.runs.plots.export import PLOT_FORMATS
 from sdgui.panels.runs.plots.series import XMode
@@ -20,6 +20,8 @@ class PlotToolbar(QWidget):
     x_mode_changed = Signal(str)
     reset_asked = Signal()
     export_asked = Signal(object)  # ExportFormat
+    searched = Signal(str)
+    means_changed = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,6 +52,16 @@ class PlotToolbar(QWidget):
         self.reset.setProperty("hasText", "true")
         self.reset.setEnabled(False)
         self.export = IconButton("ph.download-simple", "Export", parent=self)
+        self.search = QLineEdit(self)
+        self.search.setPlaceholderText("Find a plot")
+        self.search.setAccessibleName("Find a plot")
+        self.search.setToolTip("Show only plots whose name holds these words")
+        self.search.setClearButtonEnabled(True)
+        self.search.setMaximumWidth(24 * SPACE)
+        about = "Means of the table's groups with their 95 % intervals; group the table first"
+        self.means = IconButton("ph.chart-line-up", about, text="Means", checkable=True, parent=self)
+        self.means.setChecked(True)
+        self.means.setEnabled(False)
         self._arrange()
         self._connect()
 
@@ -64,6 +76,8 @@ class PlotToolbar(QWidget):
         layout.addWidget(self._weight)
         layout.addWidget(self.log)
         layout.addWidget(self.x_mode)
+        layout.addWidget(self.means)
+        layout.addWidget(self.search, 1)
         layout.addStretch(1)
         layout.addWidget(self.reset)
         layout.addWidget(self.export)
@@ -74,6 +88,13 @@ class PlotToolbar(QWidget):
         self.x_mode.currentIndexChanged.connect(lambda _: self.x_mode_changed.emit(self.x_mode.currentData()))
         self.reset.clicked.connect(self.reset_asked)
         self.export.clicked.connect(self._ask_export)
+        self.search.textChanged.connect(self.searched)
+        self.means.toggled.connect(self.means_changed)
+
+    @property
+    def mode(self) -> XMode:
+        """What x counts."""
+        return "time" if self.x_mode.currentData() == "time" else "step"
 
     def set_smoothing(self, weight: float) -> None:
         """Move the slider; emits when it moved."""

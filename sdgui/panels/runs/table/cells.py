@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,3 +128,14 @@ def mean_text(field: Field, mean: Mean, style: Style) -> str:
         return centre
     decimals = 1 if style.decimals is None else style.decimals
     return f"{centre} ± {style.scale * mean.half:.{decimals}f}"
+
+
+def group_title(fields: Sequence[Field], values: Sequence[Any], run: str) -> str:
+    """What the runs of a group have in common; a recipe is called after the experiment of ``run``, one of them."""
+    parts = []
+    for field, value in zip(fields, values, strict=True):
+        if field.key == "recipe" and isinstance(value, str):
+            parts.append(f"{run.rpartition(' · ')[0]} ({value[:4]})")
+        else:
+            parts.append(f"{title_of(field)}: {text_of(field, value, Style()) or 'none'}")
+    return " · ".join(parts)

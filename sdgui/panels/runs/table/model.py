@@ -10,7 +10,7 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, QTimer, Signal
 
-from sdgui.panels.runs.table.cells import Style, is_numeric, mean_text, style_of, text_of, tip_of, title_of
+from sdgui.panels.runs.table.cells import Style, group_title, is_numeric, mean_text, style_of, text_of, tip_of, title_of
 from sdgui.panels.runs.table.layout import fields_of
 from sdgui.panels.runs.table.reader import CellsOfRun, Listing, TableReader
 from sdgui.panels.runs.table.rows import Row, Rows
@@ -185,10 +185,7 @@ class RunTableModel(QAbstractTableModel):
             self._want(first)
             return WAITING
         values = cells.values[len(self.fields) :]
-        return " · ".join(
-            f"{title_of(field)}: {text_of(field, value, Style()) or 'none'}"
-            for field, value in zip(self._keys, values, strict=True)
-        )
+        return group_title(self._keys, values, cells.name)
 
     def _alignment(self, row: Row, column: int) -> object:
         field = self.fields[column]

@@ -159,7 +159,8 @@ class RunTable(QWidget):
         if field.name == NAME:
             return NAME_WIDTH
         title = self.view.fontMetrics().horizontalAdvance(title_of(field)) + 5 * SPACE
-        return _WIDTHS.get(field.name, min(max(title, 11 * SPACE), 26 * SPACE))
+        least = 16 * SPACE if field.source is Source.METRIC else 11 * SPACE  # room for a mean with its interval
+        return _WIDTHS.get(field.name, min(max(title, least), 28 * SPACE))
 
     def _resized(self, column: int, _old: int, new: int) -> None:
         if column < len(self.model.fields):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdgui.panels.runs.plots.extents import Extents
-from sdgui.panels.runs.plots.lines import dashed
-from sdgui.panels.runs.plots.raster import raster
+from sdgui.panels.runs.plots.drawing.extents import Extents
+from sdgui.panels.runs.plots.drawing.lines import dashed
+from sdgui.panels.runs.plots.drawing.raster import raster
 
 
 @given(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QColor, QImage, QPaintEngine, QPainter, QPen
 
-from sdgui.panels.runs.plots.extents import Floats
-from sdgui.panels.runs.plots.raster import raster
+from sdgui.panels.runs.plots.drawing.extents import Floats
+from sdgui.panels.runs.plots.drawing.raster import raster
 
 WIDTH = 1.5  # of a line, in pixels that do not depend on the screen
 _DASH, _PERIOD = 5.0, 9.0  # of a dashed line, along it

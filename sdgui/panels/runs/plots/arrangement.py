@@ -1,0 +1,85 @@
+"""Which plots are shown, in which order and sections: pinned ones, folded sections, a search. Plain data, no Qt.
+
+The plot of the metric that ranks runs comes first and is large; pinned plots follow, then the sections of `groups`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+from sdgui.panels.runs.plots.groups import SECTIONS, Chart, ordered
+
+SELECTION, PINNED = "Selection metric", "Pinned"
+_RANKS = ("val/mean_recall", "val/top1")  # the first of them that is there ranks runs
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section: its plots, those of a folded one too, and whether it is folded."""
+
+    title: str
+    charts: tuple[Chart, ...]
+    folded: bool = False
+
+    @property
+    def large(self) -> bool:
+        """Whether its plots get more room."""
+        return self.title == SELECTION
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """``pinned``: ids of plots in the order in which they were pinned; ``folded``: titles of sections."""
+
+    pinned: tuple[str, ...] = ()
+    folded: frozenset[str] = frozenset()
+    words: str = ""
+
+    def parts(self, charts: Iterable[Chart]) -> list[Part]:
+        """The sections from top to bottom; while one searches, none is folded."""
+        fitting = [chart for chart in ordered(charts) if self._fits(chart)]
+        by_id = {chart.id: chart for chart in fitting}
+        first = next((by_id[one] for one in _RANKS if one in by_id), None)
+        pinned = [by_id[one] for one in self.pinned if one in by_id and by_id[one] != first]
+        rest = [chart for chart in fitting if chart != first and chart not in pinned]
+        groups = [(SELECTION, [first] if first is not None else []), (PINNED, pinned)]
+        groups += [(section, [chart for chart in rest if chart.section == section]) for section in SECTIONS]
+        return [
+            Part(title, tuple(found), title in self.folded and not self.words.strip())
+            for title, found in groups
+            if found
+        ]
+
+    def _fits(self, chart: Chart) -> bool:
+        text = f"{chart.title} {chart.id} {chart.section}".casefold()
+        return all(word in text for word in self.words.casefold().split())
+
+    def pin(self, chart_id: str) -> Arrangement:
+        """Pin a plot, or release a pinned one."""
+        rest = tuple(one for one in self.pinned if one != chart_id)
+        return replace(self, pinned=rest if len(rest) < len(self.pinned) else (*rest, chart_id))
+
+    def fold(self, title: str) -> Arrangement:
+        """Fold a section, or unfold a folded one."""
+        return replace(self, folded=self.folded ^ {title})
+
+    def to_json(self) -> str:
+        """As it is kept: without the search."""
+        return json.dumps({"pinned": self.pinned, "folded": sorted(self.folded)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What ``to_json`` wrote; of anything else, as much as can be read."""
+        try:
+            raw = json.loads(text)
+        except ValueError:
+            return cls()
+        raw = raw if isinstance(raw, dict) else {}
+        pinned, folded = (
+            [one for one in found if isinstance(one, str)][:200] if isinstance(found := raw.get(key), list) else []
+            for key in ("pinned", "folded")
+        )
+        return cls(tuple(dict.fromkeys(pinned)), frozenset(folded))

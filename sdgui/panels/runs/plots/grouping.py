@@ -1,0 +1,83 @@
+"""Means in place of runs: while runs are grouped, cards and legend show groups.
+
+Flow: the grid names each run's group; its cards and runs are looked at when means are due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QObject, QTimer
+
+from sdgui.panels.runs.plots.card import PlotCard
+from sdgui.panels.runs.plots.legend import PlotLegend
+from sdgui.panels.runs.plots.means import group_curves
+from sdgui.panels.runs.plots.toolbar import PlotToolbar
+
+_MS = 250  # between two means of curves that grow
+
+
+class Grouping(QObject):
+    """``cards`` and ``runs`` are the grid's own: plots by id; name, colour and whether it is shown by run."""
+
+    def __init__(
+        self,
+        toolbar: PlotToolbar,
+        legend: PlotLegend,
+        cards: Mapping[str, PlotCard],
+        runs: Mapping[str, tuple[str, int, bool]],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._toolbar, self._legend, self._cards, self._runs = toolbar, legend, cards, runs
+        self._groups: dict[str, str] = {}
+        self._timer = QTimer(self, singleShot=True, interval=_MS)
+        self._timer.timeout.connect(self._show_means)
+        toolbar.means_changed.connect(lambda _on: self.show())
+        toolbar.x_mode_changed.connect(lambda _mode: self.changed())
+
+    def set_groups(self, groups: Mapping[str, str]) -> None:
+        """Key of a run -> title of its group; {} shows runs again."""
+        if dict(groups) != self._groups:
+            self._groups = dict(groups)
+            self._toolbar.means.setEnabled(bool(groups))
+            self.show()
+
+    def members(self, key: str) -> list[str]:
+        """The runs of a group in the legend; of a run, itself."""
+        return [run for run, title in self._groups.items() if title == key and run in self._runs] if self.on else [key]
+
+    @property
+    def on(self) -> bool:
+        """Whether groups are shown."""
+        return bool(self._groups) and self._toolbar.means.isChecked()
+
+    def changed(self) -> None:
+        """Points came, or what is shown changed: means are due."""
+        if self.on and not self._timer.isActive():
+            self._timer.start()
+
+    def show(self) -> None:
+        """The legend of groups or of runs, and the curves of either."""
+        self._legend.clear()
+        if self.on:
+            for title, color in self._colors().items():
+                self._legend.set_entry(title, title, color)
+            self._show_means()
+            return
+        for key, (name, color, shown) in self._runs.items():
+            self._legend.set_entry(key, name, color)
+            self._legend.set_shown(key, shown)
+        for card in self._cards.values():
+            card.show_means(None)
+
+    def _colors(self) -> dict[str, int]:
+        return {title: index for index, title in enumerate(dict.fromkeys(self._groups.values()))}
+
+    def _show_means(self) -> None:
+        if not self.on:
+            return
+        mode = self._toolbar.mode
+        for card in self._cards.values():
+            shown = [one for one in card.series.values() if one.visible]
+            card.show_means(group_curves(shown, self._groups, self._colors(), mode))
