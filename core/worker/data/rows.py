@@ -20,7 +20,7 @@ from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
 from core.worker.data.describing import PLAIN, plain_pictures
 
-PART = 1000  # rows sent at once
+PART = 500  # rows sent at once
 MOST = 200_000  # rows that are listed
 MOST_BAD = 2000  # bad rows that are listed
 MOST_VALUES = 500  # values of a label that are counted apart

@@ -56,7 +56,7 @@ class DataView(QWidget):
     """Two rows of controls over the pages. ``filtered``: something else is to be shown; ``asked``: a button's name."""
 
     filtered = Signal()
-    asked = Signal(str)  # save, use, search, hold out, selection, exclude, undo
+    asked = Signal(str)  # save, use, search, hold out, selection, exclude, basket, undo
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -151,6 +151,7 @@ class DataView(QWidget):
             ("&Hold out 10 %", "hold out", True),
             ("Save the se&lection as new data …", "selection", chosen),
             ("E&xclude the selection\tX", "exclude", chosen),
+            ("Put the excluded into the &basket", "basket", True),
             ("&Undo\tCtrl+Z", "undo", True),
         ):
             action = menu.addAction(text)

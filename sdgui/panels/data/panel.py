@@ -6,37 +6,41 @@ groups; what is excluded is kept, and saved as a new source by ``data_save``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import ConfigError, read_config
+from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
 from core.spec.shards import may_be_there
 from sdgui.panels.data.groups import marked_rows
 from sdgui.panels.data.layout import PICTURES, VIEWS, DataView
 from sdgui.panels.data.model import SourceRows
-from sdgui.panels.data.pictures import items_of, saving_start
+from sdgui.panels.data.pictures import saving_start
+from sdgui.panels.data.shown import ShownRows
 from sdgui.panels.data.work import DataWork
+from sdgui.shared.basket import Finding
 from sdgui.shared.panel import Panel
 from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
-from sdgui.widgets.gallery.gallery import GalleryItem
 from sdgui.widgets.message import Remedy, error, info
 from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart, SavedSource
 from sdgui.worker.replies import Cancelled, Failure
 
+_TITLE = "Data"
 _SETTLES = 150  # ms of not typing
-_ANEW = 300  # rows: so many changed ones are shown by setting the gallery anew
 _DOING = {"open": "Reading the data", "check": "Checking the pictures", "save": "Saving"}
 
 
 class DataPanel(Panel):
-    """Controls ``view``. ``rows``: all of the source that is open; ``shown``: numbers of those in the gallery."""
+    """Controls ``view``. ``rows``: all of the source that is open; ``shown``: those in the gallery."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,15 +48,17 @@ class DataPanel(Panel):
         self.view = DataView(services, self)
         self.set_view(self.view)
         self.rows = SourceRows()
-        self.shown: list[int] = []
+        self.shown = ShownRows(self.view.gallery, self)
         self.facts: RowsOpened | None = None
         self.checked: Checked | None = None
-        self._items: list[GalleryItem] = []
         self._others: dict[str, str] = {}
         self._entered = False
         self.work = DataWork(services.pool, services.store.home, self)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
         self._settle.timeout.connect(self.show_rows)
+        self._parts: deque[RowsPart | RowsOpened] = deque()  # that came and are not shown yet
+        self._taking = QTimer(self, interval=0)
+        self._taking.timeout.connect(self._take_part)
         self._connect()
         self.view.show_controls(False)
 
@@ -65,7 +71,7 @@ class DataPanel(Panel):
         view.asked.connect(self._asked)
         view.tabs.currentChanged.connect(self._tab_changed)
         view.gallery.activated.connect(view.gallery.preview)
-        view.gallery.remove_asked.connect(lambda _rows: self.exclude(self.chosen_rows()))
+        view.gallery.remove_asked.connect(lambda _rows: self.exclude(self.shown.chosen()))
         view.gallery.selection_changed.connect(lambda _rows: self._show_views())
         view.figures.value_chosen.connect(self._value_chosen)
         view.groups.check_asked.connect(self.check)
@@ -74,8 +80,8 @@ class DataPanel(Panel):
         view.views.define_asked.connect(self.define_asked)
         view.strip.cancelled.connect(work.cancel)
         work.progress.connect(self._working)
-        work.part.connect(self._add_part)
-        work.opened.connect(self._opened)
+        work.part.connect(self._came)
+        work.opened.connect(self._came)
         work.open_failed.connect(self._open_failed)
         work.checked.connect(self._checked)
         work.check_failed.connect(self._failed)
@@ -128,11 +134,12 @@ class DataPanel(Panel):
 
     def open(self, source: str) -> None:
         """Read the rows of ``source``; they are shown as they come."""
-        self.rows, self.shown, self._items = SourceRows(source), [], []
+        self.rows = SourceRows(source)
+        self._parts.clear()
+        self.shown.begin(self.rows)
         self.facts = self.checked = None
         self._others = splits_beside(self._services.store, source)
         self.view.bar.clear()
-        self.view.gallery.set_items([])
         self.view.figures.show_facts(None)
         self.view.groups.show_checked(None, self.rows)
         self.view.groups.show_others(self._others)
@@ -146,15 +153,26 @@ class DataPanel(Panel):
         self.view.views.choose_for(source)
         self.work.open(source)
 
+    def _came(self, part: RowsPart | RowsOpened) -> None:
+        self._parts.append(part)
+        self._taking.start()
+
+    def _take_part(self) -> None:
+        """One part in a turn: many may have come at once."""
+        if not self._parts:
+            self._taking.stop()
+            return
+        part = self._parts.popleft()
+        if "paths" in part:
+            self._add_part(cast(RowsPart, part))
+        else:
+            self._opened(part)
+
     def _add_part(self, part: RowsPart) -> None:
-        if not self._items:
+        if not len(self.rows):
             self.view.show_controls(True)
-        added = self.rows.append(part["paths"], part["captions"], part["labels"])
-        self._items += items_of(self.rows, added)
-        shown = self.rows.shown(self.view.filter(), added)
-        self.shown += shown
-        self.view.gallery.append([self._items[row] for row in shown])
-        self.view.show_counts(len(self.shown), self.rows)
+        self.shown.add(self.rows.append(part["paths"], part["captions"], part["labels"]))
+        self.view.show_counts(len(self.shown.numbers), self.rows)
 
     def _opened(self, facts: RowsOpened) -> None:
         self.facts = facts
@@ -198,9 +216,8 @@ class DataPanel(Panel):
     def show_rows(self) -> None:
         """Filter the rows anew."""
         self._settle.stop()
-        self.shown = self.rows.shown(self.view.filter())
-        self.view.gallery.set_items([self._items[row] for row in self.shown])
-        self.view.show_counts(len(self.shown), self.rows)
+        self.shown.filter(self.view.filter())
+        self.view.show_counts(len(self.shown.numbers), self.rows)
 
     def _label_chosen(self) -> None:
         label = str(self.view.label.currentData() or "")
@@ -212,10 +229,6 @@ class DataPanel(Panel):
         self.view.tabs.setCurrentIndex(PICTURES)
         self.show_rows()
 
-    def chosen_rows(self) -> list[int]:
-        """Numbers of the selected rows."""
-        return [self.shown[index] for index in self.view.gallery.selected()]
-
     def _tab_changed(self, tab: int) -> None:
         if tab == VIEWS:
             self._show_views()
@@ -223,7 +236,7 @@ class DataPanel(Panel):
     def _show_views(self) -> None:
         """Views of the selection, else of the first batch."""
         if self.view.tabs.currentIndex() == VIEWS:
-            self.view.views.show_source(self.rows.source if self.facts is not None else "", self.chosen_rows())
+            self.view.views.show_source(self.rows.source if self.facts is not None else "", self.shown.chosen())
 
     def _show_broken(self) -> None:
         facts, checked = self.facts, self.checked
@@ -281,23 +294,9 @@ class DataPanel(Panel):
         self.work.keep_exclusions(self.rows.source, self.rows.excluded_paths())
 
     def _redraw(self, rows: Sequence[int]) -> None:
-        for row, item in zip(rows, items_of(self.rows, rows), strict=True):
-            self._items[row] = item
-        gallery = self.view.gallery
-        if self.view.filter().which in ("kept", "excluded"):
-            self.show_rows()
-        elif len(rows) > _ANEW:
-            bar, chosen = gallery.view.verticalScrollBar().value(), gallery.selected()
-            gallery.set_items([self._items[row] for row in self.shown])
-            gallery.set_selected(chosen)
-            gallery.view.verticalScrollBar().setValue(bar)
-        else:
-            places = {row: index for index, row in enumerate(self.shown)} if rows else {}
-            for row in rows:
-                if row in places:
-                    gallery.replace(places[row], self._items[row])
+        self.shown.renew(rows)
         self.view.groups.refresh()
-        self.view.show_counts(len(self.shown), self.rows)
+        self.view.show_counts(len(self.shown.numbers), self.rows)
 
     # What is done with it
     def _asked(self, name: str) -> None:
@@ -307,10 +306,20 @@ class DataPanel(Panel):
             "use": self.use,
             "search": lambda: self.search_asked.emit(self.rows.source),
             "hold out": self.view.source.hold_out,
-            "exclude": lambda: self.exclude(self.chosen_rows()),
+            "exclude": lambda: self.exclude(self.shown.chosen()),
+            "basket": self.to_basket,
             "undo": self.undo,
         }
         deeds[name]()
+
+    def to_basket(self) -> None:
+        """Put the excluded pictures into the basket, as left out."""
+        paths = self.rows.excluded_paths()
+        if paths:
+            fixes = tuple(Fix(kind="excluded", path=path, panel=_TITLE) for path in paths)
+            self._services.basket.put(Finding(self.rows.source, fixes))
+            text = f"{count(len(paths))} {'picture is' if len(paths) == 1 else 'pictures are'} in the basket, left out."
+            self.view.bar.show_message(info(text))
 
     def ask_where(self, selection: bool = False) -> None:
         """Choose a file, and save what is not excluded, or the selection, as a new source."""
@@ -327,7 +336,7 @@ class DataPanel(Panel):
         """Save what is not excluded, or of that the selection, to ``path``."""
         self.view.bar.clear()
         self.view.strip.start(_DOING["save"])
-        only = [self.rows.paths[row] for row in self.chosen_rows()] if selection else []
+        only = [self.rows.paths[row] for row in self.shown.chosen()] if selection else []
         self.work.save(self.rows.source, path, self.rows.excluded_paths(), only, replace)
 
     def _saved(self, saved: SavedSource) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from core.spec.config import expand_user
@@ -14,13 +13,8 @@ from sdgui.widgets.gallery.gallery import GalleryItem
 _MOST_CAPTIONS = 10  # in a tooltip
 
 
-def items_of(rows: SourceRows, which: Iterable[int]) -> list[GalleryItem]:
-    """An item for each of ``which``: the first caption; all of them, and the labels, in the tooltip."""
-    return [item_of(rows, row) for row in which]
-
-
 def item_of(rows: SourceRows, row: int) -> GalleryItem:
-    """The item of ``row``, pale where it is excluded."""
+    """The item of ``row``: its first caption, all others and the labels in the tooltip; pale where it is excluded."""
     captions, out = rows.captions[row], row in rows.excluded
     more = list(captions[1:_MOST_CAPTIONS])
     labels = [f"{name}: {values[row]}" for name, values in rows.labels.items() if values[row]]

@@ -1,0 +1,86 @@
+"""Which rows the gallery shows, and their items, made a few at a time so that a hundred thousand block nothing.
+
+Flow: `SourceRows` and a `Filter` -> **ShownRows** -> gallery.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from itertools import islice
+
+from PySide6.QtCore import QObject, QTimer
+
+from sdgui.panels.data.model import Filter, SourceRows
+from sdgui.panels.data.pictures import item_of
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+
+_FREEZES = 10_000  # rows after which those that came are left out of Python's garbage collection
+_AT_ONCE = 250  # rows whose items are made in one turn of the event loop
+
+
+class ShownRows(QObject):
+    """``numbers``: of the rows in the gallery, in its order."""
+
+    def __init__(self, gallery: Gallery, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._gallery = gallery
+        self._rows = SourceRows()
+        self._filter = Filter()
+        self._items: list[GalleryItem] = []  # of every row
+        self._stale: dict[int, None] = {}  # rows whose items are to be made anew, in order
+        self._places: dict[int, int] = {}  # row -> index in the gallery, made when it is needed
+        self._renewing = QTimer(self, singleShot=True, interval=0)
+        self._renewing.timeout.connect(self._renew_some)
+        self.numbers: list[int] = []
+
+    def begin(self, rows: SourceRows) -> None:
+        """Show ``rows``, which come later."""
+        self._rows, self._filter, self._items, self.numbers = rows, Filter(), [], []
+        self._stale.clear()
+        self._places.clear()
+        self._gallery.set_items([])
+
+    def add(self, added: range) -> None:
+        """Rows came: show those that the filter shows."""
+        self._places.clear()
+        self._items += [item_of(self._rows, row) for row in added]
+        if added.start // _FREEZES < added.stop // _FREEZES:
+            gc.freeze()  # they hold no cycles, and the collector would walk all of them again and again
+        shown = self._rows.shown(self._filter, added)
+        self.numbers += shown
+        self._gallery.append([self._items[row] for row in shown])
+
+    def filter(self, by: Filter) -> None:
+        """Show the rows that ``by`` asks for."""
+        self._filter = by
+        self._places.clear()
+        self.numbers = self._rows.shown(by)
+        self._gallery.set_items([self._items[row] for row in self.numbers])
+
+    def chosen(self) -> list[int]:
+        """Numbers of the selected rows."""
+        return [self.numbers[index] for index in self._gallery.selected()]
+
+    def renew(self, rows: Sequence[int]) -> None:
+        """What is known of ``rows`` changed: those in view are shown at once, the others between other events."""
+        self._stale.update(dict.fromkeys(rows))
+        if self._filter.which in ("kept", "excluded"):
+            self.filter(self._filter)
+        seen = self._gallery.visible_rows()
+        self._renew([row for row in self.numbers[seen.start : seen.stop] if row in self._stale])
+        self._renew_some()
+
+    def _renew_some(self) -> None:
+        self._renew(list(islice(self._stale, _AT_ONCE)))
+        if self._stale:
+            self._renewing.start()
+
+    def _renew(self, rows: Sequence[int]) -> None:
+        if not self._places:
+            self._places = {row: index for index, row in enumerate(self.numbers)}
+        for row in rows:
+            del self._stale[row]
+            self._items[row] = item_of(self._rows, row)
+            if (index := self._places.get(row)) is not None:
+                self._gallery.replace(index, self._items[row])
