@@ -99,11 +99,11 @@ def commands_of(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_is_one_that_the_programs_know(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unknown = {}
+    parsers = {"sdgui": window_parser(), "sdgui-core": core_parser()}
     for command in commands_of(page):
         program, *arguments = shlex.split(command.partition(" > ")[0], comments=True)
-        parser = window_parser() if program == "sdgui" else core_parser()
         try:
-            parser.parse_args(arguments)
+            parsers[program].parse_args(arguments)
         except SystemExit as ended:
             if ended.code:
                 unknown[command] = capsys.readouterr().err
