@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from core.spec.run.folder import RunDir
-from sdgui.actions.export.dialog import ExportDialog
-from sdgui.actions.help_browser import HelpBrowser
 from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette
-from sdgui.actions.shortcuts import ShortcutsDialog
-from sdgui.experiments.activity import ActivityDialog
 from sdgui.experiments.commands import ExperimentCommands
-from sdgui.experiments.describe import DescribeSheet
 from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.shared.fixing.dialog import FixingDialog
-from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
+
+if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
+    from sdgui.actions.export.dialog import ExportDialog
+    from sdgui.actions.help_browser import HelpBrowser
+    from sdgui.actions.shortcuts import ShortcutsDialog
+    from sdgui.experiments.activity import ActivityDialog
+    from sdgui.experiments.describe import DescribeSheet
+    from sdgui.shared.fixing.dialog import FixingDialog
+    from sdgui.shared.pickers.presets import PresetChooser
 
 
 class Dialogs(QObject):
@@ -43,11 +48,31 @@ class Dialogs(QObject):
         self._export: ExportDialog | None = None
         self._basket: FixingDialog | None = None
         self.palette = CommandPalette(parent)
-        self.sheet = DescribeSheet(parent)
-        self.sheet.described.connect(self._described)
-        self.activity = ActivityDialog(services.store, parent)
-        self.chooser = PresetChooser(parent, "Create experiment")
-        self.chooser.chosen.connect(commands.new)
+
+    @cached_property
+    def sheet(self) -> DescribeSheet:
+        """Tags and note."""
+        from sdgui.experiments.describe import DescribeSheet
+
+        sheet = DescribeSheet(self.window)
+        sheet.described.connect(self._described)
+        return sheet
+
+    @cached_property
+    def activity(self) -> ActivityDialog:
+        """Who changed what."""
+        from sdgui.experiments.activity import ActivityDialog
+
+        return ActivityDialog(self._services.store, self.window)
+
+    @cached_property
+    def chooser(self) -> PresetChooser:
+        """The presets to start an experiment from."""
+        from sdgui.shared.pickers.presets import PresetChooser
+
+        chooser = PresetChooser(self.window, "Create experiment")
+        chooser.chosen.connect(self._commands.new)
+        return chooser
 
     def open_palette(self, usual: str) -> None:
         """Offer everything that can be done or shown now, the group ``usual`` first."""
@@ -66,6 +91,8 @@ class Dialogs(QObject):
     def open_shortcuts(self) -> None:
         """Show the shortcut list, or bring it to the front."""
         if self._shortcuts is None:
+            from sdgui.actions.shortcuts import ShortcutsDialog
+
             self._shortcuts = ShortcutsDialog(self._actions, self.window)
             self._shortcuts.destroyed.connect(self._forget_shortcuts)
         self._shortcuts.show()
@@ -75,6 +102,8 @@ class Dialogs(QObject):
     def open_help(self, page: str) -> None:
         """Show a page of the documentation."""
         if self._help is None:
+            from sdgui.actions.help_browser import HelpBrowser
+
             self._help = HelpBrowser(self.window)
             self._help.shortcuts.clicked.connect(self.open_shortcuts)
         self._help.open_page(page)
@@ -82,6 +111,8 @@ class Dialogs(QObject):
     def open_export(self, run: RunDir, name: str) -> None:
         """Offer to export a model of ``run``."""
         if self._export is None:
+            from sdgui.actions.export.dialog import ExportDialog
+
             self._export = ExportDialog(self.window)
         self._export.open_for(run, name)
 
@@ -93,6 +124,8 @@ class Dialogs(QObject):
     def open_basket(self) -> None:
         """Show what is in the basket."""
         if self._basket is None:
+            from sdgui.shared.fixing.dialog import FixingDialog
+
             self._basket = FixingDialog(self._services, self.window)
             self._basket.changed.connect(self.changed)
         self._basket.open_up()

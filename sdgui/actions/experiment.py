@@ -59,8 +59,15 @@ def _changes(window: Window) -> None:
 
 
 def _delete(window: Window) -> None:
-    if (experiment_id := window.selection.experiment_id) is not None:
-        window.experiment_commands.delete(experiment_id, window.selection.run_id)
+    selection = window.selection
+    if selection.experiment_id is not None:
+        window.experiment_commands.delete(selection.experiment_id, selection.run_id)
+    elif selection.study_id is not None:
+        window.experiment_commands.delete_study(selection.study_id)
+
+
+def _can_delete(window: Window) -> bool:
+    return has_experiment(window) or window.target.study_id is not None
 
 
 EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
@@ -103,7 +110,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Reb&uild the database from run folders",
         "Read every run folder again",
         lambda window: window.experiment_commands.rebuild(),
-        "Ctrl+Shift+B",
+        "Ctrl+Alt+R",
     ),
     Action(
         "duplicate",
@@ -153,10 +160,10 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "delete",
         "Experiment",
         "D&elete",
-        "Move the experiment or run to the bin (can be undone)",
+        "Move the experiment, run or study to the bin (can be undone)",
         _delete,
         "Del",
-        enabled=has_experiment,
+        enabled=_can_delete,
         icon="ph.trash",
         menus=(MenuItem(EXPERIMENT_MENU, Section.REMOVE), MenuItem(RUN_MENU, Section.REMOVE)),
         scope=lambda window: window.experiments,

@@ -11,9 +11,9 @@ from core.spec.config import RunConfig
 from core.spec.run.status import RunState
 from sdgui.actions.window import Window, has_experiment, has_run
 from sdgui.experiments.run_commands import RESUMABLE, RunCommands
-from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.registry import PANELS
 from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU
+from sdgui.shared.panel import DefiningPanel
 from sdgui.shared.run_texts import stop_text
 from sdgui.store.records import Run
 from sdgui.widgets.actions import Action, MenuItem, Section
@@ -32,11 +32,11 @@ def _queue(window: Window) -> None:
 def _begin(window: Window, begin: Callable[[int, RunConfig | None], object]) -> None:
     """Start with the values in the form; where one is invalid, show the form instead."""
     experiment_id, define = window.selection.experiment_id, window.panels.get("define")
-    if isinstance(define, DefinePanel) and not define.ready_to_launch():
+    if isinstance(define, DefiningPanel) and not define.ready_to_launch():
         window.show_panel("define")
         return
     if experiment_id is not None:
-        begin(experiment_id, define.definition(experiment_id) if isinstance(define, DefinePanel) else None)
+        begin(experiment_id, define.definition(experiment_id) if isinstance(define, DefiningPanel) else None)
 
 
 def _with_run(act: Callable[[RunCommands, Run], object]) -> Callable[[Window], None]:

@@ -27,6 +27,7 @@ class Target:
     state: RunState | None = None  # of the run
     stopping: Stopping | None = None  # how far stopping it has come
     waiting_for_data: bool = False  # a launch of the experiment waits for the demo data
+    study_id: int | None = None  # of a study that is selected itself
 
     @classmethod
     def of(cls, selection: Selection, run: Run | None, services: Services, commands: RunCommands) -> Target:
@@ -38,6 +39,7 @@ class Target:
             (services.tailer.state(run.id) or run.state) if run is not None else None,
             services.launcher.stops().get(run.id) if run is not None else None,
             experiment_id is not None and commands.waits(experiment_id),
+            selection.study_id if experiment_id is None else None,
         )
 
 

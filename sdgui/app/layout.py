@@ -1,29 +1,24 @@
-"""The layout of the main window: rail, tree of experiments, and the page with messages and panels."""
+"""The layout of the main window: rail, tree of experiments, and the page with the panels."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.style.theme import SPACE
 
 SIZE = (1280, 800)
 _TREE_WIDTH = 296
+_LIFT = 6 * SPACE  # a message of one line
 
 
-def panel_page(bar: QWidget, strip: QWidget, panels: QWidget) -> QWidget:
-    """Messages and progress above, then the current panel."""
-    page = QWidget()
-    column = QVBoxLayout(page)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.setSpacing(0)
-    messages = QVBoxLayout()
-    messages.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 0)
-    messages.addWidget(bar)
-    messages.addWidget(strip)
-    column.addLayout(messages)
-    column.addWidget(panels, 1)
-    return page
+def fill_page(page: QWidget, panels: QWidget, *notices: QWidget) -> None:
+    """The current panel on all of the page, and the window's messages over it, above those of the panel."""
+    column = QVBoxLayout()
+    column.setContentsMargins(0, SPACE, 0, 0)
+    column.addWidget(panels)
+    lay_over(page, column, *notices, lift=_LIFT)
 
 
 def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QMainWindow
+from PySide6.QtWidgets import QMainWindow, QWidget
 
 from core.spec.config import RunConfig
 from core.spec.run.status import RunState
@@ -21,18 +21,17 @@ from sdgui.actions.table import WINDOW_ACTIONS
 from sdgui.actions.window import Target
 from sdgui.app.closing import ask_about_training
 from sdgui.app.demo_report import DemoReport
-from sdgui.app.layout import SIZE, panel_page, rail_beside, tree_beside
+from sdgui.app.layout import SIZE, fill_page, rail_beside, tree_beside
 from sdgui.app.panel_stack import FIRST, PanelStack
 from sdgui.app.rail import Rail
 from sdgui.app.status import Status
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RunCommands
-from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.registry import PANELS
 from sdgui.runs.models import architectures, pretrained_tags
 from sdgui.shared.colleagues import Colleagues
-from sdgui.shared.panel import Panel
+from sdgui.shared.panel import DefiningPanel, Panel
 from sdgui.shared.run_texts import best_tip
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
@@ -41,6 +40,7 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.style.theme import set_role
 
 _PAUSE = 10  # ms
 
@@ -65,8 +65,9 @@ class MainWindow(QMainWindow):
         self.window_actions = Actions(self)
         self.dialogs = Dialogs(self.window_actions, self.experiments, self.experiment_commands, services, self)
         self.window_actions.register(WINDOW_ACTIONS, self)
-        self.bar = MessageBar(self)
-        self.strip = ProgressStrip(self)
+        self.page = QWidget(self)
+        self.bar = MessageBar(self.page)
+        self.strip = ProgressStrip(self.page)
         self.demo_report = DemoReport(services.demo, self.strip, self)
         self.rail = Rail(self)
         self.stack = PanelStack(services, self)
@@ -84,10 +85,16 @@ class MainWindow(QMainWindow):
         for spec in PANELS:
             self.rail.add_panel(self.window_actions[spec.name], spec.group)
         self.rail.add_foot(self.window_actions["palette"])
-        self.split = tree_beside(self.experiments, panel_page(self.bar, self.strip, self.stack))
+        self.split = tree_beside(self.experiments, self._filled_page())
         self.setCentralWidget(rail_beside(self.rail, self.split))
         self.setStatusBar(self.status)
         fill_menu_bar(self.menuBar(), self.window_actions)
+
+    def _filled_page(self) -> QWidget:
+        """The panels, with messages and progress over their lower edge."""
+        set_role(self.strip, "card")
+        fill_page(self.page, self.stack, self.strip, self.bar)
+        return self.page
 
     def _connect_parts(self) -> None:
         self.stack.built.connect(self._panel_built)
@@ -97,6 +104,7 @@ class MainWindow(QMainWindow):
         self.run_commands.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._started)
         self.run_commands.changed.connect(self._changed)
+        self.run_commands.data_refused.connect(self._data_refused)
         self.experiment_commands.message_requested.connect(self.show_message)
         self.experiment_commands.changed.connect(self._changed)
         self.experiment_commands.rebuilt.connect(self.reload)
@@ -153,7 +161,7 @@ class MainWindow(QMainWindow):
         panel.ticks_asked.connect(lambda runs: self.experiments.model.set_ticked(set(runs)))
         panel.search_asked.connect(lambda source: self.show_panel("search").show_source(source))
         panel.changed.connect(self._changed)
-        if isinstance(panel, DefinePanel):
+        if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
             panel.copy_asked.connect(self._copy_run)
         if self.stack.has_tree(name):
@@ -167,7 +175,7 @@ class MainWindow(QMainWindow):
     def save_definition(self) -> None:
         """Write what is typed in the form to the store."""
         define = self.panels.get("define")
-        if isinstance(define, DefinePanel):
+        if isinstance(define, DefiningPanel):
             define.save()
 
     def _copy_run(self, config: RunConfig) -> None:
@@ -245,6 +253,13 @@ class MainWindow(QMainWindow):
         self.experiments.select_experiment(experiment_id)
         self.show_panel("define")
 
+    def _data_refused(self, experiment_id: int, problems: dict[str, str]) -> None:
+        """Show what keeps an experiment from being launched, at its fields."""
+        self._show_experiment(experiment_id)
+        define = self.panels["define"]
+        if isinstance(define, DefiningPanel):
+            define.refuse(problems)
+
     def _started(self, run_id: int) -> None:
         self.bar.clear()
         if self.experiments.model.run(run_id) is None:
@@ -292,18 +307,19 @@ class MainWindow(QMainWindow):
         hosts, runs = self.services.hosts, self.experiments.model.runs()
         threading.Thread(target=hosts.attach, args=(runs,), name="attach", daemon=True).start()
 
-    def _show_first_panel(self) -> None:
+    def _begin(self) -> None:
+        """The window is on screen: show its first panel, then all that goes on beside it."""
         if not self.panels:
             self.show_panel(self.panel)
+        self.services.studies.follow()
+        self.colleagues.start()
+        self._follow_elsewhere()
+        # Panels need numpy, pyqtgraph and more; they are loaded in a thread, so that showing one does not wait.
+        threading.Thread(target=_load_panels, name="panels").start()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        QTimer.singleShot(0, self, self.services.studies.follow)
-        QTimer.singleShot(0, self, self.colleagues.start)
-        QTimer.singleShot(0, self, self._follow_elsewhere)
-        QTimer.singleShot(_PAUSE, self, self._show_first_panel)  # the window is on screen before its form is built
-        # Panels need numpy, pyqtgraph and more; they are loaded in a thread, so that showing one does not wait.
-        QTimer.singleShot(0, self, lambda: threading.Thread(target=_load_panels, name="panels").start())
+        QTimer.singleShot(_PAUSE, self, self._begin)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         alive = [] if self._decided else self.run_commands.alive()

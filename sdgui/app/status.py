@@ -52,6 +52,7 @@ class Status(QStatusBar):
         services.tailer.progress_changed.connect(lambda _run, _progress: self._soon())
         services.tailer.state_changed.connect(lambda _run, _state: self._soon())
         services.launcher.queue_changed.connect(self._soon)
+        services.studies.changed.connect(lambda _study: self._soon())
         services.pool.state_changed.connect(self._show_workers)
         self._tasks, self._asking = BackgroundTasks(self), False
         self._gather = QTimer(self, singleShot=True, interval=100)
@@ -80,8 +81,19 @@ class Status(QStatusBar):
             running += 1
             if running <= _MOST_NAMED:
                 parts.append(f"{self._model.name(run.id)}{far}{left}")
-        waiting = f" · {queued} queued" if queued else ""
-        self.runs.setText((f"{running} running · {' · '.join(parts)}" if parts else "No active runs") + waiting)
+        texts = [f"{running} running", *parts] if running else []
+        texts += self._studies()
+        self.runs.setText(" · ".join([*(texts or ["No active runs"]), *([f"{queued} queued"] if queued else [])]))
+
+    def _studies(self) -> list[str]:
+        """``study noise: 3 of 12 runs, 20 min left`` for each that is running, also while none of its runs trains."""
+        programs, texts = self._services.studies, []
+        for study_id in programs.alive():
+            look = programs.snapshot(study_id)
+            if look is not None and look.study is not None:
+                left = f", {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
+                texts.append(f"study {look.study.name}: {look.done} of {len(look.runs)} runs{left}")
+        return texts
 
     def _show_basket(self, number: int) -> None:
         self.basket.setText(f"Basket · {count(number)}" if number else "Basket")

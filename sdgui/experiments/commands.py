@@ -23,6 +23,7 @@ from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Run, StoreUnavailableError
 from sdgui.store.registry.notes import NoteConflictError
+from sdgui.store.studies import StudyRecord
 from sdgui.widgets.message import Level, Message, Remedy
 
 
@@ -208,6 +209,32 @@ class ExperimentCommands(QObject):
             self.message_requested.emit(Message("info", f"Moved {what} to the bin.", remedy=undo))
 
         self._write(write, done)
+
+    def delete_study(self, study_id: int) -> None:
+        """Move a study and its arms to the bin, with undo; its folder is kept. Not while it runs."""
+        store = self._services.store
+        if study_id in self._services.studies.alive():
+            self.message_requested.emit(Message("warning", "This study is running. Stop it first, then delete it."))
+            return
+
+        def delete() -> StudyRecord:
+            store.delete_study(study_id)
+            return store.study(study_id)
+
+        def restore() -> StudyRecord:
+            store.restore_study(study_id)
+            return store.study(study_id)
+
+        def changed(study: StudyRecord) -> None:
+            self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study_id,))))
+
+        def deleted(study: StudyRecord) -> None:
+            changed(study)
+            undo = Remedy("Undo", lambda: self._write(restore, changed))
+            text = f"Moved “{study.name}” to the bin; its folder is kept."
+            self.message_requested.emit(Message("info", text, remedy=undo))
+
+        self._write(delete, deleted)
 
     def _restore(self, experiment_id: int, run_id: int | None) -> None:
         store = self._services.store

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from core.spec.run.status import RunState
@@ -36,6 +36,8 @@ class ExperimentsPanel(QWidget):
         self._services = services
         self._actions: Actions | None = None
         self._emitted: Selection | None = None  # the last one
+        self._chosen = QPersistentModelIndex()  # the selected row of the model: it stays while the filter hides it
+        self._filtering = False
         self.model = ExperimentModel(services.store, services.tailer, self)
         self._filter = ExperimentFilter(self)
         self._filter.setSourceModel(self.model)
@@ -43,7 +45,7 @@ class ExperimentsPanel(QWidget):
         self.tree.setModel(self._filter)
         self.tree.customContextMenuRequested.connect(self._menu)
         self.tree.activated.connect(self._activated)
-        self.tree.selectionModel().currentChanged.connect(self._changed)
+        self.tree.selectionModel().currentChanged.connect(self._current_changed)
         self.model.ticks_changed.connect(self._changed)
         self.filter_box = QLineEdit(self)
         self.filter_box.setPlaceholderText("Filter by name, tag, note or state")
@@ -72,7 +74,7 @@ class ExperimentsPanel(QWidget):
     # Selection
     def selection(self) -> Selection:
         """The selected row and the ticked runs."""
-        index = self.tree.currentIndex()
+        index = self._chosen_index()
         ticked = self.model.ticked()
         records = [self.model.run(run) for run in ticked]
         ticks = Selection(
@@ -80,7 +82,7 @@ class ExperimentsPanel(QWidget):
         )
         if not index.isValid():
             return ticks
-        study_id = self.model.study_of(self._filter.mapToSource(index))
+        study_id = self.model.study_of(index)
         if index.data(Role.EXPERIMENT) is None:
             runs = () if study_id is None else self.model.runs_of_study(study_id)
             return replace(ticks, study_id=study_id, study_runs=runs)
@@ -88,6 +90,11 @@ class ExperimentsPanel(QWidget):
         current = int(run_id) if run_id is not None else self.model.newest_run(experiment_id)
         run_id = None if run_id is None else int(run_id)
         return replace(ticks, experiment_id=experiment_id, run_id=run_id, current_run=current, study_id=study_id)
+
+    def _chosen_index(self) -> QModelIndex:
+        """The selected row of the model; invalid where none is."""
+        kept = self._chosen
+        return self.model.index(kept.row(), kept.column(), kept.parent()) if kept.isValid() else QModelIndex()
 
     def select_experiment(self, experiment_id: int) -> None:
         self.select(self.model.experiment_index(experiment_id))
@@ -111,12 +118,12 @@ class ExperimentsPanel(QWidget):
 
     def select_any(self) -> None:
         """Select the first experiment, when nothing is selected."""
-        if not self.tree.currentIndex().isValid() and self._filter.rowCount() > 0:
+        if not self._chosen.isValid() and self._filter.rowCount() > 0:
             self.tree.setCurrentIndex(self._filter.index(0, 0))
 
     def toggle_tick(self) -> None:
         """Tick or untick the selected run; for an experiment, all of its runs."""
-        index = self._filter.mapToSource(self.tree.currentIndex())
+        index = self._chosen_index()
         if not index.isValid():
             return
         chosen, ticked = {int(each.data(Role.RUN)) for each in self._runs_of(index)}, set(self.model.ticked())
@@ -162,6 +169,11 @@ class ExperimentsPanel(QWidget):
         self.select_any()
         self._changed()
 
+    def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
+        if not self._filtering:
+            self._chosen = QPersistentModelIndex(self._filter.mapToSource(current))
+            self._changed()
+
     def _changed(self, *_: object) -> None:
         """Emit it once: every panel follows the selection."""
         selection = self.selection()
@@ -180,12 +192,14 @@ class ExperimentsPanel(QWidget):
         self.tree.viewport().update()
 
     def _filter_typed(self, text: str) -> None:
-        chosen = self.tree.currentIndex()
+        """Show what matches; what is selected stays selected, in view or not."""
+        self._filtering = True
         self._filter.set_text(text)
         if text:
             self.tree.expandAll()
-        if not chosen.isValid():
-            self.select_any()
+        self.tree.setCurrentIndex(self._filter.mapFromSource(self._chosen_index()))
+        self._filtering = False
+        self.select_any()
 
     def _activated(self, index: QModelIndex) -> None:
         run_id = index.data(Role.RUN)

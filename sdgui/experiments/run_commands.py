@@ -17,11 +17,13 @@ from core.spec.machines.answers import Finding
 from core.spec.run.status import RunState, process_alive
 from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stages import staged_chain
+from sdgui.shared.pickers.data_check import DataCheck
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Place, Run, StoreError
 from sdgui.widgets.message import Message
 
+_PATIENCE = 8000  # ms until a launch no longer waits for what the data hold
 _ENDING = 250  # ms between checks of a trainer that is ending
 RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
 
@@ -32,6 +34,7 @@ class RunCommands(QObject):
     message_requested = Signal(object)  # Message
     started = Signal(int)
     changed = Signal(object)  # Changes: runs that changed; empty where only the enabled actions may differ
+    data_refused = Signal(int, object)  # experiment id, {dotted field: why its data cannot train}: no run was made
     _answered = Signal(object, object)  # what to start, and the error that forbids it, from a machine's thread
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
@@ -40,6 +43,7 @@ class RunCommands(QObject):
         self._writer = services.writer
         self._ending = False  # a resume waits for the previous trainer to exit
         self._waiting: list[tuple[int, bool]] = []  # (experiment, queue it) that wait for the demo data
+        self._checks: list[tuple[int, DataCheck]] = []  # of experiments whose data are looked at before a run is made
         services.launcher.launched.connect(self._launched)
         services.launcher.launch_failed.connect(self._launch_failed)
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
@@ -59,8 +63,8 @@ class RunCommands(QObject):
         self._begin(experiment_id, True, typed)
 
     def waits(self, experiment_id: int) -> bool:
-        """Whether a launch of this experiment waits for the demo data."""
-        return any(waiting == experiment_id for waiting, _ in self._waiting)
+        """Whether a launch of this experiment waits for its data to be drawn, or to be looked at."""
+        return any(waiting == experiment_id for waiting, _ in (*self._waiting, *self._checks))
 
     def _begin(self, experiment_id: int, queue: bool, typed: RunConfig | None) -> None:
         store = self._services.store
@@ -97,11 +101,36 @@ class RunCommands(QObject):
             self._writer.submit(lambda: begin(experiment.id, chain, place), partial(self._begun, queue), self._refused)
 
         if not place.host:
-            start()
+            self._check_here(experiment.id, config, start)
         elif chain is not None:
             self._refused(UserError(f"Stages are trained on this computer, not on {place.host}; choose this computer."))
         else:
             self._check_data(place, config, start)
+
+    def _check_here(self, experiment_id: int, config: RunConfig, start: Callable[[], None]) -> None:
+        """Start when the data can train, or when that cannot be told in a few seconds: then the trainer tells."""
+        if self._services.demo.covers(config):
+            start()
+            return
+
+        check = DataCheck(self._services.pool, self)
+
+        def judged(problems: dict[str, str]) -> None:
+            if (experiment_id, check) not in self._checks:  # it was started meanwhile
+                return
+            self._checks.remove((experiment_id, check))
+            check.cancel()
+            check.deleteLater()
+            self.changed.emit(Changes())
+            if problems:
+                self.data_refused.emit(experiment_id, problems)
+            else:
+                start()
+
+        self._checks.append((experiment_id, check))
+        self.changed.emit(Changes())
+        check.check(config, judged)
+        QTimer.singleShot(_PATIENCE, self, lambda: judged({}))
 
     def _check_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
         """Start when the machine has what the definition names; else say what it does not have, and queue nothing."""

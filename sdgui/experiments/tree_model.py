@@ -23,6 +23,7 @@ from sdgui.shared.run_texts import (
     run_title,
     short_line,
     short_time,
+    study_line,
     tags_text,
     when,
 )
@@ -256,8 +257,7 @@ class ExperimentModel(QStandardItemModel):
 
     def _sum_up_study(self, item: QStandardItem) -> None:
         arms = [item.child(row) for row in range(item.rowCount())]
-        runs = sum(arm.rowCount() for arm in arms)
-        detail = f"Study · {len(arms)} arms · {runs} runs" if arms else "Study · no runs yet"
+        detail = study_line(len(arms), sum(arm.rowCount() for arm in arms))
         _set(item, Role.DETAIL, detail)
         alive = next((str(arm.data(Role.STATE)) for arm in arms if arm.data(Role.STATE)), "")
         _set(item, Role.STATE, alive)

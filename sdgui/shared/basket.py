@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QMenu
@@ -22,8 +22,10 @@ from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.own.fixes import Exchange, StoredFix
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, MenuItem
-from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.plain_text import plain_tip
+
+if TYPE_CHECKING:  # the window opens before a gallery is needed
+    from sdgui.widgets.gallery.gallery import Gallery
 
 C = TypeVar("C")
 

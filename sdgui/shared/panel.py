@@ -15,6 +15,7 @@ from typing import Literal
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from core.spec.config import RunConfig
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions, MenuItem
 
@@ -66,6 +67,29 @@ class Panel(QWidget):
 
     def refresh(self) -> None:
         """Names, tags or the list of runs changed in the store."""
+
+
+class DefiningPanel(Panel):
+    """The panel in which an experiment is defined, as actions and the window know it."""
+
+    edited = Signal(int)  # experiment id: its definition in the store changed
+    copy_asked = Signal(object)  # RunConfig of a launched run, to make an experiment of
+
+    def save(self) -> bool:
+        """Submit what is typed; whether it was valid."""
+        raise NotImplementedError
+
+    def ready_to_launch(self) -> bool:
+        """Save; when a field is wrong, show why, go to the first one and return False."""
+        raise NotImplementedError
+
+    def definition(self, experiment_id: int) -> RunConfig | None:
+        """The form's definition of this experiment; None when another one or a run's frozen definition is shown."""
+        raise NotImplementedError
+
+    def refuse(self, problems: dict[str, str]) -> None:
+        """Show why the experiment cannot be launched, at its fields; they count as problems until they are edited."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

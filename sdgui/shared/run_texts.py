@@ -91,6 +91,13 @@ def experiment_line(experiment: Experiment, runs: int) -> str:
     return _join(preset.title if preset else experiment.config.preset, runs_text)
 
 
+def study_line(arms: int, runs: int) -> str:
+    """The second line of a study."""
+    if not arms:
+        return "Study · no runs yet"
+    return _join("Study", f"{arms} arm{'s' * (arms != 1)}", f"{runs} run{'s' * (runs != 1)}")
+
+
 def tags_text(tags: tuple[str, ...]) -> str:
     return " ".join(f"#{tag}" for tag in tags)
 

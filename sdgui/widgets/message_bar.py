@@ -7,7 +7,7 @@ Pressing the remedy clears the bar and calls what the message carries: nobody el
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QShowEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.overlay import Overlay
 from sdgui.widgets.message import Level, Message
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -32,8 +31,7 @@ class MessageBar(QFrame):
 
     dismissed = Signal()
 
-    def __init__(self, parent: QWidget | None = None, over: bool = False) -> None:
-        """``over``: it lies over the lower edge of ``parent`` and moves nothing; else it is put into a layout."""
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._message: Message | None = None
         self._icon = PlainLabel(self)
@@ -71,8 +69,11 @@ class MessageBar(QFrame):
         layout.addWidget(self._details)
         theme().changed.connect(self._restyle)
         self.hide()
-        if over and parent is not None:
-            Overlay(self, parent)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """It may lie over other things."""
+        super().showEvent(event)
+        self.raise_()
 
     def show_message(self, message: Message) -> None:
         """Show ``message`` in place of the previous one."""

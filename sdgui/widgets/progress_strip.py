@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QTimer, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.overlay import Overlay
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -66,11 +66,9 @@ class ProgressStrip(QFrame):
 
     cancelled = Signal()
 
-    def __init__(
-        self, parent: QWidget | None = None, clock: Callable[[], float] = time.monotonic, over: bool = False
-    ) -> None:
-        """``over``: it lies over the lower edge of ``parent`` and moves nothing; else it is put into a layout."""
+    def __init__(self, parent: QWidget | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(parent)
+        set_role(self, "card")
         self._time_left = TimeLeft(clock)
         self._told_left: float | None = None
         self._done, self._total, self._unit = 0.0, 0.0, ""
@@ -95,9 +93,11 @@ class ProgressStrip(QFrame):
         self._tick.setInterval(1000)
         self._tick.timeout.connect(self._show)
         self.hide()
-        if over and parent is not None:
-            set_role(self, "card")
-            Overlay(self, parent)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """It may lie over other things."""
+        super().showEvent(event)
+        self.raise_()
 
     def start(self, what: str, total: float = 0, unit: str = "", cancellable: bool = True) -> None:
         """Begin: ``what`` in words ("Indexing pictures"); ``total`` 0 while it is unknown (the bar then wanders)."""

@@ -83,7 +83,7 @@ def settle(window: MainWindow) -> None:
     while True:
         writer.wait()
         QApplication.processEvents()
-        if not writer.pending and not window._gather.isActive():
+        if not writer.pending and not window._gather.isActive() and not window.run_commands._checks:
             return
 
 

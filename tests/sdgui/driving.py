@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
+from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
@@ -25,8 +26,13 @@ def press(qtbot: QtBot, window: MainWindow, key: Qt.Key, modifier: Qt.KeyboardMo
     qtbot.keyClick(QApplication.focusWidget() or window, key, modifier)
 
 
+def trainable(preset: str = "clip") -> RunConfig:
+    """A small definition that names data; the worker in miniature knows what they hold."""
+    return override(preset_config(preset, "tiny"), ["data.train=pairs.csv"])
+
+
 def add(window: MainWindow, name: str = "clip") -> int:
-    window.experiment_commands.add(preset_config("clip", "tiny"), name)
+    window.experiment_commands.add(trainable(), name)
     settle(window)
     assert window.selection.experiment_id is not None
     return window.selection.experiment_id

@@ -28,6 +28,7 @@ from sdgui.store.sessions import Sessions
 from sdgui.store.store import Store
 from sdgui.store.tables import RunRow
 from tests.sdgui.conftest import settle
+from tests.sdgui.driving import trainable
 
 OpenWindow = Callable[..., MainWindow]
 HELD_SECONDS = 3.0
@@ -80,7 +81,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def with_runs(home: Path, experiments: int, each: int) -> None:
     """A home of runs that are done, with their folders."""
     store = Store.open(home)
-    config = preset_config("clip", "tiny")
+    config = trainable()
     names = [store.add_experiment(config, f"experiment {number}").id for number in range(experiments)]
     with store._write() as session:
         for experiment in names:
@@ -105,7 +106,7 @@ def test_nothing_is_written_in_the_windows_thread(
     window = open_window("--steps", "3")
     commands, store = window.experiment_commands, window.services.store
     settle(window)
-    commands.add(preset_config("clip", "tiny"), "one")
+    commands.add(trainable(), "one")
     settle(window)
     one = store.experiments()[0].id
     commands.duplicate(one)
@@ -137,7 +138,7 @@ def test_nothing_is_written_in_the_windows_thread(
 
 def test_one_launch_reads_one_run(qtbot: QtBot, open_window: OpenWindow, reads: list[str]) -> None:
     window = open_window("--steps", "3")
-    window.experiment_commands.add(preset_config("clip", "tiny"), "one")
+    window.experiment_commands.add(trainable(), "one")
     settle(window)
     reads.clear()
     window.window_actions["launch"].trigger()
@@ -173,7 +174,7 @@ def test_the_window_goes_on_while_another_holds_the_database(
         lambda: window.experiments.select_experiment(first),
         lambda: window.window_actions["launch"].trigger(),
         lambda: window.window_actions["queue"].trigger(),
-        lambda: window.experiment_commands.add(preset_config("clip", "tiny"), "added"),
+        lambda: window.experiment_commands.add(trainable(), "added"),
     ]
     with held(store.database):
         while actions or time.perf_counter() - began < HELD_SECONDS:
@@ -206,7 +207,7 @@ def test_a_write_that_fails_says_so_and_can_be_tried_again(
     qtbot: QtBot, open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = open_window()
-    window.experiment_commands.add(preset_config("clip", "tiny"), "one")
+    window.experiment_commands.add(trainable(), "one")
     settle(window)
     store = window.services.store
     one = store.experiments()[0].id
@@ -230,7 +231,7 @@ def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched
     qtbot: QtBot, open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = open_window()
-    window.experiment_commands.add(preset_config("clip", "tiny"), "one")
+    window.experiment_commands.add(trainable(), "one")
     settle(window)
     store, define = window.services.store, window.panels["define"]
     one = store.experiments()[0].id
@@ -263,7 +264,7 @@ def test_another_experiment_is_shown_as_it_was_typed_while_its_save_waits(
 ) -> None:
     window = open_window()
     for name in ("one", "two"):
-        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        window.experiment_commands.add(trainable(), name)
         settle(window)
     store, define = window.services.store, window.panels["define"]
     one, two = (each.id for each in store.experiments())
@@ -284,7 +285,7 @@ def test_another_experiment_is_shown_as_it_was_typed_while_its_save_waits(
 
 def test_the_window_closes_when_the_last_write_is_done(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
     window = open_window()
-    window.experiment_commands.add(preset_config("clip", "tiny"), "one")
+    window.experiment_commands.add(trainable(), "one")
     settle(window)
     one = window.services.store.experiments()[0].id
     with held(window.services.store.database):
@@ -299,7 +300,7 @@ def test_the_window_closes_when_the_last_write_is_done(qtbot: QtBot, open_window
 def test_runs_come_and_go_as_in_a_tree_that_is_read_whole(open_window: OpenWindow) -> None:
     window = open_window()
     for name in ("one", "two"):
-        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        window.experiment_commands.add(trainable(), name)
         settle(window)
     store, model = window.services.store, window.experiments.model
     one, two = (each.id for each in store.experiments())
@@ -347,7 +348,7 @@ def test_what_another_window_did_to_experiments_is_seen_with_the_next_change(
 ) -> None:
     window = open_window()
     for name in ("one", "two"):
-        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        window.experiment_commands.add(trainable(), name)
         settle(window)
     one, two = (each.id for each in window.services.store.experiments())
     other = Store.open(home)
@@ -373,7 +374,7 @@ def test_a_chain_is_looked_at_beside_the_windows_thread(
     qtbot: QtBot, open_window: OpenWindow, writes: list[threading.Thread]
 ) -> None:
     window = open_window("--steps", "5")
-    window.experiment_commands.add(preset_config("blip", "tiny"), "two stages")
+    window.experiment_commands.add(trainable("blip"), "two stages")
     settle(window)
     store = window.services.store
     window.window_actions["launch"].trigger()

@@ -18,6 +18,7 @@ from core.spec.config import RunConfig, override
 PROTOTYPES = ((20_000, 1024), (50_000, 2048), (100_000, 4096), (200_000, 16384))
 MOST_PROTOTYPES = 65536
 SMALL = 20_000  # pictures; up to here the teacher starts at a momentum of 0.99
+NEAR = 2.25  # within this factor one length of the average is as good as another: presets choose theirs there
 WINDOWS = 10  # a training holds at least so many times the steps that the teacher averages over
 
 
@@ -44,6 +45,12 @@ def momentum_for(config: RunConfig, pairs: int) -> float:
     return max(0.5, min(wanted, longest))
 
 
+def _far(momentum: float, wanted: float) -> bool:
+    """Whether the teacher averages over so many more or fewer steps, 1 / (1 - momentum), that it matters."""
+    ratio = (1.0 - momentum) / (1.0 - wanted)
+    return not 1.0 / NEAR <= ratio <= NEAR
+
+
 def recommended(config: RunConfig, pairs: int) -> list[Advice]:
     """Where ``config`` departs from what suits ``pairs`` pairs; empty when it fits."""
     found: list[Advice] = []
@@ -54,7 +61,7 @@ def recommended(config: RunConfig, pairs: int) -> list[Advice]:
             found.append(Advice(f"objectives.{name}.prototypes", count, reason))
     if config.teacher.kind in ("ema", "ema-state"):
         momentum = momentum_for(config, pairs)
-        if abs(config.teacher.momentum - momentum) > 1e-6:
+        if _far(config.teacher.momentum, momentum):
             window = round(1.0 / (1.0 - momentum))
             reason = f"The teacher then averages over about {window:,} steps, which suits the length of this training."
             found.append(Advice("teacher.momentum", momentum, reason))

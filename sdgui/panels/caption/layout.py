@@ -21,6 +21,7 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.dropped_files import PICTURE_SUFFIXES
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
@@ -46,8 +47,8 @@ class CaptionView(QWidget):
         self.target.set_content(inside)
         self.tools = CaptionsBar(services, inside)
         self.settings = CaptionSettings(self)
-        self.strip, self.export_strip = (ProgressStrip(inside, over=True) for _ in range(2))  # they may run at once
-        self.bar = MessageBar(inside, over=True)
+        self.strip, self.export_strip = (ProgressStrip(inside) for _ in range(2))  # they may run at once
+        self.bar = MessageBar(inside)
         self.stack = QStackedWidget(inside)
         self.split = QSplitter(Qt.Orientation.Horizontal, self.stack)
         self.list = CaptionsList(model, home / "thumbnails", self.split)
@@ -67,9 +68,10 @@ class CaptionView(QWidget):
         self.split.setChildrenCollapsible(False)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.split)
-        column = QVBoxLayout(inside)
+        column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
         column.setSpacing(SPACE)
+        lay_over(inside, column, self.strip, self.export_strip, self.bar)
         column.addWidget(self.tools)
         column.addWidget(self.stack, 1)
         self.tools.share_second_row(self.replace)

@@ -24,6 +24,7 @@ from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -138,10 +139,11 @@ class ClassifyView(QWidget):
         state = self._settings.value("classify/split")
         if state is not None:
             self.split.restoreState(state)
-        layout = QVBoxLayout(self)
+        layout = QVBoxLayout()
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE // 2)
-        for widget in (self.source, self.strip, self.export_strip, self.bar, self.notes):
+        lay_over(self, layout, self.strip, self.export_strip, self.bar)
+        for widget in (self.source, self.notes):
             layout.addWidget(widget)
         layout.addWidget(self.split, 1)
 

@@ -30,6 +30,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -65,11 +66,11 @@ class CleanView(QWidget):
         self.body = self._body()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)
-        column = QVBoxLayout(self)
+        column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
-        for part in (self.source, self.strip, self.bar):
-            column.addWidget(part)
+        lay_over(self, column, self.strip, self.bar)
+        column.addWidget(self.source)
         column.addWidget(self.stack, 1)
         for view in (self.gallery.view, self.table):
             view.installEventFilter(self)

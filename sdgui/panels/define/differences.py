@@ -5,16 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
+from PySide6.QtWidgets import (
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
-from sdgui.shared.form.texts import field_title, value_text
+from sdgui.shared.form.texts import differences_text, field_title, value_text
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
+_BREAK = "\u200b"  # where a line may end within a path
+
+
+class _WholeText(QStyledItemDelegate):
+    """Rows as high as their text, however many lines that takes."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        view = self.parent()
+        assert isinstance(view, QTreeWidget)
+        room = QRect(0, 0, max(SPACE, view.viewport().width() - SPACE), 1 << 16)
+        text = view.fontMetrics().boundingRect(room, Qt.TextFlag.TextWordWrap, str(index.data()))
+        return QSize(room.width(), text.height() + SPACE)
+
 
 class Differences(QWidget):
-    """``field_chosen``: a dotted field was activated in the list."""
+    """``field_chosen``: a dotted field was activated in the list. Texts go on in the next line; none is cut off."""
 
     field_chosen = Signal(str)
 
@@ -26,12 +46,14 @@ class Differences(QWidget):
         set_role(self._hint, "muted")
         self.list = QTreeWidget(self)
         self.list.setAccessibleName("Differences from the preset")
-        self.list.setHeaderLabels(["Field", "Preset", "This experiment"])
+        self.list.setHeaderHidden(True)
         self.list.setRootIsDecorated(False)
-        self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for column in (1, 2):
-            self.list.header().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        self.list.header().setStretchLastSection(False)
+        self.list.setIndentation(0)
+        self.list.setWordWrap(True)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideNone)
+        self.list.setItemDelegate(_WholeText(self.list))
+        self.list.header().sectionResized.connect(lambda *_: self.list.scheduleDelayedItemsLayout())
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.itemActivated.connect(self._choose)
         self.list.itemClicked.connect(self._choose)
         layout = QVBoxLayout(self)
@@ -45,19 +67,21 @@ class Differences(QWidget):
         """List ``changes`` (dotted field -> preset's value, ours) to the preset called ``preset``."""
         self.list.clear()
         for field, (theirs, ours) in changes.items():
-            item = QTreeWidgetItem([field_title(field), value_text(theirs), value_text(ours)])
+            before, now = (value_text(one) for one in (theirs, ours))
+            item = QTreeWidgetItem([_breakable(f"{field_title(field)}\n{before} → {now}")])
             item.setData(0, Qt.ItemDataRole.UserRole, field)
-            for column in range(3):
-                item.setToolTip(
-                    column, plain_tip(f"{field}\npreset: {value_text(theirs)}\nthis experiment: {value_text(ours)}")
-                )
-            for column in (1, 2):
-                item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            item.setToolTip(0, plain_tip(f"{field}\npreset: {before}\nthis experiment: {now}"))
+            item.setData(0, Qt.ItemDataRole.AccessibleTextRole, f"{field_title(field)}: preset {before}, here {now}")
             self.list.addTopLevelItem(item)
-        number = len(changes)
-        self.title.setText(f"{number} difference{'s' if number > 1 else ''}")
+        self.title.setText(differences_text(len(changes)))
         self._hint.setText(f"from the settings of {preset}")
-        self.setVisible(bool(number))
+        self.setVisible(bool(changes))
 
     def _choose(self, item: QTreeWidgetItem) -> None:
         self.field_chosen.emit(item.data(0, Qt.ItemDataRole.UserRole))
+
+
+def _breakable(text: str) -> str:
+    for mark in "/._-":
+        text = text.replace(mark, mark + _BREAK)
+    return text

@@ -10,12 +10,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import PRESETS, Size
+from core.spec.run.status import RunState
 from sdgui.panels.define.advice import AdviceBar
 from sdgui.panels.define.differences import Differences
 from sdgui.panels.define.model import runs_hint
@@ -25,16 +26,18 @@ from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_p
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
-from sdgui.shared.panel import Panel
+from sdgui.shared.panel import DefiningPanel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Experiment
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
+_FAILED = (RunState.FAILED, RunState.INTERRUPTED)
 _SAVE_AFTER = 400  # ms of not typing
 _EMPTY = (
     "No experiment is selected",
@@ -43,17 +46,15 @@ _EMPTY = (
 )
 
 
-class DefinePanel(Panel):
-    """The form with its preset and differences. ``edited``: the definition in the store changed."""
-
-    edited = Signal(int)
-    copy_asked = Signal(object)  # RunConfig of a launched run, to make an experiment of
+class DefinePanel(DefiningPanel):
+    """The form with its preset and differences."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._experiment: Experiment | None = None
-        self._run_id: int | None = None
+        self._chosen_run: int | None = None  # in the tree
+        self._run_id: int | None = None  # the run whose frozen definition is shown
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
         self._undoable: Message | None = None  # what was set by one press, and can be taken back
@@ -75,16 +76,16 @@ class DefinePanel(Panel):
         self.split.setSizes([640, 264])
         self.split.setChildrenCollapsible(True)
         self._empty = EmptyState("ph.sliders-horizontal", *_EMPTY, parent=self)
-        layout = QVBoxLayout(self)
+        layout = QVBoxLayout()
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
         layout.addWidget(self.head)
-        layout.addWidget(self.bar)
         layout.addWidget(self.preset_bar)
         layout.addWidget(self.hint)
         layout.addWidget(self.advice)
         layout.addWidget(self.split, 1)
         layout.addWidget(self._empty, 1)
+        lay_over(self, layout, self.bar)
         self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
         self._timer.timeout.connect(self.save)
         self.form.changed.connect(self._form_changed)
@@ -109,16 +110,34 @@ class DefinePanel(Panel):
         """Show the chosen run's frozen definition, else the experiment's."""
         self.head.show_experiment(selection.experiment_id)
         same = self._experiment is not None and self._experiment.id == selection.experiment_id
-        if same and self._run_id == selection.run_id:
+        if same and self._chosen_run == selection.run_id:
             return
         self.save()
-        self._run_id = selection.run_id
-        if selection.experiment_id is None:
+        self._show_chosen(selection.experiment_id, selection.run_id)
+
+    def _show_chosen(self, experiment_id: int | None, run_id: int | None) -> None:
+        self._chosen_run, self._run_id = run_id, None
+        if experiment_id is None:
             self._show_nothing()
-        elif selection.run_id is not None:
-            self._show_run(selection.experiment_id, selection.run_id)
+        elif run_id is None:
+            self._show_experiment(self._stored(experiment_id))
+        elif self._failed(run_id):
+            self._show_failed(experiment_id, run_id)
         else:
-            self._show_experiment(self._stored(selection.experiment_id))
+            self._show_run(experiment_id, run_id)
+
+    def _failed(self, run_id: int) -> bool:
+        return (self._services.tailer.state(run_id) or self._services.store.run(run_id).state) in _FAILED
+
+    def _show_failed(self, experiment_id: int, run_id: int) -> None:
+        """A run that failed is mended where it was defined: the experiment's settings, open to be edited."""
+        self._show_experiment(self._stored(experiment_id))
+        lines = self._services.store.run(run_id).failure.strip().splitlines()
+        why = lines[0] if lines else "It exited unexpectedly."
+        own = Remedy("Show what it was launched with", lambda: self._show_run(experiment_id, run_id))
+        self.bar.show_message(
+            Message("warning", f"This run failed: {why} Edit the settings and launch again.", remedy=own)
+        )
 
     def _stored(self, experiment_id: int) -> Experiment:
         """The experiment as the store has it, or is about to have it."""
@@ -148,6 +167,11 @@ class DefinePanel(Panel):
         elif experiment.name != before.name:
             self.form.set_value("name", experiment.name)
         self._show_hint(experiment)
+
+    def entered(self) -> None:
+        """The run that is shown may have failed since."""
+        if self._run_id is not None and self._experiment is not None and self._failed(self._run_id):
+            self._show_failed(self._experiment.id, self._run_id)
 
     def focus_search(self) -> None:
         self.form.focus_search()
@@ -183,7 +207,7 @@ class DefinePanel(Panel):
         self._show_differences()
 
     def _show_experiment(self, experiment: Experiment) -> None:
-        self._experiment, self._frozen = experiment, None
+        self._experiment, self._frozen, self._run_id = experiment, None, None
         if experiment.config is None:
             self._show_nothing()
             self._experiment = experiment
@@ -206,6 +230,7 @@ class DefinePanel(Panel):
 
     def _show_run(self, experiment_id: int, run_id: int) -> None:
         store = self._services.store
+        self._run_id = run_id
         run, self._experiment = store.run(run_id), self._stored(experiment_id)
         try:
             self._frozen = read_config(run.dir.config)
@@ -235,7 +260,7 @@ class DefinePanel(Panel):
     def _show_differences(self) -> None:
         config = self._frozen or (self._experiment.config if self._experiment else None)
         preset = PRESETS.get(config.preset) if config else None
-        changes = {name: pair for name, pair in self.form.changes().items() if name not in ("name", "preset")}
+        changes = self.form.differences()
         self.preset_bar.show_differences(len(changes))
         self.differences.show_changes(changes, preset.title if preset else "the defaults")
         self.advice.show_config(self.form.config(), self._frozen is not None)
@@ -291,8 +316,18 @@ class DefinePanel(Panel):
 
     def ready_to_launch(self) -> bool:
         """Save; when a field is wrong, show why, go to the first one and return False."""
+        self.form.refuse({})  # the data may have been mended meanwhile
         if self._frozen is not None or self.save():
             return True
+        self._show_errors()
+        return False
+
+    def refuse(self, problems: dict[str, str]) -> None:
+        """Show why the experiment cannot be launched, at its fields; they count as problems until they are edited."""
+        self.form.refuse(problems)
+        self._show_errors()
+
+    def _show_errors(self) -> None:
         errors = self.form.errors()
         if errors:
             field, sentence = next(iter(errors.items()))
@@ -300,7 +335,6 @@ class DefinePanel(Panel):
             go = Remedy("Go to the field", lambda: self.form.focus_field(field))
             self.bar.show_message(Message("error", f"{field_title(field)}: {sentence}{more}", remedy=go))
             self.form.focus_field(field)
-        return False
 
     def _start_from(self, preset: str, size: Size) -> None:
         if self._experiment is None or self._experiment.config is None:
@@ -309,7 +343,8 @@ class DefinePanel(Panel):
         after = on_preset(before, preset, size).model_copy(update={"preset": preset})
         self._show_form(after, read_only=False)
         self.save()
-        self._offer_undo(f"All settings are now those of {PRESETS[preset].title} ({size}).", before)
+        text = f"All settings are now those of {PRESETS[preset].title} ({size}), except for name, data and seed."
+        self._offer_undo(text, before)
 
     # Stages, advice
     def _staged(self, config: RunConfig) -> bool:

@@ -14,6 +14,7 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
 from sdgui.widgets.late_parts import home_of
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
@@ -55,12 +56,12 @@ class RunsView(QWidget):
         self.split.setStretchFactor(0, 2)
         self.split.setStretchFactor(1, 3)
         self.split.setSizes([280, 440])
-        layout = QVBoxLayout(self)
+        layout = QVBoxLayout()
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
         layout.addWidget(self.head)
-        layout.addWidget(self.bar)
         layout.addWidget(self.split, 1)
+        lay_over(self, layout, self.bar)
 
     def show_tab(self, widget: QWidget) -> None:
         """Bring a tab to the front."""

@@ -30,6 +30,7 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
@@ -67,8 +68,8 @@ class SearchView(QWidget):
         self.drop.folders_apart = True
         self._work = QWidget(self.drop)
         self.drop.set_content(self._work)
-        self.strip, self.export_strip = (ProgressStrip(self._work, over=True) for _ in range(2))
-        self.bar = MessageBar(self._work, over=True)
+        self.strip, self.export_strip = (ProgressStrip(self._work) for _ in range(2))
+        self.bar = MessageBar(self._work)
         self.jobs = Jobs(self.strip, self)
         self._export = ExportMenu(self.export_strip, self.show_message, self, lambda: self.query.query().title)
         self._arrange(history)
@@ -114,9 +115,10 @@ class SearchView(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.drop)
-        column = QVBoxLayout(self._work)
+        column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
         column.setSpacing(SPACE)
+        lay_over(self._work, column, self.strip, self.export_strip, self.bar)
         column.addLayout(self._query_row(history))
         column.addLayout(self._source_row())
         self._stack = QStackedWidget(self._work)

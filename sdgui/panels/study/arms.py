@@ -40,6 +40,7 @@ class ArmsList(QListWidget):
         self._experiments: dict[int, Experiment] = {}
         self._there: list[Arm] = []
         self.setAccessibleName("Presets and experiments used as arms")
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # long names are elided
         self._fill((), set(), _START)
 
     def begin(self, experiments: Sequence[Experiment], ticked: set[int]) -> None:

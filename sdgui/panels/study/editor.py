@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -143,6 +144,9 @@ class StudyEditor(QWidget):
             box.toggled.connect(lambda _on: self.check())
         self.back.clicked.connect(self.cancelled)
         self.make.clicked.connect(self._make)
+        leave = QShortcut(QKeySequence("Esc"), self)
+        leave.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        leave.activated.connect(self.cancelled)
 
     def begin(self, experiments: Sequence[Experiment], ticked: set[int], taken: set[str]) -> None:
         """A fresh form: the store's experiments may be arms, those ``ticked`` are."""
@@ -191,8 +195,8 @@ class StudyEditor(QWidget):
         budgets = _budgets(self.budgets.text())
         if self._there is not None:
             return _grown(self._there, arms, seeds)
-        if not arms:
-            raise ValueError("Arms: select at least one preset or experiment.")
+        if len(arms) < 2:
+            raise ValueError("Arms: select at least two presets or experiments; a study compares them.")
         data = {name: line.text().strip() for name, line in self.data.items()}
         for name, where in data.items():
             if not where:

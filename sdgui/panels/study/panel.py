@@ -35,6 +35,7 @@ from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.late_parts import is_made, make_in_turns
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
@@ -69,12 +70,12 @@ class StudyPanel(Panel):
     def _build(self) -> None:
         for page in (self.empty, self.view):
             self.stack.addWidget(page)
-        column = QVBoxLayout(self)
+        column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
         column.addWidget(self.toolbar)
-        column.addWidget(self.bar)
         column.addWidget(self.stack, 1)
+        lay_over(self, column, self.bar)
         if (state := self._services.settings.value("study/split")) is not None:
             self.view.split.restoreState(state)
         self._fill_menus()

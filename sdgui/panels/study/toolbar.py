@@ -70,7 +70,12 @@ class StudyToolbar(QWidget):
     def show_state(
         self, study: StudyRecord | None, look: StudySnapshot | None, editing: bool, ending: StudyEnding
     ) -> None:
-        """Enable what can be done with ``study`` now; nothing while its form is being filled in."""
+        """Enable what can be done with ``study`` now; without one, or while a form is filled in, nothing is offered."""
+        for widget in (self.begin, self.pause, self.stop, self.export, self.more, self.folder, self.bin):
+            widget.setVisible(study is not None and not editing)
+        self.box.setVisible(study is not None)
+        self.new.setVisible(not editing)
+        self.open_button.setVisible(not editing)
         state = look.state if look is not None else "gone"
         ready = look is not None and look.study is not None and not editing
         alive = look is not None and look.alive

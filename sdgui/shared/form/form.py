@@ -31,10 +31,12 @@ from sdgui.shared.form.page import FormPage
 from sdgui.shared.form.row import FormRow
 from sdgui.shared.form.section import FormSection
 from sdgui.shared.form.state import FormState
+from sdgui.shared.form.texts import differences_text
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
+_NAME = "name"
 _HIDDEN = frozenset({"version", "preset"})
 _NARROW = 76 * SPACE  # below this width the list of sections gives way
 _SLICE, _PAUSE = 0.008, 4  # s of making rows, ms between two slices for what else there is to do
@@ -150,6 +152,10 @@ class ConfigForm(QWidget):
         """Dotted field -> (value of the base, value in the form), of readable fields that differ."""
         return self._state.changes()
 
+    def differences(self) -> dict[str, tuple[Any, Any]]:
+        """``changes`` without the name, which is nobody's setting: what is counted wherever differences are."""
+        return {path: pair for path, pair in self._state.changes().items() if path != _NAME}
+
     def draft(self) -> dict[str, str]:
         """Every field's text as typed, right or wrong, to be kept over a restart."""
         return dict(self._state.texts)
@@ -168,6 +174,12 @@ class ConfigForm(QWidget):
             self._homes[field]
         self._put({field: text_of(value) for field, value in values.items()})
         self.changed.emit()
+
+    def refuse(self, problems: Mapping[str, str]) -> None:
+        """Mark fields whose values fit the definition and yet cannot be used, until they are edited; {} marks none."""
+        self._state.refuse(problems)
+        self._update()
+        self._show_counts()
 
     def set_read_only(self, read_only: bool) -> None:
         """Show without editing (a launched run's definition)."""
@@ -273,20 +285,21 @@ class ConfigForm(QWidget):
 
     def _show_counts(self) -> None:
         state = self._state
-        count, differing = len(state.errors), len(state.differing)
+        count, differing = len(state.errors), len(self.differences())
         self._problems.setVisible(bool(count))
         self._problems.setText("1 problem" if count == 1 else f"{count} problems")
-        self._differences.setText("1 change" if differing == 1 else f"{differing} changes")
+        self._differences.setText(differences_text(differing))
         self._differences.setEnabled(bool(differing) or self._differences.isChecked())
         blank = QPixmap(12, 12)
         blank.fill(Qt.GlobalColor.transparent)
         for i, section in enumerate(self._sections):
             paths = {spec.path for spec in section.group.all_fields()}
-            wrong, changed = len(paths & state.errors.keys()), len(paths & state.differing)
+            wrong, changed = len(paths & state.errors.keys()), len(paths & state.differing - {_NAME})
             item = self._list.item(i)
             icon = ("ph.warning-circle-fill", "error") if wrong else ("mdi6.circle-medium", "accent_text")
             item.setIcon(theme().icon(*icon) if wrong or changed else QIcon(blank))
-            item.setToolTip(plain_tip(f"{wrong} problems, {changed} changes" if wrong or changed else ""))
+            parts = [f"{wrong} problem{'s' * (wrong != 1)}"] * bool(wrong) + [differences_text(changed)] * bool(changed)
+            item.setToolTip(plain_tip(", ".join(parts)))
 
     def _explain(self, path: str) -> None:
         spec = self._state.specs[path]

@@ -5,7 +5,7 @@ Flow: ``ConfigForm`` writes texts here and asks; sections show what is here in r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.spec.config import RunConfig
@@ -26,11 +26,13 @@ class FormState:
         self.read_only = False
         self._base: dict[str, Any] = {}
         self._kept: dict[str, Any] = {}  # values of fields that the form does not show
+        self._refused: dict[str, tuple[str, str]] = {}  # field -> the text that was refused, and why
         self.put(RunConfig(), RunConfig())
 
     def put(self, config: RunConfig, base: RunConfig) -> None:
         """Hold ``config``; differences are to ``base``."""
         values, self._base = values_of(config), values_of(base)
+        self._refused = {}
         self._kept = {path: value for path, value in values.items() if path not in self.specs}
         self.texts = {path: text_of(values[path]) for path in self.specs}
         self.base_texts = {path: text_of(self._base[path]) for path in self.specs}
@@ -39,6 +41,9 @@ class FormState:
     def judge(self) -> None:
         """Read the texts again: the definition or the errors, and what differs."""
         self.config, self.errors = read(self.specs, self.texts, self._base | self._kept)
+        for path, (text, why) in self._refused.items():
+            if self.texts[path] == text:
+                self.errors.setdefault(path, why)
         self.values = self._base | self._kept
         differing = set()
         for path, spec in self.specs.items():
@@ -53,6 +58,11 @@ class FormState:
             if value != self._base[path]:
                 differing.add(path)
         self.differing = frozenset(differing)
+
+    def refuse(self, problems: Mapping[str, str]) -> None:
+        """What is against these fields' present values beyond the definition; an error until they are edited."""
+        self._refused = {path: (self.texts[path], why) for path, why in problems.items() if path in self.texts}
+        self.judge()
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """Dotted field -> (value of the base, value typed), of readable fields that differ."""

@@ -27,3 +27,8 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value) if value != "" else "–"
+
+
+def differences_text(number: int) -> str:
+    """How many settings are not the preset's, in the one word for it."""
+    return {0: "No differences", 1: "1 difference"}.get(number, f"{number} differences")

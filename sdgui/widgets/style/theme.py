@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import qtawesome
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QIcon, QPalette
 from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QStyleFactory, QWidget
 
 from sdgui.widgets.style.colors import DARK, LIGHT, Colors
+from sdgui.widgets.style.icons import icon
 from sdgui.widgets.style.stylesheet import stylesheet
 
 SPACE = 8  # px, device independent; every margin and gap is a multiple of it or its half
@@ -97,7 +97,7 @@ class Theme(QObject):
         """A qtawesome icon in a colour of the theme, grey when disabled; ask again after ``changed``."""
         if (name, role) not in self._icons:
             colors = {"color": self.color(role), "color_disabled": self.color("strong_border")}
-            self._icons[name, role] = qtawesome.icon(name, **colors)
+            self._icons[name, role] = icon(name, **colors)
         return self._icons[name, role]
 
     def font(self, role: Literal["text", "small", "title", "heading"] = "text") -> QFont:

@@ -90,7 +90,8 @@ def test_the_window_opens_every_place_without_torch(home: Path) -> None:
         from sdgui.panels.registry import PANELS
         app = make_application()
         window = open_window(Path(sys.argv[1]), demo=False)
-        app.processEvents()
+        while not window.panels:
+            app.processEvents()
         for thread in threading.enumerate():
             if thread.name == "panels":
                 thread.join()

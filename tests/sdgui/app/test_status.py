@@ -55,6 +55,20 @@ class Fixes(QObject):
         self.changed.emit(2)
 
 
+class Studies(QObject):
+    changed = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = dict[int, Any]()
+
+    def alive(self) -> list[int]:
+        return list(self.known)
+
+    def snapshot(self, study_id: int) -> Any:
+        return self.known[study_id]
+
+
 class Model:
     def __init__(self, folder: Path) -> None:
         self.all = [
@@ -70,7 +84,7 @@ class Model:
 
 @pytest.fixture
 def bar(qtbot: QtBot, tmp_path: Path) -> Status:
-    services = SimpleNamespace(tailer=News(), launcher=News(), pool=Pool(), basket=Fixes())
+    services = SimpleNamespace(tailer=News(), launcher=News(), pool=Pool(), studies=Studies(), basket=Fixes())
     bar = Status(cast(Any, services), cast(Any, Model(tmp_path)))
     qtbot.addWidget(bar)
     return bar
@@ -116,6 +130,13 @@ def test_active_runs_are_listed_and_queued_ones_counted(qtbot: QtBot, bar: Statu
         bar.runs.setText("")
         one()
         qtbot.waitUntil(lambda: bar.runs.text() == "1 running · mine · run 1 starting · 1 queued")
+
+
+def test_a_running_study_is_named_while_none_of_its_runs_trains(qtbot: QtBot, bar: Status) -> None:
+    studies = cast(Studies, bar._services.studies)
+    studies.known[3] = SimpleNamespace(study=SimpleNamespace(name="noise"), done=2, runs=[0] * 6, seconds_left=90.0)
+    studies.changed.emit(3)
+    qtbot.waitUntil(lambda: bar.runs.text() == "study noise: 2 of 6 runs, 1 min 30 s left · 4 queued")
 
 
 def test_workers_are_named_and_a_crash_has_its_details(bar: Status) -> None:

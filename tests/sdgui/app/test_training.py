@@ -12,8 +12,10 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
+from core.spec.presets import preset_config
 from core.spec.run.status import RunState, process_alive
 from sdgui.experiments.tree_model import Role
+from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.store.records import Run
 from sdgui.store.store import Store
@@ -42,7 +44,7 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     index = window.experiments.model.run_index(run.id)
     qtbot.waitUntil(lambda: "Done" in index.data(Role.DETAIL))
     assert index.data(Role.BEST) == "96.8 %"
-    assert "finished" in window.bar.text
+    qtbot.waitUntil(lambda: "finished" in window.bar.text)
     assert any(
         "Ended at step 30" in str(runs_panel.view.log.model().index(row, 0).data())
         for row in range(runs_panel.view.log.model().rowCount())
@@ -86,7 +88,7 @@ def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: Open
     press(qtbot, window, Qt.Key.Key_Return)
     press(qtbot, window, Qt.Key.Key_Return, CTRL | SHIFT)
     settle(window)
-    assert "Queued" in window.bar.text
+    qtbot.waitUntil(lambda: "Queued" in window.bar.text)
     assert states(window)[1] == RunState.QUEUED
     assert "1 queued" in window.status.runs.text()
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE, RunState.DONE], timeout=20000)
@@ -224,3 +226,27 @@ def test_demo_data_that_cannot_be_made_says_why(qtbot: QtBot, open_window: OpenW
     qtbot.waitUntil(lambda: "the disk is full; free some space." in window.bar.text, timeout=10000)
     assert window.services.store.runs() == []
     assert window.window_actions["launch"].isEnabled()
+
+
+def test_a_launch_without_usable_data_is_refused_at_the_field_and_makes_no_run(
+    qtbot: QtBot, open_window: OpenWindow
+) -> None:
+    window = open_window()
+    window.experiment_commands.add(preset_config("clip", "tiny"), "no data")
+    settle(window)
+    define = window.panels["define"]
+    assert isinstance(define, DefinePanel)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: "No training data is named" in define.bar.text)
+    window.show_panel("runs")
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: window.panel == "define")
+    assert list(define.form.errors()) == ["data.train"]
+    define.form.set_value("data.train", "pairs.csv")
+    define.form.set_value("optim.batch_size", 401)  # the worker in miniature knows of 400 pictures
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: "A batch of 401 is larger" in define.bar.text)
+    assert window.services.store.runs() == []
+    define.form.set_value("optim.batch_size", 4)
+    press(qtbot, window, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: len(window.services.store.runs()) == 1)

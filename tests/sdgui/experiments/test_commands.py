@@ -93,8 +93,12 @@ class Parts:
     def __init__(self, home: Path) -> None:
         self.store = Store.open(home)
         self.launcher, self.demo, self.tailer, self.writer = Launcher(self.store), Demo(), Tailer(), StoreWriter()
+        self.studies = list[int]()  # those that run
         services = SimpleNamespace(
-            **vars(self), settings=SimpleNamespace(value=lambda *_: None), hosts=SimpleNamespace(place=HERE)
+            **{name: value for name, value in vars(self).items() if name != "studies"},
+            studies=SimpleNamespace(alive=lambda: self.studies),
+            settings=SimpleNamespace(value=lambda *_: None),
+            hosts=SimpleNamespace(place=HERE),
         )
         self.experiments, self.runs = ExperimentCommands(cast(Any, services)), RunCommands(cast(Any, services))
         self.messages, self.changes = list[Message](), list[Changes]()
@@ -193,6 +197,24 @@ def test_what_is_deleted_can_be_taken_back(qtbot: QtBot, parts: Parts, of_run: b
     assert [one.id for one in parts.store.runs()] == [run.id]
     assert [one.id for one in parts.store.experiments()] == [number]
     assert len(parts.changes) == 2
+
+
+def test_a_study_is_deleted_with_its_arms_unless_it_runs(qtbot: QtBot, parts: Parts, tmp_path: Path) -> None:
+    study = parts.store.add_study(tmp_path / "study", "noise")
+    parts.studies.append(study.id)
+    parts.experiments.delete_study(study.id)
+    assert parts.messages.pop().text == "This study is running. Stop it first, then delete it."
+    parts.studies.clear()
+    parts.experiments.delete_study(study.id)
+    parts.wait(qtbot)
+    assert parts.store.studies() == []
+    (message,) = parts.messages
+    assert message.text == "Moved “noise” to the bin; its folder is kept."
+    assert message.remedy is not None
+    message.remedy.do()
+    parts.wait(qtbot)
+    assert [one.id for one in parts.store.studies()] == [study.id]
+    assert [set(change.studies) for change in parts.changes] == [{study.id}, {study.id}]
 
 
 def test_what_trains_is_not_deleted(qtbot: QtBot, parts: Parts) -> None:

@@ -23,6 +23,7 @@ from sdgui.panels.runs.panel import RunsPanel
 from sdgui.shared.services import Selection
 from sdgui.store.records import Run
 from tests.sdgui.conftest import settle
+from tests.sdgui.driving import trainable
 
 OpenWindow = Callable[..., MainWindow]
 
@@ -31,7 +32,7 @@ OpenWindow = Callable[..., MainWindow]
 def window(open_window: OpenWindow) -> MainWindow:
     window = open_window("--steps", "2")
     for name in ("first", "second"):
-        window.experiment_commands.add(preset_config("clip", "tiny"), name)
+        window.experiment_commands.add(trainable(), name)
         settle(window)
     return window
 
@@ -49,6 +50,8 @@ def trained(qtbot: QtBot, window: MainWindow, runs: int) -> None:
         qtbot.waitUntil(
             lambda expected=expected: [r.state for r in window.services.store.runs()] == expected, timeout=15000
         )
+    last = window.services.store.runs()[-1].id
+    qtbot.waitUntil(lambda: window.bar.text.startswith(f"{window.experiments.model.name(last)} finished"))
 
 
 def gone(qtbot: QtBot, window: MainWindow) -> None:
@@ -80,7 +83,7 @@ def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWind
 
 def test_what_is_added_is_chosen_though_the_filter_would_hide_it(window: MainWindow) -> None:
     window.experiments.filter_box.setText("first")
-    window.experiment_commands.add(preset_config("clip", "tiny"), "third")
+    window.experiment_commands.add(trainable(), "third")
     settle(window)
     added = next(one for one in window.services.store.experiments() if one.name == "third")
     assert window.selection.experiment_id == added.id
@@ -97,8 +100,10 @@ def test_the_filter_finds_names_tags_and_states(qtbot: QtBot, window: MainWindow
     for typed, left in (("first", ["first"]), ("#good", ["second"]), ("noise", ["second"]), ("done", ["second"])):
         box.setText(typed)
         assert names(window) == left, typed
+        assert window.selection == chosen, "what is selected stays, in view or not"
     box.setText("nowhere")
     assert names(window) == []
+    assert window.selection == chosen
     box.clear()
     assert names(window) == ["second", "first"]
 
@@ -285,7 +290,7 @@ def test_the_bin_says_which_folders_stay(
 
 def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "1000", "--delay", "0.02")
-    window.experiment_commands.add(preset_config("clip", "tiny"), "x")
+    window.experiment_commands.add(trainable(), "x")
     settle(window)
     window.window_actions["launch"].trigger()
     qtbot.waitUntil(lambda: [r.state for r in window.services.store.runs()] == [RunState.RUNNING], timeout=15000)

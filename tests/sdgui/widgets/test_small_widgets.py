@@ -6,9 +6,11 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip, TimeLeft
@@ -113,6 +115,27 @@ def test_message_with_details_and_remedy(qtbot) -> None:
     with qtbot.waitSignal(bar.dismissed):
         bar._close.click()
     assert not bar.isVisible()
+
+
+def test_notices_lie_over_the_content_and_move_nothing(qtbot) -> None:
+    area = QWidget()
+    qtbot.addWidget(area)
+    content, column = QWidget(area), QVBoxLayout()
+    column.addWidget(content)
+    strip, bar = ProgressStrip(area), MessageBar(area)
+    lay_over(area, column, strip, bar)
+    area.resize(640, 400)
+    area.show()
+    before = content.geometry()
+    strip.start("Encoding", total=10)
+    bar.show_message(Message("error", "A sentence that needs more than one line of the bar. " * 4, "details"))
+    bar._fold.click()
+    QApplication.processEvents()
+    assert content.geometry() == before
+    assert area.rect().contains(bar.geometry())
+    assert bar.height() > 60, "all of its lines"
+    assert strip.geometry().bottom() < bar.geometry().top(), "each has its place"
+    assert area.children().index(bar) > area.children().index(content), "on top"
 
 
 def test_message_is_never_taken_for_markup(qtbot) -> None:

@@ -21,7 +21,7 @@ from core.model.towers.towers import resolve_architecture
 from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.distill_prototypes import view_pairs
 from core.spec.config import DataConfig, RunConfig, get_field, override
-from core.spec.presets import preset_config
+from core.spec.presets import PRESETS, preset_config
 from core.spec.presets.recommended import apply_recommended, momentum_for, prototypes_for, recommended
 from core.teacher.build import build_teacher
 from core.training.schedules import build_optimizer, build_schedules, momenta
@@ -171,6 +171,11 @@ def test_advice_names_the_field_and_is_gone_once_followed() -> None:
     assert recommended(followed, 15_000) == []
     assert get_field(followed, "teacher.momentum") == 0.99
     assert recommended(preset_config("clip"), 15_000) == []
+
+
+def test_no_preset_of_the_demos_size_is_advised_another_momentum_on_the_demos_pairs() -> None:
+    advised = {name: recommended(preset_config(name, "demo"), 2555) for name in PRESETS}
+    assert {name: advice for name, advice in advised.items() if advice} == {}
 
 
 @given(st.integers(1, 10**8), st.integers(2, 65536), st.floats(0.1, 100))

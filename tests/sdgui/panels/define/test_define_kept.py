@@ -48,7 +48,7 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     qtbot.addWidget(differences)
     differences.show_changes({"optim.clip_norm": (1.0, 7.0), "seed": (0, 5)}, "CLIP")
     rows = [item for row in range(2) if (item := differences.list.topLevelItem(row)) is not None]
-    assert [[row.text(column) for column in (1, 2)] for row in rows] == [["1", "7"], ["0", "5"]]
+    assert [row.text(0).splitlines()[1] for row in rows] == ["1 → 7", "0 → 5"]
     assert (differences.title.text(), differences._hint.text()) == ("2 differences", "from the settings of CLIP")
     assert not differences.isHidden()
     with qtbot.waitSignal(differences.field_chosen) as chosen:
@@ -104,6 +104,53 @@ def test_a_run_shows_what_it_was_launched_with(qtbot: QtBot, define: DefinePanel
     define.select(Selection(experiment, run.id))
     assert define.bar.text.startswith("This run's definition cannot be shown: ")
     assert not define.split.isVisible()
+
+
+def test_a_failed_run_shows_the_experiments_settings_to_be_mended(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip")
+    run = a_run(services, experiment, "seed=41")
+    define.select(Selection(experiment, run.id))
+    assert not define.preset_bar.preset.isEnabled()
+    services.store.mark_failed(run.id, "The disk is full.\nFree some space.")
+    define.entered()  # it failed while another panel was shown
+    for _ in range(2):
+        assert define.bar.text == "This run failed: The disk is full. Edit the settings and launch again."
+        assert define.form.draft()["seed"] == "0", "the experiment's"
+        assert define.preset_bar.preset.isEnabled()
+        define.form.set_value("seed", 3)
+        assert define.save()
+        define.form.set_value("seed", 0)
+        assert define.save()
+        define.select(Selection())
+        define.select(Selection(experiment, run.id))
+    define.bar.press_remedy()
+    assert define.form.draft()["seed"] == "41", "what it was launched with"
+
+
+def test_what_is_refused_stands_at_its_field_until_it_is_edited(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "clip", "data.train=gone.csv")
+    define.refuse({"data.train": "gone.csv does not exist."})
+    assert define.form.errors() == {"data.train": "gone.csv does not exist."}
+    assert define.bar.text == "Data · Training data: gone.csv does not exist."
+    assert define.form.row("data.train").editor.control.hasFocus() or not define.isActiveWindow()
+    assert define.definition(experiment) is not None, "as a definition it is well"
+    define.form.set_value("data.train", "other.csv")
+    assert define.form.errors() == {}
+    define.form.set_value("data.train", "gone.csv")
+    assert define.form.errors() != {}
+    assert define.ready_to_launch(), "it may have been made meanwhile: the next launch looks again"
+    assert define.form.errors() == {}
+
+
+def test_differences_have_one_number_and_one_word(define: DefinePanel, services: Services) -> None:
+    show(define, services, "clip", "seed=4", "data.train=a.csv", "optim.clip_norm=7", "name=mine")
+    assert define.form._differences.text() == define.differences.title.text() == "1 difference"
+    define.form.set_value("name", "yours")
+    define.form.set_value("optim.epochs", 3)
+    assert define.form._differences.text() == define.differences.title.text() == "2 differences"
+    define.preset_bar.apply.click()
+    assert define.form._differences.text() == "No differences"
+    assert define.bar.text == "All settings are now those of CLIP (demo), except for name, data and seed."
 
 
 def test_a_definition_with_a_problem_shows_it(define: DefinePanel, services: Services) -> None:

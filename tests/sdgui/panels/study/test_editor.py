@@ -107,7 +107,7 @@ def test_data_must_be_there_and_measures_chosen(editor: StudyEditor) -> None:
     assert editor.make.isEnabled()
     tick(editor, PRESETS["clip"].title, UNCHECKED)
     tick(editor, PRESETS["sd-clip"].title, UNCHECKED)
-    assert editor.wrong.text() == "Arms: select at least one preset or experiment."
+    assert editor.wrong.text() == "Arms: select at least two presets or experiments; a study compares them."
 
 
 def test_one_seed_is_a_remark_and_no_error(editor: StudyEditor) -> None:
@@ -116,6 +116,18 @@ def test_one_seed_is_a_remark_and_no_error(editor: StudyEditor) -> None:
     assert editor.make.isEnabled()
     editor.seeds.setText("4, 5")
     assert editor.wrong.text() == ""
+
+
+def test_a_study_needs_two_arms_and_escape_leaves_its_form(qtbot: QtBot, editor: StudyEditor) -> None:
+    tick(editor, PRESETS["clip"].title, UNCHECKED)
+    assert "select at least two" in editor.wrong.text()
+    assert not editor.make.isEnabled()
+    editor.show()
+    editor.activateWindow()
+    qtbot.waitUntil(editor.isActiveWindow)
+    editor.name.setFocus()
+    with qtbot.waitSignal(editor.cancelled):
+        qtbot.keyClick(editor.name, Qt.Key.Key_Escape)
 
 
 def test_ticked_experiments_are_the_arms_of_a_new_study(qtbot: QtBot, editor: StudyEditor) -> None:

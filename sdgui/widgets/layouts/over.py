@@ -1,0 +1,27 @@
+"""Messages and progress over the lower edge of a panel, so that nothing moves under the pointer when they come.
+
+Flow: a panel calls ``lay_over`` once; from then on ``show`` and ``hide`` of a notice are all that is needed.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QLayout, QVBoxLayout, QWidget
+
+from sdgui.widgets.style.theme import SPACE
+
+
+def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = 0) -> None:
+    """Fill ``area`` with ``content``, and lay ``notices`` over its lower edge, one below the other.
+
+    ``lift``: so many pixels above the edge, where other notices may lie. What is shown raises itself (``raise_``).
+    """
+    grid = QGridLayout(area)
+    grid.setContentsMargins(0, 0, 0, 0)
+    grid.addLayout(content, 0, 0)
+    column = QVBoxLayout()
+    column.setContentsMargins(2 * SPACE, 0, 2 * SPACE, 2 * SPACE + lift)
+    column.setSpacing(SPACE // 2)
+    for notice in notices:
+        column.addWidget(notice)
+    grid.addLayout(column, 0, 0, Qt.AlignmentFlag.AlignBottom)
