@@ -18,8 +18,8 @@ from core.data.dataset import PairDataset
 from core.data.loader import evaluation_texts
 from core.data.views.making import centre_view
 from core.evaluation.work import DATA_DIGEST, Work
-from core.inference.encoder import PROJECTED, Features
-from core.inference.extraction import extract_layers, extract_texts
+from core.inference.encoder import Features
+from core.inference.extraction import extract_pairs
 from core.inference.fusing import own_captions
 from core.inference.labelled import open_pictures, queries_digest, unreadable
 from core.metrics.captions.java import java_metrics
@@ -39,7 +39,7 @@ def retrieval(work: Work) -> Outcome:
     model = work.model
     score_head = matching_head(model) if work.request.rerank else None  # refused before anything is encoded
     dataset = open_pictures(model, work.request.data, work.progress, work.log)
-    features = _pairs(work, dataset)
+    features = extract_pairs(model, dataset, work.progress)
     dataset.check(model.data.max_bad_share)
     half = part_of(work.share, 0, 0.5) if score_head is not None else work.share
     by_image, by_text = ranks(features.images, features.texts, features.text_to_image, progress=half)
@@ -60,15 +60,6 @@ def retrieval(work: Work) -> Outcome:
             "of each query; the other metrics use the embeddings alone."
         )
     return replace(outcome, notes=tuple(notes), details=details)
-
-
-def _pairs(work: Work, dataset: PairDataset) -> Features:
-    """Pictures and captions as unit vectors, both from the cache where they are there."""
-    found = extract_layers(work.model, dataset, [PROJECTED], work.progress)
-    tokens, owner = evaluation_texts(dataset, found.rows)
-    captions = [caption for row in found.rows.tolist() for caption in dataset.captions_of(row)]
-    texts = extract_texts(work.model, tokens, captions, work.progress)
-    return Features(found.values[PROJECTED], texts, owner, found.rows)
 
 
 def matching_head(model: Model) -> nn.Module:

@@ -20,8 +20,8 @@ from torch import Tensor
 from core.checkpoint.opening import Model
 from core.data.cache import cache_folder, files_digest
 from core.data.dataset import PairDataset
-from core.data.loader import evaluation_batches
-from core.inference.encoder import encode_layers, encode_texts, encode_tokens
+from core.data.loader import evaluation_batches, evaluation_texts
+from core.inference.encoder import PROJECTED, Features, encode_layers, encode_texts, encode_tokens
 from core.inference.feature_cache import FeatureFolder, Part, feature_key, prune
 from core.metrics.classification.zero_shot import ClassEmbedder
 from core.model.eval_mode import evaluating
@@ -73,6 +73,15 @@ def extract_texts(model: Model, tokens: Tensor, captions: Sequence[str], progres
             done = stop
     prune([folder.path])
     return torch.cat([part.values for part in parts])
+
+
+def extract_pairs(model: Model, dataset: PairDataset, progress: Progress) -> Features:
+    """Pictures and captions of ``dataset`` as unit vectors, both from the cache where they are there."""
+    found = extract_layers(model, dataset, [PROJECTED], progress)
+    tokens, owner = evaluation_texts(dataset, found.rows)
+    captions = [caption for row in found.rows.tolist() for caption in dataset.captions_of(row)]
+    texts = extract_texts(model, tokens, captions, progress)
+    return Features(found.values[PROJECTED], texts, owner, found.rows)
 
 
 def class_embedder(model: Model, templates: Sequence[str]) -> ClassEmbedder:

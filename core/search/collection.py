@@ -18,6 +18,7 @@ import numpy.typing as npt
 from core.checkpoint.opening import Model
 from core.data.dataset import open_dataset
 from core.inference.encoder import encode_dataset, finite
+from core.inference.extraction import extract_pairs
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import Part, describe, layout
 from core.search.index.build import check_identity
@@ -168,17 +169,21 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
     return Scanned(vectors, [*ready, *memory], [*names, *(None for _ in memory)])
 
 
-def encode_source(model: Model, name: str, source: str, progress: Progress) -> Collection:
+def encode_source(model: Model, name: str, source: str, progress: Progress, keep: bool = False) -> Collection:
     """The pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
-    Raises DataError when ``source`` cannot be read.
+    ``keep``: features are kept on disk, for this model and these pictures, and read from there the next time. Raises
+    DataError when ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
     towers = model.network.towers
     dataset = open_dataset(
         source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress
     )
-    features = encode_dataset(model.network, dataset, model.runtime, model.batch, progress)
+    if keep:
+        features = extract_pairs(model, dataset, progress)
+    else:
+        features = encode_dataset(model.network, dataset, model.runtime, model.batch, progress)
     for vectors in (features.images, features.texts):
         finite(vectors, name)
     records = []

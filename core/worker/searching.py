@@ -30,7 +30,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import exact_name
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
-KEPT = 4  # collections in memory
+KEPT = 6  # collections in memory: two networks at a step and at the steps beside it
 FACETS = 200  # values of a label that are listed
 
 
@@ -248,7 +248,9 @@ def _opened(wanted: Wanted, progress: Reporter) -> Collection:
         return open_index(wanted.index, progress, wanted.model, wanted.weights)
     progress("loading the model", 0, 0)
     model = open_model(wanted.model, wanted.weights)
-    return encode_source(model, wanted.model, wanted.data or _held_out(wanted.model), progress)
+    if wanted.data:
+        return encode_source(model, wanted.model, wanted.data, progress)
+    return encode_source(model, wanted.model, _held_out(wanted.model), progress, keep=True)  # of each step, once
 
 
 def _held_out(model: str) -> str:

@@ -30,6 +30,7 @@ from core.worker.fixing import FixingSession
 from core.worker.noise import NoiseSession
 from core.worker.searching import SearchSession
 from core.worker.session import Verb
+from core.worker.travelling import TravelSession
 
 Request = dict[str, Any]
 HEARTBEAT_SECONDS = 5.0
@@ -67,11 +68,13 @@ class Worker:
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
         self._at_work = threading.Event()  # a request is being answered
+        search = SearchSession()
         sessions = (
             DataSession(),
             NoiseSession(),
             CaptionSession(),
-            SearchSession(),
+            search,
+            TravelSession(search),
             ClassifySession(),
             FixingSession(),
         )

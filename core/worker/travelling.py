@@ -1,0 +1,75 @@
+"""Time travel in a worker: the verb ``search_travel``, which asks one query at every kept step of a run.
+
+Flow: Search panel -> **session** -> ``SearchSession`` opens each step (its held-out features are kept on disk) and
+answers the query -> `core.search.animation` -> an animated picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.search.animation import COLUMNS, ROWS, Frame, Hit, save
+from core.search.errors import QueryError
+from core.spec.reporter import Reporter
+from core.worker.searching import SearchSession
+from core.worker.session import Session, Verb
+
+
+class TravelSession(Session):
+    """Works on the collections of ``search``."""
+
+    def __init__(self, search: SearchSession) -> None:
+        self._search = search
+
+    @property
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"search_travel": self.travel}
+
+    def travel(
+        self,
+        progress: Reporter,
+        run: str,
+        steps: Sequence[int],
+        weights: Sequence[str],
+        query: Mapping[str, Any],
+        to: str,
+        data: str = "",
+        title: str = "",
+    ) -> dict[str, Any]:
+        """What ``query`` (arguments of ``search_query``) finds at each of ``steps``, by each network of ``weights``.
+
+        Written to ``to`` as an animated WebP; answers its path and the number of frames.
+        """
+        if not steps or not weights:
+            raise QueryError(f"{run} has no kept checkpoints to go through; train with checkpoint.keep_every.")
+        order, frames = sorted(steps), []
+        for done, step in enumerate(order):
+            progress(f"step {step}", done, len(order))
+            networks = []
+            for one in weights:
+                quiet = _Quiet(progress, f"step {step}", done, len(order))
+                key = self._search.open(quiet, model=f"{run}@{step}", weights=one, data=data)["key"]
+                answer = self._search.query(quiet, key=key, k=COLUMNS * ROWS, **query)
+                hits = tuple(
+                    Hit(str(row["path"]), str(row.get("text", "")), not row["above_cutoff"]) for row in answer["rows"]
+                )
+                networks.append((one or "model", hits))
+            frames.append(Frame(step, tuple(networks)))
+        progress("drawing", len(order), len(order))
+        save(frames, Path(to), title)
+        return {"path": to, "frames": len(frames)}
+
+
+class _Quiet:
+    """Reports the step in place of what is done for it, so that the work can be cancelled at any moment."""
+
+    def __init__(self, progress: Reporter, doing: str, done: int, total: int) -> None:
+        self._progress, self._said = progress, (doing, done, total)
+
+    def __call__(self, doing: str, done: int, total: int, /) -> None:
+        self._progress(*self._said)
+
+    def partial(self, result: dict[str, Any]) -> None:
+        """Of no use to whoever waits for all steps."""
