@@ -14,6 +14,7 @@ from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.shared.basket import Basket
 from sdgui.shared.run_colors import RunColors
+from sdgui.shared.time_travel import TimeTravel
 from sdgui.store.store import Store
 from sdgui.worker.pool import WorkerPool
 
@@ -32,6 +33,7 @@ class Services:
     writer: StoreWriter  # whatever a panel writes to the store goes through it
     basket: Basket  # fixes of data, from every panel
     hosts: Hosts  # this computer and others: what they have, and the runs there
+    time_travel: TimeTravel = field(default_factory=TimeTravel)  # the step at which each run is looked at
     colors: RunColors = field(default_factory=RunColors)  # of the runs that are overlaid
 
 

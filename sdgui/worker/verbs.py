@@ -252,7 +252,16 @@ class Relocated(TypedDict):
     relocated: int
 
 
+@_STRICT
+class TravelSaved(TypedDict):
+    """An animated picture that was written, a frame a step."""
+
+    path: str
+    frames: int
+
+
 SEARCH_OPEN = Verb("search_open", SearchOpened)
+SEARCH_TRAVEL = Verb("search_travel", TravelSaved)
 SEARCH_FACETS = Verb("search_facets", Facets)
 SEARCH_QUERY = Verb("search_query", Results)
 SEARCH_EVALUATE = Verb("search_evaluate", Evaluation)

@@ -188,6 +188,8 @@ def answer(request: Request, cancelled: set[int]) -> None:
         elif do == "search_map":
             reply(id=number, event="partial", result=mapped(request, "PCA"))
             result = mapped(request, "t-SNE")
+        elif do == "search_travel":
+            result = {"path": request["to"], "frames": len(request["steps"])}
         elif do == "search_index":
             result = indexed(request, cancelled)
         elif do == "search_relocate":

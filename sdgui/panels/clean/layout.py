@@ -229,7 +229,7 @@ class CleanView(QWidget):
             facts += f" Ranked {datetime.fromtimestamp(ranked.made).strftime('%Y-%m-%d %H:%M')}."
         self.facts.setText(facts)
         below, found = ranked.below(), ranked.shuffled_below()
-        text = f"{count(below)} below {ranked.threshold / BINS:.3f}"
+        text = f"{count(below)} below {ranked.threshold / BINS:.3f}" if ranked.threshold else ""
         if found is not None and below and ranked.shuffled:
             text += f": {found / below:.1%} of them shuffled, {found / ranked.shuffled:.1%} of all shuffled"
         self.threshold_text.setText(text)

@@ -7,6 +7,7 @@ table chooses and ticks is asked of the window, and comes back as the selection.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
@@ -65,6 +66,9 @@ class RunsPanel(Panel):
         tailer.state_changed.connect(self._state_changed)
         tailer.curves_changed.connect(self._history_changed)
         tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
+        services.time_travel.moved.connect(self._travelled)
+        self.view.samples.stepped.connect(self._look_at)
+        self.view.time.moved.connect(self._look_at)
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
         self._connect_table()
         state = services.settings.value("runs/halves")
@@ -210,6 +214,36 @@ class RunsPanel(Panel):
         if self._run is not None and samples:
             samples = shown_samples(self._services.store.home, self._run.dir, samples)
         self.view.samples.show_samples(samples)
+        self._show_steps(history)
+
+    # Time travel
+    def _show_steps(self, history: RunHistory | None) -> None:
+        """Offer the steps that have samples or a checkpoint; the newest, until another one is looked at."""
+        slider = self.view.time
+        steps: set[int] = set()
+        if history is not None:
+            steps = {one.step for one in history.samples} | {one.step for one in history.checkpoints}
+        slider.setVisible(len(steps) > 1)
+        if self._run is None or not steps:
+            self.view.grid.pin_step(None)
+            return
+        chosen = self._services.time_travel.step(self._run.folder)
+        slider.set_steps(sorted(steps), max(steps) if chosen is None else chosen)
+        self.view.grid.pin_step(chosen)
+
+    def _look_at(self, step: int) -> None:
+        if self._run is not None:
+            self._services.time_travel.go(self._run.folder, step)
+
+    def _travelled(self, run: Path, step: int) -> None:
+        """Crosshair and samples follow, whichever panel the step was chosen in."""
+        if self._run is None or run != self._run.folder:
+            return
+        slider = self.view.time
+        if slider.steps and slider.step() != step:
+            slider.set_steps(slider.steps, step)
+        self.view.samples.go_to_step(step)
+        self.view.grid.pin_step(step)
 
     def _history(self) -> RunHistory | None:
         return self._services.tailer.history(self._run.id) if self._run is not None else None

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QListWidget, QSlider, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.spec.reading import excerpt
 from core.spec.run.events import Sample
 from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, written_captions
+from sdgui.shared.time_travel import nearest_step
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
@@ -29,7 +30,9 @@ _MOST = 100  # entries of a sample; the trainer writes eight
 
 
 class SamplesView(QWidget):
-    """A slider over the validations, and the samples of student and teacher there."""
+    """A slider over the validations, and the samples of student and teacher there. ``stepped``: the user moved it."""
+
+    stepped = Signal(int)  # step
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,7 +59,7 @@ class SamplesView(QWidget):
         layout.setContentsMargins(0, SPACE, 0, 0)
         layout.addLayout(row)
         layout.addWidget(self._pages, 1)
-        self.slider.valueChanged.connect(self._show_sample)
+        self.slider.valueChanged.connect(self._slid)
         self.kind.currentIndexChanged.connect(self._kind_chosen)
         self.captions.currentRowChanged.connect(self._show_hits)
         self.show_samples(())
@@ -83,6 +86,19 @@ class SamplesView(QWidget):
         layout.addWidget(title)
         layout.addWidget(gallery, 1)
         return side
+
+    def _slid(self) -> None:
+        self._show_sample()
+        self.stepped.emit(self._shown_step)
+
+    def go_to_step(self, step: int) -> None:
+        """Show the samples of ``step``, or the last before it, without ``stepped``."""
+        steps = [sample.step for sample in self._of_kind()]
+        if steps and self._shown_step != (wanted := nearest_step(steps, step)):
+            self.slider.blockSignals(True)
+            self.slider.setValue(steps.index(wanted))
+            self.slider.blockSignals(False)
+            self._show_sample()
 
     # What is shown
     def show_samples(self, samples: Sequence[Sample]) -> None:

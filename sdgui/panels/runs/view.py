@@ -13,6 +13,7 @@ from sdgui.panels.runs.samples import SamplesView
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
+from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.late_parts import home_of
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
@@ -40,6 +41,10 @@ class RunsView(QWidget):
         self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
         self._add_tab(self.samples, "&Samples", "What student and teacher find and write at each validation")
         self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
+        self.time = StepSlider(self.tabs)
+        self.time.export.hide()  # of the results of a search
+        self.time.setFixedWidth(64 * SPACE)
+        self.tabs.setCornerWidget(self.time)
         self._arrange()
 
     def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:

@@ -26,6 +26,7 @@ from sdgui.panels.search.tabs.evaluation import EvaluationPane
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.services import Services
+from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
@@ -123,6 +124,9 @@ class SearchView(QWidget):
         column.addLayout(self._source_row())
         self._stack = QStackedWidget(self._work)
         column.addWidget(self._stack, 1)
+        self.time = StepSlider(self._work)
+        self.time.hide()
+        column.addWidget(self.time)
         self.empty = EmptyState("ph.magnifying-glass", "No model to search with yet", "", parent=self._stack)
         self._pages = QStackedWidget(self._stack)
         self._stack.addWidget(self.empty)

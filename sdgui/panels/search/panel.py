@@ -21,6 +21,7 @@ from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import Known
+from sdgui.panels.search.travel import AHEAD, SearchTravel
 from sdgui.panels.search.work import ABOUT_TARGET, SearchSession, Target, same_collection
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
@@ -47,6 +48,7 @@ class SearchPanel(Panel):
         self.opening = OpeningMessages(self.view.bar, self.view.source.name)
         self.queries = SearchQueries(self.view, self.sessions)
         self.tab_results = TabResults(services, self.view, self.sessions)
+        self.travel = SearchTravel(services, self.view, self.sessions, self.queries, self)
         self.following = RunFollowing(services, self.view.source, self)
         self._connect()
 
@@ -146,7 +148,8 @@ class SearchPanel(Panel):
                 self._forget(one, "open", *ABOUT_TARGET)
             elif anew or target != session.target or (session.facts is None and not session.opening):
                 self.opening.set(one, None)
-                if target == session.target:  # its results stay until the newer ones are there
+                stepped = target.stepped_from(session.target)
+                if target == session.target or stepped:  # its results stay until the newer ones are there
                     self.queries.forget(one)
                     self._end_jobs(one, *ABOUT_TARGET)
                 else:
@@ -156,6 +159,7 @@ class SearchPanel(Panel):
         self._retitle()
         self._show_hint()
         self.tab_results.changed()
+        self.travel.follow()
 
     def _forget(self, side: int, *purposes: str) -> None:
         """What is shown of a side is of another model or other pictures: nothing of it stays under a new heading."""
@@ -221,6 +225,7 @@ class SearchPanel(Panel):
         self.opening.set(side, self._notes(side, facts["notes"]))
         self.tab_results.opened(side)
         self.queries.run()
+        self.travel.opened()
 
     def _notes(self, side: int, notes: list[str]) -> Message | None:
         """The worker's notes on a collection, such as that its index is stale; else what is amiss beside it."""
@@ -270,11 +275,15 @@ class SearchPanel(Panel):
 
     def _retitle(self) -> None:
         for side, widget in enumerate(self.view.sides):
-            facts = self.sessions[side].facts
+            session, facts = self.sessions[side], self.sessions[side].facts
+            if session.opening and widget.answer is not None:  # of the step before, until this one is there
+                continue
             about = f"{facts['model']}\n{facts['title']}, {facts['how']}" if facts is not None else ""
             widget.set_name(self.view.source.name(side), about)
 
     def _working(self, side: int, purpose: str, doing: str, done: int, total: int) -> None:
+        if purpose == AHEAD:  # nobody waits for it
+            return
         quiet = purpose in ("query", "facets", "evaluate", "compare") and doing == "starting"
         if doing == "starting":
             doing = {"map": "computing the map", "open": "opening"}.get(purpose, doing)

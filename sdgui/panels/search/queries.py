@@ -50,6 +50,11 @@ class SearchQueries(QObject):
         self._answers[side] = None
 
     @property
+    def asked(self) -> Query:
+        """The last query."""
+        return self._asked
+
+    @property
     def number(self) -> int:
         """The number of the last query."""
         return self._number

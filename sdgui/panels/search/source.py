@@ -117,7 +117,28 @@ class SourceBar(QWidget):
         data = self.collection.data.source() if self.kind == DATA else ""
         if self.kind == DATA and not data:
             return None
-        return Target(choice.model, choice.weights, choice.title, data=data)
+        worker = self._travelled if choice.model.rpartition("@")[0] == self._travelled else ""
+        return Target(choice.model, choice.weights, choice.title, data=data, worker=worker)
+
+    def run(self) -> Path | None:
+        """The folder of the first model's run, while pictures other than an index are searched; None otherwise."""
+        choice = self.pickers[0].choice()
+        if self.kind == INDEX or choice is None or not self.pickers[0].steps():
+            return None
+        return Path(choice.model.rpartition("@")[0])
+
+    def go_to_step(self, step: int) -> None:
+        """The first model at ``step`` of its run, and the second too where it is of the same run."""
+        run = self.run()
+        if run is None:
+            return
+        self._travelled, self._quiet = str(run), True
+        for picker in self.pickers[: 1 + self.comparing]:
+            choice = picker.choice()
+            if choice is not None and choice.model.rpartition("@")[0] == self._travelled:
+                picker.set_checkpoint(step)
+        self._quiet = False
+        self.changed.emit(-1)
 
     def name(self, side: int) -> str:
         """The title of this side where both are shown: what distinguishes the two."""
@@ -241,6 +262,7 @@ class SourceBar(QWidget):
         self._show()
 
     # Inside
+    _travelled = ""  # the run whose steps are gone through
     _picked_for: tuple[int, str] = (-1, "")  # the side and index for which the user chose a model of their own
 
     def _picked(self, side: int) -> None:

@@ -35,6 +35,14 @@ class Target:
     title: str  # of the model
     data: str = ""
     index: str = ""
+    worker: str = ""  # its worker's key where that is not the model's: all steps of a run are opened by one
+
+    def stepped_from(self, other: Target | None) -> bool:
+        """Whether ``other`` is the same network over the same pictures at another step of its run."""
+        if other is None or not self.worker or self.index or other.index:
+            return False
+        same = (self.weights, self.data) == (other.weights, other.data)
+        return same and self.model != other.model and self.model.rpartition("@")[0] == other.model.rpartition("@")[0]
 
     @property
     def collection(self) -> tuple[str, str]:
@@ -79,7 +87,7 @@ class SearchSession(QObject):
 
     def open(self, target: Target) -> None:
         """Open ``target`` in place of the current one; the same one is read anew, and is searched until then."""
-        calls = self._calls_of(target.model or target.index, target.title)
+        calls = self._calls_of(target.worker or target.model or target.index, target.title)
         for purpose in ABOUT_TARGET:
             calls.drop(purpose)
         self._next = None
@@ -154,6 +162,11 @@ class SearchSession(QObject):
         """Call a verb that is not about this collection alone: no ``key`` is added."""
         if self._calls is not None:
             self._calls.ask(purpose, verb, done, failed, None, **arguments)
+
+    def drop(self, purpose: str) -> None:
+        """Cancel requests of this purpose that nobody waits for any more."""
+        if self._calls is not None:
+            self._calls.drop(purpose)
 
     def cancel(self, purpose: str) -> None:
         """Cancel requests of this purpose."""

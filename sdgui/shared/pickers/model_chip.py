@@ -106,6 +106,14 @@ class ModelChip(ChipButton):
         """The networks of the chosen run, "teacher" before "student"; () for any other model."""
         return self._facts.networks if self._facts is not None else ()
 
+    def step(self) -> int:
+        """The step that the chosen checkpoint is of now; 0 for any other model."""
+        return self._pointed() if self._facts is not None else 0
+
+    def steps(self) -> tuple[int, ...]:
+        """The steps of the chosen run's checkpoints, ascending; () for any other model."""
+        return tuple(sorted(self._facts.steps)) if self._facts is not None else ()
+
     def set_choice(self, choice: ModelChoice) -> bool:
         """Choose a model by program; False, and a word by ``refused``, when it cannot be used here."""
         return self._take(choice_entry(choice, self._needs))

@@ -97,6 +97,7 @@ class PlotGrid(QWidget):
             shortcut = QShortcut(QKeySequence(key), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
+        self._pinned: float | None = None  # the step that is looked at
         self._extent_timer = QTimer(self)
         self._extent_timer.setSingleShot(True)
         self._extent_timer.setInterval(0)
@@ -284,6 +285,7 @@ class PlotGrid(QWidget):
         canvas.zoomed.connect(self._zoomed)
         if self._view is not None:
             canvas.show_x(*self._view)
+        canvas.show_cross(self._pinned)
         self._extent_timer.start()
 
     def _zoomed(self, zoomed: bool) -> None:
@@ -297,8 +299,13 @@ class PlotGrid(QWidget):
 
     def _hovered(self, source: object, x: float | None) -> None:
         for card in self._cards.values():
-            if card.canvas is not None and card.canvas is not source:
-                card.canvas.show_cross(x)
+            if card.canvas is not None and (x is None or card.canvas is not source):
+                card.canvas.show_cross(self._pinned if x is None else x)
+
+    def pin_step(self, step: int | None) -> None:
+        """The crosshair stands at ``step`` while the mouse is elsewhere; nowhere for None, or over time."""
+        self._pinned = None if step is None or self._x_mode == "time" else float(step)
+        self._hovered(None, None)
 
     def _changed(self, metric: str) -> None:
         self.grouping.changed()

@@ -1,0 +1,149 @@
+"""Time travel: one step of a run that every panel shows which can: curves, samples, search results, maps.
+
+Flow: a panel's `StepSlider`, or the samples of a run -> ``TimeTravel.go(run, step)`` -> ``moved`` -> the panels that
+show this run. A run can be looked back at where its checkpoints are kept (``checkpoint.keep_every``).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSlider, QWidget
+
+from sdgui.widgets.formats import count
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_SETTLES = 120  # ms that the slider rests before a step is opened
+_PLAY = 900  # ms that a step is shown while playing, at least
+
+
+class TimeTravel(QObject):
+    """The step that is looked at, by run; the panels share one."""
+
+    moved = Signal(object, int)  # the run's folder, the step
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._steps: dict[Path, int] = {}
+
+    def step(self, run: Path) -> int | None:
+        """The step at which ``run`` is looked at; None while it was not chosen."""
+        return self._steps.get(run)
+
+    def go(self, run: Path, step: int) -> None:
+        """Look at ``run`` after this step."""
+        if self._steps.get(run) != step:
+            self._steps[run] = step
+            self.moved.emit(run, step)
+
+
+def nearest_step(steps: Sequence[int], step: int) -> int:
+    """The last of ``steps`` (ascending) that is not after ``step``; the first where all are. ValueError for none."""
+    if not steps:
+        raise ValueError("no steps")
+    return steps[max(0, bisect_right(steps, step) - 1)]
+
+
+class StepSlider(QWidget):
+    """A slider over kept checkpoints: it says which step, plays them in order, and offers to export them.
+
+    ``moved`` fires once the slider rests. While a step is being opened (``set_busy``), playing waits for it.
+    """
+
+    moved = Signal(int)  # step
+    export_asked = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._steps: tuple[int, ...] = ()
+        self._busy = False
+        self.play = IconButton("ph.play", "Play the steps in order", checkable=True, parent=self)
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.slider.setAccessibleName("Step")
+        self.slider.setToolTip("The kept checkpoints of the run, from the first to the last")
+        self.slider.setPageStep(1)
+        self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
+        self.label = PlainLabel(self)
+        set_role(self.label, "muted")
+        self.export = QPushButton("Export …", self)
+        self.export.setToolTip(plain_tip("Save what each step finds as an animated picture (WebP)"))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(SPACE)
+        row.addWidget(self.play)
+        row.addWidget(self.label)
+        row.addWidget(self.slider, 1)
+        row.addWidget(self.export)
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
+        self._settle.timeout.connect(lambda: self.moved.emit(self.step()))
+        self._tick = QTimer(self, interval=_PLAY)
+        self._tick.timeout.connect(self._next)
+        self.slider.valueChanged.connect(self._slid)
+        self.play.toggled.connect(self._play)
+        self.export.clicked.connect(self.export_asked)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps that can be shown, ascending."""
+        return self._steps
+
+    def step(self) -> int:
+        """The step of the slider; 0 while there is none."""
+        return self._steps[self.slider.value()] if self._steps else 0
+
+    def set_steps(self, steps: Sequence[int], step: int) -> None:
+        """Offer these steps, ascending, at ``step`` or the last before it; no signal.
+
+        While the user moves the slider it stays at the user's step.
+        """
+        if self._settle.isActive():  # the user is moving it
+            step = self.step()
+        self._steps = tuple(steps)
+        self.slider.blockSignals(True)
+        self.slider.setRange(0, max(0, len(self._steps) - 1))
+        if self._steps:
+            self.slider.setValue(bisect_left(self._steps, nearest_step(self._steps, step)))
+        self.slider.blockSignals(False)
+        last = f"Step {count(self._steps[-1])} of {count(self._steps[-1])}" if self._steps else ""
+        self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance(last) + SPACE)  # the slider stays put
+        self._say()
+
+    def set_busy(self, busy: bool) -> None:
+        """Whether the step is still being opened."""
+        self._busy = busy
+
+    def neighbours(self) -> list[int]:
+        """The steps beside the current one, the later first: worth having ready."""
+        at = self.slider.value()
+        return [self._steps[one] for one in (at + 1, at - 1) if 0 <= one < len(self._steps)]
+
+    def _slid(self) -> None:
+        self._say()
+        self._settle.start()
+
+    def _say(self) -> None:
+        text = f"Step {count(self.step())} of {count(self._steps[-1])}" if self._steps else ""
+        self.label.setText(text)
+        self.slider.setAccessibleDescription(text)
+
+    def _play(self, on: bool) -> None:
+        self.play.set_icon("ph.pause" if on else "ph.play", "Pause" if on else "Play the steps in order")
+        if not on:
+            self._tick.stop()
+            return
+        if self.slider.value() == self.slider.maximum():
+            self.slider.setValue(0)
+        self._tick.start()
+
+    def _next(self) -> None:
+        if self._busy:
+            return
+        if self.slider.value() == self.slider.maximum() or not self.isVisible():
+            self.play.setChecked(False)
+        else:
+            self.slider.setValue(self.slider.value() + 1)
