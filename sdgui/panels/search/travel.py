@@ -17,6 +17,7 @@ from sdgui.panels.search.work import SearchSession
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.services import Services
 from sdgui.widgets.message import error, info
+from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_TRAVEL, SearchOpened, TravelSaved
 
@@ -36,6 +37,8 @@ class SearchTravel(QObject):
     ) -> None:
         super().__init__(parent)
         self._travel, self._view, self._sessions, self._queries = services.time_travel, view, sessions, queries
+        self._pool = services.pool
+        self._saving: WorkerCalls | None = None
         self._run: Path | None = None
         view.time.moved.connect(self._moved)
         view.time.export_asked.connect(self.ask_where)
@@ -123,11 +126,17 @@ class SearchTravel(QObject):
         own = [one for one in targets if one.model.rpartition("@")[0] == str(self._run)]
         weights = list(dict.fromkeys(one.weights for one in own))
         query = self._queries.asked.request(True)
-        first.ask_plain(
+        if self._saving is not None:
+            self._saving.close()
+        # Its own calls: those of a session are dropped when it opens another step.
+        self._saving = WorkerCalls(self._pool.client(str(self._run)), self)
+        self._saving.progress.connect(self._drawing)
+        self._saving.ask(
             "travel",
             SEARCH_TRAVEL,
             self._saved,
             self._not_saved,
+            None,
             run=str(self._run),
             steps=list(self._view.time.steps),
             weights=weights,
@@ -136,6 +145,11 @@ class SearchTravel(QObject):
             title=self._queries.asked.title,
             to=str(to),
         )
+
+    def _drawing(self, purpose: str, doing: str, done: int, total: int) -> None:
+        if self._saving is not None:
+            calls = self._saving
+            self._view.jobs.advance("travel0", doing, done, total, lambda: calls.cancel(purpose))
 
     def _saved(self, found: TravelSaved) -> None:
         self._view.jobs.end("travel0")
