@@ -98,9 +98,7 @@ class PlotGrid(QWidget):
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
         self._pinned: float | None = None  # the step that is looked at
-        self._extent_timer = QTimer(self)
-        self._extent_timer.setSingleShot(True)
-        self._extent_timer.setInterval(0)
+        self._extent_timer = QTimer(self, singleShot=True, interval=0)
         self._extent_timer.timeout.connect(self._share_extent)
 
     # --- data
