@@ -26,9 +26,16 @@ def add(verbs: Verbs) -> None:
         "study", help="train and compare several configurations (arms) over seeds; repeat to resume"
     )
     study.add_argument(
-        "study", type=Path, metavar="STUDY.json", help="study file, or one of the built-in studies: clean, noisy"
+        "study",
+        type=Path,
+        metavar="STUDY.json",
+        help="study file, or one of the built-in studies: clean, noisy (at equal steps), clean-time, noisy-time (at "
+        "equal time, with controls and rivals)",
     )
-    study.add_argument("out", type=Path, metavar="OUT", help="folder of the study")
+    study.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the study")
+    study.add_argument(
+        "--published", action="store_true", help="print the results that come with a built-in study, and train nothing"
+    )
     study.add_argument("--jobs", type=int, default=1, help="parallel runs (default: 1, needed for fair timing)")
     study.add_argument(
         "--devices",
@@ -70,6 +77,7 @@ def add(verbs: Verbs) -> None:
 def _study(arguments: argparse.Namespace) -> int:
     from core.spec.study import StudyDir, read_study
     from core.studies.study.chosen import Chosen
+    from core.studies.study.published import published
     from core.studies.study.queue import run_study, writing
     from core.studies.study.results import write_results
 
@@ -77,6 +85,11 @@ def _study(arguments: argparse.Namespace) -> int:
     shipped = SHIPPED / f"{path}.json"
     if not path.is_file() and shipped.is_file():
         path = shipped
+    if arguments.published:
+        print(published(path.stem), end="")
+        return 0
+    if arguments.out is None:
+        raise UserError("name a folder for the study after it, or --published for the results that come with it.")
     study, out = read_study(path), StudyDir(arguments.out)
     if arguments.results:
         with writing(out):
@@ -116,7 +129,9 @@ def _noise(arguments: argparse.Namespace) -> int:
     print(f"{len(found.pairs)} pairs of {found.data}, {_verdict(found)}")
     precision = found.precision()
     if precision is not None:
-        print(f"shuffled captions found: {100 * precision:.1f} % of the {found.shuffled} least believed")
+        figures = [("recall", found.recall()), ("AUC", found.auc())]
+        more = "".join(f", {name} {100 * value:.1f} %" for name, value in figures if value is not None)
+        print(f"wrong captions found: {100 * precision:.1f} % of the {found.shuffled} least believed{more}")
     for pair in found.pairs[:SHOWN]:
         mark = "" if pair.shuffled is None else " shuffled" if pair.shuffled else " own"
         print(f"{pair.rank:5d}  {pair.belief:.3f}  {pair.caption}  {pair.path}{mark}")

@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from core.cli.terminal import Verbs, every, now_and_then, say
 from core.spec.config import RunConfig, override, read_config, with_absolute_paths
@@ -15,6 +15,7 @@ from core.spec.failures import say_error
 from core.spec.presets import SIZES, preset_config, preset_names
 from core.spec.presets.choosing import choose
 from core.spec.run.folder import RunDir
+from core.spec.study.definition import NoiseKind
 
 if TYPE_CHECKING:
     from core.ranks.launch import Launch
@@ -45,6 +46,16 @@ def add(verbs: Verbs) -> None:
 
     demo = verbs.add_parser("demo-data", help="render the OpenMoji pictograms with captions as demo data")
     demo.add_argument("folder", type=Path, metavar="DIR")
+    demo.add_argument(
+        "--wrong", type=float, metavar="SHARE", help="write noisy.csv too: train.csv with this share of wrong captions"
+    )
+    demo.add_argument(
+        "--wrong-kind",
+        default="shuffled",
+        choices=get_args(NoiseKind),
+        help="shuffled: another row's caption; in-group: of the same group; word: one word replaced; generic "
+        "(default: shuffled)",
+    )
     demo.set_defaults(verb=_demo_data)
 
     worker = verbs.add_parser("worker", help="serve the window: JSON requests on stdin, replies on stdout")
@@ -128,10 +139,19 @@ def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
 
 def _demo_data(arguments: argparse.Namespace) -> int:
     from core.data.demo.openmoji import write_demo_data
+    from core.data.derived.noisy import write_noisy
 
+    share, kind = arguments.wrong, arguments.wrong_kind
+    if share is not None and not 0 < share < 1:
+        raise UserError(f"--wrong is {share:g}; give a share between 0 and 1, such as 0.3.")
     counts = write_demo_data(arguments.folder, progress=every(100))
     for split, count in counts.items():
         say(f"{split}: {count} pairs")
+    if share is not None:
+        train, noisy, kept = (arguments.folder / f"{name}.csv" for name in ("train", "noisy", "kept"))
+        within = "group" if kind == "in-group" else ""
+        rows, wrong = write_noisy(train, share, 0, noisy, kept, kind, within)
+        say(f"noisy: {rows} pairs, {wrong} of them wrong ({kind}); kept: the others")
     return 0
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,6 +74,24 @@ class Ranking:
             return None
         return sum(bool(pair.shuffled) for pair in self.pairs[:count]) / count
 
+    def recall(self) -> float | None:
+        """Share of the wrong captions that are among those called likely mislabelled; None without any."""
+        count = self.shuffled
+        if not count:
+            return None
+        return sum(bool(pair.shuffled) for pair in self.pairs[: self.doubted]) / count
+
+    def auc(self) -> float | None:
+        """The chance that a wrong caption is believed less than a right one; None without both kinds."""
+        known = [(pair.belief, pair.shuffled) for pair in self.pairs if pair.shuffled is not None]
+        wrong = np.array([belief for belief, flag in known if flag])
+        right = np.sort([belief for belief, flag in known if not flag])
+        if not len(wrong) or not len(right):
+            return None
+        above = len(right) - np.searchsorted(right, wrong, "right")
+        level = np.searchsorted(right, wrong, "right") - np.searchsorted(right, wrong, "left")
+        return float((above + level / 2).mean() / len(right))
+
     def summary(self) -> dict[str, Any]:
         """Plain figures."""
         return {
@@ -84,6 +103,8 @@ class Ranking:
             "groups": self.groups,
             "shuffled": self.shuffled,
             "precision": self.precision(),
+            "recall": self.recall(),
+            "auc": self.auc(),
         }
 
 

@@ -30,6 +30,7 @@ from core.spec.reading import MEGABYTE, excerpt, read_json
 
 STUDY_VERSION: Literal[1] = 1
 Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
+NoiseKind = Literal["shuffled", "in-group", "word", "generic"]
 RunState = Literal["waiting", "training", "measuring", "done", "failed"]  # of one run of a study
 DEMO = "demo:"  # before a file of the rendered demo data
 RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
@@ -42,10 +43,16 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class NoiseSpec(Section):
-    """A copy of one of the data sets with a share of its captions shuffled."""
+    """A copy of one of the data sets with a share of its captions wrong."""
 
     of: Text = Field("train", description="Data set to copy.")
-    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows that get another row's caption.")
+    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows that get a wrong caption.")
+    kind: NoiseKind = Field(
+        "shuffled",
+        description="shuffled: another row's caption; in-group: that of a row with the same label in the column "
+        "``within``; word: one word replaced; generic: a caption that fits any picture.",
+    )
+    within: Text = Field("", description="Label column of in-group.")
     seed: int = Field(0, ge=0, description="Seed of the shuffle.")
     name: Text = Field("noisy", description="Name of the copy, also its file name.")
     kept: Text = Field("kept", description="Name of the data set of unchanged rows, also its file name.")
@@ -55,6 +62,8 @@ class NoiseSpec(Section):
         for name in (self.name, self.kept):
             if not NAME.fullmatch(name):
                 raise ValueError(f"the noisy copy is called '{excerpt(name)}'; letters, digits, . _ - only")
+        if (self.kind == "in-group") != bool(self.within):
+            raise ValueError("noise: in-group needs the label column to shuffle within, and no other kind has one")
         if self.name.casefold() == self.kept.casefold():
             raise ValueError(f"the noisy copy and the untouched rows are both called '{self.name}'; rename one")
         return self

@@ -67,10 +67,11 @@ def prepare(out: StudyDir, study: Study, log: Log, openclipart: Path | None = No
     noisy, kept = (data_path(out, study, name) for name in (study.noise.name, study.noise.kept))
     if not (noisy.exists() and kept.exists()):
         source = data_path(out, study, study.noise.of)
-        rows, wrong = write_noisy(source, study.noise.share, study.noise.seed, noisy, kept)
+        asked = study.noise
+        rows, wrong = write_noisy(source, asked.share, asked.seed, noisy, kept, asked.kind, asked.within)
         if not wrong:
             raise UserError(f"the noisy copy of {source} has no wrong captions; raise noise.share.")
-        log(f"{noisy}: {wrong} of {rows} captions were swapped with another row's")
+        log(f"{noisy}: {wrong} of {rows} captions are wrong ({asked.kind})")
 
 
 def _prepare_openclipart(folder: Path, source: Path | None, log: Log) -> None:

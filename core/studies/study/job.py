@@ -155,7 +155,12 @@ def _measured(out: StudyDir, study: Study, run: RunDir, weights: str, one: Measu
     data = str(data_path(out, study, one.data))
     if one.task == "noise":
         alone, together = rank_pairs(run, data, _quiet, weights=weights), rank_pairs(run, data, _quiet)
-        precisions = {"precision": alone.precision(), "precision with memory": together.precision()}
+        precisions = {
+            "precision": alone.precision(),
+            "precision with memory": together.precision(),
+            "recall with memory": together.recall(),
+            "AUC with memory": together.auc(),
+        }
         return {f"{one.name}/{key}": value for key, value in precisions.items() if value is not None}
     request = Request(
         data=data,

@@ -38,8 +38,11 @@ def _facts(results: Mapping[str, Any]) -> str:
     budgets = ", ".join(f"{seconds:g} s" for seconds in results["budgets"])
     length = f"Each arm is trained for each of {budgets}" if budgets else f"{results['steps']} steps per arm"
     source = f" Definition {results['definition']}, on {results['machine']}." if results.get("definition") else ""
+    done = sum(len(arm["seeds"]) for arm in results["arms"].values())
+    wanted = len(results["arms"]) * len(results["seeds"])
+    left = "" if done == wanted else f" {done} of {wanted} runs are done."
     return (
-        f"{length}, seeds {seeds}. Means over seeds with 95 % intervals (Student's t); shares "
+        f"{length}, seeds {seeds}.{left} Means over seeds with 95 % intervals (Student's t); shares "
         "in per cent. *Final* is the teacher where an arm has one, else the student. p values are not "
         "corrected for multiple comparisons. Where all seeds gain exactly the same, the spread is unknown, and there "
         f"is no interval and no p (t).{source}"

@@ -188,3 +188,19 @@ def test_a_table_of_pairs_runs_nothing() -> None:
     assert rows[0] == {"rank": "1", "belief": "-0.250000", "right": "0.500000", "filepath": "/a.png",
                        "title": "'=1+1", "shuffled": "1"}  # fmt: skip
     assert rows[1]["shuffled"] == ""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_auc_and_recall_are_those_of_counting(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    beliefs = sorted((torch.randint(0, 6, (12,), generator=generator) / 5).tolist())  # some are alike
+    flags = [None, *(bool(x) for x in torch.randint(0, 2, (9,), generator=generator).tolist()), True, False]
+    pairs = tuple(RankedPair(i, "", "", b, None, i + 1, f) for i, (b, f) in enumerate(zip(beliefs, flags, strict=True)))
+    found = Ranking("m", "d", False, pairs, 5, 2)
+    wrong = [pair.belief for pair in pairs if pair.shuffled is True]
+    right = [pair.belief for pair in pairs if pair.shuffled is False]
+    wins = sum((a < b) + (a == b) / 2 for a in wrong for b in right) / (len(wrong) * len(right))
+    assert found.auc() == pytest.approx(wins)
+    assert found.recall() == sum(flag is True for flag in flags[:5]) / len(wrong)
+    unknown = Ranking("m", "d", False, tuple(pair for pair in pairs if pair.shuffled is None), 1)
+    assert (unknown.auc(), unknown.recall(), unknown.precision()) == (None, None, None)

@@ -1,0 +1,65 @@
+"""The built-in studies by budget, and the results that come with them: of the same definition, printed by the verb."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.spec.config import problems
+from core.spec.study import read_study
+from core.spec.study.records import results_problem
+from core.studies.study import published
+from core.studies.study.published import FOLDER, published_results
+
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", ["clean-time", "noisy-time"])
+def test_shipped_studies_by_budget_have_controls_and_rivals_and_fresh_seeds(name: str) -> None:
+    study = read_study(FOLDER.parent / f"{name}.json")
+    controls = {"clip", "clip-smooth", "clip-strong-views", "sd-clip-ema-only"}
+    if name == "noisy-time":
+        controls |= {"clip-drops", "clip-weighs", "clip-trusts"}
+    rivals = {"flip", "siglip", "slip", "maskclip", "silc", "cosmos"}
+    assert controls | rivals | {"sd-clip", "sd-clip-lean", "coca", "sd-coca"} <= {arm.name for arm in study.arms}
+    assert {80, 230, 600} <= set(study.budgets)
+    assert study.seeds == [10, 11, 12, 13, 14]
+    assert not study.val, "recipes are chosen on other data"
+    for arm in study.arms:
+        assert problems(study.recipe(arm)) == {}, arm.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_are_of_the_definition_that_comes_with_them(name: str) -> None:
+    results, study = published_results(name), read_study(FOLDER.parent / f"{name}.json")
+    assert results["definition"] == study.digest()
+    assert results["machine"]
+    trained = {arm.name for arm in study.trained}
+    done = {arm: found["seeds"] for arm, found in results["arms"].items() if found["seeds"]}
+    assert done
+    assert done.keys() <= trained
+    assert all(set(seeds) <= set(study.seeds) for seeds in done.values())
+
+
+def test_the_verb_prints_them_and_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", NAMES[0], "--published"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"# Study: {NAMES[0]}")
+    assert "## Means" in shown
+    assert main(["study", "nothing", "--published"]) == 1
+    assert f"they come with {NAMES[0]}" in capsys.readouterr().err
+    assert main(["study", NAMES[0]]) == 1
+    assert "name a folder" in capsys.readouterr().err
+
+
+def test_damaged_results_are_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(published, "FOLDER", tmp_path)
+    (tmp_path / "mine.json").write_text(json.dumps({"arms": 3}))
+    assert results_problem({"arms": 3})
+    assert main(["study", "mine", "--published"]) == 1
+    assert "mine.json cannot be used" in capsys.readouterr().err
