@@ -278,12 +278,20 @@ def _python() -> str:
         tree = ast.parse(source)
         title, _, example = (ast.get_docstring(tree) or "").partition("\n\n")
         parts.append(f"## {title.rstrip('.:')}\n\n```python\n{inspect.cleandoc(example)}\n```\n")
-        parts += [_function(node) for node in tree.body if isinstance(node, ast.FunctionDef) and _offered(node.name)]
+        parts += [_function(node) for node in _functions(tree) if node.name in core._FROM]
     return "\n".join(parts)
 
 
-def _offered(name: str) -> bool:
-    return name in core._FROM
+def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    """The functions of a module of `core.notebook`, those first that it offers from elsewhere under the same name."""
+    for node in tree.body:
+        names = {one.name for one in node.names if one.asname is None} if isinstance(node, ast.ImportFrom) else set()
+        if names & set(core._FROM):
+            source = ROOT.joinpath(*node.module.split(".")).with_suffix(".py")
+            if source.is_file():
+                there = ast.parse(source.read_text(encoding="utf-8")).body
+                yield from (one for one in there if isinstance(one, ast.FunctionDef) and one.name in names)
+    yield from (node for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
 def _function(node: ast.FunctionDef) -> str:
