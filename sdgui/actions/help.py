@@ -47,7 +47,7 @@ HELP_ACTIONS: tuple[Action[Window], ...] = (
         "&Shortcuts",
         "Show all keyboard shortcuts",
         lambda window: window.dialogs.open_shortcuts(),
-        "Ctrl+/",
+        ("Ctrl+/", "Ctrl+?"),
     ),
     Action("about", "Help", "&About sdgui", "Version, and location of data and log", _about, "Shift+F1"),
 )
