@@ -76,12 +76,15 @@ class RunsPanel(Panel):
             self.view.split.restoreState(state)
 
     def _connect_table(self) -> None:
-        table, commands = self.view.table, self.commands
+        view, table, commands = self.view, self.view.table, self.commands
         commands.changed.connect(self.changed)
         commands.message_requested.connect(self.message_requested)
         commands.ticks_asked.connect(self.ticks_asked)
         table.chosen.connect(self.choose_asked)
         table.listed.connect(self._listed)
+        view.scatter.run_chosen.connect(self.choose_asked)
+        view.parallel.filter_asked.connect(table.add_to_filter)
+        view.parallel.ticks_asked.connect(lambda runs: commands.tick(runs, True))
         table.opened.connect(lambda _run: self.view.show_tab(self.view.grid))
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
@@ -123,6 +126,9 @@ class RunsPanel(Panel):
         self.view.table.set_ticks({run_id: colors.of(run_id) or 0 for run_id in selection.ticked})
         self.view.table.choose(selection.run_id)
         self._group_curves()
+        self.view.board.show_runs(selection.watched)
+        self.view.scatter.show_ticks()
+        self.view.compare.refresh()
         run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
         if run_id is None:
             self._run = None

@@ -152,7 +152,9 @@ class SamplesView(QWidget):
             return
         self._pages.setCurrentIndex(0)
         row = max(0, self.captions.currentRow())
-        captions = [excerpt(str(entry.get("caption", "")), _LONGEST) for entry in _entries(self._content(), "student")]
+        captions = [
+            excerpt(str(entry.get("caption", "")), _LONGEST) for entry in entries_of(self._content(), "student")
+        ]
         if captions != [self.captions.item(i).text() for i in range(self.captions.count())]:
             self.captions.clear()
             self.captions.addItems(captions)
@@ -162,19 +164,20 @@ class SamplesView(QWidget):
     def _show_hits(self) -> None:
         content, row = self._content(), self.captions.currentRow()
         for who, gallery in self.galleries.items():
-            entries = _entries(content, who)
+            entries = entries_of(content, who)
             self._sides[who].setVisible(who in content or not content)
-            hits = _entries(entries[row], "hits") if 0 <= row < len(entries) else []
-            gallery.set_items([_hit(hit, rank) for rank, hit in enumerate(hits, start=1)])
+            hits = entries_of(entries[row], "hits") if 0 <= row < len(entries) else []
+            gallery.set_items([hit_item(hit, rank) for rank, hit in enumerate(hits, start=1)])
 
 
-def _entries(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """The list ``name``; an imported run's events may hold anything there."""
     raw = content.get(name)
     return [one for one in raw[:_MOST] if isinstance(one, Mapping)] if isinstance(raw, list) else []
 
 
-def _hit(hit: Mapping[str, Any], rank: int) -> GalleryItem:
+def hit_item(hit: Mapping[str, Any], rank: int) -> GalleryItem:
+    """A found picture with its score and rank."""
     score, image = hit.get("score"), hit.get("image")
     known = score if isinstance(score, float) else None
     return GalleryItem(

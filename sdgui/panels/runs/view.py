@@ -5,10 +5,13 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
 
+from sdgui.panels.runs.compare.board import SamplesBoard
+from sdgui.panels.runs.compare.settings import ComparePart
 from sdgui.panels.runs.elsewhere import ElsewhereStrip
 from sdgui.panels.runs.event_log import EventLog
 from sdgui.panels.runs.header import RunHeader
 from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
 from sdgui.panels.runs.samples import SamplesView
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.experiment_head import ExperimentHead
@@ -38,7 +41,16 @@ class RunsView(QWidget):
         self.grid = PlotGrid(home_of(self.tabs))
         self.samples = SamplesView(home_of(self.tabs))
         self.log = EventLog(home_of(self.tabs))
+        home = home_of(self.tabs)
+        self.scatter = ScatterPart(services.store, self.table, home)
+        self.parallel = ParallelPart(services.store, self.table, home)
+        self.compare = ComparePart(services.store, self.table, home)
+        self.board = SamplesBoard(services, home)
         self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
+        self._add_tab(self.scatter, "Scatter", "Any two columns of the listed runs")
+        self._add_tab(self.parallel, "Parallel", "All columns of the listed runs as parallel coordinates, to brush")
+        self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
+        self._add_tab(self.board, "Side by side", "What the overlaid runs find for the same captions at one step")
         self._add_tab(self.samples, "&Samples", "What student and teacher find and write at each validation")
         self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
         self.time = StepSlider(self.tabs)

@@ -26,6 +26,7 @@ from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow, SummaryRow
 Cell = Any  # what JSON can hold: number, text, bool, list, None
 MOST_GROUPS = 5000
 _AT_ONCE = 500  # values in one statement; SQLite has a limit
+_SETTINGS = 60  # looked up by one function; it takes a hundred arguments
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,13 @@ class RunTableRecords(Sessions):
         found: dict[int, tuple[Cell, ...]] = {}
         with self._read() as session:
             columns = Columns(is_postgres(session))
-            wanted = [columns.settings(settings)] if settings else []
+            parts = [settings[start : start + _SETTINGS] for start in range(0, len(settings), _SETTINGS)]
+            wanted = [columns.settings(part) for part in parts]
             wanted += [columns.shown(field) for field in others]
             statement = _joined(select(RunRow.id, *wanted))
             for start in range(0, len(run_ids), _AT_ONCE):
                 rows = session.execute(statement.where(RunRow.id.in_(run_ids[start : start + _AT_ONCE])))
-                found |= {row[0]: _cells(row, fields, len(settings)) for row in rows}
+                found |= {row[0]: _cells(row, fields, parts) for row in rows}
         return found
 
     def differing_settings(self, run_ids: Sequence[int]) -> list[str]:
@@ -176,13 +178,14 @@ def _group(row: Any, keys: int, fields: Sequence[Field]) -> RunGroup:
     return RunGroup(first=row[0], count=row[1], keys=tuple(row[2 : 2 + keys]), means=means)
 
 
-def _cells(row: Any, fields: Sequence[Field], settings: int) -> tuple[Cell, ...]:
-    """The values in the order of ``fields``: settings come as one JSON array, NULL without a definition."""
-    at = 2 if settings else 1
-    others = iter(row[at:])
-    array = (json.loads(row[1]) if isinstance(row[1], str) else row[1]) if settings else []
-    own = iter(array or [None] * settings)
-    return tuple(next(own) if field.source is Source.SETTING else _shown(field, next(others)) for field in fields)
+def _cells(row: Any, fields: Sequence[Field], parts: Sequence[Sequence[Field]]) -> tuple[Cell, ...]:
+    """The values in the order of ``fields``: settings come as JSON arrays, NULL without a definition."""
+    own: list[Cell] = []
+    for part, array in zip(parts, row[1 : 1 + len(parts)], strict=True):
+        values = json.loads(array) if isinstance(array, str) else array or [None] * len(part)
+        own += values[: len(part)]
+    settings, others = iter(own), iter(row[1 + len(parts) :])
+    return tuple(next(settings) if field.source is Source.SETTING else _shown(field, next(others)) for field in fields)
 
 
 def _shown(field: Field, value: Any) -> Cell:

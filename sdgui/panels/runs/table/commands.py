@@ -76,8 +76,11 @@ class TableCommands(QObject):
 
     def toggle(self) -> None:
         """Overlay the selected runs, or, where all of them are, no longer."""
-        chosen = self.table.chosen_runs()
-        self.tick(chosen, not all(one in self.table.model.ticks for one in chosen))
+        chosen, row = self.table.chosen_runs(), self.table.model.row(self.table.view.currentIndex())
+        if not chosen and row is not None and row.group is not None:
+            self.table.tick_group(row.group)
+        else:
+            self.tick(chosen, not all(one in self.table.model.ticks for one in chosen))
 
     def untick_all(self) -> None:
         self.ticks_asked.emit(frozenset())
@@ -165,7 +168,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         "Overlay &curves",
         "Show or hide the curves of the selected rows (Space in the table)",
         TableCommands.toggle,
-        enabled=_has_runs,
+        enabled=lambda commands: bool(commands.table.view.chosen_rows()),
         current_title=_tick_title,
         icon="ph.chart-line",
         menus=_item(Section.OPEN),

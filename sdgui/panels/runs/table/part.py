@@ -75,6 +75,7 @@ class RunTable(QWidget):
         view.rows_menu_asked.connect(self.menu_asked)
         view.run_opened.connect(self.opened)
         view.ticked.connect(self.ticked)
+        view.group_ticked.connect(self.tick_group)
         view.copy_asked.connect(self.copy)
         view.selectionModel().currentRowChanged.connect(self._row_changed)
         view.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(view.chosen_runs()))
@@ -183,6 +184,18 @@ class RunTable(QWidget):
         hidden = [name for name in self.arrangement.columns if name not in order]
         self.show_layout(self.arrangement.with_columns([*order, *hidden]))
 
+    def tick_group(self, group: int) -> None:
+        """Tick the runs of a closed group; where all of them are, no longer."""
+        listing = self.model.listing
+        if listing is None or listing.rows.groups is None:
+            return
+        head = listing.rows.groups[group]
+
+        def tick(run_ids: list[int]) -> None:
+            self.ticked.emit(run_ids, not all(one in self.model.ticks for one in run_ids))
+
+        self.reader.run(lambda: self.reader.store.run_ids(listing.query, head), tick)
+
     # Menus
     def choose_columns(self, at: QPoint) -> None:
         """Open the chooser of columns."""
@@ -219,7 +232,10 @@ class RunTable(QWidget):
 
     def filter_to_cell(self) -> None:
         """Narrow the filter to the current cell's value."""
-        text = self.filter_text_of_cell()
+        self.add_to_filter(self.filter_text_of_cell())
+
+    def add_to_filter(self, text: str) -> None:
+        """Narrow the filter by another condition; "" changes nothing."""
         if text:
             before = self.arrangement.filter.strip()
             joined = f"({before}) and {text}" if " or " in f" {before} " else f"{before} {text}".strip()

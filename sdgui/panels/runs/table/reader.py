@@ -53,7 +53,7 @@ class TableReader(QObject):
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._store = store
+        self.store = store
         self._tasks = BackgroundTasks(self)
         self._filling = BackgroundTasks(self)  # may take long: ten thousand folders of an older version
         self._asked = 0
@@ -61,7 +61,7 @@ class TableReader(QObject):
 
     def fill_definitions(self) -> None:
         """Read the definitions that the store does not have yet, once."""
-        self._filling.run(self._store.fill_definitions, self.filled.emit, self.failed.emit)
+        self._filling.run(self.store.fill_definitions, self.filled.emit, self.failed.emit)
 
     def list_runs(self, layout: TableLayout, chosen: Sequence[int] = ()) -> None:
         """Ask for the rows of a layout; ``chosen``: the runs whose differences make its columns, else those listed."""
@@ -72,7 +72,7 @@ class TableReader(QObject):
             if asked == self._asked:
                 self.listed.emit(listing)
 
-        self._tasks.run(lambda: _listing(self._store, layout, chosen), done, self.failed.emit)
+        self._tasks.run(lambda: _listing(self.store, layout, chosen), done, self.failed.emit)
 
     def open_group(self, rows: Rows, query: RunQuery, group: int) -> None:
         """Ask for the runs of a group."""
@@ -83,7 +83,7 @@ class TableReader(QObject):
             if asked == self._asked:
                 self.opened.emit(group, run_ids)
 
-        self._tasks.run(lambda: self._store.run_ids(query, head), done, self.failed.emit)
+        self._tasks.run(lambda: self.store.run_ids(query, head), done, self.failed.emit)
 
     def read_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> None:
         """Ask for the cells of these runs."""
@@ -98,7 +98,7 @@ class TableReader(QObject):
             self.reading = False
             self.failed.emit(sentence)
 
-        self._tasks.run(lambda: cells_of(self._store, ids, wanted), done, failed)
+        self._tasks.run(lambda: cells_of(self.store, ids, wanted), done, failed)
 
     def run(self, work: Any, done: Any) -> None:
         """Any other question to the store."""

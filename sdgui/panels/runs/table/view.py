@@ -42,7 +42,7 @@ class _Table(QTableView):
         columns.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         columns.setHighlightSections(False)
         columns.setSectionsClickable(True)
-        columns.setProperty("role", "plain")  # no frame of its own
+        columns.setStyleSheet("QHeaderView { border: none; border-radius: 0; }")  # no frame of its own
         columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
 
 
@@ -50,6 +50,7 @@ class RunTableView(_Table):
     """All columns; over the first lies a second view of it, which does not scroll sideways."""
 
     ticked = Signal(list, bool)  # run ids, whether they are to be ticked
+    group_ticked = Signal(int)  # a closed group: its runs are not here
     sort_asked = Signal(int)  # column
     header_menu_asked = Signal(int, QPoint)
     rows_menu_asked = Signal(QPoint)
@@ -203,9 +204,11 @@ class RunTableView(_Table):
         return (key == Qt.Key.Key_Right and not is_open) or (key == Qt.Key.Key_Left and is_open)
 
     def _tick_chosen(self) -> None:
-        chosen = self.chosen_runs()
+        chosen, row = self.chosen_runs(), self._model.row(self.currentIndex())
         if chosen:
             self.ticked.emit(chosen, not all(one in self._model.ticks for one in chosen))
+        elif row is not None and row.group is not None:
+            self.group_ticked.emit(row.group)
 
     # Selection
     def chosen_rows(self) -> list[int]:

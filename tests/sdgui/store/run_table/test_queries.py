@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from core.spec.config import get_field, override
 from core.spec.presets import preset_config
 from sdgui.store.run_table import definitions
-from sdgui.store.run_table.fields import fact, metric, setting
+from sdgui.store.run_table.fields import fact, metric, setting, settings
 from sdgui.store.run_table.intervals import student_t
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
@@ -118,6 +119,10 @@ def test_cells_keep_their_types(filled: tuple[Store, list[int]]) -> None:
         ids[0]: (False, 1e-4, ["paper", "Zürich"], "sd-tiny", "done", 0)
     }
     assert store.run_cells(ids, []) == dict.fromkeys(ids, ())
+    every = [setting(name) for name in settings()]
+    (values,) = store.run_cells(ids[:1], every).values()
+    config = override(preset_config("sd-clip", "tiny"), ["optim.learning_rate=1e-4", 'name="rate 0.0001"'])
+    assert dict(zip(settings(), values, strict=True)) == {name: get_field(config, name) for name in settings()}
 
 
 def test_only_what_differs(filled: tuple[Store, list[int]]) -> None:

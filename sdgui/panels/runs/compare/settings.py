@@ -1,0 +1,202 @@
+"""The tab Compare: settings and metrics of the chosen runs, a column each; only what differs, or all.
+
+Flow: the ticked runs, else the selected ones -> the store's cells in a thread -> rows -> table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QShowEvent
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
+
+from core.spec.run.metric_names import higher_is_better
+from sdgui.panels.runs.table.cells import is_numeric, style_of, text_of, title_of
+from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.reader import cells_of
+from sdgui.shared.headed_model import HeadedModel
+from sdgui.store.run_table.fields import Field, Kind, Source, fact, settings
+from sdgui.store.run_table.fields import setting as setting_field
+from sdgui.store.store import Store
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+MOST = 20  # runs side by side
+_FACTS = ("state", "metric", "duration", "tag", "machine", "created")
+Index = QModelIndex | QPersistentModelIndex
+
+
+@dataclass(frozen=True)
+class Line:
+    """One field of all runs. ``best``: the columns of the best value, where one is better than another."""
+
+    title: str
+    texts: tuple[str, ...]
+    differs: bool
+    numeric: bool
+    best: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    names: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
+    """Facts, metrics and settings of these runs; for a thread."""
+    catalogue = store.catalogue()
+    fields: list[Field] = [fact(name) for name in _FACTS]
+    fields += [catalogue.field(name) for name in catalogue.metrics]
+    fields += [setting_field(name) for name in settings()]
+    cells = cells_of(store, run_ids, fields)
+    there = [one for one in run_ids if one in cells]
+    lines = []
+    for at, field in enumerate(fields):
+        values = [cells[one].values[at] for one in there]
+        if field.source is Source.METRIC and all(value is None for value in values):
+            continue
+        style = style_of(field, values)
+        texts = tuple(text_of(field, value, style) for value in values)
+        differs = any(value != values[0] for value in values)
+        numeric = any(is_numeric(field, value) for value in values)
+        lines.append(Line(title_of(field), texts, differs, numeric, _best(field, values)))
+    return Comparison(tuple(cells[one].name for one in there), tuple(lines))
+
+
+def _best(field: Field, values: Sequence[object]) -> frozenset[int]:
+    ranked = field.source is Source.METRIC or field.key == "metric"
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    if not ranked or len(set(numbers)) < 2 or field.kind is not Kind.NUMBER:
+        return frozenset()
+    greatest = field.key == "metric" or higher_is_better(field.metrics[0])
+    best = max(numbers) if greatest else min(numbers)
+    return frozenset(at for at, value in enumerate(values) if value == best)
+
+
+class CompareModel(HeadedModel):
+    """Rows are fields, columns are runs."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._comparison, self._lines = Comparison(), tuple[Line, ...]()
+
+    def show_comparison(self, comparison: Comparison, only_differing: bool) -> None:
+        """Show these lines, or those that differ."""
+        self.beginResetModel()
+        self._comparison = comparison
+        self._lines = tuple(line for line in comparison.lines if line.differs or not only_differing)
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
+        return 0 if parent.isValid() else len(self._lines)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else 1 + len(self._comparison.names)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
+    ) -> object:
+        if orientation != Qt.Orientation.Horizontal or role not in (
+            Qt.ItemDataRole.DisplayRole,
+            Qt.ItemDataRole.ToolTipRole,
+        ):
+            return None
+        name = "" if section == 0 else self._comparison.names[section - 1]
+        return plain_tip(name) if role == Qt.ItemDataRole.ToolTipRole else name
+
+    def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
+        line, column = self._lines[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return line.title if column == 0 else line.texts[column - 1]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(line.title if column == 0 else line.texts[column - 1])
+        if role == Qt.ItemDataRole.TextAlignmentRole and column and line.numeric:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.FontRole and column - 1 in line.best:
+            return theme().font("title")
+        if role == Qt.ItemDataRole.ForegroundRole and (column == 0 or not line.differs):
+            return theme().color("muted")
+        return None
+
+
+class CompareTable(QTableView):
+    """Ctrl+C copies the selected cells."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if not event.matches(QKeySequence.StandardKey.Copy):
+            super().keyPressEvent(event)
+            return
+        rows: dict[int, list[str]] = {}
+        for index in sorted(self.selectedIndexes(), key=lambda one: (one.row(), one.column())):
+            rows.setdefault(index.row(), []).append(str(index.data()))
+        QGuiApplication.clipboard().setText("\n".join("\t".join(row) for row in rows.values()))
+
+
+class ComparePart(QWidget):
+    """The ticked runs; where fewer than two are ticked, the selected ones."""
+
+    def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._store, self._table = store, table
+        self._comparison = Comparison()
+        self._asked: tuple[int, ...] = ()
+        self.model = CompareModel(self)
+        self.view = CompareTable(self)
+        self.view.setModel(self.model)
+        self.view.setAccessibleName("Settings and metrics of the chosen runs")
+        self.view.setWordWrap(False)
+        self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.view.setShowGrid(False)
+        self.view.verticalHeader().hide()
+        self.view.verticalHeader().setDefaultSectionSize(3 * SPACE)
+        header = self.view.horizontalHeader()
+        header.setStyleSheet("QHeaderView { border: none; border-radius: 0; }")
+        header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        header.setDefaultSectionSize(20 * SPACE)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        self.only = QCheckBox("Only what differs", self)
+        self.only.setChecked(True)
+        self.only.setToolTip("Leave out settings and metrics in which all of these runs agree")
+        self.only.toggled.connect(lambda _on: self._show())
+        self.note = PlainLabel("", self)
+        set_role(self.note, "muted")
+        row = QHBoxLayout()
+        row.addWidget(self.only)
+        row.addWidget(self.note, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, SPACE, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.view, 1)
+        table.selection_changed.connect(lambda _runs: self.refresh())
+        table.listed.connect(lambda _listing: self.refresh())
+
+    def refresh(self) -> None:
+        """Compare what is chosen now, if the tab is seen."""
+        if not self.isVisible():
+            return
+        ticked = list(self._table.model.ticks)
+        wanted = tuple(ticked if len(ticked) > 1 else self._table.chosen_runs())
+        self._asked = wanted
+        self._table.reader.run(lambda: (wanted, compare(self._store, wanted[:MOST])), self._take)
+
+    def _take(self, found: tuple[tuple[int, ...], Comparison]) -> None:
+        if found[0] == self._asked:
+            self._comparison = found[1]
+            self._show()
+
+    def _show(self) -> None:
+        number = len(self._comparison.names)
+        self.model.show_comparison(self._comparison if number else Comparison(), self.only.isChecked() and number > 1)
+        self.view.setColumnWidth(0, 34 * SPACE)
+        if number < 2:
+            text = "Tick or select two runs or more to see in what they differ."
+        else:
+            text = f"{number} runs" + (f", the first of {len(self._asked)}" if len(self._asked) > MOST else "")
+        self.note.setText(text)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.refresh()

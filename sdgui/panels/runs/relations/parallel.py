@@ -1,0 +1,265 @@
+"""Parallel coordinates: a line a run over an axis a column; dragging along an axis brushes, and lines outside fade.
+
+All lines are painted once into a picture; while one brushes, only those within are painted over it, a path for each of
+a few colours. So a frame costs as much as what is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import QEvent, QPoint, QRect, Qt, Signal
+from PySide6.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
+from PySide6.QtWidgets import QToolTip, QWidget
+
+from sdgui.panels.runs.relations.axes import Axis
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE, theme
+
+_TOP, _BOTTOM, _SIDE = 6 * SPACE, 4 * SPACE, 9 * SPACE
+_GRAB = 10  # px beside an axis that belong to it
+_COLORS = 12  # steps of the colour scale
+_STEP = 0.05  # of an axis, by a key
+MOST_RUNS = 5000
+
+Range = tuple[float, float]
+
+
+class ParallelCoordinates(QWidget):
+    """``brushed``: the positions of the runs within all brushes."""
+
+    brushed = Signal(object)  # (K,) positions
+    run_clicked = Signal(int)  # position of a run
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.axes: list[Axis] = []
+        self._names: Sequence[str] = ()
+        self._places: NDArray[np.float64] = np.empty((0, 0))  # (axes, runs), from 0 to 1
+        self.brushes: dict[int, Range] = {}
+        self._current = 0
+        self._drag: tuple[int, float] | None = None  # axis, where it began
+        self._all: QPixmap | None = None
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMouseTracking(True)
+        self.setMinimumSize(40 * SPACE, 24 * SPACE)
+        self.setAccessibleName("Parallel coordinates")
+        self.setToolTip("")
+        theme().changed.connect(self._restyle)
+
+    def show_axes(self, axes: Sequence[Axis], names: Sequence[str]) -> None:
+        """Show these; the last axis colours the lines. Brushes on axes that stay, stay."""
+        kept = {self.axes[at].field.name: span for at, span in self.brushes.items() if at < len(self.axes)}
+        self.axes, self._names = list(axes), names
+        self._places = np.stack([one.places() for one in axes]) if axes else np.empty((0, 0))
+        self.brushes = {at: kept[one.field.name] for at, one in enumerate(axes) if one.field.name in kept}
+        self._current = min(self._current, max(0, len(axes) - 1))
+        self._restyle()
+        self._tell()
+
+    def chosen(self) -> NDArray[np.intp]:
+        """(K,) positions of the runs within every brush; all without one."""
+        within = np.ones(self._places.shape[1] if len(self._places) else 0, dtype=bool)
+        for at, (low, high) in self.brushes.items():
+            within &= (self._places[at] >= low) & (self._places[at] <= high)
+        return np.flatnonzero(within)
+
+    def set_brush(self, axis: int, span: Range | None) -> None:
+        """Brush an axis between two places from 0 to 1; None ends it."""
+        if span is None:
+            self.brushes.pop(axis, None)
+        else:
+            self.brushes[axis] = (max(0.0, min(span)), min(1.0, max(span)))
+        self.update()
+        self._tell()
+
+    def clear(self) -> None:
+        """Take every brush away."""
+        self.brushes.clear()
+        self.update()
+        self._tell()
+
+    def condition(self) -> str:
+        """The filter that the brushed runs fit; "" without a brush."""
+        return " ".join(self.axes[at].condition(*span) for at, span in sorted(self.brushes.items()))
+
+    def _tell(self) -> None:
+        chosen = self.chosen()
+        number = self._places.shape[1] if len(self._places) else 0
+        self.setAccessibleDescription(f"{len(self.axes)} axes; {len(chosen)} of {number} runs within the brushes")
+        self.brushed.emit(chosen)
+
+    # --- drawing
+
+    def _x(self, axis: int) -> float:
+        room = self.width() - 2 * _SIDE
+        return _SIDE + (room * axis / (len(self.axes) - 1) if len(self.axes) > 1 else room / 2)
+
+    def _y(self, place: float) -> float:
+        return self.height() - _BOTTOM - place * (self.height() - _TOP - _BOTTOM)
+
+    def _place(self, y: float) -> float:
+        return min(1.0, max(0.0, (self.height() - _BOTTOM - y) / max(1, self.height() - _TOP - _BOTTOM)))
+
+    def _restyle(self) -> None:
+        self._all = None
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._restyle()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        if not self.axes:
+            painter = QPainter(self)
+            painter.setPen(theme().color("muted"))
+            text = "Columns with numbers or a few words become axes; choose some in Columns."
+            painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), text)
+            return
+        if self._all is None:
+            self._all = self._paint_all()
+        painter = QPainter(self)
+        painter.drawPixmap(0, 0, self._all)
+        if self.brushes:
+            self._paint_lines(painter, self.chosen(), faint=False)
+        self._paint_axes(painter)
+
+    def _paint_all(self) -> QPixmap:
+        pixmap = QPixmap(self.size() * self.devicePixelRatioF())
+        pixmap.setDevicePixelRatio(self.devicePixelRatioF())
+        pixmap.fill(theme().color("surface"))
+        painter = QPainter(pixmap)
+        self._paint_lines(painter, np.arange(self._places.shape[1]), faint=bool(self.brushes))
+        painter.end()
+        return pixmap
+
+    def _paint_lines(self, painter: QPainter, runs: NDArray[np.intp], faint: bool) -> None:
+        """A path for each colour; few lines are antialiased."""
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(runs) * len(self.axes) < 400)
+        tone = self._places[-1]
+        steps = np.nan_to_num(tone[runs], nan=0.0) * (_COLORS - 1)
+        groups = np.round(steps).astype(int)
+        x = np.array([self._x(at) for at in range(len(self.axes))])
+        for step in np.unique(groups):
+            of_color = runs[groups == step]
+            y = self._ys(of_color)
+            path = pg.arrayToQPath(*_broken(x, y), connect="finite")
+            pen = QPen(theme().color("border") if faint else scale_color(step / (_COLORS - 1)), 1)
+            painter.setPen(pen)
+            painter.drawPath(path)
+
+    def _ys(self, runs: NDArray[np.intp]) -> NDArray[np.float64]:
+        return self.height() - _BOTTOM - self._places[:, runs].T * (self.height() - _TOP - _BOTTOM)
+
+    def _paint_axes(self, painter: QPainter) -> None:
+        style = theme()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        painter.setFont(style.font("small"))
+        width = int((self.width() - 2 * _SIDE) / max(1, len(self.axes) - 1)) if len(self.axes) > 1 else self.width()
+        for at, axis in enumerate(self.axes):
+            x = int(self._x(at))
+            current = self.hasFocus() and at == self._current
+            painter.setPen(QPen(style.color("accent" if current else "strong_border"), 2 if current else 1))
+            painter.drawLine(x, int(self._y(1)), x, int(self._y(0)))
+            self._label(painter, QRect(x - width // 2, 0, width, 3 * SPACE), axis.title, style.color("text"))
+            over = QRect(x - width // 2, 3 * SPACE, width, 2 * SPACE)
+            self._label(painter, over, axis.text_at(1), style.color("muted"))
+            under = QRect(x - width // 2, self.height() - 3 * SPACE, width, 2 * SPACE)
+            self._label(painter, under, axis.text_at(0), style.color("muted"))
+            if at in self.brushes:
+                low, high = self.brushes[at]
+                color = style.color("accent")
+                painter.setPen(QPen(color, 1))
+                color.setAlpha(60)
+                painter.setBrush(color)
+                painter.drawRect(x - 6, int(self._y(high)), 12, int(self._y(low) - self._y(high)))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+
+    @staticmethod
+    def _label(painter: QPainter, rect: QRect, text: str, color: QColor) -> None:
+        painter.setPen(color)
+        cut = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, rect.width() - 4)
+        painter.drawText(rect, int(Qt.AlignmentFlag.AlignCenter), cut)
+
+    # --- the user's hand
+
+    def _axis_at(self, x: float) -> int | None:
+        near = [(abs(self._x(at) - x), at) for at in range(len(self.axes))]
+        return min(near)[1] if near and min(near)[0] <= _GRAB else None
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        at = self._axis_at(event.position().x())
+        if event.button() == Qt.MouseButton.LeftButton and at is not None:
+            self._current = at
+            self._drag = (at, self._place(event.position().y()))
+            self.set_brush(at, None)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._drag is None:
+            over = self._axis_at(event.position().x()) is not None
+            self.setCursor(Qt.CursorShape.SplitVCursor if over else Qt.CursorShape.ArrowCursor)
+            return
+        at, began = self._drag
+        if not self.brushes:
+            self._all = None  # what is outside fades from now on
+        self.set_brush(at, (began, self._place(event.position().y())))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if self._drag is not None and not self.brushes:
+            self._restyle()
+        self._drag = None
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QHelpEvent) and self.axes:
+            QToolTip.showText(event.globalPos(), plain_tip(self._tip(event.pos())), self)
+            return True
+        return super().event(event)
+
+    def _tip(self, point: QPoint) -> str:
+        """The run whose line is nearest below the mouse."""
+        at = self._axis_at(point.x())
+        if at is None:
+            return "Drag along an axis to brush; click it to end that"
+        place = self._place(point.y())
+        runs = self.chosen()
+        if not len(runs):
+            return ""
+        nearest = int(runs[int(np.nanargmin(np.abs(np.nan_to_num(self._places[at, runs], nan=9.0) - place)))])
+        axis = self.axes[at]
+        return f"{self._names[nearest]}\n{axis.title}: {axis.text_at(float(self._places[at, nearest]))}"
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key, moves = Qt.Key(event.key()), {Qt.Key.Key_Up: _STEP, Qt.Key.Key_Down: -_STEP}
+        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self.axes:
+            by = 1 if key == Qt.Key.Key_Right else -1
+            self._current = (self._current + by) % len(self.axes)
+            self.update()
+        elif key in moves and self.axes:
+            low, high = self.brushes.get(self._current, (0.0, 1.0))
+            grows = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            first = not self.brushes
+            self.set_brush(self._current, (low, high + moves[key]) if grows else (low + moves[key], high))
+            if first:
+                self._restyle()
+        elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.set_brush(self._current, None)
+            self._restyle()
+        else:
+            super().keyPressEvent(event)
+
+
+def _broken(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lines (runs, axes) one after another, with nan between them."""
+    gap = np.full((len(y), 1), np.nan)
+    return np.tile(np.append(x, np.nan), len(y)), np.hstack([y, gap]).ravel()
+
+
+def scale_color(share: float) -> QColor:
+    """From blue over green to yellow, of even lightness steps on either ground (after viridis)."""
+    stops = ((68, 84, 160), (33, 145, 140), (94, 201, 98), (253, 200, 37))
+    at = min(len(stops) - 2, int(share * (len(stops) - 1)))
+    rest = share * (len(stops) - 1) - at
+    return QColor(*(round(a + (b - a) * rest) for a, b in zip(stops[at], stops[at + 1], strict=True)))

@@ -1,0 +1,194 @@
+"""The tabs Scatter and Parallel: the table's columns over the runs that it lists, read when a tab is seen.
+
+Flow: ``RunTable.listed`` -> ``Relations.stale`` -> (when seen) the store's cells -> axes -> scatter or lines.
+Brushes go back to the table as a filter, or as ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from sdgui.panels.runs.relations.axes import Axis, axis_of
+from sdgui.panels.runs.relations.parallel import MOST_RUNS, ParallelCoordinates
+from sdgui.panels.runs.relations.scatter import Scatter
+from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.reader import cells_of
+from sdgui.store.run_table.fields import Field, Kind, fact
+from sdgui.store.store import Store
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+
+MOST_POINTS = 20_000
+MOST_AXES = 10
+_NO_AXIS = ("name", "note", "failure", "key", "recipe", "state", "progress", "tag")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What was read: runs, their names, and the columns that can be axes."""
+
+    run_ids: Sequence[int] = ()
+    names: Sequence[str] = ()
+    axes: Sequence[Axis] = ()
+
+
+def read_columns(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> Columns:
+    """The columns of these runs, for a thread."""
+    cells = cells_of(store, run_ids, fields)
+    there = [one for one in run_ids if one in cells]
+    made = [axis_of(field, [cells[one].values[at] for one in there]) for at, field in enumerate(fields)]
+    return Columns(there, [cells[one].name for one in there], [axis for axis in made if axis is not None])
+
+
+class _Relation(QWidget):
+    """A tab that reads columns when it is seen and something has changed."""
+
+    run_chosen = Signal(int)  # run id
+
+    def __init__(self, store: Store, table: RunTable, most: int, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._store, self.table, self._most = store, table, most
+        self.columns = Columns()
+        self._stale = True
+        table.listed.connect(lambda _listing: self.stale())
+
+    def stale(self) -> None:
+        """The table lists other runs or columns."""
+        self._stale = True
+        if self.isVisible():
+            self._read()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._stale:
+            self._read()
+
+    def _read(self) -> None:
+        self._stale = False
+        rows = self.table.model.rows
+        listing = self.table.model.listing
+        if listing is None:
+            return
+        fields = [one for one in self.table.model.fields if one.key not in _NO_AXIS or one.which]
+        fields = list(dict.fromkeys([*fields, fact("metric"), fact("duration")]))
+        query, store, most = listing.query, self._store, self._most
+        known = rows.run_ids() if rows.groups is None else None
+
+        def read() -> Columns:
+            ids = known if known is not None else store.run_ids(query)
+            return read_columns(store, ids[:most], fields)
+
+        self.table.reader.run(read, self._take)
+
+    def _take(self, columns: Columns) -> None:
+        self.columns = columns
+        self.show_columns()
+
+    def show_columns(self) -> None:
+        """Draw what was read."""
+
+    def choose(self, position: int) -> None:
+        if 0 <= position < len(self.columns.run_ids):
+            self.run_chosen.emit(self.columns.run_ids[position])
+
+
+class ScatterPart(_Relation):
+    """Two combo boxes and the scatter."""
+
+    def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
+        super().__init__(store, table, MOST_POINTS, parent)
+        self.across, self.upward = NoWheelComboBox(self), NoWheelComboBox(self)
+        self.scatter = Scatter(self)
+        row = QHBoxLayout()
+        for box, name in ((self.upward, "Y axis"), (self.across, "X axis")):
+            box.setAccessibleName(name)
+            box.setToolTip(f"{name}: any column of the table; add one in Columns")
+            box.setMinimumWidth(24 * SPACE)
+            label: QLabel = PlainLabel("over" if box is self.across else "", self)
+            set_role(label, "muted")
+            row.addWidget(label)
+            row.addWidget(box)
+            box.currentIndexChanged.connect(lambda _at: self._draw())
+        row.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, SPACE, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.scatter, 1)
+        self.scatter.run_clicked.connect(self.choose)
+
+    def show_columns(self) -> None:
+        wanted = self.across.currentData() or "optim.learning_rate", self.upward.currentData() or "metric"
+        names = [axis.field.name for axis in self.columns.axes]
+        for box, name, other in ((self.across, wanted[0], 0), (self.upward, wanted[1], -1)):
+            box.blockSignals(True)
+            box.clear()
+            for axis in self.columns.axes:
+                box.addItem(axis.title, axis.field.name)
+            if names:
+                box.setCurrentIndex(names.index(name) if name in names else other % len(names))
+            box.blockSignals(False)
+        self._draw()
+
+    def _draw(self) -> None:
+        by_name = {axis.field.name: axis for axis in self.columns.axes}
+        x, y = by_name.get(self.across.currentData()), by_name.get(self.upward.currentData())
+        if x is not None and y is not None:
+            ticks = self.table.model.ticks
+            self.scatter.show_axes(x, y, self.columns.names, [ticks.get(one) for one in self.columns.run_ids])
+
+    def show_ticks(self) -> None:
+        """Other runs are ticked."""
+        if self.isVisible():
+            self._draw()
+
+
+class ParallelPart(_Relation):
+    """Parallel coordinates of the table's columns, and what is done with what is brushed."""
+
+    filter_asked = Signal(str)
+    ticks_asked = Signal(list)  # run ids
+
+    def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
+        super().__init__(store, table, MOST_RUNS, parent)
+        self.lines = ParallelCoordinates(self)
+        self.number = PlainLabel("", self)
+        set_role(self.number, "muted")
+        self.filter = IconButton("ph.funnel", "Filter the table to what is brushed", text="To filter", parent=self)
+        self.overlay = IconButton("ph.chart-line", "Overlay the curves of what is brushed", text="Overlay", parent=self)
+        self.clear = IconButton("ph.x", "Take all brushes away", text="Clear", parent=self)
+        row = QHBoxLayout()
+        row.addWidget(self.number, 1)
+        for button in (self.filter, self.overlay, self.clear):
+            row.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, SPACE, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.lines, 1)
+        self.lines.brushed.connect(lambda chosen: self._brushed(len(chosen)))
+        self.filter.clicked.connect(lambda: self.filter_asked.emit(self.lines.condition()))
+        self.overlay.clicked.connect(self._overlay)
+        self.clear.clicked.connect(self.lines.clear)
+        self._brushed(0)
+
+    def show_columns(self) -> None:
+        """The metrics last, since the last axis colours the lines."""
+        axes = [axis for axis in self.columns.axes if axis.field.kind is not Kind.TIME and len(set(axis.numbers)) > 1]
+        axes.sort(key=lambda axis: (axis.field.kind is not None, axis.field.name == "metric"))
+        self.lines.show_axes(axes[-MOST_AXES:], self.columns.names)
+
+    def _brushed(self, chosen: int) -> None:
+        some = bool(self.lines.brushes)
+        for button in (self.filter, self.overlay, self.clear):
+            button.setEnabled(some)
+        text = f"{chosen} of {len(self.columns.run_ids)} runs" if some else "Drag along an axis to brush"
+        self.number.setText(text)
+
+    def _overlay(self) -> None:
+        self.ticks_asked.emit([self.columns.run_ids[at] for at in self.lines.chosen()])

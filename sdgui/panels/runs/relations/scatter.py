@@ -1,0 +1,128 @@
+"""A scatter of two columns: a point a run; hovering names it, a click chooses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from sdgui.panels.runs.relations.axes import Axis
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.plot_axes import dress
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+_SIZE, _LARGE = 7, 12
+
+
+class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Numbers, words, or powers of ten, by the axis that it stands for."""
+
+    def __init__(self, orientation: str) -> None:
+        super().__init__(orientation, maxTickLength=0)
+        self.enableAutoSIPrefix(False)
+        self.axis: Axis | None = None
+
+    def show_axis(self, axis: Axis) -> None:
+        """Label by this."""
+        self.axis = axis
+        self.setLabel(axis.title)
+        ticks = [(float(index), word) for index, word in enumerate(axis.words)]
+        self.setTicks([ticks] if ticks else None)
+
+    def tickStrings(self, values: Any, scale: float, spacing: float) -> list[str]:
+        if self.axis is not None and self.axis.log:
+            return [f"{10.0**value:.3g}" for value in values]
+        return [f"{value:.6g}" for value in values]
+
+
+class Scatter(QWidget):
+    """``run_clicked``: the position of a run."""
+
+    run_clicked = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("Scatter of two columns")
+        self._bottom, self._left = _WordAxis("bottom"), _WordAxis("left")
+        self.plot = pg.PlotWidget(self, enableMenu=False, axisItems={"bottom": self._bottom, "left": self._left})
+        self.plot.hideButtons()
+        self.plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
+        self._points = pg.ScatterPlotItem(pxMode=True, antialias=True, hoverable=False)
+        self.plot.addItem(self._points)
+        self._points.sigClicked.connect(self._clicked)
+        self.plot.scene().sigMouseMoved.connect(self._moved)
+        self.note = PlainLabel("", self)
+        set_role(self.note, "small")
+        self._names: Sequence[str] = ()
+        self._x, self._y = np.empty(0), np.empty(0)
+        self._shown = np.empty(0, np.intp)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE // 2)
+        layout.addWidget(self.plot, 1)
+        layout.addWidget(self.note)
+        theme().changed.connect(self._restyle)
+        self._restyle()
+
+    def show_axes(self, x: Axis, y: Axis, names: Sequence[str], colors: Sequence[int | None]) -> None:
+        """A point for each run that has both; ``colors``: palette index of the ticked ones, which are larger."""
+        self._names = names
+        self._bottom.show_axis(x)
+        self._left.show_axis(y)
+        self._x, self._y = x.scaled(), y.scaled()
+        self._shown = np.flatnonzero(np.isfinite(self._x) & np.isfinite(self._y))
+        style = theme()
+        plain = style.color("strong_border")
+        brushes = [plain if (one := colors[at]) is None else style.run_color(one) for at in self._shown.tolist()]
+        sizes = [_SIZE if colors[at] is None else _LARGE for at in self._shown.tolist()]
+        self._points.setData(
+            x=self._x[self._shown], y=self._y[self._shown], brush=brushes, size=sizes, pen=None, data=self._shown
+        )
+        self.plot.autoRange()
+        lost = len(names) - len(self._shown)
+        self._count = f"{len(self._shown)} runs" + (f"; {lost} lack one of the two" if lost else "")
+        self.note.setText(self._count)
+        self.setAccessibleDescription(f"{y.title} over {x.title}: {self._count}")
+
+    _count = ""
+
+    def nearest(self, position: QPointF, reach: float = 12.0) -> int | None:
+        """The run within ``reach`` pixels of a point of the scene."""
+        if not len(self._shown):
+            return None
+        box = self.plot.getViewBox()
+        (x0, x1), (y0, y1) = box.viewRange()
+        at = box.mapSceneToView(position)
+        dx = (self._x[self._shown] - at.x()) / ((x1 - x0) or 1.0) * box.width()
+        dy = (self._y[self._shown] - at.y()) / ((y1 - y0) or 1.0) * box.height()
+        distance = np.hypot(dx, dy)
+        best = int(np.argmin(distance))
+        return int(self._shown[best]) if distance[best] <= reach else None
+
+    def _moved(self, position: QPointF) -> None:
+        found = self.nearest(position)
+        self.plot.setCursor(Qt.CursorShape.ArrowCursor if found is None else Qt.CursorShape.PointingHandCursor)
+        self.note.setText(self._count if found is None else self.told(found))
+        self.plot.setToolTip("" if found is None else plain_tip(self.told(found)))
+
+    def told(self, position: int) -> str:
+        """A run and its two values."""
+        values = []
+        for axis, drawn in ((self._left.axis, self._y), (self._bottom.axis, self._x)):
+            if axis is not None:
+                low, high = axis.ends()
+                place = (drawn[position] - low) / (high - low) if high > low else 0.5
+                values.append(f"{axis.title}: {axis.text_at(float(place))}")
+        return " · ".join([self._names[position], *values])
+
+    def _clicked(self, _item: Any, points: Any, *_: Any) -> None:
+        if len(points):
+            self.run_clicked.emit(int(points[0].data()))
+
+    def _restyle(self) -> None:
+        self.plot.setBackground(theme().color("surface"))
+        dress(self._bottom, self._left)

@@ -1,0 +1,155 @@
+"""Columns as axes, the scatter and parallel coordinates: what is brushed is what the filter finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QSettings, Qt
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.runs.compare.settings import ComparePart
+from sdgui.panels.runs.relations.axes import axis_of
+from sdgui.panels.runs.relations.parallel import ParallelCoordinates
+from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
+from sdgui.panels.runs.table.part import RunTable
+from sdgui.store.run_table.fields import metric, setting
+from sdgui.store.store import Store
+from tests.sdgui.store.run_table.listing import TEACHER, fill
+
+RATE, RECALL = setting("optim.learning_rate"), metric(TEACHER)
+
+
+def test_an_axis_has_places_words_and_a_log_scale() -> None:
+    rates = axis_of(RATE, [1e-4, 1e-2, None, 1.0])
+    assert rates is not None
+    assert rates.log
+    assert rates.places() == pytest.approx([0, 0.5, math.nan, 1], nan_ok=True)
+    assert rates.value_at(0.5) == pytest.approx(1e-2)
+    recalls = axis_of(RECALL, [0.25, 0.5, 0.3])
+    assert recalls is not None
+    assert (recalls.text_at(1.0), recalls.value_at(1.0)) == ("50.0", 0.5)
+    words = axis_of(setting("preset"), ["clip", 'a "b"', "clip"])
+    assert words is not None
+    assert words.places().tolist() == [1, 0, 1]
+    assert words.condition(-0.1, 0.2) == 'preset in ("a \\"b\\"")'
+    assert axis_of(RATE, [None, None]) is None
+    assert axis_of(setting("name"), [str(number) for number in range(99)]) is None
+    alone = axis_of(RECALL, [0.5, 0.5])
+    assert alone is not None
+    assert alone.places().tolist() == [0.5, 0.5]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[int]]]:
+    store = Store.open(tmp_path_factory.mktemp("home"))
+    yield store, fill(store)
+    store.close()
+
+
+@pytest.fixture
+def table(qtbot: QtBot, filled: tuple[Store, list[int]], tmp_path: Path) -> RunTable:
+    made = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(made)
+    made.show_layout(made.arrangement.with_columns([RATE.key, "seed", TEACHER]))
+    settle(made)
+    return made
+
+
+def settle(table: RunTable) -> None:
+    for _ in range(4):
+        table.reader.wait()
+        QApplication.processEvents()
+
+
+def shown(part: QWidget, table: RunTable) -> None:
+    table.show()
+    part.resize(700, 400)
+    part.show()
+    settle(table)
+
+
+def test_a_brush_finds_the_runs_that_its_filter_finds(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
+) -> None:
+    part = ParallelPart(filled[0], table, table)
+    shown(part, table)
+    lines: ParallelCoordinates = part.lines
+    names = [axis.field.name for axis in lines.axes]
+    assert {RATE.key, "seed", TEACHER} <= set(names)
+    at = names.index(TEACHER)
+    x = int(lines._x(at))
+    qtbot.mousePress(lines, Qt.MouseButton.LeftButton, pos=QPoint(x, int(lines._y(1.0))))
+    qtbot.mouseMove(lines, QPoint(x, int(lines._y(0.55))))
+    QApplication.processEvents()
+    qtbot.mouseRelease(lines, Qt.MouseButton.LeftButton, pos=QPoint(x, int(lines._y(0.55))))
+    brushed = {part.columns.run_ids[one] for one in lines.chosen()}
+    assert 0 < len(brushed) < 9
+    assert lines.grab().toImage().width() > 0
+    part.filter_asked.connect(table.add_to_filter)
+    part.filter.click()
+    settle(table)
+    assert set(table.model.rows.run_ids()) == brushed
+    lines.clear()
+    assert len(lines.chosen()) == len(part.columns.run_ids)
+
+
+def test_brushes_by_keys(qtbot: QtBot) -> None:
+    lines = ParallelCoordinates()
+    qtbot.addWidget(lines)
+    one, two = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, 0.2, 0.3])
+    assert one is not None
+    assert two is not None
+    lines.show_axes([one, two], ["a", "b", "c"])
+    qtbot.keyClick(lines, Qt.Key.Key_Right)
+    for _ in range(11):
+        qtbot.keyClick(lines, Qt.Key.Key_Up)
+    assert lines.chosen().tolist() == [2]
+    qtbot.keyClick(lines, Qt.Key.Key_Delete)
+    assert lines.chosen().tolist() == [0, 1, 2]
+
+
+def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+    part = ScatterPart(filled[0], table, table)
+    shown(part, table)
+    part.across.setCurrentIndex(part.across.findData("seed"))
+    part.upward.setCurrentIndex(part.upward.findData(TEACHER))
+    scatter = part.scatter
+    assert "9 runs" in scatter.note.text()
+    newest = list(part.columns.run_ids).index(filled[1][-1])
+    box = scatter.plot.getViewBox()
+    place = box.mapViewToScene(box.mapToView(box.rect().center()).__class__(scatter._x[newest], scatter._y[newest]))
+    assert scatter.nearest(place) == newest
+    assert scatter.told(newest) == "rate 0.002 · run 1 · teacher image → text R@1, %: 42.0 · seed: 2"
+    with qtbot.waitSignal(part.run_chosen) as chosen:
+        scatter.run_clicked.emit(newest)
+    assert chosen.args == [filled[1][-1]]
+
+
+def test_only_what_differs_is_compared(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+    part = ComparePart(filled[0], table, table)
+    shown(part, table)
+    assert part.model.rowCount() == 0
+    table.set_ticks({filled[1][0]: 0, filled[1][8]: 1})
+    part.refresh()
+    settle(table)
+
+    def lines() -> dict[str, list[str]]:
+        model = part.model
+        rows = [[str(model.index(row, at).data()) for at in range(3)] for row in range(model.rowCount())]
+        return {row[0]: row[1:] for row in rows}
+
+    assert lines()[RATE.key] == ["0.0001", "0.002"]
+    assert lines()["teacher image → text R@1, %"] == ["30.5", "42.0"]
+    assert "optim.weight_decay" not in lines()
+    row = list(lines()).index("teacher image → text R@1, %")
+    bold = part.model.index(row, 2).data(Qt.ItemDataRole.FontRole)
+    assert bold is not None
+    assert bold.bold() or bold.weight() > 500
+    part.only.setChecked(False)
+    assert lines()["optim.weight_decay"][0] == lines()["optim.weight_decay"][1]
+    assert np.all([len(one) == 2 for one in lines().values()])
