@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import Filter, read_date, read_size
 from core.search.index.build import build_index, relocate
 from core.search.index.manifest import Manifest, read_manifest
+from core.search.kept import kept_index
 from core.search.queries import RAW, Query, read_terms
 from core.search.results import Options, Searching
 from core.spec.config import expand_user, split_run
@@ -79,9 +81,11 @@ class SearchSession(Session):
         }
 
     def open(
-        self, progress: Reporter, index: str = "", model: str = "", weights: str = "", data: str = ""
+        self, progress: Reporter, index: str = "", model: str = "", weights: str = "", data: str = "", keep: str = ""
     ) -> dict[str, Any]:
         """An ``index`` folder; or ``model`` over ``data`` (by default a run's held-out data), encoded in memory.
+
+        Where ``data`` are a folder and ``keep`` names one too, what is encoded is kept there for the next time.
 
         ``model`` is as ``core.checkpoint.opening`` takes it, so RUN@last is the newest checkpoint of a run in
         training. The answer: key, title, source (the pictures of), model, weights, dim, pictures, captions, how (it
@@ -92,7 +96,9 @@ class SearchSession(Session):
             self._open.drop(lambda key: key == write_key(wanted))  # it may have grown
         elif model:
             exact, chosen = exact_name(model, weights)
-            wanted = Wanted(index="", model=exact, weights=chosen, data=data)
+            kept = _kept(keep, exact, chosen, data, progress)
+            wanted = Wanted(index=kept, model=exact, weights=chosen, data="" if kept else data)
+            self._open.drop(lambda key: bool(kept) and key == write_key(wanted))  # it may have grown
         else:
             raise UserError("choose an index, or a model, to search with.")
         key = write_key(wanted)
@@ -100,8 +106,8 @@ class SearchSession(Session):
         collection, identity = opened.collection, opened.collection.encoder.identity
         return {
             "key": key,
-            "title": collection.title,
-            "source": _manifest(index).source if index else collection.title,
+            "title": Path(data).name if wanted.index != index else collection.title,
+            "source": _manifest(wanted.index).source if wanted.index else collection.title,
             "model": identity.model,
             "weights": identity.weights,
             "dim": identity.dim,
@@ -234,6 +240,13 @@ class SearchSession(Session):
         if opened.ranked is None:
             opened.ranked = evaluation.rank_all(opened.collection, progress)
         return opened.ranked
+
+
+def _kept(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
+    """The index that is kept of a folder of pictures; "" where none is."""
+    if not keep or not data or not expand_user(data).is_dir():
+        return ""
+    return str(kept_index(expand_user(keep), model, weights, data, progress) or "")
 
 
 def _manifest(folder: str) -> Manifest:

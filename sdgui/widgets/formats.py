@@ -50,6 +50,11 @@ def value(number: float, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
+def fixed(number: float) -> str:
+    """Three decimals, so that figures under each other are aligned: ``−0.886``."""
+    return f"{number:.3f}".replace("-", "\N{MINUS SIGN}") if math.isfinite(number) else value(number)
+
+
 def percent(share: float) -> str:
     """A share of 0 to 1 in per cent: ``87.3 %``."""
     return f"{100 * share:.1f} %"

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from core.spec.caption_files import Candidate
 from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Entry, Side
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import count, value
+from sdgui.widgets.formats import count, fixed
 from sdgui.widgets.gallery.picture_label import PictureLabel
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -183,8 +183,8 @@ class _Wrapped(QStyledItemDelegate):
 
 def _two_lines(one: Candidate) -> str:
     """The caption, and its figures below it."""
-    score = f"score {value(one.score)}" if one.score is not None else ""
-    share = f"log p {value(one.log_prob)}" if one.log_prob is not None else ""
+    score = f"score {fixed(one.score)}" if one.score is not None else ""
+    share = f"log p {fixed(one.log_prob)}" if one.log_prob is not None else ""
     return f"{one.text or '(empty)'}\n{' · '.join(part for part in (score, share) if part)}"
 
 

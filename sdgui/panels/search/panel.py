@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
@@ -44,7 +45,8 @@ class SearchPanel(Panel):
         self._services = services
         self._entered = False
         self._empty: Callable[[], object] | None = None  # what the button of the empty page does
-        self.sessions = (SearchSession(services.pool, self), SearchSession(services.pool, self))
+        kept = services.store.home / "searched"
+        self.sessions = (SearchSession(services.pool, kept, self), SearchSession(services.pool, kept, self))
         self.opening = OpeningMessages(self.view.bar, self.view.source.name)
         self.queries = SearchQueries(self.view, self.sessions)
         self.tab_results = TabResults(services, self.view, self.sessions)
@@ -58,13 +60,16 @@ class SearchPanel(Panel):
             session.opened.connect(lambda facts, side=side: self._opened(side, facts))
             session.failed.connect(lambda failure, side=side: self._open_failed(side, failure))
             widget = self.view.sides[side]
-            widget.like_asked.connect(self.search_like)
-            widget.part_asked.connect(lambda path, row, weight: self.view.query.add_picture(path, weight, row))
-            widget.captions_asked.connect(self.search_captions)
+            row_of = partial(self.queries.row_of, side)
+            widget.like_asked.connect(lambda path, row, at=row_of: self.search_like(path, at(row)))
+            widget.part_asked.connect(
+                lambda path, row, weight, at=row_of: self.view.query.add_picture(path, weight, at(row))
+            )
+            widget.captions_asked.connect(lambda path, row, at=row_of: self.search_captions(path, at(row)))
             widget.current_changed.connect(lambda what, side=side: self.view.sides[1 - side].choose(what))
         self.view.source.changed.connect(self.open)
         self.view.source.renewed.connect(lambda side: self.open(side, anew=True))
-        self.view.source.compared.connect(lambda _on: self.open(1))
+        self.view.source.compared.connect(self._compared)
         self.view.source.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
         self.view.source.collection.folder_chosen.connect(self.view.query.line.setFocus)
         self.view.query.past_chosen.connect(self.search_again)
@@ -160,6 +165,10 @@ class SearchPanel(Panel):
         self._show_hint()
         self.tab_results.changed()
         self.travel.follow()
+
+    def _compared(self, _on: bool) -> None:
+        self.open(1)
+        self.queries.show()
 
     def _forget(self, side: int, *purposes: str) -> None:
         """What is shown of a side is of another model or other pictures: nothing of it stays under a new heading."""

@@ -96,12 +96,16 @@ class SearchQueries(QObject):
             request = self._asked.request(side == 0 or self._same_rows())
             self._sessions[side].search(self._number, {**request, "k": self._k})
 
+    def row_of(self, side: int, row: int) -> int:
+        """A picture's number on ``side`` as the first side counts; -1 where that may be another: its file is asked."""
+        return row if side == 0 or self._same_rows() else -1
+
     def _same_rows(self) -> bool:
-        """Whether both models share the numbering of pictures and captions."""
+        """Whether both models share the numbering of pictures and captions: indexes number as they grew."""
         targets = [session.target for session in self._sessions]
-        if targets[0] is None or targets[1] is None or targets[0].index != targets[1].index:
+        if targets[0] is None or targets[1] is None or any(one is not None and one.grows for one in targets):
             return False
-        return same_collection(self._sessions)
+        return targets[0].index == targets[1].index and same_collection(self._sessions)
 
     def _more(self) -> None:
         rows = [answer["rows"] for answer in self._answers if answer is not None]
@@ -119,6 +123,10 @@ class SearchQueries(QObject):
             self._view.bar.clear()
         self._show_answers(side)
         self._show_missing(side)
+
+    def show(self) -> None:
+        """Show the results again: with changes in rank, or without since the second model is gone."""
+        self._show_answers()
 
     def _show_answers(self, came: int = -1) -> None:
         """Show both sides, since changes in rank depend on both; until both have answered, only ``came``."""

@@ -292,4 +292,6 @@ class SourceBar(QWidget):
     def _show(self) -> None:
         self.pickers[1].setVisible(self.comparing)
         self.collection.set_comparing(self.comparing)
-        self.button.setText(self.collection.title())
+        title = self.collection.title()
+        if not self.button.text().startswith(title):  # else it may say how many pictures are open
+            self.button.setText(title)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
@@ -45,6 +46,11 @@ class Target:
         return same and self.model != other.model and self.model.rpartition("@")[0] == other.model.rpartition("@")[0]
 
     @property
+    def grows(self) -> bool:
+        """Whether it is searched by an index that is kept of a folder."""
+        return not self.index and Path(self.data).is_dir() if self.data else False
+
+    @property
     def collection(self) -> tuple[str, str]:
         """Targets with the same collection share row numbers, whatever the model."""
         return self.data, self.index
@@ -67,9 +73,10 @@ class SearchSession(QObject):
     answered = Signal(int, object)  # the query's number, the results
     refused = Signal(int, object)  # the query's number, Failure
 
-    def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
+    def __init__(self, pool: WorkerPool, kept: Path, parent: QObject | None = None) -> None:
+        """``kept``: the folder in which the worker keeps what it encodes of folders of pictures."""
         super().__init__(parent)
-        self._pool = pool
+        self._pool, self._kept = pool, kept
         self._calls: WorkerCalls | None = None
         self._client_key = ""
         self._next: tuple[int, dict[str, Any]] | None = None
@@ -112,6 +119,7 @@ class SearchSession(QObject):
             weights=target.weights,
             data=target.data,
             index=target.index,
+            keep=str(self._kept),
         )
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from core.checkpoint.opening import open_model
 from core.evaluation.evaluate import Request, evaluate
+from core.search import kept
 from core.search.index.build import build_index
 from core.spec.config import override
 from core.spec.errors import UserError
@@ -211,3 +213,32 @@ def test_queries_that_cannot_be_answered(
 ) -> None:
     with pytest.raises(UserError, match=message):
         opened[0].query(Heard(), key=opened[1], **asked)
+
+
+def test_a_folder_that_was_searched_is_kept_and_only_what_is_new_is_encoded(
+    run: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album, keep = tmp_path / "album", tmp_path / "kept"
+    album.mkdir()
+    pictures = sorted(run[1].parent.rglob("*.png"))
+    for number, path in enumerate(pictures[:5]):
+        shutil.copy(path, album / f"{number}.png")
+    first = SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))
+    assert (first["title"], first["source"], first["pictures"]) == ("album", str(album), 5)
+    shutil.copy(pictures[5], album / "5.png")
+    (album / "0.png").unlink()
+    heard, desk = Heard(), SearchSession()
+    again = desk.open(heard, model=str(run[0]), data=str(album), keep=str(keep))
+    assert again["pictures"] == 5
+    assert len(list(keep.iterdir())) == 1
+    rows = desk.query(Heard(), key=again["key"], images=str(album / "5.png"), k=5)["rows"]
+    assert (rows[0]["path"], len(rows)) == (str(album / "5.png"), 5)
+    monkeypatch.setattr(kept, "KEPT", 1)
+    other = tmp_path / "other"
+    shutil.copytree(album, other)
+    SearchSession().open(Heard(), model=str(run[0]), data=str(other), keep=str(keep))
+    assert [path.name.rpartition("-")[0] for path in keep.iterdir()] == ["other"], "the oldest made room"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError):
+        SearchSession().open(Heard(), model=str(run[0]), data=str(empty), keep=str(keep))

@@ -70,6 +70,7 @@ class ReplaceBar(QWidget):
         self.regular.setToolTip(r"A regular expression; \1 stands for its first group")
         self.found = PlainLabel(self)
         set_role(self.found, "muted")
+        self.found.setMinimumWidth(self.found.fontMetrics().horizontalAdvance("99 in 99 captions"))  # moves nothing
         self.button = QPushButton("Replace &all", self)
         self.button.setToolTip("In the selected captions if several are selected, otherwise in all shown (Enter)")
         close = IconButton("ph.x", "Close find and replace", parent=self)

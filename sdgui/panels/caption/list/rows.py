@@ -15,7 +15,7 @@ from PySide6.QtCore import QMimeData, QModelIndex, QObject, QPersistentModelInde
 
 from sdgui.panels.caption.model import HAND, STATE_TEXTS, Entry, State
 from sdgui.shared.headed_model import HeadedModel
-from sdgui.widgets.formats import value
+from sdgui.widgets.formats import fixed
 from sdgui.widgets.plain_text import plain_tip
 
 PICTURE, CAPTION, SCORE, SECOND = range(4)
@@ -203,7 +203,7 @@ class CaptionsModel(HeadedModel):
             return entry.text
         if column == SCORE:
             found = entry.candidate() if entry.origin != HAND else None
-            return value(found.score) if found is not None and found.score is not None else ""
+            return fixed(found.score) if found is not None and found.score is not None else ""
         best = entry.captions["b"].best if "b" in entry.captions else None
         return best.text if best is not None else ""
 

@@ -38,8 +38,8 @@ def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, 
     panel.view.list.setFocus()
     qtbot.keyClick(panel.view.list, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
     assert texts(panel) == ["a a perhaps"]
-    assert panel.model.data(panel.model.index(0, 2)) == "-0.5"
-    assert "score -0.5 · log p -2" in panel.view.detail.candidates.item(1).text()
+    assert panel.model.data(panel.model.index(0, 2)) == "−0.500"
+    assert "score −0.500 · log p −2.000" in panel.view.detail.candidates.item(1).text()
     panel.undo.undo()
     assert texts(panel) == ["a a indeed"]
 
