@@ -9,10 +9,12 @@ from PySide6.QtGui import QAction, QUndoStack
 from PySide6.QtWidgets import QWidget
 from shiboken6 import isValid
 
+from core.spec.data.fixes import Fix
 from sdgui.panels.caption.bar import CaptionsBar
 from sdgui.panels.caption.files import CaptionFiles, CaptionFormat
 from sdgui.panels.caption.layout import CaptionView
 from sdgui.panels.caption.list.edits import CaptionEdits
+from sdgui.shared.basket import Basket, Finding, basket_action
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
 from sdgui.widgets.plain_text import plain_tip
 
@@ -30,6 +32,7 @@ class Commands:
     caption_uncaptioned: Callable[[], None]
     caption_selected: Callable[[], None]
     caption_shown: Callable[[], None]
+    basket: Basket
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,13 @@ def _candidate(number: int) -> Action[Commands]:
     return Action(
         f"captions_candidate_{number}", _GROUP, tip, tip, lambda c: c.view.detail.take(number - 1), f"Alt+{number}"
     )
+
+
+def _recaptioned(commands: Commands) -> Finding | None:
+    """The captions of the selected pictures, for whichever data have these."""
+    entries = [entry for entry in commands.view.list.selected() if entry.text]
+    fixes = [Fix(kind="recaptioned", path=entry.path, value=entry.text, panel="Caption") for entry in entries]
+    return Finding("", tuple(fixes)) if fixes else None
 
 
 _ACTIONS: tuple[Action[Commands], ...] = (
@@ -204,9 +214,16 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         lambda c: c.files.save_training_data(),
         "Ctrl+S",
     ),
+    basket_action(
+        "captions_basket",
+        _GROUP,
+        "Put the selected captions in the basket, in place of those that the data have",
+        lambda c: _recaptioned(c),
+        lambda c: c.basket,
+    ),
     *map(_candidate, range(1, 10)),
 )
-_CONTEXT_MENU = ("edit", "take_a", "take_b", "chosen", "copy", "show", "remove", "source")
+_CONTEXT_MENU = ("edit", "take_a", "take_b", "chosen", "copy", "show", "remove", "source", "basket")
 
 
 def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> CaptionActions:

@@ -120,6 +120,7 @@ class CaptionsPanel(Panel):
             self.caption_waiting,
             self.caption_selected,
             self.caption_all,
+            self._services.basket,
         )
         self.actions_added = add_actions(actions, self, commands)
 

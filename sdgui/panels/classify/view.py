@@ -100,7 +100,7 @@ class ClassifyView(QWidget):
 
     @cached_property
     def mistakes(self) -> MistakesTab:
-        tab = MistakesTab(self._home / "thumbnails", home_of(self.tabs))
+        tab = MistakesTab(self._home / "thumbnails", self._services.basket, home_of(self.tabs))
         tab.more_asked.connect(self.mistakes_asked)
         return self._in_page(tab, tab.gallery)
 

@@ -6,19 +6,26 @@ Flow: a `Measured` brings the first ones; scrolling down -> ``more_asked`` -> th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from core.spec.data.fixes import Fix, Kind
 from sdgui.panels.classify.model import Measured
+from sdgui.shared.basket import Basket, Finding, offer_in_menu
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 PAGE = 120
+_BASKET: tuple[tuple[str, str, Kind], ...] = (
+    ("Add to the &basket: wrong label, take the predicted one", "The label becomes the predicted class", "relabelled"),
+    ("Add to the b&asket: leave out", "The pictures are left out of the data", "excluded"),
+)
 
 
 class MistakesTab(QWidget):
@@ -26,12 +33,16 @@ class MistakesTab(QWidget):
 
     more_asked = Signal(int)  # from which number on
 
-    def __init__(self, cache: Path, parent: QWidget | None = None) -> None:
+    def __init__(self, cache: Path, basket: Basket, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._found: Measured | None = None
+        self._predicted: list[str] = []  # of each picture
         self.line = PlainLabel(self, wordWrap=True)
         set_role(self.line, "muted")
         self.gallery = Gallery(cache, "", self)
         self._total, self._asked = 0, 0
+        for title, tip, kind in _BASKET:
+            offer_in_menu(self.gallery, basket, title, tip, partial(self._finding, kind))
         column = QVBoxLayout(self)
         column.setContentsMargins(SPACE, SPACE, 0, 0)
         column.setSpacing(SPACE)
@@ -42,6 +53,7 @@ class MistakesTab(QWidget):
     def show_result(self, found: Measured) -> None:
         """Show the first mistakes of a result."""
         self._total = int(found.answer["mistake_count"])
+        self._found, self._predicted = found, []
         self.gallery.set_items([])
         self._asked = 0
         samples = int(found.answer["samples"])
@@ -57,8 +69,29 @@ class MistakesTab(QWidget):
     def append(self, answer: Mapping[str, Any]) -> None:
         """Add more; ``answer`` of ``classify_mistakes``."""
         items = mistake_items(answer["pictures"], self.gallery.model.rowCount())
+        self._predicted += [str(one["predicted"]) for one in answer["pictures"]]
         self.gallery.model.append(items)
         self._asked = self.gallery.model.rowCount()
+
+    def _finding(self, kind: Kind, rows: list[int]) -> Finding | None:
+        """The pictures at ``rows`` left out, or with the predicted class for their label."""
+        target = self._found.measure.target if self._found is not None else None
+        if target is None or not rows or (kind == "relabelled" and not target.label):
+            return None
+        label = target.label if kind == "relabelled" else ""
+        items = self.gallery.items()
+        fixes = [
+            Fix(
+                kind=kind,
+                path=str(items[row].path),
+                label=label,
+                value=self._predicted[row] if label else "",
+                panel="Classify",
+                run=target.model.rpartition("@")[0] or target.model,
+            )
+            for row in rows
+        ]
+        return Finding(target.data, tuple(fixes))
 
     def more_failed(self) -> None:
         """The request failed: scrolling asks again."""

@@ -186,3 +186,16 @@ def test_undoing_captioning_again_keeps_what_was_typed_while_it_was_under_way(
     panel.undo.undo()
     panel.undo.undo()
     assert texts(panel)[0] == "see a a indeed", "typing was the step before"
+
+
+def test_selected_captions_go_to_the_basket(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+    paths = pictures(tmp_path, "a.png", "b.png")
+    drop(qtbot, panel, paths)
+    panel.view.list.setFocus()
+    panel.edits.type(paths[1], "my words")
+    panel.view.list.choose(paths[1])
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_B, CTRL | Qt.KeyboardModifier.AltModifier)
+    basket = panel._services.basket
+    qtbot.waitUntil(lambda: basket.count == 1)
+    (entry,) = panel._services.store.fixes()
+    assert (entry.source, entry.fix.kind, entry.fix.path, entry.fix.value) == ("", "recaptioned", paths[1], "my words")

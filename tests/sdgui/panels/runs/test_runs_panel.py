@@ -118,6 +118,31 @@ def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services
     assert panel._run is None
 
 
+def test_one_step_moves_samples_and_crosshair_and_other_panels(
+    qtbot: QtBot, panel: RunsPanel, services: Services
+) -> None:
+    run = make_run(services)
+    content = {"student": [{"image": "/a.png", "caption": "a cat", "truth": "a dog"}]}
+    samples = [Sample(step=step, what="captions", content=content) for step in (2, 4, 8)]
+    points = [Metrics(step=step, values={"train/loss": 1.0 / step}, time=float(step)) for step in range(1, 10)]
+    services.tailer.show(run.id).apply([START, *points, *samples, CheckpointSaved(step=6, name="step-00000006")])
+    select(panel, run)
+    assert panel.view.time.steps == (2, 4, 6, 8)
+    told: list[int] = []
+    services.time_travel.moved.connect(lambda _run, step: told.append(step))
+    panel.view.time.slider.setValue(2)
+    qtbot.waitUntil(lambda: told == [6])
+    assert panel.view.samples._shown_step == 4, "the last samples before it"
+    assert panel.view.grid._pinned == 6.0
+    panel.view.samples.slider.setValue(0)
+    assert told == [6, 2]
+    assert panel.view.time.step() == 2
+    services.time_travel.go(run.folder, 8)  # by another panel
+    assert (panel.view.time.step(), panel.view.samples._shown_step, panel.view.grid._pinned) == (8, 8, 8.0)
+    services.time_travel.go(run.folder.parent / "other", 4)
+    assert panel.view.time.step() == 8
+
+
 def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: RunsPanel, services: Services) -> None:
     run = make_run(services)
     select(panel, run)

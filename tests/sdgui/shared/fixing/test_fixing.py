@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PySide6.QtCore import QProcess, Qt
+from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import read_config
 from core.spec.data.fixes import Fix, read_record
 from sdgui.app.start import make_application, make_services
-from sdgui.shared.basket import Finding
+from sdgui.shared.basket import Finding, basket_action, offer_in_menu
 from sdgui.shared.fixing.dialog import FixingDialog
 from sdgui.shared.services import Services
+from sdgui.widgets.gallery.gallery import Gallery
 from tests.sdgui.conftest import program
 from tests.sdgui.panels.clean.cleaning import make_run
 
@@ -118,3 +120,23 @@ def test_a_fix_that_no_longer_fits_is_told_in_the_dialog_and_nothing_is_queued(
     qtbot.waitUntil(lambda: "remove its fix" in dialog.view.bar.text or "remove the fix" in dialog.view.bar.text)
     assert dialog.work.pairs() == []
     assert dialog.view.retrain.isEnabled()
+
+
+def test_a_panel_takes_part_by_one_record(qtbot: QtBot, services: Services) -> None:
+    """In its table of actions, or for a gallery in its context menu; where nothing is found nothing is put."""
+    found: list[Finding | None] = [None, Finding("/d.csv", (Fix(kind="excluded", path="/a.png"),))]
+    record = basket_action("x", "X", "tip", lambda _panel: found[0], lambda _panel: services.basket)
+    record.run(None)
+    gallery = Gallery()
+    qtbot.addWidget(gallery)
+    offer_in_menu(gallery, services.basket, "Leave out", "tip", lambda rows: found[1] if rows else None)
+    menu = QMenu()
+    gallery.menu_opening.emit(menu, [])
+    assert not menu.actions()[-1].isEnabled()
+    gallery.menu_opening.emit(menu, [0])
+    menu.actions()[-1].trigger()
+    qtbot.waitUntil(lambda: services.basket.count == 1)
+    assert [(one.source, one.fix.kind) for one in services.store.fixes()] == [("/d.csv", "excluded")]
+    found[0] = Finding("/d.csv", (Fix(kind="relabelled", path="/a.png", label="kind", value="x"),))
+    record.run(None)
+    qtbot.waitUntil(lambda: services.basket.count == 2)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PySide6.QtCore import QPointF, QSettings, Qt
+from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.compare import difference_sentence
 from sdgui.panels.classify.tabs.confusion import PAGE, MatrixTab
 from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
+from sdgui.shared.basket import Finding
 from tests.sdgui.panels.classify.classifying import a_measure, a_result
 
 Asked = list[tuple[int, int, int]]
@@ -143,7 +146,7 @@ def test_a_zoomed_matrix_stays_inside_and_follows_the_chosen_cell(qtbot: QtBot, 
 
 
 def test_mistakes_are_numbered_and_asked_for_from_where_they_end(qtbot: QtBot, tmp_path: Path) -> None:
-    tab = MistakesTab(tmp_path)
+    tab = MistakesTab(tmp_path, SimpleNamespace())  # type: ignore[arg-type]  # the basket is not asked
     qtbot.addWidget(tab)
     tab.show()
     one = {"image": "/nowhere/a.png", "true": "cat", "predicted": "dog", "probability": 0.9}
@@ -161,6 +164,26 @@ def test_mistakes_are_numbered_and_asked_for_from_where_they_end(qtbot: QtBot, t
     tab.show_result(a_result())
     assert tab.gallery.items() == []
     assert tab.line.text() == "All 16 test pictures are classified correctly."
+    tab.gallery.close_threads()
+
+
+def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) -> None:
+    put: list[Finding] = []
+    tab = MistakesTab(tmp_path, SimpleNamespace(put=put.append))  # type: ignore[arg-type]
+    qtbot.addWidget(tab)
+    pictures = [{"image": f"/{name}.png", "true": "cat", "predicted": name, "probability": 0.9} for name in "abc"]
+    found = a_result(a_measure(model="/runs/x@best"), mistakes=pictures[:2], mistake_count=3)
+    tab.show_result(found)
+    tab.append({"pictures": pictures[2:]})
+    menu = QMenu()
+    tab.gallery.menu_opening.emit(menu, [1, 2])
+    for action in [one for one in menu.actions() if "basket" in one.text().replace("&", "")]:
+        action.trigger()
+    assert [one.source for one in put] == [found.measure.target.data] * 2
+    assert [(fix.kind, fix.path, fix.label, fix.value, fix.run) for one in put for fix in one.fixes] == [
+        ("relabelled", "/b.png", "kind", "b", "/runs/x"), ("relabelled", "/c.png", "kind", "c", "/runs/x"),
+        ("excluded", "/b.png", "", "", "/runs/x"), ("excluded", "/c.png", "", "", "/runs/x"),
+    ]  # fmt: skip
     tab.gallery.close_threads()
 
 
