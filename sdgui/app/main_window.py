@@ -7,9 +7,10 @@ tailer and the demo go to the message bar.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from importlib import import_module
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QWidget
 
@@ -47,6 +48,8 @@ _PAUSE = 10  # ms
 
 class MainWindow(QMainWindow):
     """``panels``: those that are built, by name; ``selection``: of the tree; ``target``: what actions apply to."""
+
+    _loaded = Signal()  # the code of the panel that is shown first
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -97,6 +100,7 @@ class MainWindow(QMainWindow):
         return self.page
 
     def _connect_parts(self) -> None:
+        self._loaded.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
         self.stack.built.connect(self._panel_built)
         self.experiments.selected.connect(self._selected)
         self.experiments.opened.connect(lambda _run: self.show_panel("runs"))
@@ -308,14 +312,28 @@ class MainWindow(QMainWindow):
         threading.Thread(target=hosts.attach, args=(runs,), name="attach", daemon=True).start()
 
     def _begin(self) -> None:
-        """The window is on screen: show its first panel, then all that goes on beside it."""
-        if not self.panels:
-            self.show_panel(self.panel)
+        """The window is on screen: load its panels, that of the last time first, and all that goes on beside them."""
+        threading.Thread(target=self._load_panels, args=(self.stack.spec.module,), name="panels").start()
         self.services.studies.follow()
         self.colleagues.start()
         self._follow_elsewhere()
-        # Panels need numpy, pyqtgraph and more; they are loaded in a thread, so that showing one does not wait.
-        threading.Thread(target=_load_panels, name="panels").start()
+
+    def _load_panels(self, first: str) -> None:
+        """In a thread: the code of every panel and open_clip's lists, so that showing one does not wait.
+
+        Panels need numpy, pyqtgraph and more.
+        """
+        import_module(first)
+        with suppress(RuntimeError):  # the window is gone
+            self._loaded.emit()
+        for spec in PANELS:
+            import_module(spec.module)
+        architectures()
+        pretrained_tags()
+
+    def _show_first_panel(self) -> None:
+        if not self.panels:
+            self.show_panel(self.panel)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -371,11 +389,3 @@ class MainWindow(QMainWindow):
             self.keep_training()
 
         ask_about_training([self.experiments.model.name(run.id) for run in alive], self.keep_training, stop, self)
-
-
-def _load_panels() -> None:
-    """Load, in a thread, the code of every panel and open_clip's lists, so that first showing one does not wait."""
-    for spec in PANELS:
-        import_module(spec.module)
-    architectures()
-    pretrained_tags()

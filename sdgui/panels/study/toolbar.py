@@ -28,6 +28,9 @@ class StudyToolbar(QWidget):
         self.box.setToolTip("Current study")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(12)
+        keeps = self.box.sizePolicy()
+        keeps.setRetainSizeWhenHidden(True)  # the buttons stay where they are
+        self.box.setSizePolicy(keeps)
         self.new, self.open_button = QPushButton("New …", self), QPushButton("&Open …", self)
         self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
         self.export = QPushButton("E&xport", self)
