@@ -59,8 +59,8 @@ def better(config: RunConfig, pairs: int) -> str:
         return ""
     baseline = BASELINES[config.preset]
     longer = round(EVEN / cost)
-    lean = ", and where captions are wrong sd-clip-lean" if baseline == "clip" else ""
+    lean = "; where many are wrong, sd-clip-lean does" if baseline == "clip" else ""
     return (
-        f"In the time of these {config.optim.epochs:g} epochs, {baseline} makes about {passes:.0f}: on right captions "
-        f"it learns more until about {EVEN}{lean}. Train for {longer} epochs or more, or choose {baseline}."
+        f"In the time of these {config.optim.epochs:g} epochs, {baseline} makes about {passes:.0f}. Up to about {EVEN} "
+        f"it learns more from right captions{lean}. Train for {longer} epochs or more, or choose {baseline}."
     )

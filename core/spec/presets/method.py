@@ -54,7 +54,7 @@ def _sd_coca(size: Size) -> dict[str, Any]:
 
 
 def _sd_clip_lean(size: Size) -> dict[str, Any]:
-    """What of the method costs no time: one view, and what the student made of each pair before is what it learns."""
+    """The parts of the method that cost no time: one view, matched with what the student made of it before."""
     made = _sd_clip(size)
     return {
         "views": {"clean": {"count": 1, "crop_min": 0.8}, "student": {"count": 0}, "teacher": {"count": 0}},
@@ -167,10 +167,10 @@ METHOD = (
     Preset(
         "sd-clip-lean",
         "Self-distilling CLIP, lean",
-        "What of sd-clip costs no time, for captions of which many are wrong. The targets are the similarities of the "
-        "same pairs as the student last saw them, an epoch before, so that no teacher is asked; and each pair is "
-        "weighted by the student's own trust in it. A step takes as long as clip's. The moving average is kept, and "
-        "is what is used in the end.",
+        "The parts of sd-clip that cost no time, for data of which many captions are wrong. The student matches the "
+        "similarities of the same pairs as it last saw them, an epoch before, so that no teacher is asked; and each "
+        "pair is weighted by the student's own trust in it. A step takes as long as clip's. The moving average is "
+        "kept, and is what is used in the end.",
         f"{PAPER}; Laine and Aila 2017, Temporal ensembling for semi-supervised learning",
         _sd_clip_lean,
     ),
