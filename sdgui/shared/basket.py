@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QMenu
 
+from core.spec.config import expand_user
 from core.spec.data.fixes import Fix
+from core.spec.shards import names_shards
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.own.fixes import Exchange, StoredFix
 from sdgui.store.store import Store
@@ -61,7 +63,7 @@ class Basket(QObject):
         now = time.time()
         fixes = [fix if fix.found else fix.model_copy(update={"found": now}) for fix in finding.fixes]
         if fixes:
-            self._change(lambda: self._store.put_fixes(finding.source, fixes))
+            self._change(lambda: self._store.put_fixes(_spelled(finding.source), fixes))
 
     def take(self, ids: list[int]) -> None:
         """Take these entries out."""
@@ -96,6 +98,14 @@ class Basket(QObject):
     def _counted(self, number: int) -> None:
         self.count = number
         self.changed.emit(number)
+
+
+def _spelled(source: str) -> str:
+    """One spelling for one source, whichever panel names it."""
+    if not source or names_shards(source):
+        return source
+    path = expand_user(source)
+    return str(path.resolve()) if path.exists() else source
 
 
 def basket_action(

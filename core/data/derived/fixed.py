@@ -11,10 +11,11 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
     """
     refuse_existing(to, data, replace)
     source = open_source(data)
-    changes = _by_picture(fixes)
     known = {row.file: row for row in source.rows}
+    changes = _by_picture(_as_named(fixes, known))
     for file, change in changes.items():
         _check(data, source, known.get(file), file, change)
     new = [file for file, change in changes.items() if file not in known and not change.out]
@@ -91,6 +92,18 @@ def refuse_existing(to: Path, data: str, replace: bool) -> None:
         raise UserError(f"{to} already exists and is not overwritten; choose another name.")
     if to.exists() and to.resolve() == Path(data).resolve():
         raise UserError(f"{to} is the data set itself and is not overwritten; choose another name.")
+
+
+def _as_named(fixes: Sequence[Fix], known: Mapping[str, Row]) -> list[Fix]:
+    """``fixes`` with the paths that the source has for their pictures, which may lead there by a link."""
+    if all(fix.path in known for fix in fixes):
+        return list(fixes)
+    # os.path.realpath, since Path's resolve is too slow for a million
+    real = {os.path.realpath(file): file for file in known}
+    return [
+        fix if fix.path in known else fix.model_copy(update={"path": real.get(os.path.realpath(fix.path), fix.path)})
+        for fix in fixes
+    ]
 
 
 def _by_picture(fixes: Sequence[Fix]) -> dict[str, _Changes]:

@@ -76,6 +76,14 @@ def test_the_later_fix_of_a_pair_counts_and_a_copy_may_lie_elsewhere(data: Path,
     }  # fmt: skip
 
 
+def test_a_picture_is_known_by_whichever_way_leads_to_it(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(data.parent, target_is_directory=True)
+    fix = Fix(kind="recaptioned", path=str(tmp_path / "link" / "pictures" / "b.png"), value="3")
+    record = save_fixed(str(data), [fix], data.parent / "fixed.csv")
+    assert record.pictures == 4, "it is changed, and not added again"
+    assert content(data.parent / "fixed.csv")["b.png"][0] == ("3",)
+
+
 @pytest.mark.parametrize(
     ("fix", "sentence"),
     [
