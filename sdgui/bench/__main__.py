@@ -29,6 +29,7 @@ from core.spec.run.status import own_status
 from sdgui.app.start import make_application, open_window
 from sdgui.bench import confusion as bench_confusion
 from sdgui.bench import panels as bench_panels
+from sdgui.bench import run_table as bench_table
 from sdgui.bench import runs as bench_runs
 from sdgui.bench import search as bench_search
 from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
@@ -73,6 +74,8 @@ def run() -> list[BenchResult]:
         confusion = bench_confusion.measure(app)
         panels = bench_panels.measure(app, Path(folder) / "panels")
         still, busy = bench_runs.measure(app, Path(folder) / "runs")
+        table = bench_table.measure_table(app, Path(folder) / "table")
+        pan, brush = bench_table.measure_plot(app), bench_table.measure_brush(app)
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -92,6 +95,13 @@ def run() -> list[BenchResult]:
         _within("200 live runs: longest turn of the window's thread", still.turn, bench_runs.TURN_LIMIT),
         _share("  its share of a core when nothing changes", still.share, bench_runs.SHARE_LIMIT),
         _within("  longest turn, a step of each every 2 s", busy.turn, bench_runs.TURN_LIMIT),
+        _within("10,000 runs opened", table.opened, bench_table.OPEN_LIMIT),
+        _within("  filtered by an expression", table.filtered, bench_table.FILTER_LIMIT),
+        _within("  grouped by two settings", table.grouped, bench_table.GROUP_LIMIT),
+        _within("  slowest frame of a scroll", table.frame, bench_table.SCROLL_LIMIT),
+        _within("  longest turn of the window's thread meanwhile", table.turn, bench_table.TURN_LIMIT),
+        _within("frame of 100 curves x 100k points, panned and zoomed", pan, bench_table.PAN_LIMIT),
+        _within("slowest frame of brushing 2,000 lines x 10 axes", brush, bench_table.BRUSH_LIMIT),
         *(_within(f"longest turn, {name} first shown", turn, bench_panels.TURN_LIMIT) for name, turn in panels.items()),
     ]
 

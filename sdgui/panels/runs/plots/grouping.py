@@ -40,6 +40,8 @@ class Grouping(QObject):
         """Key of a run -> title of its group; {} shows runs again."""
         if dict(groups) != self._groups:
             self._groups = dict(groups)
+            if bool(groups) != self._toolbar.means.isEnabled():
+                self._toolbar.means.setChecked(bool(groups))
             self._toolbar.means.setEnabled(bool(groups))
             self.show()
 

@@ -87,7 +87,9 @@ class PlotPage(QScrollArea):
         self._moved()
 
     def _place_cards(self, section: Cards, y: int, width: int, columns: int) -> int:
-        height = _LARGE_HEIGHT if section.large else _CARD_HEIGHT
+        height = _CARD_HEIGHT
+        if section.large:  # as high as the page has room for
+            height = max(_CARD_HEIGHT, min(_LARGE_HEIGHT, self.viewport().height() - _HEAD - SPACE))
         card_width = (width - _GAP * (columns - 1)) // columns
         for number, card in enumerate(section.cards):
             row, column = divmod(number, columns)

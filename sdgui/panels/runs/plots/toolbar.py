@@ -60,7 +60,6 @@ class PlotToolbar(QWidget):
         self.search.setMaximumWidth(24 * SPACE)
         about = "Means of the table's groups with their 95 % intervals; group the table first"
         self.means = IconButton("ph.chart-line-up", about, text="Means", checkable=True, parent=self)
-        self.means.setChecked(True)
         self.means.setEnabled(False)
         self._arrange()
         self._connect()

@@ -198,6 +198,11 @@ class RunTableModel(QAbstractTableModel):
         cells = self._cells.get(row.run_id) if row.run_id is not None else None
         return None if cells is None else theme().state_icon(str(cells.values[column]))
 
+    @property
+    def waits(self) -> bool:
+        """Whether cells that were asked for are not read yet."""
+        return bool(self._wanted) or self._asking.isActive()
+
     # Reading
     def _want(self, run_id: int) -> None:
         self._wanted[run_id] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt
-from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtGui import QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from sdgui.panels.runs.table.model import RunTableModel
@@ -66,8 +66,7 @@ class NameDelegate(QStyledItemDelegate):
         painter.setBrush(style.color("surface") if color is None else style.run_color(color))
         painter.drawRoundedRect(inner, 3, 3)
         if color is not None:
-            fill = style.run_color(color)
-            painter.setPen(QPen(QColor("black" if fill.lightnessF() > 0.6 else "white"), 2))
+            painter.setPen(QPen(style.color("surface"), 2))  # every colour of a run holds 3:1 against it
             x, y = inner.left(), inner.top()
             painter.drawLine(x + 3, y + 7, x + 6, y + 10)
             painter.drawLine(x + 6, y + 10, x + 11, y + 4)
