@@ -54,6 +54,12 @@ class Stage:
         picker.set_network(weights)
 
 
+def home(stage: Stage) -> None:
+    """What was trained, with its curves and pictures."""
+    stage.window.show_panel("home")
+    settle(4.0)  # events are read, thumbnails come
+
+
 def define(stage: Stage) -> None:
     """The definition of a self-distilling run: what it says of its teacher."""
     panel = stage.window.show_panel("define")
@@ -163,6 +169,7 @@ def machines(stage: Stage) -> None:
 
 
 SCENES: dict[str, Callable[[Stage], None]] = {
+    "home": home,
     "define": define,
     "runs": runs,
     "classify": classify,

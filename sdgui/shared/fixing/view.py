@@ -78,7 +78,7 @@ def _row(*parts: QWidget | tuple[QWidget, int] | None) -> QHBoxLayout:
 def _box(name: str, parent: QWidget) -> NoWheelComboBox:
     box = NoWheelComboBox(parent)
     box.setAccessibleName(name)
-    box.setToolTip(name)
+    box.setToolTip(plain_tip(name))
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(18)
     return box
