@@ -17,6 +17,7 @@ from sdgui.panels.caption.model import Entry
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.clean.panel import CleanPanel
+from sdgui.panels.data.panel import DataPanel
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.search.collection import HELD_OUT
 from sdgui.panels.search.panel import SearchPanel
@@ -162,6 +163,15 @@ def study(stage: Stage) -> None:
     settle(1.0)
 
 
+def data(stage: Stage) -> None:
+    """Held-out pictures with their captions and labels."""
+    panel = stage.window.show_panel("data")
+    assert isinstance(panel, DataPanel)
+    panel.show_source(str(stage.study.data("unseen")))
+    until(lambda: panel.facts is not None, "the figures of the data")
+    settle(3.0)  # rows and thumbnails
+
+
 def machines(stage: Stage) -> None:
     """The queue and this computer."""
     stage.window.show_panel("machines")
@@ -170,12 +180,13 @@ def machines(stage: Stage) -> None:
 
 SCENES: dict[str, Callable[[Stage], None]] = {
     "home": home,
-    "define": define,
     "runs": runs,
-    "classify": classify,
-    "search": search,
-    "caption": caption,
-    "clean": clean,
+    "define": define,
     "study": study,
     "machines": machines,
+    "data": data,
+    "search": search,
+    "classify": classify,
+    "caption": caption,
+    "clean": clean,
 }

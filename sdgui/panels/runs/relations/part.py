@@ -22,7 +22,7 @@ from sdgui.store.run_table.fields import Field, Kind, fact
 from sdgui.store.store import Store
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
-from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 MOST_POINTS = 20_000
@@ -109,7 +109,7 @@ class ScatterPart(_Relation):
         row = QHBoxLayout()
         for box, name in ((self.upward, "Y axis"), (self.across, "X axis")):
             box.setAccessibleName(name)
-            box.setToolTip(f"{name}: any column of the table; add one in Columns")
+            box.setToolTip(plain_tip(f"{name}: any column of the table; add one in Columns"))
             box.setMinimumWidth(24 * SPACE)
             label: QLabel = PlainLabel("over" if box is self.across else "", self)
             set_role(label, "muted")
