@@ -70,7 +70,7 @@ class PartMaker(Dataset[LoadedPart]):
         known = set(self.dataset.broken)
         pictures, rows = [], []
         for row in wanted.tolist():
-            found = self._readable(row)
+            found = self.readable(row)
             if found is None:
                 return LoadedPart(None, self.dataset.broken)
             rows.append(found[0])
@@ -79,7 +79,7 @@ class PartMaker(Dataset[LoadedPart]):
         broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
         return LoadedPart(batch, broken)
 
-    def _readable(self, row: int) -> tuple[int, Tensor] | None:
+    def readable(self, row: int) -> tuple[int, Tensor] | None:
         """``row``, or the next row whose picture can be read, and its picture; None when there is no such row."""
         for ahead in range(len(self.dataset)):
             candidate = (row + ahead) % len(self.dataset)
@@ -91,35 +91,63 @@ class PartMaker(Dataset[LoadedPart]):
                 self.dataset.mark_broken(candidate, str(error))
         return None
 
-    def _batch(self, epoch: Integers, rows: Rows, pictures: list[Tensor]) -> Batch:
-        views = self.config.views
+    def view(self, wanted: WantedView, epoch: Integers, rows: Rows, pictures: Sequence[Tensor]) -> View:
+        """One view of ``rows`` (b,), whose decoded pictures these are; a function of its keys, row by row."""
+        config = wanted.config
         key = (self.config.seed, epoch, rows)
+        side = view_side(config, self.size, self.multiple)
+        images = cut_view(pictures, config, side, *key, wanted.number)  # (b, 3, S, S)
+        distortion = draw_distortion(config, *key, wanted.number)
+        if distortion is not None and not self.by_device:
+            images, distortion = distortion.apply(images), None
+        across = side // self.multiple
+        mask = draw_masks(config, across, *key, wanted.number)
+        kept = draw_kept(config, across, *key, wanted.number)
+        attended = kept_count(config, across**2) if config.keep < 1.0 and kept is None else 0
+        return View(images, None, mask, wanted.number, wanted.local, distortion, kept, attended)
 
-        def view(config: ViewConfig, number: int, local: bool = False) -> View:
-            side = view_side(config, self.size, self.multiple)
-            images = cut_view(pictures, config, side, *key, number)  # (b, 3, S, S)
-            distortion = draw_distortion(config, *key, number)
-            if distortion is not None and not self.by_device:
-                images, distortion = distortion.apply(images), None
-            across = side // self.multiple
-            mask, kept = draw_masks(config, across, *key, number), draw_kept(config, across, *key, number)
-            attended = kept_count(config, across**2) if config.keep < 1.0 and kept is None else 0
-            return View(images, None, mask, number, local, distortion, kept, attended)
+    def _batch(self, epoch: Integers, rows: Rows, pictures: list[Tensor]) -> Batch:
+        def views(wanted: Sequence[WantedView]) -> tuple[View, ...]:
+            return tuple(self.view(one, epoch, rows, pictures) for one in wanted)
 
-        student = tuple(view(views.student, STUDENT + i) for i in range(views.student.count))
-        if self.config.teacher.kind == "none" or views.shared:
-            taught: tuple[View, ...] = ()  # shared ones are the student's, and are added when parts are joined
-        else:
-            taught = tuple(view(views.teacher, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count))
         chances = caption_chances(self.config.seed, epoch, rows)
         return Batch(
             rows=torch.from_numpy(rows),
             texts=self.dataset.some_tokens(rows, chances),
-            clean=view(views.clean, CLEAN),
-            student=student + tuple(view(views.local, LOCAL + i, local=True) for i in range(views.local.count)),
-            teacher=taught,
+            clean=self.view(clean_view(self.config), epoch, rows, pictures),
+            student=views(student_views(self.config)),
+            teacher=views(teacher_views(self.config)),
             labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
         )
+
+
+@dataclass(frozen=True)
+class WantedView:
+    """A view that a definition asks for: how it is made, and the number that its draws depend on."""
+
+    config: ViewConfig
+    number: int
+    local: bool = False
+
+
+def clean_view(config: RunConfig) -> WantedView:
+    """The one that carries the contrastive loss."""
+    return WantedView(config.views.clean, CLEAN)
+
+
+def student_views(config: RunConfig) -> list[WantedView]:
+    """The student's further views: whole ones, then local ones."""
+    views = config.views
+    whole = [WantedView(views.student, STUDENT + i) for i in range(views.student.count)]
+    return whole + [WantedView(views.local, LOCAL + i, local=True) for i in range(views.local.count)]
+
+
+def teacher_views(config: RunConfig) -> list[WantedView]:
+    """The teacher's own views. Shared ones are the student's, and are added when parts are joined."""
+    views = config.views
+    if config.teacher.kind == "none" or views.shared:
+        return []
+    return [WantedView(views.teacher, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count)]
 
 
 def caption_chances(seed: int, epoch: Integers, rows: Rows) -> Floats:
@@ -127,10 +155,10 @@ def caption_chances(seed: int, epoch: Integers, rows: Rows) -> Floats:
     return uniforms(1, seed, epoch, rows, CAPTION)[:, 0]
 
 
-def mix_of(config: ViewConfig, view: View, seed: int, step: int, batch_size: int) -> Mix | None:
-    """How ``view``, which ``config`` asks for, is interpolated in batch ``step``, as a whole."""
-    generator = np.random.default_rng(seed_of(seed, step, view.number, MIX))
-    return draw_mix(config, generator, batch_size, view.images.shape[-1])
+def mix_of(wanted: WantedView, side: int, seed: int, step: int, batch_size: int) -> Mix | None:
+    """How a view with ``side`` pixels a side is interpolated in batch ``step``, as a whole; None when it is not."""
+    generator = np.random.default_rng(seed_of(seed, step, wanted.number, MIX))
+    return draw_mix(wanted.config, generator, batch_size, side)
 
 
 class Joiner:
@@ -168,7 +196,8 @@ class Joiner:
 
     def _mix(self, step: int, config: ViewConfig, view: View) -> Mix | None:
         """Has the partners of the whole batch, also where this process has a share."""
-        return mix_of(config, view, self._config.seed, step, self._batch_size)
+        wanted, side = WantedView(config, view.number), view.images.shape[-1]
+        return mix_of(wanted, side, self._config.seed, step, self._batch_size)
 
     def _view(self, parts: Sequence[View], mix: Mix | None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]

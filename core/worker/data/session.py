@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from core.data.dataset import PairDataset
 from core.data.derived.subset import Saved, hold_out, save_subset
 from core.data.pairs import Pairs
 from core.data.preprocessing import decoding_for
@@ -26,7 +25,7 @@ from core.spec.shards import is_shards
 from core.worker.data.checking import check_source, overlap
 from core.worker.data.describing import describe_source
 from core.worker.data.rows import open_rows
-from core.worker.data.views import Drawn, KeptPairs, KeptShards, Shown, ViewMaker
+from core.worker.data.views import Drawn, Keeping, KeptPairs, KeptShards, Shown, ViewMaker
 from core.worker.session import Recent, Session, Verb
 
 KEPT = 2  # data sets whose rows and decoded pictures are in memory
@@ -36,7 +35,7 @@ class DataSession(Session):
     """Answers requests about data sources. What it keeps are the rows and pictures whose views are drawn."""
 
     def __init__(self) -> None:
-        self._sets: Recent[tuple[str, int, int, int, str], Pairs] = Recent(KEPT)
+        self._sets: Recent[tuple[str, int, int, int, str], Keeping] = Recent(KEPT)
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -87,19 +86,18 @@ class DataSession(Session):
             "skipped": drawn.skipped,
         }
 
-    def _dataset(self, config: RunConfig, size: int, progress: Reporter) -> Pairs:
+    def _dataset(self, config: RunConfig, size: int, progress: Reporter) -> Keeping:
         """The rows of ``data.train``, as a trainer numbers and decodes them; captions are not tokenised."""
         data = config.data
         decoding = decoding_for(size, data)
         key = (data.train, _changed(data), decoding.shorter_side, decoding.max_megapixels, data.decoding)
 
-        def opened() -> Pairs:
+        def opened() -> Keeping:
             if is_shards(data.train):
                 return KeptShards(Shards.open(data.train, progress), _no_words, decoding, 0)
             source = open_source(data.train, progress=progress)
             captions = sum(len(row.captions) for row in source.rows)
-            made: PairDataset = KeptPairs(source, torch.zeros(captions, 1, dtype=torch.int32), decoding, None)
-            return made
+            return KeptPairs(source, torch.zeros(captions, 1, dtype=torch.int32), decoding, None)
 
         return self._sets.get(key, opened)
 

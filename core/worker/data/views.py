@@ -11,49 +11,65 @@ Legend: n pictures, B batch, S side of a view, P patches.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.batch import Batch, Mix, View
+from core.data.batch import Mix
 from core.data.dataset import PairDataset
-from core.data.draws import Integers
 from core.data.errors import DataError
 from core.data.labelling import label_rows
 from core.data.orders import EpochOrder, Order, Rows, batch_order
 from core.data.pairs import Pairs
-from core.data.parts import PartMaker, caption_chances, mix_of
+from core.data.parts import (
+    PartMaker,
+    WantedView,
+    caption_chances,
+    clean_view,
+    mix_of,
+    student_views,
+    teacher_views,
+)
 from core.data.shard_pairs import ShardPairs
-from core.spec.config import RunConfig, ViewConfig
+from core.data.views.making import view_side
+from core.data.views.masks import kept_count
+from core.spec.config import RunConfig
+from core.worker.session import Recent
 
 MOST = 64  # pictures at once
 KEPT = 256  # decoded pictures in memory
+KEPT_VIEWS = 2048  # views of one picture in memory
 
 Place = tuple[int, int]  # a batch, counted from 0, and a position in it
+One = tuple[Tensor, Tensor | None, Tensor | None]  # a view of one picture: (3, S, S), hidden (P,), kept (k,)
 
 
-class _Keeping(Pairs):
-    """Keeps the pictures that were decoded last: the same ones are drawn again and again."""
+class Keeping(Pairs):
+    """Keeps what was decoded and drawn last: while settings move, most is drawn again as it was."""
+
+    @cached_property
+    def views(self) -> Recent[tuple[Hashable, ...], One]:
+        """Views of single pictures by all that they are a function of."""
+        return Recent(KEPT_VIEWS)
+
+    @cached_property
+    def _pictures(self) -> Recent[int, Tensor]:
+        return Recent(KEPT)
 
     def picture(self, row: int) -> Tensor:
-        kept: OrderedDict[int, Tensor] = self.__dict__.setdefault("_kept", OrderedDict())
-        if row not in kept:
-            kept[row] = super().picture(row)  # type: ignore[safe-super]  # of the class beside this one
-        kept.move_to_end(row)
-        while len(kept) > KEPT:
-            kept.popitem(last=False)
-        return kept[row]
+        read = partial(super().picture, row)  # type: ignore[safe-super]  # of the class beside this one
+        return self._pictures.get(row, read)
 
 
-class KeptPairs(_Keeping, PairDataset):
+class KeptPairs(Keeping, PairDataset):
     """A `PairDataset` whose pictures are decoded once."""
 
 
-class KeptShards(_Keeping, ShardPairs):
+class KeptShards(Keeping, ShardPairs):
     """`ShardPairs` whose pictures are decoded once."""
 
 
@@ -99,11 +115,11 @@ class Drawn:
 class ViewMaker:
     """Draws views of the pictures of ``dataset`` by one definition."""
 
-    def __init__(self, dataset: Pairs, config: RunConfig, image_size: int, patch: int) -> None:
+    def __init__(self, dataset: Keeping, config: RunConfig, image_size: int, patch: int) -> None:
         """``patch``: pixels along a patch. DataError where labels are asked for that are not there."""
         fits = min(config.optim.batch_size, len(dataset))
         self.config = config.model_copy(update={"optim": config.optim.model_copy(update={"batch_size": fits})})
-        self.dataset, self.patch = dataset, patch
+        self.dataset, self.size, self.patch = dataset, image_size, patch
         labels = label_rows(dataset, config.data, config.seed)
         self.order: Order = batch_order(len(dataset), dataset.sharded, self.config, labels)
         self._maker = PartMaker(dataset, self.config, image_size, self.order, labels, patch)
@@ -129,114 +145,114 @@ class ViewMaker:
         return self._draw(epoch, places, [row for row in rows if row not in at])
 
     def _draw(self, epoch: int, places: Sequence[Place], skipped: list[int]) -> Drawn:
-        if not places:
-            return Drawn([], epoch, [], [], [], skipped)
-        wanted, passes = self._taken(places)
-        own = self._made(wanted, passes)
-        views = list(self._views(own))
-        mixes = [self._mixes(view, places) for view in views]
-        partners = list(dict.fromkeys(place for found in mixes for place, _ in found))
-        others = self._made(*self._taken(partners)) if partners else own
-        at = {place: index for index, place in enumerate(partners)}
-        shown = [
-            _shown(view, theirs.view.images, [(at[place], mix) for place, mix in found], others.rows.tolist())
-            for view, theirs, found in zip(views, self._views(others), mixes, strict=True)
-        ]
-        captions = self._captions(own.rows.numpy(), passes)
-        return Drawn(own.rows.tolist(), epoch, [batch for batch, _ in places], captions, shown, skipped)
+        drawn = [self._readable(*place) for place in places]
+        rows, passes = [row for row, _ in drawn], [one for _, one in drawn]
+        shown = [self._shown(view, places, drawn) for view in self._views()] if drawn else []
+        captions = self._captions(np.array(rows, np.int64), np.array(passes, np.int64))
+        return Drawn(rows, epoch, [batch for batch, _ in places], captions, shown, skipped)
 
-    def _taken(self, places: Sequence[Place]) -> tuple[Rows, Integers]:
-        """The rows at ``places``, and the pass through the data that each belongs to."""
-        taken = [self.order.take(batch, position, position + 1) for batch, position in places]
-        passes = [np.broadcast_to(np.asarray(one, np.int64), 1) for _, one in taken]
-        return np.concatenate([rows for rows, _ in taken]), np.concatenate(passes)
-
-    def _made(self, rows: Rows, passes: Integers) -> Batch:
-        part = self._maker.make(rows, passes)
-        if part.batch is None:
+    def _readable(self, batch: int, position: int) -> tuple[int, int]:
+        """The row at a place, or the next one that can be read, as the loader takes it; and its pass."""
+        rows, passes = self.order.take(batch, position, position + 1)
+        found = self._maker.readable(int(rows[0]))
+        if found is None:
             raise DataError(f"No picture of {self.dataset.origin} can be read; check the files.")
-        return part.batch
+        return found[0], int(np.atleast_1d(np.asarray(passes))[0])
 
-    def _views(self, batch: Batch) -> Iterator[_Asked]:
-        """Every view that a step is given, as `Joiner` and `Network.forward_teacher` say who sees it."""
+    def _views(self) -> Iterator[_Seen]:
+        """Every view that a step is given, and who sees it, as `Joiner` and `Network.forward_teacher` say."""
         views, taught = self.config.views, self.config.teacher.kind != "none"
-        sees_clean = taught and not views.shared and views.teacher.count == 0
-        whole = views.clean.keep == 1.0
-        yield _Asked("Clean", "both" if sees_clean and whole else "student", batch.clean, views.clean, self.patch)
-        for number, view in enumerate(batch.student):
-            local = number - views.student.count + 1
-            title = (
-                _numbered("Local", local, views.local)
-                if view.local
-                else _numbered("Student", number + 1, views.student)
-            )
-            yield _Asked(title, "student", view, views.local if view.local else views.student, self.patch)
-        if sees_clean and not whole:
-            yield _Asked("Clean", "teacher", batch.clean.whole(), None, self.patch)
-        for number, view in enumerate(batch.teacher):
-            yield _Asked(_numbered("Teacher", number + 1, views.teacher), "teacher", view, views.teacher, self.patch)
+        clean, further, own = clean_view(self.config), student_views(self.config), teacher_views(self.config)
+        sees_clean = taught and not views.shared and not own
+        both = sees_clean and views.clean.keep == 1.0
+        yield _Seen("Clean", "both" if both else "student", clean)
+        local = [one for one in further if one.local]
+        whole = [one for one in further if not one.local]
+        for title, those in (("Student", whole), ("Local", local)):
+            yield from (_Seen(_numbered(title, i, those), "student", one) for i, one in enumerate(those, 1))
+        if sees_clean and not both:
+            yield _Seen("Clean", "teacher", clean, as_whole=True)
+        yield from (_Seen(_numbered("Teacher", i, own), "teacher", one) for i, one in enumerate(own, 1))
         if taught and views.shared:
-            for number, view in enumerate(batch.student[: views.student.count]):
-                yield _Asked(_numbered("Student", number + 1, views.student), "teacher", view.whole(), None, self.patch)
+            for i, one in enumerate(whole, 1):
+                yield _Seen(_numbered("Student", i, whole), "teacher", one, as_whole=True)
 
-    def _mixes(self, asked: _Asked, places: Sequence[Place]) -> list[tuple[Place, Mix]]:
-        """For each of ``places`` its partner's and how they are mixed; empty where the view is not interpolated."""
-        if asked.config is None or asked.config.mix == "none":
-            return []
-        found = []
-        for batch, position in places:
-            mix = mix_of(asked.config, asked.view, self.config.seed, batch, self.order.batch_size)
-            assert mix is not None
-            found.append(((batch, int(mix.partner[position])), mix))
-        return found
+    def _shown(self, seen: _Seen, places: Sequence[Place], drawn: Sequence[tuple[int, int]]) -> Shown:
+        """The view ``seen`` of the pictures ``drawn`` (row, pass), which are at ``places``, as it reaches the tower."""
+        wanted, side = seen.wanted, view_side(seen.wanted.config, self.size, self.patch)
+        mixes = [] if seen.as_whole else self._mixes(wanted, side, places)
+        pairs = zip(places, mixes, strict=False)  # no mixes where the view is not interpolated
+        partners = [self._readable(batch, int(mix.partner[at])) for (batch, at), mix in pairs]
+        ones = self._drawn(wanted, side, [*drawn, *partners])
+        own, theirs = ones[: len(drawn)], ones[len(drawn) :]
+        images, mixed = [image for image, _, _ in own], list[Mixed | None]([None] * len(own))
+        for index, mix in enumerate(mixes):
+            images[index] = _blended(images[index], theirs[index][0], mix)
+            mixed[index] = Mixed(partners[index][0], mix.share, mix.box)
+        mask = left_out = None
+        if not seen.as_whole:
+            mask, left_out = _hidden(own), _left_out(own, (side // self.patch) ** 2)
+        attended = 0
+        if wanted.config.keep < 1.0 and wanted.config.keep_by == "attention" and not seen.as_whole:
+            attended = kept_count(wanted.config, (side // self.patch) ** 2)
+        return Shown(seen.title, seen.who, wanted.local, torch.stack(images), mask, left_out, attended, tuple(mixed))
 
-    def _captions(self, rows: Rows, passes: Integers) -> list[str]:
-        chances = caption_chances(self.config.seed, passes, rows).tolist()
+    def _mixes(self, wanted: WantedView, side: int, places: Sequence[Place]) -> list[Mix]:
+        """How each picture is interpolated; empty where the view is not."""
+        found = (mix_of(wanted, side, self.config.seed, batch, self.order.batch_size) for batch, _ in places)
+        return [mix for mix in found if mix is not None]
+
+    def _drawn(self, wanted: WantedView, side: int, pictures: Sequence[tuple[int, int]]) -> list[One]:
+        """A view of each of ``pictures`` (row, pass); only those that are not in memory are drawn."""
+        kept = self.dataset.views
+        keys = {one: (wanted, side, self.patch, self.config.seed, *one) for one in pictures}
+        found = {one: kept.get(key, _never) for one, key in keys.items() if key in kept}
+        missing = [one for one in keys if one not in found]
+        if missing:
+            rows, passes = (np.array(part, np.int64) for part in zip(*missing, strict=True))
+            view = self._maker.view(wanted, passes, rows, [self.dataset.picture(row) for row, _ in missing])
+            for index, one in enumerate(missing):
+                hidden = None if view.mask is None else view.mask[index]
+                places = None if view.kept is None else view.kept[index]
+                found[one] = kept.put(keys[one], (view.images[index].clone(), hidden, places))
+        return [found[one] for one in pictures]
+
+    def _captions(self, rows: Rows, passes: Rows) -> list[str]:
+        chances = caption_chances(self.config.seed, passes, rows).tolist() if len(rows) else []
         every = [self.dataset.captions_of(row) for row in rows.tolist()]
         return [own[int(chance * len(own))] if own else "" for own, chance in zip(every, chances, strict=True)]
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A view, who sees it, and what asks for it; None where it is another's, seen whole."""
+class _Seen:
+    """A view and who sees it; ``as_whole``: with nothing hidden, left out or interpolated."""
 
     title: str
     who: str
-    view: View
-    config: ViewConfig | None
-    patch: int
-
-    @property
-    def patches(self) -> int:
-        """Of the view, P."""
-        across: int = self.view.images.shape[-1] // self.patch
-        return across * across
+    wanted: WantedView
+    as_whole: bool = False
 
 
-def _numbered(name: str, number: int, config: ViewConfig) -> str:
-    return f"{name} {number}" if config.count > 1 else name
+def _never() -> One:
+    raise KeyError  # asked only for what is in memory
 
 
-def _shown(asked: _Asked, partners: Tensor, mixes: Sequence[tuple[int, Mix]], rows: Sequence[int]) -> Shown:
-    """``asked`` as it reaches the tower. ``mixes``: each picture's partner among ``partners``, which are ``rows``."""
-    view, images, mixed = asked.view, asked.view.images, tuple[Mixed | None, ...]()
-    if mixes:
-        pairs = zip(view.images, mixes, strict=True)
-        images = torch.stack([_blended(image, partners[other], mix) for image, (other, mix) in pairs])
-        mixed = tuple(Mixed(rows[other], mix.share, mix.box) for other, mix in mixes)
-    left_out = None
-    if view.kept is not None:
-        left_out = torch.ones(len(images), asked.patches, dtype=torch.bool).scatter_(1, view.kept, False)
-    return Shown(
-        asked.title,
-        asked.who,
-        view.local,
-        images,
-        view.mask,
-        left_out,
-        view.attended,
-        mixed or (None,) * len(images),
-    )
+def _numbered(name: str, number: int, those: Sequence[WantedView]) -> str:
+    return f"{name} {number}" if len(those) > 1 else name
+
+
+def _hidden(ones: Sequence[One]) -> Tensor | None:
+    """(n, P) bool, or None where nothing is hidden."""
+    masks = [mask for _, mask, _ in ones if mask is not None]
+    return torch.stack(masks) if masks else None
+
+
+def _left_out(ones: Sequence[One], patches: int) -> Tensor | None:
+    """(n, P) bool, or None where every patch is kept."""
+    kept = [places for _, _, places in ones if places is not None]
+    if not kept:
+        return None
+    return torch.ones(len(kept), patches, dtype=torch.bool).scatter_(1, torch.stack(kept), False)
 
 
 def _blended(image: Tensor, partner: Tensor, mix: Mix) -> Tensor:
