@@ -163,7 +163,7 @@ class MainWindow(QMainWindow):
         panel.experiment_asked.connect(self._show_experiment)
         panel.choose_asked.connect(self.experiments.select_run)
         panel.ticks_asked.connect(lambda runs: self.experiments.model.set_ticked(set(runs)))
-        panel.search_asked.connect(lambda source: self.show_panel("search").show_source(source))
+        panel.source_asked.connect(lambda name, source: self.show_panel(name).show_source(source))
         panel.changed.connect(self._changed)
         if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))

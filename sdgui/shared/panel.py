@@ -32,7 +32,7 @@ class Panel(QWidget):
     use_asked = Signal(str, int)  # a panel's name, run id: show that panel with this run
     choose_asked = Signal(int)  # run id: make it the current run
     ticks_asked = Signal(object)  # frozenset of run ids: tick these runs and no others
-    search_asked = Signal(str)  # a source: search its pictures
+    source_asked = Signal(str, str)  # a panel's name, a source: show that panel with these data
     changed = Signal(object)  # Changes: what the panel has written to the store
 
     def set_view(self, view: QWidget) -> None:

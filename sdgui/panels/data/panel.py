@@ -304,7 +304,7 @@ class DataPanel(Panel):
             "save": self.ask_where,
             "selection": lambda: self.ask_where(selection=True),
             "use": self.use,
-            "search": lambda: self.search_asked.emit(self.rows.source),
+            "search": lambda: self.source_asked.emit("search", self.rows.source),
             "hold out": self.view.source.hold_out,
             "exclude": lambda: self.exclude(self.shown.chosen()),
             "basket": self.to_basket,

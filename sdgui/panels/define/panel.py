@@ -18,6 +18,7 @@ from core.spec.errors import UserError
 from core.spec.presets import PRESETS, Size
 from core.spec.run.status import RunState
 from sdgui.panels.define.advice import AdviceBar
+from sdgui.panels.define.data_cards import DataCards
 from sdgui.panels.define.differences import Differences
 from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.preset_bar import PresetBar
@@ -67,6 +68,7 @@ class DefinePanel(DefiningPanel):
         set_role(self.hint, "small")
         self.advice = AdviceBar(services, self)
         self.form = ConfigForm(self)
+        self.cards = DataCards(self.form, services.pool, self)
         self.differences = Differences(self)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.split.addWidget(self.form)
@@ -93,6 +95,8 @@ class DefinePanel(DefiningPanel):
         self.preset_bar.staged.connect(self._set_staged)
         self.advice.applied.connect(self._follow_advice)
         self.advice.described.connect(self._offer_labels)
+        self.cards.held_out.connect(self._follow_advice)
+        self.cards.look_asked.connect(lambda source: self.source_asked.emit("data", source))
         self.differences.field_chosen.connect(self.form.focus_field)
         state = services.settings.value("define/split")
         if state is not None:

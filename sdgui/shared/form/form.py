@@ -8,7 +8,7 @@ they are first to be seen, a few at a time between other events, so that the win
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
@@ -46,6 +46,7 @@ class ConfigForm(QWidget):
     """The form and its search box. F8 goes to the next error; Ctrl+F, which searches, is the window's."""
 
     changed = Signal()  # a field was edited by the user
+    updated = Signal()  # other values, or other rows, are shown
     validity_changed = Signal(bool)  # ``config()`` became available or not
 
     def __init__(self, parent: QWidget | None = None, sections: Collection[str] = ()) -> None:
@@ -55,6 +56,7 @@ class ConfigForm(QWidget):
         self._state = FormState(groups)
         groups = [group for group in groups if not sections or group.path in sections]
         self._choices: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
+        self._companions: dict[str, Callable[[FormRow], QWidget]] = {}
         self._area = QScrollArea(self)
         # Each widget is made inside its final parent: moving it later would style it and all inside once more.
         self._page = FormPage(self._area.viewport())
@@ -195,6 +197,15 @@ class ConfigForm(QWidget):
         if row is not None:
             row.editor.set_choices(list(choices), list(notes))
 
+    def set_companions(self, fields: Iterable[str], make: Callable[[FormRow], QWidget]) -> None:
+        """Have ``make`` give a widget to stand under the row of each of ``fields``, when that is made."""
+        self._companions |= dict.fromkeys(fields, make)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it shows what cannot be edited."""
+        return self._state.read_only
+
     # --- finding things
 
     def row(self, field: str) -> FormRow:
@@ -241,6 +252,8 @@ class ConfigForm(QWidget):
         return [one for section in self._sections for one in section.all_sections()]
 
     def _row_made(self, row: FormRow) -> None:
+        if row.spec.path in self._companions:
+            row.add_below(self._companions[row.spec.path](row))
         row.edited.connect(self._edited)
         row.focused.connect(self._explain)
         if row.spec.path in self._choices:
@@ -270,6 +283,7 @@ class ConfigForm(QWidget):
             left.append(section.update_rows())
             self._list.setRowHidden(index, not left[-1])
         self._nothing.setVisible(not any(left))
+        self.updated.emit()
         self._making.start()
 
     def _pending(self) -> list[Any]:

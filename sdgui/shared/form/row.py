@@ -66,6 +66,11 @@ class FormRow(QWidget):
         self._grid.setColumnStretch(2, 100)
         self._grid.setColumnStretch(4, 1)
 
+    def add_below(self, widget: QWidget) -> None:
+        """Put ``widget`` under the field and its error."""
+        widget.setMaximumWidth(_EDITOR_WIDTH)
+        self._grid.addWidget(widget, 2, 2, 1, 3)
+
     def text(self) -> str:
         """What was typed or chosen."""
         return self.editor.text()

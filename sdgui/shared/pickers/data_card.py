@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.replies import Cancelled, Failure
@@ -29,14 +30,18 @@ class DataCard(QFrame):
 
     look_asked = Signal(str)
 
-    def __init__(self, facts: DataFacts, parent: QWidget | None = None) -> None:
+    def __init__(self, facts: DataFacts, parent: QWidget | None = None, look: bool = False) -> None:
+        """``look``: with a button for ``look_asked``."""
         super().__init__(parent)
         set_role(self, "card")
         self.facts = facts
         self._others: dict[str, str] = {}
         self.pictures = [PictureLabel(_SIDE, self) for _ in range(PICTURES)]
         self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
-        self.hold_out = QPushButton("&Hold out 10 %", self)
+        self._writable = True
+        self.look = IconButton("ph.stack", "Look at these data", parent=self)
+        self.look.setVisible(look)
+        self.hold_out = QPushButton("Hold out 10 %", self)
         self.hold_out.setToolTip("Write two tables: nine tenths to train on, a tenth to validate on")
         self._build()
         facts.described.connect(self._described)
@@ -46,6 +51,7 @@ class DataCard(QFrame):
         facts.held_out.connect(lambda train, held: self._say_held(f"Written: {train} and {Path(held).name}"))
         facts.not_held_out.connect(lambda failure: self._say_held(failure.text))
         self.hold_out.clicked.connect(self._hold_out)
+        self.look.clicked.connect(lambda: self.look_asked.emit(self.facts.source))
         self.show_facts()
 
     def _build(self) -> None:
@@ -54,15 +60,22 @@ class DataCard(QFrame):
         for picture in self.pictures:
             row.addWidget(picture)
         row.addStretch(1)
-        row.addWidget(self.hold_out)
+        words = QVBoxLayout()
+        words.setSpacing(SPACE // 2)
+        for label in (self.figures, self.more, self.overlap):
+            words.addWidget(label)
+        foot = QHBoxLayout()
+        foot.setSpacing(SPACE)
+        foot.addLayout(words, 1)
+        for button in (self.look, self.hold_out):
+            foot.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         set_role(self.more, "small")
         set_role(self.overlap, "small")
         column = QVBoxLayout(self)
         column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         column.setSpacing(SPACE // 2)
         column.addLayout(row)
-        for label in (self.figures, self.more, self.overlap):
-            column.addWidget(label)
+        column.addLayout(foot)
 
     def set_others(self, others: Mapping[str, str]) -> None:
         """The other splits (name -> source); they are compared where there is a source."""
@@ -72,10 +85,17 @@ class DataCard(QFrame):
         if self.facts.facts is not None:
             self.facts.look_for_overlap(list(self._others.values()))
 
+    def set_writable(self, writable: bool) -> None:
+        """Whether a part may be held out here."""
+        if writable != self._writable:
+            self._writable = writable
+            self.show_facts()
+
     def show_facts(self) -> None:
         """Show what is known now."""
         facts = self.facts.facts
-        self.hold_out.setVisible(facts is not None and facts["pictures"] > 1 and facts["pairs"] > 0)
+        can_split = facts is not None and facts["pictures"] > 1 and facts["pairs"] > 0
+        self.hold_out.setVisible(can_split and self._writable)
         samples = facts.get("samples", []) if facts is not None else []
         for number, picture in enumerate(self.pictures):
             picture.setVisible(number < len(samples))

@@ -1,0 +1,68 @@
+"""The data cards of the form: below each field that names data, what is there, and what the splits share.
+
+Flow: the form's texts -> (a moment after typing) a ``DataFacts`` for each field -> a ``DataCard`` below its row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtWidgets import QWidget
+
+from sdgui.shared.form.form import ConfigForm
+from sdgui.shared.form.row import FormRow
+from sdgui.shared.pickers.data_card import DataCard
+from sdgui.shared.pickers.data_facts import DataFacts
+from sdgui.shared.pickers.refusals import FIELDS
+from sdgui.worker.pool import WorkerPool
+
+_ASK_AFTER = 700  # ms of not typing
+_TRAIN, _VAL = "data.train", "data.val"
+
+
+@dataclass(frozen=True)
+class _Card:
+    facts: DataFacts
+    widget: DataCard
+
+
+class DataCards(QObject):
+    """``held_out``: the fields to set, dotted field -> value; ``look_asked``: data are to be looked at."""
+
+    held_out = Signal(object)
+    look_asked = Signal(str)
+
+    def __init__(self, form: ConfigForm, pool: WorkerPool, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._form, self._pool = form, pool
+        self.cards: dict[str, _Card] = {}
+        self._soon = QTimer(self, singleShot=True, interval=_ASK_AFTER)
+        self._soon.timeout.connect(self._follow)
+        form.set_companions(FIELDS, self._make)
+        form.updated.connect(self._soon.start)
+
+    def _make(self, row: FormRow) -> QWidget:
+        """The card below ``row``, which was made just now."""
+        facts = DataFacts(self._pool, parent=self)
+        card = DataCard(facts, row, look=True)
+        card.look_asked.connect(self.look_asked)
+        facts.held_out.connect(lambda train, held: self.held_out.emit({_TRAIN: train, _VAL: held}))
+        self.cards[row.spec.path] = _Card(facts, card)
+        card.hide()
+        self._soon.start()
+        return card
+
+    def _follow(self) -> None:
+        """Describe what the fields name now."""
+        texts = self._form.draft()
+        named = {field: texts[field].strip() for field in FIELDS}
+        for field, card in self.cards.items():
+            source = named[field]
+            card.widget.set_writable(field == _TRAIN and not self._form.read_only)
+            card.widget.setVisible(bool(source))
+            if source != card.facts.source:
+                card.facts.set_source(source)
+                card.widget.show_facts()
+            others = {other.removeprefix("data."): text for other, text in named.items() if other != field and text}
+            card.widget.set_others({name: text for name, text in others.items() if text != source})

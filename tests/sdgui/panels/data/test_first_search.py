@@ -1,0 +1,47 @@
+"""From an empty home and a folder of one's own to a search in it: name the folder, *Search these pictures*, type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QMenu
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.data.panel import DataPanel
+from sdgui.panels.search.panel import SearchPanel
+from tests.core.data.samples import write_picture
+from tests.sdgui.conftest import OpenWindow
+
+
+@pytest.mark.parametrize("by", ["mouse", "keys"])
+def test_a_folder_is_searched_from_data(open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, by: str) -> None:
+    write_picture(tmp_path / "mine" / "a.png", 1)
+    window = open_window()
+    qtbot.keyClick(window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: window.panel == "data")
+    data = window.panels["data"]
+    assert isinstance(data, DataPanel)
+    data.view.source.set_source(str(tmp_path / "mine"))  # as the dialog or a drop does
+    data.view.show_controls(True)
+    if by == "mouse":
+        qtbot.mouseClick(data.view.more, Qt.MouseButton.LeftButton)
+    else:
+        qtbot.keyClick(data.view.more, Qt.Key.Key_Space)
+    menu = QApplication.activePopupWidget()
+    assert isinstance(menu, QMenu)
+    first = menu.actions()[0]
+    assert first.text() == "Search &these pictures"
+    if by == "mouse":
+        qtbot.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(first).center())
+    else:
+        qtbot.keyClick(menu, Qt.Key.Key_T)
+    qtbot.waitUntil(lambda: window.panel == "search")
+    search = window.panels["search"]
+    assert isinstance(search, SearchPanel)
+    assert search.view.source.kind == "data"
+    assert search.view.source.collection.data.source() == str(tmp_path / "mine")
+    qtbot.waitUntil(lambda: search.view.query.line.hasFocus())
+    qtbot.keyClicks(search.view.query.line, "a red kite")
+    assert search.view.query.line.text() == "a red kite"
