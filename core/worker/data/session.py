@@ -14,7 +14,6 @@ import torch
 from core.data.derived.subset import Saved, hold_out, save_subset
 from core.data.pairs import Pairs
 from core.data.preprocessing import decoding_for
-from core.data.sources.opening import open_source
 from core.data.sources.shards.collection import Shards
 from core.model.towers.sizes import input_sizes
 from core.spec.config import DataConfig, RunConfig, expand_user, validate
@@ -24,7 +23,7 @@ from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
 from core.worker.data.checking import check_source, overlap
 from core.worker.data.describing import describe_source
-from core.worker.data.rows import open_rows
+from core.worker.data.rows import open_rows, rows_of
 from core.worker.data.views import Drawn, Keeping, KeptPairs, KeptShards, Shown, ViewMaker
 from core.worker.session import Recent, Session, Verb
 
@@ -95,7 +94,7 @@ class DataSession(Session):
         def opened() -> Keeping:
             if is_shards(data.train):
                 return KeptShards(Shards.open(data.train, progress), _no_words, decoding, 0)
-            source = open_source(data.train, progress=progress)
+            source = rows_of(data.train, progress, pictures_only=True)[0]
             captions = sum(len(row.captions) for row in source.rows)
             return KeptPairs(source, torch.zeros(captions, 1, dtype=torch.int32), decoding, None)
 

@@ -29,6 +29,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
@@ -124,14 +125,13 @@ class DataView(QWidget):
         self._filters = second
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.tabs)
-        column = QVBoxLayout(self)
+        column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
         column.addLayout(first)
         column.addLayout(second)
-        column.addWidget(self.bar)
-        column.addWidget(self.strip)
         column.addWidget(self.stack, 1)
+        lay_over(self, column, self.strip, self.bar)
 
     def _connect(self) -> None:
         self.words.textChanged.connect(self.filtered)

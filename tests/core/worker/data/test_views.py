@@ -144,6 +144,13 @@ def test_a_batch_larger_than_the_data_is_all_of_them(tmp_path: Path) -> None:
     assert len(asked(tmp_path, config, 0, [])[0]["pictures"]) == 4
 
 
+def test_a_folder_of_bare_pictures_has_views_too(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 4)
+    (tmp_path / "pairs.csv").unlink()
+    answer, _ = asked(tmp_path, definition(tmp_path / "pictures"), 0, [2, 1])
+    assert [(one["row"], one["caption"]) for one in answer["pictures"]] == [(2, ""), (1, "")]
+
+
 def test_sizes_are_the_towers_own() -> None:
     for name in ("sd-tiny", "sd-tiny-resnet"):
         towers = build_towers(resolve_architecture(name))
