@@ -1,4 +1,7 @@
-"""Every preset trains at its tiny size: its loss falls, and resumed it equals the uninterrupted run bit for bit."""
+"""Every preset trains at its tiny size: its loss falls, and resumed it equals the uninterrupted run bit for bit.
+
+Those that compute nothing which another one does not are resumed by ``-m slow`` alone (``tests.core.variants``).
+"""
 
 from __future__ import annotations
 
@@ -115,6 +118,8 @@ def test_it_learns_and_goes_on_where_it_was(
 ) -> None:
     needs_former = preset_config(name, "tiny").teacher.kind in ("frozen", "previous")
     config = definition(name, pairs, request.getfixturevalue("former") if needs_former else None)
+    if not goes_on:
+        config = override(config, [f"checkpoint.every_steps={STEPS}"])
     whole, resumed = RunDir(tmp_path / "whole"), RunDir(tmp_path / "resumed")
     assert train(config, whole, quiet=True) == "done"
     values = losses(whole)
