@@ -6,11 +6,19 @@ Flow: it asks by signals; the table part (``part.py``) changes the layout, the t
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QKeySequence, QMouseEvent, QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
+from PySide6.QtGui import QKeyEvent, QKeySequence, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
 
 from sdgui.panels.runs.table.model import RunTableModel
-from sdgui.panels.runs.table.name_column import NameDelegate
+from sdgui.panels.runs.table.name_column import Index, NameDelegate
 from sdgui.widgets.style.theme import SPACE
 
 _ROW = 3 * SPACE + SPACE // 2
@@ -46,6 +54,13 @@ class _Table(QTableView):
         columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
 
 
+class _Covered(QStyledItemDelegate):
+    """Paints nothing: the frozen view lies over these cells."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        """Nothing is seen here."""
+
+
 class RunTableView(_Table):
     """All columns; over the first lies a second view of it, which does not scroll sideways."""
 
@@ -61,7 +76,7 @@ class RunTableView(_Table):
         self._model = model
         self.setAccessibleName("Runs")
         self.names = NameDelegate(model, self)
-        self.setItemDelegateForColumn(0, self.names)
+        self.setItemDelegateForColumn(0, _Covered(self))
         self.setColumnWidth(0, NAME_WIDTH)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.customContextMenuRequested.connect(
