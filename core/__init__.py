@@ -11,7 +11,6 @@ that ``import core`` itself loads nothing; their types are in ``core/__init__.py
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _FROM = {
@@ -31,9 +30,10 @@ _FROM = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        metadata = import_module("importlib.metadata")  # most programs never ask, and it takes a while to load
         try:
-            return version("sdgui")
-        except PackageNotFoundError:
+            return metadata.version("sdgui")
+        except metadata.PackageNotFoundError:
             return "not installed"
     if name not in _FROM:
         raise AttributeError(f"module 'core' has no attribute {name!r}")

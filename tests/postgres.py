@@ -43,12 +43,8 @@ class PostgresServer:
         self._run(
             "pg_ctl", "-D", str(self.folder / "data"), "-o", options, "-l", str(self.folder / "log"), "-w", "start"
         )
-
-    def make(self) -> None:
-        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", "sdgui", "--no-sync", "-E", "UTF8")
-
-        # Ends the server on a line, or at the end of the pipe: when the process that runs the tests was killed.
-        end = 'read -r _; "$0" -D "$1/data" -m fast stop; rm -rf "$1"'
+        # Ends the server on a line, and with its folder at the end of the pipe: the process of the tests was killed.
+        end = 'read -r _; code=$?; "$0" -D "$1/data" -m fast stop; [ $code = 0 ] || rm -rf "$1"'
         self._end = subprocess.Popen(
             ["sh", "-c", end, str(self._bin / "pg_ctl"), self.folder],
             stdin=subprocess.PIPE,
@@ -58,6 +54,9 @@ class PostgresServer:
             user=self._user,
             start_new_session=True,
         )
+
+    def make(self) -> None:
+        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", "sdgui", "--no-sync", "-E", "UTF8")
 
     def stop(self) -> None:
         self._end.communicate(b"\n")

@@ -146,7 +146,7 @@ def _why_not_written(folder: Path, error: Exception) -> str:
 
 def _forget(run: RunDir, keep: int, keep_every: int) -> None:
     found = names(run)
-    whole = [name for name in found if (run.checkpoints / name / STATE).exists()]
+    whole = [name for name in found if (run.checkpoints / name / STATE).exists()] or found
     kept = {*whole[-keep:], pointer(run, "best"), pointer(run, "last")}
     for name in found:
         if name in kept:
