@@ -15,6 +15,8 @@ import numpy as np
 from pydantic import ConfigDict
 
 from core.checkpoint.opening import open_model
+from core.data.errors import PictureError
+from core.inference.relevance import relevance
 from core.search import evaluation, projection
 from core.search.collection import Collection, encode_source, open_index
 from core.search.errors import IndexFolderError, QueryError
@@ -22,7 +24,7 @@ from core.search.filters import Filter, read_date, read_size
 from core.search.index.build import build_index, relocate
 from core.search.index.manifest import Manifest, read_manifest
 from core.search.kept import kept_index
-from core.search.queries import RAW, Query, read_terms
+from core.search.queries import RAW, Query, plain, read_terms
 from core.search.results import Options, Searching
 from core.spec.config import expand_user, split_run
 from core.spec.errors import UserError
@@ -76,6 +78,7 @@ class SearchSession(Session):
             "search_evaluate": self.evaluate,
             "search_compare": self.compare,
             "search_map": self.map,
+            "search_why": self.why,
             "search_index": self.index,
             "search_relocate": self.relocate,
         }
@@ -207,6 +210,27 @@ class SearchSession(Session):
         progress.partial(projection.answer(collection, points, projection.axes(points), "PCA"))
         layout = projection.neighbourhoods(points, progress)
         return projection.answer(collection, points, layout, "t-SNE")
+
+    def why(self, progress: Reporter, key: str = "", path: str = "", text: str = "") -> dict[str, Any]:
+        """What carries the similarity of the picture ``path`` and ``text`` in the model of ``key``.
+
+        The answer: cosine; patches, rows of each patch's share of the centre square that the model is shown; words
+        (text, relevance), each word's share. Shares sum to 1, or are all 0.
+        """
+        encoder = self._get(key, progress).collection.encoder
+        words, _ = plain(text)
+        if not words:
+            raise QueryError("there are no words to compare the picture with; type some.")
+        try:
+            picture = encoder.picture(path)
+        except PictureError as error:
+            raise QueryError(f"the picture {path} cannot be compared: {error}.") from error
+        found = relevance(encoder.model.network, picture, words)
+        return {
+            "cosine": found.cosine,
+            "patches": found.patches.tolist(),
+            "words": [asdict(word) for word in found.words],
+        }
 
     def index(
         self,

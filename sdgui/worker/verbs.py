@@ -253,6 +253,23 @@ class Relocated(TypedDict):
 
 
 @_STRICT
+class RelevantWord(TypedDict):
+    """A word and its share of all words' relevance."""
+
+    text: str
+    relevance: float
+
+
+@_STRICT
+class Why(TypedDict):
+    """What carries a similarity: each patch's share of the picture's centre square, row by row, and each word's."""
+
+    cosine: float
+    patches: list[list[float]]
+    words: list[RelevantWord]
+
+
+@_STRICT
 class TravelSaved(TypedDict):
     """An animated picture that was written, a frame a step."""
 
@@ -267,6 +284,7 @@ SEARCH_QUERY = Verb("search_query", Results)
 SEARCH_EVALUATE = Verb("search_evaluate", Evaluation)
 SEARCH_COMPARE = Verb("search_compare", Comparison)
 SEARCH_MAP = Verb("search_map", Map, Map)
+SEARCH_WHY = Verb("search_why", Why)
 SEARCH_INDEX = Verb("search_index", Indexed)
 SEARCH_RELOCATE = Verb("search_relocate", Relocated)
 

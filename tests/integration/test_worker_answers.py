@@ -30,6 +30,7 @@ from sdgui.worker.verbs import (
     SEARCH_OPEN,
     SEARCH_QUERY,
     SEARCH_RELOCATE,
+    SEARCH_WHY,
     Verb,
 )
 from tests.core.pictures import write_pairs
@@ -84,9 +85,10 @@ def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path) -> N
         keys.append(key)
         fits(SEARCH_FACETS, verbs["search_facets"], key=key)
         for find in ("pictures", "captions"):
-            fits(SEARCH_QUERY, verbs["search_query"], key=key, texts="a red circle", find=find, k=5)
+            answer = fits(SEARCH_QUERY, verbs["search_query"], key=key, texts="a red circle", find=find, k=5)
         fits(SEARCH_QUERY, verbs["search_query"], key=key, caption=0, k=5)
         fits(SEARCH_EVALUATE, verbs["search_evaluate"], key=key)
+        fits(SEARCH_WHY, verbs["search_why"], key=key, path=answer["rows"][0]["path"], text="a red circle")
         fits(SEARCH_MAP, verbs["search_map"], key=key, shown=20, captions=True)
     fits(SEARCH_COMPARE, verbs["search_compare"], a=keys[0], b=keys[1], at=1)
     where = str(run[1].parent)

@@ -158,6 +158,21 @@ def mapped(request: Request, method: str) -> dict[str, Any]:
     return {"method": method, "pictures": pictures, "captions": captions if request["captions"] else []}
 
 
+def reasons(request: Request) -> dict[str, Any]:
+    """The student looks at the upper left and at the last word, the teacher at the lower right and the first."""
+    student = json.loads(request["key"])["weights"] != "teacher"
+    words = request["text"].split()
+    if "wrong" in words:
+        raise Failed("only models with a ViT show why a picture matches; choose such a model.")
+    at = 0 if student else 3
+    chosen = len(words) - 1 if student else 0
+    return {
+        "cosine": 0.3 if student else 0.4,
+        "patches": [[float(2 * y + x == at) for x in range(2)] for y in range(2)],
+        "words": [{"text": word, "relevance": float(i == chosen)} for i, word in enumerate(words)],
+    }
+
+
 def indexed(request: Request, cancelled: set[int]) -> dict[str, Any]:
     for done in range(100 if request.get("source") == "slow" else 2):
         if request["id"] in cancelled:
@@ -188,6 +203,8 @@ def answer(request: Request, cancelled: set[int]) -> None:
         elif do == "search_map":
             reply(id=number, event="partial", result=mapped(request, "PCA"))
             result = mapped(request, "t-SNE")
+        elif do == "search_why":
+            result = reasons(request)
         elif do == "search_travel":
             result = {"path": request["to"], "frames": len(request["steps"])}
         elif do == "search_index":

@@ -165,6 +165,11 @@ class Towers(nn.Module):
         return [*blocks_of(self.clip.visual), *self._text.blocks(), *decoder_blocks(self.clip)]
 
     @property
+    def text_blocks(self) -> list[nn.Module]:
+        """The transformer blocks of its text tower in order."""
+        return self._text.blocks()
+
+    @property
     def patches_across(self) -> int:
         """Patches along a side of its picture."""
         return self.image_size // self.patch_side

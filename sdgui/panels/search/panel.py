@@ -23,7 +23,8 @@ from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.tab_results import TabResults
 from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.panels.search.travel import AHEAD, SearchTravel
-from sdgui.panels.search.work import ABOUT_TARGET, SearchSession, Target, same_collection
+from sdgui.panels.search.why.following import WhyFollowing
+from sdgui.panels.search.work import ABOUT_TARGET, WHY, SearchSession, Target, same_collection
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
@@ -51,6 +52,10 @@ class SearchPanel(Panel):
         self.queries = SearchQueries(self.view, self.sessions)
         self.tab_results = TabResults(services, self.view, self.sessions)
         self.travel = SearchTravel(services, self.view, self.sessions, self.queries, self)
+        one, two = self.view.sides
+        self.why = WhyFollowing(
+            self.view.query, (one.why, two.why), self.sessions, self.view.jobs, self._selected_picture
+        )
         self.following = RunFollowing(services, self.view.source, self)
         self._connect()
 
@@ -66,7 +71,8 @@ class SearchPanel(Panel):
                 lambda path, row, weight, at=row_of: self.view.query.add_picture(path, weight, at(row))
             )
             widget.captions_asked.connect(lambda path, row, at=row_of: self.search_captions(path, at(row)))
-            widget.current_changed.connect(lambda what, side=side: self.view.sides[1 - side].choose(what))
+            widget.current_changed.connect(lambda what, side=side: self._selected(side, what))
+            widget.why_asked.connect(self.why.toggle)
         self.view.source.changed.connect(self.open)
         self.view.source.renewed.connect(lambda side: self.open(side, anew=True))
         self.view.source.compared.connect(self._compared)
@@ -293,7 +299,7 @@ class SearchPanel(Panel):
     def _working(self, side: int, purpose: str, doing: str, done: int, total: int) -> None:
         if purpose == AHEAD:  # nobody waits for it
             return
-        quiet = purpose in ("query", "facets", "evaluate", "compare") and doing == "starting"
+        quiet = purpose in ("query", "facets", "evaluate", "compare", WHY) and doing == "starting"
         if doing == "starting":
             doing = {"map": "computing the map", "open": "opening"}.get(purpose, doing)
         if not quiet:
@@ -308,6 +314,13 @@ class SearchPanel(Panel):
 
     def _indexing(self, _purpose: str, doing: str, done: int, total: int) -> None:
         self.view.jobs.advance("index", doing, done, total, self.view.sheet.cancel)
+
+    def _selected(self, side: int, what: str) -> None:
+        self.view.sides[1 - side].choose(what)
+        self.why.selected()
+
+    def _selected_picture(self) -> str:
+        return next(filter(None, (side.chosen_path() for side in self.view.sides)), "")
 
     # Other ways to ask
     def search_again(self, query: Query) -> None:

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.results import Score, cutoff_line, identity, items, ranks_of, true_line, true_rank
+from sdgui.panels.search.why.view import WhyView
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.gallery.gallery import Gallery
@@ -27,11 +28,12 @@ _MORE_AT = 0.9  # share of the way down at which more results are fetched
 
 
 class SearchSide(QWidget):
-    """``answer``: the results shown, or None. Keys on a picture: M more like it, + and - with Ctrl+Alt."""
+    """``answer``: the results shown, or None. Keys on a picture: M more like it, W why, + and - with Ctrl+Alt."""
 
     like_asked = Signal(str, int)  # path, row: search for pictures like this one
     part_asked = Signal(str, int, float)  # path, row, weight: put it into the query
     captions_asked = Signal(str, int)  # path, row: captions of this picture
+    why_asked = Signal()  # show or hide why the picture matches
     current_changed = Signal(str)  # identity of what has the focus, "" for none
     more_wanted = Signal()  # the user is near the end of the results
 
@@ -47,6 +49,7 @@ class SearchSide(QWidget):
         set_role(self.line, "small")
         self.gallery = Gallery(cache_dir, "", self)
         self.gallery.set_thumbnail_size(100)
+        self.why = WhyView(self)
         self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
         set_role(self.detail, "small")
         head = QHBoxLayout()
@@ -59,6 +62,7 @@ class SearchSide(QWidget):
         column.setSpacing(SPACE // 2)
         column.addLayout(head)
         column.addWidget(self.gallery, 1)
+        column.addWidget(self.why)
         self.gallery.add_to_foot(self.detail)
         self.true.hide()
         self._connect()
@@ -70,7 +74,7 @@ class SearchSide(QWidget):
         gallery.activated.connect(gallery.preview)
         gallery.scrolled.connect(lambda share: self.more_wanted.emit() if share > _MORE_AT else None)
         keys = {"M": self._like, "Ctrl+Alt++": partial(self._part, 1.0), "Ctrl+Alt+-": partial(self._part, -1.0)}
-        for key, slot in {**keys, "T": self._captions}.items():
+        for key, slot in {**keys, "T": self._captions, "W": self.why_asked.emit}.items():
             shortcut = QShortcut(QKeySequence(key), gallery)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
@@ -148,6 +152,11 @@ class SearchSide(QWidget):
         index = self.gallery.current()
         return (str(rows[index]["path"]), int(rows[index]["row"])) if 0 <= index < len(rows) else None
 
+    def chosen_path(self) -> str:
+        """The picture that has the focus, "" for none."""
+        chosen = self._chosen()
+        return "" if chosen is None else chosen[0]
+
     def _like(self) -> None:
         if (chosen := self._chosen()) is not None:
             self.like_asked.emit(*chosen)
@@ -167,6 +176,7 @@ class SearchSide(QWidget):
             ("Add to the query\tCtrl+Alt++", partial(self._part, 1.0)),
             ("Exclude similar\tCtrl+Alt+-", partial(self._part, -1.0)),
             ("Its nearest captions\tT", self._captions),
+            ("Why this match?\tW", self.why_asked.emit),
         ):
             menu.addAction(text).triggered.connect(lambda _checked=False, slot=slot: slot())
         menu.addSeparator()

@@ -18,12 +18,14 @@ from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 
+WHY = "why"
 ABOUT_TARGET = (
     "query",
     "facets",
     "evaluate",
     "compare",
     "map",
+    WHY,
 )  # requests about the open collection; dropped when another one is opened
 
 

@@ -153,6 +153,20 @@ def test_the_map_comes_in_two_steps(run: tuple[Path, Path]) -> None:
     assert {point["row"] for point in answer["captions"]} == {point["row"] for point in answer["pictures"]}
 
 
+def test_why_a_picture_matches(opened: tuple[SearchSession, str]) -> None:
+    desk, key = opened
+    row = desk.query(Heard(), key=key, texts="a red circle", k=1)["rows"][0]
+    answer = desk.why(Heard(), key=key, path=row["path"], text=" a red\ncircle")
+    assert answer["cosine"] == pytest.approx(row["cosine"], abs=0.02)  # the index keeps float16, by the run's precision
+    assert [word["text"] for word in answer["words"]] == ["a", "red", "circle"]
+    assert [len(one) for one in answer["patches"]] == [4] * 4
+    assert sum(map(sum, answer["patches"])) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(UserError, match="there are no words to compare the picture with"):
+        desk.why(Heard(), key=key, path=row["path"], text="  ")
+    with pytest.raises(UserError, match=r"the picture /nowhere\.png cannot be compared"):
+        desk.why(Heard(), key=key, path="/nowhere.png", text="red")
+
+
 def test_an_index_is_built_with_progress_and_grows(run: tuple[Path, Path], tmp_path: Path) -> None:
     desk, heard = SearchSession(), Heard()
     answer = desk.index(heard, model=str(run[0]), source=str(run[1].parent), folder=str(tmp_path / "index"))

@@ -1,0 +1,103 @@
+"""*Why this match?* while one types: the selected picture against the words, asked of each model that is open.
+
+Flow: W on a picture, the query, another picture, a model that was opened -> ``search_why`` of each session -> the
+sides' ``WhyView``. A newer request for a side cancels the older one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer
+
+from sdgui.panels.search.jobs import Jobs
+from sdgui.panels.search.model import Query
+from sdgui.panels.search.query.bar import SearchBar
+from sdgui.panels.search.why.view import WhyView
+from sdgui.panels.search.work import WHY, SearchSession
+from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.verbs import SEARCH_WHY, Why
+
+_TYPING = 60  # ms in which further key presses join a request
+
+
+class WhyFollowing(QObject):
+    """Shows and fills ``views``; ``chosen`` gives the path of the selected picture, "" for none."""
+
+    def __init__(
+        self,
+        query: SearchBar,
+        views: tuple[WhyView, WhyView],
+        sessions: tuple[SearchSession, SearchSession],
+        jobs: Jobs,
+        chosen: Callable[[], str],
+    ) -> None:
+        super().__init__(query)
+        self._query, self._views, self._sessions, self._jobs, self._chosen = query, views, sessions, jobs, chosen
+        self._path = ""  # of the picture that is explained; it stays while words are typed
+        self.on = False
+        self._soon = QTimer(self, singleShot=True, interval=_TYPING)
+        self._soon.timeout.connect(self._ask_all)
+        query.changed.connect(self._changed)
+        for number, (view, session) in enumerate(zip(views, sessions, strict=True)):
+            view.closed.connect(partial(self.set_on, False))
+            session.opened.connect(lambda _facts, number=number: self._ask(number))
+
+    def toggle(self) -> None:
+        """Show it, or hide it."""
+        self.set_on(not self.on)
+
+    def set_on(self, on: bool) -> None:
+        """Show or hide it on both sides; what is under way is dropped when it is hidden."""
+        self.on = on
+        for number, view in enumerate(self._views):
+            view.setVisible(on)
+            if not on:
+                self._sessions[number].drop(WHY)
+                self._jobs.end(f"{WHY}{number}")
+        if on:
+            self.selected()
+        else:
+            self._soon.stop()
+
+    def selected(self) -> None:
+        """Another picture may be selected."""
+        self._path = self._chosen() or self._path
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.on:
+            self._soon.start()
+
+    def _ask_all(self) -> None:
+        for number in (0, 1):
+            self._ask(number)
+
+    def _ask(self, number: int) -> None:
+        session, view = self._sessions[number], self._views[number]
+        if not self.on or session.facts is None:
+            return
+        words = words_of(self._query.query())
+        if not self._path or not words:
+            session.drop(WHY)
+            view.show_sentence("Select a picture." if not self._path else "Type words to see what they rest on.")
+            return
+
+        def done(answer: Why) -> None:
+            self._jobs.end(f"{WHY}{number}")
+            view.show_answer(answer)
+
+        def failed(failure: Failure) -> None:
+            self._jobs.end(f"{WHY}{number}")
+            view.show_sentence("Cancelled." if isinstance(failure, Cancelled) else failure.text)
+
+        view.show_waiting(Path(self._path))
+        session.ask(WHY, SEARCH_WHY, done, failed, path=self._path, text=words)
+
+
+def words_of(query: Query) -> str:
+    """The words that a query looks for: what is typed, and its further words, without what it avoids."""
+    parts = [part.words for part in query.parts if part.words and part.weight > 0]
+    return " ".join(filter(None, (query.words.strip(), *parts)))

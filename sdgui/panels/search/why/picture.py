@@ -1,0 +1,88 @@
+"""A picture in grey with the relevance of its patches over it, as the model is shown it: its centre square."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QRect, QSize, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
+from PySide6.QtWidgets import QWidget
+
+from sdgui.widgets.gallery.pictures import PictureReader
+from sdgui.widgets.style.theme import SPACE, theme
+
+SIDE = 20 * SPACE
+HEAT = QColor("#f05a00")  # over grey, and under text in both schemes
+_STRONGEST = 0.8  # opacity of the most relevant patch
+
+
+class HeatPicture(QWidget):
+    """``show_picture``, then ``show_patches``; a picture that cannot be read leaves the reason as its tooltip."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFixedSize(SIDE, SIDE)
+        self.path: Path | None = None
+        self._picture: QImage | None = None
+        self._heat: QImage | None = None
+        self._reader = PictureReader(self)
+        self._reader.arrived.connect(self._arrived)
+
+    def show_picture(self, path: Path | None) -> None:
+        """Read ``path``, without any patches; None shows nothing."""
+        if path == self.path:
+            return
+        self.path, self._picture, self._heat = path, None, None
+        self._reader.cancel()
+        if path is not None:
+            self._reader.read(path, QSize(1024, 1024))
+        self.update()
+
+    def show_patches(self, patches: Sequence[Sequence[float]]) -> None:
+        """Lay ``patches`` (rows of columns, 0 or more) over the picture, the highest strongest."""
+        self._heat = heat(patches)
+        self.update()
+
+    def _arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
+        self._picture = None if image is None else centre_square(image)
+        self.setToolTip("" if image is not None else f"The picture cannot be shown: {reason}.")
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        if self._picture is None:
+            painter.fillRect(self.rect(), theme().color("raised"))
+        else:
+            painter.drawImage(self.rect(), self._picture)
+        if self._heat is not None:
+            painter.drawImage(self.rect(), self._heat)
+        painter.end()
+
+
+def centre_square(image: QImage) -> QImage:
+    """The largest square in the middle of ``image``, in grey, on white where it is transparent."""
+    side = min(image.width(), image.height())
+    ground = QImage(side, side, QImage.Format.Format_RGB32)
+    ground.fill(Qt.GlobalColor.white)
+    painter = QPainter(ground)
+    box = QRect((image.width() - side) // 2, (image.height() - side) // 2, side, side)
+    painter.drawImage(ground.rect(), image, box)
+    painter.end()
+    return ground.convertToFormat(QImage.Format.Format_Grayscale8)
+
+
+def heat(patches: Sequence[Sequence[float]]) -> QImage | None:
+    """A pixel a patch, more opaque the more relevant; None where nothing is."""
+    highest = max((max(row, default=0.0) for row in patches), default=0.0)
+    columns = len(patches[0]) if patches else 0
+    if highest <= 0 or any(len(row) != columns for row in patches):
+        return None
+    image = QImage(columns, len(patches), QImage.Format.Format_ARGB32)
+    for y, row in enumerate(patches):
+        for x, share in enumerate(row):
+            color = QColor(HEAT)
+            color.setAlphaF(_STRONGEST * min(1.0, max(0.0, share / highest)))
+            image.setPixelColor(x, y, color)
+    return image

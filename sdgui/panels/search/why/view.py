@@ -1,0 +1,125 @@
+"""Why one model finds a picture: the picture with its relevant patches, and the words with their shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from sdgui.panels.search.why.picture import HEAT, HeatPicture
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.flow_layout import FlowLayout
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.worker.verbs import RelevantWord, Why
+
+_MOST_WORDS = 40
+_STRONGEST = 0.5  # opacity behind the most relevant word: its text stays readable in both schemes
+_PLACES = (("upper", "middle", "lower"), ("left", "middle", "right"))
+
+
+class WhyView(QFrame):
+    """``show_waiting``, then ``show_answer`` or ``show_sentence``."""
+
+    closed = Signal()  # the user wants to see it no more
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        set_role(self, "card")
+        self.picture = HeatPicture(self)
+        self.title = PlainLabel("", self, wordWrap=True)
+        set_role(self.title, "small")
+        self._words = QWidget(self)
+        self._flow = FlowLayout(self._words)
+        off = IconButton("ph.x", "Close: why this match (W)", parent=self)
+        off.clicked.connect(self.closed)
+        head = QHBoxLayout()
+        head.addWidget(self.title, 1)
+        head.addWidget(off, 0, Qt.AlignmentFlag.AlignTop)
+        right = QVBoxLayout()
+        right.setSpacing(SPACE)
+        right.addLayout(head)
+        right.addWidget(self._words, 1)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
+        row.setSpacing(2 * SPACE)
+        row.addWidget(self.picture, 0, Qt.AlignmentFlag.AlignTop)
+        row.addLayout(right, 1)
+        self.setFixedHeight(self.picture.height() + 2 * SPACE + 2)
+        self.setAccessibleName("Why this match")
+        self.hide()
+
+    def show_waiting(self, path: Path) -> None:
+        """Show the picture; what was answered about it before stays until the newer answer is here."""
+        same = self.picture.path == path
+        self.picture.show_picture(path)
+        if not same:
+            self.show_sentence("Computing what the match rests on …")
+
+    def show_answer(self, answer: Why) -> None:
+        """Show what carries the match."""
+        self.picture.show_patches(answer["patches"])
+        words = answer["words"]
+        self._set_words(words)
+        carried = any(word["relevance"] > 0 for word in words)
+        self.title.setText(f"Cosine {answer['cosine']:.3f} · each word's share")
+        best = sorted(words, key=lambda word: -word["relevance"])[:3]
+        told = ", ".join(f"{word['text']} {_percent(word['relevance'])}" for word in best) if carried else "no word"
+        self.setAccessibleDescription(
+            f"Cosine {answer['cosine']:.3f}. Words: {told}. Most relevant patch: {where(answer['patches'])}."
+        )
+
+    def show_sentence(self, sentence: str) -> None:
+        """Show why there is nothing to see."""
+        self.picture.show_patches([])
+        self._set_words([])
+        self.title.setText(sentence)
+        self.setAccessibleDescription(sentence)
+
+    def _set_words(self, words: Sequence[RelevantWord]) -> None:
+        while (item := self._flow.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.hide()
+                widget.deleteLater()
+        highest = max((word["relevance"] for word in words), default=0.0)
+        for word in words[:_MOST_WORDS]:
+            label = _Word(word["text"], word["relevance"], highest, self._words)
+            self._flow.addWidget(label)
+            label.show()
+
+
+class _Word(PlainLabel):
+    """A word and its share, on a ground as strong as its share."""
+
+    def __init__(self, text: str, share: float, highest: float, parent: QWidget) -> None:
+        super().__init__(f"{text}  {_percent(share)}", parent)
+        self._ground = QColor(HEAT)
+        self._ground.setAlphaF(_STRONGEST * min(1.0, max(0.0, share / highest)) if highest > 0 else 0.0)
+        self.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._ground)
+        painter.drawRoundedRect(self.rect(), SPACE / 2, SPACE / 2)
+        painter.end()
+        super().paintEvent(event)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def where(patches: Sequence[Sequence[float]]) -> str:
+    """``upper left``: where the most relevant patch lies; ``none`` where there is none."""
+    share, y, x = max(
+        ((share, y, x) for y, row in enumerate(patches) for x, share in enumerate(row)), default=(0.0, 0, 0)
+    )
+    if share <= 0:
+        return "none"
+    names = (_PLACES[0][(6 * y + 3) // (2 * len(patches))], _PLACES[1][(6 * x + 3) // (2 * len(patches[y]))])
+    return "middle" if names == ("middle", "middle") else " ".join(names)
