@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from core.spec.errors import UserError
 from core.worker.captioning import CaptionSession
@@ -139,11 +139,16 @@ class Worker:
             self._replies.flush()
 
 
-def serve() -> int:
-    """Answer on this process's stdin and stdout until ``shutdown``."""
+def serve() -> NoReturn:
+    """Answer on this process's stdin and stdout until ``shutdown``, and end the process.
+
+    It ends at once, with nothing left to write: threads that libraries keep may abort a process that takes itself down.
+    """
     # File names that are not valid text have lone surrogates, which JSON holds escaped.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # prints of libraries must not mix with replies
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")
     Worker(requests, replies).serve()
-    return 0
+    replies.flush()
+    sys.stderr.flush()
+    os._exit(0)
