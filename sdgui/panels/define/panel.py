@@ -12,6 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from shiboken6 import isValid
 
 from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.errors import UserError
@@ -304,6 +305,8 @@ class DefinePanel(DefiningPanel):
             self._services.settings.remove(f"drafts/{stored.id}")
             if self._experiment is coming:
                 self._experiment = stored
+        if not isValid(self):  # the window was closed before the store had it
+            return
         if self._unwritten is not None and self.bar.message is self._unwritten:
             self.bar.clear()
         self.edited.emit(stored.id)

@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets.gallery.pictures import PictureReader
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
 SIDE = 20 * SPACE
@@ -46,7 +47,7 @@ class HeatPicture(QWidget):
 
     def _arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
         self._picture = None if image is None else centre_square(image)
-        self.setToolTip("" if image is not None else f"The picture cannot be shown: {reason}.")
+        self.setToolTip("" if image is not None else plain_tip(f"The picture cannot be shown: {reason}."))
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
