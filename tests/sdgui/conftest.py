@@ -43,7 +43,7 @@ def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> QtBot:
 
 def program(name: str, *options: str) -> list[str]:
     """The command that starts one of the programs in miniature beside this file."""
-    return [sys.executable, str(HERE / name), *options]
+    return [sys.executable, str(HERE / "start.py"), str(HERE / name), *options]
 
 
 @pytest.fixture

@@ -6,22 +6,16 @@ process, one with "slow" takes long and can be cancelled. A model "none" cannot 
 
 from __future__ import annotations
 
-import json
-import queue
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from worker_loop import reply, serve
+
 
 class Failed(Exception):
     pass
-
-
-def reply(**fields: Any) -> None:
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
 
 
 def about(request: dict[str, Any]) -> dict[str, Any]:
@@ -83,26 +77,5 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
         reply(id=request["id"], event="failed", message=str(error), details="")
 
 
-def main() -> None:
-    waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
-    cancelled: set[int] = set()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            request = json.loads(line)
-            if request["do"] == "cancel":
-                cancelled.add(request["id"])
-            elif request["do"] == "shutdown":
-                break
-            else:
-                waiting.put(request)
-        waiting.put(None)
-
-    threading.Thread(target=listen, daemon=True).start()
-    reply(event="ready")
-    while (request := waiting.get()) is not None:
-        answer(request, cancelled)
-
-
 if __name__ == "__main__":
-    main()
+    serve(answer)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import array
 import base64
 import json
-import queue
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from worker_loop import reply, serve
 
 FOLDER = Path(sys.argv[1])
 CLASSES = [*sys.argv[2:3], "cat", "Große Katze", "snow_leopard", "🐯 tiger"]
@@ -39,11 +39,6 @@ def result_named(key: str) -> dict[str, Any]:
     """What is known of a result by its key: right, names, data."""
     found = json.loads(key)
     return {"right": found["right"], "names": classes(found), "data": found["data"]}
-
-
-def reply(**fields: Any) -> None:
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
 
 
 def picture(true: int, number: int) -> str:
@@ -264,26 +259,5 @@ def answer(request: Request, cancelled: set[int]) -> None:
         reply(id=request["id"], event="failed", message=str(error.args[0]), details="")
 
 
-def main() -> None:
-    waiting: queue.Queue[Request | None] = queue.Queue()
-    cancelled: set[int] = set()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            request = json.loads(line)
-            if request["do"] == "cancel":
-                cancelled.add(request["id"])
-            elif request["do"] == "shutdown":
-                break
-            else:
-                waiting.put(request)
-        waiting.put(None)
-
-    threading.Thread(target=listen, daemon=True).start()
-    reply(event="ready")
-    while (request := waiting.get()) is not None:
-        answer(request, cancelled)
-
-
 if __name__ == "__main__":
-    main()
+    serve(answer)

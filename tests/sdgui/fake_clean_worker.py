@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import queue
-import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from worker_loop import reply, serve
 
 from core.data.derived.fixed import save_fixed
 from core.spec.data.fixes import Fix, record_path
@@ -17,11 +16,6 @@ from core.spec.errors import UserError
 CAPTIONS = ("a cat", "a dog", "a hat", "a red kite", "an old boat", "a moon", "a star", "a sun")
 
 RANKED: list[str] = []  # runs, by this process
-
-
-def reply(**fields: Any) -> None:
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
 
 
 def ranked(request: dict[str, Any]) -> dict[str, Any]:
@@ -99,26 +93,5 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
         reply(id=number, event="done", result=ranked(request))
 
 
-def main() -> None:
-    waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
-    cancelled: set[int] = set()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            request = json.loads(line)
-            if request["do"] == "cancel":
-                cancelled.add(request["id"])
-            elif request["do"] == "shutdown":
-                break
-            else:
-                waiting.put(request)
-        waiting.put(None)
-
-    threading.Thread(target=listen, daemon=True).start()
-    reply(event="ready")
-    while (request := waiting.get()) is not None:
-        answer(request, cancelled)
-
-
 if __name__ == "__main__":
-    main()
+    serve(answer)

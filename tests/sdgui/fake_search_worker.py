@@ -10,12 +10,12 @@ for, "slow" take a while. "garbage", as data or words, is answered by what is no
 from __future__ import annotations
 
 import json
-import queue
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from worker_loop import reply, serve
 
 FOLDER = Path(sys.argv[1])
 CAPTIONS = ("a red circle", "a blue square", "a green star", "a yellow moon", "a black dot", "a white line")
@@ -26,11 +26,6 @@ Request = dict[str, Any]
 
 class Failed(Exception):
     pass
-
-
-def reply(**fields: Any) -> None:
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
 
 
 def picture(row: int, key: dict[str, str]) -> str:
@@ -219,26 +214,5 @@ def answer(request: Request, cancelled: set[int]) -> None:
         reply(id=number, event="failed", message=str(error), details="")
 
 
-def main() -> None:
-    waiting: queue.Queue[Request | None] = queue.Queue()
-    cancelled: set[int] = set()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            request = json.loads(line)
-            if request["do"] == "cancel":
-                cancelled.add(request["id"])
-            elif request["do"] == "shutdown":
-                break
-            else:
-                waiting.put(request)
-        waiting.put(None)
-
-    threading.Thread(target=listen, daemon=True).start()
-    reply(event="ready")
-    while (request := waiting.get()) is not None:
-        answer(request, cancelled)
-
-
 if __name__ == "__main__":
-    main()
+    serve(answer)
