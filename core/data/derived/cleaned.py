@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data.derived.fixed import refuse_existing
+from core.data.derived.manifest import Pair, labels_of, manifest, refuse_target
 from core.data.sources.opening import open_source
-from core.spec.cells import marked_row
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 
@@ -32,12 +29,10 @@ def save_without(
     unknown = left_out - {row.file for row in source.rows}
     if unknown:
         raise UserError(f"{data} has no picture {min(unknown)}, which was to be left out.")
-    refuse_existing(to, data, replace)
+    refuse_target(to, data, replace)
     folder = to.parent.absolute()
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *marked_row(source.label_names)])
-    kept = captions = 0
+    written: list[Pair] = []
+    kept = 0
     for row in source.rows:
         rest = [one for one in row.captions if row.file not in left_out and (row.file, one) not in pairs]
         if not rest:
@@ -46,12 +41,11 @@ def save_without(
             raise UserError(
                 f"{row.image} does not lie below {folder}; save the manifest in a folder above its pictures."
             )
-        kept, captions = kept + 1, captions + len(rest)
+        kept += 1
         name = row.image.relative_to(folder).as_posix()
-        for caption in rest:
-            writer.writerow(marked_row([name, caption, *(row.labels.get(label, "") for label in source.label_names)]))
+        written += [(name, caption, labels_of(row, source.label_names)) for caption in rest]
     if not kept:
         raise UserError(f"nothing of {data} would be left; leave out fewer pairs.")
     with writing(to):
-        write_whole(to, text.getvalue().encode("utf-8", "surrogateescape"))
-    return {"path": str(to), "kept": kept, "excluded": len(source.rows) - kept, "captions": captions}
+        write_whole(to, manifest(written, source.label_names))
+    return {"path": str(to), "kept": kept, "excluded": len(source.rows) - kept, "captions": len(written)}

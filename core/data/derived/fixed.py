@@ -7,9 +7,7 @@ folder.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -19,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.data.derived.manifest import manifest, refuse_target
 from core.data.derived.names import names_below
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source, clean_caption
-from core.spec.cells import marked_row
 from core.spec.data.fixes import Fix, FixesRecord, record_path
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -47,7 +45,7 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
     The later of two fixes of one thing counts. Raises UserError when a fix names a picture, caption or label that the
     data have not, when nothing is left, when ``to`` exists and is not to be replaced, or is the data themselves.
     """
-    refuse_existing(to, data, replace)
+    refuse_target(to, data, replace)
     source = open_source(data)
     known = {row.file: row for row in source.rows}
     changes = _by_picture(_as_named(fixes, known))
@@ -80,18 +78,8 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
             fixes=tuple(fixes),
         )
         write_whole(record_path(to), json.dumps(record.model_dump(), indent=1).encode())
-        write_whole(to, _csv(table, source.label_names))
+        write_whole(to, manifest(table, source.label_names))
     return record
-
-
-def refuse_existing(to: Path, data: str, replace: bool) -> None:
-    """Raise UserError where ``to`` is no name for a table made of ``data``."""
-    if to.suffix.lower() != ".csv":
-        raise UserError(f"{to} must end with .csv.")
-    if to.exists() and not replace:
-        raise UserError(f"{to} already exists and is not overwritten; choose another name.")
-    if to.exists() and to.resolve() == Path(data).resolve():
-        raise UserError(f"{to} is the data set itself and is not overwritten; choose another name.")
 
 
 def _as_named(fixes: Sequence[Fix], known: Mapping[str, Row]) -> list[Fix]:
@@ -172,12 +160,3 @@ def _copy_in(file: Path, folder: Path, root: Path) -> str:
     copy = folder / f"{file.stem[:80]}-{digest}{file.suffix}"
     shutil.copyfile(file, copy)
     return copy.relative_to(root).as_posix()
-
-
-def _csv(table: Sequence[tuple[str, str, Sequence[str]]], labels: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *marked_row(labels)])
-    for name, caption, values in table:
-        writer.writerow(marked_row([name, caption, *values]))
-    return text.getvalue().encode("utf-8", "surrogateescape")

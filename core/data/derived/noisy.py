@@ -10,17 +10,15 @@ read by ``python -m core noise`` when it judges, and by nothing that trains.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from core.data.derived.manifest import labels_of, manifest
 from core.data.derived.names import names_below
 from core.data.sources.opening import open_source
-from core.data.sources.rows import Row, Source
-from core.spec.cells import marked_row
+from core.data.sources.rows import Source
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import excerpt
@@ -146,12 +144,6 @@ def _write(
     rows: Sequence[int],
 ) -> None:
     labels = [name for name in source.label_names if name != COLUMN]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *marked_row(labels), COLUMN])
-    for row in rows:
-        known: Row = source.rows[row]
-        for caption in captions[row]:
-            cells = (names[row], caption, *(known.labels.get(label, "") for label in labels), int(wrong[row]))
-            writer.writerow(marked_row(cells))
-    write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    cells = {row: [*labels_of(source.rows[row], labels), int(wrong[row])] for row in rows}
+    pairs = ((names[row], caption, cells[row]) for row in rows for caption in captions[row])
+    write_whole(path, manifest(pairs, [*labels, COLUMN]))

@@ -9,9 +9,7 @@ the pictures' folder is made beside it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -23,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from core.data.derived.manifest import SUFFIX, labels_of, manifest, refuse_target
 from core.data.derived.names import folder_of, names_below
 from core.data.errors import PictureError
 from core.data.pictures import picture_bytes
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
-from core.spec.cells import marked_row
 from core.spec.config import expand_user
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -36,7 +34,6 @@ from core.spec.reporter import Progress
 from core.spec.shards import is_shards, split_member
 
 PROVENANCE = ".provenance.json"
-SUFFIX = ".csv"
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def save_subset(
     Raises UserError when nothing would be left, a picture is not one of ``data``, or ``to`` cannot be written, exists
     (unless ``replace``), is ``data`` itself, or does not end with .csv.
     """
-    _refuse(to, data, replace)
+    refuse_target(to, data, replace)
     source = open_source(data, progress=progress)
     left_out, wanted = frozenset(excluded), frozenset(only)
     unknown = (left_out | wanted) - {row.file for row in source.rows}
@@ -104,15 +101,9 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str
     labels = source.label_names
     with writing(to):
         names = names_below([row.file for row in rows], to.parent)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *marked_row(labels)])
-    captions = 0
-    for name, row in zip(names, rows, strict=True):
-        captions += len(row.captions)
-        for caption in row.captions:
-            writer.writerow(marked_row([name, caption, *(row.labels.get(label, "") for label in labels)]))
-    content = text.getvalue().encode("utf-8", "surrogateescape")
+    named = zip(names, rows, strict=True)
+    pairs = [(name, caption, labels_of(row, labels)) for name, row in named for caption in row.captions]
+    content, captions = manifest(pairs, labels), len(pairs)
     origin = {"source": source.origin, "format": source.format, "pictures of the source": len(source.rows)}
     made = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -206,12 +197,3 @@ def _drawn(first: Sequence[int], share: float, seed: int) -> list[bool]:
             for position in groups[index]:
                 held[position] = True
     return held
-
-
-def _refuse(to: Path, data: str, replace: bool) -> None:
-    if to.suffix.lower() != SUFFIX:
-        raise UserError(f"{to} must end with {SUFFIX}.")
-    if not is_shards(data) and to.exists() and to.resolve() == expand_user(data).resolve():
-        raise UserError(f"{to} is the data set itself and is not overwritten; choose another name.")
-    if to.exists() and not replace:
-        raise UserError(f"{to} already exists and is not overwritten; choose another name.")

@@ -8,8 +8,6 @@ Legend: P pairs, F fused width.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +16,13 @@ from torch import Tensor
 
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
+from core.data.derived.manifest import manifest
 from core.data.derived.names import names_below
 from core.data.sources.opening import open_source
 from core.data.views.making import centre_view
 from core.evaluation.pairs import match_scores
 from core.inference.fusing import own_captions
 from core.metrics.inputs import EvaluationError
-from core.spec.cells import marked_row
 from core.spec.files import write_whole
 from core.spec.run.folder import RunDir
 
@@ -67,7 +65,7 @@ def caption_and_filter(run: RunDir, source: str, manifest: Path, progress: Progr
 def _scores(model: Model, data: PairDataset, pairs: list[tuple[int, str]], progress: Progress) -> Tensor:
     """How well each caption matches its picture, (P,): logits of the matching head, or cosines without one."""
     network, runtime = model.network, model.runtime
-    head = network.heads[MATCHING] if MATCHING in network.heads else None  # noqa: SIM401  a ModuleDict has no get
+    head = network.head(MATCHING)
     found = []
     for start in range(0, len(pairs), model.batch):
         progress("filtering captions", start, len(pairs))
@@ -85,14 +83,12 @@ def _scores(model: Model, data: PairDataset, pairs: list[tuple[int, str]], progr
     return torch.cat(found)
 
 
-def _write(manifest: Path, data: PairDataset, chosen: dict[int, list[tuple[str, bool]]], source: str) -> None:
-    names = names_below([str(data.path(row)) for row in chosen], manifest.parent)
+def _write(to: Path, data: PairDataset, chosen: dict[int, list[tuple[str, bool]]], source: str) -> None:
+    names = names_below([str(data.path(row)) for row in chosen], to.parent)
     labels = open_source(source).label_names
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["filepath", "title", *marked_row(labels), MADE])
-    for name, (row, captions) in zip(names, chosen.items(), strict=True):
-        for caption, made in captions:
-            cells = (name, caption, *(data.labels(row).get(label, "") for label in labels), int(made))
-            writer.writerow(marked_row(cells))
-    write_whole(manifest, text.getvalue().encode("utf-8", "surrogateescape"))
+    pairs = (
+        (name, caption, [*(data.labels(row).get(label, "") for label in labels), int(made)])
+        for name, (row, captions) in zip(names, chosen.items(), strict=True)
+        for caption, made in captions
+    )
+    write_whole(to, manifest(pairs, [*labels, MADE]))
