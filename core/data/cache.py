@@ -35,7 +35,7 @@ from core.data.pictures import Pixels, decode, decoded_size
 from core.spec.errors import UserError
 from core.spec.files import whole_file
 from core.spec.reading import open_regular
-from core.spec.shards import split_member
+from core.spec.shards import file_of
 
 VERSION = 1
 MAGIC = b"sdgui-pictures-1"
@@ -189,9 +189,8 @@ def files_digest(files: Sequence[str], besides: str = "") -> str:
     """Names files by path, size and time of change, in their order, and ``besides``; 32 hex digits."""
     digest = hashlib.sha256(besides.encode())
     for file in files:
-        member = split_member(file)
         try:
-            status = os.stat(member.tar if member else file)  # noqa: PTH116  (once for each of perhaps a million)
+            status = os.stat(file_of(file))  # noqa: PTH116  (once for each of perhaps a million)
             facts = f"\n{file}\0{status.st_size}\0{status.st_mtime_ns}"
         except OSError:
             facts = f"\n{file}\0"

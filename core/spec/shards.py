@@ -108,6 +108,12 @@ def split_member(path: str | Path) -> Member | None:
     return Member(match["tar"], int(match["offset"]), int(match["size"])) if match else None
 
 
+def file_of(path: str) -> str:
+    """The file on the disk that holds the picture ``path``: its tar, or itself."""
+    member = split_member(path)
+    return member.tar if member else path
+
+
 def is_member(path: str | Path) -> bool:
     """Whether ``path`` names bytes that are there, in a tar."""
     member = split_member(path)

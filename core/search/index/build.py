@@ -25,7 +25,7 @@ from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, Inde
 from core.spec.config import expand_user
 from core.spec.paths import is_folder
 from core.spec.run.model_names import exact_name
-from core.spec.shards import absolute_pattern, is_shards, split_member
+from core.spec.shards import absolute_pattern, file_of, is_shards
 
 if TYPE_CHECKING:
     from core.search.index.encoding import Encoder
@@ -288,11 +288,10 @@ def _check_there(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
     """IndexFolderError when a whole batch cannot be opened because its folder went away."""
     if any(entry.state != UNREADABLE for entry in batch):
         return
-    first = batch[0].record.path
-    member = split_member(first)
-    root = Path(scanned.source) if scanned.is_folder else Path(member.tar if member else first).parent
+    first = Path(file_of(batch[0].record.path))
+    root = Path(scanned.source) if scanned.is_folder else first.parent
     try:
-        there = root.is_dir() and Path(batch[0].record.path).exists()
+        there = root.is_dir() and first.exists()
     except OSError:
         there = False
     if not there:

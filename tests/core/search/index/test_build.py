@@ -24,10 +24,11 @@ from core.search.errors import IndexFolderError
 from core.search.index import build as build_module
 from core.search.index import encoding, storage
 from core.search.index.build import build_index, relocate
-from core.search.index.source_changes import scan
+from core.search.index.source_changes import Scan, scan
 from core.search.index.storage import IndexReader, IndexWriter
 from core.search.queries import Query, Term
 from core.search.results import Options, Searching
+from core.spec.shards import member_path
 from tests.core.search.samples import MODEL, alive, build, files_of, write_pictures
 
 
@@ -328,6 +329,18 @@ def test_a_folder_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: p
     (tmp_path / "away").rename(tmp_path / "pictures")
     assert build(tmp_path / "pictures", tmp_path / "index").unchanged == safe
     assert len(alive(tmp_path / "index")) == 48
+
+
+def test_unreadable_pictures_of_a_shard_are_no_sign_that_its_disk_went_away(tmp_path: Path) -> None:
+    tar = tmp_path / "shards" / "0.tar"
+    tar.parent.mkdir()
+    tar.touch()
+    record = storage.Record(member_path(tar, 512, 100, "0.png"), reason="it cannot be opened: Input/output error")
+    batch = [storage.Entry(record, 100, 0, None, state=storage.UNREADABLE)]
+    build_module._check_there(batch, Scan(str(tar), []), tmp_path / "index")
+    tar.unlink()
+    with pytest.raises(IndexFolderError, match="became unreachable"):
+        build_module._check_there(batch, Scan(str(tar), []), tmp_path / "index")
 
 
 def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -> None:
