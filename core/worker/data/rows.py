@@ -6,15 +6,15 @@ Flow: Data panel -> worker ``data_open`` -> **rows** -> parts of `PART` rows as 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from core.data.errors import BadRow, DataError, PictureError
+from core.data.errors import DataError
 from core.data.inspection.figures import Figures, figures
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.collection import Shards
-from core.data.sources.shards.source import FORMAT as SHARDS
+from core.data.sources.shards.source import rows_of_shards
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
@@ -54,7 +54,8 @@ def open_rows(source: str, progress: Reporter, pictures_only: bool = False) -> d
 def rows_of(source: str, progress: Reporter, pictures_only: bool = False) -> tuple[Source, int]:
     """The rows of ``source`` and how many there are; of shards only the first are read. Raises DataError."""
     if is_shards(source):
-        return _of_shards(source, progress)
+        shards = Shards.open(source, progress)
+        return rows_of_shards(source, shards, progress, MOST), len(shards)
     try:
         found = open_source(source, progress=progress)
     except DataError:
@@ -64,23 +65,6 @@ def rows_of(source: str, progress: Reporter, pictures_only: bool = False) -> tup
             raise
         found = Source(source, PLAIN, [Row(path, ()) for path in plain], [])
     return found, len(found.rows)
-
-
-def _of_shards(source: str, progress: Reporter) -> tuple[Source, int]:
-    shards = Shards.open(source, progress)
-    rows, bad, names = list[Row](), list[BadRow](shards.all_bad_rows()), dict[str, None]()
-    for number in range(min(MOST, len(shards))):
-        if number % PART == 0:
-            progress("reading captions", number, min(MOST, len(shards)))
-        path = shards.path(number)
-        try:
-            texts = shards.texts(number)
-        except PictureError as error:
-            bad.append(BadRow(path, str(error)))
-            continue
-        names.update(dict.fromkeys(texts.labels))
-        rows.append(Row(path, texts.captions, texts.labels))
-    return Source(source, SHARDS, rows, bad, tuple(names)), len(shards)
 
 
 def figures_answer(known: Figures) -> dict[str, Any]:
@@ -107,8 +91,3 @@ def _part(rows: Sequence[Row], label_names: Sequence[str]) -> dict[str, Any]:
         "captions": [list(row.captions) for row in rows],
         "labels": {name: [row.labels.get(name, "") for row in rows] for name in label_names},
     }
-
-
-def split_of(rows: Sequence[Row], label: str) -> Iterator[str]:
-    """The value of ``label`` of each of ``rows``; "" without one."""
-    return (row.labels.get(label, "") if label else "" for row in rows)

@@ -13,16 +13,26 @@ from core.data.sources.shards.collection import Progress, Shards
 FORMAT = "WebDataset shards"
 
 
+_EVERY = 500  # rows between two reports of progress
+
+
 def read_shards(pattern: str, progress: Progress | None = None) -> Source:
     """The rows of the shards that ``pattern`` names, with their captions and labels.
 
     Raises DataError as `Shards.open` does.
     """
-    shards = Shards.open(pattern, progress)
+    return rows_of_shards(pattern, Shards.open(pattern, progress), progress)
+
+
+def rows_of_shards(pattern: str, shards: Shards, progress: Progress | None = None, most: int | None = None) -> Source:
+    """The rows of ``shards``, which ``pattern`` names, or the first ``most`` of them."""
     rows: list[Row] = []
     bad = shards.all_bad_rows()
     names: dict[str, None] = {}
-    for number in range(len(shards)):
+    count = len(shards) if most is None else min(most, len(shards))
+    for number in range(count):
+        if progress is not None and number % _EVERY == 0:
+            progress("reading captions", number, count)
         path = shards.path(number)
         try:
             texts = shards.texts(number)
