@@ -48,10 +48,14 @@ class Network(nn.Module):
         """Side of the square pictures it takes."""
         return self.towers.image_size
 
+    def head(self, name: str) -> nn.Module | None:
+        """The head of the objective ``name``; None without one."""
+        return self.heads[name] if name in self.heads else None  # noqa: SIM401  (a ModuleDict has no get)
+
     @property
     def prototypes(self) -> PrototypeHead | None:
         """The head that is applied to each distilled view; None without one."""
-        head = self.heads[PROTOTYPES] if PROTOTYPES in self.heads else None  # noqa: SIM401  a ModuleDict has no get
+        head = self.head(PROTOTYPES)
         assert head is None or isinstance(head, PrototypeHead)
         return head
 

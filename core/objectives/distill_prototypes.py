@@ -78,7 +78,7 @@ class DistillPrototypes(Objective):
     def begin_step(self, network: Network, now: ObjectiveValues) -> None:
         super().begin_step(network, now)
         for name in (PROTOTYPES, self.name):
-            head = network.heads[name] if name in network.heads else None  # noqa: SIM401  a ModuleDict has no get
+            head = network.head(name)
             if isinstance(head, PrototypeHead):
                 head.frozen = now.frozen
 

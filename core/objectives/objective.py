@@ -6,6 +6,7 @@ trainer sums ``weight * loss``. A new objective is one module here and one confi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ Report = dict[str, Tensor]
 """Diagnostics by name: detached scalars, left on the device so that reporting costs no synchronisation."""
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """One loss. ``name`` is its field in ``ObjectivesConfig`` and its metric (``train/<name>``).
 
     The towers' features of every view are computed for all objectives. One that needs more declares it: flags for what
@@ -89,9 +90,9 @@ class Objective(nn.Module):
         """What it computes with the teacher besides, without gradient; by default nothing."""
         return None
 
+    @abstractmethod
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         """The loss, unweighted, and diagnostics. ``teacher`` is None where nobody asks a teacher."""
-        raise NotImplementedError
 
 
 def require(teacher: Output | None, name: str) -> Output:

@@ -21,8 +21,8 @@ def attended(batch: Batch, teacher: Output) -> Batch:
     """``batch`` with the patches that ``teacher`` attends to most, in each view that asks for so many."""
     if not batch.asks_attention:
         return batch
-    maps = {view.number: features.attention for view, features in zip(teacher.distilled, teacher.image_features,
-            strict=True)}  # (B, P) each  # fmt: skip
+    made = zip(teacher.distilled, teacher.image_features, strict=True)
+    maps = {view.number: features.attention for view, features in made}  # (B, P) each
 
     def chosen(view: View) -> View:
         if not view.attended:

@@ -5,6 +5,7 @@ Legend: B batch, P patches, L sequence of the text tower, F fused width.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,7 @@ class Fused:
     words: Tensor | None = None  # (B, L, F), in the order of the text tower's tokens
 
 
-class Fusion(nn.Module):
+class Fusion(nn.Module, ABC):
     """Joins patches and words of the same width ``width``; padding never reaches what is not padding."""
 
     needs_words = True  # whether it reads the state of each word even when only the pair is asked for
@@ -34,6 +35,7 @@ class Fusion(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.width = width
 
+    @abstractmethod
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
         """``patches`` (B, P, image width) and their captions joined.
 
@@ -41,7 +43,6 @@ class Fusion(nn.Module):
         itself, and the picture sees no word, so that each word can be asked for the next (the text tower has to be
         causal too). Raises ValueError when the state of each word is needed and was not kept.
         """
-        raise NotImplementedError
 
     def _read(self, patches: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """Patches (B, P, F) and words (B, L, F) in the fusion's width."""
