@@ -6,8 +6,8 @@ import pytest
 
 from core.__main__ import main
 from core.spec.config import override
-from core.spec.presets import PRESETS, preset_config
-from core.spec.presets.choosing import BASELINES, COSTS, EVEN, better, choose
+from core.spec.presets import preset_config
+from core.spec.presets.choosing import EVEN, better, choose
 
 
 @pytest.mark.parametrize(
@@ -18,19 +18,17 @@ from core.spec.presets.choosing import BASELINES, COSTS, EVEN, better, choose
 def test_what_pays_depends_on_time_and_on_wrong_captions(passes: float, wrong: bool, preset: str) -> None:
     choice = choose(40_000, passes, wrong)
     assert choice.preset == preset
-    assert "40,000 pairs" in choice.reason
+    assert "yours are 40,000" in choice.reason
     assert "2,555" in choice.reason
 
 
 def test_too_little_time_for_views_is_said_until_it_is_enough() -> None:
     config = preset_config("sd-clip", "demo")
     assert "clip makes about 19" in better(config, 2555)
-    assert "Train for 30 epochs" in better(config, 2555)
-    assert better(override(config, ["optim.epochs=31"]), 2555) == ""
+    assert "Train for 29 epochs" in better(config, 2555)
+    assert better(override(config, ["optim.epochs=30"]), 2555) == ""
     assert better(preset_config("clip", "demo"), 2555) == ""
-    assert "choose coca" in better(preset_config("sd-coca", "demo"), 2555)
-    assert COSTS.keys() == BASELINES.keys()
-    assert {*COSTS, *BASELINES.values()} <= PRESETS.keys()
+    assert better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
 
 
 def test_the_verb_names_a_preset_and_refuses_no_time(capsys: pytest.CaptureFixture[str]) -> None:
