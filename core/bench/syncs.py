@@ -49,7 +49,7 @@ class SyncCounter(TorchDispatchMode):
     """Counts, by its name, each operation on the meta device that a value would be needed for."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's modes are untyped
         self.found: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

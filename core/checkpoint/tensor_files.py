@@ -58,7 +58,7 @@ def tensor_shapes(path: Path, root: Path) -> dict[str, tuple[int, ...]]:
     try:
         open_regular(path, root=root, error=CheckpointError).close()
         with safe_open(path, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (safe_open does not iterate)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged: {excerpt(str(error))}; choose another checkpoint.") from error
 

@@ -29,7 +29,7 @@ from sdgui.store.records import BestPoint, MetricSummary, Progress
 from sdgui.store.run_table.fields import setting
 from sdgui.store.store import Store
 
-RUNS, CURVES, POINTS, LINES, AXES = 10_000, 100, 100_000, 2_000, 10
+RUNS, CURVES, POINTS, LINES = 10_000, 100, 100_000, 2_000
 OPEN_LIMIT, FILTER_LIMIT, GROUP_LIMIT, SCROLL_LIMIT = 0.3, 0.1, 0.2, 0.033  # seconds
 TURN_LIMIT, PAN_LIMIT, BRUSH_LIMIT = 0.05, 1 / 30, 0.05
 _FILTER = "optim.learning_rate < 1e-3 and val/teacher/R@1 > 0.4"

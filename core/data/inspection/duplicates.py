@@ -4,8 +4,9 @@ Flow: ``Signatures`` -> ``duplicates`` -> groups of positions; ``core.data.inspe
 splits.
 
 Two pictures are near duplicates where their hashes differ in at most `BITS` of 64 bits, and no pixel of their tiny
-copies by more than `LEVELS`. Pairs are found exactly: hashes that differ in so few bits agree in one of ``BITS + 1``
-bands (the pigeonhole principle of Norouzi et al. 2012), so only those that share a band are compared.
+copies by more than `LEVELS`. Hashes that differ in so few bits agree in one of ``BITS + 1`` bands (the pigeonhole
+principle of Norouzi et al. 2012), so only those that share a band are compared, and every pair is found; of more than
+`LARGEST` that share one, which flat pictures may, each is compared with those alone that follow it by hash.
 
 Legend: N pictures, G groups.
 """

@@ -46,7 +46,6 @@ class MapPage(QWidget):
 
     wanted = Signal(bool)
     like_asked = Signal(str, int)  # path, row
-    text_asked = Signal(str)  # the words of a caption that was clicked
 
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
         super().__init__(parent)
