@@ -92,8 +92,9 @@ def _step(x: Floats) -> float | None:
 
 def _parts(extreme: np.ufunc, values: Floats, starts: NDArray[np.intp]) -> Floats:
     """``extreme`` of the values from each start up to the next; nan where there is none."""
-    ended = np.append(values[: starts[-1]], np.nan)  # so that every start is a place in it
-    found: Floats = extreme.reduceat(ended, starts[:-1])
+    if starts[-1] == len(values):  # every start has to be a place
+        values, starts = np.append(values[starts[0] :], np.nan), starts - starts[0]
+    found: Floats = extreme.reduceat(values[: starts[-1] + 1], starts)[:-1]
     found[starts[1:] == starts[:-1]] = np.nan
     return found
 

@@ -26,17 +26,17 @@ def raster(low: Floats, high: Floats, colors: NDArray[np.integer], height: int, 
     """
     columns = low.shape[1]
     size = columns * (height + 2)
-    places, changes = _differences(low, high, height, thickness)
+    at, into = _ends(low, high, height, thickness)
+    starts, runs = _runs(at, size)
     red, green, blue = (colors[:, channel].astype(np.float64) for channel in range(3))
-    first = _summed(places, changes, red * (1 << _BITS) + green, size)
-    second = _summed(places, changes, blue * (1 << _BITS) + 1.0, size)
-    return _pixels(first, second, columns, height)
+    first = _summed(runs, into, red * (1 << _BITS) + green, len(starts))
+    second = _summed(runs, into, blue * (1 << _BITS) + 1.0, len(starts))
+    pixels = np.repeat(_mixed(first, second), np.diff(starts, append=size))
+    return np.ascontiguousarray(pixels.reshape(columns, height + 2)[:, :height].T)
 
 
-def _differences(
-    low: Floats, high: Floats, height: int, thickness: float
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """(4, N, columns): where coverage begins and ends in each column of each curve, and how it changes there."""
+def _ends(low: Floats, high: Floats, height: int, thickness: float) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(2, N, columns): the pixel where each curve's coverage of each column begins and ends, and how far into it."""
     upper, lower = low.astype(np.float32), high.astype(np.float32)  # finer than a part of a pixel, and half the memory
     middle = (upper + lower) * np.float32(0.5)
     half = _half_length(lower - upper, thickness)
@@ -47,10 +47,7 @@ def _differences(
     into = at & (_PARTS - 1)
     at >>= _PARTS.bit_length() - 1
     at += np.arange(low.shape[1], dtype=np.int32) * (height + 2)
-    places = np.concatenate([at, at + 1])
-    changes = np.concatenate([_PARTS - into, into])
-    changes[1::2] *= -1
-    return places, changes
+    return at, into
 
 
 def _half_length(rise: NDArray[np.float32], thickness: float) -> NDArray[np.float32]:
@@ -60,23 +57,39 @@ def _half_length(rise: NDArray[np.float32], thickness: float) -> NDArray[np.floa
     return (length * np.float32(0.5)).astype(np.float32)
 
 
-def _summed(places: NDArray[np.int32], changes: NDArray[np.int32], color: Floats, size: int) -> NDArray[np.int64]:
-    weights = changes * color[:, None]
-    counted = np.bincount(places.ravel(), weights.ravel(), size)[:size]
+def _runs(at: NDArray[np.int32], size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where runs of pixels that are covered alike start, down column after column; the run of each end.
+
+    A pixel with an end in it is a run of its own.
+    """
+    starting = np.zeros(size, bool)
+    starting[at] = True
+    starting[1:] |= starting[:-1]
+    starting[0] = True
+    starts = np.flatnonzero(starting)
+    run_at = np.empty(size, np.intp)  # only where one starts
+    run_at[starts] = np.arange(len(starts))
+    return starts, run_at[at]
+
+
+def _summed(runs: NDArray[np.intp], into: NDArray[np.int32], color: Floats, count: int) -> NDArray[np.int64]:
+    """Coverage in parts of a pixel, times the curves' colours, of each run."""
+    colors = np.stack([color, -color])[:, :, None]  # it begins, it ends
+    flat = runs.ravel()
+    counted = np.bincount(flat, np.broadcast_to(_PARTS * colors, into.shape).ravel(), count)
+    later = np.bincount(flat, (into * colors).ravel(), count)  # what only the pixel after gets
+    counted -= later
+    counted[1:] += later[:-1]
     return np.cumsum(counted, out=counted).astype(np.int64)
 
 
-def _pixels(first: NDArray[np.int64], second: NDArray[np.int64], columns: int, height: int) -> Pixels:
+def _mixed(first: NDArray[np.int64], second: NDArray[np.int64]) -> Pixels:
     """Colours weighted by coverage, opaque where a pixel is covered whole."""
-    pixels = np.zeros(len(first), np.uint32)
-    seen = np.flatnonzero(second)
-    first, second = first[seen], second[seen]
     covered = (second & _MASK).astype(np.float32)
     alpha = np.minimum(covered * np.float32(255 / _PARTS), np.float32(255))
     scale = alpha / (255 * np.maximum(covered, 1))
-    made = alpha.astype(np.uint32) << 24
-    made |= ((first >> _BITS) * scale).astype(np.uint32) << 16
-    made |= ((first & _MASK) * scale).astype(np.uint32) << 8
-    made |= ((second >> _BITS) * scale).astype(np.uint32)
-    pixels[seen] = made
-    return np.ascontiguousarray(pixels.reshape(columns, height + 2)[:, :height].T)
+    mixed: Pixels = alpha.astype(np.uint32) << 24
+    mixed |= ((first >> _BITS) * scale).astype(np.uint32) << 16
+    mixed |= ((first & _MASK) * scale).astype(np.uint32) << 8
+    mixed |= ((second >> _BITS) * scale).astype(np.uint32)
+    return mixed
