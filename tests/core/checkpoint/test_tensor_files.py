@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from core.checkpoint import files as checkpoint
-from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
+from core.checkpoint.files import STATE, CheckpointError, CheckpointInfo, CheckpointState
 from core.checkpoint.names import current_shape, saved, saved_name
 from core.checkpoint.opening import open_model, open_network
 from core.checkpoint.state import restore_rng
@@ -82,6 +82,28 @@ def test_as_many_of_the_newest_are_kept_as_were_asked_for(tmp_path: Path) -> Non
     for step in range(1, 6):
         checkpoint.save(run, *tiny(step, None, None), keep=3)
     assert checkpoint.names(run) == ["step-00000003", "step-00000004", "step-00000005"]
+
+
+@pytest.mark.parametrize(("keep", "keep_every"), [(1, 0), (2, 3), (1, 2)])
+def test_steps_to_look_back_at_keep_their_networks_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int, keep_every: int
+) -> None:
+    """After each save: the newest ``keep`` and the best are whole, and of the others those that ``keep_every`` divides
+    have no state.
+    """
+    run, scores, saved = RunDir(tmp_path), (0.1, 0.3, 0.2, 0.5, 0.4, 0.1, 0.2, 0.3, 0.9, 0.8), list[int]()
+    run.create()
+    monkeypatch.setattr(os, "fsync", lambda _file: None)
+    for step, score in enumerate(scores, start=1):
+        info, tensors = tiny(step, score, max(scores[:step]))
+        checkpoint.save(run, info, replace(tensors, state={"x": torch.zeros(1)}), keep, keep_every)
+        saved.append(step)
+        best = 1 + scores.index(max(scores[:step]))
+        whole = {*saved[-keep:], best}
+        looked_at = {one for one in saved if keep_every and one % keep_every == 0}
+        states = {int(name[-8:]): (run.checkpoints / name / STATE).exists() for name in checkpoint.names(run)}
+        assert states == {one: one in whole for one in looked_at | whole}
+        assert resolve(run, "best") == f"step-{best:08}"
 
 
 @pytest.mark.parametrize("part", ["checkpoint.json", "student.safetensors"])

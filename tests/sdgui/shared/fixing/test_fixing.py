@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,15 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import read_config
 from core.spec.data.fixes import Fix, read_record
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
 from sdgui.app.start import make_application, make_services
 from sdgui.shared.basket import Finding, basket_action, offer_in_menu
 from sdgui.shared.fixing.dialog import FixingDialog
 from sdgui.shared.services import Services
+from sdgui.store.records import HERE
 from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.worker.replies import Failure
 from tests.sdgui.conftest import program
 from tests.sdgui.panels.clean.cleaning import make_run
 
@@ -140,3 +145,60 @@ def test_a_panel_takes_part_by_one_record(qtbot: QtBot, services: Services) -> N
     found[0] = Finding("/d.csv", (Fix(kind="relabelled", path="/a.png", label="kind", value="x"),))
     record.run(None)
     qtbot.waitUntil(lambda: services.basket.count == 2)
+
+
+def test_a_retraining_that_failed_is_not_begun_by_the_next_save(
+    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
+) -> None:
+    dialog.view.retrain.click()
+    dialog.work.failed.emit(Failure("the disk is full"))
+    assert dialog.view.bar.text == "the disk is full"
+    qtbot.waitUntil(lambda: (tmp_path / "pairs-fixed.csv").exists() and not dialog.view.strip.isVisible())
+    dialog._save(tmp_path / "again.csv", replace=False)
+    qtbot.waitUntil(lambda: "saved as" in dialog.view.bar.text and "again.csv" in dialog.view.bar.text)
+    assert dialog.work.pairs() == []
+
+
+def test_runs_on_the_data_are_offered_the_one_that_found_the_fixes_first(
+    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
+) -> None:
+    services, data = dialog._services, tmp_path / "pairs.csv"
+    content = data.read_text()
+    (tmp_path / "other.csv").symlink_to(data)
+    for name in ("newer", "newest"):  # the second by another way to the same data
+        make_run(services, tmp_path / name, data if name == "newer" else tmp_path / "other.csv", name)
+        data.write_text(content)
+    make_run(services, tmp_path / "elsewhere", tmp_path / "elsewhere.csv")
+    dialog._read_runs()
+    dialog._read_runs()  # whose answer counts alone
+    qtbot.waitUntil(lambda: dialog.view.runs.count() == 3)
+    dialog.work.tasks.wait()
+    dialog._show_runs(dialog._asked - 1, [])
+    assert [dialog.view.runs.itemData(row).run.folder.name for row in range(3)] == ["run", "newest", "newer"]
+    assert dialog.view.runs.currentIndex() == 0
+
+
+def test_the_pair_that_was_chosen_stays_chosen_and_only_a_finished_one_is_compared(
+    qtbot: QtBot, dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, config = dialog._services, preset_config("clip", "tiny")
+    monkeypatch.setattr(services.launcher, "check_queue", lambda: None)
+    services.launcher._timer.stop()  # they stay in the queue
+    last = []
+    for title in ("one", "two"):
+        experiment = services.store.add_experiment(config, title)
+        for tag in ("before", "after", "after"):  # the second was run again
+            run = services.launcher.enqueue(experiment.id, place=HERE)
+            services.store.tag_run(run.id, [tag])
+        last.append(run.id)
+    pairs = dialog.work.pairs()
+    assert [(pair.title, pair.after.id) for pair in pairs] == [("two", last[1]), ("one", last[0])]
+    half = replace(pairs[1], before=replace(pairs[1].before, state=RunState.DONE))
+    done = replace(half, after=replace(half.after, state=RunState.DONE))
+    dialog._show_pairs([pairs[0], half])
+    dialog.view.pairs.setCurrentIndex(1)
+    dialog._show_buttons()
+    assert not dialog.view.page.isEnabled()
+    dialog._show_pairs([pairs[0], done])
+    assert dialog.view.pairs.currentText() == "one: done"
+    assert dialog.view.page.isEnabled()

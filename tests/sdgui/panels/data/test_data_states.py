@@ -1,0 +1,188 @@
+"""What the Data panel asks and shows, answer by answer: they are given here, in whatever order they may come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import RunConfig
+from core.spec.presets import preset_config
+from sdgui.app.start import make_application, make_services
+from sdgui.panels.data.layout import BROKEN, GROUPS
+from sdgui.panels.data.panel import DataPanel
+from sdgui.panels.data.work import DataWork
+from sdgui.worker.replies import Cancelled, Failure
+
+Asked = list[tuple[Any, ...]]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """What was asked of the worker, which answers nothing by itself."""
+    found: Asked = []
+    for name in ("open", "check", "save"):
+        monkeypatch.setattr(DataWork, name, lambda _self, *given, _name=name: found.append((_name, *given)))
+    return found
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, tmp_path: Path, asked: Asked) -> Iterator[DataPanel]:
+    make_application()
+    services = make_services(tmp_path / "home")
+    panel = DataPanel(services)
+    qtbot.addWidget(panel)
+    panel.show()
+    yield panel
+    panel.work.wait()
+    panel.view.gallery.close_threads()
+    panel.view.groups.gallery.close_threads()
+    services.launcher.close()
+    services.store.close()
+
+
+def part(*names: str) -> dict[str, Any]:
+    return {
+        "paths": [f"/p/{name}.png" for name in names],
+        "captions": [[f"a {name}"] for name in names],
+        "labels": {"split": ["val" if name == "b" else "train" for name in names], "kind": ["x"] * len(names)},
+    }
+
+
+def facts(source: str, pictures: int, **more: Any) -> dict[str, Any]:
+    return {
+        "source": source, "format": "CSV", "pictures": pictures, "listed": pictures, "pairs": pictures,
+        "distinct": pictures, "words": [0, 0, pictures], "median_words": 2.0, "captions": [[1, pictures]],
+        "labels": {"kind": [{"value": "x", "pictures": pictures}]}, "values": {"kind": 1}, "split": "split", "bad": 0,
+        "reasons": [], **more,
+    }  # fmt: skip
+
+
+def checked(source: str, **more: Any) -> dict[str, Any]:
+    return {
+        "source": source, "pictures": 3, "broken": [], "exact": [], "near": [], "exact_groups": 0, "near_groups": 0,
+        "leaks": [], "leak_count": 0, "unread": {}, **more,
+    }  # fmt: skip
+
+
+def opened(qtbot: QtBot, panel: DataPanel, source: str, *names: str, **more: Any) -> None:
+    panel.open(source)
+    panel.work.part.emit(part(*names))
+    panel.work.opened.emit(facts(source, len(names), **more))
+    qtbot.waitUntil(lambda: panel.facts is not None and not panel._parts)
+
+
+def captions(panel: DataPanel) -> list[str]:
+    return [item.caption for item in panel.view.gallery.items()]
+
+
+def test_rows_of_a_source_that_was_left_are_never_shown(qtbot: QtBot, panel: DataPanel, asked: Asked) -> None:
+    panel.open("/one.csv")
+    panel.work.part.emit(part("a", "b"))
+    panel.work.opened.emit(facts("/one.csv", 2))
+    panel.open("/two.csv")  # before what came was shown
+    panel.work.part.emit(part("c"))
+    panel.work.part.emit(part("d"))
+    qtbot.waitUntil(lambda: captions(panel) == ["a c", "a d"])
+    assert (panel.facts, panel.rows.source) == (None, "/two.csv")
+    assert panel.view.strip.isVisible()
+    assert asked == [("open", "/one.csv"), ("open", "/two.csv")]
+    panel.work.checked.emit(checked("/one.csv", exact=[[0, 1]], exact_groups=1))
+    assert panel.checked is None, "of another source"
+
+
+def test_what_was_read_when_it_was_cancelled_stays_and_a_failure_can_be_tried_again(
+    qtbot: QtBot, panel: DataPanel, asked: Asked
+) -> None:
+    panel.open("/one.csv")
+    panel.work.part.emit(part("a", "b"))
+    qtbot.waitUntil(lambda: len(panel.rows) == 2)
+    panel.work.open_failed.emit(Cancelled())
+    assert "first 2 are shown" in panel.view.bar.text
+    assert captions(panel) == ["a a", "a b"]
+    assert panel.view.strip.isHidden()
+    panel.open("/two.csv")
+    panel.work.open_failed.emit(Failure("/two.csv is gone"))
+    assert panel.view.bar.text == "/two.csv is gone"
+    panel.view.bar.press_remedy()
+    assert asked[-1] == ("open", "/two.csv")
+
+
+def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
+    qtbot: QtBot, panel: DataPanel, asked: Asked
+) -> None:
+    opened(qtbot, panel, "/one.csv", "a", "b", "c")
+    panel.check()
+    assert asked[-1] == ("check", "/one.csv", {}, "split")
+    panel.compare_with({"val": "/val.csv"})
+    assert asked[-1] == ("check", "/one.csv", {"val": "/val.csv"}, "")
+    leaks = [{"row": row, "file": "", "left": "this", "other": "val", "path": "/v.png", "kind": "same bytes"}
+             for row in (2, 0, 2)]  # fmt: skip
+    broken = [{"row": 1, "why": "cut off"}]
+    panel.work.checked.emit(checked("/one.csv", leaks=leaks, leak_count=3, broken=broken))
+    assert ("(3)" in panel.view.tabs.tabText(GROUPS), "(1)" in panel.view.tabs.tabText(BROKEN)) == (True, True)
+    assert panel.view.broken.list.topLevelItem(0).text(0) == "/p/b.png"
+    panel.view.groups.leaks.click()
+    assert panel.rows.excluded_paths() == ["/p/a.png", "/p/c.png"]
+    panel.view.groups.leaks.click()
+    assert panel.rows.excluded_paths() == ["/p/a.png", "/p/c.png"], "they stay out"
+    opened(qtbot, panel, "/two.csv", "d")
+    panel.check()
+    assert asked[-1] == ("check", "/two.csv", {}, "split"), "the splits are another source's"
+
+
+def test_exclusions_show_at_once_and_are_what_is_saved(
+    qtbot: QtBot, panel: DataPanel, asked: Asked, tmp_path: Path
+) -> None:
+    view, to = panel.view, tmp_path / "kept.csv"
+    opened(qtbot, panel, "/one.csv", "a", "b", "c", "d")
+    view.which.setCurrentIndex(view.which.findData("kept"))
+    panel.show_rows()
+    view.gallery.set_selected([1, 3])
+    panel._asked("exclude")
+    assert captions(panel) == ["a a", "a c"]
+    assert view.counts.text() == "2 of 4 · 2 excluded"
+    panel.save(to)
+    assert asked[-1] == ("save", "/one.csv", to, ["/p/b.png", "/p/d.png"], [], False)
+    view.gallery.set_selected([1])
+    panel.save(to, selection=True, replace=True)
+    assert asked[-1] == ("save", "/one.csv", to, ["/p/b.png", "/p/d.png"], ["/p/c.png"], True)
+    panel._asked("undo")
+    assert captions(panel) == ["a a", "a b", "a c", "a d"]
+    panel._asked("exclude")  # nothing is selected any more
+    view.gallery.set_selected([2])
+    panel._asked("exclude")
+    panel._asked("basket")
+    qtbot.waitUntil(lambda: panel._services.basket.count == 1)
+    (entry,) = panel._services.store.fixes()
+    assert (entry.source, entry.fix.kind, entry.fix.path) == ("/one.csv", "excluded", "/p/c.png")
+    panel.work.wait()
+    opened(qtbot, panel, "/two.csv", "c")
+    opened(qtbot, panel, "/one.csv", "a", "b", "c", "d")
+    qtbot.waitUntil(lambda: panel.rows.excluded == {2})
+    panel._asked("undo")
+    assert panel.rows.excluded == {2}, "what an earlier window excluded is no step of this one"
+
+
+def test_an_experiment_on_the_data_keeps_the_validation_that_fits(
+    qtbot: QtBot, panel: DataPanel, tmp_path: Path
+) -> None:
+    mine = preset_config("clip", "tiny").model_copy(update={"name": "mine"})
+    data = mine.data.model_copy(update={"train": "/one.csv", "val": "/val.csv"})
+    panel._services.store.add_experiment(mine.model_copy(update={"data": data}), "mine")
+    panel.refresh()
+    asked: list[RunConfig] = []
+    panel.define_asked.connect(asked.append)
+    opened(qtbot, panel, "/one.csv", "a")
+    panel._asked("use")
+    panel._saved({"path": "/kept.csv", "pictures": 1, "captions": 1})
+    panel.view.bar.press_remedy()
+    panel._held_out("/one-train.csv", "/one-held-out.csv")
+    panel.view.bar.press_remedy()
+    assert [(one.data.train, one.data.val) for one in asked] == [
+        ("/one.csv", "/val.csv"), ("/kept.csv", "/val.csv"), ("/one-train.csv", "/one-held-out.csv"),
+    ]  # fmt: skip
+    assert asked[1].name.endswith("on kept")

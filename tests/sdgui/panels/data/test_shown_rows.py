@@ -1,0 +1,133 @@
+"""Whatever is read, filtered, excluded and undone, in any order, the gallery shows what a plain list of rows says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.data import shown as showing
+from sdgui.panels.data.model import NONE, Filter, SourceRows
+from sdgui.panels.data.shown import ShownRows
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+
+CAPTIONS = ((), ("A red Hat",), ("a red boat", "a boat"))
+KINDS = ("", "hat", "boat")
+FILTERS = [
+    *(Filter(which=which) for which in ("all", "kept", "excluded", "uncaptioned", "duplicates", "broken")),
+    Filter("red"), Filter("boat RED"), Filter(label="kind", value="hat"), Filter(label="kind", value=NONE),
+    Filter("a", "kind", "boat", "kept"),
+]  # fmt: skip
+ROWS = st.lists(st.integers(0, 11), max_size=6, unique=True)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(1, 5)),
+        st.tuples(st.just("filter"), st.sampled_from(FILTERS)),
+        st.tuples(st.just("toggle"), ROWS),
+        st.tuples(st.just("exclude"), ROWS),
+        st.tuples(st.just("include"), ROWS),
+        st.tuples(st.just("undo"), st.none()),
+    ),
+    max_size=12,
+)
+
+
+@dataclass
+class Plain:
+    """Rows as a list of facts, exclusions as a list of states."""
+
+    rows: list[tuple[int, tuple[str, ...], str]] = field(default_factory=list)
+    states: list[frozenset[int]] = field(default_factory=lambda: [frozenset()])
+
+    def change(self, to: frozenset[int]) -> None:
+        if to != self.states[-1]:
+            self.states.append(to)
+
+    def matches(self, by: Filter, row: int) -> bool:
+        _, captions, kind = self.rows[row]
+        words = all(any(word in one.casefold() for one in captions) for word in by.words.casefold().split())
+        label = not by.label or kind == ("" if by.value == NONE else by.value)
+        out = row in self.states[-1]
+        which = {"all": True, "kept": not out, "excluded": out, "uncaptioned": not captions, "duplicates": row % 3 == 0}
+        return words and label and which.get(by.which, False)
+
+
+class Items:
+    """What a `Gallery` does with its items, without drawing them: drawing takes a tenth of a second an example."""
+
+    def __init__(self) -> None:
+        self.items: list[GalleryItem] = []
+        self.chosen: list[int] = []
+
+    def set_items(self, items: list[GalleryItem]) -> None:
+        self.items = list(items)
+
+    def append(self, items: list[GalleryItem]) -> None:
+        self.items += items
+
+    def replace(self, index: int, item: GalleryItem) -> None:
+        self.items[index] = item
+
+    def visible_rows(self) -> range:
+        return range(1, 3)
+
+    def selected(self) -> list[int]:
+        return self.chosen
+
+
+def test_the_gallery_shows_what_a_plain_list_says(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(showing, "_AT_ONCE", 2)
+
+    @settings(max_examples=40)
+    @given(STEPS)
+    def holds(steps: list[tuple[str, Any]]) -> None:
+        follow(steps)
+
+    holds()
+
+
+def follow(steps: list[tuple[str, Any]]) -> None:
+    plain, by, gallery = Plain(), Filter(), Items()
+    rows = SourceRows("/pairs.csv", marked={"duplicates": frozenset(range(0, 60, 3))})
+    shown = ShownRows(cast(Gallery, gallery))
+    shown.begin(rows)
+    for name, what in steps:
+        there = [row for row in what if row < len(rows)] if isinstance(what, list) else []
+        out = plain.states[-1]
+        if name == "add":
+            first = len(rows)
+            new = [(row, CAPTIONS[row % 3], KINDS[row // 2 % 3]) for row in range(first, first + what)]
+            plain.rows += new
+            kinds = {"kind": [kind for _, _, kind in new]}
+            shown.add(rows.append([f"/{row}.png" for row, _, _ in new], [list(one) for _, one, _ in new], kinds))
+            continue
+        if name == "filter":
+            by = what
+            shown.filter(by)
+            continue
+        if name == "undo":
+            changed = rows.undo()
+            plain.states[-1:] = [] if len(plain.states) > 1 else plain.states[-1:]
+        elif name == "toggle":
+            changed = rows.toggle(there)
+            plain.change(out - frozenset(there) if out.issuperset(there) else out | frozenset(there))
+        else:
+            changed = rows.exclude(there, name == "exclude")
+            plain.change(out | frozenset(there) if name == "exclude" else out - frozenset(there))
+        assert set(changed) == plain.states[-1] ^ out
+        shown.renew(changed)
+        while shown._stale:
+            shown._renew_some()
+    expected = [row for row in range(len(plain.rows)) if plain.matches(by, row)]
+    assert rows.excluded == plain.states[-1]
+    assert shown.numbers == expected
+    assert [(str(item.path), item.faint) for item in gallery.items] == [
+        (f"/{row}.png", row in plain.states[-1]) for row in expected
+    ]
+    gallery.chosen = list(range(0, len(expected), 2))
+    assert shown.chosen() == expected[::2]
+    assert rows.excluded_paths() == [f"/{row}.png" for row in sorted(plain.states[-1])]

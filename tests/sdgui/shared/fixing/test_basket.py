@@ -1,0 +1,121 @@
+"""The basket against a dictionary: whatever is put in, taken out and undone, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PySide6.QtWidgets import QApplication
+
+from core.spec.data.fixes import Fix
+from sdgui.runs.store_writer import StoreWriter
+from sdgui.shared.basket import Basket, Finding
+from sdgui.shared.fixing.items import counts_line, of_source, sources_of
+from sdgui.store.own.fixes import StoredFix
+from sdgui.store.store import Store
+
+Held = dict[tuple[str, str, str, str], Fix]
+
+FIXES = st.builds(
+    Fix,
+    kind=st.sampled_from(("wrong", "recaptioned", "excluded", "relabelled")),
+    path=st.sampled_from(("/a.png", "/b.png")),
+    caption=st.sampled_from(("", "a cat")),
+    label=st.sampled_from(("", "kind")),
+    value=st.sampled_from(("x", "y")),
+    found=st.sampled_from((5.0, 6.0)),
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.tuples(st.sampled_from(("", "/d.csv", "/e.csv")), st.lists(FIXES, max_size=4))),
+        st.tuples(st.just("take"), st.lists(st.integers(0, 5), max_size=3, unique=True)),
+        st.tuples(st.just("undo"), st.none()),
+    ),
+    max_size=8,
+)
+
+
+class Writer:
+    """Writes at once, in the thread of who asks."""
+
+    def submit(
+        self, write: Callable[[], Any], done: Callable[[Any], object] | None = None, _failed: Any = None
+    ) -> None:
+        result = write()
+        if done is not None:
+            done(result)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    found = Store.open(tmp_path / "home")
+    yield found
+    found.close()
+
+
+def held(store: Store) -> Held:
+    return {(one.source, one.fix.path, one.fix.caption, one.fix.label): one.fix for one in store.fixes()}
+
+
+def test_undoing_goes_back_step_by_step_whatever_was_done(qapp: QApplication, store: Store) -> None:
+    @settings(max_examples=25)
+    @given(STEPS)
+    def holds(steps: list[tuple[str, Any]]) -> None:
+        store.take_fixes([one.id for one in store.fixes()])
+        basket = Basket(store, cast(StoreWriter, Writer()))
+        told: list[int] = []
+        basket.changed.connect(told.append)
+        states: list[Held] = [{}]
+        for name, what in steps:
+            if name == "put" and what[1]:
+                basket.put(Finding(what[0], tuple(what[1])))
+                new = {(what[0], fix.path, fix.caption, fix.label): fix for fix in what[1]}
+                states.append(states[-1] | new)
+            elif name == "take":
+                there = [one for at, one in enumerate(store.fixes()) if at in what]
+                basket.take([one.id for one in there])
+                gone = {(one.source, one.fix.path, one.fix.caption, one.fix.label) for one in there}
+                states += [{key: fix for key, fix in states[-1].items() if key not in gone}] if there else []
+            elif name == "undo":
+                assert basket.can_undo == (len(states) > 1)
+                basket.undo()
+                states[1:] = states[1:-1]
+            assert held(store) == states[-1]
+            assert basket.count == len(states[-1])
+            assert not told or told[-1] == len(states[-1])
+
+    holds()
+
+
+def test_a_fix_without_a_time_is_of_now_and_a_source_has_one_spelling(
+    qapp: QApplication, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "d.csv").touch()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "d.csv")
+    basket = Basket(store, cast(StoreWriter, Writer()))
+    for spelled in (tmp_path / "link.csv", tmp_path / "home" / ".." / "d.csv"):
+        basket.put(Finding(str(spelled), (Fix(kind="wrong", path="/a.png"),)))
+    (one,) = store.fixes()
+    assert one.source == str((tmp_path / "d.csv").resolve())
+    assert one.fix.found > 1e9
+    shards = "/data/{00000..00003}.tar"
+    basket.put(Finding(shards, (Fix(kind="wrong", path="/a.png"),)))
+    assert [found.source for found in store.fixes()][1:] == [shards]
+
+
+def test_entries_of_any_data_count_for_every_data() -> None:
+    def entry(number: int, source: str, kind: str = "wrong") -> StoredFix:
+        return StoredFix(number, source, Fix.model_validate({"kind": kind, "path": f"/{number}.png"}))
+
+    entries = [entry(0, "/d"), entry(1, ""), entry(2, "/e"), entry(3, "/e", "excluded")]
+    assert sources_of(entries) == [("/e", 3), ("/d", 2)]
+    assert [one.id for one in of_source(entries, "/e")] == [1, 2, 3]
+    assert [one.id for one in of_source(entries, "")] == [1]
+    assert sources_of(entries[1:2]) == [("", 1)]
+    assert sources_of([]) == []
+    assert counts_line(entries[2:]) == "2 changes: 1 wrong · 1 left out"
+    assert counts_line([]) == "no changes"
