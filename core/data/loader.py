@@ -30,7 +30,7 @@ from core.data.orders import StreamOrder, batch_order
 from core.data.pairs import Pairs
 from core.data.parts import ROWS, Joiner, LoadedPart, PartMaker, Span
 from core.data.views.making import centre_view
-from core.spec.config import RunConfig
+from core.spec.config import RunConfig, teaching
 
 AHEAD = 2  # batches made ahead, by the thread or by the processes together
 AUTOMATIC = -1  # data.workers: as many as the cores allow
@@ -109,13 +109,14 @@ class Loader:
         self.batch_size = order.batch_size
         _check_world(self._place.world, order.batch_size, self.streams)
         self._mine = self._place.share(order.batch_size)
-        self._maker = PartMaker(dataset, config, image_size, order, labels, multiple, self._place.distorts)
-        self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._place.on_gpu)
         self._agree = agree
         self._dataset = dataset
         self._config = config
         self._log = log
         self.steps_per_epoch = order.steps_per_epoch
+        plan, by_device = teaching(config, self.total_steps), self._place.distorts
+        self._maker = PartMaker(dataset, config, image_size, order, labels, multiple, by_device, plan)
+        self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._place.on_gpu)
 
     @property
     def total_steps(self) -> int:

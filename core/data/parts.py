@@ -27,7 +27,7 @@ from core.data.pairs import Pairs
 from core.data.views.distortion import draw_distortion
 from core.data.views.making import cut_view, draw_mix, view_side
 from core.data.views.masks import draw_kept, draw_masks, kept_count
-from core.spec.config import RunConfig, ViewConfig
+from core.spec.config import RunConfig, Teaching, ViewConfig
 
 ROWS = 64  # of a part
 CAPTION, MIX = 1002, 1003  # purposes of draws, beside views
@@ -57,16 +57,21 @@ class PartMaker(Dataset[LoadedPart]):
         labels: Labels | None,
         multiple: int,
         by_device: bool = False,
+        plan: Teaching | None = None,
     ) -> None:
-        """``by_device``: views are only cropped here, and distorted by the device that a batch is sent to."""
+        """``by_device``: views are only cropped here, and distorted by the device that a batch is sent to. ``plan``:
+        which steps need the further views; by default all.
+        """
         self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
-        self.size, self.multiple, self.by_device = image_size, multiple, by_device
+        self.size, self.multiple, self.by_device, self._plan = image_size, multiple, by_device, plan
 
     def __getitem__(self, span: Span) -> LoadedPart:
-        return self.make(*self.order.take(*span))
+        return self.make(*self.order.take(*span), step=span[0] + 1)
 
-    def make(self, wanted: Rows, passes: Integers) -> LoadedPart:
-        """The rows ``wanted`` (b,) as they are shown in the pass through the data that all, or each, belong to."""
+    def make(self, wanted: Rows, passes: Integers, step: int) -> LoadedPart:
+        """The rows ``wanted`` (b,) as they are shown in ``step`` (the first is 1), in the pass through the data that
+        all, or each, belong to.
+        """
         known = set(self.dataset.broken)
         pictures, rows = [], []
         for row in wanted.tolist():
@@ -75,7 +80,7 @@ class PartMaker(Dataset[LoadedPart]):
                 return LoadedPart(None, self.dataset.broken)
             rows.append(found[0])
             pictures.append(found[1])
-        batch = self._batch(passes, np.array(rows), pictures)
+        batch = self._batch(step, passes, np.array(rows), pictures)
         broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
         return LoadedPart(batch, broken)
 
@@ -106,7 +111,7 @@ class PartMaker(Dataset[LoadedPart]):
         attended = kept_count(config, across**2) if config.keep < 1.0 and kept is None else 0
         return View(images, None, mask, wanted.number, wanted.local, distortion, kept, attended)
 
-    def _batch(self, epoch: Integers, rows: Rows, pictures: list[Tensor]) -> Batch:
+    def _batch(self, step: int, epoch: Integers, rows: Rows, pictures: list[Tensor]) -> Batch:
         def views(wanted: Sequence[WantedView]) -> tuple[View, ...]:
             return tuple(self.view(one, epoch, rows, pictures) for one in wanted)
 
@@ -115,8 +120,8 @@ class PartMaker(Dataset[LoadedPart]):
             rows=torch.from_numpy(rows),
             texts=self.dataset.some_tokens(rows, chances),
             clean=self.view(clean_view(self.config), epoch, rows, pictures),
-            student=views(student_views(self.config)),
-            teacher=views(teacher_views(self.config)),
+            student=views(student_views(self.config)) if self._plan is None or self._plan.needs_views(step) else (),
+            teacher=views(teacher_views(self.config)) if self._plan is None or self._plan.taught(step) else (),
             labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
         )
 

@@ -71,7 +71,6 @@ class Classification(Objective):
     def __init__(self, config: ClassificationConfig) -> None:
         super().__init__(config)
         self.view = config.view
-        self.needs_views = config.view == "further"
 
     def build_head(self, network: Network) -> nn.Module:
         if not network.classes:

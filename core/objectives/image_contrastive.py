@@ -29,7 +29,6 @@ class ImageContrastive(Objective):
 
     name = "image_contrastive"
     config_class = ImageContrastiveConfig
-    needs_views = True
 
     def __init__(self, config: ImageContrastiveConfig) -> None:
         super().__init__(config)

@@ -35,7 +35,7 @@ class Objective(nn.Module, ABC):
     config_class: ClassVar[type[ObjectiveConfig]]
     needs_text_tokens = False  # whether the state of each word is asked for, not only the caption's
     needs_patches = False  # whether the last state of each patch is asked for
-    needs_views = False  # whether it reads the student's further views; those that learn from a teacher always do
+    needs_views = False  # whether it reads the student's further views
     needs_prototypes = False  # whether it reads the network's shared prototypes
     learns_from_teacher = False  # whether the teacher's outputs are its targets; it waits for one that begins late
     asks_teacher = False  # whether it reads the teacher's outputs; those that learn from a teacher always do
@@ -44,7 +44,7 @@ class Objective(nn.Module, ABC):
         super().__init__()
         self.weight = config.weight
         self.learns_from_teacher = self.asks_teacher = config.learns_from_teacher
-        self.needs_views = self.needs_views or config.learns_from_teacher
+        self.needs_views = config.reads_views()
         self.now: ObjectiveValues = objective_schedule(config, 1).at(1)  # all ramps are over, until ``begin_step``
 
     @classmethod

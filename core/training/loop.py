@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import closing
+from statistics import fmean
 from typing import TypeVar
 
 import torch
@@ -72,7 +73,7 @@ class Loop:
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, belief, team)
         self.device = self.parts.runtime.device
         self._guard, self._reports, self._note = StepGuard(), Reports(), ""
-        self._peak, self._operations = device_peak(self.parts.runtime), 0
+        self._peak, self._counts = device_peak(self.parts.runtime), list[int]()  # operations of the first steps
         every, kept = config.checkpoint.every_steps, config.checkpoint.keep_every
         self._intervals = (every or self.parts.loader.steps_per_epoch, *((kept,) if kept else ()))  # of saving
         if warning := departs(self.network, config.optim.micro_batch, config.optim.batch_size):
@@ -114,11 +115,19 @@ class Loop:
         self._announce_saved(wait=True)
         self._by_first(lambda: self.validator.test(self.step))
 
+    @property
+    def _operations(self) -> float:
+        """Of a step, in the mean over those that were counted; 0 before."""
+        return fmean(self._counts) if self._counts else 0.0
+
     def _counted_step(self, batch: Batch) -> dict[str, Tensor]:
-        """A step; where the device's peak is known, the operations of the first one are counted."""
-        if self._peak is None or self._operations:
+        """A step; where the device's peak is known, the operations of the first ones are counted, so many that the
+        teacher teaches in one of them.
+        """
+        if self._peak is None or len(self._counts) == self.schedules.teaching.every:
             return self.train_step(batch)
-        report, self._operations = counted(lambda: self.train_step(batch))
+        report, count = counted(lambda: self.train_step(batch))
+        self._counts.append(count)
         return report
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:

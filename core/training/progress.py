@@ -58,7 +58,7 @@ class Pace:
         self._steps += 1
         self._seconds += time.perf_counter() - self._began
 
-    def report(self, operations: int = 0, peak: float | None = None) -> dict[str, float]:
+    def report(self, operations: float = 0.0, peak: float | None = None) -> dict[str, float]:
         """Pairs a second and the share of the time that was spent waiting for batches, since the last report.
 
         With the ``operations`` of a step, and the ``peak`` of the device a second, the share of it that was reached.

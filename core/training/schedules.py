@@ -30,6 +30,8 @@ from core.spec.config import (
     OptimConfig,
     RunConfig,
     TeacherConfig,
+    Teaching,
+    teaching,
 )
 
 
@@ -38,7 +40,7 @@ class Schedules:
     """All that changes by formula. (N + 1,) each."""
 
     total_steps: int
-    teacher_start: int  # so many steps are done without the teacher
+    teaching: Teaching  # the steps that the teacher teaches in
     learning_rate: Values
     weight_decay: Values
     momentum: Values  # the share of the teacher that survives a step
@@ -53,10 +55,6 @@ class Schedules:
         """How much of training is done after ``step``, 0 to 1."""
         return step / self.total_steps
 
-    def teacher_begun(self, step: int) -> bool:
-        """Whether a teacher teaches in ``step`` (the first is 1)."""
-        return step > self.teacher_start
-
     def at(self, step: int) -> dict[str, ObjectiveValues]:
         """What each objective goes by in ``step`` (the first is 1)."""
         return {name: schedule.at(step) for name, schedule in self.objectives.items()}
@@ -68,15 +66,15 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
     What learns from a teacher that begins late counts its steps from where the teacher begins; its shares of training
     remain shares of the whole.
     """
-    start = round(config.teacher.start * total_steps) if config.teacher.kind != "none" else 0
+    plan = teaching(config, total_steps)
     return Schedules(
         total_steps=total_steps,
-        teacher_start=start,
+        teaching=plan,
         learning_rate=learning_rates(config.optim, total_steps),
         weight_decay=constant(config.optim.weight_decay, total_steps),
         momentum=momenta(config.teacher, total_steps),
         objectives={
-            name: objective_schedule(objective, total_steps, start if objective.learns_from_teacher else 0)
+            name: objective_schedule(objective, total_steps, plan.start if objective.learns_from_teacher else 0)
             for name, objective in config.objectives
         },
     )

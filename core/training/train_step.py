@@ -43,7 +43,7 @@ class TrainStep:
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
         """The losses of ``batch`` in ``step`` (the first is 1), and what to report: the bare ones and diagnostics."""
-        teacher = self._teacher if self._schedules.teacher_begun(step) else None  # one that starts late
+        teacher = self._teacher if self._schedules.teaching.taught(step) else None
         objectives = self._objectives.active(taught=teacher is not None or self._teacher is None)
         objectives.begin_step(self._network, self._schedules.at(step))
 

@@ -31,7 +31,6 @@ class FixMatch(Objective):
 
     name = "consistency"
     config_class = ConsistencyConfig
-    needs_views = True
 
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)

@@ -27,7 +27,6 @@ class MeanTeacher(Objective):
 
     name = "consistency"
     config_class = ConsistencyConfig
-    needs_views = True
 
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)

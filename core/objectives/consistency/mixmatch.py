@@ -59,7 +59,6 @@ class MixMatch(Objective):
 
     name = "consistency"
     config_class = ConsistencyConfig
-    needs_views = True
 
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)

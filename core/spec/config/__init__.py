@@ -30,6 +30,7 @@ from core.spec.config.run import (
     validate,
     with_absolute_paths,
 )
+from core.spec.config.teaching import Teaching, teaching
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
 from core.spec.paths import expand_user, split_run
 
@@ -60,6 +61,7 @@ __all__ = [
     "RuntimeConfig",
     "Section",
     "TeacherConfig",
+    "Teaching",
     "Text",
     "TowersConfig",
     "ValidationConfig",
@@ -76,6 +78,7 @@ __all__ = [
     "problems",
     "read_config",
     "split_run",
+    "teaching",
     "validate",
     "with_absolute_paths",
 ]

@@ -372,3 +372,12 @@ class TeacherConfig(Section):
         description="Share of training that is done without a teacher; it starts as the student then (SigLIP 2: 0.8).",
         json_schema_extra=shown("share of steps", advanced=True),
     )
+    every: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        title="Teaches every",
+        description="The teacher teaches in every so many steps. The others learn only what needs no teacher, and take "
+        "less time: further views are then neither made nor encoded. The average follows in every step.",
+        json_schema_extra=shown("steps"),
+    )

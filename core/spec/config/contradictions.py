@@ -72,6 +72,8 @@ def _teacher(config: RunConfig) -> Problems:
         yield from _memory(config)
     if teacher.start > 0:
         yield from _late_teacher(config)
+    if teacher.every > 1:
+        yield from _teacher_at_intervals(config)
 
 
 def _memory(config: RunConfig) -> Problems:
@@ -105,6 +107,19 @@ def _late_teacher(config: RunConfig) -> Problems:
         yield "teacher.start", f"The teacher is needed throughout for {what}: set 0."
     if all(objective.learns_from_teacher for objective in objectives):
         yield "teacher.start", "Nothing is learnt before the teacher begins: set 0, or give another objective a weight."
+
+
+def _teacher_at_intervals(config: RunConfig) -> Problems:
+    """A teacher that teaches in some steps: what needs it in each, and that something is learnt in the others."""
+    objectives = weighted(config).values()
+    for what in filter(None, (objective.needs_teacher_throughout() for objective in objectives)):
+        yield "teacher.every", f"The teacher is needed in every step for {what}: set 1."
+    if config.teacher.targets == "memory":
+        yield "teacher.every", "A memory takes no time, and teaches in every step: set 1, or targets to pass."
+    elif config.belief.trust > 0 and config.belief.trust_by == "teacher":
+        yield "belief.trust_by", "It weighs the pairs of every step: choose student, or set teacher.every to 1."
+    if all(objective.learns_from_teacher for objective in objectives):
+        yield "teacher.every", "Nothing is learnt in the other steps: set 1, or give another objective a weight."
 
 
 def _fusion(config: RunConfig) -> Problems:
@@ -175,6 +190,8 @@ def _kept(config: RunConfig) -> Problems:
             )
         elif teacher.start > 0:
             yield field, "The teacher's attention is needed throughout: set teacher.start to 0, or choose random."
+        elif teacher.every > 1 and name == "clean":
+            yield field, "The teacher's attention is needed in every step: set teacher.every to 1, or choose random."
         elif not seen[name]:
             remedy = {"clean": "set views.teacher.count to 0", "student": "switch views.shared on"}.get(name, "")
             yield field, f"The teacher must see the same view: {remedy + ', or ' if remedy else ''}choose random."

@@ -288,6 +288,9 @@ class ImageContrastiveConfig(ObjectiveConfig):
         json_schema_extra=shown("channels", advanced=True),
     )
 
+    def reads_views(self) -> bool:
+        return True
+
     def uses_captions(self) -> bool:
         return False
 

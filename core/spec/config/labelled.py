@@ -24,6 +24,9 @@ class ClassificationConfig(ObjectiveConfig):
         json_schema_extra=shown(""),
     )
 
+    def reads_views(self) -> bool:
+        return self.view == "further"
+
     def uses_captions(self) -> bool:
         return False
 
@@ -85,6 +88,9 @@ class ConsistencyConfig(ObjectiveConfig):
         if self.kind == "fixmatch" and self.guess == "teacher":
             return [Need("guess", "There is no teacher to guess: set teacher.kind, or choose student.")]
         return []
+
+    def reads_views(self) -> bool:
+        return True
 
     def needs_teacher_throughout(self) -> str:
         return "consistency"

@@ -88,8 +88,12 @@ class ObjectiveConfig(Section):
         """Whether features of pairs as they were last seen are all that it asks of a teacher."""
         return not self.needs_teacher()
 
+    def reads_views(self) -> bool:
+        """Whether it reads the student's further views; what learns from a teacher always does."""
+        return self.learns_from_teacher
+
     def needs_teacher_throughout(self) -> str:
-        """What of it forbids a teacher that starts late, as it is called in a sentence; "" when nothing does."""
+        """What of it needs the teacher in every step, as it is called in a sentence; "" when nothing does."""
         return ""
 
     def needs_fusion(self) -> list[Need]:

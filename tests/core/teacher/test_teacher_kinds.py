@@ -125,7 +125,7 @@ def test_a_late_teacher_is_the_student_until_it_begins() -> None:
     student = network()
     config = TeacherConfig(kind="ema", momentum=0.9, momentum_schedule="cosine", momentum_warmup=False, start=0.6)
     teacher, schedules = EmaTeacher(config, student), build_schedules(RunConfig(teacher=config), 10)
-    assert [schedules.teacher_begun(step) for step in range(1, 11)] == [False] * 6 + [True] * 4
+    assert [schedules.teaching.taught(step) for step in range(1, 11)] == [False] * 6 + [True] * 4
     for step in range(1, 7):
         disturb(student)
         teacher.update(student, float(schedules.momentum[step]))

@@ -53,7 +53,7 @@ def late(start: float) -> RunConfig:
 def test_all_that_a_late_teacher_teaches_begins_with_the_teacher(start: float) -> None:
     """20 steps in all; shares of training remain shares of the whole."""
     schedules, first = build_schedules(late(start), 20), round(20 * start)
-    assert [schedules.teacher_begun(step) for step in range(1, 21)] == [step > first for step in range(1, 21)]
+    assert [schedules.teaching.taught(step) for step in range(1, 21)] == [step > first for step in range(1, 21)]
     similarity, prototypes = (schedules.objectives[f"distill_{name}"] for name in ("similarity", "prototypes"))
     weight = late(start).objectives.distill_similarity.weight
     for t in range(1, 21 - first):

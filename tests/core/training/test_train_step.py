@@ -152,18 +152,21 @@ def test_a_late_teacher_begins_with_its_first_temperature(data: Path, tmp_path: 
     [
         (["teacher.start=0.5"], [1] * 6 + [4] * 6, [0] * 6 + [3] * 6),
         (["teacher.start=0"], [4] * 12, [3] * 12),
+        (["teacher.every=3"], [1, 1, 4] * 4, [0, 0, 3] * 4),
+        (["teacher.every=3", "teacher.start=0.5"], [1] * 6 + [1, 1, 4] * 2, [0] * 6 + [0, 0, 3] * 2),
         # who reads further views needs no teacher for it
         (["teacher.start=0.5", "objectives.image_contrastive.weight=1", "views.student.mix=none"],
          [4] * 12, [0] * 6 + [3] * 6),
     ],
 )  # fmt: skip
-def test_before_a_late_teacher_begins_only_what_a_loss_reads_is_computed(
+def test_where_the_teacher_does_not_teach_only_what_a_loss_reads_is_made_and_computed(
     data: Path, tmp_path: Path, settings: list[str], views: list[int], projected: list[int]
 ) -> None:
     """Pictures through the student's tower, and representations through its prototypes, in views of 12 a step."""
     sizes: list[int] = []
     heads: list[int] = []
-    given = ["views.student.count=2", "views.local.count=1", "views.local.size=1", "views.teacher.count=2", *settings]
+    shown = ["views.student.count=2", "views.local.count=1", "views.local.size=1", "views.teacher.count=2"]
+    given = [*shown, "teacher.every=1", "belief.trust_by=student", "teacher.momentum=0.5", *settings]
     with opened(config_for(data, "sd-clip", *given), tmp_path / "run") as loop:
         towers = loop.network.towers
         plain = towers.encode_image
@@ -178,6 +181,10 @@ def test_before_a_late_teacher_begins_only_what_a_loss_reads_is_computed(
         for step, batch in enumerate(loop.parts.loader.batches(0, loop.total_steps), 1):
             sizes.clear()
             heads.clear()
+            assert loop.teacher is not None
+            before = loop.teacher.network.towers.logit_scale.clone()
+            assert 1 + len(batch.student) == views[step - 1] and len(batch.teacher) == 2 * (projected[step - 1] > 0)
             loop.train_step(batch)
+            assert loop.teacher.network.towers.logit_scale != before  # the average follows in every step
             assert sum(sizes) == 12 * views[step - 1], step
             assert sum(heads) == 12 * projected[step - 1], step

@@ -28,6 +28,7 @@ ONLY_TAUGHT = {
 }
 
 
+AT_INTERVALS = {"teacher.every": 2, "belief.trust_by": "student"}
 ATTENDED = {"views.teacher.count": 0, "views.clean.keep": 0.5, "views.clean.keep_by": "attention"}
 
 
@@ -73,6 +74,11 @@ ATTENDED = {"views.teacher.count": 0, "views.clean.keep": 0.5, "views.clean.keep
         ("sd-clip", {**ATTENDED, "teacher.part": "heads"}, "views.clean.keep_by"),
         ("sd-clip", {**ATTENDED, "views.shared": True}, "views.clean.keep_by"),
         ("sd-clip", {"views.student.keep": 0.5, "views.student.keep_by": "attention"}, "views.student.keep_by"),
+        ("sd-clip", {"teacher.every": 2, "belief.trust_by": "teacher"}, "belief.trust_by"),
+        ("sd-clip", {**AT_INTERVALS, "objectives.contrastive.queue": 64}, "teacher.every"),
+        ("sd-clip", {**AT_INTERVALS, **ONLY_TAUGHT}, "teacher.every"),
+        ("sd-clip", {**AT_INTERVALS, **ATTENDED}, "views.clean.keep_by"),
+        ("sd-clip-lean", {"teacher.every": 2}, "teacher.every"),
         ("sd-clip", {"views.student.keep": 0.5, "views.student.keep_by": "attention", "views.shared": True,
                      "views.student.mix": "mixup"}, "views.student.keep_by"),
         ("clip", {"views.shared": True, "views.student.count": 0}, "views.shared"),
@@ -95,6 +101,7 @@ def test_a_contradiction_is_said_at_its_field(preset: str, changes: dict[str, An
         ("clip", {**PREVIOUS, "objectives.distill_similarity.weight": 1.0, "data.train": "x.csv"}),
         ("clip", {**PREVIOUS, "teacher.checkpoint": "", "objectives.distill_similarity.weight": 1.0}),
         ("sd-clip", {"teacher.start": 0.5, "belief.action": "watch"}),
+        ("sd-clip", {**AT_INTERVALS, "belief.action": "drop"}),
         ("sd-clip", {"belief.action": "weigh", "belief.trust": 0.5}),
         ("clip", {"views.clean.crop_min": 0.5, "views.clean.crop_max": 0.5}),
         ("sd-clip", {"views.student.mask": 1.0, "views.student.mask_min": 0.4, "views.student.mask_max": 0.4}),

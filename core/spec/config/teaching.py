@@ -1,0 +1,37 @@
+"""Which steps a teacher teaches in, and which need the further views: a plan that loader and trainer read alike.
+
+Flow: definition and number of steps -> ``teaching`` -> the loader leaves out views that a step does not need, and
+``core.training.train_step`` what learns from a teacher that does not teach in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.spec.config.experiment import RunConfig
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The steps of a run, numbered from 1, in which its teacher teaches."""
+
+    start: int  # so many steps are done without the teacher
+    every: int  # it teaches in those after them whose number is a multiple of this
+    untaught_views: bool  # whether a loss that needs no teacher reads the student's further views
+
+    def taught(self, step: int) -> bool:
+        """Whether a teacher, where there is one, teaches in ``step``."""
+        return step > self.start and step % self.every == 0
+
+    def needs_views(self, step: int) -> bool:
+        """Whether ``step`` needs the student's further views."""
+        return self.untaught_views or self.taught(step)
+
+
+def teaching(config: RunConfig, total_steps: int) -> Teaching:
+    """The plan of ``config`` over ``total_steps`` optimiser steps; without a teacher every step is alike."""
+    teacher = config.teacher
+    if teacher.kind == "none":
+        return Teaching(0, 1, untaught_views=True)
+    read = any(one.weight > 0 and one.reads_views() and not one.learns_from_teacher for _, one in config.objectives)
+    return Teaching(round(teacher.start * total_steps), teacher.every, untaught_views=read)
