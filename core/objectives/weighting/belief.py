@@ -59,7 +59,7 @@ class Belief(nn.Module):
         every = gathered(rows)
         self.student_image[every] = gathered(kept(student.clean.image))
         self.student_text[every] = gathered(kept(student.text))
-        if self.taught:  # in steps that it does not teach in, and where its features are of another width, the student stands in
+        if self.taught:  # where no teacher taught, and where its features are of another width, the student stands in
             fits = teacher is not None and teacher.text.shape == student.text.shape
             judge = teacher if teacher is not None and fits else student
             self.teacher_image[every] = gathered(kept(judge.clean.image))

@@ -150,14 +150,24 @@ class ComparisonRecord(_Record):
     equal_clock: dict[str, PairedRecord] | None = None
 
 
+class DifferenceRecord(_Record):
+    """The mean paired difference of two arms at a budget."""
+
+    seconds: Seconds
+    mean: Number
+    low: Number | None = None
+    high: Number | None = None
+
+
 class CrossingRecord(_Record):
     """The budget at which an arm overtakes another, or falls behind it."""
 
     arm: str
     baseline: str
     metric: str
-    kind: Literal["ahead", "behind", "overtakes", "falls behind", "even"]
+    kind: Literal["ahead", "behind", "overtakes", "falls behind", "not told apart", "even"]  # even: of older files
     seconds: Seconds | None = None
+    last: DifferenceRecord | None = None
 
 
 class ResultsFile(_Record):

@@ -1,6 +1,6 @@
 """The budget at which one arm overtakes another, of a study that trains each arm for several budgets.
 
-Flow: ``core.studies.study.results`` passes mean paired differences by budget -> `crossing` -> ``results.json``.
+Flow: ``core.studies.study.results`` passes paired differences by budget -> `crossing` -> ``results.json``.
 """
 
 from __future__ import annotations
@@ -10,34 +10,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["ahead", "behind", "overtakes", "falls behind", "even"]
+Kind = Literal["ahead", "behind", "overtakes", "falls behind", "not told apart"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean paired difference of two arms at a budget, and the ends of its interval; None where it has none."""
+
+    seconds: float
+    mean: float
+    low: float | None
+    high: float | None
+
+    @property
+    def sign(self) -> int:
+        """1 where the interval lies above 0, -1 below; 0 where it holds 0 or there is none: not told apart."""
+        if self.low is None or self.high is None:
+            return 0
+        return (self.low > 0) - (self.high < 0)
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """How an arm stands to its baseline over the budgets; ``seconds`` is where that last changes."""
+    """How an arm stands to its baseline over the budgets; ``seconds`` is where that last changes.
+
+    ``last``: the difference at the greatest budget.
+    """
 
     kind: Kind
+    last: Difference
     seconds: float | None = None
 
 
-def crossing(points: Sequence[tuple[float, float]]) -> Crossing | None:
-    """How an arm compares over ``points`` of (budget in seconds, mean difference); None without points.
+def crossing(points: Sequence[Difference]) -> Crossing | None:
+    """How an arm compares over ``points``, a budget each; None without points.
 
-    *Ahead* and *behind* are at every budget. Between the two budgets where the difference last changes its sign, it is
-    taken to change linearly with the logarithm of the budget.
+    A budget counts for one of the arms only where the interval of their difference leaves out 0. *Ahead*, *behind* and
+    *not told apart* are at every budget, or from ``seconds`` on. Where the arms change places, the difference is taken
+    to change linearly with the logarithm of the budget, between the two budgets that tell so.
     """
-    known = sorted(points)
+    known = sorted(points, key=lambda point: point.seconds)
     if not known:
         return None
-    signs = [(value > 0) - (value < 0) for _, value in known]
-    last = signs[-1]
-    other = max((index for index, sign in enumerate(signs) if sign != last), default=None)
-    if other is None:
-        return Crossing("ahead" if last > 0 else "behind" if last < 0 else "even")
-    if last == 0:
-        return Crossing("even", known[other + 1][0])
-    (left, before), (right, after) = known[other], known[other + 1]
-    share = before / (before - after)
-    seconds = math.exp(math.log(left) + share * (math.log(right) - math.log(left)))
-    return Crossing("overtakes" if last > 0 else "falls behind", seconds)
+    last = known[-1]
+    since = next(index for index in range(len(known)) if all(point.sign == last.sign for point in known[index:]))
+    if last.sign == 0:
+        return Crossing("not told apart", last, known[since].seconds if since else None)
+    before = next((point for point in reversed(known[:since]) if point.sign == -last.sign), None)
+    if before is None:
+        return Crossing("ahead" if last.sign > 0 else "behind", last, known[since].seconds if since else None)
+    after = next(point for point in known if point.sign == last.sign and point.seconds > before.seconds)
+    share = before.mean / (before.mean - after.mean)
+    seconds = math.exp(math.log(before.seconds) + share * (math.log(after.seconds) - math.log(before.seconds)))
+    return Crossing("overtakes" if last.sign > 0 else "falls behind", last, seconds)

@@ -15,7 +15,8 @@ results.json::
         "cost_ratio": MEAN, "equal_clock": {METRIC: PAIRED} }], "metrics": [...]}
 
 A study with budgets also has "budgets": [SECONDS, ...], for each trained arm "of" and, in its cost, "budget", "steps",
-"clock", "flops", and "crossings": [{"arm", "baseline", "metric", "kind", "seconds"}].
+"clock", "flops", and "crossings": [{"arm", "baseline", "metric", "kind", "seconds", "last": the difference at the
+greatest budget as {"seconds", "mean", "low", "high"}}].
 
 MEAN is {"mean", "low", "high", "values"}; PAIRED is {"difference": MEAN, "p_t", "p_exact", "significant", "seeds"}.
 
@@ -41,7 +42,7 @@ from core.spec.study.records import StepTimeFile
 from core.studies.study.budgets import step_time, steps_within
 from core.studies.study.claiming import StudyError
 from core.studies.study.cost_plot import draw_costs
-from core.studies.study.crossings import crossing
+from core.studies.study.crossings import Difference, crossing
 from core.studies.study.plot import draw
 from core.studies.study.statistics import Paired, mean_of, paired
 from core.studies.study.table import markdown
@@ -136,13 +137,13 @@ def _budget(out: StudyDir, study: Study, arm: Arm, first: str) -> dict[str, Any]
 
 def _crossings(study: Study, compare: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Where an arm overtakes its baseline, for each comparison and metric of a study with budgets."""
-    points: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    points: dict[tuple[str, str, str], list[Difference]] = {}
     for one in compare if study.budgets else ():
         for metric, networks in one["metrics"].items():
             if FINAL in networks:
                 key = (study.base(one["arm"]).name, study.base(one["baseline"]).name, metric)
-                point = (study.arm(one["arm"]).budget, networks[FINAL]["difference"]["mean"])
-                points.setdefault(key, []).append(point)
+                mean, seconds = networks[FINAL]["difference"], study.arm(one["arm"]).budget
+                points.setdefault(key, []).append(Difference(seconds, mean["mean"], mean["low"], mean["high"]))
     found = []
     for (arm, baseline, metric), some in points.items():
         where = crossing(some)

@@ -95,14 +95,19 @@ def _budgets(results: Mapping[str, Any]) -> str:
     for one in results["crossings"]:
         key = (one["arm"], one["baseline"], one["metric"])
         cells = [by_budget.get((*key, seconds), "") for seconds in budgets]
-        where = f" at {one['seconds']:.0f} s" if one["seconds"] is not None else ""
+        word = "at" if one["kind"] in ("overtakes", "falls behind") else "from"
+        where = f" {word} {one['seconds']:.0f} s" if one["seconds"] is not None else ""
         rows.append([f"{one['arm']} - {one['baseline']}", one["metric"], *cells, f"{one['kind']}{where}"])
     if not rows:
         return ""
     clock = {arm["cost"].get("clock") for arm in results["arms"].values()} - {None}
     told = "CPU time of all threads" if clock == {"cpu"} else "elapsed time"
     head = ["arms", "metric", *(f"{seconds:g} s" for seconds in budgets), "crossing"]
-    return f"## By budget\n\nDifferences of final networks at equal budgets ({told}).\n\n" + _table(head, rows)
+    text = (
+        f"Differences of final networks at equal budgets ({told}). Where an interval holds 0, or a single seed gives "
+        "none, the arms are not told apart."
+    )
+    return f"## By budget\n\n{text}\n\n" + _table(head, rows)
 
 
 def _comparison(one: Mapping[str, Any]) -> str:

@@ -56,23 +56,35 @@ def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[C
 
 
 def crossing_texts(results: Mapping[str, Any], metric: str) -> list[str]:
-    """Where each compared arm overtakes its baseline: "sd-clip overtakes clip at about 410 s"."""
+    """How each compared arm stands to its baseline, and by how much at the greatest budget, with the interval."""
     found = []
     for one in results.get("crossings", ()):
         if one["metric"] != metric:
             continue
         arm, base, seconds = one["arm"], one["baseline"], one.get("seconds")
-        where = f" at about {seconds:.0f} s" if seconds is not None else ""
-        found.append(
-            {
-                "ahead": f"{arm} is ahead of {base} at every budget",
-                "behind": f"{arm} is behind {base} at every budget",
-                "even": f"{arm} and {base} are even{where and f' from {seconds:.0f} s on'}",
-                "overtakes": f"{arm} overtakes {base}{where}",
-                "falls behind": f"{arm} falls behind {base}{where}",
-            }[one["kind"]]
-        )
+        at, since = "", ""
+        if seconds is not None:
+            at, since = f" at about {seconds:.0f} s", f" from {seconds:.0f} s on"
+        told = {
+            "ahead": f"{arm} is ahead of {base}{since or _at_every_budget(results)}",
+            "behind": f"{arm} is behind {base}{since or _at_every_budget(results)}",
+            "even": f"{arm} and {base} are even{since}",
+            "not told apart": f"{arm} and {base} are not told apart{since}",
+            "overtakes": f"{arm} overtakes {base}{at}",
+            "falls behind": f"{arm} falls behind {base}{at}",
+        }[one["kind"]]
+        found.append(told + _difference(metric, one.get("last")))
     return found
+
+
+def _at_every_budget(results: Mapping[str, Any]) -> str:
+    budgets = results.get("budgets", ())
+    return " at every budget" if len(budgets) != 1 else ""
+
+
+def _difference(metric: str, last: Mapping[str, Any] | None) -> str:
+    """In brackets, "+10.1 [3.5, 16.7] at 80 s"; results of older files have none."""
+    return "" if last is None else f" ({interval(metric, last, signed=True)} at {last['seconds']:g} s)"
 
 
 class CostCurves(LatePlot):

@@ -183,7 +183,8 @@ def test_where_the_teacher_does_not_teach_only_what_a_loss_reads_is_made_and_com
             heads.clear()
             assert loop.teacher is not None
             before = loop.teacher.network.towers.logit_scale.clone()
-            assert 1 + len(batch.student) == views[step - 1] and len(batch.teacher) == 2 * (projected[step - 1] > 0)
+            assert 1 + len(batch.student) == views[step - 1]
+            assert len(batch.teacher) == 2 * (projected[step - 1] > 0)
             loop.train_step(batch)
             assert loop.teacher.network.towers.logit_scale != before  # the average follows in every step
             assert sum(sizes) == 12 * views[step - 1], step

@@ -18,7 +18,7 @@ from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, read_study
 from core.spec.study.records import results_problem
 from core.studies.study import budgets, queue, step_time
-from core.studies.study.crossings import Crossing, crossing
+from core.studies.study.crossings import Difference, crossing
 from core.studies.study.queue import run_study
 from tests.core.pictures import write_pairs
 
@@ -43,6 +43,7 @@ with open(f"{out}/calls.txt", "a") as calls:
 base, _, seconds = arm.rpartition("-")
 value = 0.4 if base == "base" else 0.2 + 0.1 * math.log2(float(seconds.rstrip("s")) / 10)
 value += 0.01 * int(seed)
+value += 0.0004 * (int(seed) - 0.5) * (base == "better")  # gains of two seeds are never quite the same
 curve = [{"step": 1, "seconds": 1.0, "values": {}}]
 measures = {"step_seconds": 0.1, "train_seconds": 1.0, "networks": {"student": {"val/R@1": value}}, "curve": curve}
 open(f"{out}/runs/{arm}-s{seed}/exports/measures.json", "w").write(json.dumps(measures))
@@ -95,7 +96,7 @@ def test_each_arm_is_trained_anew_for_each_budget(tmp_path: Path, fake_jobs: Non
     assert (found["arm"], found["baseline"], found["kind"]) == ("better", "base", "overtakes")
     assert found["seconds"] == pytest.approx(40.0)  # 0.2 + 0.1 log2(s / 10) is 0.4
     table = out.table.read_text()
-    assert "| better - base | val/R@1 | -20.0 | +10.0 | overtakes at 40 s |" in table
+    assert "| better - base | val/R@1 | -20.0 (-20.3 to -19.7) | +10.0 (9.7 to 10.3) | overtakes at 40 s |" in table
     assert "CPU time" in table
     drawn = ElementTree.fromstring(out.costs.read_text())
     assert sum(part.tag.endswith("circle") for part in drawn.iter()) == 4  # two arms at two budgets
@@ -203,22 +204,34 @@ def test_measures_and_overrides_are_of_the_arm_as_it_is_defined() -> None:
     ("points", "found"),
     [
         ([], None),
-        ([(10, 1.0), (20, 2.0)], Crossing("ahead")),
-        ([(10, -1.0), (20, -2.0)], Crossing("behind")),
-        ([(10, 0.0)], Crossing("even")),
-        ([(1000, 1.0), (10, -1.0)], Crossing("overtakes", 100.0)),  # half way on a logarithmic scale
-        ([(10, 3.0), (1000, -1.0)], Crossing("falls behind", 10 ** (1 + 2 * 0.75))),
-        ([(10, 1.0), (20, -1.0), (80, 1.0)], Crossing("overtakes", 40.0)),  # the last change counts
-        ([(10, 0.0), (20, 1.0)], Crossing("overtakes", 10.0)),
-        ([(10, 1.0), (20, 0.0)], Crossing("even", 20)),
+        ([(10, 1.0), (20, 2.0)], ("ahead", None)),
+        ([(10, -1.0), (20, -2.0)], ("behind", None)),
+        ([(10, 0.4)], ("not told apart", None)),  # the interval holds 0
+        ([(10, 0.4), (20, 1.0)], ("ahead", 20)),
+        ([(10, 1.0), (20, -0.4)], ("not told apart", 20)),
+        ([(1000, 1.0), (10, -1.0)], ("overtakes", 100.0)),  # half way on a logarithmic scale
+        ([(1000, 1.0), (50, 0.4), (10, -1.0)], ("overtakes", 100.0)),  # between the budgets that tell so
+        ([(10, 3.0), (1000, -1.0)], ("falls behind", 10 ** (1 + 2 * 0.75))),
+        ([(10, 1.0), (20, -1.0), (80, 1.0)], ("overtakes", 40.0)),  # the last change counts
+        ([(10, -1.0), (40, 1.0), (80, 2.0)], ("overtakes", 20.0)),
     ],
 )
-def test_where_an_arm_overtakes_another(points: list[tuple[float, float]], found: Crossing | None) -> None:
-    got = crossing(points)
-    assert (got is None) == (found is None)
-    if got is not None and found is not None:
-        assert got.kind == found.kind
-        assert got.seconds == (found.seconds if found.seconds is None else pytest.approx(found.seconds))
+def test_where_an_arm_overtakes_another(points: list[tuple[float, float]], found: tuple[str, float | None]) -> None:
+    """Of differences whose intervals reach half a point to either side."""
+    got = crossing([Difference(seconds, mean, mean - 0.5, mean + 0.5) for seconds, mean in points])
+    if found is None:
+        assert got is None
+        return
+    assert got is not None
+    kind, seconds = found
+    assert (got.kind, got.last.seconds) == (kind, max(points)[0])
+    assert got.seconds == (seconds if seconds is None else pytest.approx(seconds))
+
+
+def test_a_single_seed_tells_nothing_apart() -> None:
+    got = crossing([Difference(10, 1.0, None, None), Difference(20, 2.0, None, None)])
+    assert got is not None
+    assert got.kind == "not told apart"
 
 
 def test_a_step_is_measured_with_its_teacher_and_its_share_of_refreshes(

@@ -59,15 +59,20 @@ def test_curves_by_budget_take_the_bars_place(qtbot: QtBot) -> None:
     ("kind", "seconds", "text"),
     [
         ("ahead", None, "a is ahead of b at every budget"),
+        ("ahead", 230.0, "a is ahead of b from 230 s on"),
         ("behind", None, "a is behind b at every budget"),
-        ("even", None, "a and b are even"),
         ("even", 80.0, "a and b are even from 80 s on"),
+        ("not told apart", None, "a and b are not told apart"),
+        ("not told apart", 80.0, "a and b are not told apart from 80 s on"),
         ("falls behind", 99.6, "a falls behind b at about 100 s"),
     ],
 )
 def test_how_arms_compare_in_words(kind: str, seconds: float | None, text: str) -> None:
-    one = {"arm": "a", "baseline": "b", "metric": "m", "kind": kind, "seconds": seconds}
-    assert crossing_texts({"crossings": [one, one | {"metric": "other"}]}, "m") == [text]
+    one = {"arm": "a", "baseline": "b", "metric": "m/R@1", "kind": kind, "seconds": seconds}
+    last = {"seconds": 600.0, "mean": 0.02, "low": -0.01, "high": 0.05}
+    assert crossing_texts({"crossings": [one, one | {"metric": "other"}]}, "m/R@1") == [text]
+    told = [f"{text} (+2.0 [-1.0, +5.0] at 600 s)"]
+    assert crossing_texts({"crossings": [one | {"last": last}]}, "m/R@1") == told
     assert crossing_texts({}, "m") == []
 
 
