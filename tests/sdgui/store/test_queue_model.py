@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.spec.presets import preset_config
@@ -15,7 +15,8 @@ from sdgui.store.records import Place, Progress
 from sdgui.store.store import Store
 
 HERE, GPUS, MACHINE = Slots(at_once=2), Slots(("0", "1", "2"), taken=frozenset({"2"})), Slots(("0", "1", "2"), each=2)
-PLACES = st.sampled_from([Place(), Place("gpus"), Place("gpus", "1"), Place("gpus", "0,1"), Place("pairs")])
+ONE, BOTH = Place("gpus", "1"), Place("gpus", "0,1")
+PLACES = st.sampled_from([Place(), Place("gpus"), ONE, BOTH, Place("pairs")])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), PLACES),
@@ -63,7 +64,8 @@ def test_the_queue_does_what_a_plain_list_does(file_store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny")).id
     machines = {"": HERE, "gpus": GPUS, "pairs": MACHINE}
 
-    @settings(max_examples=12)
+    @settings(max_examples=10)
+    @example([("add", ONE), ("take", ["gpus"]), ("add", BOTH), ("add", Place("gpus")), ("take", ["gpus"])])
     @given(STEPS)
     def holds(steps: list[tuple[str, Any]]) -> None:
         for run in store.runs():

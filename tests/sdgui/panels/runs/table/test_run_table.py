@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import QPoint, QSettings, Qt
@@ -11,7 +13,9 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.runs.table import commands as commanding
 from sdgui.panels.runs.table.columns import ColumnChooser
+from sdgui.panels.runs.table.commands import TableCommands
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.views import SavedViews
 from sdgui.store.store import Store
@@ -182,3 +186,61 @@ def test_the_order_of_the_head_is_the_orders(qtbot: QtBot, table: RunTable) -> N
     table.view.horizontalHeader().sectionClicked.emit(column)
     settle(table)
     assert shown(table, "seed") == sorted(shown(table, "seed"), reverse=True)
+
+
+def test_a_group_is_ticked_whole_and_only_the_first_two_hundred_are_overlaid(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = filled[1]
+    given = SimpleNamespace(store=filled[0])
+    commands = TableCommands(table, given)  # type: ignore[arg-type]  # what writes is not asked
+    asked: list[frozenset[int]] = []
+    told: list[str] = []
+    commands.ticks_asked.connect(asked.append)
+    commands.message_requested.connect(lambda message: told.append(message.text))
+    table.show_layout(table.arrangement.grouped_by(RATE).sorted_by(RECALL))
+    settle(table)
+    assert table.model.rows.run_ids() == []
+    for ticked in (ids[6:7], ids[6:9]):
+        table.set_ticks(dict.fromkeys(ticked, 0))
+        table.tick_group(0)
+        settle(table)
+    assert asked == [frozenset(ids[6:9]), frozenset()], "the best group: its other runs too, and then none"
+    monkeypatch.setattr(commanding, "MOST_TICKED", 4)
+    table.set_ticks(dict.fromkeys(ids[:3], 0))
+    commands.tick(ids[2:6], True)
+    assert asked[-1] == frozenset(ids[:4]), "those that were there stay"
+    assert "first 4 of 6 runs" in told[-1]
+    commands.tick(ids[1:3], False)
+    assert asked[-1] == frozenset(ids[:1])
+
+
+def test_another_condition_narrows_the_filter_as_a_whole(table: RunTable) -> None:
+    table.show_layout(replace(table.arrangement, filter="seed = 0 or seed = 1"))
+    table.add_to_filter(f"{RATE} = 0.001")
+    settle(table)
+    assert shown(table, "seed") == ["1", "0"]
+    table.show_layout(replace(table.arrangement, filter="seed = 0"))
+    table.add_to_filter("")
+    table.add_to_filter(f"{RATE} >= 0.001")
+    settle(table)
+    assert len(shown(table, "seed")) == 2
+
+
+def test_what_is_chosen_stays_so_when_rows_come_anew(table: RunTable, filled: tuple[Store, list[int]]) -> None:
+    """In another order, or without the run that was chosen, which is then not told again."""
+    told: list[int] = []
+    table.chosen.connect(told.append)
+    chosen = filled[1][4]
+    table.view.setCurrentIndex(table.model.index(table.model.rows.row_of(chosen), 0))
+    for layout in (table.arrangement.sorted_by("seed"), replace(table.arrangement, filter="seed = 1")):
+        table.show_layout(layout)
+        settle(table)
+        assert table.model.row(table.view.currentIndex()).run_id == chosen
+    table.show_layout(replace(table.arrangement, filter="seed = 2"))
+    table.show_layout(replace(table.arrangement, filter="seed = 0"))  # the answer to the former is not shown
+    listed: list[int] = []
+    table.listed.connect(lambda listing: listed.append(listing.rows.total()))
+    settle(table)
+    assert shown(table, "seed") == ["0", "0", "0"]
+    assert (told, listed) == ([chosen], [3])

@@ -1,0 +1,71 @@
+"""Samples of several runs side by side: each at its last validation by the step that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.events import Sample
+from sdgui.app.start import make_application, make_services
+from sdgui.panels.runs.compare.board import MOST, SamplesBoard
+from sdgui.shared.services import Services
+
+
+@pytest.fixture
+def services(qapp: QApplication, tmp_path: Path) -> Iterator[Services]:
+    make_application()
+    made = make_services(tmp_path / "home")
+    yield made
+    made.launcher.close()
+    made.store.close()
+
+
+def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) -> Sample:
+    def entries(network: str) -> list[dict[str, object]]:
+        picture = f"/{run}-{network}-{step}"
+        return [{"caption": one, "image": "/0.png", "hits": [{"image": f"{picture}-{one[2:]}.png", "score": 0.5,
+                 "true": False}]} for one in captions]  # fmt: skip
+
+    return Sample(step=step, what="retrieval", content={"student": entries("student"), "teacher": entries("teacher")})
+
+
+def test_each_run_is_shown_at_its_last_validation_by_the_step(qtbot: QtBot, services: Services) -> None:
+    store, tailer = services.store, services.tailer
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    runs = [store.add_run(experiment.id).id for _ in range(3)]
+    for run_id, name, steps in zip(runs, "abc", ((10, 30), (20, 40), ()), strict=True):
+        tailer.show(run_id).apply([found(name, step) for step in steps])
+    holder = SamplesBoard(services, None)  # type: ignore[arg-type]
+    qtbot.addWidget(holder)
+    holder.show_runs(runs)
+    holder.show()
+
+    def shown() -> list[tuple[str, list[str]]]:
+        return [(column.step.text(), [item.path.name for item in column.gallery.items()]) for column in holder._columns]
+
+    assert holder._steps == [10, 20, 30, 40]
+    assert shown() == [
+        ("Step 30", ["a-student-30-hat.png"]), ("Step 40", ["b-student-40-hat.png"]), ("No samples by then", []),
+    ]  # fmt: skip
+    holder.slider.setValue(0)
+    assert shown()[:2] == [("Step 10", ["a-student-10-hat.png"]), ("No samples by then", [])]
+    holder.captions.setCurrentRow(1)
+    holder.network.setCurrentIndex(holder.network.findData("teacher"))
+    assert shown()[0][1] == ["a-teacher-10-boat.png"]
+    tailer.curves_changed.emit(runs[0], tailer.show(runs[0]).apply([found("a", 50)]))
+    assert holder._steps[-1] == 50
+    assert shown()[0][0] == "Step 10", "who looks back stays there"
+    assert holder.captions.currentRow() == 1
+    holder.slider.setValue(holder.slider.maximum())
+    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 60)]))
+    assert shown()[1][0] == "Step 60", "who looks at the newest goes on with it"
+    holder.show_runs(runs[1:])
+    assert [column.isVisible() for column in holder._columns] == [True, True, False]
+    assert shown()[0][0] == "Step 60"
+    holder.show_runs(range(20))
+    assert len(holder._ids) == MOST
