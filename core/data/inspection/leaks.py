@@ -24,8 +24,8 @@ class Leak:
 
 
 def leaks(files: Sequence[str], splits: Sequence[str], found: Duplicates) -> list[Leak]:
-    """The leaks among ``files`` (N,), which are of ``splits`` (N,): of every group, its first picture with the first
-    of each other split. "" is no split.
+    """The leaks among ``files`` (N,), which are of ``splits`` (N,): of every group, its first picture with each of
+    another split, and its copies in the first's own split with the first of them. "" is no split.
 
     Raises ValueError when the two differ in length.
     """
@@ -48,6 +48,11 @@ def leaks(files: Sequence[str], splits: Sequence[str], found: Duplicates) -> lis
 
 
 def _across(group: Sequence[int], splits: Sequence[str]) -> list[tuple[int, int]]:
-    """The first member of ``group`` that is of a split, with every member of another."""
+    """The first member of ``group`` that is of a split, with every member of another; its copies with one of them.
+
+    Whoever leaves out the first of each pair has left out all that leaks from that split.
+    """
     inside = [position for position in group if splits[position]]
-    return [(inside[0], position) for position in inside[1:] if splits[position] != splits[inside[0]]]
+    others = [position for position in inside if splits[position] != splits[inside[0]]]
+    copies = [position for position in inside[1:] if splits[position] == splits[inside[0]]]
+    return [*((inside[0], other) for other in others), *((copy, others[0]) for copy in copies if others)]

@@ -98,6 +98,7 @@ class SamplesBoard(QWidget):
         self.slider.setAccessibleName("Step")
         self.slider.setToolTip("The step that every run is shown at; its last validation by then")
         self.slider.setPageStep(1)
+        self.slider.setRange(0, 0)  # at its end, so that the newest step is shown first
         self.step = PlainLabel("", self)
         set_role(self.step, "muted")
         self.captions = QListWidget()

@@ -69,7 +69,9 @@ def test_leaks_name_the_split_and_the_kind(files: list[str]) -> None:
     assert sorted((leak.left, leak.right, leak.kind) for leak in found) == [
         (0, 1, "same bytes"),
         (0, 3, "nearly the same"),
+        (2, 3, "nearly the same"),
         (5, 10, "same file"),
+        (6, 10, "same bytes"),
     ]
 
 

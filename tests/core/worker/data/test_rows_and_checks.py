@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.data.derived.subset import same_bytes
+from core.data.derived.subset import same_bytes, save_subset
 from core.data.errors import DataError
 from core.data.sources.opening import open_source
 from core.worker.data import rows as listing
@@ -110,6 +110,9 @@ def test_a_check_names_copies_leaks_and_broken_files_by_the_rows_of_the_source(s
     assert found["leak_count"] == len(found["leaks"])
     for leak in found["leaks"]:
         assert Path(leak["file"]).name == f"{leak['row']:03}.png"
+    rest, files = splits[0].with_name("rest.csv"), [row.file for row in open_source(train).rows]
+    save_subset(train, rest, Heard(), excluded=[files[leak["row"]] for leak in found["leaks"]])
+    assert check_source(str(rest), Heard(), {"val": val})["leaks"] == [], "no copy of what leaks is left behind"
     alone = check_source(train, Heard())
     assert (alone["leaks"], alone["exact"]) == ([], [[1, 2, 5]])
 
