@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.cli.homes import add_home, home_folder
 from core.cli.terminal import Verbs, now_and_then, say
 from core.spec.caption_files import FileThereError, write_new
 from core.spec.errors import UserError
@@ -53,9 +54,21 @@ def add(verbs: Verbs) -> None:
         "--only", nargs="+", default=[], metavar="ARM", help="train these arms now (clip, or clip-230s); others wait"
     )
     study.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="train with these seeds now")
+    study.add_argument(
+        "--on",
+        nargs="+",
+        default=[],
+        metavar="MACHINE",
+        help="train on these machines of `machines list`, each run on the first free device: names, here (this "
+        "computer), any (all; default: as the last time, first here)",
+    )
+    add_home(study)
     study.add_argument("--results", action="store_true", help="only write the results of finished runs")
     study.set_defaults(verb=_study)
+    _add_noise(verbs)
 
+
+def _add_noise(verbs: Verbs) -> None:
     noise = verbs.add_parser(
         "noise", help="rank the pairs of a data set, lowest belief first; say which are likely mislabelled"
     )
@@ -98,7 +111,10 @@ def _study(arguments: argparse.Namespace) -> int:
         return 0
     devices = [device for device in arguments.devices.split(",") if device]
     chosen = Chosen(tuple(arguments.only), tuple(arguments.seeds))
-    status = run_study(study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices, chosen)
+    status = run_study(
+        study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices, chosen, arguments.on,
+        home_folder(arguments.home),
+    )  # fmt: skip
     print(out.table.read_text(encoding="utf-8"), end="")
     failed = [run for run in status.runs if run.state == "failed"]
     for run in failed:

@@ -9,17 +9,18 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from core.data.errors import DataError
+from core.data.inspection.fingerprint import fingerprint
 from core.data.sources.opening import open_source
 from core.remote.gpus import gpus
 from core.remote.probe import disk_free, version
 from core.remote.slurm import Slurm
 from core.spec.config import RunConfig, parse_config
 from core.spec.errors import UserError
-from core.spec.machines.answers import Finding
+from core.spec.machines.answers import DataFacts, Finding
 from core.spec.machines.machine import Machine
 from core.spec.paths import expand_user, is_folder, split_run
 from core.spec.reading import excerpt
@@ -142,6 +143,19 @@ def _source(what: str, path: str) -> Finding:
     if not source.rows:
         return Finding(what=what, works=False, found=f"{excerpt(path)} has no rows", remedy=remedy)
     return Finding(what=what, works=True, found=f"{excerpt(path)}: {len(source.rows)} pictures")
+
+
+def data_facts(paths: Mapping[str, str]) -> list[DataFacts]:
+    """What lies at each of these paths, by its name."""
+    found = []
+    for name, path in paths.items():
+        try:
+            rows = open_source(path).rows
+        except DataError as error:
+            found.append(DataFacts(name=name, problem=excerpt(str(error), 1000)))
+        else:
+            found.append(DataFacts(name=name, pairs=len(rows), digest=fingerprint(rows)))
+    return found
 
 
 def _is_path(name: str) -> bool:

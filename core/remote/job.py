@@ -18,7 +18,11 @@ NAME = "job.json"
 
 
 class Job(BaseModel):
-    """``submitted``: when, on this machine's clock. ``pid`` leads the session of a run that was started directly."""
+    """``submitted``: when, on this machine's clock. ``pid`` leads the session of a run that was started directly.
+
+    ``name``: of the Slurm job; "" for the run folder's. ``result``: the file in the run folder that says that all is
+    done; "" where that is the trainer's own ending.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
@@ -28,6 +32,8 @@ class Job(BaseModel):
     pid: int = 0
     started: float = 0.0  # the start time of that process
     job: _Word = ""
+    name: _Word = ""
+    result: _Word = ""
 
 
 def read_job(run: RunDir) -> Job | None:

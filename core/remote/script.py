@@ -65,16 +65,40 @@ def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> lis
     return [*program(), *train]
 
 
+def study_program() -> list[str]:
+    """The program that does a part of a study's work, without its arguments."""
+    return [sys.executable, "-m", "core.studies.study.places.there"]
+
+
+def study_command(words: Sequence[str]) -> list[str]:
+    """The program of its own that does a part of a study's work here."""
+    return [*study_program(), *words]
+
+
 def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
     """The script for a run whose definition lies in its folder, which has the job's name."""
-    return "\n".join([*_head(machine, run, devices), "", *_setup(machine, run), _body(machine, devices)])
+    logs, where = f"{_plain(run.path.parent)}/%x", f'{shlex.quote(str(run.path.parent))}/"$SLURM_JOB_NAME"'
+    command = _one_process() if _ranks(machine, devices) * machine.nodes == 1 else _torchrun(machine, devices)
+    return _script(machine, logs, where, command, devices)
 
 
-def _head(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
+def study_script(machine: Machine, run: RunDir, words: Sequence[str], devices: Sequence[str] = ()) -> str:
+    """The script for one run of a study: one process, and one GPU where a job has some."""
+    alone = machine.model_copy(update={"nodes": 1, "gpus": min(1, machine.gpus)})
+    command = f"srun --unbuffered {shlex.join(study_command(words))}"
+    return _script(alone, _plain(run.path), shlex.quote(str(run.path)), command, devices)
+
+
+def _script(machine: Machine, logs: str, where: str, command: str, devices: Sequence[str]) -> str:
+    """``logs``: the run folder as sbatch reads it; ``where``: as the shell does."""
+    return "\n".join([*_head(machine, logs, devices), "", *_setup(machine, where), _body(machine, command)])
+
+
+def _head(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
     gpus = len(devices) or machine.gpus
     options = [
-        f"--output={_plain(run.path.parent)}/%x/{run.stdout.name}",
-        f"--error={_plain(run.path.parent)}/%x/{run.stderr.name}",
+        f"--output={logs}/stdout.log",
+        f"--error={logs}/stderr.log",
         "--open-mode=append",
         "--requeue",
         f"--signal=B:USR1@{machine.warning}",
@@ -88,15 +112,14 @@ def _head(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
     return [*lines, *(line.rstrip() for line in machine.sbatch.splitlines() if line.strip())]
 
 
-def _setup(machine: Machine, run: RunDir) -> list[str]:
-    lines = [f'RUN={shlex.quote(str(run.path.parent))}/"$SLURM_JOB_NAME"', "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1"]
+def _setup(machine: Machine, where: str) -> list[str]:
+    lines = [f"RUN={where}", "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1"]
     if SOURCE.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
         lines.append(f"export PYTHONPATH={shlex.quote(str(SOURCE))}${{PYTHONPATH:+:$PYTHONPATH}}")
     return [*machine.setup.strip().splitlines(), *lines]
 
 
-def _body(machine: Machine, devices: Sequence[str]) -> str:
-    command = _one_process() if _ranks(machine, devices) * machine.nodes == 1 else _torchrun(machine, devices)
+def _body(machine: Machine, command: str) -> str:
     text = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUES)
     return text.replace("{soon}", str(machine.warning + 60))
 

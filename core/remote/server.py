@@ -66,6 +66,8 @@ class Remote:
             "check_data": lambda asked: {"findings": [one.model_dump() for one in checks.check_data(asked["config"])]},
             "script": self._script,
             "submit": self._submit,
+            "submit_study": self._submit_study,
+            "data_facts": lambda asked: {"data": [one.model_dump() for one in checks.data_facts(dict(asked["paths"]))]},
             "follow": self._follow,
             "unfollow": self._unfollow,
             "standing": lambda asked: self._watched(asked).stand().model_dump(mode="json"),
@@ -180,6 +182,18 @@ class Remote:
             str(asked["config"]),
             [str(one) for one in asked["devices"]],
             str(asked["script"]),
+        )
+        self._following.look(submitted.folder)
+        return submitted.model_dump()
+
+    def _submit_study(self, asked: Request) -> dict[str, Any]:
+        submitted = self._starter.submit_study(
+            self._machine(asked),
+            str(asked["study"]),
+            {str(name): str(text) for name, text in dict(asked["files"]).items()},
+            [str(one) for one in asked["what"]],
+            str(asked["token"]),
+            [str(one) for one in asked["devices"]],
         )
         self._following.look(submitted.folder)
         return submitted.model_dump()

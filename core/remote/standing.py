@@ -20,6 +20,7 @@ from core.spec.reading import KILOBYTE, open_regular, read_text
 from core.spec.run.event_fields import EventError
 from core.spec.run.events import Event, EventWriter, RunFailed, RunFinished, RunStarted, decode
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.processes import is_running
 from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, RunStatus, judge
 
@@ -117,8 +118,31 @@ class Watched:
             found = self._by_slurm(job, last, status, now())
         else:
             found = self._by_process(last, status, now())
+        if job is not None and job.result:
+            found = self._by_result(job, found, status)
         self._insist(found)
         return found
+
+    def _by_result(self, job: Job, found: Standing, status: RunStatus | None) -> Standing:
+        """Of a part of a study: it runs until its process ends, and is done when that has left its result."""
+        if found.state.alive or found.state in (RunState.PAUSED, RunState.STOPPED):
+            return found
+        if self._works(job, status):
+            return found.model_copy(update={"state": RunState.RUNNING, "note": "evaluating"})
+        if (self.run.path / job.result).is_file():
+            return found.model_copy(update={"state": RunState.DONE, "note": ""})
+        said = self.run.stderr_end().splitlines()
+        note = (said[-1] if said else "") or found.note or "it exited unexpectedly"
+        state = RunState.FAILED if found.state is RunState.FAILED else RunState.INTERRUPTED
+        return found.model_copy(update={"state": state, "note": note})
+
+    def _works(self, job: Job, status: RunStatus | None) -> bool:
+        if job.launcher == "slurm":
+            slurm = self._slurm.job(job.job) if job.job else None
+            return slurm is not None and (slurm.running or slurm.waiting)
+        if job.pid:
+            return is_running(job.pid, job.started)
+        return status is not None and status.here and is_running(status.pid, status.started)
 
     def _by_process(
         self, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, now: float

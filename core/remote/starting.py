@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from core.remote.job import Job, read_job, write_job
-from core.remote.script import SCRIPT, direct_command, sbatch_script
+from core.remote.script import SCRIPT, direct_command, sbatch_script, study_command, study_script
 from core.remote.slurm import Slurm
 from core.remote.standing import Watched
+from core.remote.studies import StudyWork, study_work, write_study
 from core.spec.config import parse_config, with_absolute_paths
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.answers import Submitted
-from core.spec.machines.machine import Machine
+from core.spec.machines.machine import Launcher, Machine
 from core.spec.reading import excerpt
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import is_running, start_time
@@ -51,25 +52,70 @@ class Starter:
 
         Raises RunDirError when a trainer is alive in the folder, or it belongs to another run.
         """
+        run = self.run(name)
+
+        def begin(job: Job) -> Submitted:
+            if machine.launcher == "slurm":
+                return self._sbatch(run, job, script or machine.script or sbatch_script(machine, run, devices))
+            return self._start(run, job, direct_command(machine, run, devices), devices)
+
+        job = Job(token=token, launcher=machine.launcher)
+        return self._once(run, job, devices, lambda there: self._prepare(run, config, there), begin)
+
+    def submit_study(
+        self,
+        machine: Machine,
+        study: str,
+        files: Mapping[str, str],
+        what: Sequence[str],
+        token: str,
+        devices: Sequence[str],
+    ) -> Submitted:
+        """Start, or resume, a part of the work of ``study`` (see `study_work`), whose ``files`` are written first.
+
+        UserError when it cannot be; RunDirError when it is at work already.
+        """
+        if machine.launcher == "slurm" and machine.script:
+            raise UserError(
+                f"{machine.name} has a script of its own, which starts one run and no study; remove it in Machines, "
+                "and keep what it adds as further #SBATCH lines or setup."
+            )
+        work = study_work(self._runs, study, what)
+        launcher: Launcher = "slurm" if machine.launcher == "slurm" else "direct"
+        job = Job(token=token, launcher=launcher, result=work.result, name=work.name)
+
+        def begin(job: Job) -> Submitted:
+            if launcher == "slurm":
+                return self._sbatch(work.run, job, study_script(machine, work.run, work.words, devices))
+            return self._start(work.run, job, study_command(work.words), devices)
+
+        return self._once(work.run, job, devices, lambda there: self._prepare_study(work, study, files), begin)
+
+    def _once(
+        self,
+        run: RunDir,
+        job: Job,
+        devices: Sequence[str],
+        prepare: Callable[[Job | None], object],
+        begin: Callable[[Job], Submitted],
+    ) -> Submitted:
+        """Start ``job`` in ``run``, unless the same request has done so before."""
         if wrong := [one for one in devices if not _DEVICE.fullmatch(one)]:
             raise UserError(f"{excerpt(wrong[0])} is no device; give indices or UUIDs of GPUs.")
-        run = self.run(name)
         with self._lock:
             there = read_job(run)
-            if there is not None and there.token == token and (done := self._started(run, there)):
+            if there is not None and there.token == job.token and (done := self._started(run, there)):
                 return done
             self._refuse_alive(run, there)
-            self._prepare(run, config, there)
-            job = Job(token=token, launcher=machine.launcher, submitted=time.time())
+            prepare(there)
+            job = job.model_copy(update={"submitted": time.time()})
             write_job(run, job)  # before it starts: whoever asks again finds by it what was started
-            if machine.launcher == "slurm":
-                return self._sbatch(machine, run, job, devices, script)
-            return self._start(machine, run, job, devices)
+            return begin(job)
 
     def _started(self, run: RunDir, job: Job) -> Submitted | None:
         """What the same request has started before, whether or not it could still note that."""
         if job.launcher == "slurm":
-            number = job.job or self._slurm.named(run.path.name)
+            number = job.job or self._slurm.named(job.name or run.path.name)
             if number and number != job.job:
                 write_job(run, job.model_copy(update={"job": number}))
             return Submitted(folder=str(run.path), job=number) if number else None
@@ -107,22 +153,26 @@ class Starter:
         with writing(run.config, UserError):
             write_whole(run.config, frozen)
 
-    def _start(self, machine: Machine, run: RunDir, job: Job, devices: Sequence[str]) -> Submitted:
+    def _prepare_study(self, work: StudyWork, study: str, files: Mapping[str, str]) -> None:
+        write_study(self._runs, study, files)
+        work.run.create()
+
+    def _start(self, run: RunDir, job: Job, command: Sequence[str], devices: Sequence[str]) -> Submitted:
         variables: dict[str, str] = {}
         if devices:
             variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         with writing(run.path, UserError):
-            process = start_trainer(direct_command(machine, run, devices), run, variables)
+            process = start_trainer(command, run, variables)
         threading.Thread(target=process.wait, name="reaper", daemon=True).start()
         write_job(run, job.model_copy(update={"pid": process.pid, "started": start_time(process.pid)}))
         return Submitted(folder=str(run.path), pid=process.pid)
 
-    def _sbatch(self, machine: Machine, run: RunDir, job: Job, devices: Sequence[str], script: str) -> Submitted:
+    def _sbatch(self, run: RunDir, job: Job, script: str) -> Submitted:
         path = run.path / SCRIPT
         run.clear_control()
         with writing(path, UserError):
             run.status.unlink(missing_ok=True)  # the previous trainer's
-            write_whole(path, (script or machine.script or sbatch_script(machine, run, devices)).encode())
-        number = self._slurm.submit(path, run.path.name)
+            write_whole(path, script.encode())
+        number = self._slurm.submit(path, job.name or run.path.name)
         write_job(run, job.model_copy(update={"job": number}))
         return Submitted(folder=str(run.path), job=number)

@@ -21,6 +21,7 @@ from core.spec.files import check_inside, write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
+from core.spec.study.machines import StudyMachines, needs_one_machine, read_machines, write_machines
 from sdgui.runs.program import core_command
 from sdgui.runs.study_status import (
     StudyRunSnapshot,
@@ -148,7 +149,8 @@ class StudyPrograms(QObject):
         try:
             note_asked(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
-                command = [*self._command, "study", str(out.study), str(folder), *self._spread(out)]
+                where = ["--home", str(self._store.home)] if _machines(out).on else []
+                command = [*self._command, "study", str(out.study), str(folder), *self._spread(out), *where]
                 process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
@@ -168,8 +170,14 @@ class StudyPrograms(QObject):
             free = self._store.free_devices("", slots) or slots.devices
             return ["--devices", ",".join(free)]
         study = read_study(out.study)
-        timed = bool(study.budgets) or any(arm.as_long_as or arm.budget for arm in study.arms)
+        timed = needs_one_machine(study)
         return ["--jobs", str(slots.at_once)] if slots.at_once > 1 and not timed else []
+
+    def choose_machines(self, study_id: int, on: Sequence[str]) -> None:
+        """Train it on these machines the next time it is started. Raises UserError."""
+        out = StudyDir(self._store.study(study_id).folder)
+        write_machines(out, _machines(out).model_copy(update={"on": list(on)}))
+        self.poll()
 
     def ask_to_end(self, study_id: int, what: str) -> None:
         """ "pause" or "stop": running runs save their state, then the program exits; "kill" ends it at once."""
@@ -247,8 +255,8 @@ class StudyPrograms(QObject):
         """``_list``; a failure is reported once, hinders no other run, and is retried at the next poll."""
         try:
             new = self._list(study, run.arm, run.seed, run.folder)
-            if new is not None and run.device:
-                self._store.tell_devices(new, run.device)
+            if new is not None and (run.device or run.machine):
+                self._store.tell_devices(new, run.device, run.machine)
         except (StoreError, ConfigError, OSError) as error:
             if self._refused.get(run.folder) != str(error):
                 self._refused[run.folder] = str(error)
@@ -279,6 +287,10 @@ class StudyPrograms(QObject):
 
     def _deliver(self, study_id: int) -> None:
         self.changed.emit(study_id)
+
+
+def _machines(out: StudyDir) -> StudyMachines:
+    return read_machines(out, read_study(out.study))
 
 
 def _write(folder: Path, study: Study, definitions: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from core.spec.reading import KILOBYTE, UnreadableError, checked, read_json, rea
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, process_alive
 from core.spec.study import Study, StudyDir, StudyStatus, read_study
+from core.spec.study.machines import read_machines
 from core.spec.study.records import LARGEST_MEASURES, MeasuresFile, results_problem
 
 RESULTS_VERSION = 1
@@ -35,13 +36,14 @@ class StudyRunSnapshot:
     arm: str
     seed: int
     state: str  # waiting, training, measuring, done, failed
-    message: str
+    message: str  # why it failed, or what hinders it for now
     folder: Path
     step: int = 0
     total: int = 0
     seconds_left: float | None = None
     seconds: float | None = None  # what it took, once it is done
     device: str = ""  # the GPU that it was given
+    machine: str = ""  # where it is; "" for this computer
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class StudySnapshot:
     results: dict[str, Any] | None = field(default=None, compare=False)
     results_stamp: float = 0.0
     results_problem: str = ""
+    on: tuple[str, ...] = ()  # the machines that were chosen; none for this computer
+    trouble: str = ""  # machines that cannot be reached or used, a line each
     stderr: str = ""  # its last lines, of a program that failed
 
     @property
@@ -95,8 +99,17 @@ def read_study_folder(folder: Path, before: StudySnapshot | None = None) -> Stud
         results,
         stamp,
         problem,
+        _machines(out, study),
+        status.trouble if status is not None else "",
         RunDir(folder).stderr_end(12) if state in ("interrupted", "failed") else "",
     )
+
+
+def _machines(out: StudyDir, study: Study) -> tuple[str, ...]:
+    try:
+        return tuple(read_machines(out, study).on)
+    except UserError:
+        return ()  # the program says what is wrong with them
 
 
 def _state(out: StudyDir, study: Study, status: StudyStatus | None) -> State:
@@ -141,13 +154,14 @@ def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) 
                     arm.name,
                     seed,
                     state,
-                    reported.message if reported and state == "failed" else "",
+                    reported.message if reported and state in ("failed", "training", "measuring") else "",
                     folder.path,
                     progress.step if progress else 0,
                     progress.total_steps if progress else 0,
                     progress.seconds_left if progress else None,
                     _took(folder, measures) if state == "done" else None,
                     reported.device if reported else "",
+                    reported.machine if reported else "",
                 )
             )
     return found
@@ -224,4 +238,4 @@ def note_asked(folder: Path, what: str) -> None:
 
 def first_status(pid: int, started: float, runs: list[Any], host: str) -> StudyStatus:
     """The status of a study until its program has written its own."""
-    return StudyStatus(pid, started, time.time(), host, False, runs)
+    return StudyStatus(pid, started, time.time(), host, runs=runs)

@@ -71,10 +71,11 @@ class QueueRecords(RunRecords):
             row.host, row.devices_asked = place.host, place.devices
             return self._run_record(row)
 
-    def tell_devices(self, run_id: int, devices: str) -> None:
-        """The run was started on these by another program: a study."""
+    def tell_devices(self, run_id: int, devices: str, host: str = "") -> None:
+        """The run was started on these devices of a machine ("" for this one) by another program: a study."""
         with self._write() as session:
-            run_row(session, run_id).devices = devices
+            row = run_row(session, run_id)
+            row.devices, row.host = devices, host
 
     def same_place(self, run_id: int, other_id: int) -> None:
         """The run trains where the other one does: a further stage of its chain."""

@@ -19,6 +19,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.status import own_status
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
+from core.spec.study.machines import read_machines
 
 ended = False
 
@@ -91,9 +92,12 @@ def main() -> int:
     parser.add_argument("verb", choices=["study"])
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--home", type=Path)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
     study, out = read_study(options.study), StudyDir(options.out)
+    if options.home:
+        (options.home / "asked").write_text(" ".join(read_machines(out, study).on))
     runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in study.arms]
     status = StudyStatus(runs=runs)
     done: dict[str, list[int]] = {arm.name: [] for arm in study.arms}

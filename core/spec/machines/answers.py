@@ -119,6 +119,15 @@ class Finding(Answer):
     remedy: _Text = ""
 
 
+class DataFacts(Answer):
+    """Data at a path there; ``digest``: see `core.data.inspection.fingerprint`. ``problem``: why it cannot be read."""
+
+    name: _Text
+    pairs: int = 0
+    digest: _Text = ""
+    problem: _Text = ""
+
+
 class Submitted(Answer):
     """A run that was handed over: its folder there, and its process or Slurm job."""
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import CheckpointFacts, Chunk, Facts, Finding, RunFacts, Standing, Submitted
+from core.spec.machines.answers import CheckpointFacts, Chunk, DataFacts, Facts, Finding, RunFacts, Standing, Submitted
 from core.spec.machines.connection import Connection
 from core.spec.machines.machine import Machine
 from core.spec.reading import checked_as
@@ -76,6 +76,20 @@ class Host(Connection):
             ),
             Submitted,
         )
+
+    def submit_study(
+        self, study: str, files: Mapping[str, str], what: Sequence[str], token: str, devices: Sequence[str] = ()
+    ) -> Future[Submitted]:
+        """Start a part of a study's work there, or resume it; its ``files`` are ``study.json`` and its arms.
+
+        ``what``: ``run ARM SEED STEPS``, or ``step ARM PART``. The same ``token`` again starts nothing twice.
+        """
+        asked = {"study": study, "files": dict(files), "what": list(what), "token": token, "devices": list(devices)}
+        return _typed(self.call("submit_study", 120.0, machine=self.machine.model_dump(), **asked), Submitted)
+
+    def data_facts(self, paths: Mapping[str, str]) -> Future[list[DataFacts]]:
+        """How many pairs lie at each of the paths there, and which."""
+        return _typed(self.call("data_facts", 300.0, paths=dict(paths)), list[DataFacts], "data")
 
     def control(self, folder: str, what: Control) -> Future[Standing]:
         """Ask its trainer to stop or to pause; a job that waits for its first start is taken from Slurm's queue."""

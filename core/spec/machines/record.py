@@ -39,6 +39,7 @@ class RemoteRecord(BaseModel):
     token: _Line = ""  # of the last submission: the same again starts nothing twice
     waiting: bool = False  # submitted, and not confirmed yet
     devices: list[_Line] = []
+    study: bool = False  # a part of a study, which alone starts it
     script: Annotated[str, Field(max_length=100_000)] = ""  # in place of the sbatch script that the settings make
 
 

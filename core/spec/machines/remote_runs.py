@@ -82,6 +82,8 @@ class RemoteRuns:
         record = read_record(run)
         if record is None:
             raise UserError(f"{run.path} is no run of another machine; resume it here.")
+        if record.study:
+            raise UserError(f"{run.path.name} is a run of a study; resume the study.")
         changed = {
             "token": secrets.token_hex(8),
             "waiting": True,
@@ -95,6 +97,8 @@ class RemoteRuns:
         record = read_record(run)
         if record is None or not record.folder:
             raise UserError(f"{run.path} has not reached its machine yet; resume it where it is followed.")
+        if record.study:
+            raise UserError(f"{run.path.name} is a run of a study; resume the study.")
         self._submit(run, record.model_copy(update={"token": secrets.token_hex(8)}), "").result(2 * _FIRST_SECONDS)
 
     def _hand_over(self, run: RunDir, record: RemoteRecord, config: str) -> None:

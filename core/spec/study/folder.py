@@ -5,6 +5,7 @@ A study folder:
     study.json       the definition, as it was begun
     status.json      who works on it, and the state of each run; written whole and renamed
     data/            rendered demo data, noisy copies and small clip art, where the study asks for them
+    remote.json      the machines that it was given, where it was given some
     times/ARM-0.json what a step of an arm takes, where the study has budgets
     runs/ARM-s0/     a run folder like any other, and ``exports/measures.json`` when it has been measured
     results.json     means, intervals, paired differences; results.md, plot.svg and cost.svg are made from it
@@ -39,8 +40,9 @@ class StudyRun:
     seed: int
     folder: str  # relative to the study folder
     state: RunState = "waiting"
-    message: str = ""  # why it failed
+    message: str = ""  # why it failed, or what hinders it for now
     device: str = ""  # the GPU that it was given, when the study was given some
+    machine: str = ""  # where it is; "" for this computer
 
 
 @dataclass
@@ -52,6 +54,7 @@ class StudyStatus:
     heartbeat: float = 0.0
     host: str = ""
     finished: bool = False
+    trouble: str = ""  # machines that cannot be reached or used, and why
     runs: list[StudyRun] = field(default_factory=list)
 
     def now(self) -> StudyStatus:

@@ -81,6 +81,7 @@ class StudyRunRecord(_Record):
     state: RunState = "waiting"
     message: str = ""
     device: str = ""
+    machine: str = ""
 
 
 class StudyStatusRecord(_Record):
@@ -91,6 +92,7 @@ class StudyStatusRecord(_Record):
     heartbeat: Number = 0.0
     host: str = ""
     finished: bool = False
+    trouble: str = ""
     runs: list[StudyRunRecord]
 
 

@@ -1,4 +1,4 @@
-"""Budgets in seconds made steps: each arm's step is measured on this machine before anything is trained.
+"""Budgets in seconds made steps: each arm's step is measured on the machine before anything is trained.
 
 Flow: ``core.studies.study.queue`` calls `measure_arms` -> ``core.studies.study.step_time`` for each arm, in rounds ->
 `steps_within` for each run. An arm's cost is the median over rounds, which take turns, so that a machine that slows
@@ -25,6 +25,8 @@ MOST_STEPS = 10**9
 JOB = tuple(python_command("core.studies.study.step_time"))
 _POLL_SECONDS = 0.5
 
+Measuring = Callable[[StudyDir, str, int, threading.Event, Callable[[], None]], str]
+
 
 def measure_arms(
     out: StudyDir,
@@ -32,19 +34,23 @@ def measure_arms(
     ended: threading.Event,
     log: Callable[[str], None],
     wait: Callable[[], None],
+    measure: Measuring | None = None,
 ) -> Mapping[str, str]:
     """Measure the steps of ``arms`` that are not measured yet; ``wait`` is called about twice a second.
+
+    ``measure``: measures an arm once, in place of a process of this computer.
 
     Returns the arms that could not be measured with the reason. Ends early when ``ended`` is set.
     """
     problems: dict[str, str] = {}
+    out.times.mkdir(exist_ok=True)
     waiting = [(part, arm) for part in range(ROUNDS) for arm in arms if not _measured(out, arm, part)]
     for done, (part, arm) in enumerate(waiting):
         if ended.is_set() or arm in problems:
             continue
         if part == 0 or done == 0:
             log(f"measuring what a step of {arm} takes")
-        if problem := _measure(out, arm, part, ended, wait):
+        if problem := (measure or measure_here)(out, arm, part, ended, wait):
             problems[arm] = problem
             log(f"failed: {arm}: {problem}")
     return problems
@@ -75,9 +81,8 @@ def _measured(out: StudyDir, arm: str, part: int) -> bool:
         return True  # `step_time` says what is wrong with it
 
 
-def _measure(out: StudyDir, arm: str, part: int, ended: threading.Event, wait: Callable[[], None]) -> str:
+def measure_here(out: StudyDir, arm: str, part: int, ended: threading.Event, wait: Callable[[], None]) -> str:
     """Measure ``arm`` once; why it could not be, "" when it was or when it was ended."""
-    out.times.mkdir(exist_ok=True)
     with tempfile.TemporaryFile() as output:
         process = start_program([*JOB, str(out.path), arm, str(part)], output, output)
         while process.poll() is None:

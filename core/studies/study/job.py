@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from core.spec.failures import sentence
 from core.spec.files import write_whole
 from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.study import Arm, Measure, Study, StudyDir, read_study
+from core.spec.study import Arm, Measure, Study, StudyDir, absolute, read_study
 from core.studies.study.data import data_path
 from core.training.memory import keep_freed_memory
 from core.training.train import train
@@ -67,12 +67,14 @@ def main(arguments: list[str]) -> int:
     folder, name, seed, steps = arguments
     keep_freed_memory()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
-    out = StudyDir(Path(folder))
+    return reported(lambda: work(StudyDir(Path(folder)), name, int(seed), int(steps)))
+
+
+def reported(doing: Callable[[], int]) -> int:
+    """The exit status of ``doing``; 1 when it failed, for which the last line of stderr says why."""
     try:
-        return _work(out, name, int(seed), int(steps))
-    except (
-        Exception
-    ) as error:  # told apart by `sentence`; the last line of stderr.log is what the study tells of this run
+        return doing()
+    except Exception as error:  # told apart by `sentence`
         told = sentence(error)
         if told is None:
             raise
@@ -87,8 +89,9 @@ def _end_with_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _work(out: StudyDir, name: str, seed: int, steps: int) -> int:
-    study = read_study(out.study)
+def work(out: StudyDir, name: str, seed: int, steps: int) -> int:
+    """Train what is not trained, measure what is not measured; the exit status of `main`."""
+    study = absolute(read_study(out.study), out.path)
     arm, run = study.arm(name), out.run(name, seed)
     if out.read_measures(name, seed) is None:  # else it is trained, and has only to be measured further
         outcome = train(run_config(out, study, arm, seed, steps), run)

@@ -1,36 +1,39 @@
-"""The runs of a study, one after another (or a few in parallel), each a process; it can be interrupted and resumed.
+"""The runs of a study, one a free device of the places that it was given; it can be interrupted and resumed.
 
-Flow: ``python -m core study STUDY.json OUT`` -> **queue** -> ``core.studies.study.job`` for each run that is not done
-yet -> ``core.studies.study.results``. Seeds are the outer loop: after the first seed of all arms there is a first
+Flow: ``python -m core study STUDY.json OUT`` -> **queue** -> ``core.studies.study.places`` for each run that is not
+done yet -> ``core.studies.study.results``. Seeds are the outer loop: after the first seed of all arms there is a first
 table.
 """
 
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import filelock
 
-from core.spec.children import device_variables, python_command, start_program
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
-from core.spec.files import check_inside
 from core.spec.run.status import process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
-from core.studies.study.budgets import MOST_STEPS, measure_arms, steps_within
+from core.studies.study.budgets import MOST_STEPS, measure_arms, measure_here, steps_within
 from core.studies.study.chosen import ALL, Chosen
 from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare
+from core.studies.study.places.choosing import Where, chosen_places
+from core.studies.study.places.elsewhere import Elsewhere
+from core.studies.study.places.place import HERE, Ended, Place, Training, trained_on
+from core.studies.study.places.remote_step import measure_elsewhere
 from core.studies.study.results import write_results
 
 LOOK_SECONDS = 1.0
-JOB = tuple(python_command("core.studies.study.job"))
+END_SECONDS = 60.0  # that runs have to save their state when the study is ended
 
 Log = Callable[[str], None]
 
@@ -44,14 +47,18 @@ def run_study(
     openclipart: Path | None = None,
     devices: Sequence[str] = (),
     chosen: Chosen = ALL,
+    on: Sequence[str] = (),
+    home: Path | None = None,
 ) -> StudyStatus:
     """Train and measure every run of ``study`` in ``out`` that is not done yet, and write the results.
 
     A run that fails is listed and the others go on; starting the study again tries it again, trains arms and seeds that
     are new in it, and measures what was not measured before. ``openclipart``: see ``prepare``. ``devices``: GPUs, by
     index or UUID, one for each run; they take the place of ``jobs``. ``chosen``: the runs that are trained now, while
-    others wait. Raises StudyError when it names what is not there, when the folder holds another study or runs of
-    another recipe, is in use or cannot be written; whatever ``prepare`` raises.
+    others wait. ``on``: machines of the list in ``home``, by name; none: those of the last time, else this one.
+
+    Raises StudyError when it names what is not there, when the folder holds another study or runs of another recipe, is
+    in use or cannot be written, or when machines are mixed that may not be; whatever ``prepare`` raises.
     """
     study = absolute(study, origin)
     chosen.check(study)
@@ -69,8 +76,10 @@ def run_study(
             ) from error
         try:
             claim(out, study)
-            prepare(out, study, log, openclipart)
-            return _Queue(study, out, jobs, log, devices, chosen).work()
+            with chosen_places(study, out, Where(on, home, jobs, devices), log) as places:
+                if places[0].name == HERE:
+                    prepare(out, study, log, openclipart)
+                return _Queue(study, out, places, log, chosen).work()
         finally:
             lock.release()
 
@@ -98,29 +107,21 @@ def _check_recipes(study: Study) -> None:
 
 
 class _Queue:
-    """Which runs wait, which are running, and how each ended."""
+    """Which runs wait, which are at work and where, and how each ended."""
 
-    def __init__(
-        self,
-        study: Study,
-        out: StudyDir,
-        jobs: int,
-        log: Log,
-        devices: Sequence[str] = (),
-        chosen: Chosen = ALL,
-    ) -> None:
-        self.study, self.out, self.jobs, self.log = study, out, len(devices) or max(1, jobs), log
+    def __init__(self, study: Study, out: StudyDir, places: Sequence[Place], log: Log, chosen: Chosen = ALL) -> None:
+        self.study, self.out, self.places, self.log = study, out, places, log
         self.chosen = chosen
-        self.devices = list(devices)  # those that no run has
         order = sorted(study.trained, key=lambda arm: bool(arm.as_long_as))  # these need another arm's time
         runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in order]
         for run in runs:
             try:
                 run.state = "waiting" if out.missing(study, run.arm, run.seed) else "done"
+                run.machine = trained_on(out.run(run.arm, run.seed)) or HERE
             except UserError as error:  # its measures were damaged; the others go on
                 run.state, run.message = "failed", str(error)
         self.status = StudyStatus(runs=runs)
-        self.running: dict[int, subprocess.Popen[bytes]] = {}
+        self.running: dict[int, tuple[Place, Training]] = {}
 
     def work(self) -> StudyStatus:
         with _asked_to_end() as ended:
@@ -147,7 +148,7 @@ class _Queue:
         return [run for run in self.status.runs if self.chosen.has(self.study, run)]
 
     def _measure_steps(self, ended: threading.Event) -> None:
-        """What a step takes, of the arms with budgets that still have runs to train."""
+        """What a step takes, of the arms with budgets that still have runs to train; these have one place."""
         timed = [(run, self.study.base(run.arm).name) for run in self._chosen() if self.study.arm(run.arm).budget]
         waiting = [
             (run, base)
@@ -155,16 +156,19 @@ class _Queue:
             if run.state == "waiting" and not self.out.measures(run.arm, run.seed).exists()
         ]
         arms = list(dict.fromkeys(base for _, base in waiting))
-        problems = measure_arms(self.out, arms, ended, self.log, self._write_status)
+        place = self.places[0]
+        measure = partial(measure_elsewhere, place) if isinstance(place, Elsewhere) else measure_here
+        problems = measure_arms(self.out, arms, ended, self.log, self._write_status, measure)
         for run, base in waiting:
             if base in problems:
                 run.state, run.message = "failed", problems[base]
 
     def _start(self) -> None:
         for index, run in enumerate(self.status.runs):
-            if len(self.running) >= self.jobs:
-                return
             if run.state != "waiting" or not self.chosen.has(self.study, run) or self._taken(run):
+                continue
+            place = self._place_of(run)
+            if place is None:
                 continue
             try:
                 steps = steps_of(self.out, self.study, self.study.arm(run.arm), run.seed)
@@ -172,12 +176,32 @@ class _Queue:
                 if not self._still_coming(run):
                     run.state, run.message = "failed", str(error)
                 continue
-            run.device = self.devices.pop(0) if self.devices else ""
-            self.running[index] = self._process(run, steps)
+            run.device, run.machine = place.offer() or "", place.name
+            self.running[index] = (place, place.begin(run, steps, run.device))
             trained = self.out.measures(run.arm, run.seed).exists()
             run.state, run.message = "measuring" if trained else "training", ""
             doing = "evaluating new measures" if trained else f"{steps} steps"
-            self.log(f"{self.status.done}/{len(self.status.runs)} done; {run.arm}, seed {run.seed}, {doing}")
+            where = f" on {place.name}" if place.name else ""
+            self.log(f"{self.status.done}/{len(self.status.runs)} done; {run.arm}, seed {run.seed}, {doing}{where}")
+
+    def _place_of(self, run: StudyRun) -> Place | None:
+        """A place with a free device: where the run was begun, else any. A run that no place can take has failed."""
+        try:
+            home = trained_on(self.out.run(run.arm, run.seed))
+        except UserError as error:
+            run.state, run.message = "failed", str(error)
+            return None
+        fitting = [place for place in self.places if home in (None, place.name)]
+        usable = [place for place in fitting if not place.problem]
+        if not fitting:
+            run.state = "failed"
+            run.message = (
+                f"it was begun on {home or 'this computer'}, which is not among the machines that were chosen; choose "
+                f"it too, or remove {self.out.run(run.arm, run.seed).path} to train it anew."
+            )
+        elif not usable:
+            run.state, run.message = "failed", fitting[0].problem
+        return next((place for place in usable if place.offer() is not None), None)
 
     def _taken(self, run: StudyRun) -> bool:
         """Whether a trainer of a study that was killed is still ending there."""
@@ -193,52 +217,51 @@ class _Queue:
             if other.arm == wanted or not self.study.arm(other.arm).as_long_as
         )
 
-    def _process(self, run: StudyRun, steps: int) -> subprocess.Popen[bytes]:
-        folder = self.out.run(run.arm, run.seed)
-        check_inside(self.out.path, self.out.written_of(run.arm, run.seed), StudyError)
-        folder.create()
-        command = [*JOB, str(self.out.path), run.arm, str(run.seed), str(steps)]
-        with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
-            return start_program(command, output, errors, variables=device_variables(run.device))
-
     def _collect(self) -> None:
-        for index, process in list(self.running.items()):
-            run = self.status.runs[index]
-            status = process.poll()
-            if status is None:
-                if run.state == "training" and self._trained(run):
-                    run.state = "measuring"
-                continue
-            del self.running[index]
-            if run.device:
-                self.devices.append(run.device)
-            if status == 0 and self.out.measures(run.arm, run.seed).exists():
-                run.state = "done"
-                write_results(self.out, self.study)
-                continue
-            run.state = "failed"
-            output = self.out.run(run.arm, run.seed).stderr_end().splitlines()
-            run.message = output[-1] if output else f"the trainer exited unexpectedly with status {status}"
-            self.log(f"failed: {run.arm}, seed {run.seed}: {run.message}")
+        for index, (place, training) in list(self.running.items()):
+            run, ended = self.status.runs[index], training.look()
+            if ended is not None:
+                self._settle(index, place, ended)
+            else:
+                run.state, run.message = training.state, training.told
 
-    def _trained(self, run: StudyRun) -> bool:
-        status = self.out.run(run.arm, run.seed).read_status()
-        return status is not None and 0 < status.total_steps <= status.step and status.doing.startswith("saving")
+    def _settle(self, index: int, place: Place, ended: Ended) -> None:
+        del self.running[index]
+        run = self.status.runs[index]
+        if ended.again:  # the machine did not take it
+            run.state, run.message, run.machine, run.device = "waiting", "", HERE, ""
+            place.problem = ended.problem
+        elif ended.problem:
+            run.state, run.message = "failed", ended.problem
+            self.log(f"failed: {run.arm}, seed {run.seed}: {ended.problem}")
+        else:
+            run.state, run.message = "done", ""
+            write_results(self.out, self.study)
 
     def _write_status(self) -> None:
+        told = dict.fromkeys(place.problem or place.told for place in self.places)
+        self.status.trouble = "\n".join(filter(None, told))
         self.out.write_status(self.status.now())
 
     def _end_all(self) -> None:
         """Ask those at work to stop, which saves their state; the next time they go on."""
-        for process in self.running.values():
-            process.terminate()
-        for index, process in self.running.items():
-            try:
-                process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            self.status.runs[index].state = "waiting"
+        for _, training in self.running.values():
+            training.ask_to_end()
+        until = time.monotonic() + END_SECONDS
+        while self.running and time.monotonic() < until:
+            for index, (place, training) in list(self.running.items()):
+                ended = training.look()
+                if ended is None:
+                    continue
+                if ended.problem:  # it was stopped
+                    del self.running[index]
+                    self.status.runs[index].state, self.status.runs[index].message = "waiting", ""
+                else:
+                    self._settle(index, place, ended)
+            time.sleep(0.05)
+        for index, (_, training) in self.running.items():
+            training.leave()
+            self.status.runs[index].state, self.status.runs[index].message = "waiting", ""
 
 
 def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:

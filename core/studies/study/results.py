@@ -43,6 +43,7 @@ from core.studies.study.budgets import step_time, steps_within
 from core.studies.study.claiming import StudyError
 from core.studies.study.cost_plot import draw_costs
 from core.studies.study.crossings import Difference, crossing
+from core.studies.study.places.place import trained_on
 from core.studies.study.plot import draw
 from core.studies.study.statistics import Paired, mean_of, paired
 from core.studies.study.table import markdown
@@ -108,7 +109,10 @@ def _machine(out: StudyDir, study: Study) -> str:
     where = sorted({f"{one.device} of {one.machine}" for one in times})
     versions = f"Python {platform.python_version()}, torch {version('torch')}"
     cores = f"{platform.machine()}, {os.cpu_count()} cores"
-    return "; ".join([cores, versions, *(f"step times: {one}" for one in where)])
+    found = (trained_on(out.run(arm.name, seed)) for arm in study.trained for seed in study.seeds)
+    names = sorted({name for name in found if name is not None})
+    elsewhere = [f"trained on {', '.join(name or 'this computer' for name in names)}"] if any(names) else []
+    return "; ".join([cores, versions, *elsewhere, *(f"step times: {one}" for one in where)])
 
 
 def _read_time(out: StudyDir, arm: str) -> StepTimeFile | None:

@@ -29,7 +29,7 @@ from core.spec.failures import sentence
 from core.spec.files import write_whole
 from core.spec.run.events import EventWriter
 from core.spec.run.folder import RunDir
-from core.spec.study import StudyDir, read_study
+from core.spec.study import StudyDir, absolute, read_study
 from core.studies.study.job import run_config
 from core.training.loop import Loop
 from core.training.memory import keep_freed_memory
@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     out = StudyDir(Path(folder))
     try:
-        study = read_study(out.study)
+        study = absolute(read_study(out.study), out.path)
         arm = study.arm(name)
         found = measure_step(lambda steps: run_config(out, study, arm, study.seeds[0], steps))
         record = {

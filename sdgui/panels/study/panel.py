@@ -118,6 +118,8 @@ class StudyPanel(Panel):
         self.toolbar.more.clicked.connect(lambda: self.grow())
         self.toolbar.folder.clicked.connect(self._show_folder)
         self.toolbar.bin.clicked.connect(self._delete)
+        self.toolbar.machines.set_hosts(self._services.hosts)
+        self.toolbar.machines.chosen.connect(self._choose_machines)
         self.view.run_asked.connect(self._watch)
         self._programs.changed.connect(self._changed)
 
@@ -287,6 +289,11 @@ class StudyPanel(Panel):
             self.bar.clear()
             self.toolbar.begin.setEnabled(False)
             self._tasks.run(lambda: self._programs.start(study_id), None, self._failed)
+
+    def _choose_machines(self, on: list[str]) -> None:
+        if (study_id := self._id()) is not None:
+            self.bar.clear()
+            self._tasks.run(lambda: self._programs.choose_machines(study_id, on), None, self._failed)
 
     def _end(self, what: EndRequest) -> None:
         if (study_id := self._id()) is None:

@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from sdgui.panels.study.ending import StudyEnding
+from sdgui.panels.study.machines_button import MachinesButton
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.icon_button import IconButton
@@ -33,6 +34,7 @@ class StudyToolbar(QWidget):
         self.box.setSizePolicy(keeps)
         self.new, self.open_button = QPushButton("New …", self), QPushButton("&Open …", self)
         self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
+        self.machines = MachinesButton(self)
         self.export = QPushButton("E&xport", self)
         self.more = IconButton("ph.plus", "Add seeds or arms to this study; finished runs are kept", parent=self)
         self.folder = IconButton("ph.folder-open", "Show the study's folder", parent=self)
@@ -56,7 +58,16 @@ class StudyToolbar(QWidget):
         row.setSpacing(SPACE)
         row.addWidget(self.box, 1)
         small = (self.more, self.folder, self.bin)
-        for widget in (self.begin, self.pause, self.stop, self.export, *small, self.new, self.open_button):
+        for widget in (
+            self.machines,
+            self.begin,
+            self.pause,
+            self.stop,
+            self.export,
+            *small,
+            self.new,
+            self.open_button,
+        ):
             row.addWidget(widget)
 
     def show_studies(self, studies: Sequence[StudyRecord]) -> None:
@@ -74,7 +85,8 @@ class StudyToolbar(QWidget):
         self, study: StudyRecord | None, look: StudySnapshot | None, editing: bool, ending: StudyEnding
     ) -> None:
         """Enable what can be done with ``study`` now; without one, or while a form is filled in, nothing is offered."""
-        for widget in (self.begin, self.pause, self.stop, self.export, self.more, self.folder, self.bin):
+        actions = (self.machines, self.begin, self.pause, self.stop, self.export)
+        for widget in (*actions, self.more, self.folder, self.bin):
             widget.setVisible(study is not None and not editing)
         self.box.setVisible(study is not None)
         self.new.setVisible(not editing)
@@ -87,6 +99,8 @@ class StudyToolbar(QWidget):
         self.box.setEnabled(not editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(ready and not alive and state != "done")
+        self.machines.setEnabled(ready and not alive)
+        self.machines.show_chosen(look.on if look is not None else ())
         self.pause.setEnabled(ready and alive and not asked)
         self.stop.setEnabled(ready and alive and (kills or not asked))
         self.stop.setText("&Kill" if kills else "Sto&p")

@@ -117,7 +117,7 @@ class StudyView(QWidget):
         return results
 
     def _build(self) -> None:
-        self.runs.setHeaderLabels(["Arm", "Seed", "State", "Progress", "Time", "Message"])
+        self.runs.setHeaderLabels(["Arm", "Seed", "State", "Where", "Progress", "Time", "Message"])
         self.runs.setAccessibleName("Runs of the study, in order")
         self.runs.setToolTip("Press Enter to watch the run")
         self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
@@ -171,6 +171,7 @@ class StudyView(QWidget):
             notes.append("Only one seed: no interval and no test. Add seeds for both.")
         if look.results is None and not look.results_problem:
             notes.append("No run has finished yet; the tables fill as runs finish.")
+        notes += look.trouble.splitlines() if look.alive else []
         notes += [f"{run.arm}, seed {run.seed}, failed: {run.message}" for run in look.failures[:3]]
         self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))
@@ -221,11 +222,11 @@ class StudyView(QWidget):
             far = f"{count(run.step)}/{count(run.total)}" if run.total and run.state == "training" else ""
             time = f"{duration(run.seconds_left)} left" if run.seconds_left is not None else ""
             time = duration(run.seconds) if run.seconds is not None else time
-            item = QTreeWidgetItem([run.arm, str(run.seed), text, far, time, run.message])
+            item = QTreeWidgetItem([run.arm, str(run.seed), text, where_text(run), far, time, run.message])
             item.setIcon(2, theme().state_icon(icon))
-            item.setToolTip(5, plain_tip(run.message))
+            item.setToolTip(6, plain_tip(run.message))
             item.setData(0, Qt.ItemDataRole.UserRole, Path(run.folder))
-            for column in (1, 3, 4):
+            for column in (1, 4, 5):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.runs.addTopLevelItem(item)
         if 0 <= chosen < self.runs.topLevelItemCount():
@@ -234,6 +235,11 @@ class StudyView(QWidget):
 
     def _show_arms(self, study: Study) -> None:
         fill_arms(self.arms, study)
+
+
+def where_text(run: StudyRunSnapshot) -> str:
+    """``gpu, GPU 2``; "" for a run of this computer without a GPU of its own."""
+    return ", ".join(part for part in (run.machine, f"GPU {run.device}" if run.device else "") if part)
 
 
 def state_text(look: StudySnapshot) -> str:

@@ -102,9 +102,9 @@ def test_all_are_asked_to_stop_though_one_cannot_be(qapp: object, store: Store, 
     programs.trouble.connect(told.append)
     here = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
     far, near = (a_study(tmp_path / name, seeds=1) for name in ("far", "near"))
-    far.write_status(StudyStatus(4242, time.time() - 10, time.time(), "cluster-7", False, []))
+    far.write_status(StudyStatus(4242, time.time() - 10, time.time(), "cluster-7", False))
     near.write_status(
-        StudyStatus(here.pid, psutil.Process(here.pid).create_time(), time.time(), platform.node(), False, [])
+        StudyStatus(here.pid, psutil.Process(here.pid).create_time(), time.time(), platform.node(), False)
     )
     try:
         for out in (far, near):

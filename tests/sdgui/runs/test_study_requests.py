@@ -28,7 +28,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 def alive(out: StudyDir, process: subprocess.Popen[bytes]) -> None:
     began = psutil.Process(process.pid).create_time()
-    out.write_status(StudyStatus(process.pid, began, time.time(), "", False, []))
+    out.write_status(StudyStatus(process.pid, began, time.time(), "", False))
 
 
 def test_a_study_is_written_once_under_a_name_of_its_own(qapp: object, store: Store, tmp_path: Path) -> None:

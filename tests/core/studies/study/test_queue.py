@@ -15,6 +15,7 @@ import pytest
 
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
 from core.studies.study.chosen import Chosen
+from core.studies.study.places.here import Here
 from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
 from tests.core.pictures import write_pairs
 from tests.core.studies.study.test_study import definition, fake_jobs
@@ -95,7 +96,7 @@ def test_runs_are_spread_over_gpus_one_each(tmp_path: Path, fake_jobs: None) -> 
 def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, fake_jobs: None) -> None:
     study, out = study_in(tmp_path)
     out.path.mkdir()
-    found = _Queue(study, out, 1, lambda text: None)
+    found = _Queue(study, out, [Here(out, 1)], lambda text: None)
     assert [run.arm for run in found.status.runs] == ["slow", "base", "longer"]
     longer = found.status.runs[2]
     for state, coming in (
@@ -108,8 +109,7 @@ def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, 
         for run in found.status.runs[:2]:
             run.state = state  # type: ignore[assignment]
         assert found._still_coming(longer) == coming
-    assert found.jobs == 1
-    assert _Queue(study, out, 0, lambda text: None).jobs == 1
+    assert Here(out, 0).jobs == 1
 
 
 @pytest.mark.parametrize(("theirs", "own", "steps"), [(0.2, 0.1, 20), (0.1, 0.2, 5), (1e-6, 1.0, 1), (0.0, 0.1, None)])

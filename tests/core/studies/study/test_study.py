@@ -37,6 +37,7 @@ from core.studies.study import queue
 from core.studies.study.claiming import StudyError
 from core.studies.study.data import data_path, prepare
 from core.studies.study.job import both_ways, run_config, timing
+from core.studies.study.places import here
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect, value_at
 from tests.core.labelled import write_labelled
@@ -182,7 +183,7 @@ def test_steps_between_those_told_lasted_as_long_as_these(tmp_path: Path) -> Non
 
 @pytest.fixture
 def fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
+    monkeypatch.setattr(here, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
     monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
 
 

@@ -12,7 +12,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
+from core.spec.machines.machine import Machine
 from core.spec.run.status import RunState
+from core.spec.study.machines import ANY, HERE
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.study import ending as study_ending
@@ -181,3 +183,24 @@ def test_the_time_left_goes_by_what_runs_of_the_same_arm_took() -> None:
     assert time_left([*done, run("c", "waiting")], "running") == 20.0
     assert time_left([run("a", "training"), run("b", "waiting")], "running") is None
     assert time_left(done, "done") is None
+
+
+def test_the_machines_are_ticked_and_kept_with_the_study(qtbot: QtBot, open_study: Open) -> None:
+    window = open_study()
+    for name in ("gpu", "cluster"):
+        window.services.hosts.put(Machine(name=name, host=name))
+    panel = with_study(qtbot, window, a_study())
+    button = panel.toolbar.machines
+    assert button.text() == "This computer"
+    button.fill()
+    actions = {str(action.data()): action for action in button.machines.actions() if action.data()}
+    assert list(actions) == [HERE, "gpu", "cluster", ANY]
+    for name in ("gpu", HERE, "cluster"):
+        actions[name].trigger()
+    assert button.text() == "2 machines"
+    assert [name for name, action in actions.items() if action.isChecked()] == ["gpu", "cluster"]
+    qtbot.waitUntil(lambda: getattr(panel._look(), "on", ()) == ("gpu", "cluster"), timeout=10000)
+    panel.toolbar.begin.click()
+    until(qtbot, panel, "done")
+    home = window.services.store.home
+    assert (home / "asked").read_text() == "gpu cluster", "the program is told whose list of machines to read"

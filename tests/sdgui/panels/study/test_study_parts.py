@@ -216,19 +216,20 @@ def test_new_results_replace_the_old_and_the_same_do_not(view: StudyView) -> Non
 def test_the_runs_are_listed_with_how_far_they_are(qtbot: QtBot, view: StudyView) -> None:
     runs = (
         a_run("clip", 0, "done", seconds=90.0, seconds_left=1.0),
-        a_run("clip", 1, "training", step=1200, total=4000, seconds_left=60.0),
+        a_run("clip", 1, "training", step=1200, total=4000, seconds_left=60.0, device="1"),
         a_run("sd", 0, "measuring", step=4000, total=4000),
         a_run("sd", 1, "failed", message="no memory"),
-        a_run("sd", 2, "waiting"),
+        a_run("sd", 2, "training", message="gpu cannot be reached", machine="gpu", device="0"),
     )
-    view.show_look(a_look("running", runs=runs), {})
+    view.show_look(a_look("running", runs=runs, trouble="gpu cannot be reached"), {})
+    assert "gpu cannot be reached" in view.note.text()
     rows = [view.runs.topLevelItem(row) for row in range(view.runs.topLevelItemCount())]
-    assert [[row.text(column) for column in range(6)] for row in rows] == [
-        ["clip", "0", "done", "", "1 min 30 s", ""],
-        ["clip", "1", "training", "1\u2009200/4\u2009000", "1 min left", ""],
-        ["sd", "0", "evaluating", "", "", ""],
-        ["sd", "1", "failed", "", "", "no memory"],
-        ["sd", "2", "queued", "", "", ""],
+    assert [[row.text(column) for column in range(7)] for row in rows] == [
+        ["clip", "0", "done", "", "", "1 min 30 s", ""],
+        ["clip", "1", "training", "GPU 1", "1\u2009200/4\u2009000", "1 min left", ""],
+        ["sd", "0", "evaluating", "", "", "", ""],
+        ["sd", "1", "failed", "", "", "", "no memory"],
+        ["sd", "2", "training", "gpu, GPU 0", "", "", "gpu cannot be reached"],
     ]
     assert (view.progress.value(), view.progress.maximum(), view.progress.isHidden()) == (1, 5, False)
     view.runs.setCurrentItem(rows[3])
