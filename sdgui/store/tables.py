@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION = "0006"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0007"  # the newest revision; digits that count up
 
 
 Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers are of any size
@@ -148,6 +148,7 @@ class SummaryRow(Base):
     """Last and best of one metric of one run; NULL where the number is nan, which SQLite cannot hold."""
 
     __tablename__ = "summaries"
+    __table_args__ = ({"sqlite_with_rowid": False},)  # rows lie in the order of their key: one look finds one
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     metric: Mapped[str] = mapped_column(primary_key=True, index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import sqlite3
 import sys
@@ -17,9 +18,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.store import migration
 from sdgui.store.database import MIGRATIONS, open_database, read_version
 from sdgui.store.engine import make_engine
-from sdgui.store.records import StoreError
+from sdgui.store.records import MetricSummary, Progress, StoreError
 from sdgui.store.store import Store
 from sdgui.store.tables import SCHEMA_VERSION, Base
 
@@ -66,6 +69,30 @@ def test_the_revisions_make_the_tables_that_the_program_declares(tmp_path: Path)
     config.set_main_option("script_location", str(MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA_VERSION
     assert read_version(tmp_path / "sdgui.db") == SCHEMA_VERSION
+
+
+def test_summaries_lie_in_the_order_of_their_key_and_survive_going_back(tmp_path: Path) -> None:
+    """One look finds a metric of a run, for which the table of runs asks ten thousand times."""
+    path = filled(tmp_path)
+    store = Store.open(tmp_path)
+    (run,) = store.runs()
+    kept = {f"val/{name}": MetricSummary(last, 7, 0.5, 3) for name, last in (("loss", 0.75), ("recall", math.nan))}
+    store.record(run.id, Progress(RunState.DONE, 1, 9, 9, 1.0, 2.0, "done", summaries=kept))
+    store.close()
+    plan = "EXPLAIN QUERY PLAN SELECT best FROM summaries WHERE run_id = 1 AND metric = 'val/loss'"
+    for down_to, found_by in (("0006", "INDEX"), ("", "PRIMARY KEY")):
+        engine = make_engine(path, foreign_keys=False)
+        with engine.begin() as connection:
+            migration.run_revisions(connection, MIGRATIONS, down_to)
+        engine.dispose()
+        ((*_, told),) = query(path, plan)
+        assert f"USING {found_by}" in str(told)
+        rows = query(path, "SELECT metric, last, last_step, best, best_step FROM summaries ORDER BY metric")
+        assert rows == [("val/loss", 0.75, 7, 0.5, 3), ("val/recall", None, 7, 0.5, 3)]
+    again = Store.open(tmp_path)
+    again.delete_run(run.id, for_good=True)
+    again.close()
+    assert query(path, "SELECT count(*) FROM summaries") == [(0,)], "they go with their run"
 
 
 def test_the_database_writes_ahead_and_enforces_references(tmp_path: Path) -> None:
