@@ -98,6 +98,7 @@ def run() -> list[BenchResult]:
         _within("10,000 runs opened", table.opened, bench_table.OPEN_LIMIT),
         _within("  filtered by an expression", table.filtered, bench_table.FILTER_LIMIT),
         _within("  grouped by two settings", table.grouped, bench_table.GROUP_LIMIT),
+        _within("  filtered and sorted by a metric at a step", table.at_step, bench_table.FILTER_LIMIT),
         _within("  slowest frame of a scroll", table.frame, bench_table.SCROLL_LIMIT),
         _within("  longest turn of the window's thread meanwhile", table.turn, bench_table.TURN_LIMIT),
         _within("frame of 100 curves x 100k points, panned and zoomed", pan, bench_table.PAN_LIMIT),

@@ -31,7 +31,7 @@ from sdgui.store.registry.dialect import insert
 from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
 from sdgui.store.run_table.definitions import keep_definition
 from sdgui.store.sessions import Sessions, kept_on, slug, storable, tag_rows
-from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, SummaryRow
+from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
 _AT_ONCE = 500  # values in one statement; SQLite has a limit
 ALIVE = [state.value for state in RunState if state.alive]
@@ -174,6 +174,8 @@ class RunRecords(Sessions):
             row = session.get(RunRow, run_id, with_for_update=self.shared)
             if row is None or (progress.offset < row.offset and not rewritten):
                 return
+            if rewritten:  # what was read of the former file
+                session.execute(delete(StepValueRow).where(StepValueRow.run_id == run_id))
             if row.queue_position is None:
                 row.state = progress.state.value
             row.offset, row.step, row.total_steps = progress.offset, progress.step, progress.total_steps

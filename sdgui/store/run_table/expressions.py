@@ -5,6 +5,7 @@ Flow: ``parser`` makes it of text, ``conditions`` makes SQL of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sdgui.store.records import StoreError
@@ -62,3 +63,15 @@ class Some:
 
 Expression = Word | Comparison | OneOf | Not | All | Some
 EVERY = All(())
+
+
+def fields_in(expression: Expression) -> Iterator[Field]:
+    """Every field that a filter compares."""
+    match expression:
+        case Comparison(field) | OneOf(field):
+            yield field
+        case Not(part):
+            yield from fields_in(part)
+        case All(parts) | Some(parts):
+            for one in parts:
+                yield from fields_in(one)

@@ -2,7 +2,7 @@
 
 Flow: a column, a sort key and the left side of a comparison are each a ``Field``; its ``name`` is what the user types.
 Settings have the dotted names of ``RunConfig``, metrics those of the events; ``last(train/loss)`` is a metric's last
-value instead of its best.
+value instead of its best, ``at(train/loss, 500)`` its value at step 500.
 """
 
 from __future__ import annotations
@@ -70,20 +70,27 @@ SHARES = frozenset({"metric", "progress"})  # facts that are shares of 1
 
 _OTHER_NAMES = {"tags": "tag", "notes": "note", "host": "machine", "total_steps": "steps", "time": "duration"}
 _WHICH = re.compile(r"(last|best)\((.+)\)")
+_AT = re.compile(r"at\(\s*(.+?)\s*,\s*(\d{1,15})\s*\)")
 
 
 @dataclass(frozen=True)
 class Field:
-    """``which``: "best" or "last" of a metric, "" for anything else. ``metrics``: those that its name stands for."""
+    """``which``: "best", "last" or "at" of a metric, "" for anything else. ``metrics``: those that its name stands for.
+
+    ``step``: of "at" alone.
+    """
 
     source: Source
     key: str
     which: str = ""
     metrics: tuple[str, ...] = ()
+    step: int = 0
 
     @property
     def name(self) -> str:
         """As it is typed, and kept in saved views."""
+        if self.which == "at":
+            return f"at({self.key}, {self.step})"
         return f"last({self.key})" if self.which == "last" else self.key
 
     @property
@@ -106,9 +113,9 @@ def setting(name: str) -> Field:
     return Field(Source.SETTING, name)
 
 
-def metric(name: str, which: str = "best", among: tuple[str, ...] = ()) -> Field:
+def metric(name: str, which: str = "best", among: tuple[str, ...] = (), step: int = 0) -> Field:
     """The field of a metric, or of all those that a short name stands for."""
-    return Field(Source.METRIC, name, which, among or (name,))
+    return Field(Source.METRIC, name, which, among or (name,), step)
 
 
 @cache
@@ -135,17 +142,19 @@ class Catalogue:
         A metric's name may leave parts out: ``val/R@1`` stands for every metric that begins with ``val/`` and ends with
         ``R@1``, and its value is the best of them. Raises UnknownFieldError.
         """
-        found = _WHICH.fullmatch(name)
+        found, step = _WHICH.fullmatch(name), 0
         which, bare = (found[1], found[2]) if found else ("best", name)
+        if at := _AT.fullmatch(name):
+            found, which, bare, step = at, "at", at[1], int(at[2])
         key = _OTHER_NAMES.get(bare, bare)
         if not found and key in FACTS:
             return fact(key)
         if not found and key in self._settings:
             return setting(key)
         if bare in self._known:
-            return metric(bare, which)
+            return metric(bare, which, step=step)
         if among := tuple(one for one in self.metrics if _stands_for(bare, one)):
-            return metric(bare, which, among)
+            return metric(bare, which, among, step)
         raise UnknownFieldError(f"There is no setting, metric or column “{name}”{self._nearest(bare)}")
 
     def names(self) -> list[str]:

@@ -14,7 +14,7 @@ _TOKEN = re.compile(
       | (?P<open>\()
       | (?P<close>\))
       | (?P<comma>,)
-      | (?P<call>(?:last|best)\([^\s()<>=!:~,"']+\))
+      | (?P<call>(?:last|best)\([^\s()<>=!:~,"']+\)|at\(\s*[^\s()<>=!:~,"']+\s*,\s*\d+\s*\))
       | (?P<word>(?:[^\s()<>=!:~,"']|!(?!=))+)""",
     re.VERBOSE,
 )

@@ -44,6 +44,7 @@ class TableBar(QWidget):
         set_role(self.number, "muted")
         self._layout = TableLayout()
         self._catalogue = Catalogue()
+        self._runs, self._unread = "", 0
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE // 2)
@@ -68,7 +69,14 @@ class TableBar(QWidget):
     def show_number(self, total: int, groups: int | None) -> None:
         """How many runs fit."""
         runs = f"{total:,} run{'s' if total != 1 else ''}".replace(",", "\u2009")
-        self.number.setText(runs if groups is None else f"{groups:,} groups, {runs}".replace(",", "\u2009", 1))
+        self._runs = runs if groups is None else f"{groups:,} groups, {runs}".replace(",", "\u2009", 1)
+        self.show_unread(self._unread)
+
+    def show_unread(self, runs: int) -> None:
+        """Of how many runs metrics at a step are still being read from their folders."""
+        self._unread = runs
+        self.number.setText(f"{self._runs} · reading {runs:,}".replace(",", "\u2009") if runs else self._runs)
+        self.number.setToolTip("Metrics at a step are read from the folders of these runs." if runs else "")
 
     def group_menu(self) -> QMenu:
         """Group by one of the usual fields or the shown settings; several may be ticked."""
@@ -76,9 +84,10 @@ class TableBar(QWidget):
         menu.setToolTipsVisible(True)
         names = dict.fromkeys([*_USUAL_GROUPS, *self._layout.group_by, *self._layout.columns])
         for field in fields_of(names, self._catalogue):
-            if field.which or field.key in ("note", "metric", "progress", "duration", "created"):
+            if field.which not in ("", "at") or field.key in ("note", "metric", "progress", "duration", "created"):
                 continue
             title = "Same settings, any seed" if field.name == RECIPE else title_of(field)
+            title = f"{title}, in bands" if field.which == "at" else title
             action = menu.addAction(title.replace("&", "&&"))
             action.setCheckable(True)
             action.setChecked(field.name in self._layout.group_by)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.spec.run.metric_names import is_share
+from sdgui.store.run_table.columns import band_width
 from sdgui.store.run_table.fields import FACTS, SHARES, Field, Kind, Source
 from sdgui.store.run_table.intervals import Mean
 from sdgui.widgets.formats import count, duration
@@ -34,7 +35,7 @@ def title_of(field: Field) -> str:
     if field.source is Source.RUN:
         title = FACTS[field.key].title
     elif field.source is Source.METRIC:
-        title = short_metric(field.key) + (" (last)" if field.which == "last" else "")
+        title = short_metric(field.key) + {"last": " (last)", "at": f" at {count(field.step)}"}.get(field.which, "")
     else:
         title = field.key
     return f"{title}, %" if shares(field) else title
@@ -53,6 +54,8 @@ def tip_of(field: Field) -> str:
     if field.source is Source.SETTING:
         return f"Setting {field.key}"
     which = "Last value" if field.which == "last" else "Best value"
+    if field.which == "at":
+        which = f"Last value up to step {count(field.step)}, once a run has come so far,"
     of = field.metrics[0] if len(field.metrics) == 1 else f"the best of {', '.join(field.metrics)}"
     return f"{which} of {of}\nIn a filter: {field.name}"
 
@@ -130,11 +133,23 @@ def mean_text(field: Field, mean: Mean, style: Style) -> str:
     return f"{centre} ± {style.scale * mean.half:.{decimals}f}"
 
 
+def band_text(field: Field, value: Any) -> str:
+    """The band of a metric that a value lies in, as ``40 to 45``."""
+    if not isinstance(value, (int, float)):
+        return "none"
+    width = band_width(field)
+    low = math.floor(value / width + 1e-9) * width
+    scale, decimals = (100.0, 0) if shares(field) else (1.0, 1)
+    return f"{scale * low:.{decimals}f} to {scale * (low + width):.{decimals}f}"
+
+
 def group_title(fields: Sequence[Field], values: Sequence[Any], run: str) -> str:
     """What the runs of a group have in common; a recipe is called after the experiment of ``run``, one of them."""
     parts = []
     for field, value in zip(fields, values, strict=True):
-        if field.key == "recipe" and isinstance(value, str):
+        if field.source is Source.METRIC:
+            parts.append(f"{title_of(field)}: {band_text(field, value)}")
+        elif field.key == "recipe" and isinstance(value, str):
             parts.append(f"{run.rpartition(' · ')[0]} ({value[:4]})")
         else:
             parts.append(f"{title_of(field)}: {text_of(field, value, Style()) or 'none'}")

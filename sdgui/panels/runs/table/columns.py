@@ -1,25 +1,97 @@
 """The chooser of columns: every fact, setting and metric, searched by words; ticked ones are shown, in their order.
 
-Flow: ``open`` with the columns -> ``changed`` with their names, at each tick, move or drop.
+Flow: ``open`` with the columns -> ``changed`` with their names, at each tick, move or drop. A metric at a step is added
+below the list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, QRegularExpression, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QRegularExpressionValidator
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-from sdgui.panels.runs.table.cells import tip_of, title_of
+from sdgui.panels.runs.table.cells import short_metric, tip_of, title_of
+from sdgui.panels.runs.table.completion import STEPS, Values
 from sdgui.panels.runs.table.layout import NAME, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _NAME = int(Qt.ItemDataRole.UserRole)
 _TEXT = _NAME + 1
 _HINT = "Drag or Alt+Up, Alt+Down moves a column"
+
+
+class AtStep(QWidget):
+    """A metric and a step; ``asked`` has the name of their field."""
+
+    asked = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.metrics = NoWheelComboBox(self)
+        self.metrics.setAccessibleName("Metric of a column at a step")
+        self.metrics.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.step = NoWheelComboBox(self)
+        self.edit = QLineEdit(self.step)
+        self.edit.setValidator(QRegularExpressionValidator(QRegularExpression(r"\d{1,15}"), self))
+        self.step.setEditable(True)
+        self.step.setLineEdit(self.edit)
+        self.step.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.step.setAccessibleName("Step")
+        self.step.setToolTip("The last value measured up to this step is shown, for runs that have come so far")
+        self.step.setMinimumContentsLength(6)
+        self.add = QPushButton("Add", self)
+        self.add.setToolTip("Show this metric at this step as a column")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(SPACE)
+        row.addWidget(self.metrics, 1)
+        row.addWidget(PlainLabel("at step", self))
+        row.addWidget(self.step)
+        row.addWidget(self.add)
+        self.add.clicked.connect(self._ask)
+        self.edit.returnPressed.connect(self._ask)
+        self.step.currentTextChanged.connect(lambda text: self.add.setEnabled(bool(text)))
+
+    def fill(self, catalogue: Catalogue, steps: Sequence[str]) -> None:
+        """Offer these metrics and steps; those that are chosen stay so."""
+        metric, step = self.metrics.currentData(), self.step.currentText()
+        self.metrics.clear()
+        for name in sorted(catalogue.metrics, key=lambda one: (not one.startswith("val/"), one)):
+            self.metrics.addItem(short_metric(name), name)
+        self.metrics.setCurrentIndex(max(0, self.metrics.findData(metric)))
+        self.step.clear()
+        self.step.addItems(list(steps))
+        self.step.setCurrentText(step or (steps[-1] if steps else ""))
+        self.setVisible(bool(catalogue.metrics))
+        self.add.setEnabled(bool(self.step.currentText()))
+
+    def choose(self, field: Field) -> None:
+        """Begin with this metric, and the step where it has one."""
+        self.metrics.setCurrentIndex(max(0, self.metrics.findData(field.metrics[0])))
+        if field.step:
+            self.step.setCurrentText(str(field.step))
+        self.edit.selectAll()
+        self.step.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _ask(self) -> None:
+        if self.step.currentText() and self.metrics.currentData():
+            self.asked.emit(f"at({self.metrics.currentData()}, {int(self.step.currentText())})")
 
 
 class ColumnChooser(QFrame):
@@ -31,6 +103,7 @@ class ColumnChooser(QFrame):
         super().__init__(parent, Qt.WindowType.Popup)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setAccessibleName("Columns")
+        self._catalogue = Catalogue()
         self.search = QLineEdit(self)
         self.search.setPlaceholderText("Find a setting or a metric")
         self.search.setAccessibleName("Find a column")
@@ -42,24 +115,35 @@ class ColumnChooser(QFrame):
         self.list.setUniformItemSizes(True)
         self.list.itemChanged.connect(lambda _item: self._tell())
         self.list.model().rowsMoved.connect(lambda *_: self._tell())
+        self.at_step = AtStep(self)
+        self.at_step.asked.connect(self.add)
         hint = PlainLabel(_HINT, self)
         set_role(hint, "small")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         layout.setSpacing(SPACE)
-        for widget in (self.search, self.list, hint):
+        for widget in (self.search, self.list, hint, self.at_step):
             layout.addWidget(widget)
 
-    def open(self, columns: Sequence[str], catalogue: Catalogue, at: QPoint) -> None:
-        """Show below the screen's point ``at``."""
+    def open(self, columns: Sequence[str], catalogue: Catalogue, at: QPoint, values: Values) -> None:
+        """Show below the screen's point ``at``; ``values``: what the filter's completion knows, steps among it."""
         self.fill(columns, catalogue)
+        self.at_step.fill(catalogue, values.get(STEPS, ()))
         self.resize(52 * SPACE, 56 * SPACE)
         self.move(at)
         self.show()
         self.search.setFocus(Qt.FocusReason.PopupFocusReason)
 
+    def add(self, name: str) -> None:
+        """Show one more column, behind the others."""
+        if name not in self.chosen():
+            self.fill([*self.chosen(), name], self._catalogue)
+            self.list.scrollToItem(self.list.item(len(self.chosen()) - 1))
+            self._tell()
+
     def fill(self, columns: Sequence[str], catalogue: Catalogue) -> None:
         """List everything, the shown ``columns`` first."""
+        self._catalogue = catalogue
         shown = fields_of(columns, catalogue)
         names = {one.name for one in shown}
         last = [f"last({metric})" for metric in catalogue.metrics]

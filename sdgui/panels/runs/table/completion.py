@@ -36,7 +36,8 @@ class Completion:
     about: str = ""
 
 
-Values = Mapping[str, Sequence[str]]  # field name -> values that runs have: tags, machines, architectures
+STEPS = "at"  # among the values: the steps that are offered in ``at(METRIC, STEP)``
+Values = Mapping[str, Sequence[str]]  # field name -> values that runs have: tags
 
 
 def completions(text: str, cursor: int, catalogue: Catalogue, values: Values) -> list[Completion]:
@@ -54,12 +55,31 @@ def completions(text: str, cursor: int, catalogue: Catalogue, values: Values) ->
         earlier, typed = found, None
     start, part = (typed.start, typed.text) if typed is not None else (cursor, "")
     end = _end_of_word(text, cursor)
+    if (offered := _at_step(earlier, part, start, end, catalogue, values)) is not None:
+        return offered
     if earlier and earlier[-1].kind == "operator" and len(earlier) > 1:
         return _values(earlier[-2], part, start, end, catalogue, values)
     if typed is None and earlier and earlier[-1].end < cursor and (field := _field(earlier[-1], catalogue)):
         operators = _ANY if field.kind is None else _OPERATORS[field.kind]
         return [Completion(one, start, end) for one in operators]
     return _names(part, start, end, catalogue, bool(earlier) and earlier[-1].kind not in ("and", "or", "not", "open"))
+
+
+def _at_step(
+    earlier: Sequence[Token], part: str, start: int, end: int, catalogue: Catalogue, values: Values
+) -> list[Completion] | None:
+    """Inside of ``at(METRIC, STEP)``: the metric, then the step; None elsewhere."""
+    if _is_call(earlier[-2:]):
+        return [Completion(f"{one}, ", start, end, "metric") for one in _ranked(part, catalogue.metrics)]
+    if len(earlier) > 3 and earlier[-1].kind == "comma" and _is_call(earlier[-4:-2]):
+        return [Completion(f"{one})", start, end, "step") for one in _ranked(part, values.get(STEPS, ()))]
+    return None
+
+
+def _is_call(opening: Sequence[Token]) -> bool:
+    if [token.kind for token in opening] != ["word", "open"]:
+        return False
+    return opening[0].text == "at" and opening[0].end == opening[1].start
 
 
 def _end_of_word(text: str, cursor: int) -> int:
@@ -90,10 +110,10 @@ def _values(name: Token, part: str, start: int, end: int, catalogue: Catalogue, 
 
 def _names(part: str, start: int, end: int, catalogue: Catalogue, joined: bool) -> list[Completion]:
     names = _ranked(part, catalogue.names())
+    call = [Completion("at(", start, end, "a metric at a step")] if part and "at(".startswith(part.lower()) else []
     words = [word for word in ("and", "or", "not") if part and word.startswith(part.lower())] if joined else []
-    return [Completion(one, start, end) for one in words] + [
-        Completion(one, start, end, _about(one, catalogue)) for one in names
-    ]
+    found = [Completion(one, start, end) for one in words] + call
+    return found + [Completion(one, start, end, _about(one, catalogue)) for one in names]
 
 
 def _about(name: str, catalogue: Catalogue) -> str:

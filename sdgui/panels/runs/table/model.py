@@ -10,7 +10,17 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, QTimer, Signal
 
-from sdgui.panels.runs.table.cells import Style, group_title, is_numeric, mean_text, style_of, text_of, tip_of, title_of
+from sdgui.panels.runs.table.cells import (
+    Style,
+    band_text,
+    group_title,
+    is_numeric,
+    mean_text,
+    style_of,
+    text_of,
+    tip_of,
+    title_of,
+)
 from sdgui.panels.runs.table.layout import fields_of
 from sdgui.panels.runs.table.reader import CellsOfRun, Listing, TableReader
 from sdgui.panels.runs.table.rows import Row, Rows
@@ -172,7 +182,10 @@ class RunTableModel(QAbstractTableModel):
             return f"{self.group_title(row.group)} · {group.count} run{'s' if group.count != 1 else ''}"
         if field in self._keys:
             cells = self._cells.get(group.first)
-            return "" if cells is None else text_of(field, cells.values[column], Style())
+            if cells is None:
+                return ""
+            value = cells.values[column]
+            return band_text(field, value) if field.source is Source.METRIC else text_of(field, value, Style())
         mean = group.means.get(field.name)
         return "" if mean is None else mean_text(field, mean, self._styles[column])
 

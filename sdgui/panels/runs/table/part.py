@@ -68,7 +68,7 @@ class RunTable(QWidget):
         bar.filter.left.connect(lambda: view.setFocus(Qt.FocusReason.OtherFocusReason))
         bar.group_asked.connect(lambda names: self.show_layout(self.arrangement.grouped_by(*names)))
         bar.differing_asked.connect(lambda on: self.show_layout(replace(self.arrangement, only_differing=on)))
-        bar.columns_asked.connect(self.choose_columns)
+        bar.columns_asked.connect(lambda at: self.choose_columns(at))
         bar.views_asked.connect(self._show_views)
         view.sort_asked.connect(lambda column: self.sort_by(self.model.fields[column].name))
         view.header_menu_asked.connect(self._header_menu)
@@ -84,6 +84,7 @@ class RunTable(QWidget):
         reader.listed.connect(self._show)
         reader.failed.connect(self.failed)
         reader.filled.connect(lambda number: self.refresh() if number else None)
+        reader.unread.connect(bar.show_unread)
 
     # The layout
     def start(self) -> None:
@@ -116,6 +117,8 @@ class RunTable(QWidget):
         stale, self._stale = self._stale, set()
         if self.isVisible():
             self.model.forget(stale)
+            if self.model.listing is not None:
+                self.reader.fill_steps(self.model.listing.fields())
 
     def sort_by(self, name: str) -> None:
         """Sort by this field; the other way if it is the first key already."""
@@ -129,6 +132,7 @@ class RunTable(QWidget):
         current, chosen = self._current, set(self.view.chosen_runs())
         at = self.view.verticalScrollBar().value()
         self.bar.filter.show_error(None)
+        self.bar.filter.values = listing.values
         self.bar.show_layout(self.arrangement, listing.catalogue)
         self.view.selectionModel().blockSignals(True)
         self.model.show_listing(listing)
@@ -139,6 +143,7 @@ class RunTable(QWidget):
         if current is not None and len(chosen) < 2:
             self.choose(current, scroll=False)
         self.view.verticalScrollBar().setValue(at)
+        self.reader.fill_steps(listing.fields())
         self.listed.emit(listing)
 
     def _show_columns(self) -> None:
@@ -197,14 +202,16 @@ class RunTable(QWidget):
         self.reader.run(lambda: self.reader.store.run_ids(listing.query, head), tick)
 
     # Menus
-    def choose_columns(self, at: QPoint) -> None:
-        """Open the chooser of columns."""
+    def choose_columns(self, at: QPoint, metric: Field | None = None) -> None:
+        """Open the chooser of columns; for a ``metric``, where its step is chosen."""
         if self._chooser is None:
             self._chooser = ColumnChooser(self)
             self._chooser.changed.connect(
                 lambda names: self.show_layout(self.arrangement.with_columns(names)), Qt.ConnectionType.QueuedConnection
             )
-        self._chooser.open(self.arrangement.columns, self.bar.filter.catalogue, at)
+        self._chooser.open(self.arrangement.columns, self.bar.filter.catalogue, at, self.bar.filter.values)
+        if metric is not None:
+            self._chooser.at_step.choose(metric)
 
     def _show_views(self, at: QPoint) -> None:
         menu = views_menu(self._views, self.arrangement, self.show_layout, self)
@@ -217,11 +224,10 @@ class RunTable(QWidget):
         field, shown = self.model.fields[column], self.arrangement
         menu = QMenu(self)
         menu.addAction("Sort").triggered.connect(lambda: self.sort_by(field.name))
-        if field.source is not Source.METRIC:
-            by = menu.addAction("Group by this")
-            by.triggered.connect(
-                lambda: self.show_layout(shown.grouped_by(*dict.fromkeys((*shown.group_by, field.name))))
-            )
+        by = menu.addAction("Group by this" if field.source is not Source.METRIC else "Group by bands of this")
+        by.triggered.connect(lambda: self.show_layout(shown.grouped_by(*dict.fromkeys((*shown.group_by, field.name)))))
+        if field.source is Source.METRIC:
+            menu.addAction("At a step …").triggered.connect(lambda: self.choose_columns(at, field))
         if field.name != NAME:
             rest = [name for name in shown.columns if name != field.name]
             menu.addAction("Hide column").triggered.connect(lambda: self.show_layout(shown.with_columns(rest)))

@@ -6,20 +6,26 @@ Only the answer to the newest question is delivered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Signal
 
+from sdgui.panels.runs.table.completion import STEPS
 from sdgui.panels.runs.table.layout import TableLayout, fields_of, query_of
 from sdgui.panels.runs.table.rows import Rows
 from sdgui.shared.background_tasks import BackgroundTasks
-from sdgui.store.run_table.expressions import ExpressionError
+from sdgui.store.run_table.expressions import ExpressionError, fields_in
 from sdgui.store.run_table.fields import Catalogue, Field
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery
+from sdgui.store.run_table.step_values import Filled, step_pairs
 from sdgui.store.store import Store
+
+_FILL_SECONDS = 1.0  # of reading run folders before what was found is shown
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,13 @@ class Listing:
     rows: Rows = field(default_factory=Rows)
     error: ExpressionError | None = None
     differing: Sequence[str] | None = None  # settings in which the runs differ, where that was asked for
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what completion offers behind a name
+
+    def fields(self) -> set[Field]:
+        """Every field that it was made with: columns, sort keys, groups, and those of the filter."""
+        query = self.query
+        shown = fields_of(self.layout.columns, self.catalogue)
+        return {*shown, *query.group_by, *(key.field for key in query.sort), *fields_in(query.filter)}
 
 
 class TableReader(QObject):
@@ -48,13 +61,17 @@ class TableReader(QObject):
     listed = Signal(object)  # Listing
     opened = Signal(int, list)  # position of a group, its runs
     cells_read = Signal(object, object)  # the fields that were asked for, run id -> CellsOfRun
-    filled = Signal(int)  # definitions that were read from run folders
+    filled = Signal(int)  # runs of which definitions, or metrics at a step, were read from the folders
+    unread = Signal(int)  # runs whose metrics at a step are still to be read
     failed = Signal(str)  # a sentence
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.store = store
         self._tasks = BackgroundTasks(self)
+        self._ending = threading.Event()  # a window that closes waits for its tasks
+        if (app := QCoreApplication.instance()) is not None:
+            app.aboutToQuit.connect(self._ending.set)
         self._filling = BackgroundTasks(self)  # may take long: ten thousand folders of an older version
         self._asked = 0
         self.reading = False  # whether cells are on their way
@@ -62,6 +79,21 @@ class TableReader(QObject):
     def fill_definitions(self) -> None:
         """Read the definitions that the store does not have yet, once."""
         self._filling.run(self.store.fill_definitions, self.filled.emit, self.failed.emit)
+
+    def fill_steps(self, fields: Iterable[Field]) -> None:
+        """Read what the store lacks of metrics at a step; for a moment, after which ``filled`` asks for more."""
+        if not (pairs := step_pairs(fields)):
+            return
+
+        def work() -> Filled:
+            until = time.monotonic() + _FILL_SECONDS
+            return self.store.fill_step_values(pairs, lambda: time.monotonic() < until and not self._ending.is_set())
+
+        def done(found: Filled) -> None:
+            self.unread.emit(found.left)
+            self.filled.emit(found.changed)
+
+        self._filling.run(work, done, self.failed.emit)
 
     def list_runs(self, layout: TableLayout, chosen: Sequence[int] = ()) -> None:
         """Ask for the rows of a layout; ``chosen``: the runs whose differences make its columns, else those listed."""
@@ -120,7 +152,7 @@ def _listing(store: Store, layout: TableLayout, chosen: Sequence[int]) -> Listin
     try:
         expression = parse(layout.filter, catalogue)
     except ExpressionError as error:
-        return Listing(layout, catalogue, error=error)
+        return Listing(layout, catalogue, error=error, values=_values(store))
     query = query_of(layout, expression, catalogue)
     if query.group_by:
         shown = fields_of(layout.columns, catalogue)
@@ -131,4 +163,8 @@ def _listing(store: Store, layout: TableLayout, chosen: Sequence[int]) -> Listin
     if layout.only_differing:
         among = chosen if len(chosen) > 1 else store.run_ids(query)
         differing = [name for name in store.differing_settings(among) if name != "name"]
-    return Listing(layout, catalogue, query, rows, None, differing)
+    return Listing(layout, catalogue, query, rows, None, differing, _values(store))
+
+
+def _values(store: Store) -> dict[str, Sequence[str]]:
+    return {"tag": store.tags(), STEPS: [str(step) for step in store.steps_of_evaluations()]}

@@ -10,16 +10,22 @@ from types import SimpleNamespace
 import pytest
 from PySide6.QtCore import QPoint, QSettings, Qt
 from PySide6.QtGui import QGuiApplication
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.table import commands as commanding
+from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.commands import TableCommands
+from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.views import SavedViews
+from sdgui.store.run_table.fields import metric
 from sdgui.store.store import Store
-from tests.sdgui.store.run_table.listing import fill
+from tests.sdgui.store.run_table.listing import TEACHER, fill
+from tests.sdgui.store.run_table.test_step_values import RECALL as AT_RECALL
+from tests.sdgui.store.run_table.test_step_values import grown
 
 RATE, RECALL = "optim.learning_rate", "val/teacher/R@1"
 
@@ -121,6 +127,31 @@ def test_a_click_on_the_box_and_space_tick(qtbot: QtBot, table: RunTable, filled
     assert ticked.args == [[newest], False]
 
 
+def test_a_metric_at_a_step_is_read_from_the_folders_and_filters(qtbot: QtBot, tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    runs = [grown(store, 0.2, 0.62), grown(store, 0.3, 0.4)]
+    table = RunTable(store, QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(table)
+    table.resize(1000, 400)
+    table.show()
+    name = f"at({AT_RECALL}, 20)"
+    table.show_layout(TableLayout(columns=(name,), filter=f"{name} > 50%"))
+    qtbot.waitUntil(lambda: table.model.rowCount() == 1)
+    settle(table)
+    assert table.view.model().row(table.model.index(0, 0)).run_id == runs[0].id
+    assert shown(table, name) == ["62.0"]
+    table.show_layout(TableLayout(columns=(name,), group_by=(name,)))
+    settle(table)
+    table.model.index(0, 0).data()
+    settle(table)
+    titles = {str(table.model.index(row, 0).data()) for row in range(table.model.rowCount())}
+    assert titles == {
+        "teacher image → text R@1 at 20, %: 60 to 65 · 1 run",
+        "teacher image → text R@1 at 20, %: 40 to 45 · 1 run",
+    }
+    store.close()
+
+
 def test_only_what_differs(table: RunTable) -> None:
     table.view.selectAll()
     table.bar.differing.click()
@@ -143,6 +174,15 @@ def test_columns_are_chosen_moved_and_kept(qtbot: QtBot, table: RunTable, tmp_pa
     QApplication.processEvents()
     settle(table)
     assert table.model.fields[-1].name == "optim.weight_decay"
+    chooser.at_step.choose(metric(TEACHER))
+    chooser.at_step.edit.setText("9")
+    QTest.mouseClick(chooser.at_step.add, Qt.MouseButton.LeftButton)
+    QApplication.processEvents()
+    settle(table)
+    assert table.arrangement.columns[-1] == f"at({TEACHER}, 9)"
+    assert title_of(table.model.fields[-1]).endswith("R@1 at 9, %")
+    table.show_layout(table.arrangement.with_columns(table.arrangement.columns[:-1]))
+    settle(table)
     chooser.hide()
     table.view.horizontalHeader().moveSection(len(table.model.fields) - 1, 1)
     qtbot.waitUntil(lambda: table.arrangement.columns[0] == "optim.weight_decay")

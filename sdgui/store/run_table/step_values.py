@@ -1,0 +1,202 @@
+"""Metrics at a step, as the table of runs sorts, filters and groups by them.
+
+The points of a run are in its folder. Of the steps that a table asks for, the values are read from there once and kept
+here, so that ten thousand runs are compared by looks into an index; of a run that goes on, only what was appended is
+read again. The value at a step is the last one measured up to it; a run that has not come so far has none.
+
+Flow: a table with such a field calls ``fill_step_values`` in a thread of its own, then asks its query again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from core.spec.run.event_fields import EventError
+from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
+from core.spec.run.folder import RunDir
+from sdgui.store.registry.dialect import insert
+from sdgui.store.run_table.fields import Field
+from sdgui.store.sessions import Sessions, storable
+from sdgui.store.tables import RunRow, StepValueRow
+
+MOST_PAIRS = 100  # of a metric and a step, whose values are kept
+_AT_ONCE = 50  # runs read between two writes
+
+Pair = tuple[str, int]  # a metric and a step
+
+
+@dataclass(frozen=True)
+class StepValue:
+    """The last point of a metric up to a step; ``measured`` is its step, -1 where there is none yet."""
+
+    value: float = math.nan
+    measured: int = -1
+
+
+@dataclass(frozen=True)
+class Filled:
+    """``changed``: runs that have other values than before, or values for the first time; ``left``: those unread."""
+
+    changed: int
+    left: int
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A run of whose events more is recorded than was read for some pairs."""
+
+    folder: Path
+    offset: int
+    known: Mapping[Pair, tuple[StepValue, int]]  # with the offset that was read to
+
+
+class StepValueRecords(Sessions):
+    """The values of metrics at the steps that were asked for."""
+
+    def fill_step_values(self, pairs: Collection[Pair], goes_on: Callable[[], bool] = lambda: True) -> Filled:
+        """Read what is missing of these metrics at these steps from the run folders, the newest runs first.
+
+        ``goes_on`` is asked between some runs and the next. A folder that is gone or on another computer is left out.
+        """
+        wanted = sorted({(storable(metric), step) for metric, step in pairs})
+        self._forget_step_values(wanted)
+        unread = self._unread(wanted)
+        changed, ids = 0, list(unread)
+        for start in range(0, len(ids), _AT_ONCE):
+            if not goes_on():
+                return Filled(changed, len(ids) - start)
+            some = {one: unread[one] for one in ids[start : start + _AT_ONCE]}
+            found = {one: values for one, run in some.items() if (values := _read(run, wanted)) is not None}
+            with self._write() as session:
+                _keep(session, found)
+            changed += sum(_differ(values, some[one].known) for one, values in found.items())
+        return Filled(changed, 0)
+
+    def steps_of_evaluations(self, most: int = 12) -> list[int]:
+        """Steps at which runs were best, the most frequent of them, in order: what to offer where a step is asked."""
+        query = select(RunRow.best_step).where(RunRow.best_metric != "", RunRow.best_step > 0)
+        query = query.group_by(RunRow.best_step).order_by(func.count().desc(), RunRow.best_step).limit(most)
+        with self._read() as session:
+            return sorted(session.scalars(query))
+
+    def _unread(self, pairs: Sequence[Pair]) -> dict[int, _Unread]:
+        found: dict[int, _Unread] = {}
+        known: dict[int, dict[Pair, tuple[StepValue, int]]] = defaultdict(dict)
+        with self._read() as session:
+            for metric, step in pairs:
+                row = aliased(StepValueRow)
+                same = and_(row.metric == metric, row.at_step == step, row.run_id == RunRow.id)
+                query = (
+                    select(RunRow.id, RunRow.folder, RunRow.offset, row.value, row.measured, row.offset)
+                    .outerjoin(row, same)
+                    .where(RunRow.deleted.is_(None), RunRow.offset > 0, RunRow.step >= step)
+                    .where(or_(row.run_id.is_(None), row.offset < RunRow.offset))
+                )
+                for run_id, folder, offset, value, measured, read_to in session.execute(
+                    query.order_by(RunRow.id.desc())
+                ):
+                    if not folder.startswith(self._here):
+                        continue
+                    if read_to is not None:
+                        known[run_id][metric, step] = StepValue(math.nan if value is None else value, measured), read_to
+                    found[run_id] = _Unread(self._folder_path(folder), offset, known[run_id])
+        return found
+
+    def _forget_step_values(self, wanted: Collection[Pair]) -> None:
+        """Make room where very many steps were asked for: all but the wanted ones go."""
+        row = StepValueRow
+        with self._read() as session:
+            kept = [tuple(pair) for pair in session.execute(select(row.metric, row.at_step).distinct())]
+        if len({*kept, *wanted}) <= MOST_PAIRS:
+            return
+        with self._write() as session:
+            for metric, step in set(kept) - set(wanted):
+                session.execute(delete(row).where(row.metric == metric, row.at_step == step))
+
+
+def step_pairs(fields: Iterable[Field]) -> set[Pair]:
+    """The metrics and steps that some fields stand for."""
+    return {(metric, field.step) for field in fields if field.which == "at" for metric in field.metrics}
+
+
+def _differ(values: Mapping[Pair, tuple[StepValue, int]], known: Mapping[Pair, tuple[StepValue, int]]) -> bool:
+    return any(pair not in known or known[pair][0].measured != one.measured for pair, (one, _) in values.items())
+
+
+def _read(run: _Unread, pairs: Sequence[Pair]) -> dict[Pair, tuple[StepValue, int]] | None:
+    """The values of one run with the offset that was read to; None where its events cannot be read."""
+    events = RunDir(run.folder).events
+    offsets = {run.known[pair][1] if pair in run.known else 0 for pair in pairs}
+    start = min(offsets) if len(offsets) == 1 else 0  # a new pair beside known ones: all of it anew
+    before = {pair: run.known[pair][0] for pair in pairs} if start else {}
+    try:
+        if start and (found := _fold(events, start, run.offset, pairs, before)) is not None:
+            return found
+        return _fold(events, 0, run.offset, pairs, {})
+    except (EventError, OSError):
+        return None
+
+
+def _fold(
+    events: Path, start: int, end: int, pairs: Sequence[Pair], before: Mapping[Pair, StepValue]
+) -> dict[Pair, tuple[StepValue, int]] | None:
+    """Read from ``start`` to ``end`` at least; None where a later start voids what was known ``before``."""
+    reader = EventReader(events, start, naming=[*{metric for metric, _ in pairs}, RunStarted.kind])
+    by_metric: dict[str, list[int]] = defaultdict(list)
+    for metric, step in pairs:
+        by_metric[metric].append(step)
+    points: dict[Pair, list[StepValue]] = {pair: [before[pair]] if pair in before else [] for pair in pairs}
+    past = -1
+    while reader.offset < end and reader.offset != past:
+        past = reader.offset
+        for event in reader.read():
+            if isinstance(event, RunStarted):
+                for pair, own in points.items():
+                    if own and pair in before and own[0].measured > event.step:
+                        return None
+                    points[pair] = [point for point in own if point.measured <= event.step]
+            elif isinstance(event, (Metrics, Evaluated)):
+                _add(event, by_metric, points)
+    if reader.offset == start:  # the file is gone, or was replaced by a shorter one
+        return None
+    return {pair: (own[-1] if own else StepValue(), reader.offset) for pair, own in points.items()}
+
+
+def _add(
+    event: Metrics | Evaluated, by_metric: Mapping[str, Sequence[int]], points: Mapping[Pair, list[StepValue]]
+) -> None:
+    for metric, steps in by_metric.items():
+        if metric in event.values:
+            for step in steps:
+                if event.step <= step:
+                    points[metric, step].append(StepValue(event.values[metric], event.step))
+
+
+def _keep(session: Session, found: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
+    there = set(session.scalars(select(RunRow.id).where(RunRow.id.in_(list(found)))))
+    rows = [
+        {
+            "metric": metric,
+            "at_step": step,
+            "run_id": run_id,
+            "value": value.value if math.isfinite(value.value) else None,
+            "measured": value.measured,
+            "offset": offset,
+        }
+        for run_id, values in found.items()
+        if run_id in there
+        for (metric, step), (value, offset) in values.items()
+    ]
+    if rows:
+        statement = insert(session, StepValueRow)
+        newer: dict[str, Any] = {name: statement.excluded[name] for name in ("value", "measured", "offset")}
+        key = ["metric", "at_step", "run_id"]
+        session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer), rows)
