@@ -36,7 +36,7 @@ from sdgui.shared.panel import DefiningPanel, Panel
 from sdgui.shared.run_texts import best_tip
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
-from sdgui.store.records import Run
+from sdgui.store.records import Run, StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -319,15 +319,18 @@ class MainWindow(QMainWindow):
         self._follow_elsewhere()
 
     def _load_panels(self, first: str) -> None:
-        """In a thread: the code of every panel and open_clip's lists, so that showing one does not wait.
+        """In a thread: the code of every panel, what pydantic and SQLAlchemy make once, and open_clip's lists.
 
-        Panels need numpy, pyqtgraph and more.
+        So that showing a panel does not wait for them: panels need numpy, pyqtgraph and more.
         """
         import_module(first)
         with suppress(RuntimeError):  # the window is gone
             self._loaded.emit()
         for spec in PANELS:
             import_module(spec.module)
+        RunConfig()  # builds its validators
+        with suppress(StoreError):
+            self.services.store.ask_first_questions()
         architectures()
         pretrained_tags()
 

@@ -101,6 +101,14 @@ class Store(
         """The address of the shared registry; None where the file at home holds everything."""
         return self._database.where if isinstance(self._database.where, RegistryAddress) else None
 
+    def ask_first_questions(self) -> None:
+        """For a thread of its own: what panels ask when first shown, since SQL is compiled at the first time."""
+        for experiment in self.experiments()[:1]:
+            self.experiment(experiment.id)
+            self.run_count(experiment.id)
+        runs = [*self.alive_runs(), *self.queue(), *self.latest_runs(1)]
+        self.run_labels([run.id for run in runs])
+
     def import_folders(self) -> list[str]:
         """Read every run folder in ``runs`` again, oldest first, and list missing runs; returns errors.
 

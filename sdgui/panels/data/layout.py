@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
@@ -29,6 +29,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.late_parts import home_of, is_made, replace_page
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
@@ -57,6 +58,7 @@ class DataView(QWidget):
     """Two rows of controls over the pages. ``filtered``: something else is to be shown; ``asked``: a button's name."""
 
     filtered = Signal()
+    views_made = Signal(object)  # ViewsPage, when it is first used
     asked = Signal(str)  # save, use, search, hold out, selection, exclude, basket, undo
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -93,15 +95,25 @@ class DataView(QWidget):
         self.figures = FiguresPage(self.tabs)
         self.groups = GroupsPage(thumbnails, self.tabs)
         self.broken = BrokenPage(self.tabs)
-        self.views = ViewsPage(self._services, self.tabs)
+        self._no_views = QWidget(self.tabs)  # until the page is asked for: its form takes a while to make
         for title, page, tip in (
             ("&Pictures", self.gallery, "Pictures with captions"),
             ("&Figures", self.figures, "Words a caption, captions a picture, labels with counts"),
             ("&Duplicates and leaks", self.groups, "Pictures that are there twice, or in another split"),
             ("Bro&ken", self.broken, "Rows and files that cannot be used, with the reasons"),
-            ("&What the model sees", self.views, "The views of student and teacher, as the trainer draws them"),
+            ("&What the model sees", self._no_views, "The views of student and teacher, as the trainer draws them"),
         ):
             self.tabs.setTabToolTip(self.tabs.addTab(page, title), plain_tip(tip))
+
+    @cached_property
+    def views(self) -> ViewsPage:
+        """What the model sees; made when it is first used."""
+        page = ViewsPage(self._services, home_of(self.tabs))
+        replace_page(self.tabs, VIEWS, page)
+        if (state := self._services.settings.value("data/split")) is not None:
+            page.split.restoreState(state)
+        self.views_made.emit(page)
+        return page
 
     def _arrange(self) -> None:
         for box, name in ((self.label, "Label"), (self.value, "Value of the label"), (self.which, "Which pictures")):
@@ -228,13 +240,12 @@ class DataView(QWidget):
         """Write sizes to the settings."""
         settings = self._services.settings
         settings.setValue("data/pictures", self.gallery.thumbnail_size())
-        settings.setValue("data/split", self.views.split.saveState())
+        if is_made(self, "views"):
+            settings.setValue("data/split", self.views.split.saveState())
         settings.setValue("data/tab", self.tabs.currentIndex())
 
     def _restore(self) -> None:
         settings = self._services.settings
         size, tab = str(settings.value("data/pictures") or ""), str(settings.value("data/tab") or "")
         self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 128)
-        if (state := settings.value("data/split")) is not None:
-            self.views.split.restoreState(state)
         self.tabs.setCurrentIndex(int(tab) if tab.isdecimal() else PICTURES)

@@ -23,6 +23,7 @@ from sdgui.panels.data.layout import PICTURES, VIEWS, DataView
 from sdgui.panels.data.model import SourceRows
 from sdgui.panels.data.pictures import saving_start
 from sdgui.panels.data.shown import ShownRows
+from sdgui.panels.data.views_page import ViewsPage
 from sdgui.panels.data.work import DataWork
 from sdgui.shared.basket import Finding
 from sdgui.shared.panel import Panel
@@ -30,6 +31,7 @@ from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.formats import count
+from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, info
 from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart, SavedSource
 from sdgui.worker.replies import Cancelled, Failure
@@ -77,7 +79,7 @@ class DataPanel(Panel):
         view.groups.check_asked.connect(self.check)
         view.groups.other_asked.connect(self._ask_other)
         view.groups.exclude_asked.connect(lambda rows: self.exclude(rows, out=True))
-        view.views.define_asked.connect(self.define_asked)
+        view.views_made.connect(self._views_made)
         view.strip.cancelled.connect(work.cancel)
         work.progress.connect(self._working)
         work.part.connect(self._came)
@@ -105,17 +107,26 @@ class DataPanel(Panel):
         if self._entered:
             return
         self._entered = True
-        self.refresh()
         last = str(self._services.settings.value("data/source") or "")
         if may_be_there(last) and not self.view.source.source():
             self.view.source.set_source(last)
 
     def refresh(self) -> None:
+        if is_made(self.view, "views"):
+            self._offer(self.view.views)
+
+    def _views_made(self, page: ViewsPage) -> None:
+        page.define_asked.connect(self.define_asked)
+        self._offer(page)
+        if self.rows.source:
+            page.choose_for(self.rows.source)
+
+    def _offer(self, page: ViewsPage) -> None:
         try:
             known = reversed(self._services.store.experiments())
         except StoreError:
             return
-        self.view.views.offer([(one.name, one.config) for one in known if one.config is not None])
+        page.offer([(one.name, one.config) for one in known if one.config is not None])
 
     def left(self) -> None:
         if self._entered:
@@ -150,7 +161,8 @@ class DataPanel(Panel):
         self.view.which.setCurrentIndex(0)
         self.view.show_controls(False)
         self.view.strip.start(_DOING["open"])
-        self.view.views.choose_for(source)
+        if is_made(self.view, "views"):
+            self.view.views.choose_for(source)
         self.work.open(source)
 
     def _came(self, part: RowsPart | RowsOpened) -> None:

@@ -6,6 +6,7 @@ machines' list, an order of the queue to the store; neither waits in the window'
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from PySide6.QtCore import QStringListModel, Qt, QTimer
@@ -34,6 +35,7 @@ from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Place, StoreError
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
@@ -65,7 +67,7 @@ class MachinesPanel(Panel):
         self.list = MachineList(self)
         self.name = QLineEdit(self)
         self.add = IconButton("ph.plus", "Add this host (Enter)", parent=self)
-        self.queue, self.page = QueuePage(self), MachinePage(self)
+        self.queue = QueuePage(self)
         self.pages = QStackedWidget(self)
         self._names = QStringListModel(self)
         self._build()
@@ -94,7 +96,6 @@ class MachinesPanel(Panel):
         column.addWidget(self.list, 1)
         column.addLayout(row)
         self.pages.addWidget(self.queue)
-        self.pages.addWidget(self.page)
         split = QSplitter(Qt.Orientation.Horizontal, self)
         split.addWidget(side)
         split.addWidget(self.pages)
@@ -103,6 +104,19 @@ class MachinesPanel(Panel):
         split.setChildrenCollapsible(False)
         self.set_view(split)
 
+    @cached_property
+    def page(self) -> MachinePage:
+        """What is known of the chosen machine; made when one is first chosen, or after the panel was painted."""
+        page = MachinePage(self.pages)
+        page.check_asked.connect(self._check)
+        page.install_asked.connect(self._install)
+        page.remove_asked.connect(self._remove)
+        page.changed.connect(self._keep)
+        page.script.asked.connect(self._hosts.script)
+        self._hosts.scripted.connect(page.script.show_made)
+        self.pages.addWidget(page)
+        return page
+
     def _connect(self) -> None:
         services, hosts = self._services, self._hosts
         self._probing.timeout.connect(self._probe_shown)
@@ -110,12 +124,6 @@ class MachinesPanel(Panel):
         self.list.chosen.connect(lambda _key: self._chosen())
         self.name.returnPressed.connect(self._add)
         self.add.clicked.connect(self._add)
-        self.page.check_asked.connect(self._check)
-        self.page.install_asked.connect(self._install)
-        self.page.remove_asked.connect(self._remove)
-        self.page.changed.connect(self._keep)
-        self.page.script.asked.connect(self._hosts.script)
-        self._hosts.scripted.connect(self.page.script.show_made)
         self.queue.limit_changed.connect(self._set_limit)
         self.queue.place_asked.connect(self._send)
         self.queue.table.rows.reordered.connect(self._reorder)
@@ -138,6 +146,7 @@ class MachinesPanel(Panel):
         self._probing.start()
         self._probe_shown()
         QTimer.singleShot(0, self, self._show)  # a turn of its own: the first time the panel was just built
+        make_in_turns(self, ("page",))
 
     def left(self) -> None:
         self._probing.stop()
@@ -172,12 +181,12 @@ class MachinesPanel(Panel):
         return next((one for one in self._machines if one.name == self.list.key()), None)
 
     def _chosen(self) -> None:
-        machine = self._machine()
-        name = "" if machine is None else machine.name
-        self.page.show_findings(self._findings.get(name, []))
-        self.page.show_output(self.installation.lines.get(name, []))
-        self.page.verticalScrollBar().setValue(0)
-        self._show()
+        if (machine := self._machine()) is not None:
+            self.page.show_findings(self._findings.get(machine.name, []))
+            self.page.show_output(self.installation.lines.get(machine.name, []))
+            self.page.verticalScrollBar().setValue(0)
+        if self.isVisible():
+            self._show()
         self._probe_shown()
 
     def _probe_shown(self) -> None:

@@ -27,6 +27,7 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, RunLabel, StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Message
 
 _EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
@@ -67,7 +68,7 @@ class RunsPanel(Panel):
         tailer.curves_changed.connect(self._history_changed)
         tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
         services.time_travel.moved.connect(self._travelled)
-        self.view.samples.stepped.connect(self._look_at)
+        self.view.stepped.connect(self._look_at)
         self.view.time.moved.connect(self._look_at)
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
         self._connect_table()
@@ -219,7 +220,8 @@ class RunsPanel(Panel):
         samples = history.samples if history is not None else ()
         if self._run is not None and samples:
             samples = shown_samples(self._services.store.home, self._run.dir, samples)
-        self.view.samples.show_samples(samples)
+        if samples or is_made(self.view, "samples"):
+            self.view.samples.show_samples(samples)
         self._show_steps(history)
 
     # Time travel
@@ -248,7 +250,8 @@ class RunsPanel(Panel):
         slider = self.view.time
         if slider.steps and slider.step() != step:
             slider.set_steps(slider.steps, step)
-        self.view.samples.go_to_step(step)
+        if is_made(self.view, "samples"):
+            self.view.samples.go_to_step(step)
         self.view.grid.pin_step(step)
 
     def _history(self) -> RunHistory | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from functools import cached_property
+
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.runs.compare.board import SamplesBoard
@@ -17,7 +19,7 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import StepSlider
-from sdgui.widgets.late_parts import home_of
+from sdgui.widgets.late_parts import home_of, replace_page
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
@@ -26,6 +28,8 @@ from sdgui.widgets.style.theme import SPACE
 
 class RunsView(QWidget):
     """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
+
+    stepped = Signal(int)  # the user moved the samples to this step
 
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
@@ -39,7 +43,7 @@ class RunsView(QWidget):
         self.tabs = QTabWidget(self._lower)
         self.tabs.setDocumentMode(True)
         self.grid = PlotGrid(home_of(self.tabs))
-        self.samples = SamplesView(home_of(self.tabs))
+        self._no_samples = QWidget(home_of(self.tabs))  # until there are some, or the tab is opened
         self.log = EventLog(home_of(self.tabs))
         home = home_of(self.tabs)
         self.scatter = ScatterPart(services.store, self.table, home)
@@ -51,13 +55,26 @@ class RunsView(QWidget):
         self._add_tab(self.parallel, "Parallel", "All columns of the listed runs as parallel coordinates, to brush")
         self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
         self._add_tab(self.board, "Side by side", "What the overlaid runs find for the same captions at one step")
-        self._add_tab(self.samples, "&Samples", "What student and teacher find and write at each validation")
+        self._add_tab(self._no_samples, "&Samples", "What student and teacher find and write at each validation")
         self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
+        self.tabs.currentChanged.connect(self._tab_opened)
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # of the results of a search
         self.time.setFixedWidth(64 * SPACE)
         self.tabs.setCornerWidget(self.time)
         self._arrange()
+
+    @cached_property
+    def samples(self) -> SamplesView:
+        """The samples of the current run; made when first used."""
+        made = SamplesView(home_of(self.tabs))
+        made.stepped.connect(self.stepped)
+        replace_page(self.tabs, self.tabs.indexOf(self._no_samples), made)
+        return made
+
+    def _tab_opened(self, at: int) -> None:
+        if self.tabs.widget(at) is self._no_samples:
+            _ = self.samples
 
     def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:
         self.tabs.setTabToolTip(self.tabs.addTab(widget, title), plain_tip(tip))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
@@ -110,12 +110,17 @@ class SearchPanel(Panel):
         if not self._entered:
             self._entered = True
             self._restore()
-            self.following.begin()
             make_in_turns(self.view, LATE)
-        self.following.follow()
+            QTimer.singleShot(0, self, self._begin)  # a turn of its own: the panel was just built
+        else:
+            self.following.follow()
         focused = QApplication.focusWidget()
         if focused is None or not self.isAncestorOf(focused):  # what is typed while the models open is a query
             self.view.query.line.setFocus()
+
+    def _begin(self) -> None:
+        self.following.begin()
+        self.following.follow()
 
     def focus_search(self) -> None:
         if self.view.tabs.currentIndex() == MAP:

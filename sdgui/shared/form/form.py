@@ -73,7 +73,7 @@ class ConfigForm(QWidget):
         self._making = QTimer(self, singleShot=True, interval=_PAUSE)
         self._build()
         self._connect()
-        self.set_config(RunConfig())
+        self._show(was_valid=False)
         self._list.setCurrentRow(0)
 
     def _build(self) -> None:

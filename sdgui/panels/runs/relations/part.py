@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QShowEvent
@@ -105,7 +106,6 @@ class ScatterPart(_Relation):
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(store, table, MOST_POINTS, parent)
         self.across, self.upward = NoWheelComboBox(self), NoWheelComboBox(self)
-        self.scatter = Scatter(self)
         row = QHBoxLayout()
         for box, name in ((self.upward, "Y axis"), (self.across, "X axis")):
             box.setAccessibleName(name)
@@ -120,8 +120,17 @@ class ScatterPart(_Relation):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, SPACE, 0, 0)
         layout.addLayout(row)
-        layout.addWidget(self.scatter, 1)
-        self.scatter.run_clicked.connect(self.choose)
+        layout.addStretch(1)  # until there is something to draw
+
+    @cached_property
+    def scatter(self) -> Scatter:
+        """The plot; made when there is something to draw, since few look at it and it takes a while."""
+        plot, layout = Scatter(self), self.layout()
+        assert isinstance(layout, QVBoxLayout)
+        layout.insertWidget(1, plot, 1)
+        layout.setStretch(2, 0)
+        plot.run_clicked.connect(self.choose)
+        return plot
 
     def show_columns(self) -> None:
         wanted = self.across.currentData() or "optim.learning_rate", self.upward.currentData() or "metric"
