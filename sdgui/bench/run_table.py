@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
-from sqlalchemy import insert
 
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
@@ -29,8 +28,8 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.store.records import BestPoint, MetricSummary, Progress
 from sdgui.store.run_table.fields import setting
 from sdgui.store.run_table.queries import RunQuery
+from sdgui.store.run_table.step_values import StepValue
 from sdgui.store.store import Store
-from sdgui.store.tables import StepValueRow
 
 RUNS, CURVES, POINTS, LINES = 10_000, 100, 100_000, 2_000
 OPEN_LIMIT, FILTER_LIMIT, GROUP_LIMIT, SCROLL_LIMIT = 0.3, 0.1, 0.2, 0.033  # seconds
@@ -75,13 +74,8 @@ def fill(store: Store, number: int = RUNS) -> None:
 
 def _keep_steps(store: Store, drawn: random.Random) -> None:
     """As if values at step 50 had been read from the run folders, which these runs do not have."""
-    key = {"metric": "val/teacher/mean_recall", "at_step": 50}
-    rows = [
-        {**key, "run_id": one, "value": drawn.random(), "measured": 50, "offset": 1}
-        for one in store.run_ids(RunQuery())
-    ]
-    with store._write() as session:
-        session.execute(insert(StepValueRow), rows)
+    pair = "val/teacher/mean_recall", 50
+    store.keep_step_values({one: {pair: (StepValue(drawn.random(), 50), 1)} for one in store.run_ids(RunQuery())})
 
 
 def measure_table(app: QApplication, home: Path) -> TableFigures:

@@ -75,10 +75,14 @@ class StepValueRecords(Sessions):
                 return Filled(changed, len(ids) - start)
             some = {one: unread[one] for one in ids[start : start + _AT_ONCE]}
             found = {one: values for one, run in some.items() if (values := _read(run, wanted)) is not None}
-            with self._write() as session:
-                _keep(session, found)
+            self.keep_step_values(found)
             changed += sum(_differ(values, some[one].known) for one, values in found.items())
         return Filled(changed, 0)
+
+    def keep_step_values(self, found: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
+        """Keep what was read of these runs, with the offset that was read to."""
+        with self._write() as session:
+            _keep(session, found)
 
     def steps_of_evaluations(self, most: int = 12) -> list[int]:
         """Steps at which runs were best, the most frequent of them, in order: what to offer where a step is asked."""
