@@ -1,17 +1,18 @@
-"""Lay out what a .deb or .rpm holds, lint it, and build the .deb where dpkg-deb is.
+"""Lay out what a .deb and an .rpm hold, build both with nfpm, and lint them.
 
     .venv/bin/python packaging/package.py OUT [--wheel WHEEL]
 
 ``OUT/stage`` then has ``usr/``: launchers, menu entry, icons, metainfo, MIME type, changelog and the wheel, which the
-first start installs with uv; man pages too where Sphinx has written them into ``OUT/man``. nfpm makes .deb and .rpm of
-the same folder (packaging/nfpm.yaml). Linters run where they are installed: desktop-file-validate, appstreamcli,
-lintian. Exit status 1 when one of them complains.
+first start installs with uv; man pages too where Sphinx has written them into ``OUT/man``. nfpm makes both packages of
+it (packaging/nfpm.yaml). Linters run where they are installed: desktop-file-validate, appstreamcli, lintian, rpmlint.
+Exit status 1 when one of them complains.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import os
 import re
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ from sdgui.app.desktop import METAINFO, write_entry
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 COMMANDS = ("sdgui", "sdgui-core")
+FOLDERS = ("/usr/share/sdgui", "/usr/share/doc/sdgui")  # that are the package's own
 MAINTAINER = "The sdgui authors <sdgui@users.noreply.github.com>"
 _DATED = re.compile(r"^## (\d+\.\d+\.\d+) \((\d{4}-\d{2}-\d{2})\)$", re.MULTILINE)
 
@@ -83,53 +85,44 @@ def _debian_changelog() -> str:
     return "\n".join(entries)
 
 
-def build_deb(stage_: Path, out: Path) -> Path:
-    """The .deb by dpkg-deb alone, with the fields of nfpm's recipe."""
-    root = out / "deb"
-    shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(stage_, root)
-    recipe = (HERE / "nfpm.yaml").read_text(encoding="utf-8")
-    depends = _listed(recipe, "depends")
-    size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) // 1024
-    description = recipe.split("description: |\n", 1)[1].split("\nhomepage", 1)[0]
-    summary, *long = [line.strip() for line in description.splitlines()]
-    control = (
-        f"Package: sdgui\nVersion: {version()}\nArchitecture: all\nSection: science\nPriority: optional\n"
-        f"Maintainer: {MAINTAINER}\nInstalled-Size: {size}\nDepends: {depends}\n"
-        f"Recommends: {_listed(recipe, 'recommends')}\nHomepage: https://github.com/sdgui/sdgui\n"
-        f"Description: {summary}\n" + "".join(f" {line}\n" for line in long)
-    )
-    _write(root / "DEBIAN" / "control", control.encode())
-    deb = out / f"sdgui_{version()}_all.deb"
-    command = ["dpkg-deb", "--root-owner-group", "--build", str(root), str(deb)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return deb
+def build(kind: str, stage_: Path, out: Path) -> Path:
+    """The package of ``kind`` ("deb", "rpm") by nfpm, with what is laid out in ``stage_``."""
+    nfpm = shutil.which("nfpm", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if nfpm is None:
+        raise SystemExit('nfpm is not installed; add it with: pip install "sdgui[test]"')
+    recipe = out / "nfpm.yaml"
+    recipe.write_text((HERE / "nfpm.yaml").read_text(encoding="utf-8") + _contents(kind, stage_), encoding="utf-8")
+    command = [nfpm, "package", "-f", str(recipe), "-p", kind, "-t", str(out)]
+    subprocess.run(command, check=True, env=os.environ | {"VERSION": version()}, stdout=subprocess.DEVNULL)
+    return max(out.glob(f"*.{kind}"), key=lambda file: file.stat().st_mtime)
 
 
-def _listed(recipe: str, field: str) -> str:
-    """The packages of Debian under ``field`` in nfpm's recipe."""
-    found = re.search(rf"deb:.*?{field}: \[(.*?)\]", recipe, re.DOTALL)
-    if found is None:
-        raise SystemExit(f"packaging/nfpm.yaml has no {field} for deb")
-    return ", ".join(part.strip() for part in found[1].split(","))
+def _contents(kind: str, stage_: Path) -> str:
+    """Every file for nfpm's recipe, one by one: most folders are the system's. Only rpm tells documents from files."""
+    lines = ["contents:", *(f"  - {{dst: {folder}, type: dir}}" for folder in FOLDERS)]
+    for file in sorted(filter(Path.is_file, stage_.rglob("*"))):
+        place = f"/{file.relative_to(stage_).as_posix()}"
+        document = kind == "rpm" and place.startswith(("/usr/share/doc/", "/usr/share/man/"))
+        lines.append(f'  - {{src: "{file}", dst: "{place}"{", type: doc" if document else ""}}}')
+    return "\n".join(lines) + "\n"
 
 
-def lint(stage_: Path, deb: Path | None) -> list[str]:
+def lint(stage_: Path, deb: Path, rpm: Path) -> list[str]:
     """What the linters complain of; one that is not installed is named on stdout and passed over."""
     share = stage_ / "usr" / "share"
     commands = [
         ["desktop-file-validate", str(share / "applications" / "sdgui.desktop")],
         ["appstreamcli", "validate", "--no-net", str(share / "metainfo" / METAINFO)],
+        ["lintian", "--fail-on", "error,warning", str(deb)],
+        ["rpmlint", "--strict", "--config", str(HERE / "rpmlint.toml"), str(rpm)],
     ]
-    if deb is not None:
-        commands.append(["lintian", "--fail-on", "error", str(deb)])
     wrong = []
     for command in commands:
         if shutil.which(command[0]) is None:
             print(f"{command[0]} is not installed; passed over")
             continue
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        print(f"{' '.join(command[:2])}: {'well' if done.returncode == 0 else 'complains'}")
+        print(f"{command[0]}: {'well' if done.returncode == 0 else 'complains'}")
         if done.returncode:
             wrong.append(f"{command[0]}: {done.stdout}{done.stderr}")
     return wrong + _release()
@@ -161,10 +154,10 @@ def main() -> int:
         subprocess.run([find_uv_bin(), "build", "-q", "--wheel", "--out-dir", out, ROOT], check=True)
         wheel = out / f"sdgui-{version()}-py3-none-any.whl"
     folder = stage(out, wheel)
-    deb = build_deb(folder, out) if shutil.which("dpkg-deb") else None
-    if deb is not None:
-        print(f"{deb.name}: {deb.stat().st_size / 1000**2:.1f} MB")
-    wrong = lint(folder, deb)
+    deb, rpm = (build(kind, folder, out) for kind in ("deb", "rpm"))
+    for package in (deb, rpm):
+        print(f"{package.name}: {package.stat().st_size / 1000**2:.1f} MB")
+    wrong = lint(folder, deb, rpm)
     print("\n".join(wrong), file=sys.stderr if wrong else sys.stdout)
     return 1 if wrong else 0
 
