@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from core.cli import (
     captioning,
@@ -22,6 +25,7 @@ from core.cli import (
     studying,
     training,
 )
+from core.spec.config.renamed import OldName, present_arguments
 from core.spec.failures import drop_output, say_error, sentence
 
 _SUBJECTS = (
@@ -48,12 +52,30 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def _old_names_told() -> Iterator[None]:
+    """Names that are called otherwise now are told on stderr, each once, and warnings of other kinds are as ever."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", OldName)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, OldName):
+                say_error(f"warning: {message}")
+            else:
+                shown(message, category, *rest)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; an expected failure is one message on stderr and exit status 1."""
     try:
         try:
-            parsed = make_parser().parse_args(arguments)
-            return int(parsed.verb(parsed))
+            with _old_names_told():
+                parsed = make_parser().parse_args(present_arguments(sys.argv[1:] if arguments is None else arguments))
+                return int(parsed.verb(parsed))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed while it can still be reported

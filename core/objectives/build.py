@@ -21,9 +21,7 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective
 from core.objectives.parts.schedule import ObjectiveValues
 from core.spec.config import ObjectiveConfig, RunConfig
-
-# Buffers that had another name in older checkpoints.
-RENAMED = {"distill_prototypes.centre": "distill_prototypes.targets.centre"}
+from core.spec.config.renamed import present
 
 
 class Objectives(nn.Module):
@@ -42,7 +40,7 @@ class Objectives(nn.Module):
 
     def load_buffers(self, state: Mapping[str, Tensor]) -> None:
         """Load what ``state_dict`` gave, now or when a buffer still had its older name."""
-        self.load_state_dict({RENAMED.get(name, name): value for name, value in state.items()})
+        self.load_state_dict({present("state", name, told=False): value for name, value in state.items()})
 
     def active(self, taught: bool) -> Objectives:
         """Those that count now: where nobody teaches yet, those that do not learn from a teacher."""

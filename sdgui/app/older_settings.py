@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSettings
 
-_RENAMED = {"watch": "runs", "noise": "clean"}  # panels
+from core.spec.config.renamed import names, present
+
 _SHOWN = "window/place"  # the panel that was shown last
 
 
 def take_over(settings: QSettings) -> None:
     """Move what is kept under a panel's older name to its present one; what the present name has is left alone."""
-    for old, new in _RENAMED.items():
+    for old, new in names("panel").items():
         settings.beginGroup(old)
         keys = settings.allKeys()
         settings.endGroup()
@@ -22,5 +23,5 @@ def take_over(settings: QSettings) -> None:
                 settings.setValue(f"{new}/{key}", settings.value(f"{old}/{key}"))
         settings.remove(old)
     shown = str(settings.value(_SHOWN) or "")
-    if shown in _RENAMED:
-        settings.setValue(_SHOWN, _RENAMED[shown])
+    if shown in names("panel"):
+        settings.setValue(_SHOWN, present("panel", shown, told=False))

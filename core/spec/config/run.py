@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from core.spec.config.base import ConfigError
 from core.spec.config.contradictions import problems
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
+from core.spec.config.renamed import present, present_settings
 from core.spec.errors import nearest
 from core.spec.paths import split_run
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
@@ -60,7 +61,7 @@ def read_config(path: Path) -> RunConfig:
 def validate(raw: dict[str, Any], origin: str) -> RunConfig:
     """A definition from plain data; ConfigError lists every wrong field in one message."""
     try:
-        config = RunConfig.model_validate(raw)
+        config = RunConfig.model_validate(present_settings(raw))
     except ValidationError as error:
         raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'experiment')}") from error
     found = problems(config)
@@ -128,7 +129,7 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
     known = set(field_names())
     for setting in settings:
         name, equals, text = setting.partition("=")
-        name = name.strip()
+        name = present("setting", name.strip())
         if not equals:
             raise ConfigError(f"--set '{excerpt(setting)}' has no '='; write --set optim.epochs=3.")
         if name not in known:
