@@ -18,7 +18,7 @@ from core.metrics.classification.few_shot import few_shot, few_shot_outcome
 from core.metrics.classification.knn import knn
 from core.metrics.classification.linear_probe import ProbeResult, linear_probe
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
-from core.metrics.classification.prompts import load_templates
+from core.metrics.classification.prompts import load_prompts, load_templates, unknown_names
 from core.metrics.classification.zero_shot import zero_shot
 from core.metrics.inputs import Progress, part_of
 from core.metrics.outcome import Outcome, Queries
@@ -29,14 +29,18 @@ IMAGE = "image"  # the image-only probe that a fused one is reported beside
 
 def zero_shot_task(work: Work) -> Outcome:
     """Prompts of each class compared with the pictures."""
-    templates = load_templates(work.request.templates)
+    asked = load_prompts(work.request.templates)
     test = work.labelled(work.request.data, [PROJECTED])
-    embedder = class_embedder(work.model, templates)
-    classes = embedder.embed(test.labels.classes, progress=work.share)
+    embedder = class_embedder(work.model, asked.templates)
+    names = [asked.names_of(label) for label in test.labels.classes]
+    classes = embedder.embed_named(names, progress=work.share)
     scale = work.model.network.logit_scale.item()
     result = zero_shot(test.features[PROJECTED], test.labels, classes, scale, work.share)
-    details = {"templates": list(templates), "label": test.label, DATA_DIGEST: test.digest()}
-    return result.outcome("zero-shot", (*unreadable(test.dataset), *work.size_notes(test)), details)
+    details: dict[str, Any] = {"templates": list(asked.templates), "label": test.label, DATA_DIGEST: test.digest()}
+    if renamed := {label: list(own) for label, own in zip(test.labels.classes, names, strict=True) if own != (label,)}:
+        details["names"] = renamed
+    notes = (*unreadable(test.dataset), *work.size_notes(test), *unknown_names(asked, test.labels.classes))
+    return result.outcome("zero-shot", notes, details)
 
 
 def plain_probe(work: Work) -> Outcome:

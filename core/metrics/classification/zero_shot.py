@@ -4,7 +4,8 @@ Flow: class names and templates -> `ClassEmbedder` (encodes each class once) -> 
 The Classify panel keeps one embedder, so that a class typed by hand costs one small batch.
 
 A class's embedding is the mean of its prompts' unit embeddings, scaled to unit length (Radford et al., "Learning
-Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4).
+Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4); that of a class with several names
+is the mean of theirs, scaled likewise.
 
 Legend: N pictures, K classes, P templates, D embed.
 """
@@ -77,6 +78,14 @@ class ClassEmbedder:
                 self._save()
         return torch.stack([self._known[name] for name in names])
 
+    def embed_named(
+        self, names: Sequence[Sequence[str]], keep: bool = True, progress: Progress = no_progress
+    ) -> Tensor:
+        """Unit embeddings (K, D) of classes that have one name or several each; every name is encoded once."""
+        flat = [name for own in names for name in own]
+        each = self.embed(flat, keep, progress).split([len(own) for own in names])
+        return unit_rows(torch.stack([own.mean(dim=0) for own in each]))
+
     def _encode_classes(self, names: Sequence[str], progress: Progress) -> Tensor:
         """(K, D) of the classes, in batches across class borders."""
         texts = [text for name in names for text in prompts(name, self.templates)]
@@ -129,6 +138,28 @@ class ClassEmbedder:
             raise EvaluationError(
                 f"cannot write the cache {self._file}: {error.strerror}; choose another folder."
             ) from error
+
+
+class RememberedTexts:
+    """Texts to features as ``encode`` does, each encoded once; the last ``most`` are held in half precision.
+
+    Where a template or a name is edited, only the prompts that it is in are encoded anew.
+    """
+
+    def __init__(self, encode: EncodeTexts, most: int = 100_000) -> None:
+        self.encoded = 0  # texts that had to be
+        self._encode, self._most = encode, most
+        self._known: dict[str, Tensor] = {}
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if missing:
+            self.encoded += len(missing)
+            self._known.update(zip(missing, unit_rows(self._encode(missing).float()).cpu().half(), strict=True))
+        found = torch.stack([self._known[text] for text in texts]).float()
+        for text in [*self._known][: max(0, len(self._known) - self._most)]:  # the oldest go
+            del self._known[text]
+        return found
 
 
 def zero_shot(

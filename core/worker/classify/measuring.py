@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from core.inference.encoder import PROJECTED
 from core.inference.fusing import Joining, joining
 from core.metrics.classification.few_shot import few_shot, few_shot_outcome
@@ -17,8 +19,9 @@ from core.metrics.classification.knn import knn
 from core.metrics.classification.linear_probe import classify_with, linear_probe
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.probe import Probe
-from core.metrics.classification.prompts import load_templates
+from core.metrics.classification.prompts import load_prompts, unknown_names
 from core.metrics.classification.zero_shot import zero_shot
+from core.spec.data.prompt_sets import is_inline
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
 from core.worker.classify.keys import Measurement
@@ -35,19 +38,36 @@ def measure(here: Opened, wanted: Measurement, saved: Probe | None, progress: Re
     if saved is not None:
         return by_saved(saved, here, Path(wanted.path).stem, progress)
     if wanted.method == "zero-shot":
-        return by_prompts(here, wanted.templates, progress)
+        return by_prompts(here, wanted.templates, progress, wanted.opened.packed)
     if wanted.method == "knn":
         return by_neighbours(here, wanted.k, progress)
     return by_probe(here, wanted.kind, wanted.text, wanted.templates, wanted.standardise, progress)
 
 
-def by_prompts(here: Opened, templates: str, progress: Reporter) -> Result:
-    """Zero-shot."""
-    embedder = here.loaded.embedder(load_templates(templates))
-    embedded = embedder.embed(here.test.labels.classes, progress=shares(progress))
+def by_prompts(here: Opened, templates: str, progress: Reporter, packed: bool = False) -> Result:
+    """Zero-shot. With prompts as they are edited, the results of the first templates are partial answers."""
+    asked, classes = load_prompts(templates), here.test.labels.classes
+    names = [asked.names_of(label) for label in classes]
+    if not is_inline(templates):
+        embedded = here.loaded.embedder(asked.templates).embed_named(names, progress=shares(progress))
+        return replace(_by_embedded(here, embedded, progress), notes=unknown_names(asked, classes))
+    for number in _growing(len(asked.templates)):
+        embedder = here.loaded.edited(asked.templates[:number])
+        found = _by_embedded(here, embedder.embed_named(names, keep=False, progress=shares(progress)), progress)
+        if number < len(asked.templates):
+            progress.partial(found.plain(packed) | {"result": ""})
+    return replace(found, notes=unknown_names(asked, classes))
+
+
+def _by_embedded(here: Opened, embedded: Tensor, progress: Reporter) -> Result:
     scale = here.model.network.logit_scale.item()
     found = zero_shot(here.test.features[PROJECTED], here.test.labels, embedded, scale, shares(progress))
     return Result("", here.key, "zero-shot", f"zero-shot, {here.title}", here.test, found, PROJECTED)
+
+
+def _growing(whole: int) -> list[int]:
+    """1, 4, 16 ... and ``whole``."""
+    return [number for number in (4**at for at in range(10)) if number < whole] + [whole]
 
 
 def by_probe(here: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from core.checkpoint.opening import Model
 from core.evaluation.work import Splits
-from core.inference.encoder import PROJECTED, check_layer
+from core.inference.encoder import PROJECTED, check_layer, encode_texts
 from core.inference.extraction import class_embedder
 from core.inference.fusing import TEXTS, Joining, can_caption, can_join, joined_features, joining
 from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
 from core.metrics.classification.linear_probe import HELD_OUT, stratified_split
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
-from core.metrics.classification.zero_shot import ClassEmbedder
+from core.metrics.classification.zero_shot import ClassEmbedder, RememberedTexts
 from core.model.towers.block_states import blocks_of
 from core.spec.config import expand_user
 from core.spec.errors import UserError
@@ -44,15 +44,21 @@ class LoadedModel:
     model: Model
     embedders: dict[tuple[str, ...], ClassEmbedder] = field(default_factory=dict)
     tried: Tried = field(init=False)
+    texts: RememberedTexts = field(init=False)  # prompts, while they are edited
 
     def __post_init__(self) -> None:
         self.tried = Tried(self.model)
+        self.texts = RememberedTexts(lambda texts: encode_texts(self.model.network, texts, self.model.runtime))
 
     def embedder(self, templates: tuple[str, ...]) -> ClassEmbedder:
         """The one embedder for ``templates``."""
         if templates not in self.embedders:
             self.embedders[templates] = class_embedder(self.model, templates)
         return self.embedders[templates]
+
+    def edited(self, templates: tuple[str, ...]) -> ClassEmbedder:
+        """An embedder for templates as they are edited: what it encodes is remembered by the prompt, not on disk."""
+        return ClassEmbedder(self.texts, templates, self.model.digest, batch=self.model.batch)
 
     def about(self) -> dict[str, Any]:
         """What a panel shows of it, and what it can do."""

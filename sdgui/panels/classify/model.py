@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.spec.data.prompt_sets import is_inline
 from sdgui.widgets.formats import percent
 
 Integers = NDArray[np.int32]
@@ -152,11 +153,16 @@ def between(interval: Mapping[str, Any]) -> str:
     return f"{100 * float(low):.1f} to {percent(float(high))}" if low is not None and high is not None else ""
 
 
+def prompts_title(source: str) -> str:
+    """The name of a set of prompts."""
+    return "edited" if is_inline(source) else Path(source).stem
+
+
 def method_title(measure: Measure) -> str:
     """The name of the method with its settings."""
     by = measure.settings
     return {
-        "zero-shot": f"Zero-shot ({Path(by.templates).stem} prompts)",
+        "zero-shot": f"Zero-shot ({prompts_title(by.templates)} prompts)",
         "image": "Linear probe" + (", standardised" if by.standardise else ""),
         "fused": f"Fused probe ({by.text})" + (", standardised" if by.standardise else ""),
         "knn": f"{by.k} nearest",

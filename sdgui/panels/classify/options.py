@@ -8,6 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QWidget
 
+from core.spec.data.prompt_sets import is_inline
 from core.spec.resources import resource_folder
 from sdgui.panels.classify.model import LAYER, Settings
 from sdgui.widgets.layouts.flow_layout import FlowLayout
@@ -89,21 +90,28 @@ class OptionsRow(QWidget):
         self._layer.setCurrentIndex(max(0, self._layer.findData(chosen)))
 
     def set_prompts(self, source: str) -> None:
-        """A bundled set by name, or a file."""
+        """A bundled set by name, a file, or prompts as they were edited, of which there is one entry."""
+        if is_inline(source):
+            former = next((at for at in range(self._prompts.count()) if is_inline(self._prompts.itemData(at))), -1)
+            if former >= 0:
+                self._prompts.setItemData(former, source)
         if self._prompts.findData(source) < 0:
-            self._prompts.insertItem(0, Path(source).name, source)
+            self._prompts.insertItem(0, "edited" if is_inline(source) else Path(source).name, source)
         self._prompts.setCurrentIndex(self._prompts.findData(source))
 
     def _prompts_chosen(self, _row: int) -> None:
         if self._prompts.currentData() != _FILE:
             return
-        found, _ = QFileDialog.getOpenFileName(self, "Prompts, one per line, with {} for the class", "", "Text (*.txt)")
+        found, _ = QFileDialog.getOpenFileName(
+            self, "Prompts, one per line, with {} for the class", "", "Prompts (*.txt *.json)"
+        )
         self.set_prompts(found or "photo")
 
     def _restore(self) -> None:
         value = self._kept.value
         prompts = str(value("classify/prompts") or "photo")
-        self.set_prompts(prompts if self._prompts.findData(prompts) >= 0 or Path(prompts).is_file() else "photo")
+        known = self._prompts.findData(prompts) >= 0 or is_inline(prompts) or Path(prompts).is_file()
+        self.set_prompts(prompts if known else "photo")
         self._text.setCurrentIndex(max(0, self._text.findData(str(value("classify/text") or ""))))
         k = str(value("classify/k") or "")
         self._k.setValue(int(k) if k.isdecimal() else 20)

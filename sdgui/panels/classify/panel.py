@@ -7,12 +7,14 @@ Flow: ``ClassifyView`` (choices, list of results, tabs) -> ``Evaluations`` and q
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from core.spec.data.prompt_sets import is_inline
 from sdgui.panels.classify.demo import LABEL, PURPOSE, DemoStep, next_step
 from sdgui.panels.classify.evaluations import Evaluations
 from sdgui.panels.classify.kept import forget, keep, kept_results
@@ -74,6 +76,7 @@ class ClassifyPanel(Panel):
         view.class_chosen.connect(view.show_class)
         view.cell_asked.connect(self._ask_cell)
         view.mistakes_asked.connect(self._ask_mistakes)
+        view.prompts_edited.connect(self._try_prompts)
         view.try_asked.connect(self._try)
         view.try_refused.connect(lambda refused: self.show_message(Message("warning", *refused_text(refused))))
         view.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
@@ -209,6 +212,26 @@ class ClassifyPanel(Panel):
     def _ask_mistakes(self, offset: int) -> None:
         tab, arguments = self.view.mistakes, {"offset": offset, "limit": MISTAKES}
         self._ask("mistakes", "classify_mistakes", tab.append, tab.more_failed, **arguments)
+
+    def _try_prompts(self, prompts: str) -> None:
+        """Zero-shot of the shown result's data by edited prompts, in place of what the former edit brought."""
+        results, matrix = self.view.results, self.view.matrix
+        shown = results.current()
+        if shown is None:
+            return
+        settings = replace(shown.measure.settings, templates=prompts)
+        former = shown if shown.measure.method == "zero-shot" and is_inline(shown.measure.settings.templates) else None
+
+        def done(found: Measured) -> None:
+            self.view.source.options.set_prompts(prompts)
+            results.replace(former, found, show=results.current() is shown)
+
+        def failed(failure: Failure) -> None:
+            if not isinstance(failure, Cancelled):
+                matrix.editor.show_problem(failure.text)
+
+        measure = Measure(shown.measure.target, "zero-shot", settings)
+        self.session.try_prompts(measure, done, matrix.show_trial, failed)
 
     # Probes and pictures
     def probe(self) -> Measure | None:

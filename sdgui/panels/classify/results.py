@@ -76,6 +76,16 @@ class ResultList(QWidget):
         self._fill([found, *rest][:MOST], found if show or kept is None else kept)
         self.added.emit(found)
 
+    def replace(self, former: Measured | None, found: Measured, show: bool = True) -> None:
+        """Put a result in the place of one of the same kind that it makes out of date; the former is gone."""
+        kept = self.current()
+        gone = former is not None and former in self._results and former.measure != found.measure
+        rest = [one for one in self._results if one.measure != found.measure and one is not former]
+        self._fill([found, *rest][:MOST], found if show or kept is None or kept is former else kept)
+        if gone:
+            self.removed.emit(former)
+        self.added.emit(found)
+
     def restore(self, results: Sequence[Measured]) -> None:
         """Show results of earlier times below those that there are."""
         there = {found.measure for found in self._results}

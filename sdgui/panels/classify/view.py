@@ -44,6 +44,7 @@ class ClassifyView(QWidget):
     class_chosen = Signal(int)  # index of the class among all
     cell_asked = Signal(int, int, int)  # classes: true, predicted; first picture
     mistakes_asked = Signal(int)  # first mistake
+    prompts_edited = Signal(str)  # as the worker takes them
     few_shot_asked = Signal(str, int)  # "image" or "fused", draws
     compare_asked = Signal(object, object)  # Measure, Measure
     measure_asked = Signal(object)  # Measure
@@ -96,6 +97,9 @@ class ClassifyView(QWidget):
     def matrix(self) -> MatrixTab:
         tab = MatrixTab(self._home / "thumbnails", self._settings, home_of(self.tabs))
         tab.cell_asked.connect(self.cell_asked)
+        tab.prompts_edited.connect(self.prompts_edited)
+        tab.prompts_saved.connect(self.source.options.set_prompts)
+        tab.message_requested.connect(self.bar.show_message)
         return self._in_page(tab, tab.gallery)
 
     @cached_property

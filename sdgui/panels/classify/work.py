@@ -53,6 +53,22 @@ class ClassifySession(QObject):
         self._homes[measure] = self._homes.get(beside, beside.target.model) if beside else measure.target.model
         self._measure("measure", measure, lambda answer: done(measured(measure, answer)), failed)
 
+    def try_prompts(
+        self, measure: Measure, done: Callable[[Measured], None], partial: Callable[[Measured], None], failed: Failed
+    ) -> None:
+        """Zero-shot by prompts that are being edited; the answers to older ones are dropped.
+
+        ``partial`` gets what the first of the templates bring.
+        """
+        self._homes[measure] = measure.target.model
+        self._measure(
+            "prompts",
+            measure,
+            lambda answer: done(measured(measure, answer)),
+            failed,
+            lambda answer: partial(measured(measure, answer)),
+        )
+
     def know(self, found: Measured) -> None:
         """A result of an earlier time: what is asked about it names it by its key."""
         self._results.setdefault(found.measure, str(found.answer["result"]))
@@ -64,7 +80,7 @@ class ClassifySession(QObject):
 
         calls.ask(purpose, CLASSIFY["classify_open"], opened, failed, **target.request())
 
-    def _measure(self, purpose: str, measure: Measure, done: Done, failed: Failed) -> None:
+    def _measure(self, purpose: str, measure: Measure, done: Done, failed: Failed, partial: Done | None = None) -> None:
         calls = self.home(measure)
 
         def answered(answer: dict[str, Any]) -> None:
@@ -76,7 +92,7 @@ class ClassifySession(QObject):
 
         def opened(key: str) -> None:
             verb, arguments = measure.request()
-            calls.ask(purpose, CLASSIFY[verb], answered, failed, opened=key, **arguments)
+            calls.ask(purpose, CLASSIFY[verb], answered, failed, partial, opened=key, **arguments)
 
         self._open(purpose, calls, measure.target, opened, failed)
 

@@ -7,6 +7,7 @@ worker -> ``show_cell``. More pictures are asked for as one scrolls.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import numpy as np
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSplitter, QVBoxLayout, QWidget
 
-from sdgui.panels.classify.model import Measured
+from sdgui.panels.classify.model import Integers, Measured
+from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -33,6 +37,9 @@ class MatrixTab(QWidget):
     """Matrix on the left, pairs and pictures on the right."""
 
     cell_asked = Signal(int, int, int)  # classes: true, predicted; from which picture on
+    prompts_edited = Signal(str)  # to be tried
+    prompts_saved = Signal(str)  # path
+    message_requested = Signal(Message)
 
     def __init__(self, cache: Path, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -69,6 +76,13 @@ class MatrixTab(QWidget):
         self.larger = IconButton("ph.magnifying-glass-plus", "Zoom in", parent=self)
         self.smaller = IconButton("ph.magnifying-glass-minus", "Zoom out", parent=self)
         self.whole = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
+        self.prompts = IconButton(
+            "ph.text-aa",
+            "Edit the prompts of zero-shot, live on the matrix",
+            text="Prompts",
+            checkable=True,
+            parent=self,
+        )
         self.following = IconButton("ph.caret-right", "Next mistake", parent=self)
         for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.whole, "0"), (self.following, "N")):
             button.setToolTip(plain_tip(f"{button.accessibleName()} ({key} in the matrix)"))
@@ -78,7 +92,15 @@ class MatrixTab(QWidget):
         tools = QHBoxLayout()
         tools.setSpacing(SPACE // 2)
         tools.addWidget(self.find_box, 1)
-        for tool in (self.order, self.mistakes_only, self.following, self.smaller, self.larger, self.whole):
+        for tool in (
+            self.prompts,
+            self.order,
+            self.mistakes_only,
+            self.following,
+            self.smaller,
+            self.larger,
+            self.whole,
+        ):
             tools.addWidget(tool)
         left, right = QWidget(self), QWidget(self)
         first, second = QVBoxLayout(left), QVBoxLayout(right)
@@ -120,11 +142,14 @@ class MatrixTab(QWidget):
         self.following.clicked.connect(lambda: self.matrix.next_mistake())
         self.mistakes_only.toggled.connect(self.matrix.set_mistakes_only)
         self.order.activated.connect(lambda _row: self._order())
+        self.prompts.toggled.connect(self._edit_prompts)
         self.find_box.returnPressed.connect(self._find)
         self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._more())
 
     def save(self) -> None:
-        """Remember the sizes."""
+        """Remember the sizes, without the editor's."""
+        if self.split.count() > 2:
+            return
         self._settings.setValue("classify/matrix", self.split.saveState())
         self._settings.setValue("classify/beside", self.beside.saveState())
 
@@ -135,7 +160,7 @@ class MatrixTab(QWidget):
         kept = self.matrix.current() if same else None
         self._found, self._cell = found, None
         cells = found.confusion
-        self.matrix.set_matrix(found.classes, cells.true, cells.predicted, cells.count)
+        self.matrix.set_matrix(found.classes, *_cells(found))
         self._order()
         totals, wrong = self.matrix.cells.totals, cells.wrong()
         pairs = zip(wrong.true[:_PAIRS].tolist(), wrong.predicted[:_PAIRS].tolist(), strict=True)
@@ -152,6 +177,42 @@ class MatrixTab(QWidget):
         if kept is not None:
             self.matrix.set_current(*kept)
         self.readout.setText(self.matrix.sentence())
+        if self.prompts.isChecked():
+            self._begin_prompts(found)
+
+    @cached_property
+    def editor(self) -> PromptEditor:
+        """The prompts beside the matrix; made when first asked for."""
+        editor = PromptEditor(self.split)
+        self.split.insertWidget(0, editor)
+        self.split.setStretchFactor(0, 0)
+        self.split.setStretchFactor(1, 1)
+        sizes = self.split.sizes()
+        room = 34 * SPACE
+        self.split.setSizes([room, max(room, sizes[1] - room), *sizes[2:]])
+        editor.edited.connect(self.prompts_edited)
+        editor.saved.connect(self.prompts_saved)
+        editor.message_requested.connect(self.message_requested)
+        return editor
+
+    def _edit_prompts(self, on: bool) -> None:
+        if on and self._found is not None:
+            self._begin_prompts(self._found)
+            self.editor.templates.setFocus(Qt.FocusReason.OtherFocusReason)
+        if on or is_made(self, "editor"):
+            self.editor.setVisible(on)
+        self.beside.setMinimumWidth((27 if on else 36) * SPACE)  # a window may be narrow
+
+    def _begin_prompts(self, found: Measured) -> None:
+        by_prompts = found.measure.method in ("zero-shot", "fused")
+        if by_prompts or not self.editor.names.classes:
+            self.editor.begin(found.measure.settings.templates, found.classes, found.accuracy)
+
+    def show_trial(self, found: Measured) -> None:
+        """The matrix of the first of the edited templates, until all are encoded."""
+        self.matrix.set_matrix(found.classes, *_cells(found))
+        self._order()
+        self.editor.show_accuracy(found.accuracy, whole=False)
 
     def show_class(self, index: int) -> None:
         """Go to a class on the diagonal."""
@@ -232,6 +293,11 @@ class MatrixTab(QWidget):
         if self._cell is not None and near and there == self._asked and there < self._total:
             self._asked += PAGE
             self.cell_asked.emit(*self._cell, there)
+
+
+def _cells(found: Measured) -> tuple[Integers, Integers, Integers]:
+    cells = found.confusion
+    return cells.true, cells.predicted, cells.count
 
 
 def _pair_columns() -> list[Column]:

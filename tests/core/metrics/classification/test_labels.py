@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.classification.labels import check_classes, index_labels, matching_key, prompt_name
-from core.metrics.classification.prompts import bundled_templates, load_templates, prompts
+from core.metrics.classification.prompts import (
+    bundled_templates,
+    load_prompts,
+    load_templates,
+    prompts,
+    unknown_names,
+)
 from core.metrics.inputs import EvaluationError
+from core.spec.data.prompt_sets import PromptSet
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,31 @@ def test_a_users_file(tmp_path: Path) -> None:
     file.write_text("\ufeff# mine\n\n a drawing of {c}. \nein Foto von {}\nein Foto von {}\n", encoding="utf-8")
     assert load_templates(file) == ("a drawing of {}.", "ein Foto von {}")
     assert prompts("red_panda", load_templates(str(file))) == ["a drawing of red panda.", "ein Foto von red panda"]
+
+
+def test_a_file_that_names_classes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(
+        '{"templates": ["a {c}.", " ", "a {}."], "classes": {"n01": ["red  panda", "firefox"], "cat": ["cat"]}}'
+    )
+    found = load_prompts(file)
+    assert found == PromptSet(("a {}.",), {"n01": ("red panda", "firefox")})
+    assert (found.names_of("n01"), found.names_of("cat")) == (("red panda", "firefox"), ("cat",))
+    assert load_prompts(found.to_json()) == found, "the text itself stands for the file"
+    assert unknown_names(found, ["n01", "cat"]) == ()
+    assert "1 class that is not in the data, such as 'n01'" in unknown_names(found, ["cat"])[0]
+    for text, sentence in (
+        ('{"templates": []}', "no prompt template"),
+        ('{"templates": ["a photo"]}', "template 1: 'a photo' has no {}"),
+        ('{"templates": ["{}"], "classes": {"a": "b"}}', "list"),
+        ('{"templates": ["{}"], "names": {}}', "names"),
+        ('{"templates": ["{}"', "mine.json"),
+        ('{"templates": ["{}"], "classes": {"a": ["' + 1001 * "b" + '"]}}', "shorter"),
+    ):
+        file.write_text(text)
+        with pytest.raises(EvaluationError) as told:
+            load_prompts(file)
+        assert sentence in str(told.value)
 
 
 def test_braces_in_a_class_name_are_only_text() -> None:

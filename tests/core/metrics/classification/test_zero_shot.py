@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.metrics.classification.accuracy import Classification, classify
 from core.metrics.classification.labels import Labels, index_labels
-from core.metrics.classification.zero_shot import ClassEmbedder, zero_shot
+from core.metrics.classification.zero_shot import ClassEmbedder, RememberedTexts, zero_shot
 from core.metrics.inputs import EvaluationCancelledError, EvaluationError
 from core.metrics.statistics import interval
 
@@ -47,6 +47,31 @@ def test_class_embeddings_equal_a_plain_loop(batch: int) -> None:
     got = ClassEmbedder(Texts(), TEMPLATES, "m", batch=batch).embed(classes)
     expected = [plain_embedding(name.replace("_", " "), TEMPLATES) for name in classes]
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)
+
+
+def test_a_class_with_several_names_is_their_mean_and_edits_encode_what_is_new() -> None:
+    texts = Texts()
+    remembered = RememberedTexts(texts)
+    names = [("cat", "kitten"), ("dog",)]
+    got = ClassEmbedder(remembered, TEMPLATES, "m").embed_named(names)
+    both = plain_embedding("cat", TEMPLATES) + plain_embedding("kitten", TEMPLATES)
+    np.testing.assert_allclose(got[0].numpy(), both / np.linalg.norm(both), atol=2e-3)
+    np.testing.assert_allclose(got[1].numpy(), plain_embedding("dog", TEMPLATES), atol=2e-3)
+    assert remembered.encoded == 9
+    ClassEmbedder(remembered, (*TEMPLATES[:2], "art of a {}."), "m").embed_named([*names[:1], ("puppy",)])
+    assert texts.seen[9:] == [
+        "art of a cat.",
+        "art of a kitten.",
+        "a photo of a puppy.",
+        "an icon of puppy",
+        "art of a puppy.",
+    ]
+    few = RememberedTexts(texts, most=2)
+    few(["a", "b", "c"])
+    few(["c"])
+    assert few.encoded == 3
+    few(["a"])
+    assert few.encoded == 4, "the oldest was forgotten"
 
 
 def test_nothing_is_encoded_twice(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
+from core.spec.data.prompt_sets import PromptSet
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import default_network
@@ -67,6 +68,34 @@ def test_zero_shot_equals_a_plain_loop(desk: Desk, run: str, val: str, opened: A
     taken = [max(classes, key=lambda name: float(image @ classes[name])) for image in images]
     right = sum(guess == true for guess, true in zip(taken, truth, strict=True))
     assert found["accuracy"]["value"] == pytest.approx(right / len(truth), abs=1e-9)
+
+
+def test_edited_prompts_are_answered_template_by_template(desk: Desk, run: str, opened: Answer) -> None:
+    desk.partials.clear()
+    photo = load_templates("photo")[:5]
+    plain = PromptSet(photo)
+    found = desk.ask("zero_shot", opened=opened["opened"], templates=plain.to_json())
+    assert len(desk.partials) == 2, "after 1 and 4 of 5"
+    first = desk.ask("zero_shot", opened=opened["opened"], templates=PromptSet(photo[:1]).to_json())
+    assert desk.partials[0]["confusion"] == first["confusion"]
+    assert first["result"] != found["result"]
+    classes = opened["classes"]
+    swapped = {classes[0]: (classes[1],), classes[1]: (classes[0],)}
+    other = desk.ask("zero_shot", opened=opened["opened"], templates=PromptSet(photo, swapped).to_json())
+    swap = [1, 0, *range(2, len(classes))]
+    was = {(true, swap[guess]): number for true, guess, number in zip(*found["confusion"].values(), strict=True)}
+    now = dict(
+        zip(
+            zip(other["confusion"]["true"], other["confusion"]["predicted"], strict=True),
+            other["confusion"]["count"],
+            strict=True,
+        )
+    )
+    assert now == was, "what each of two classes is called was exchanged"
+    cell = desk.ask("cell", result=other["result"], true=0, predicted=0)
+    assert cell["total"] == now.get((0, 0), 0), "the key of a result holds its prompts"
+    unknown = desk.ask("zero_shot", opened=opened["opened"], templates=PromptSet(photo, {"no such": ("x",)}).to_json())
+    assert "not in the data" in unknown["notes"][-1]
 
 
 def test_mistakes_and_cells_name_the_pictures(desk: Desk, opened: Answer) -> None:

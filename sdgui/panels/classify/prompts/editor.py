@@ -1,0 +1,292 @@
+"""The editor of prompts beside the confusion matrix: templates above, what each class is called below.
+
+Flow: typing -> (after a pause) ``PromptDraft`` -> ``edited`` with the prompts as the worker takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QPlainTextEdit,
+    QSplitter,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.errors import UserError
+from core.spec.files import write_whole
+from sdgui.panels.classify.prompts.draft import PromptDraft
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message import Message, error, info
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_Index = QModelIndex | QPersistentModelIndex
+_PAUSE = 250  # ms without a key before the prompts are tried
+_FILES = "Prompts (*.json *.txt)"
+
+
+class NamesModel(QAbstractTableModel):
+    """Classes and what they are called; the second column is edited."""
+
+    named = Signal(str, str)  # label, names with commas
+
+    def __init__(self, draft: PromptDraft, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._draft = draft
+        self.classes: list[str] = []
+
+    def set_classes(self, classes: Sequence[str]) -> None:
+        """The classes of the shown result."""
+        if list(classes) != self.classes:
+            self.beginResetModel()
+            self.classes = list(classes)
+            self.endResetModel()
+
+    def renew(self) -> None:
+        """The draft has changed."""
+        if self.classes:
+            self.dataChanged.emit(self.index(0, 1), self.index(len(self.classes) - 1, 1))
+
+    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
+        return 0 if parent.isValid() else len(self.classes)
+
+    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else 2
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return ("Class", "Called")[section]
+        return None
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        label = self.classes[index.row()]
+        own = self._draft.typed.names.get(label, "")
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(f"{label}: {own}" if own else label)
+        if index.column() == 0:
+            return label if role == Qt.ItemDataRole.DisplayRole else None
+        if role == Qt.ItemDataRole.EditRole:
+            return own or label
+        return own if role == Qt.ItemDataRole.DisplayRole else None
+
+    def flags(self, index: _Index) -> Qt.ItemFlag:
+        flags = super().flags(index)
+        return flags | Qt.ItemFlag.ItemIsEditable if index.column() == 1 else flags
+
+    def setData(self, index: _Index, value: object, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        if role != Qt.ItemDataRole.EditRole or index.column() != 1:
+            return False
+        self.named.emit(self.classes[index.row()], str(value))
+        return True
+
+
+class _Templates(QPlainTextEdit):
+    """Undo and redo are the editor's: it has one history, of templates and names."""
+
+    undo_asked = Signal()
+    redo_asked = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.matches(QKeySequence.StandardKey.Undo):
+            self.undo_asked.emit()
+        elif event.matches(QKeySequence.StandardKey.Redo):
+            self.redo_asked.emit()
+        else:
+            super().keyPressEvent(event)
+
+
+class PromptEditor(QWidget):
+    """``draft`` is what is typed. ``edited``: it is to be tried; ``saved``: it is in a file now."""
+
+    edited = Signal(str)  # the prompts as the worker takes them
+    saved = Signal(str)  # path
+    message_requested = Signal(Message)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.draft = PromptDraft()
+        self.templates = _Templates(self)
+        self.names = NamesModel(self.draft, self)
+        self.table = QTableView(self)
+        self.state = PlainLabel("", self, wordWrap=True)
+        self._began: float | None = None  # accuracy before the first edit
+        self._tasks = BackgroundTasks(self)
+        self._pause = QTimer(self, singleShot=True, interval=_PAUSE)
+        self._build()
+        self._pause.timeout.connect(self.apply)
+        self.templates.textChanged.connect(self._pause.start)
+        self.names.named.connect(self._named)
+        self._show()
+
+    def _build(self) -> None:
+        self.templates.setAccessibleName("Prompt templates")
+        self.templates.setToolTip("One template per line, with {} where the class name goes")
+        self.templates.setUndoRedoEnabled(False)
+        self.templates.undo_asked.connect(self.take_back)
+        self.templates.redo_asked.connect(self.make_again)
+        self.templates.setTabChangesFocus(True)
+        self.templates.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.table.setModel(self.names)
+        self.table.setAccessibleName("What the classes are called")
+        self.table.setToolTip(
+            "Double-click to say what a class is called; commas part synonyms, of which the mean is taken"
+        )
+        self.table.verticalHeader().hide()
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.table.setTabKeyNavigation(False)
+        set_role(self.state, "small")
+        title = PlainLabel("Prompts", self)
+        set_role(title, "title")
+        self.undo = IconButton("ph.arrow-counter-clockwise", "Undo (Ctrl+Z)", parent=self)
+        self.redo = IconButton("ph.arrow-clockwise", "Redo (Ctrl+Shift+Z)", parent=self)
+        self.reset = IconButton("ph.eraser", "Back to the set that the edits began with", parent=self)
+        self.open = IconButton("ph.folder-open", "Open a file of prompts", parent=self)
+        self.save = IconButton(
+            "ph.floppy-disk", "Save as a file that sdgui-core evaluate --templates reads", parent=self
+        )
+        row = QHBoxLayout()
+        row.setSpacing(SPACE // 2)
+        row.addWidget(title, 1)
+        for button, act in (
+            (self.undo, self.take_back),
+            (self.redo, self.make_again),
+            (self.reset, self.go_back),
+            (self.open, self.ask_open),
+            (self.save, self.ask_save),
+        ):
+            button.clicked.connect(act)
+            row.addWidget(button)
+        self.split = QSplitter(Qt.Orientation.Vertical, self)
+        self.split.addWidget(self.templates)
+        self.split.addWidget(self.table)
+        self.split.setChildrenCollapsible(False)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, SPACE, 0)
+        column.setSpacing(SPACE // 2)
+        column.addLayout(row)
+        column.addWidget(self.split, 1)
+        column.addWidget(self.state)
+
+    # What is shown
+    def begin(self, source: str, classes: Sequence[str], accuracy: float) -> None:
+        """Edit the prompts of a result that is shown; without trying them again."""
+        self.names.set_classes(classes)
+        try:
+            changed = self.draft.begin(source)
+        except UserError as problem:
+            self.message_requested.emit(error(str(problem)))
+            return
+        if changed or self._began is None:
+            self._began = accuracy
+        if changed:  # else what is being typed stays
+            self._show()
+        self.show_accuracy(accuracy)
+
+    def show_accuracy(self, accuracy: float, whole: bool = True) -> None:
+        """How well the prompts do; not ``whole`` while templates are still to be encoded."""
+        text = f"Accuracy {100 * accuracy:.1f} %"
+        if self._began is not None and abs(accuracy - self._began) >= 5e-4:
+            text += f", {100 * (accuracy - self._began):+.1f} points since the edits began"
+        self.state.setText(text if whole else f"{text} (some templates are still being encoded)")
+
+    def show_problem(self, sentence: str) -> None:
+        """Why the prompts could not be tried."""
+        self.state.setText(sentence)
+
+    def _show(self) -> None:
+        """The draft in the widgets."""
+        if self.templates.toPlainText() != self.draft.typed.templates:
+            self.templates.blockSignals(True)
+            self.templates.setPlainText(self.draft.typed.templates)
+            self.templates.blockSignals(False)
+        self.names.renew()
+        self.undo.setEnabled(self.draft.can_undo)
+        self.redo.setEnabled(self.draft.can_redo)
+
+    # Edits
+    def apply(self) -> None:
+        """Take what is typed now, and have it tried."""
+        self._pause.stop()
+        self._took(self.draft.put_templates(self.templates.toPlainText()))
+
+    def _named(self, label: str, names: str) -> None:
+        typed = self._flush()
+        self._took(self.draft.put_names(label, names) or typed)
+
+    def take_back(self) -> None:
+        """Undo the last edit."""
+        self._flush()
+        self._took(self.draft.undo())
+
+    def make_again(self) -> None:
+        """Redo it."""
+        self._flush()
+        self._took(self.draft.redo())
+
+    def go_back(self) -> None:
+        """Back to the set that the edits began with, which can be undone."""
+        self._flush()
+        self._took(self.draft.reset())
+
+    def _flush(self) -> bool:
+        """What is typed and not taken yet is an edit of its own; whether there was some."""
+        self._pause.stop()
+        return self.draft.put_templates(self.templates.toPlainText())
+
+    def _took(self, changed: bool) -> None:
+        self._show()
+        if not changed:
+            return
+        if problem := self.draft.problem:
+            self.show_problem(problem)
+        else:
+            self.state.setText("Trying …")
+            self.edited.emit(self.draft.source)
+
+    # Files
+    def ask_open(self) -> None:
+        """Choose a file of prompts."""
+        found, _ = QFileDialog.getOpenFileName(self, "Prompts", "", _FILES)
+        if found:
+            self.open_file(found)
+
+    def open_file(self, path: str) -> None:
+        """Edit the prompts of a file."""
+        try:
+            changed = self.draft.begin(path)
+        except UserError as problem:
+            self.message_requested.emit(error(str(problem)))
+            return
+        self._took(changed)
+
+    def ask_save(self) -> None:
+        """Choose a file, and write the prompts there."""
+        if problem := self.draft.problem:
+            self.message_requested.emit(error(problem))
+            return
+        found, _ = QFileDialog.getSaveFileName(self, "Save the prompts", "prompts.json", "Prompts (*.json)")
+        if found:
+            self.save_to(Path(found if found.lower().endswith(".json") else f"{found}.json"))
+
+    def save_to(self, path: Path) -> None:
+        """Write the prompts as JSON."""
+        content = self.draft.source.encode()
+
+        def done(_: object) -> None:
+            self.saved.emit(str(path))
+            text = f"Saved as {path}; sdgui-core evaluate reads it with --templates."
+            self.message_requested.emit(info(text))
+
+        self._tasks.run(
+            lambda: write_whole(path, content), done, lambda sentence: self.message_requested.emit(error(sentence))
+        )

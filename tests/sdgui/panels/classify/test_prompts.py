@@ -1,0 +1,83 @@
+"""Prompts edited beside the confusion matrix: what is typed, its history, what is asked and shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from core.spec.data.prompt_sets import PromptSet, read_prompts
+from sdgui.panels.classify.model import Settings, method_title
+from sdgui.panels.classify.prompts.draft import PromptDraft, Typed, join_names, split_names
+from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
+
+
+def test_names_are_written_as_they_are_read() -> None:
+    assert split_names(' cat, "tom, the cat",, kitten , cat') == ("cat", "tom, the cat", "kitten")
+    assert split_names(join_names(("a, b", "c"))) == ("a, b", "c")
+
+
+def test_a_draft_has_one_history_of_templates_and_names() -> None:
+    draft = PromptDraft("simple")
+    first = draft.typed
+    assert not draft.put_names("cat", "cat"), "a class that is called by its label is not named"
+    assert draft.put_names("cat", "kitten, tom")
+    assert draft.put_templates("an icon of a {}.\n\n")
+    assert json.loads(draft.source) == {"templates": ["an icon of a {}."], "classes": {"cat": ["kitten", "tom"]}}
+    assert not draft.begin(draft.source), "blank lines stay while one types"
+    assert draft.put_templates("an icon\n")
+    assert "has no {}" in draft.problem
+    for _ in range(3):
+        assert draft.undo()
+    assert draft.typed == first
+    assert not draft.undo()
+    assert draft.redo()
+    assert draft.typed.names == {"cat": "kitten, tom"}
+    assert draft.put_templates("a {}")
+    assert not draft.redo(), "another edit has taken its place"
+    assert draft.reset()
+    assert draft.typed == Typed.of(read_prompts("simple"))
+    assert draft.undo(), "going back is an edit like any other"
+
+
+def test_edits_are_tried_on_the_matrix_and_kept(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path, tmp_path: Path
+) -> None:
+    panel = open_classify()
+    classify(qtbot, panel, "zero-shot")
+    view, tab = panel.view, panel.view.matrix
+    view.tabs.setCurrentWidget(tab)
+    QTest.mouseClick(tab.prompts, Qt.MouseButton.LeftButton)
+    editor = tab.editor
+    assert editor.templates.toPlainText().splitlines() == list(read_prompts("photo").templates)
+    assert [editor.names.index(row, 0).data() for row in range(4)] == view.results.results()[0].classes
+    number = len(view.results.results())
+    editor.templates.setPlainText("an icon of a {}.\n")
+    editor.names.setData(editor.names.index(1, 1), "big cat, lion")
+    wanted = PromptSet(("an icon of a {}.",), {"Große Katze": ("big cat", "lion")})
+    qtbot.waitUntil(lambda: read_prompts(view.results.results()[0].measure.settings.templates) == wanted)
+    assert len(view.results.results()) == number + 1, "the last edit takes the place of the one before"
+    assert editor.templates.toPlainText() == "an icon of a {}.\n", "what is typed stays as it is typed"
+    assert editor.state.text().startswith("Accuracy 66.7 %")
+    sent = [json.loads(one["templates"]) for one in asked(folder, "classify_zero_shot") if one["templates"][0] == "{"]
+    assert sent[-1] == json.loads(wanted.to_json())
+    assert read_prompts(view.source.options.settings().templates) == wanted, "the button asks with them too"
+    assert method_title(view.results.results()[0].measure) == "Zero-shot (edited prompts)"
+
+    editor.templates.setPlainText("an icon")
+    editor.apply()
+    assert "has no {}" in editor.state.text()
+    editor.templates.setFocus()
+    qtbot.keyClick(editor.templates, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert editor.templates.toPlainText() == "an icon of a {}.\n"
+    editor.save_to(tmp_path / "mine.json")
+    qtbot.waitUntil(lambda: "mine.json" in view.bar.text)
+    assert read_prompts(tmp_path / "mine.json") == wanted
+    assert view.source.options.settings() == Settings(templates=str(tmp_path / "mine.json"))
+    editor.reset.click()
+    assert editor.templates.toPlainText().splitlines() == list(read_prompts("photo").templates)
+    editor.open_file(str(tmp_path / "gone.json"))
+    assert "gone.json is neither a file" in view.bar.text
