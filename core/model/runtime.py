@@ -31,7 +31,8 @@ class Runtime:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         if self.device.type == "cpu":
-            return f"cpu, {torch.get_num_threads()} threads"
+            number = torch.get_num_threads()
+            return f"cpu, {number} {'thread' if number == 1 else 'threads'}"
         return self.device.type
 
 

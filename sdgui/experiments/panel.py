@@ -53,7 +53,7 @@ class ExperimentsPanel(QWidget):
         self.filter_box.setClearButtonEnabled(True)
         self.filter_box.textChanged.connect(self._filter_typed)
         self._title = PlainLabel("Experiments", self)
-        set_role(self._title, "heading")
+        set_role(self._title, "title")
         self._top = QHBoxLayout()
         self._top.addWidget(self._title, 1)
         layout = QVBoxLayout(self)

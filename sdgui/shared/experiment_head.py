@@ -1,15 +1,18 @@
 """The head of the panels that launch: the chosen experiment, where its next run trains, Queue and Launch.
 
-Flow: the panel's ``select`` and ``refresh`` -> ``show_experiment``; the buttons are the window's actions.
+Flow: the panel's ``select`` and ``refresh`` -> ``show_experiment`` or ``show_selection``; the buttons are the window's
+actions.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from sdgui.shared.place_button import PlaceButton
-from sdgui.shared.run_texts import experiment_line
-from sdgui.shared.services import Services
+from sdgui.shared.run_texts import experiment_line, study_line
+from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.elided_label import ElidedLabel
@@ -49,10 +52,23 @@ class ExperimentHead(QWidget):
         """Name and line of an experiment as the store has them now; None, or one that is gone, shows neither."""
         title = line = ""
         if experiment_id is not None:
-            try:
+            with suppress(StoreError):  # removed for good meanwhile, or out of reach: the window says so once
                 experiment = self._store.experiment(experiment_id)
                 title, line = experiment.name, experiment_line(experiment, self._store.run_count(experiment_id))
-            except StoreError:  # removed for good meanwhile, or out of reach: the window says so once
-                pass
+        self._show(title, line)
+
+    def show_selection(self, selection: Selection) -> None:
+        """The chosen experiment; else the chosen study, or all runs, of which none can be launched."""
+        if selection.experiment_id is not None:
+            self.show_experiment(selection.experiment_id)
+            return
+        title, line = "All runs", ""
+        if selection.study_id is not None:
+            with suppress(StoreError):
+                study = self._store.study(selection.study_id)
+                title, line = study.name, study_line(len(study.arms), len(selection.study_runs))
+        self._show(title, line)
+
+    def _show(self, title: str, line: str) -> None:
         self.title.setText(title)
         self.line.setText(line)

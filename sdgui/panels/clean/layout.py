@@ -62,7 +62,7 @@ class CleanView(QWidget):
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
-        self.empty = EmptyState("ph.question", "Find mislabelled pairs", _EMPTY, parent=self.stack, primary=False)
+        self.empty = EmptyState("ph.eraser", "Find mislabelled pairs", _EMPTY, parent=self.stack, primary=False)
         self.body = self._body()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)

@@ -76,6 +76,8 @@ class DataView(QWidget):
         self.words.setAccessibleName("Search the captions")
         self.words.setClearButtonEnabled(True)
         self.label, self.value, self.which = (NoWheelComboBox(self) for _ in range(3))
+        self.label.setPlaceholderText("Any label")  # as long as no data is chosen
+        self.value.setPlaceholderText("Any value")
         self.counts = ElidedLabel("", self)
         set_role(self.counts, "small")
         self.bar = MessageBar(self)

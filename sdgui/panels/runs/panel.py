@@ -117,7 +117,7 @@ class RunsPanel(Panel):
         """Overlay the watched runs; head, events and samples are the current run's."""
         recolored = bool(self._selection.study_runs) != bool(selection.study_runs)
         self._selection = selection
-        self.view.head.show_experiment(selection.experiment_id)
+        self.view.head.show_selection(selection)
         self._show_empty()
         self._show_page()
         colors = self._services.colors
@@ -171,7 +171,7 @@ class RunsPanel(Panel):
 
     def refresh(self) -> None:
         self.feed.rename()
-        self.view.head.show_experiment(self._selection.experiment_id)
+        self.view.head.show_selection(self._selection)
         if self._begun:
             self.view.table.refresh()
         if self._run is not None:

@@ -73,6 +73,7 @@ class SourceBar(QWidget):
         row.addWidget(self.pickers[1], 3)
         row.addSpacing(SPACE)
         row.addWidget(self.button, 2)
+        row.addStretch()  # a chip has a widest: what is left over is at the end
 
     def _connect(self) -> None:
         for side, picker in enumerate(self.pickers):

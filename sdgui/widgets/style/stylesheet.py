@@ -112,6 +112,7 @@ QAbstractItemView[role="plain"] { background: transparent; border: none; border-
 QTreeView::item, QTableView::item { padding: 3px 4px; }
 QListWidget::item { padding: 4px 8px; border-radius: 6px; }
 QListWidget::item:selected { background: $selection; color: $text; }
+QHeaderView { border: none; border-radius: 0; }
 QHeaderView::section {
     background: $surface; color: $muted; border: none; border-bottom: 1px solid $border; padding: 4px 8px;
 }

@@ -120,8 +120,8 @@ class MatrixTab(QWidget):
         self.split.addWidget(left)
         self.split.addWidget(self.beside)
         self.split.setStretchFactor(0, 1)
-        self.split.setSizes([430, 290])
-        self.beside.setMinimumWidth(36 * SPACE)
+        self.split.setSizes([430, 320])
+        self.beside.setMinimumWidth(40 * SPACE)  # for the whole heads of its table
         self.split.setChildrenCollapsible(False)
         for name, split in (("classify/matrix", self.split), ("classify/beside", self.beside)):
             state = self._settings.value(name)

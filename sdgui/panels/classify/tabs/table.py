@@ -164,6 +164,8 @@ class ClassTable(QWidget):
         head = view.horizontalHeader()
         head.setHighlightSections(False)
         head.setStyleSheet("QHeaderView::section { padding-left: 4px; padding-right: 12px; }")  # the sort arrow's
+        titles = (self.fontMetrics().horizontalAdvance(column.title) for column in self.model.columns)
+        head.setMinimumSectionSize(max(titles) + 2 * SPACE)
         for number, column in enumerate(self.model.columns):
             stretch = column.sort is None or column.share is not None
             head.setSectionResizeMode(
