@@ -88,6 +88,23 @@ def lines(panel: RunsPanel) -> list[str]:
     return [str(model.index(row, 0).data()).split("   ")[1] for row in range(model.rowCount())]
 
 
+def test_the_head_names_what_is_chosen_an_experiment_a_study_or_all_runs(
+    panel: RunsPanel, services: Services, tmp_path: Path
+) -> None:
+    run = make_run(services, "first")
+    study = services.store.add_study(tmp_path / "study", "noisy")
+    head = panel.view.head
+    select(panel, run)
+    assert head.title.text() == "first"
+    assert head.line.text().endswith("1 run")
+    panel.select(Selection(study_id=study.id))
+    assert (head.title.text(), head.line.text()) == ("noisy", "Study · no runs yet")
+    panel.select(Selection())
+    assert (head.title.text(), head.line.text()) == ("All runs", "")
+    panel.select(Selection(study_id=study.id + 1))
+    assert head.title.text() == "All runs", "a study that is gone"
+
+
 def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services: Services) -> None:
     first, second = make_run(services, "first"), make_run(services, "second")
     panel.select(Selection())
