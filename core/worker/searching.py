@@ -6,7 +6,7 @@ Flow: panel -> worker -> **session** -> core.search.index -> panel. A request na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class SearchSession(Session):
             "search_evaluate": self.evaluate,
             "search_compare": self.compare,
             "search_map": self.map,
+            "search_points": self.points,
             "search_why": self.why,
             "search_index": self.index,
             "search_relocate": self.relocate,
@@ -202,14 +203,28 @@ class SearchSession(Session):
         return evaluation.compare(first.collection, ranked[0], second.collection, ranked[1], int(at))
 
     def map(
-        self, progress: Reporter, key: str = "", shown: int = projection.SHOWN, captions: bool = True
+        self,
+        progress: Reporter,
+        key: str = "",
+        shown: int = projection.SHOWN,
+        captions: bool = True,
+        packed: bool = False,
     ) -> dict[str, Any]:
-        """Pictures and captions in two dimensions: at once as a partial answer (PCA), then as t-SNE lays them out."""
+        """Pictures and captions in two dimensions: at once as a partial answer (PCA), then as t-SNE lays them out.
+
+        ``packed``: of very many points the places alone; what is there is asked by ``points``.
+        """
         collection = self._get(key, progress).collection
         points = projection.choose(collection, int(shown), captions)
-        progress.partial(projection.answer(collection, points, projection.axes(points), "PCA"))
-        layout = projection.neighbourhoods(points, progress)
-        return projection.answer(collection, points, layout, "t-SNE")
+        progress.partial(projection.answer(collection, points, projection.axes(points), "PCA", packed))
+        layout, method = projection.lay_out(points, progress)
+        return projection.answer(collection, points, layout, method, packed)
+
+    def points(
+        self, progress: Reporter, key: str = "", rows: Sequence[int] = (), texts: Sequence[int] = ()
+    ) -> dict[str, Any]:
+        """Paths and captions of points of a map: pictures by row, captions by number."""
+        return projection.named(self._get(key, progress).collection, list(rows), list(texts))
 
     def why(self, progress: Reporter, key: str = "", path: str = "", text: str = "") -> dict[str, Any]:
         """What carries the similarity of the picture ``path`` and ``text`` in the model of ``key``.

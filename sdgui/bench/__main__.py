@@ -76,6 +76,7 @@ def run() -> list[BenchResult]:
         still, busy = bench_runs.measure(app, Path(folder) / "runs")
         table = bench_table.measure_table(app, Path(folder) / "table")
         pan, brush = bench_table.measure_plot(app), bench_table.measure_brush(app)
+        dots = bench_search.measure_map(app)
     return [
         _within("window shown, from process start", start, START_LIMIT),
         _within("event on disk to curve on screen, slowest of 20", event, EVENT_LIMIT),
@@ -92,6 +93,7 @@ def run() -> list[BenchResult]:
         _within("key press to results, demo pictures", search.one, bench_search.KEY_LIMIT),
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
+        _within("slowest frame of a map of 100k points, panned and zoomed", dots, bench_search.MAP_LIMIT),
         _within("200 live runs: longest turn of the window's thread", still.turn, bench_runs.TURN_LIMIT),
         _share("  its share of a core when nothing changes", still.share, bench_runs.SHARE_LIMIT),
         _within("  longest turn, a step of each every 2 s", busy.turn, bench_runs.TURN_LIMIT),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -20,10 +21,11 @@ from PySide6.QtWidgets import QApplication
 from core.spec.children import environment
 from sdgui.app.start import open_window, spare_collections
 from sdgui.panels.search.panel import SearchPanel
+from sdgui.panels.search.tabs.map_canvas import MapCanvas
 from sdgui.runs.program import core_command
 from sdgui.shared.pickers.entries import ModelChoice
 
-KEY_LIMIT, TURN_LIMIT = 0.15, 0.05  # seconds
+KEY_LIMIT, TURN_LIMIT, MAP_LIMIT = 0.15, 0.05, 0.033  # seconds
 _MODEL = "open_clip:sd-demo,"
 _WORDS = "woman with red hair and a heart"
 _WAIT = 600.0
@@ -59,6 +61,24 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
         window.services.store.close()
         window.hide()
     return SearchTimes(statistics.median(one), statistics.median(two), max(turns + more))
+
+
+def measure_map(app: QApplication, points: int = 100_000) -> float:
+    """The slowest processor seconds of a frame while a map of so many points is panned and zoomed."""
+    drawn = np.random.default_rng(0)
+    canvas = MapCanvas()
+    canvas.resize(1200, 800)
+    canvas.show()
+    canvas.set_points(drawn.normal(size=(points, 2)), drawn.integers(0, 8, points).tolist(), points * 3 // 4)
+    app.processEvents()
+    slowest = 0.0
+    for step in range(60):
+        began = time.process_time()
+        canvas.move_view(0.01, 0.005, 0.98 if step % 2 else 1.0)
+        app.processEvents()
+        slowest = max(slowest, time.process_time() - began)
+    canvas.close()
+    return slowest
 
 
 def _type(app: QApplication, panel: SearchPanel, source: Path, compare: bool) -> tuple[list[float], list[float]]:

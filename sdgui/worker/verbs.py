@@ -202,36 +202,6 @@ class Comparison(TypedDict):
 
 
 @_STRICT
-class MapPicture(TypedDict):
-    """A picture's position on the map."""
-
-    x: float
-    y: float
-    row: int
-    path: str
-    labels: dict[str, str]
-
-
-@_STRICT
-class MapCaption(TypedDict):
-    """A caption's position on the map."""
-
-    x: float
-    y: float
-    row: int
-    caption: str
-
-
-@_STRICT
-class Map(TypedDict):
-    """Pictures and captions in two dimensions."""
-
-    method: str
-    pictures: list[MapPicture]
-    captions: list[MapCaption]
-
-
-@_STRICT
 class Indexed(TypedDict):
     """What making an index, or bringing one up to date, did."""
 
@@ -283,7 +253,6 @@ SEARCH_FACETS = Verb("search_facets", Facets)
 SEARCH_QUERY = Verb("search_query", Results)
 SEARCH_EVALUATE = Verb("search_evaluate", Evaluation)
 SEARCH_COMPARE = Verb("search_compare", Comparison)
-SEARCH_MAP = Verb("search_map", Map, Map)
 SEARCH_WHY = Verb("search_why", Why)
 SEARCH_INDEX = Verb("search_index", Indexed)
 SEARCH_RELOCATE = Verb("search_relocate", Relocated)

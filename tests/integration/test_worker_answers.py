@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.search import projection
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
@@ -16,6 +17,7 @@ from core.worker.captioning import CaptionSession
 from core.worker.data.describing import describe_source
 from core.worker.noise import NoiseSession
 from core.worker.searching import SearchSession
+from sdgui.worker.map_verbs import SEARCH_MAP, SEARCH_POINTS
 from sdgui.worker.verbs import (
     CAPTION,
     CAPTION_OPEN,
@@ -26,7 +28,6 @@ from sdgui.worker.verbs import (
     SEARCH_EVALUATE,
     SEARCH_FACETS,
     SEARCH_INDEX,
-    SEARCH_MAP,
     SEARCH_OPEN,
     SEARCH_QUERY,
     SEARCH_RELOCATE,
@@ -76,7 +77,7 @@ def fits(verb: Verb[Any], do: Callable[..., dict[str, Any]], **arguments: Any) -
     return answer
 
 
-def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path) -> None:
+def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verbs, index = SearchSession().verbs, str(tmp_path / "index")
     fits(SEARCH_INDEX, verbs["search_index"], folder=index, source=str(run[1]), model=str(run[0]))
     keys = []
@@ -90,6 +91,9 @@ def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path) -> N
         fits(SEARCH_EVALUATE, verbs["search_evaluate"], key=key)
         fits(SEARCH_WHY, verbs["search_why"], key=key, path=answer["rows"][0]["path"], text="a red circle")
         fits(SEARCH_MAP, verbs["search_map"], key=key, shown=20, captions=True)
+        monkeypatch.setattr(projection, "PLAIN", 3)
+        fits(SEARCH_MAP, verbs["search_map"], key=key, shown=20, captions=True, packed=True)
+        fits(SEARCH_POINTS, verbs["search_points"], key=key, rows=[0], texts=[0])
     fits(SEARCH_COMPARE, verbs["search_compare"], a=keys[0], b=keys[1], at=1)
     where = str(run[1].parent)
     fits(SEARCH_RELOCATE, verbs["search_relocate"], folder=index, old=where, new=where)

@@ -57,6 +57,7 @@ class SearchView(QWidget):
     compare_asked = Signal(int)  # pairs among the first so many
     like_asked = Signal(str, int)  # path, row of a picture on the map
     map_wanted = Signal(bool)  # with captions or not
+    map_names_wanted = Signal(list, list)  # rows, numbers of captions
     indexing = Signal(str, str, int, int)  # purpose, what is being done, done, total
 
     def __init__(self, services: Services, history: SearchHistory, parent: QWidget | None = None) -> None:
@@ -110,6 +111,7 @@ class SearchView(QWidget):
         self._restore_size("map", page.split)
         page.like_asked.connect(self.like_asked)
         page.wanted.connect(self.map_wanted)
+        page.names_wanted.connect(self.map_names_wanted)
         return page
 
     def _arrange(self, history: SearchHistory) -> None:

@@ -19,8 +19,9 @@ from sdgui.shared.services import Services
 from sdgui.store.own.panel_results import PanelResult
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, warning
+from sdgui.worker.map_verbs import SEARCH_MAP, SEARCH_POINTS, Map
 from sdgui.worker.replies import Cancelled, Failure
-from sdgui.worker.verbs import SEARCH_COMPARE, SEARCH_EVALUATE, SEARCH_MAP, Comparison, Evaluation, Map
+from sdgui.worker.verbs import SEARCH_COMPARE, SEARCH_EVALUATE, Comparison, Evaluation
 
 _PANEL = "search"
 _KEPT = 200  # queries each way
@@ -41,6 +42,7 @@ class TabResults(QObject):
         self._kept: list[PanelResult | None] = [None, None]  # of earlier times, until there is a new one
         view.compare_asked.connect(self.compare)
         view.map_wanted.connect(self._make_map)
+        view.map_names_wanted.connect(self._name_points)
 
     def forget(self, side: int) -> None:
         """This side is of another model or other pictures: nothing that was found of those before stays."""
@@ -172,6 +174,19 @@ class TabResults(QObject):
             view.map.show_map,
             shown=SHOWN,
             captions=captions,
+            packed=True,
+        )
+
+    def _name_points(self, rows: list[int], texts: list[int]) -> None:
+        """Of a large map, what the points under the mouse or in the lasso are."""
+        page = self._view.map
+        self._sessions[0].ask(
+            "point" if len(rows) == 1 else "points",  # the mouse moves on while a lasso is answered
+            SEARCH_POINTS,
+            page.show_names,
+            self._failed("points0", lambda: page.names_wanted.emit(rows, texts)),
+            rows=rows,
+            texts=texts,
         )
 
     def _failed(self, job: str, again: Callable[[], None]) -> Callable[[Failure], None]:

@@ -25,6 +25,8 @@ ABOUT_TARGET = (
     "evaluate",
     "compare",
     "map",
+    "point",
+    "points",
     WHY,
 )  # requests about the open collection; dropped when another one is opened
 

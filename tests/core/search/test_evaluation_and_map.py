@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from core.metrics.retrieval import retrieval_metrics
 from core.search import evaluation, projection
 from core.search.calibration import Calibration
 from core.search.collection import Collection
+from core.search.index import neighbours as neighbouring
 from core.search.index.nearest import Exact, Floats, Rows
 from core.search.index.storage import Record
 from core.search.results import Searching
@@ -121,6 +124,65 @@ def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPa
     np.fill_diagonal(distance, np.inf)
     cluster = np.repeat(np.arange(3), 40)
     assert (cluster[distance.argmin(1)] == cluster).mean() > 0.95
+
+
+def test_neighbours_are_the_nearest_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
+    points[1] = points[0]
+    away = np.linalg.norm(points[:, None].astype(np.float64) - points[None], axis=-1)
+    np.fill_diagonal(away, np.inf)
+    nearest = np.sort(away, axis=1)[:, :5]
+    found, distances = neighbouring.neighbours(points, 5, quiet)
+    np.testing.assert_allclose(distances, nearest, atol=2e-3)
+    assert not (found == np.arange(1000)[:, None]).any(), "itself is none"
+    monkeypatch.setattr(neighbouring, "_EXACT", 100)
+    monkeypatch.setattr(neighbouring, "_PROBED", 8)
+    points[2:4] += 40  # a group with too few in it
+    away = np.linalg.norm(points[:, None].astype(np.float64) - points[None], axis=-1)
+    np.fill_diagonal(away, np.inf)
+    found = np.argsort(away, axis=1)[:, :5]
+    grouped, _ = neighbouring.neighbours(points, 5, quiet)
+    alike = [len(set(one) & set(other)) for one, other in zip(found.tolist(), grouped.tolist(), strict=True)]
+    assert np.mean(alike) > 4.5
+    assert grouped.min() >= 0
+
+
+def test_many_points_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(projection, "FITTED", 50)
+    monkeypatch.setattr(projection, "MANY_ITERATIONS", (60, 60))
+    drawn = np.random.default_rng(0)
+    group = np.repeat(np.arange(4), 60)
+    vectors = (np.eye(4, 16)[group] + 0.05 * drawn.normal(size=(240, 16))).astype(np.float32)
+    points = projection.Points(np.arange(240), np.zeros(0, np.int64), vectors)
+    heard: list[tuple[str, int, int]] = []
+    layout, how = projection.lay_out(points, lambda *said: heard.append(said))
+    assert how == "t-SNE of all points by openTSNE"
+    away = np.linalg.norm(layout[:, None] - layout[None], axis=2)
+    nearest = np.argsort(away, axis=1)[:, 1:6]
+    assert (group[nearest] == group[:, None]).mean() > 0.99
+    assert ("laying out the map", 120, 120) in heard
+    assert len([said for said in heard if said[2] == 120]) > 10, "it can be cancelled, and says how long it takes"
+    monkeypatch.setattr(projection, "_by_opentsne", lambda *_: pytest.fail("it is kept"))
+    again, _ = projection.lay_out(points, quiet)
+    np.testing.assert_allclose(again, layout, atol=1e-6)
+    (kept,) = (tmp_path / "maps").glob("*.npy")
+    kept.write_bytes(b"torn")
+    monkeypatch.undo()
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(projection, "FITTED", 50)
+
+    def cancel(doing: str, done: int, _total: int) -> None:
+        if doing == "laying out the map" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        projection.lay_out(points, cancel)
+    assert kept.read_bytes() == b"torn"
+    monkeypatch.setattr(projection, "missing", lambda _extra: ("openTSNE",))
+    _, how = projection.lay_out(points, quiet)
+    assert "50 of them" in how
+    assert "sdgui[map]" in how or "[map]" in how
 
 
 def test_too_little_for_a_map_or_an_evaluation() -> None:

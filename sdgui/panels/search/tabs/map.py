@@ -5,7 +5,6 @@ Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> las
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
+from sdgui.panels.search.tabs.map_points import MapPoints
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
@@ -36,7 +36,8 @@ from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-SHOWN = 6000  # points asked for: an answer of about a megabyte, read in some milliseconds
+SHOWN = 100_000  # points asked for
+_LASSOED = 2000  # pictures of a lasso that are shown
 _COLORED = 8  # label values with a colour of their own: as many as can be distinguished
 _POPUP = 16 * SPACE
 
@@ -46,13 +47,13 @@ class MapPage(QWidget):
 
     wanted = Signal(bool)
     like_asked = Signal(str, int)  # path, row
+    names_wanted = Signal(list, list)  # rows of pictures and numbers of captions, of a large map
 
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._export = export
-        self._answer: Mapping[str, Any] = {"pictures": [], "captions": [], "method": ""}
-        self._paths: dict[int, str] = {}
-        self._words: dict[int, str] = {}
+        self._points = MapPoints()
+        self._hovers: tuple[int, QPoint] = (-1, QPoint())
         self._lassoed: list[int] = []
         self.color = NoWheelComboBox(self)
         self.captions = QCheckBox("captions", self)
@@ -116,11 +117,11 @@ class MapPage(QWidget):
 
     @property
     def empty(self) -> bool:
-        return not self._answer["pictures"]
+        return not len(self._points)
 
     def clear(self) -> None:
         """Remove the map; another collection is open."""
-        self._set({"pictures": [], "captions": [], "method": ""})
+        self._set(MapPoints())
         self.status.setText("")
         if self.isVisible():
             self.wanted.emit(self.captions.isChecked())
@@ -132,47 +133,42 @@ class MapPage(QWidget):
 
     def show_map(self, answer: Mapping[str, Any]) -> None:
         """Show an answer of ``search_map``, the quick or the better one."""
-        self._set(answer)
-        pictures, captions = len(answer["pictures"]), len(answer["captions"])
+        points = MapPoints.of(answer)
+        self._set(points)
+        pictures, captions = len(points.rows), len(points.texts)
         what = f"{count(pictures)} pictures" + (f", {count(captions)} captions" if captions else "")
-        better = "; a better one is being computed" if answer["method"] == "PCA" else ""
-        self.status.setText(f"{what} · {answer['method']}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
+        better = "; a better one is being computed" if points.method == "PCA" else ""
+        self.status.setText(f"{what} · {points.method}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
 
-    def _set(self, answer: Mapping[str, Any]) -> None:
-        same = [one["row"] for one in self._answer["pictures"]] == [one["row"] for one in answer["pictures"]]
-        self._answer = answer
-        self._paths = {int(one["row"]): str(one["path"]) for one in answer["pictures"]}
-        self._words = {int(one["row"]): str(one["caption"]) for one in answer["captions"]}
-        names = _telling_labels(answer["pictures"])
+    def show_names(self, answer: Mapping[str, Any]) -> None:
+        """Take in an answer of ``search_points``, and show what waits for it."""
+        self._points.know(answer)
+        if self._lassoed and not self.gallery.items():
+            self._show_lassoed(self._lassoed)
+        index, position = self._hovers
+        if index >= 0 and self._points.name(index) is not None:
+            self._hovered(index, position)
+
+    def _set(self, points: MapPoints) -> None:
+        same = np.array_equal(self._points.rows, points.rows)
+        self._points = points
         chosen = self.color.currentData()
         self.color.clear()
         self.color.addItem("pictures and captions", "")
-        for name in names:
+        for name in points.telling_labels():
             self.color.addItem(name, name)
         found = self.color.findData(chosen) if chosen else self.color.count() - 1
         self.color.setCurrentIndex(max(0, found))
-        points = [*answer["pictures"], *answer["captions"]]
-        places = np.array([(one["x"], one["y"]) for one in points], np.float64).reshape(-1, 2)
-        self.canvas.set_points(places, self._groups(), len(answer["pictures"]))
+        self.canvas.set_points(points.places, self._groups(), len(points.rows))
         if not same:
             self._show_lassoed([])
 
     # Colours
     def _groups(self) -> list[int]:
-        """A colour per point; a caption has the colour of its picture."""
-        name = str(self.color.currentData() or "")
-        pictures, captions = self._answer["pictures"], self._answer["captions"]
-        if not name:
-            self._show_legend([("pictures", 0), ("captions", 1)] if captions else [])
-            return [0] * len(pictures) + [1] * len(captions)
-        values = {int(one["row"]): str(one["labels"].get(name, "")) for one in pictures}
-        common = Counter(value for value in values.values() if value).most_common(_COLORED)
-        colors = {value: color for color, (value, _) in enumerate(common)}
-        others = len({value for value in values.values() if value}) - len(colors)
-        legend = [*colors.items(), *([(f"{others} others", OTHER)] if others else [])]
+        """A colour per point."""
+        groups, legend = self._points.colors(str(self.color.currentData() or ""), _COLORED, OTHER)
         self._show_legend(legend)
-        group = {row: colors.get(value, OTHER) for row, value in values.items()}
-        return [group[int(one["row"])] for one in pictures] + [group.get(int(one["row"]), OTHER) for one in captions]
+        return groups
 
     def _recolor(self) -> None:
         self.canvas.set_groups(self._groups())
@@ -198,42 +194,44 @@ class MapPage(QWidget):
         self._legend.setVisible(bool(legend))
 
     # Points
-    def _point(self, index: int) -> tuple[str, str, int, bool]:
-        """Path, words, row and whether it is a caption."""
-        pictures = self._answer["pictures"]
-        if index < len(pictures):
-            one = pictures[index]
-            labels = ", ".join(f"{name}: {value}" for name, value in one["labels"].items() if value)
-            words = self._words.get(int(one["row"]), "") or labels or Path(one["path"]).name
-            return str(one["path"]), words, int(one["row"]), False
-        one = self._answer["captions"][index - len(pictures)]
-        return self._paths.get(int(one["row"]), ""), str(one["caption"]), int(one["row"]), True
+    def _ask(self, indices: Sequence[int]) -> bool:
+        """Ask for the names of points that are not known yet; whether there are some."""
+        rows, texts = self._points.unnamed(indices)
+        if rows or texts:
+            self.names_wanted.emit(rows, texts)
+        return bool(rows or texts)
 
     def _hovered(self, index: int, position: QPoint) -> None:
-        if index < 0:
+        self._hovers = index, position
+        if index < 0 or self._ask([index]):
             self._popup.hide()
             return
-        path, words, _, caption = self._point(index)
-        self._popup.show_at(self.mapFromGlobal(position), path, f"“{words}”" if caption else words)
+        name = self._points.name(index)
+        if name is not None:
+            words = f"“{name.words}”" if name.caption else name.words or Path(name.path).name
+            self._popup.show_at(self.mapFromGlobal(position), name.path, words)
 
     def _clicked(self, index: int) -> None:
         self._show_lassoed([index])
         self.canvas.mark([index])
 
     def _show_lassoed(self, indices: list[int]) -> None:
+        """The pictures of these points, of very many the first."""
+        self._lassoed = indices[:_LASSOED]
+        self.gallery.set_items([])
+        if self._ask(self._lassoed):
+            return  # they are shown when their names have come
         pictures: dict[str, GalleryItem] = {}
-        for index in indices:
-            path, words, row, caption = self._point(index)
-            if path and (path not in pictures or caption):
-                pictures[path] = GalleryItem(Path(path), words, detail=f"row {row}")
-        self._lassoed = indices
+        for name in filter(None, map(self._points.name, self._lassoed)):
+            if name.path and (name.path not in pictures or name.caption):
+                words = name.words or Path(name.path).name
+                pictures[name.path] = GalleryItem(Path(name.path), words, detail=f"row {name.row}")
         self.gallery.set_items(list(pictures.values()))
 
     def _current(self, index: int) -> None:
         shown = self.gallery.items()
         if 0 <= index < len(shown):
-            path = str(shown[index].path)
-            self.canvas.mark([i for i, one in enumerate(self._answer["pictures"]) if one["path"] == path])
+            self.canvas.mark(self._points.of_path(str(shown[index].path)))
 
     def _fill_menu(self, menu: QMenu, chosen: list[int]) -> None:
         shown = [self.gallery.items()[index] for index in chosen]
@@ -241,19 +239,9 @@ class MapPage(QWidget):
         like = menu.addAction("More like this")
         like.setEnabled(len(shown) == 1)
         path = str(shown[0].path) if shown else ""
-        row = next((row for row, one in self._paths.items() if one == path), -1)
+        row = self._points.row_of(path)
         like.triggered.connect(lambda: self.like_asked.emit(path, row))
         self._export.fill(menu, shown)
-
-
-def _telling_labels(pictures: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Labels that tell pictures apart, by how few of the pictures lack one; one of a single class colours nothing."""
-    values: dict[str, Counter[str]] = {}
-    for one in pictures:
-        for name, value in one["labels"].items():
-            values.setdefault(name, Counter())[str(value)] += bool(value)
-    telling = [name for name, found in values.items() if sum(count > 0 for count in found.values()) > 1]
-    return sorted(telling, key=lambda name: values[name].total())
 
 
 class _Popup(QFrame):

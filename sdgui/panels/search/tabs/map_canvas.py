@@ -16,11 +16,13 @@ from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QPainterPath, QPolygonF
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from sdgui.panels.search.tabs.map_dots import MapDots, argb, inside
 from sdgui.widgets.style.theme import theme
 
 Floats = npt.NDArray[np.float64]
 _NEAR = 12.0  # px from the mouse to a point that is meant
 _SIZE = 8
+MANY = 6_000  # points above which they are drawn as one picture
 OTHER = -1  # group of points without a colour of their own
 
 
@@ -76,7 +78,8 @@ class MapCanvas(QWidget):
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._dots, self._marks, self._chosen = (pg.ScatterPlotItem(pxMode=True) for _ in range(3))
         self._lasso = pg.PlotCurveItem()
-        for item in (self._marks, self._dots, self._chosen, self._lasso):
+        self._many = MapDots()
+        for item in (self._many, self._marks, self._dots, self._chosen, self._lasso):
             self._box.addItem(item, ignoreBounds=True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Map of pictures and captions")
@@ -110,7 +113,7 @@ class MapCanvas(QWidget):
     def mark(self, indices: Sequence[int]) -> None:
         """Draw rings around these points."""
         self._marked = list(indices)
-        where = self._places[self._marked] if self._marked else np.zeros((0, 2))
+        where = self._places[self._marked[:MANY]] if self._marked else np.zeros((0, 2))
         pen = pg.mkPen(theme().color("text"), width=1.5)
         self._chosen.setData(pos=where, size=_SIZE + 5, symbol="o", brush=None, pen=pen)
 
@@ -119,6 +122,13 @@ class MapCanvas(QWidget):
         if len(self._places):
             low, high = self._places.min(0), self._places.max(0)
             self._box.setRange(xRange=(low[0], high[0]), yRange=(low[1], high[1]), padding=0.04)
+
+    def move_view(self, right: float, up: float, zoom: float = 1.0) -> None:
+        """Move the view by shares of what it shows, zoom it (below 1 nearer), and repaint at once."""
+        (x0, x1), (y0, y1) = self._box.viewRange()
+        self._box.translateBy(x=right * (x1 - x0), y=up * (y1 - y0))
+        self._box.scaleBy((zoom, zoom))
+        self._view.repaint()
 
     def in_view(self) -> list[int]:
         """The points in view."""
@@ -142,6 +152,9 @@ class MapCanvas(QWidget):
         """Points within the closed line ``path``."""
         if len(path) < 3:
             return []
+        if len(self._places) > MANY:
+            found: list[int] = inside(self._places, list(path)).tolist()
+            return found
         shape = QPainterPath()
         shape.addPolygon(QPolygonF(list(path)))
         shape.closeSubpath()
@@ -160,6 +173,16 @@ class MapCanvas(QWidget):
         look = theme()
         other = QColor(look.color("strong_border"))
         other.setAlpha(110)
+        if len(self._places) > MANY:
+            colors = np.array(
+                [argb(look.run_color(i)) for i in range(len(look.colors.runs))] + [argb(other)], np.uint32
+            )
+            self._many.set_points(self._places, colors[self._groups], self._pictures)
+            self._dots.clear()
+            self._marks.clear()
+            self.mark(self._marked)
+            return
+        self._many.set_points(np.zeros((0, 2)), np.zeros(0, np.uint32), 0)
         brushes = [pg.mkBrush(look.run_color(i)) for i in range(len(look.colors.runs))] + [pg.mkBrush(other)]
         chosen = [brushes[group] for group in self._groups.tolist()]  # OTHER is the last one
         count = self._pictures

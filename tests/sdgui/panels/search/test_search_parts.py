@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from PySide6.QtCore import QPointF, QSettings, Qt
+from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
+from PySide6.QtGui import QPainterPath, QPolygonF
 from PySide6.QtWidgets import QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -21,15 +24,19 @@ from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.filters import FilterForm
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.results import file_size, identity, items, ranks_of, true_line
+from sdgui.panels.search.tabs import map_canvas
 from sdgui.panels.search.tabs.evaluation import PAIRS, PICTURES, EvaluationPane
 from sdgui.panels.search.tabs.known_queries import known_pictures, known_texts
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.panels.search.tabs.map_canvas import OTHER
+from sdgui.panels.search.tabs.map_dots import inside
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.message import Remedy, error, info, warning
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.style.theme import theme
+from sdgui.worker.map_verbs import SEARCH_MAP
 
 
 def test_the_strip_shows_the_oldest_job_and_cancels_that_one(qtbot: QtBot) -> None:
@@ -254,6 +261,68 @@ def test_what_was_lassoed_stays_while_the_same_pictures_are_laid_out_better(page
     page.clear()
     assert wanted == [False, False], "switched off, and asked for anew without captions"
     assert page.gallery.items() == []
+
+
+def packed_map(answer: dict[str, Any]) -> dict[str, Any]:
+    """The same answer as of a very large map."""
+
+    def pack(values: Any, kind: str = "<i4") -> str:
+        return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
+
+    both = [*answer["pictures"], *answer["captions"]]
+    tones = list(dict.fromkeys(one["labels"]["tone"] for one in answer["pictures"]))
+    packed = {
+        "x": pack([one["x"] for one in both], "<f4"),
+        "y": pack([one["y"] for one in both], "<f4"),
+        "rows": pack([one["row"] for one in answer["pictures"]]),
+        "texts": pack([one["text"] for one in answer["captions"]]),
+        "owners": pack([one["row"] for one in answer["captions"]]),
+        "labels": {
+            "tone": {"values": tones, "codes": pack([tones.index(p["labels"]["tone"]) for p in answer["pictures"]])}
+        },
+    }
+    return {"method": "t-SNE of all points by openTSNE", "pictures": [], "captions": [], "packed": packed}
+
+
+def test_a_large_map_is_coloured_alike_and_asks_what_a_lasso_holds(
+    page: MapPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.show_map(a_map())
+    alike = page.canvas._groups.tolist()
+    monkeypatch.setattr(map_canvas, "MANY", 3)
+    answer = packed_map(a_map())
+    assert SEARCH_MAP.problem(answer) == ""
+    page.show_map(answer)
+    assert page.canvas._groups.tolist() == alike
+    assert "openTSNE" in page.status.text()
+    image = page.canvas.grab().toImage()
+    at = page.canvas._view.mapFromScene(page.canvas._box.mapViewToScene(QPointF(0.0, 0.0)))
+    assert image.pixelColor(at) == theme().run_color(0), "drawn where it is"
+    asked: list[tuple[list[int], list[int]]] = []
+    page.names_wanted.connect(lambda rows, texts: asked.append((rows, texts)))
+    page.canvas.lassoed.emit([0, len(a_map()["pictures"])])
+    assert asked == [([10, 11], [0])]
+    assert page.gallery.items() == []
+    names = [{"row": row, "path": f"/{row - 10}.png", "caption": f"words {row}", "labels": {}} for row in (10, 11)]
+    page.show_names({"pictures": names, "captions": [{"text": 0, "caption": "a cold one", "row": 11}]})
+    assert [(item.path.name, item.caption) for item in page.gallery.items()] == [
+        ("0.png", "words 10"),
+        ("1.png", "a cold one"),
+    ]
+    page.canvas.hovered.emit(2, QPoint(0, 0))
+    assert asked[-1] == ([12], [])
+
+
+def test_a_lasso_of_very_many_points_holds_what_lies_in_it() -> None:
+    places = np.random.default_rng(0).uniform(-1, 1, (5000, 2))
+    path = [QPointF(np.cos(a) * (0.4 + 0.4 * (i % 2)), np.sin(a) * 0.8) for i, a in enumerate(np.linspace(0, 6, 12))]
+    shape = QPainterPath()
+    shape.addPolygon(QPolygonF(path))
+    shape.closeSubpath()
+    exact = {i for i, place in enumerate(places) if shape.contains(QPointF(*place))}
+    found = set(inside(places, path).tolist())
+    assert len(exact) > 500
+    assert len(exact ^ found) < 0.02 * len(exact), "to a thousandth of its size"
 
 
 def test_a_lasso_ends_where_it_is_finished_and_a_point_is_near_or_is_none(page: MapPage) -> None:

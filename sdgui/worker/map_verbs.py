@@ -1,0 +1,94 @@
+"""What the map of Search asks a worker, and what the answers must be like."""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from sdgui.worker.verbs import Verb
+
+_STRICT = with_config(ConfigDict(strict=True))
+
+
+@_STRICT
+class MapPicture(TypedDict):
+    """A picture's position on the map."""
+
+    x: float
+    y: float
+    row: int
+    path: str
+    labels: dict[str, str]
+
+
+@_STRICT
+class MapCaption(TypedDict):
+    """A caption's position on the map."""
+
+    x: float
+    y: float
+    row: int
+    caption: str
+
+
+@_STRICT
+class MapLabel(TypedDict):
+    """The values of a label, and a code for each picture as base64 of int32, -1 for none."""
+
+    values: list[str]
+    codes: str
+
+
+@_STRICT
+class PackedMap(TypedDict):
+    """The places of very many pictures, then captions, as base64: x and y of float32, the rest of int32."""
+
+    x: str
+    y: str
+    rows: str
+    texts: str
+    owners: str
+    labels: dict[str, MapLabel]
+
+
+@_STRICT
+class Map(TypedDict):
+    """Pictures and captions in two dimensions; of very many the places alone."""
+
+    method: str
+    pictures: list[MapPicture]
+    captions: list[MapCaption]
+    packed: NotRequired[PackedMap]
+
+
+@_STRICT
+class NamedPicture(TypedDict):
+    """A picture of a large map."""
+
+    row: int
+    path: str
+    caption: str
+    labels: dict[str, str]
+
+
+@_STRICT
+class NamedCaption(TypedDict):
+    """A caption of a large map."""
+
+    text: int
+    caption: str
+    row: int
+
+
+@_STRICT
+class MapNames(TypedDict):
+    """What is at some points of a large map."""
+
+    pictures: list[NamedPicture]
+    captions: list[NamedCaption]
+
+
+SEARCH_MAP = Verb("search_map", Map, Map)
+SEARCH_POINTS = Verb("search_points", MapNames)
