@@ -6,7 +6,9 @@ only wait for each other.
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -30,9 +32,17 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     return folder
 
 
+@pytest.fixture(autouse=True)
+def collected_here() -> Iterator[None]:
+    """Where a window switched the collector off, it is this thread that collects; see ``sdgui.app.collecting``."""
+    yield
+    if not gc.isenabled():
+        due = [count > limit > 0 for count, limit in zip(gc.get_count(), gc.get_threshold(), strict=True)]
+        if any(due):
+            gc.collect(max(generation for generation in range(3) if due[generation]))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Widgets first: a switch of the theme restyles every window that tests of whole windows leave behind."""
-    items.sort(key=lambda item: "sdgui/widgets" not in item.nodeid)
     on_gpu = [item for item in items if item.get_closest_marker("cuda") is not None]
     if on_gpu and "SDGUI_TEST_DEVICE" not in os.environ and not import_module("torch").cuda.is_available():
         for item in on_gpu:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import locale
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.installed import add_command, has_trainer
 from sdgui.actions.help import program_version
+from sdgui.app.collecting import collect_here, spare_collections
 from sdgui.app.desktop import install_desktop, uninstall_desktop
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
@@ -106,6 +106,7 @@ def make_application() -> QApplication:
     app.setApplicationDisplayName("sdgui")
     app.setDesktopFileName("sdgui")
     apply_theme(app)
+    collect_here(app)
     return app
 
 
@@ -179,15 +180,6 @@ def window_alone() -> Message:
         f"search, classify and caption here, add it with: {command}"
     )
     return Message("info", text, remedy=Remedy("Copy command", lambda: QApplication.clipboard().setText(command)))
-
-
-def spare_collections(window: MainWindow) -> None:
-    """Keep what lives until the end out of garbage collection, a full round of which takes 80 ms.
-
-    For windows that live as long as their process: what is frozen is never collected.
-    """
-    gc.freeze()
-    window.stack.built.connect(lambda _name: gc.freeze())
 
 
 def refuse(sentence: str) -> None:

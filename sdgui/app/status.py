@@ -49,10 +49,10 @@ class Status(QStatusBar):
         self.addPermanentWidget(self.basket)
         services.basket.changed.connect(self._show_basket)
         services.basket.read_count()
-        services.tailer.progress_changed.connect(lambda _run, _progress: self._soon())
-        services.tailer.state_changed.connect(lambda _run, _state: self._soon())
+        services.tailer.progress_changed.connect(self._soon)
+        services.tailer.state_changed.connect(self._soon)
         services.launcher.queue_changed.connect(self._soon)
-        services.studies.changed.connect(lambda _study: self._soon())
+        services.studies.changed.connect(self._soon)
         services.pool.state_changed.connect(self._show_workers)
         self._tasks, self._asking = BackgroundTasks(self), False
         self._gather = QTimer(self, singleShot=True, interval=100)

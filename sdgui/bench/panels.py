@@ -14,7 +14,8 @@ from pathlib import Path
 from PySide6.QtWidgets import QApplication
 
 from core.spec.presets import preset_config
-from sdgui.app.start import open_window, spare_collections
+from sdgui.app.collecting import spare_collections
+from sdgui.app.start import open_window
 from sdgui.panels.registry import PANELS
 
 TURN_LIMIT = 0.05  # seconds

@@ -21,7 +21,8 @@ from core.spec.machines.machine_list import MachineList
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
-from sdgui.app.start import open_window, spare_collections
+from sdgui.app.collecting import spare_collections
+from sdgui.app.start import open_window
 from sdgui.store.records import Place
 from sdgui.store.store import Store
 

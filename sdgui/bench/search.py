@@ -19,7 +19,8 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from core.spec.children import environment
-from sdgui.app.start import open_window, spare_collections
+from sdgui.app.collecting import spare_collections
+from sdgui.app.start import open_window
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.tabs.map_canvas import MapCanvas
 from sdgui.runs.program import core_command

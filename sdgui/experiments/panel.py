@@ -64,7 +64,7 @@ class ExperimentsPanel(QWidget):
         layout.addWidget(self.tree, 1)
         tailer = services.tailer
         tailer.progress_changed.connect(self.model.update_run)
-        tailer.state_changed.connect(lambda run_id, _state: self.model.refresh_run(run_id))
+        tailer.state_changed.connect(self.model.refresh_run)
 
     def set_actions(self, actions: Actions) -> None:
         """The actions of the context menus, and the one behind the New button."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
-from PySide6.QtCore import QProcess
+from PySide6.QtCore import QEvent, QProcess
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -21,6 +22,12 @@ from sdgui.runs.demo import DemoData
 HERE = Path(__file__).parent
 OpenWindow = Callable[..., MainWindow]
 PATIENCE = 120_000  # milliseconds; a worker loads torch first
+
+
+@pytest.fixture(autouse=True)
+def no_other_thread_collects() -> None:
+    """As in the window, whose ``Collector`` a test of a part may be without."""
+    gc.disable()
 
 
 class PatientBot(QtBot):
@@ -36,9 +43,14 @@ class PatientBot(QtBot):
 
 
 @pytest.fixture
-def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> QtBot:
-    """pytest-qt's, with patience."""
-    return PatientBot(request)
+def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[QtBot]:
+    """pytest-qt's, with patience; no window outlives the test: a change of theme would style them all anew."""
+    yield PatientBot(request)
+    for window in qapp.topLevelWidgets():
+        if isinstance(window, MainWindow):
+            window.services.tailer.close()
+            window.deleteLater()
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
 
 def program(name: str, *options: str) -> list[str]:

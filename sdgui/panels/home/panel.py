@@ -56,7 +56,7 @@ class HomePanel(Panel):
         self.view.done_made.connect(self._done_made)
         self.view.failed_made.connect(self._failed_made)
         tailer = services.tailer
-        tailer.state_changed.connect(lambda _run, _state: self._soon())
+        tailer.state_changed.connect(self._soon)
         tailer.progress_changed.connect(self._progressed)
         services.launcher.queue_changed.connect(self._soon)
 

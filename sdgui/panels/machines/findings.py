@@ -26,7 +26,7 @@ class FindingList(QWidget):
         self._grid.setHorizontalSpacing(SPACE)
         self._grid.setVerticalSpacing(SPACE // 2)
         self._grid.setColumnStretch(2, 1)
-        theme().changed.connect(lambda: self.show_findings(self._findings))
+        theme().changed.connect(self._restyle)
 
     def show_findings(self, findings: Sequence[Finding]) -> None:
         """Show these in place of the earlier ones."""
@@ -41,6 +41,9 @@ class FindingList(QWidget):
         wrong = sum(not finding.works for finding in findings)
         self.setAccessibleName(f"Check: {len(findings)} things looked at, {wrong} to be mended")
         self.setVisible(bool(findings))
+
+    def _restyle(self) -> None:
+        self.show_findings(self._findings)
 
     def _add(self, finding: Finding, row: int) -> int:
         name, role = _ICONS[finding.works]

@@ -137,8 +137,8 @@ class MachinesPanel(Panel):
         hosts.checked.connect(self._checked)
         hosts.refused.connect(self._refused)
         services.launcher.queue_changed.connect(self._soon)
-        services.tailer.state_changed.connect(lambda _run, _state: self._soon())
-        services.tailer.progress_changed.connect(lambda _run, _progress: self._soon())
+        services.tailer.state_changed.connect(self._soon)
+        services.tailer.progress_changed.connect(self._soon)
 
     # The panel
     def entered(self) -> None:

@@ -35,8 +35,8 @@ class RunFollowing(QObject):
         self.run_id: int | None = None
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE)
         self._settle.timeout.connect(self.follow)
-        services.tailer.state_changed.connect(lambda run, _state: self._run_changed(run))
-        services.tailer.progress_changed.connect(lambda run, _progress: self._run_changed(run))
+        services.tailer.state_changed.connect(self._run_changed)
+        services.tailer.progress_changed.connect(self._run_changed)
 
     def use(self, run_id: int) -> None:
         """The run to search with, in place of whatever is chosen."""

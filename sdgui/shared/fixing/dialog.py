@@ -73,7 +73,7 @@ class FixingDialog(QDialog):
         self.work.retrained.connect(self._retrained)
         self.work.page_saved.connect(self._page_saved)
         self.work.failed.connect(self._failed)
-        self._services.tailer.state_changed.connect(lambda _run, _state: self._read_pairs())
+        self._services.tailer.state_changed.connect(self._read_pairs)
 
     # What is shown
     def open_up(self) -> None:

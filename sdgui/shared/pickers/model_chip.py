@@ -74,8 +74,8 @@ class ModelChip(ChipButton):
         self._look = QTimer(self, singleShot=True, interval=_SETTLE)
         self._look.timeout.connect(self.refresh)
         self.clicked.connect(lambda: self.open())
-        services.tailer.state_changed.connect(lambda run, _state: self._moved(run))
-        services.tailer.progress_changed.connect(lambda run, _progress: self._moved(run))
+        services.tailer.state_changed.connect(self._moved)
+        services.tailer.progress_changed.connect(self._moved)
         self._show()
 
     @cached_property

@@ -21,7 +21,8 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from sdgui.app.start import home_folder, main, spare_collections
+from sdgui.app.collecting import spare_collections
+from sdgui.app.start import home_folder, main
 from sdgui.store.store import Store
 from tests.sdgui.driving import OpenWindow
 

@@ -1,0 +1,57 @@
+"""Cyclic garbage, collected in the window's own thread alone.
+
+A cycle may hold widgets, and Python collects in whichever thread allocates. A widget that a worker thread frees leaves
+Qt with a pointer to nothing: the process ends, often much later and elsewhere.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+
+from PySide6.QtCore import QCoreApplication, QObject, QTimer
+
+from sdgui.app.main_window import MainWindow
+
+_EVERY = 100  # ms; of what is allocated meanwhile, the youngest are walked in a few ms
+_FULL_EVERY = 60.0  # s between full rounds, which walk everything that is not frozen
+
+
+class Collector(QObject):
+    """Collects where its timer runs, by Python's own limits."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        gc.disable()
+        self._full = time.monotonic()
+        timer = QTimer(self, interval=_EVERY)
+        timer.timeout.connect(self.collect_due)
+        timer.start()
+
+    def collect_due(self) -> None:
+        """Collect the oldest generation that is due."""
+        now = time.monotonic()
+        due = [
+            generation
+            for generation, (count, limit) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
+            if limit and count > limit and (generation < 2 or now - self._full >= _FULL_EVERY)
+        ]
+        if due:
+            gc.collect(due[-1])
+        if 2 in due:
+            self._full = now
+
+
+def collect_here(app: QCoreApplication) -> None:
+    """From now on collect in the thread of ``app`` alone, by one collector however often it is asked for."""
+    if app.findChild(Collector) is None:
+        Collector(app)
+
+
+def spare_collections(window: MainWindow) -> None:
+    """Keep what lives until the end out of garbage collection, a full round of which takes 80 ms.
+
+    For windows that live as long as their process: what is frozen is never collected.
+    """
+    gc.freeze()
+    window.stack.built.connect(lambda _name: gc.freeze())
