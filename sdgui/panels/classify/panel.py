@@ -25,6 +25,7 @@ from sdgui.panels.classify.tabs.compare import result_title
 from sdgui.panels.classify.tabs.confusion import PAGE
 from sdgui.panels.classify.tabs.mistakes import PAGE as MISTAKES
 from sdgui.panels.classify.tabs.try_it import refused_text
+from sdgui.panels.classify.travel import ClassifyTravel
 from sdgui.panels.classify.view import PARTS, ClassifyView
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.shared.background_tasks import BackgroundTasks
@@ -57,6 +58,7 @@ class ClassifyPanel(Panel):
         self.session = ClassifySession(services.pool, self)
         self.evaluations = Evaluations(self.view, self.session, self.show_message)
         self.export = ExportMenu(self.view.export_strip, self.show_message, self, self._title)
+        self.travel = ClassifyTravel(services.time_travel, self.view, self.session)
         self.probes = Probes(self.session, self.show_message, self.view.set_busy, self)
         self._connect()
         self._show_result(None)
@@ -160,6 +162,7 @@ class ClassifyPanel(Panel):
         results.save_probe.setEnabled(probe is not None)
         results.apply.setEnabled(probe is not None)
         self.view.show_result(found)
+        self.travel.follow(found)
         self._probe_changed()
         if found is not None:
             self._show_notes(found)
@@ -184,18 +187,25 @@ class ClassifyPanel(Panel):
         self.view.notes.show_notes(list(dict.fromkeys(map(str, notes))), skipped, more)
 
     def _ask(self, purpose: str, verb: str, done: Done, failed: Callable[[], None], **arguments: Any) -> None:
-        """Ask about the shown result; an answer for a result that is no longer shown is dropped."""
-        results = self.view.results
-        found = results.current()
+        """Ask about the shown result, of cells that of the step in the matrix.
+
+        An answer for a result that is no longer shown is dropped.
+        """
+        results, travel = self.view.results, self.travel
+
+        def shown() -> Measured | None:
+            return travel.shown if purpose == "cell" else results.current()
+
+        found = shown()
         if found is None:
             return
 
         def answered(answer: dict[str, Any]) -> None:
-            if results.current() is found:
+            if shown() is found:
                 done(answer)
 
         def unanswered(failure: Failure) -> None:
-            if results.current() is found:
+            if shown() is found:
                 failed()
             self._question_failed(failure)
 

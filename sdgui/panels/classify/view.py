@@ -44,6 +44,7 @@ class ClassifyView(QWidget):
     class_chosen = Signal(int)  # index of the class among all
     cell_asked = Signal(int, int, int)  # classes: true, predicted; first picture
     mistakes_asked = Signal(int)  # first mistake
+    stepped = Signal(int)  # the step whose matrix is to be shown
     prompts_edited = Signal(str)  # as the worker takes them
     few_shot_asked = Signal(str, int)  # "image" or "fused", draws
     compare_asked = Signal(object, object)  # Measure, Measure
@@ -97,6 +98,7 @@ class ClassifyView(QWidget):
     def matrix(self) -> MatrixTab:
         tab = MatrixTab(self._home / "thumbnails", self._settings, home_of(self.tabs))
         tab.cell_asked.connect(self.cell_asked)
+        tab.stepped.connect(self.stepped)
         tab.prompts_edited.connect(self.prompts_edited)
         tab.prompts_saved.connect(self.source.options.set_prompts)
         tab.message_requested.connect(self.bar.show_message)

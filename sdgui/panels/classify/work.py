@@ -69,6 +69,16 @@ class ClassifySession(QObject):
             lambda answer: partial(measured(measure, answer)),
         )
 
+    def measure_step(self, measure: Measure, worker: str, done: Callable[[Measured], None], failed: Failed) -> None:
+        """The same evaluation of another step of a run, all in one ``worker``."""
+        self._homes[measure] = worker
+        self._measure("step", measure, lambda answer: done(measured(measure, answer)), failed)
+
+    def drop(self, purpose: str) -> None:
+        """Whoever asked is not interested any more."""
+        for calls in self._calls.values():
+            calls.drop(purpose)
+
     def know(self, found: Measured) -> None:
         """A result of an earlier time: what is asked about it names it by its key."""
         self._results.setdefault(found.measure, str(found.answer["result"]))

@@ -6,7 +6,7 @@ worker -> ``show_cell``. More pictures are asked for as one scrolls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sdgui.panels.classify.model import Integers, Measured
 from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 from sdgui.panels.classify.tabs.table import ClassTable, Column
+from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
@@ -37,6 +38,7 @@ class MatrixTab(QWidget):
     """Matrix on the left, pairs and pictures on the right."""
 
     cell_asked = Signal(int, int, int)  # classes: true, predicted; from which picture on
+    stepped = Signal(int)  # the step of the run whose matrix is to be shown
     prompts_edited = Signal(str)  # to be tried
     prompts_saved = Signal(str)  # path
     message_requested = Signal(Message)
@@ -53,6 +55,9 @@ class MatrixTab(QWidget):
         self.find_box = QLineEdit(self)
         self.order = QComboBox(self)
         self.mistakes_only = QCheckBox("Mista&kes only", self)
+        self.time = StepSlider(self)
+        self.time.export.hide()  # of the results of a search
+        self.time.hide()
         self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
         self.title = PlainLabel(self, wordWrap=True)
         self.gallery = Gallery(cache, "Select a cell or a pair to see its pictures.", self)
@@ -110,6 +115,7 @@ class MatrixTab(QWidget):
         first.addLayout(tools)
         first.addWidget(self.matrix, 1)
         first.addWidget(self.readout)
+        first.addWidget(self.time)
         second.addWidget(self.title)
         second.addWidget(self.gallery, 1)
         self.gallery.set_thumbnail_size(72)
@@ -143,6 +149,7 @@ class MatrixTab(QWidget):
         self.mistakes_only.toggled.connect(self.matrix.set_mistakes_only)
         self.order.activated.connect(lambda _row: self._order())
         self.prompts.toggled.connect(self._edit_prompts)
+        self.time.moved.connect(self.stepped)
         self.find_box.returnPressed.connect(self._find)
         self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._more())
 
@@ -179,6 +186,18 @@ class MatrixTab(QWidget):
         self.readout.setText(self.matrix.sentence())
         if self.prompts.isChecked():
             self._begin_prompts(found)
+
+    def offer_steps(self, steps: Sequence[int], step: int) -> None:
+        """The kept checkpoints of the result's run, which is of ``step``; () for none."""
+        self.time.setVisible(bool(steps))
+        if steps:
+            self.time.set_steps(steps, step)
+
+    def show_step(self, found: Measured, step: int, own: bool) -> None:
+        """The same evaluation at a step of the run; ``own``: that of the result that is chosen in the list."""
+        self.show_result(found)
+        told = f"{self.matrix.sentence()} · step {count(step)}: {percent(found.accuracy)}"
+        self.readout.setText(told if not own else self.matrix.sentence())
 
     @cached_property
     def editor(self) -> PromptEditor:

@@ -1,0 +1,47 @@
+"""The confusion matrix at every kept checkpoint of a run: one slider, one worker, shared with the other panels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytestqt.qtbot import QtBot
+
+from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
+
+
+def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+    panel = open_classify()
+    (run,) = panel._services.store.runs()
+    for step in (1, 2):
+        other = run.dir.checkpoints / f"step-{step:08d}"
+        other.mkdir()
+        (other / "checkpoint.json").write_text('{"model": {}}', encoding="utf-8")
+        for network in ("student", "teacher"):
+            (other / f"{network}.safetensors").write_bytes(b"")
+    (run.dir.checkpoints / "best").write_text("step-00000003\n", encoding="ascii")
+    classify(qtbot, panel)
+    tab, travel = panel.view.matrix, panel._services.time_travel
+    qtbot.waitUntil(lambda: tab.time.steps == (1, 2, 3))
+    assert not tab.time.isHidden()
+    assert tab.time.step() == 3
+    listed = panel.view.results.results()
+    panel.view.tabs.setCurrentWidget(tab)
+    tab.time.slider.setValue(0)
+    qtbot.waitUntil(lambda: "step 1:" in tab.readout.text())
+    opened = asked(folder, "classify_open")[-1]
+    assert opened["model"] == f"{run.folder}@1"
+    assert opened["weights"] == listed[0].measure.target.weights
+    assert travel.step(run.folder) == 1, "the other panels look at it too"
+    assert panel.view.results.results() == listed, "results of steps are not listed"
+    tab.ask_cell(0, 1)
+    qtbot.waitUntil(lambda: tab.gallery.model.rowCount() > 0)
+    assert panel.travel.shown is not listed[0]
+    number = len(asked(folder, "classify_probe"))
+    travel.go(run.folder, 3)
+    qtbot.waitUntil(lambda: panel.travel.shown is listed[0])
+    travel.go(run.folder, 1)
+    qtbot.waitUntil(lambda: "step 1:" in tab.readout.text())
+    assert len(asked(folder, "classify_probe")) == number, "what was measured is held"
+    classify(qtbot, panel, "zero-shot")
+    qtbot.waitUntil(lambda: tab.time.step() == 3)
+    assert "step" not in tab.readout.text()
