@@ -1,8 +1,8 @@
 """Figures of runs on other machines, measured through ssh on loopback: ``python -m tests.remote_figures [NAME ...]``.
 
 ``launch``: from the click to the first point, here and there. ``latency``: from an event on the disk there to the file
-here.
-``kills``: the ssh process killed at random. ``windows``: the program that follows killed at random. ``slurm``: from a
+here. ``curve``: from there to the curve on the screen of a window.
+``kills``: the ssh process killed at random. ``windows``: the window killed at random. ``slurm``: from a
 job's state in ``squeue`` to the state told here.
 """
 
@@ -12,7 +12,6 @@ import json
 import os
 import random
 import shlex
-import signal
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from core.spec.run.status import RunState
 from sdgui.store.summary import folder_progress
 from tests.core.pictures import write_pairs
 from tests.core.remote.conftest import FAKE, ROOT, command, definition, wait_for
+from tests.remote_window import event_to_screen, killed_windows, spread
 from tests.slurm import virtual_slurm
 from tests.sshd import HOST, private_sshd
 
@@ -140,38 +140,23 @@ def kills(folder: Path, times: int = 50) -> None:
     print(f"{times} kills of ssh: {points}; back within {max(back):.1f} s (asked: 0, 0, 10 s)")
 
 
+def curve(folder: Path, events: int = 200) -> None:
+    """The window follows a run that writes twenty events a second; each is timed to the paint that shows it."""
+    with far_machine(folder, "--steps 4000 --delay 0.05") as machine:
+        late = event_to_screen(folder / "home", machine, events)
+    print(f"event there to curve on screen: {spread(late)}; asked 500 ms at most")
+
+
 def windows(folder: Path, times: int = 20, runs: int = 4) -> None:
-    """A program that follows all runs is killed at random moments and started again."""
-    with far_machine(folder, "--steps 4000 --delay 0.02") as machine:
-        machines = Machines(folder / "home")
-        machines.list.put(machine)
-        remote = RemoteRuns(machines)
-        found = [RunDir(folder / "home" / "runs" / str(number)) for number in range(runs)]
-        for run in found:
-            remote.launch(run, "far", definition())
-        remote.close()
-        draw = random.Random(2)
-        program = (
-            "import sys, time; from pathlib import Path; from core.spec.machines.machines import Machines; "
-            "from core.spec.machines.remote_runs import RemoteRuns; home = Path(sys.argv[1]); "
-            "RemoteRuns(Machines(home)).attach_unsettled(sorted((home / 'runs').iterdir())); time.sleep(600)"
-        )
-        for _ in range(times):
-            window = subprocess.Popen([sys.executable, "-c", program, str(folder / "home")], cwd=ROOT)
-            time.sleep(draw.uniform(0.3, 2.5))
-            window.send_signal(signal.SIGKILL)
-            window.wait()
-        machines = Machines(folder / "home")
-        remote = RemoteRuns(machines)
-        remote.attach_unsettled([run.path for run in found])
-        for run in found:
-            run.ask("stop")
-        for run in found:
-            wait_for(lambda run=run: _verdict(run) in ("stopped", "done"), 300)
-        facts = [_compare(run) for run in found]
-        remote.close()
+    """The window itself, a program of its own, is killed at random moments and started again."""
+    with far_machine(folder, "--steps 40000 --delay 0.02") as machine:
+        found, lived, seconds = killed_windows(folder / "home", machine, times, runs)
+        facts = [_compare(run.dir) for run in found]
     lost, doubled = map(sum, zip(*facts, strict=True))
-    print(f"{times} kills of the window, {runs} runs: {len(facts)} found, {lost} points lost, {doubled} doubled")
+    print(
+        f"{times} kills of the window after {min(lived):.1f} to {max(lived):.1f} s, {runs} runs: {len(facts)} found "
+        f"again in {seconds:.1f} s, {lost} points lost, {doubled} doubled (asked: all, 0, 0)"
+    )
 
 
 def slurm(folder: Path, times: int = 5) -> None:
@@ -256,7 +241,7 @@ def _compare(run: RunDir) -> tuple[int, int]:
 
 
 def main(names: list[str]) -> None:
-    known: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (launch, latency, kills, windows, slurm)}
+    known: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (launch, latency, curve, kills, windows, slurm)}
     for name in names or known:
         with tempfile.TemporaryDirectory() as folder:
             known[name](Path(folder))

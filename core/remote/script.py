@@ -39,7 +39,7 @@ pid=$!
 wait $pid; code=$?
 while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
 
-last=$(grep -aE '"kind":"run_(started|finished|failed)"' "$RUN/events.jsonl" | tail -n 1)
+last=$(grep -asE '"kind":"run_(started|finished|failed)"' "$RUN/events.jsonl" | tail -n 1)
 case "$last" in *'"outcome":"paused"'*)
   if [ -n "$requeue" ]; then
     echo "$(date +%s) $requeue" >> "$RUN/{requeues}"

@@ -132,7 +132,8 @@ class Watched:
         if (self.run.path / job.result).is_file():
             return found.model_copy(update={"state": RunState.DONE, "note": ""})
         said = self.run.stderr_end().splitlines()
-        note = (said[-1] if said else "") or found.note or "it exited unexpectedly"
+        own = [line for line in said if line.startswith("error: ")]  # Slurm and the script may have the last word
+        note = next(iter([*own[-1:], *said[-1:], found.note]), "") or "it exited unexpectedly"
         state = RunState.FAILED if found.state is RunState.FAILED else RunState.INTERRUPTED
         return found.model_copy(update={"state": state, "note": note})
 
