@@ -1,26 +1,27 @@
 """The worker of another machine, as if it were here: ``sdgui-core worker --on MACHINE``.
 
 Flow: window -> requests on stdin -> names as they are there -> ``ssh HOST sdgui-core worker`` -> replies -> names as
-they are here -> stdout. Model and data stay on the machine; only the panel's questions and answers travel.
+they are here -> stdout. Model and data stay on the machine; only the panel's questions and answers travel,
+and pictures of this computer that a question names (``sending``).
 """
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from core.remote.sending import Sender, as_line, parsed
 from core.spec.children import environment, process_group
 from core.spec.machines import ssh
 from core.spec.machines.elsewhere import Elsewhere
 from core.spec.machines.machine import Machine
-from core.spec.reading import UnreadableError, parse_json
 
 _STDERR_KEPT = 16 << 10
+_STDOUT = threading.Lock()  # replies come from the worker, and from whoever sends pictures to it
 
 
 def relay(machine: Machine, home: Path) -> int:
@@ -43,8 +44,10 @@ def relay(machine: Machine, home: Path) -> int:
     said = bytearray()
     errors = threading.Thread(target=_pass_errors, args=(process.stderr, said), daemon=True)
     errors.start()
-    threading.Thread(target=_pass_requests, args=(names, process.stdin), daemon=True).start()
-    answered = _pass_replies(names, process.stdout)
+    sender = Sender(names, machine.name, process.stdin, _answer)
+    threading.Thread(target=_pass_requests, args=(sender,), daemon=True).start()
+    answered = _pass_replies(names, process.stdout, sender)
+    sender.gone()
     code = process.wait()
     errors.join(2.0)
     if code and (not answered or code == 255):
@@ -52,38 +55,45 @@ def relay(machine: Machine, home: Path) -> int:
     return code
 
 
-def _pass_requests(names: Elsewhere, out: IO[bytes]) -> None:
+def _pass_requests(sender: Sender) -> None:
     """In a thread of its own, until stdin ends: then the worker's does too."""
-    with suppress(OSError, ValueError), out:
+    with suppress(OSError, ValueError):
         for line in sys.stdin.buffer:
-            out.write(_translated(line, names, there=True))
-            out.flush()
+            sender.put(line)
+    sender.close()
 
 
-def _pass_replies(names: Elsewhere, replies: IO[bytes]) -> bool:
+def _pass_replies(names: Elsewhere, replies: IO[bytes], sender: Sender) -> bool:
     """Whether there was any."""
     answered = False
     with replies:
         for line in replies:
             answered = True
-            try:
-                sys.stdout.buffer.write(_translated(line, names, there=False))
-                sys.stdout.buffer.flush()
-            except OSError:  # the window is gone; the worker's stdin ends with ours
+            value = parsed(line)
+            if value is not None:
+                if value.get("event") == "ready":
+                    sender.ready(str(value.get("receives", "")))
+                elif value.get("event") in ("done", "failed"):
+                    sender.answered(value.get("id"), value["event"] == "failed")
+                line = as_line(names.to_here(value))
+            if not _write(line):  # the window is gone; the worker's stdin ends with ours
                 return answered
     return answered
 
 
-def _translated(line: bytes, names: Elsewhere, there: bool) -> bytes:
-    """A line with its names on the other side; what is no JSON object is passed as it is."""
-    if not line.startswith(b"{"):
-        return line
+def _answer(value: dict[str, Any]) -> None:
+    """To the window, in place of the worker."""
+    _write(as_line(value))
+
+
+def _write(line: bytes) -> bool:
     try:
-        value = parse_json(line, "a line")
-    except UnreadableError:
-        return line
-    value = names.to_there(value) if there else names.to_here(value)
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        with _STDOUT:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _pass_errors(pipe: IO[bytes], said: bytearray) -> None:

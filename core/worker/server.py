@@ -7,6 +7,8 @@ Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "s
 with the request's id, ``progress`` (doing, done, total), ``partial`` (result) for each part of a long answer, and
 at last ``done`` (result) or ``failed`` (message, details). Every few seconds of work ``{"event": "alive"}``, so that
 the window can tell a long step without progress from a process that is stuck.
+Pictures of another computer come in parts (``receive``) before the request that names them, and are kept until the
+worker ends, in the folder that ``ready`` names.
 
 The verbs are those of the sessions (``core.worker.session``), one for each panel.
 """
@@ -28,6 +30,7 @@ from core.worker.classify.session import ClassifySession
 from core.worker.data.session import DataSession
 from core.worker.fixing import FixingSession
 from core.worker.noise import NoiseSession
+from core.worker.receiving import Received
 from core.worker.searching import SearchSession
 from core.worker.session import Verb
 from core.worker.travelling import TravelSession
@@ -68,6 +71,7 @@ class Worker:
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
         self._at_work = threading.Event()  # a request is being answered
+        self._received = Received()
         search = SearchSession()
         sessions = (
             DataSession(),
@@ -84,11 +88,12 @@ class Worker:
         """Until ``shutdown`` or the end of the requests."""
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        self._reply({"event": "ready"})
+        self._reply({"event": "ready", "receives": str(self._received.folder)})
         while (request := self._waiting.get()) is not None:
             self._at_work.set()
             self._answer(request)
             self._at_work.clear()
+        self._received.clear()
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
@@ -105,12 +110,26 @@ class Worker:
                 continue
             if do == "cancel":
                 self._cancelled.add(request.get("id"))
+            elif do == "receive":
+                self._receive(request)
             elif do == "shutdown":
                 break
             else:
                 self._waiting.put(request)
         self._ended.set()
         self._waiting.put(None)
+
+    def _receive(self, request: Request) -> None:
+        """A part of a picture for a request that is to come; where it cannot be kept, that request has failed."""
+        number = request.get("id")
+        if number in self._cancelled:
+            return
+        try:
+            self._received.take(str(request["name"]), int(request["at"]), str(request["data"]))
+        except (UserError, KeyError, TypeError, ValueError) as error:
+            self._cancelled.add(number)
+            message = str(error) if isinstance(error, UserError) else f"a part of a picture is wrong: {error!r}"
+            self._reply({"id": number, "event": "failed", "message": message, "details": ""})
 
     def _answer(self, request: Request) -> None:
         number, do = request.get("id"), request["do"]

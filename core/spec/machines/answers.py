@@ -19,6 +19,7 @@ _Bytes = Annotated[int, Field(ge=0, lt=1 << 62)]
 _Text = Annotated[str, Field(max_length=100_000)]
 
 MOST_BYTES = 4 << 20  # of one part of a file
+MOST_SENT = 2 << 30  # bytes of pictures that a worker takes from another computer
 
 
 def packed(data: bytes) -> str:

@@ -28,6 +28,17 @@ class Elsewhere:
     def __init__(self, home: Path, machine: str) -> None:
         self._root = home / FOLDER / machine
         self._home, self._machine = home, machine
+        self._sent: dict[str, str] = {}  # pictures of this computer: name here -> of the copy there
+        self._copies: dict[str, str] = {}  # and back
+
+    def note_sent(self, here: str, there: str) -> None:
+        """The picture ``here`` has a copy ``there`` for as long as the worker lives; it keeps its name here."""
+        self._sent[here] = there
+        self._copies[there] = here
+
+    def lies_there(self, name: str) -> bool:
+        """Whether the picture or run ``name`` is the machine's own."""
+        return self._own_name(name) != name
 
     def to_there(self, value: Any) -> Any:
         """Plain data in which pictures and mirrored runs have their names on the machine."""
@@ -38,6 +49,9 @@ class Elsewhere:
         return _walk(value, self._name_here)
 
     def _name_there(self, name: str) -> str:
+        return self._sent.get(name) or self._own_name(name)
+
+    def _own_name(self, name: str) -> str:
         if name.startswith(f"{self._root}/"):
             return name[len(str(self._root)) :]
         if name.startswith(f"{self._home}/"):
@@ -57,6 +71,8 @@ class Elsewhere:
         return name
 
     def _name_here(self, name: str) -> str:
+        if name in self._copies:
+            return self._copies[name]
         if name.startswith("/") and PurePosixPath(name).suffix.lower() in PICTURES and "\0" not in name:
             return f"{self._root}{name}"
         return name

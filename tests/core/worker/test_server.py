@@ -42,7 +42,7 @@ class Client:
             [sys.executable, "-m", "core", "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
         )
         self.number = 0
-        assert self.receive() == {"event": "ready"}
+        assert self.receive()["event"] == "ready"
 
     def write(self, line: str) -> None:
         assert self.process.stdin is not None

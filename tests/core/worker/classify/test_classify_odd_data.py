@@ -154,5 +154,5 @@ def test_the_worker_knows_the_verbs(run: str, val: str) -> None:
     replies = io.StringIO()
     Worker(io.StringIO(json.dumps(request) + "\n"), replies).serve()
     said = [json.loads(line) for line in replies.getvalue().splitlines()]
-    assert said[0] == {"event": "ready"}
+    assert said[0]["event"] == "ready"
     assert {reply.get("id") for reply in said[1:]} == {7}

@@ -1,0 +1,70 @@
+"""Pictures that a window on another computer sends to this worker: kept in a folder of its own, and removed with it.
+
+Flow: ``core.remote.sending`` -> ``receive``, a part of a file each -> **receiving** -> a request that names them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from core.spec.errors import UserError, writing
+from core.spec.machines.answers import MOST_SENT, unpacked
+from core.spec.reading import excerpt
+from core.spec.run.processes import start_time
+
+_NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{1,5}")
+_FOLDER = re.compile(r"sdgui-sent-(\d{1,10})-[0-9a-f]{16}")
+
+
+class Received:
+    """The folder is made when the first part arrives."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.gettempdir()) / f"sdgui-sent-{os.getpid()}-{secrets.token_hex(8)}"
+        self._bytes = 0
+
+    def take(self, name: str, at: int, data: str) -> None:
+        """Add the next part of the file ``name``. UserError when it does not fit, is too much, or cannot be written."""
+        if not _NAME.fullmatch(name):
+            raise UserError(f"{excerpt(name)} is no name of a picture that is sent; update sdgui.")
+        try:
+            part = unpacked(data)
+        except ValueError as error:
+            raise UserError(f"a part of a picture cannot be read: {error}; try again.") from error
+        if self._bytes + len(part) > MOST_SENT:
+            raise UserError(
+                f"more than {MOST_SENT >> 30} GB of pictures were sent; copy them to the machine and use them there."
+            )
+        with writing(self.folder, UserError):
+            if not self.folder.exists():
+                _remove_left(self.folder.parent)
+                self.folder.mkdir(mode=0o700)
+            flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+            with os.fdopen(os.open(self.folder / name, flags, 0o600), "wb") as file:
+                if at != file.seek(0, os.SEEK_END) and at:
+                    raise UserError("a part of a picture was lost on its way; try again.")
+                file.seek(at)
+                file.truncate()
+                file.write(part)
+        self._bytes += len(part)
+
+    def clear(self) -> None:
+        """Nothing of it stays."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_left(parent: Path) -> None:
+    """What a worker that was killed left behind."""
+    for path in parent.glob("sdgui-sent-*"):
+        found = _FOLDER.fullmatch(path.name)
+        if found is None or path.is_symlink():
+            continue
+        with suppress(OSError):
+            if start_time(int(found[1])) > path.stat().st_mtime + 1.0:  # now, where there is no such process
+                shutil.rmtree(path, ignore_errors=True)

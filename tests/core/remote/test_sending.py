@@ -1,0 +1,162 @@
+"""Pictures of this computer for a worker elsewhere: sent once, within bounds, and gone at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from core.remote import sending
+from core.remote.sending import Sender, as_line
+from core.spec.machines.answers import packed
+from core.spec.machines.elsewhere import Elsewhere
+from core.worker import receiving, server
+from tests.core.remote.conftest import wait_for
+
+
+class Line:
+    """A sender here and a worker there, whose verb ``sizes`` opens what it is asked about."""
+
+    def __init__(self, folder: Path) -> None:
+        self.names, self.told = Elsewhere(folder / "home", "gpu"), list[dict[str, Any]]()
+        ends = [os.pipe() for _ in range(2)]
+        requests, replies = os.fdopen(ends[0][0], encoding="utf-8"), os.fdopen(ends[1][1], "w", encoding="utf-8")
+        self.back = os.fdopen(ends[1][0], encoding="utf-8")
+        self.worker = server.Worker(requests, replies)
+        self.worker._verbs["sizes"] = self._sizes
+        self.sender = Sender(self.names, "gpu", os.fdopen(ends[0][1], "wb"), self.told.append)
+        self.go = threading.Event()
+        self._threads = [threading.Thread(target=one, daemon=True) for one in (self._serve, self._read)]
+        self._streams = (requests, replies, self.back)
+        for thread in self._threads:
+            thread.start()
+
+    def _serve(self) -> None:
+        self.worker.serve()
+        self._streams[1].close()
+
+    def _sizes(self, progress: Any, images: list[str]) -> dict[str, Any]:
+        found = {}
+        for image in images:
+            with Image.open(image) as opened:
+                found[image] = opened.size
+        return {"sizes": found, "images": images}
+
+    def _read(self) -> None:
+        for line in self.back:
+            reply = json.loads(line)
+            if reply["event"] == "ready":
+                self.go.wait()
+                self.sender.ready(reply["receives"])
+            elif reply["event"] in ("done", "failed"):
+                self.sender.answered(reply["id"], reply["event"] == "failed")
+            self.told.append(self.names.to_here(reply))
+
+    def ask(self, number: int, *images: Path) -> dict[str, Any]:
+        self.send(number, *images)
+        return self.answer(number)
+
+    def send(self, number: int, *images: Path) -> None:
+        self.sender.put(as_line({"id": number, "do": "sizes", "images": [str(one) for one in images]}))
+
+    def answer(self, number: int) -> dict[str, Any]:
+        ends = ("done", "failed")
+        wait_for(lambda: any(one.get("id") == number and one["event"] in ends for one in list(self.told)))
+        return next(one for one in self.told if one.get("id") == number and one["event"] in ends)
+
+    def close(self) -> None:
+        self.go.set()
+        self.sender.close()
+        for thread in self._threads:
+            thread.join(30)
+        for stream in self._streams:
+            stream.close()
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sending, "PART", 1000)
+    found = Line(tmp_path)
+    yield found
+    found.close()
+
+
+def picture(path: Path, side: int = 40) -> Path:
+    Image.effect_noise((side, side), 90).save(path)
+    return path
+
+
+def test_pictures_are_sent_once_and_gone_with_the_worker(line: Line, tmp_path: Path) -> None:
+    line.go.set()
+    one, two = picture(tmp_path / "a b.png"), picture(tmp_path / "ü.PNG", 60)
+    answer = line.ask(1, one, two, one)
+    assert answer["result"]["images"] == [str(one), str(two), str(one)], "they keep their names here"
+    progress = [(each["done"], each["total"]) for each in line.told if each.get("doing", "").endswith("to gpu")]
+    assert progress[0] == (0, 2)
+    assert progress[-1] == (2, 2)
+    assert len(progress) > 5, "it is told of each part"
+    (folder,) = tmp_path.glob("sdgui-sent-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    sent = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert sorted(sent.values()) == sorted(path.read_bytes() for path in (one, two))
+    assert line.ask(2, two)["event"] == "done"
+    assert set(sent) == {path.name for path in folder.iterdir()}, "nothing is sent again"
+    picture(two, 50)
+    line.ask(3, two)
+    assert len(list(folder.iterdir())) == 3, "but what has changed"
+    there = str(tmp_path / "home" / "elsewhere" / "gpu" / "no" / "such.png")
+    assert "no/such.png" in line.ask(4, Path(there))["message"], "what is there is not sent"
+    line.close()
+    assert not folder.exists()
+
+
+def test_a_request_is_cancelled_while_its_pictures_wait_and_others_go_on(line: Line, tmp_path: Path) -> None:
+    one = picture(tmp_path / "a.png")
+    line.send(1, one)
+    line.send(2, one)
+    line.sender.put(as_line({"do": "cancel", "id": 1}))
+    assert line.answer(1)["message"] == "cancelled"
+    line.go.set()
+    assert line.answer(2)["event"] == "done"
+
+
+def test_more_than_is_allowed_is_refused_on_both_sides(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.go.set()
+    one = picture(tmp_path / "a.png")
+    monkeypatch.setattr(receiving, "MOST_SENT", 1500)
+    assert "more than" in line.ask(1, one)["message"]
+    monkeypatch.setattr(sending, "MOST_SENT", 1500)
+    assert "can still be sent to the worker on gpu" in line.ask(2, one)["message"]
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert line.ask(3, tmp_path / "gone.png")["event"] == "failed"
+
+
+def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f"sdgui-sent-{2**31 - 9}-{'0' * 16}"
+    left.mkdir()
+    os.utime(left, (1.0, 1.0))
+    received = receiving.Received()
+    name = "0" * 32 + ".png"
+    for wrong in ("../a.png", "a.png", "0" * 32, "0" * 32 + ".png/x"):
+        with pytest.raises(receiving.UserError, match="no name of a picture"):
+            received.take(wrong, 0, packed(b"x"))
+    with pytest.raises(receiving.UserError, match="cannot be read"):
+        received.take(name, 0, "?")
+    received.take(name, 0, packed(b"one"))
+    assert not left.exists(), "a killed worker's are removed"
+    with pytest.raises(receiving.UserError, match="was lost"):
+        received.take(name, 7, packed(b"two"))
+    received.take(name, 0, packed(b"new"))
+    assert (received.folder / name).read_bytes() == b"new"
+    received.clear()
+    assert not received.folder.exists()
