@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -68,6 +68,10 @@ class EmptyState(QWidget):
         self._button.setToolTip(plain_tip(shortcut))
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
+
+    def below(self) -> QPoint:
+        """The screen's point below the button, for a menu."""
+        return self._button.mapToGlobal(self._button.rect().bottomLeft())
 
     def _restyle(self) -> None:
         self._picture.setPixmap(theme().icon(self._icon_name, "strong_border").pixmap(6 * SPACE, 6 * SPACE))

@@ -45,6 +45,8 @@ _WHICH: tuple[tuple[str, Which], ...] = (
     ("Duplicates and leaks", "duplicates"),
     ("Cannot be decoded", "broken"),
 )
+_TITLE, _OPEN = "Look at your data", "&Open data …"
+_OPENING = ("Opening the data", "Pictures are shown as they are read.")
 _EMPTY = (
     "Choose a table, a folder of pictures or shards, or drop it here: its pictures with captions and labels, "
     "duplicates, leaks between splits, broken rows, and what student and teacher will see of it."
@@ -83,7 +85,7 @@ class DataView(QWidget):
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
         self.tabs = QTabWidget(self)
-        self.empty = EmptyState("ph.stack", "Look at your data", _EMPTY, "", "", self)
+        self.empty = EmptyState("ph.stack", _TITLE, _EMPTY, _OPEN, "", self)
         self.stack = QStackedWidget(self)
         self._pages()
         self._arrange()
@@ -220,10 +222,14 @@ class DataView(QWidget):
         self.tabs.setTabText(BROKEN, "Bro&ken" + (f" ({count(broken)})" if broken else ""))
 
     def show_controls(self, on: bool) -> None:
-        """Enable what needs rows."""
+        """Enable what needs rows; without a source it is not there, and the page offers to open one."""
         self.stack.setCurrentIndex(1 if on else 0)
+        chosen = on or bool(self.source.source())
+        self.empty.set_content(*(_OPENING if chosen else (_TITLE, _EMPTY, _OPEN)))
         for widget in (self.words, self.label, self.value, self.which, self.save, self.more):
             widget.setEnabled(on)
+            widget.setVisible(chosen)
+        self.counts.setVisible(chosen)
 
     # Keys
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

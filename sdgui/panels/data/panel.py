@@ -30,6 +30,7 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
+from sdgui.widgets.actions import Actions
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, info
@@ -54,6 +55,7 @@ class DataPanel(Panel):
         self.facts: RowsOpened | None = None
         self.checked: Checked | None = None
         self._others: dict[str, str] = {}
+        self._actions: Actions | None = None
         self._entered = False
         self.work = DataWork(services.pool, services.store.home, self)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
@@ -68,6 +70,7 @@ class DataPanel(Panel):
         view, work = self.view, self.work
         view.source.changed.connect(self.open)
         view.source.held_out.connect(self._held_out)
+        view.empty.activated.connect(self._choose)
         view.filtered.connect(self._settle.start)
         view.label.activated.connect(self._label_chosen)
         view.asked.connect(self._asked)
@@ -92,6 +95,20 @@ class DataPanel(Panel):
         work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
 
     # Panel
+    def set_actions(self, actions: Actions) -> None:
+        self._actions = actions
+
+    def _choose(self) -> None:
+        """Offer the ways to open data, the demo's among them; they are made where they are not there yet."""
+        menu, demo = self.view.source.menu(), self._services.demo
+        menu.addSeparator()
+        if demo.complete:
+            train = str(demo.folder / "train.csv")
+            menu.addAction("The &demo's pictures").triggered.connect(lambda: self.show_source(train))
+        elif self._actions is not None:
+            menu.addAction("Make the &demo's pictures").triggered.connect(self._actions["demo"].trigger)
+        menu.popup(self.view.empty.below())
+
     def use_run(self, run_id: int) -> None:
         """Open the training data of this run, and the views of its definition."""
         try:

@@ -233,12 +233,16 @@ class DataPicker(QWidget):
 
     # Choosing another
     def _ask(self) -> None:
+        self.menu().popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
+
+    def menu(self) -> QMenu:
+        """The ways to choose other data; it is deleted when it closes."""
         menu = QMenu(self)
         menu.addAction("&File …").triggered.connect(lambda: self._ask_for(folder=False))
         menu.addAction("F&older …").triggered.connect(lambda: self._ask_for(folder=True))
         menu.addAction("&Shards …").triggered.connect(self._ask_for_shards)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
+        return menu
 
     def _ask_for(self, folder: bool) -> None:
         start = str(Path(self.source()).parent) if self.source() else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QMenu
+from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.data.panel import DataPanel
@@ -16,14 +16,28 @@ from tests.sdgui.conftest import OpenWindow
 
 
 @pytest.mark.parametrize("by", ["mouse", "keys"])
-def test_a_folder_is_searched_from_data(open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, by: str) -> None:
+def test_a_folder_is_searched_from_data(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
     write_picture(tmp_path / "mine" / "a.png", 1)
     window = open_window()
     qtbot.keyClick(window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: window.panel == "data")
     data = window.panels["data"]
     assert isinstance(data, DataPanel)
-    data.view.source.set_source(str(tmp_path / "mine"))  # as the dialog or a drop does
+    button = data.view.empty._button
+    assert [widget.isVisible() for widget in (button, data.view.save, data.view.which)] == [True, False, False]
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
+    if by == "mouse":
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    else:
+        qtbot.keyClick(button, Qt.Key.Key_Space)
+    opening = QApplication.activePopupWidget()
+    assert isinstance(opening, QMenu)
+    assert [one.text() for one in opening.actions() if one.text()][-1].endswith("&demo's pictures")
+    qtbot.keyClick(opening, Qt.Key.Key_O)  # a folder
+    assert data.view.source.source() == str(tmp_path / "mine")
+    assert data.view.save.isVisible()
     data.view.show_controls(True)
     if by == "mouse":
         qtbot.mouseClick(data.view.more, Qt.MouseButton.LeftButton)
