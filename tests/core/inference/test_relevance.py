@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.checkpoint.opening import open_model
-from core.data.preprocessing import model_input
-from core.inference.relevance import relevance
+from core.bench import deletion
+from core.bench.deletion import rows
+from core.bench.run import run as bench
+from core.inference.relevance import Relevance, relevance
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.towers.towers import build_towers, resolve_architecture
-from core.spec.config import DataConfig, override
+from core.spec.config import override
+from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
@@ -155,26 +157,39 @@ def test_a_resnet_is_refused_in_words() -> None:
 
 @pytest.mark.slow
 def test_without_the_relevant_patches_a_match_falls_further_than_without_random_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The deletion test: a fifth of the patches left out of a small trained model's pictures. By chance it is half."""
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     pairs, _ = write_pairs(tmp_path / "pairs")
     fields = [f"data.train={pairs}", f"data.val={pairs}", "optim.batch_size=12", "optim.epochs=60"]
     train(override(preset_config("clip", "tiny"), fields), RunDir(tmp_path / "run"), quiet=True)
-    network = open_model(str(tmp_path / "run")).network
-    generator = torch.Generator().manual_seed(0)
-    count, fell = network.towers.patches_across**2, []
-    with pairs.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        picture = model_input(pairs.parent / row["filepath"], network.image_size, DataConfig())
-        order = relevance(network, picture, row["title"]).patches.flatten().argsort(descending=True)
-        orders = torch.stack([order, *(torch.randperm(count, generator=generator) for _ in range(20))])
-        with torch.no_grad():
-            images = network.towers.normalise(picture[None]).expand(len(orders), -1, -1, -1)
-            kept = network.towers.encode_image(images, kept=orders[:, round(0.2 * count) :]).pooled
-            text = network.encode_texts(network.towers.tokenize([row["title"]]).long())
-        cosines = F.cosine_similarity(kept, text)
-        fell.append(bool(cosines[0] < cosines[1:].mean()))
-    assert sum(fell) >= 2 / 3 * len(fell), f"{sum(fell)} of {len(fell)}"
+    bench("deletion", True, None, model=str(tmp_path / "run"))
+    share, low = (row["ours"] for row in json.loads(capsys.readouterr().out))
+    assert share >= 100 * 2 / 3
+    assert low < share
+
+
+def test_a_deletion_test_tells_its_share_and_refuses_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    share, low = rows(183, 200)
+    assert (share.ours, share.holds) == (pytest.approx(91.5), True)
+    assert low.ours == pytest.approx(86.8, abs=0.1)
+    assert "86.8 to 94.6" in low.name
+    assert not rows(150, 200)[0].holds
+    with pytest.raises(UserError, match="--model"):
+        bench("deletion", True, None)
+    network = network_of("sd-tiny")
+    picture = picture_for(network)
+    found = Relevance(0.5, torch.arange(network.towers.patches_across**2, dtype=torch.float32), ())
+    monkeypatch.setattr(deletion, "relevance", lambda *_: found)
+    with torch.no_grad():
+        images = network.towers.normalise(picture[None])
+        text = network.encode_texts(network.towers.tokenize([TEXT]).long())
+        first = torch.arange(len(found.patches))[: len(found.patches) - round(0.2 * len(found.patches))]
+        without = F.cosine_similarity(network.towers.encode_image(images, kept=first[None]).pooled, text)
+    seen: list[torch.Tensor] = []
+    cosine = F.cosine_similarity
+    monkeypatch.setattr(deletion.F, "cosine_similarity", lambda a, b: seen.append(cosine(a, b)) or seen[-1])
+    deletion.falls_further(network, picture, TEXT)
+    assert torch.allclose(seen[0][:1], without, atol=1e-5), "the most relevant fifth is left out"
+    assert len(seen[0]) == 21
