@@ -13,12 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from core.spec.errors import UserError
+from core.spec.machines.record import is_remote, read_record
 from core.spec.reading import excerpt
 from core.spec.run.event_fields import EventError
 from core.spec.run.events import EventReader
+from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import LiveRun, RunProgress
+from sdgui.runs.machines.colleagues import colleague_dir
 from sdgui.runs.outbox import Outbox
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
@@ -116,11 +120,11 @@ class Follower(threading.Thread):
         busy = False
         try:
             if live.elsewhere:
-                return self._nothing_to_read(live.run_id)
+                return self._fill_from_mirror(live)
             if seldom or not live.restful or live.behind:
                 busy = self._poll(live)
             if shown := self.shown.get(live.run_id):
-                busy = self._fill(live, shown) or busy
+                busy = self._fill(live, shown, live.dir) or busy
         except Exception as error:  # noqa: BLE001  the others are followed whatever is wrong with this one
             what = f"{type(error).__name__}: {excerpt(str(error))}"
             sentence = f"The run in {live.dir.path} cannot be followed: {what}."
@@ -146,10 +150,12 @@ class Follower(threading.Thread):
             live = self._live.get(run_id)
             if not run.here:
                 self._take_over(run)
+            elif self._store.shared and run.host and run.there is None:
+                self._tell_there(run)
             if live is not None and live.dir.path == run.folder:
                 live.refresh(run)
                 continue
-            self._live[run_id] = LiveRun(run, metrics[run_id])
+            self._live[run_id] = LiveRun(run, metrics[run_id], colleague_dir(self._store.home, run))
             if live is not None:  # its study was moved
                 self._start_over(run_id)
                 continue
@@ -165,12 +171,26 @@ class Follower(threading.Thread):
             self._reported[run.id] = run.state
             self._outbox.state(run.id, run.state)
 
-    def _nothing_to_read(self, run_id: int) -> bool:
-        """Its curves are as whole as they will be here."""
-        if (shown := self.shown.get(run_id)) and not shown.loaded:
+    def _fill_from_mirror(self, live: LiveRun) -> bool:
+        """Of a colleague's run, what its machine has sent here; without that, its curves are as whole as they get."""
+        shown = self.shown.get(live.run_id)
+        if shown is None:
+            return False
+        if live.mirror.events.exists():
+            return self._fill(live, shown, live.mirror)
+        if not shown.loaded:
             shown.loaded = True
-            self._outbox.loaded(run_id)
+            self._outbox.loaded(live.run_id)
         return False
+
+    def _tell_there(self, run: Run) -> None:
+        """Colleagues learn where a run that was launched from here trains."""
+        try:
+            record = read_record(run.dir) if is_remote(run.folder) else None
+            if record is not None and record.folder and record.computer:
+                self._store.tell_there(run.id, record.computer, record.folder)
+        except UserError as error:
+            self._complain(run.id, str(error))
 
     def _start_over(self, run_id: int) -> None:
         """A run has moved to another folder: what was read of it no longer counts."""
@@ -223,15 +243,15 @@ class Follower(threading.Thread):
             self._reported[live.run_id] = live.state
             self._outbox.state(live.run_id, live.state)
 
-    def _fill(self, live: LiveRun, shown: ShownRun) -> bool:
-        """Apply the next chunk of a shown run's events to its history."""
+    def _fill(self, live: LiveRun, shown: ShownRun, folder: RunDir) -> bool:
+        """Apply the next chunk of a shown run's events, which are in ``folder``, to its history."""
         if shown.reader is None:
-            shown.reader = EventReader(live.dir.events)
+            shown.reader = EventReader(folder.events)
         try:
-            size = live.dir.events.stat().st_size
+            size = folder.events.stat().st_size
             if size < shown.reader.offset:
                 shown.history.clear()
-                shown.reader, shown.broken = EventReader(live.dir.events), 0
+                shown.reader, shown.broken = EventReader(folder.events), 0
             before = shown.reader.offset
             events = shown.reader.read(_CHUNK) if size > before else []
         except FileNotFoundError:
@@ -240,7 +260,7 @@ class Follower(threading.Thread):
             self._complain(live.run_id, str(error))
             return False
         except OSError as error:
-            self._complain(live.run_id, f"The events of {live.dir.path} cannot be read: {error.strerror}.")
+            self._complain(live.run_id, f"The events of {folder.path} cannot be read: {error.strerror}.")
             return False
         changed = shown.history.apply(events)
         if shown.reader.broken > shown.broken:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from core.spec.run.event_fields import EventError
 from core.spec.run.events import EventReader
+from core.spec.run.folder import RunDir
 from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
@@ -38,8 +39,10 @@ class RunProgress:
 class LiveRun:
     """Follows the events from ``run.offset``, up to which the store has them."""
 
-    def __init__(self, run: Run, metrics: Mapping[str, MetricSummary]) -> None:
+    def __init__(self, run: Run, metrics: Mapping[str, MetricSummary], mirror: RunDir | None = None) -> None:
+        """``mirror``: where the events of a run would be whose folder is on another computer."""
         self.run_id = run.id
+        self.mirror = mirror or run.dir
         self.dir = run.dir
         self.launched = run.launched
         self.state = run.state

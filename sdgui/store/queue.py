@@ -16,6 +16,7 @@ from core.spec.run.status import RunState
 from sdgui.store.records import Place, Run, StoreError
 from sdgui.store.registry.activity import note_activity
 from sdgui.store.runs import ALIVE, RunRecords, launched, queue_end, run_row
+from sdgui.store.sessions import ON_HOST
 from sdgui.store.tables import ExperimentRow, RunRow
 
 
@@ -76,6 +77,11 @@ class QueueRecords(RunRecords):
         with self._write() as session:
             row = run_row(session, run_id)
             row.devices, row.host = devices, host
+
+    def tell_there(self, run_id: int, computer: str, folder: str) -> None:
+        """The run trains in this folder of another computer, which colleagues may reach."""
+        with self._write() as session:
+            run_row(session, run_id).there = f"{computer}{ON_HOST}{folder}"
 
     def same_place(self, run_id: int, other_id: int) -> None:
         """The run trains where the other one does: a further stage of its chain."""

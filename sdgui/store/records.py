@@ -102,6 +102,7 @@ class Run:
     devices: str = ""  # those that it was given when it was last started
     owner: str = ""  # who launched or queued it
     kept_on: str = ""  # the computer that its folder is on; "" for this one
+    there: tuple[str, str] | None = None  # the computer and the folder in which it trains, where that is another
     tags: tuple[str, ...] = ()
     note: str = ""
     deleted: float | None = None

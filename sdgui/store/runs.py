@@ -30,7 +30,7 @@ from sdgui.store.registry.activity import KEPT_ASIDE, note_activity
 from sdgui.store.registry.dialect import insert
 from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
 from sdgui.store.run_table.definitions import keep_definition
-from sdgui.store.sessions import Sessions, kept_on, slug, storable, tag_rows
+from sdgui.store.sessions import ON_HOST, Sessions, kept_on, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
 _AT_ONCE = 500  # values in one statement; SQLite has a limit
@@ -277,10 +277,16 @@ class RunRecords(Sessions):
             devices=row.devices,
             owner=row.owner,
             kept_on=kept_on(row.folder),
+            there=_there(row.there),
             tags=tuple(tag.name for tag in row.tags),
             note=row.note or "",
             deleted=row.deleted,
         )
+
+
+def _there(text: str) -> tuple[str, str] | None:
+    computer, mark, folder = text.partition(ON_HOST)
+    return (computer, folder) if mark else None
 
 
 def _new_run(session: Session, experiment_id: int) -> RunRow:

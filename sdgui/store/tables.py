@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION = "0008"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0009"  # the newest revision; digits that count up
 
 
 Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers are of any size
@@ -130,6 +130,7 @@ class RunRow(Base):
     devices_asked: Mapped[str] = mapped_column(default="")  # "" for any, else their indices: "0", "0,1"
     devices: Mapped[str] = mapped_column(default="")  # those that it was given when it was last started
     owner: Mapped[str] = mapped_column(default="")  # who launched or queued it
+    there: Mapped[str] = mapped_column(default="")  # of a run elsewhere: computer and folder, as ``folder`` has them
     note: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[TagRow]] = relationship(secondary=run_tags, lazy="selectin", order_by=TagRow.name)
 

@@ -36,6 +36,7 @@ class RemoteRecord(BaseModel):
     machine: _Line  # its name in the list
     host: _Line = ""  # its name for ssh, at the time
     folder: _Line = ""
+    computer: _Line = ""  # what the machine calls itself
     token: _Line = ""  # of the last submission: the same again starts nothing twice
     waiting: bool = False  # submitted, and not confirmed yet
     devices: list[_Line] = []

@@ -127,7 +127,10 @@ class RemoteRuns:
 
     def _confirm(self, attached: _Attached, submitted: Submitted) -> None:
         mirror = attached.mirror
-        mirror.record = mirror.record.model_copy(update={"folder": submitted.folder, "waiting": False})
+        hello = self.machines.host(mirror.record.machine).hello
+        computer = hello.host if hello is not None else ""
+        changed = {"folder": submitted.folder, "computer": computer, "waiting": False}
+        mirror.record = mirror.record.model_copy(update=changed)
         write_record(mirror.run, mirror.record)
         self._follow(attached)
 

@@ -26,6 +26,7 @@ class ElsewhereStrip(QWidget):
         super().__init__(parent)
         self._hosts = hosts
         self._run: Run | None = None
+        self._of_others: dict[int, str] = {}  # colleagues' runs: why their curves are not shown
         self.line = PlainLabel(self)
         self.line.setWordWrap(True)
         set_role(self.line, "muted")
@@ -36,6 +37,7 @@ class ElsewhereStrip(QWidget):
         layout.addWidget(self.line)
         layout.addWidget(self.strip)
         hosts.state_changed.connect(self._state_changed)
+        hosts.colleagues.told.connect(self._told)
         hosts.fetches.progressed.connect(self._progressed)
         hosts.fetches.fetched.connect(lambda run_id, _folder: self._ended(run_id))
         hosts.fetches.failed.connect(lambda run_id, _sentence: self._ended(run_id))
@@ -47,13 +49,15 @@ class ElsewhereStrip(QWidget):
             return
         self._run = run
         self.strip.finish()
-        if run is None or not run.host:
+        if run is None or (run.here and not run.host):
             self.line.hide()
+        elif not run.here:
+            self._say(self._of_others.get(run.id, "Looking for the machine that has the curves of this run …"))
         else:
             self._show_state(self._hosts.state(run.host))
 
     def _state_changed(self, name: str, state: LineState) -> None:
-        if self._run is not None and self._run.host == name:
+        if self._run is not None and self._run.here and self._run.host == name:
             self._show_state(state)
 
     def _show_state(self, state: LineState) -> None:
@@ -63,7 +67,14 @@ class ElsewhereStrip(QWidget):
             "connecting": f"Connecting to {name} …",
             "refused": state.sentence,
         }
-        text = texts.get(state.kind, "")
+        self._say(texts.get(state.kind, ""))
+
+    def _told(self, run_id: int, sentence: str) -> None:
+        self._of_others[run_id] = sentence
+        if self._run is not None and self._run.id == run_id:
+            self._say(sentence)
+
+    def _say(self, text: str) -> None:
         self.line.setText(text)
         self.line.setVisible(bool(text))
 

@@ -7,6 +7,7 @@ table chooses and ticks is asked of the window, and comes back as the selection.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
@@ -21,6 +22,7 @@ from sdgui.panels.runs.table.commands import TableCommands
 from sdgui.panels.runs.table.reader import Listing, cells_of
 from sdgui.panels.runs.view import RunsView
 from sdgui.runs.history import RunHistory
+from sdgui.runs.machines.colleagues import colleague_dir
 from sdgui.runs.machines.elsewhere import shown_samples
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
@@ -122,6 +124,7 @@ class RunsPanel(Panel):
         self._show_page()
         colors = self._services.colors
         self.feed.watch(selection.watched)
+        self._watch_colleagues(selection.watched)
         if recolored:
             self.feed.rename()
         self.view.table.set_ticks({run_id: colors.of(run_id) or 0 for run_id in selection.ticked})
@@ -214,12 +217,21 @@ class RunsPanel(Panel):
         self.view.elsewhere.show_run(self._run)
         self.view.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
 
+    def _watch_colleagues(self, run_ids: Sequence[int]) -> None:
+        """Of a group's runs, the curves of those that others have are fetched from where they train."""
+        store = self._services.store
+        if store.shared:
+            with suppress(StoreError):
+                runs = [store.run(run_id) for run_id in run_ids]
+                self._services.hosts.colleagues.watch([run for run in runs if not run.here])
+
     def _show_history(self) -> None:
         history = self._history()
         self.view.log.show_history(history)
         samples = history.samples if history is not None else ()
         if self._run is not None and samples:
-            samples = shown_samples(self._services.store.home, self._run.dir, samples)
+            home = self._services.store.home
+            samples = shown_samples(home, self._run.dir if self._run.here else colleague_dir(home, self._run), samples)
         if samples or is_made(self.view, "samples"):
             self.view.samples.show_samples(samples)
         self._show_steps(history)

@@ -24,6 +24,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import is_remote, read_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.folder import RunDir
+from sdgui.runs.machines.colleagues import ColleagueRuns
 from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.machines.slots import UNLIMITED, slots_of
 from sdgui.store.queue import Slots
@@ -56,6 +57,7 @@ class Hosts(QObject):
         self.runs = RemoteRuns(self.machines, lambda _folder, sentence: self._tell(sentence))
         self._told: dict[str, float] = {}
         self.fetches = Fetches(self.machines, self)
+        self.colleagues = ColleagueRuns(home, self.machines, self.runs, self)
         self.place = HERE
         self._facts: dict[str, tuple[float, Facts]] = {}
         self._asked: dict[str, float] = {}  # when a machine out of reach was last asked for the queue

@@ -1,0 +1,104 @@
+"""Runs of others in a shared registry: mirrored, to be looked at, from machines that this user reaches too.
+
+Flow: Runs shows a run whose folder is on another computer -> ``watch`` -> the machine of the list that is that computer
+-> a mirror in ``HOME/colleagues`` -> the follower fills its curves from there. Nothing is ever asked of such a run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import TimeoutError as TooLate
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from core.spec.errors import UserError
+from core.spec.machines.machines import Machines
+from core.spec.machines.record import RemoteRecord, write_record
+from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.run.folder import RunDir
+from sdgui.store.records import Run
+
+FOLDER = "colleagues"
+_SECONDS = 30.0
+
+
+def colleague_dir(home: Path, run: Run) -> RunDir:
+    """The mirror of a colleague's run in this user's ``home``."""
+    return RunDir(home / FOLDER / run.key)
+
+
+class ColleagueRuns(QObject):
+    """Each is looked for in a thread of its own; ``told`` arrives in the window's."""
+
+    told = Signal(int, str)  # run id, why its curves are not shown, "" once they are
+
+    def __init__(self, home: Path, machines: Machines, runs: RemoteRuns, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._home, self._machines, self._runs = home, machines, runs
+        self._watched: dict[int, Run] = {}
+        self._lock = threading.Lock()
+
+    def watch(self, runs: list[Run]) -> None:
+        """Mirror these runs, whose folders are on other computers, and no others any more."""
+        with self._lock:
+            wanted = {run.id: run for run in runs}
+            gone = [run for run_id, run in self._watched.items() if run_id not in wanted]
+            fresh = [run for run_id, run in wanted.items() if run_id not in self._watched]
+            self._watched = wanted
+        if gone or fresh:
+            threading.Thread(target=self._work, args=(gone, fresh), name="colleague's run", daemon=True).start()
+
+    def _work(self, gone: list[Run], fresh: list[Run]) -> None:
+        for run in gone:
+            self._runs.detach(colleague_dir(self._home, run))
+        for run in fresh:
+            try:
+                sentence = self._mirror(run)
+            except TooLate:
+                sentence = f"{_where(run)[0]} did not answer in time, so the curves of this run are not shown."
+            except (UserError, OSError) as error:
+                sentence = f"The curves of this run cannot be shown: {error}"
+            self.told.emit(run.id, sentence)
+
+    def _mirror(self, run: Run) -> str:
+        computer, folder = _where(run)
+        name = self._machine(computer)
+        if name is None:
+            return (
+                f"The curves of this run are on {computer}, which is none of your machines; add it in Machines to see "
+                "them here."
+            )
+        try:
+            self._machines.host(name).read(folder, "events.jsonl", 0, 1).result(_SECONDS)
+        except UserError as error:
+            return f"{name} does not show the curves of this run: {error}"
+        mirror = colleague_dir(self._home, run)
+        mirror.create()
+        write_record(mirror, RemoteRecord(machine=name, folder=folder, computer=computer))
+        with self._lock:
+            if run.id in self._watched:
+                self._runs.attach(mirror)
+        return ""
+
+    def _machine(self, computer: str) -> str | None:
+        """The machine of the list that is this computer, by what it calls itself; those named alike are asked first."""
+        return next((name for name in self._alike_first(computer) if self._is(name, computer)), None)
+
+    def _alike_first(self, computer: str) -> Iterator[str]:
+        machines = self._machines.list.machines()
+        short = computer.partition(".")[0]
+        yield from (one.name for one in sorted(machines, key=lambda one: short not in (one.name, one.host)))
+
+    def _is(self, name: str, computer: str) -> bool:
+        host = self._machines.host(name)
+        try:
+            return (host.hello.host if host.hello else host.probe().result(_SECONDS).host) == computer
+        except (UserError, TooLate):
+            return False
+
+
+def _where(run: Run) -> tuple[str, str]:
+    """The computer that has the run's own folder, and the folder there."""
+    return run.there or (run.kept_on, str(run.folder))
