@@ -6,7 +6,9 @@ here, others by the desktop. Pictures and generated references are left to the s
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +52,9 @@ class Page:
     text: str
 
 
-def read_pages(folder: Path) -> dict[str, Page]:
-    """Every page, in the order of the list. Empty where the folder is not there."""
+@functools.cache
+def read_pages(folder: Path) -> Mapping[str, Page]:
+    """Every page, in the order of the list, read once. Empty where the folder is not there."""
     found = []
     for path in folder.rglob("*.md"):
         name = path.relative_to(folder).as_posix()

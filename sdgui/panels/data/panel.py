@@ -320,7 +320,9 @@ class DataPanel(Panel):
         self._keep()
 
     def _keep(self) -> None:
-        self.work.keep_exclusions(self.rows.source, self.rows.excluded_paths())
+        """In a turn of its own: there may be very many."""
+        rows = self.rows
+        QTimer.singleShot(0, self, lambda: self.work.keep_exclusions(rows.source, rows.excluded_paths()))
 
     def _redraw(self, rows: Sequence[int]) -> None:
         self.shown.renew(rows)

@@ -16,6 +16,7 @@ from sdgui.panels.data.pictures import item_of
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
 _FREEZES = 10_000  # rows after which those that came are left out of Python's garbage collection
+_MANY = 5_000  # rows that are not even noted in the turn in which they change
 _AT_ONCE = 250  # rows whose items are made in one turn of the event loop
 
 
@@ -29,6 +30,7 @@ class ShownRows(QObject):
         self._filter = Filter()
         self._items: list[GalleryItem] = []  # of every row
         self._stale: dict[int, None] = {}  # rows whose items are to be made anew, in order
+        self._coming: list[Sequence[int]] = []  # very many of them, to be put there
         self._places: dict[int, int] = {}  # row -> index in the gallery, made when it is needed
         self._renewing = QTimer(self, singleShot=True, interval=0)
         self._renewing.timeout.connect(self._renew_some)
@@ -38,6 +40,7 @@ class ShownRows(QObject):
         """Show ``rows``, which come later."""
         self._rows, self._filter, self._items, self.numbers = rows, Filter(), [], []
         self._stale.clear()
+        self._coming.clear()
         self._places.clear()
         self._gallery.set_items([])
 
@@ -64,16 +67,25 @@ class ShownRows(QObject):
 
     def renew(self, rows: Sequence[int]) -> None:
         """What is known of ``rows`` changed: those in view are shown at once, the others between other events."""
-        self._stale.update(dict.fromkeys(rows))
         if self._filter.which in ("kept", "excluded"):
             self.filter(self._filter)
         seen = self._gallery.visible_rows()
-        self._renew([row for row in self.numbers[seen.start : seen.stop] if row in self._stale])
-        self._renew_some()
+        for index, row in enumerate(self.numbers[seen.start : seen.stop], seen.start):
+            self._items[row] = item_of(self._rows, row)
+            self._gallery.replace(index, self._items[row])
+        if len(rows) > _MANY:
+            self._coming.append(rows)
+            self._renewing.start()
+        else:
+            self._stale.update(dict.fromkeys(rows))
+            self._renew_some()
 
     def _renew_some(self) -> None:
-        self._renew(list(islice(self._stale, _AT_ONCE)))
-        if self._stale:
+        if self._coming:  # a turn of its own
+            self._stale.update(dict.fromkeys(self._coming.pop(0)))
+        else:
+            self._renew(list(islice(self._stale, _AT_ONCE)))
+        if self._stale or self._coming:
             self._renewing.start()
 
     def _renew(self, rows: Sequence[int]) -> None:
