@@ -99,6 +99,8 @@ class Launcher(QObject):
         Returns the run, of a chain that of its first stage. Raises LaunchError, and then leaves nothing behind.
         """
         self._refuse_without_trainer(place.host)
+        if chain and place.host:
+            raise _stages_stay_here(place.host)
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
         try:
             self._start(self._give_devices(run))
@@ -154,6 +156,8 @@ class Launcher(QObject):
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Freeze the definition and start it when its machine has a free device for it. Raises LaunchError."""
         self._refuse_without_trainer(place.host)
+        if chain and place.host:
+            raise _stages_stay_here(place.host)
         if chain:
             return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
         run = self._add(experiment_id, True, place)
@@ -275,9 +279,7 @@ class Launcher(QObject):
     def _start_elsewhere(self, run: Run) -> None:
         """Hand the run over in a thread of its own: a machine may take long to answer, or be out of reach for now."""
         if self._elsewhere is None or chain_file(run.folder):
-            raise LaunchError(
-                f"Stages are trained on this computer, not on {run.host}; choose this computer, or one run for all."
-            )
+            raise _stages_stay_here(run.host)
         self.launched.emit(run.id)
         threading.Thread(target=self._hand_over, args=(self._elsewhere, run), name="hand over", daemon=True).start()
 
@@ -343,6 +345,11 @@ class Launcher(QObject):
             self.launch_failed.emit(run.id, str(error))
             with suppress(StoreError):  # the tailer will call it interrupted
                 self._store.mark_failed(run.id, str(error))
+
+
+def _stages_stay_here(host: str) -> LaunchError:
+    """A later stage begins with what an earlier one left, beside it on one disk."""
+    return LaunchError(f"Stages are trained on this computer, not on {host}; choose this computer, or one run for all.")
 
 
 def _trained(folder: RunDir) -> bool:

@@ -240,7 +240,10 @@ class _Queue:
 
     def _write_status(self) -> None:
         told = dict.fromkeys(place.problem or place.told for place in self.places)
-        self.status.trouble = "\n".join(filter(None, told))
+        trouble = "\n".join(filter(None, told))
+        if trouble != self.status.trouble and trouble:
+            self.log(trouble)
+        self.status.trouble = trouble
         self.out.write_status(self.status.now())
 
     def _end_all(self) -> None:

@@ -13,10 +13,10 @@ from core.spec.config import ConfigError, override
 from core.spec.presets import preset_config, preset_names
 from core.spec.run.status import RunState, own_status
 from sdgui.runs.chains import ChainWatch, chain_file, chain_of, is_staged, write_chain
-from sdgui.runs.launcher import Launcher
+from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.stages import PREVIOUS_GENERATION, origin, with_previous_generation
 from sdgui.runs.tailer import Tailer
-from sdgui.store.records import Progress
+from sdgui.store.records import Place, Progress
 from sdgui.store.store import Store
 
 Command = Callable[..., list[str]]
@@ -140,6 +140,20 @@ def test_a_chain_that_leaves_the_queue_leaves_nothing(store: Store, qtbot: QtBot
         assert not folder.exists()
     finally:
         launcher.close()
+
+
+def test_a_chain_on_another_machine_is_refused_before_anything_is_made(
+    store: Store, qtbot: QtBot, command: Command
+) -> None:
+    launcher = Launcher(store, command("--delay", "0"))
+    experiment = store.add_experiment(preset_config("blip", "tiny"))
+    assert experiment.config is not None
+    chain = chain_of(experiment.config, "tiny")
+    for begin in (launcher.launch, launcher.enqueue):
+        with pytest.raises(LaunchError, match="Stages are trained on this computer, not on gpu"):
+            begin(experiment.id, chain, Place("gpu"))
+    assert store.runs() == []
+    launcher.close()
 
 
 def test_a_stage_that_begins_during_the_last_look_is_listed(
