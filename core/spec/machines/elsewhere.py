@@ -19,7 +19,7 @@ PICTURES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
-_DEEPEST = 64
+_DEEPEST, _LONGEST = 64, 4096
 
 
 class Elsewhere:
@@ -54,12 +54,13 @@ class Elsewhere:
     def _own_name(self, name: str) -> str:
         if name.startswith(f"{self._root}/"):
             return name[len(str(self._root)) :]
-        if name.startswith(f"{self._home}/"):
-            return self._run_there(name)
-        return name
+        path = Path(name) if name.startswith("/") and len(name) < _LONGEST and "\0" not in name else None
+        if path is None or (path.suffix.lower() in PICTURES and not name.startswith(f"{self._home}/")):
+            return name
+        return self._run_there(name)
 
     def _run_there(self, name: str) -> str:
-        """A name in a mirrored run's folder, FOLDER@STEP too, on the machine that has the run."""
+        """A name in a mirrored run's folder, FOLDER@STEP too, on the machine that has the run; studies lie anywhere."""
         folder, at, which = name.rpartition("@")
         for path, rest in ((name, ""), (folder, at + which)):
             for parent in (Path(path), *Path(path).parents) if path else ():

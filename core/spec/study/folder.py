@@ -5,7 +5,7 @@ A study folder:
     study.json       the definition, as it was begun
     status.json      who works on it, and the state of each run; written whole and renamed
     data/            rendered demo data, noisy copies and small clip art, where the study asks for them
-    remote.json      the machines that it was given, where it was given some
+    machines.json    the machines that it was given, where it was given some
     times/ARM-0.json what a step of an arm takes, where the study has budgets
     runs/ARM-s0/     a run folder like any other, and ``exports/measures.json`` when it has been measured
     results.json     means, intervals, paired differences; results.md, plot.svg and cost.svg are made from it

@@ -1,4 +1,4 @@
-"""On which machines a study is trained: ``remote.json`` in its folder, which window and verb share.
+"""On which machines a study is trained: ``machines.json`` in its folder, which window and verb share.
 
 Flow: the machines chosen in the window, or ``--on`` -> **machines** -> ``core.studies.study.places``; a study that is
 started again goes on where it was, unless others are chosen.
@@ -23,7 +23,7 @@ from core.spec.study.folder import StudyDir
 
 HERE = "here"  # this computer, among names of machines
 ANY = "any"  # this computer and every machine of the list
-FILE = "remote.json"
+FILE = "machines.json"
 
 
 class StudyMachines(BaseModel):

@@ -105,3 +105,12 @@ def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch
     refused = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=False)
     assert refused.returncode == 1
     assert "Install there" in refused.stderr
+
+
+def test_a_study_s_runs_may_lie_anywhere(home: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "studies" / "clean" / "runs" / "clip-s0")
+    run.create()
+    write_record(run, RemoteRecord(machine="gpu", folder="/there/clip-s0", study=True))
+    names = Elsewhere(home, "gpu")
+    assert names.to_there([f"{run.path}@last", str(tmp_path / "a.png")]) == ["/there/clip-s0@last", f"{tmp_path}/a.png"]
+    assert Elsewhere(home, "other").to_there(str(run.path)) == str(run.path)

@@ -61,7 +61,7 @@ class Far:
 
     def there(self, out: StudyDir, machine: str = "far") -> StudyDir:
         """The study's folder on a machine."""
-        name = json.loads((out.path / "remote.json").read_text())["folder"]
+        name = json.loads((out.path / "machines.json").read_text())["folder"]
         return StudyDir(self.folder / machine / "studies" / name)
 
 
@@ -119,7 +119,9 @@ def test_a_study_whose_program_is_killed_finds_its_runs_again(far: Far) -> None:
     study, out = Study.model_validate(definition(*ARMS[:2], seeds=[0])), StudyDir(far.folder / "out")
 
     def interrupt() -> None:
-        wait_for(lambda: (far.there(out).run("slow", 0).status).exists() if (out.path / "remote.json").exists() else 0)
+        wait_for(
+            lambda: (far.there(out).run("slow", 0).status).exists() if (out.path / "machines.json").exists() else 0
+        )
         wait_for(lambda: out.run("slow", 0).events.exists() and out.run("slow", 0).events.stat().st_size)
         os.kill(os.getpid(), signal.SIGINT)
 
