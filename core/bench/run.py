@@ -10,7 +10,7 @@ from pathlib import Path
 from core.spec.bench import to_json, to_table
 from core.spec.errors import UserError
 
-BENCHES = ("train", "syncs", "gpu", "loader", "shards", "caption", "search", "classify", "digits", "deletion")
+BENCHES = ("train", "syncs", "gpu", "loader", "shards", "caption", "search", "classify", "digits", "deletion", "noise")
 SIZES = ("small", "full")  # of those in SIZED
 OF_A_MODEL = ("deletion",)
 SIZED = ("gpu", "search", "classify")

@@ -118,9 +118,11 @@ def definition(name: str, source: Path, former: Path) -> RunConfig:
 
 
 def counted_syncs(config: RunConfig, folder: Path) -> Counter[str]:
-    """What the host would wait for in ``STEPS`` whole steps of ``config``, views and optimiser included."""
+    """What the host would wait for in whole steps of ``config``, views and optimiser included: in ``STEPS`` in which
+    the teacher teaches, and those between them.
+    """
     with on_meta(config, folder) as loop:
-        batches = iter(loop.parts.loader.batches(0, STEPS))
+        batches = iter(loop.parts.loader.batches(0, STEPS * config.teacher.every))
         counter = SyncCounter()
         with counter:
             for batch in batches:

@@ -64,7 +64,9 @@ def add(verbs: Verbs) -> None:
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="benchmark against other implementations")
-    bench.add_argument("name", help="train, syncs, gpu, loader, shards, caption, search, classify, digits or deletion")
+    bench.add_argument(
+        "name", help="train, syncs, gpu, loader, shards, caption, search, classify, digits, deletion or noise"
+    )
     bench.add_argument("--json", action="store_true", help="print the results as JSON")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
     bench.add_argument(

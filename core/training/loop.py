@@ -103,7 +103,7 @@ class Loop:
                 self.check_control()
                 report = self._counted_step(batch)
                 pace.step(len(batch.rows) * self.team.size)
-                if self.step % self.config.runtime.log_every == 0 or self.step == self.total_steps:
+                if self._reported(self.step) or self.step == self.total_steps:
                     speed = pace.report(self._operations, self._peak) | {"runtime/memory_gib": memory_gib(self.device)}
                     self._reports.add(self.step, self.team.report(report), speed, self._guard.taken())
                 self._write_reports()
@@ -114,6 +114,9 @@ class Loop:
         self._write_reports(wait=True)
         self._announce_saved(wait=True)
         self._by_first(lambda: self.validator.test(self.step))
+
+    def _reported(self, step: int) -> bool:
+        return self.schedules.teaching.reported(step, self.config.runtime.log_every)
 
     @property
     def _operations(self) -> float:

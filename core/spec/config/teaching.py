@@ -27,6 +27,16 @@ class Teaching:
         """Whether ``step`` needs the student's further views."""
         return self.untaught_views or self.taught(step)
 
+    def reported(self, step: int, interval: int) -> bool:
+        """Whether ``step`` is reported, once in ``interval`` steps.
+
+        Where the teacher teaches now and then, it is in a step that it teaches in, so that reports are of the same
+        losses; unless they are closer than that.
+        """
+        if step <= self.start or interval < self.every:
+            return step % interval == 0
+        return self.taught(step) and step % interval < self.every
+
 
 def teaching(config: RunConfig, total_steps: int) -> Teaching:
     """The plan of ``config`` over ``total_steps`` optimiser steps; without a teacher every step is alike."""

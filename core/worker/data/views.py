@@ -37,7 +37,7 @@ from core.data.parts import (
 from core.data.shard_pairs import ShardPairs
 from core.data.views.making import view_side
 from core.data.views.masks import kept_count
-from core.spec.config import RunConfig
+from core.spec.config import RunConfig, teaching
 from core.worker.session import Recent
 
 MOST = 64  # pictures at once
@@ -164,18 +164,20 @@ class ViewMaker:
         views, taught = self.config.views, self.config.teacher.kind != "none"
         clean, further, own = clean_view(self.config), student_views(self.config), teacher_views(self.config)
         sees_clean = taught and not views.shared and not own
-        both = sees_clean and views.clean.keep == 1.0
+        every = self.config.teacher.every if taught else 1
+        often = 1 if teaching(self.config, 1).untaught_views else every
+        both = sees_clean and views.clean.keep == 1.0 and every == 1
         yield _Seen("Clean", "both" if both else "student", clean)
         local = [one for one in further if one.local]
         whole = [one for one in further if not one.local]
         for title, those in (("Student", whole), ("Local", local)):
-            yield from (_Seen(_numbered(title, i, those), "student", one) for i, one in enumerate(those, 1))
+            yield from (_Seen(_numbered(title, i, those, often), "student", one) for i, one in enumerate(those, 1))
         if sees_clean and not both:
-            yield _Seen("Clean", "teacher", clean, as_whole=True)
-        yield from (_Seen(_numbered("Teacher", i, own), "teacher", one) for i, one in enumerate(own, 1))
+            yield _Seen(_numbered("Clean", 1, [clean], every), "teacher", clean, as_whole=True)
+        yield from (_Seen(_numbered("Teacher", i, own, every), "teacher", one) for i, one in enumerate(own, 1))
         if taught and views.shared:
             for i, one in enumerate(whole, 1):
-                yield _Seen(_numbered("Student", i, whole), "teacher", one, as_whole=True)
+                yield _Seen(_numbered("Student", i, whole, every), "teacher", one, as_whole=True)
 
     def _shown(self, seen: _Seen, places: Sequence[Place], drawn: Sequence[tuple[int, int]]) -> Shown:
         """The view ``seen`` of the pictures ``drawn`` (row, pass), which are at ``places``, as it reaches the tower."""
@@ -237,8 +239,10 @@ def _never() -> One:
     raise KeyError  # asked only for what is in memory
 
 
-def _numbered(name: str, number: int, those: Sequence[WantedView]) -> str:
-    return f"{name} {number}" if len(those) > 1 else name
+def _numbered(name: str, number: int, those: Sequence[WantedView], every: int) -> str:
+    """As "Student 2, every 3 steps": which of ``those`` it is, and how often it is shown, where that needs saying."""
+    title = f"{name} {number}" if len(those) > 1 else name
+    return f"{title}, every {every} steps" if every > 1 else title
 
 
 def _hidden(ones: Sequence[One]) -> Tensor | None:

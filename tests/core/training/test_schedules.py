@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_clip_train.scheduler import cosine_lr
 
-from core.spec.config import OptimConfig, RunConfig, override
+from core.spec.config import OptimConfig, RunConfig, Teaching, override
 from core.spec.presets import preset_config
 from core.training.schedules import build_schedules, learning_rates, set_rates
 
@@ -47,6 +47,20 @@ def late(start: float) -> RunConfig:
         "objectives.distill_prototypes.teacher_temperature_ramp=0.3",
     ]  # fmt: skip
     return override(preset_config("sd-clip", "tiny"), settings)
+
+
+def test_reports_are_of_steps_that_the_teacher_teaches_in() -> None:
+    """So that the sum of the losses is of the same losses in each; once in an interval all the same."""
+
+    def reported(interval: int, every: int, start: int = 0) -> list[int]:
+        plan = Teaching(start, every, untaught_views=False)
+        return [step for step in range(1, 41) if plan.reported(step, interval)]
+
+    assert reported(10, 1) == [10, 20, 30, 40]
+    assert reported(10, 3) == [12, 21, 30]
+    assert reported(10, 2) == [10, 20, 30, 40]
+    assert reported(10, 3, start=20) == [10, 20, 21, 30]
+    assert reported(2, 3) == list(range(2, 41, 2))
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5])

@@ -132,6 +132,16 @@ def test_a_batch_is_shown_where_no_picture_is_chosen(tmp_path: Path) -> None:
     assert asked(tmp_path, config, 3, [left])[0]["skipped"] == [left]
 
 
+def test_views_of_some_steps_say_how_often_they_are_shown(tmp_path: Path) -> None:
+    teacher, views = {"kind": "ema", "every": 3}, {"student": {"count": 2}, "teacher": {"count": 0}}
+    config = definition(write_pairs(tmp_path, 6), teacher=teacher, views=views)
+    shown = [(one["title"], one["who"]) for one in asked(tmp_path, config, 0, [1])[0]["views"]]
+    assert shown == [
+        ("Clean", "student"), ("Student 1, every 3 steps", "student"), ("Student 2, every 3 steps", "student"),
+        ("Clean, every 3 steps", "teacher"),
+    ]  # fmt: skip
+
+
 def test_of_shards_the_batch_is_shown(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [8, 8, 8])
     answer, _ = asked(tmp_path, definition(Path(pattern)), 1, [0])
