@@ -128,6 +128,11 @@ def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, kind: str) -> Non
     assert np.abs(decode(tmp_path / "a", None, 10)[0, :, 0].astype(int) - np.arange(256)).max() <= 1
 
 
+def test_dark_16_bit_grey_stays_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 1000, 4000]], np.uint16)).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png", None, 10)[0, :, 0].tolist() == [0, 4, 16]
+
+
 def test_16_bit_grey_with_a_transparent_value(tmp_path: Path) -> None:
     values = np.array([[0, 65535], [30000, 300]], np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png", transparency=300)

@@ -91,3 +91,20 @@ def test_runs_without_held_out_data_are_refused(tmp_path: Path, monkeypatch: pyt
         run.config.write_text(override(preset_config("clip", "tiny"), ["data.train=x"]).to_json(), encoding="utf-8")
     with pytest.raises(PageError, match="names no test or validation data"):
         measure(str(tmp_path / "one"), str(tmp_path / "two"), "", quiet)
+
+
+def test_differences_are_of_the_run_after_against_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"one": report(10), "two": report(30)}
+    monkeypatch.setattr(before_after, "open_model", lambda run: Path(run).name)
+    monkeypatch.setattr(before_after, "evaluate", lambda model, _request, _progress, _log: found[model])
+    for name, seed in (("one", 0), ("two", 1)):
+        run, settings = RunDir(tmp_path / name), [f"data.train={name}.csv", "data.val=v.csv", f"seed={seed}"]
+        run.create()
+        run.config.write_text(override(preset_config("clip", "tiny"), settings).to_json(), encoding="utf-8")
+    measured = measure(str(tmp_path / "one"), str(tmp_path / "two"), "", quiet)
+    assert measured.differences["image_to_text_R@1"].value == pytest.approx(0.5)
+    assert (measured.before, measured.after) == (found["one"], found["two"])
+    assert measured.sources == ("one.csv", "two.csv")
+    assert measured.others == {"seed": ("0", "1")}

@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from core.__main__ import main
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import open_dataset
+from core.data.errors import DataError
 from core.data.views.making import centre_view
+from core.evaluation.evaluate import Request, evaluate
 from core.inference.encoder import UNPROJECTED, encode_layers, encode_pictures
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
@@ -305,3 +307,19 @@ def test_data_without_labels_say_how_to_give_them(run: RunDir, val: str, capsys:
     bare = Path(val).with_name("val.csv")
     said = refusal(capsys, str(run.path), "--data", str(bare), "--task", "zero-shot")
     assert said == f"{bare} has no labels; add a column with the class of each picture, or give class folders."
+
+
+def test_retrieval_of_data_that_mostly_cannot_be_read_is_refused(
+    loaded: dict[str, Model], val: str, tmp_path: Path
+) -> None:
+    """The same share that training would not have accepted."""
+    rows = list(csv.reader(Path(val).read_text(encoding="utf-8").splitlines()))
+    for number in range(len(rows)):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    good = Path(val).parent / rows[1][0]
+    (tmp_path / "good.png").write_bytes(good.read_bytes())
+    table = [["filepath", "title"], ["good.png", "a red circle"], *([f"{n}.png", "nothing"] for n in range(len(rows)))]
+    holes = write(tmp_path / "holes.csv", table)
+    request = Request(data=str(holes), task="retrieval")
+    with pytest.raises(DataError, match="rows of"):
+        evaluate(loaded["student"], request, lambda *_: None, lambda _line: None)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from core.__main__ import main
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
+from core.evaluation import work as working
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.report import Report
+from core.evaluation.work import Work
 from core.inference import extraction
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import UNPROJECTED, encode_layers
@@ -264,3 +267,17 @@ def test_what_cannot_be_measured(data: tuple[str, str], request_: dict[str, Any]
 def test_shots_that_are_no_numbers(data: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "open_clip:sd-tiny", "--data", data[1], "--task", "linear-probe", "--shots", "1,few"]) == 1
     assert "'few' is not a number of images" in capsys.readouterr().err
+
+
+def test_all_splits_are_numbered_by_the_classes_of_the_training_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[str, ...] | None]] = []
+
+    def labelled(_model: object, source: str, _label: str, _layers: object, _progress: object, _log: object,
+                 classes: tuple[str, ...] | None) -> Any:  # fmt: skip
+        asked.append((source, classes))
+        return SimpleNamespace(labels=SimpleNamespace(classes=("b", "a")))
+
+    monkeypatch.setattr(working, "open_labelled", labelled)
+    request = Request(data="test.csv", task="knn", train="train.csv", val="val.csv")
+    Work(model=Any, request=request, progress=quiet, log=quiet).splits([])  # type: ignore[arg-type]
+    assert asked == [("train.csv", None), ("test.csv", ("b", "a")), ("val.csv", ("b", "a"))]

@@ -122,6 +122,10 @@ def test_a_folder_of_transformers_is_a_model_and_a_start(tmp_path: Path, quick_g
     pictures = pictures_for(ours, 8)
     for mine, back in zip(vectors(ours, pictures), vectors(again, pictures), strict=True):
         assert torch.allclose(mine, back, atol=1e-6)
+    colours = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.25, 0.5, 0.125]}
+    (tmp_path / "saved" / "preprocessor_config.json").write_text(json.dumps(colours))
+    towers = open_model(str(tmp_path / "saved")).network.towers
+    assert [*towers.image_mean, *towers.image_std] == pytest.approx([*colours["image_mean"], *colours["image_std"]])
     write_pairs(tmp_path)
     wanted = [f"towers.architecture={tmp_path / 'saved'}", f"towers.pretrained={tmp_path / 'saved'}"]
     settings = [*wanted, f"data.train={tmp_path / 'train.csv'}", "optim.batch_size=8", "optim.epochs=0.25"]

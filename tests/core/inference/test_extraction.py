@@ -109,6 +109,10 @@ def test_other_weights_and_changed_pictures_are_encoded_anew(
         other.network.towers.clip.visual.proj.mul_(2)
     extract_layers(other, opened(model, data), [PROJECTED], quiet)
     assert counted.pictures == 108
+    decoded = opened(model, data)
+    decoded.decoding = replace(decoded.decoding, shorter_side=2 * decoded.decoding.shorter_side)
+    extract_layers(model, decoded, [PROJECTED], quiet)
+    assert counted.pictures == 144, "pictures that are decoded in another way are others"
 
 
 def test_unreadable_pictures_are_remembered_with_their_reasons(

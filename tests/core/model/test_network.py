@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,18 @@ def test_the_teacher_sees_its_own_view_or_the_clean_one() -> None:
     assert own.clean.prototypes is not None
     clean = network.forward_teacher(batch(network, (View(pictures(1)),)))
     assert_same(clean, network.forward_student(batch(network)))
+
+
+def test_nothing_is_hidden_from_the_teacher() -> None:
+    """Of the clean view, and of its own, it reads every patch, whatever the student is to leave out."""
+    network = build(preset_config("clip", "tiny")).eval()
+    kept = torch.arange(8).repeat(4, 1)
+    plain, half = batch(network), batch(network)
+    half = replace(half, clean=replace(half.clean, kept=kept))
+    assert_same(network.forward_teacher(half), network.forward_teacher(plain))
+    assert not torch.allclose(network.forward_student(half).clean.image, network.forward_student(plain).clean.image)
+    own = replace(plain, teacher=(View(pictures(5), kept=kept),))
+    torch.testing.assert_close(network.forward_teacher(own).clean.image, network.encode_images(pictures(5)))
 
 
 def test_fuse_gives_what_the_prototypes_read() -> None:

@@ -101,6 +101,11 @@ def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch
     assert ready == {"event": "ready"}
     assert answer["result"]["asked"] == "/there/one@last"
     assert answer["result"]["image"] == f"{home}/elsewhere/gpu/data/a.png"
+    cut = 'print(\'{"event": "ready"}\', flush=True); print("Broken pipe", file=sys.stderr); sys.exit(255)'
+    (tmp_path / "worker.py").write_text(f"import sys\n{cut}\n")
+    left = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert left.returncode == 1
+    assert "gpu cannot be reached" in left.stderr, "though it had answered before"
     fake.write_text("#!/bin/sh\necho 'No module named core' >&2; exit 1\n")
     refused = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=False)
     assert refused.returncode == 1

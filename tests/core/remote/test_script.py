@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.remote import gpus as gpus_module
+from core.remote import slurm as slurm_module
 from core.remote.gpus import gpus
 from core.remote.script import direct_command, sbatch_script
 from core.remote.slurm import Slurm, SlurmError, moment
@@ -96,6 +97,24 @@ def test_a_job_that_ended_is_asked_about_itself() -> None:
     assert found.state == "TIMEOUT"
     assert not found.waiting
     assert not found.running
+
+
+def test_a_job_that_ends_while_it_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm_module, "FRESH_SECONDS", -1.0)
+    shown = "JobId=9 JobState={} Reason=None Restarts={} StartTime=2026-01-02T03:04:05 NodeList=n1"
+    commands = Commands(squeue="9|RUNNING|None|2026-01-02T03:04:05|n1\n", scontrol=shown.format("RUNNING", 0))
+    slurm = Slurm(commands)
+    states = []
+    for state, restarts in (("RUNNING", 0), ("PENDING", 1), ("RUNNING", 1), ("", 1)):
+        commands.said["squeue"] = f"9|{state}|None|2026-01-02T03:04:05|n1\n" if state else ""
+        commands.said["scontrol"] = shown.format(state or "COMPLETED", restarts)
+        found = slurm.job("9")
+        assert found is not None
+        states.append((found.state, found.restarts))
+    assert states == [("RUNNING", 0), ("PENDING", 1), ("RUNNING", 1), ("COMPLETED", 1)]
+    asked = commands.asked.count("scontrol")
+    slurm.job("9")
+    assert commands.asked.count("scontrol") == asked, "what has ended is asked about once"
 
 
 def test_partitions_and_refusals() -> None:

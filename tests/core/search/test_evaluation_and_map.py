@@ -112,6 +112,9 @@ def test_the_map_lays_like_beside_like() -> None:
         np.fill_diagonal(distance, np.inf)
         cluster = np.tile(np.repeat(np.arange(3), 20), 2)
         assert (cluster[distance.argmin(1)] == cluster).mean() > 0.95
+        apart = np.median(np.linalg.norm(layout_[:20].mean(0) - layout_[20:60], axis=1))
+        own = np.median(np.linalg.norm(layout_[:60] - layout_[60:], axis=1))
+        assert own < apart / 4, "a caption lies at its picture, and not with all captions"
 
 
 def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:

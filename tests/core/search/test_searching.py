@@ -248,6 +248,7 @@ def test_long_queries_other_scripts_and_half_characters(searching: Searching) ->
     assert "Chinese" in plain("红色圆圈")[1][0]
     assert plain("a red 円 thing")[1] == []
     assert plain("half \ud83d a pair")[0] == "half ? a pair"
+    assert plain("cafe\N{COMBINING ACUTE ACCENT}")[0] == "café", "as most captions spell it"
     assert len(searching.search(Query((Term(text="红色 \ud83d"),)), Options(k=5))["rows"]) > 0
 
 

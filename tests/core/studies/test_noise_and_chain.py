@@ -196,6 +196,8 @@ def test_chains_of_presets_and_what_is_wrong_with_one(tmp_path: Path) -> None:
         {"towers.pretrained": "text"},
     ]
     assert vlmo.stages[0].config.objectives.masked_patches.weight > 0
+    again = preset_chain("blip", "tiny").stages[1]
+    assert (again.before, again.takes) == ("caption-filter", {}), "trained anew on the captions that are left"
     with pytest.raises(ConfigError, match="not trained in stages"):
         preset_chain("clip")
     path = tmp_path / "chain.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,6 +71,20 @@ def test_the_status_is_written_at_both_ends_and_time_is_left_of_training_only(tm
     ended = status(run)  # at once, not with the next beat
     assert (ended.step, ended.total_steps, ended.doing) == (2, 8, "decoding pictures 3/9")
     assert ended.pid == os.getpid()
+
+
+def test_the_heart_beats_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats, enough = list[float](), threading.Event()
+    monkeypatch.setattr(progress, "HEARTBEAT_SECONDS", 0.002)
+
+    def write(_run: RunDir, status: RunStatus) -> None:
+        beats.append(status.heartbeat)
+        if len(beats) >= 6:
+            enough.set()
+
+    monkeypatch.setattr(RunDir, "write_status", write)
+    with Heartbeat(RunDir(tmp_path), quiet=True):
+        assert enough.wait(60), "a window would call it lost"
 
 
 def test_a_disk_that_refuses_the_status_ends_no_run(

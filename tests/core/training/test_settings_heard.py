@@ -24,6 +24,7 @@ from core.spec.run.folder import RunDir
 from core.training.errors import TrainingError
 from core.training.loop import Loop
 from core.training.schedules import build_optimizer
+from core.training.team.signals import signals_as_requests
 from core.training.train import train
 from tests.core.training.test_train import StopAt, config_for, data, losses, own_cache, read, weights
 from tests.core.training.test_train_failures import failure
@@ -300,3 +301,18 @@ def test_every_field_that_differs_is_counted(data: tuple[Path, Path], tmp_path: 
     train(config_for(data, "clip", "optim.epochs=1"), run, quiet=True)
     with pytest.raises(Exception, match=r"is 0 there and 5 here and 1 more fields; choose another folder"):
         train(config_for(data, "clip", "optim.epochs=2", "seed=5"), run, quiet=True)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signal")
+def test_a_schedulers_warning_asks_for_a_pause_and_the_first_request_counts() -> None:
+    for number, later, wanted in (
+        (signal.SIGUSR1, signal.SIGTERM, "pause"),
+        (signal.SIGUSR2, signal.SIGUSR1, "pause"),
+        (signal.SIGTERM, signal.SIGUSR1, "stop"),
+    ):
+        with signals_as_requests(launched=True) as requests:
+            assert not requests.is_set()
+            signal.raise_signal(number)
+            signal.raise_signal(later)  # so soon it is the same request, which torchrun passes on
+            assert requests.is_set()
+            assert requests.what == wanted

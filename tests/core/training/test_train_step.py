@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from core.data.batch import Batch
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, Metrics
@@ -114,6 +115,25 @@ def test_the_students_own_trust_weighs_pairs_without_a_teacher(data: Path, tmp_p
             values = loop.train_step(batch)
             assert float(values["train/loss"]) == pytest.approx(float(ways.detach().mean()), rel=1e-3)
             assert float(values["train/grad_norm"]) == pytest.approx(norm, rel=1e-2)
+
+
+def test_the_student_is_given_the_patches_that_the_teacher_attends_to(data: Path, tmp_path: Path) -> None:
+    settings = (
+        "views.clean.keep=0.5",
+        "views.clean.keep_by=attention",
+        "views.student.count=0",
+        "views.teacher.count=0",
+    )
+    with opened(config_for(data, "sd-clip", *settings), tmp_path / "run") as loop:
+        seen: list[Batch] = []
+        loop.losses._student.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+        (batch,) = loop.parts.loader.batches(0, 1)
+        loop.train_step(batch)
+        assert loop.teacher is not None
+    assert batch.asks_attention
+    (given,) = seen
+    assert given.clean.kept is not None
+    assert given.clean.kept.shape == (12, 8)
 
 
 def reported(run: RunDir) -> list[dict[str, float]]:

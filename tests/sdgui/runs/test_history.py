@@ -93,6 +93,13 @@ def test_a_start_voids_later_points_and_they_come_again() -> None:
     assert history.curve("train/loss").steps.tolist() == [1, 2, 3, 4, 5]
     assert history.curve("train/loss").values[-1] == 9.0
     assert history.step == 5
+    there = [Sample(step=step, what="captions", content={}, time=1.0) for step in (3, 4, 5)]
+    saved = [CheckpointSaved(step=step, name=f"step-{step}", time=1.0) for step in (3, 4, 5)]
+    judged = [Evaluated(step=step, values={"val/loss": 1.0}, time=1.0) for step in (3, 4, 5)]
+    history.apply([*there, *saved, *judged])
+    assert {"samples", "checkpoints", "evaluated"} <= history.apply([started(4)])
+    assert (history.samples, history.checkpoints) == (tuple(there[:2]), tuple(saved[:2]))
+    assert [row.step for row in history.evaluated] == [3, 4]
 
 
 def test_pauses_do_not_count_as_training_time() -> None:

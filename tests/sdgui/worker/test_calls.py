@@ -122,6 +122,13 @@ def test_a_request_that_is_taken_back_is_cancelled_or_silent(qtbot: QtBot, calls
     third.ask(calls, DESCRIBE_SOURCE, {"event": "done", "result": FACTS})
     qtbot.waitUntil(lambda: bool(third.done))
     assert first.failed == [], "a newer question took its place"
+    told: list[int] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(calls._client, "cancel", told.append)
+        third.ask(calls, DESCRIBE_SOURCE)
+        calls.drop("it")
+    assert len(told) == 1, "the worker stops what nobody waits for"
+    assert not calls.busy("it")
 
 
 @settings(max_examples=200, deadline=None)

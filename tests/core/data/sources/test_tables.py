@@ -51,6 +51,9 @@ def test_rows_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     changed[0].captions = ("another caption",)
     mapped(pack(changed)[0])
     assert len(list(tmp_path.iterdir())) == 2
+    changed[0].captions = ("another caption".upper(),)  # as long as before
+    arrays, labels, origins = pack(changed)
+    assert list(RowTable(mapped(arrays), labels, origins)) == changed
 
 
 def test_a_folder_that_takes_no_file_leaves_them_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,11 @@ def test_tokenize_is_open_clips() -> None:
     tokens = towers.tokenize(CAPTIONS)
     assert tokens.dtype == torch.int64
     torch.testing.assert_close(tokens, open_clip.get_tokenizer("ViT-B-32", context_length=20)(CAPTIONS))
+    text = {**CONFIGS["clip"]["text_cfg"], "tokenizer_kwargs": {"clean": "canonicalize"}}
+    tokens = build(CONFIGS["clip"] | {"text_cfg": text}).tokenize(["A dog, a CAT!"])
+    theirs = open_clip.SimpleTokenizer(clean="canonicalize", context_length=20)
+    torch.testing.assert_close(tokens, theirs(["A dog, a CAT!"]))
+    assert not torch.equal(tokens, towers.tokenize(["A dog, a CAT!"]))
 
 
 def test_logit_scale_and_bias() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from core.spec.machines.answers import Chunk, packed, unpacked
 from core.spec.machines.install import dependencies, install_script
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.machine_list import MachineError, MachineList
-from core.spec.machines.ssh import LineDown, MachineRefused, core_command, refusal, shell_line
+from core.spec.machines.ssh import LineDown, MachineRefused, core_command, refusal, shell_line, ssh_command
 
 FAR = Machine(name="far", host="far.example.org")
 
@@ -126,3 +127,12 @@ def test_what_is_installed_there_is_the_trainer_s_alone() -> None:
     script = install_script(FAR)
     assert "{" + "packages}" not in script
     assert "torch>=" in script
+
+
+def test_a_line_asks_nothing_and_a_dead_one_is_noticed_soon() -> None:
+    command = ssh_command("gpu")
+    options = dict(one.split("=") for flag, one in itertools.pairwise(command) if flag == "-o")
+    assert options["BatchMode"] == "yes"
+    assert 0 < int(options["ConnectTimeout"]) <= 15
+    assert 0 < int(options["ServerAliveInterval"]) * int(options["ServerAliveCountMax"]) <= 15
+    assert command[-1] == "gpu"

@@ -7,10 +7,12 @@ import math
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from core.spec.config import override, with_absolute_paths
@@ -274,3 +276,27 @@ def test_a_step_that_cannot_be_measured_says_why(tmp_path: Path, capsys: pytest.
     out.study.write_text(json.dumps(definition(data={"train": str(tmp_path / "no.csv"), "val": "val.csv"})))
     assert step_time.main([str(out.path), "base", "0"]) == 1
     assert "no.csv" in capsys.readouterr().err
+
+
+def test_a_refresh_of_the_belief_is_paid_by_the_steps_between() -> None:
+    """By a clock that a step moves on by 1 and a refresh by 6: with one every 3 steps a step takes 3."""
+    clock = [0.0]
+
+    class Steps:
+        step = 0
+        config = SimpleNamespace(belief=SimpleNamespace(refresh=0.5))
+        loader = SimpleNamespace(steps_per_epoch=6, batches=lambda first, last: (one for one in range(first, last)))
+        parts = SimpleNamespace(loader=loader)
+
+        def train_step(self, _batch: object) -> dict[str, torch.Tensor]:
+            self.step += 1
+            clock[0] += 1
+            return {"train/loss": torch.zeros(())}
+
+        def refresh_belief(self, step: int) -> dict[str, torch.Tensor]:
+            assert step == 3
+            clock[0] += 6
+            return {"diag/belief": torch.zeros(())}
+
+    short = step_time._ShortRun(Steps(), 12)  # type: ignore[arg-type]
+    assert short.seconds(lambda: clock[0]) == pytest.approx(1 + 6 / 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,8 @@ def test_pictures_are_joined_with_text_that_knows_no_label(run: str, val: str, t
     data = open_dataset(val, model.data, network.image_size, network.towers.tokenize)
     pictures = torch.stack([centre_view(data.picture(row), network.image_size) for row in range(4)])
     made = joining(pictures)
+    others = (replace(joining, templates=("the {}",)), replace(joining, classes=names[::-1]))
+    assert len({one.facts for one in (joining, *others)}) == 3, "what is kept of one is not taken for another"
     for picture, row in zip(pictures, made, strict=True):
         with torch.no_grad():
             each = [network.fuse(picture[None], network.towers.tokenize([f"a {name}"]))[0] for name in names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,11 @@ def test_what_is_cancelled_leaves_nothing_half_done(made: list[CaptionedPicture]
     with pytest.raises(KeyboardInterrupt):
         save_source(made, tmp_path / "set", cancelled)
     assert not (tmp_path / "set").exists()
+
+
+def test_a_caption_of_a_saved_set_is_no_formula_and_comes_back(made: list[CaptionedPicture], tmp_path: Path) -> None:
+    formula = replace(made[0], captions=(Candidate('=HYPERLINK("http://x")', None, None),))
+    table = save_source([formula], tmp_path / "set", no_progress).where
+    with table.open(newline="") as file:
+        assert [row["title"] for row in csv.DictReader(file)] == ['\'=HYPERLINK("http://x")']
+    assert open_source(table).rows[0].captions == ('=HYPERLINK("http://x")',)

@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.panels.caption import persistence as caption_persistence
 from sdgui.panels.caption.export import CAPTION_FORMATS
 from sdgui.panels.caption.list.rows import CAPTION
+from sdgui.panels.caption.model import HAND
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.store.captions import KeptCaption
 from sdgui.store.records import StoreError
@@ -38,6 +39,19 @@ def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_am
     assert max(parts) <= 120
     assert sum(parts) == 1000
     assert again.model.entries() == before
+
+
+def test_what_was_typed_is_on_its_way_to_the_store_when_the_panel_is_left(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    panel.persistence.flush()
+    panel.edits.write({panel.model.at(0).path: ("a red kite", HAND)}, "Edit")
+    panel.left()
+    assert not panel.persistence._timer.isActive(), "a window that is killed now loses nothing"
+    panel.persistence.close()
+    entries, _ = panel._services.store.captions()
+    assert [entry.text for entry in entries] == ["a red kite"]
 
 
 def test_a_list_that_cannot_be_read_says_so_and_takes_what_is_dropped_once_it_can(

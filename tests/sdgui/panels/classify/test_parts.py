@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
@@ -17,6 +19,7 @@ from sdgui.panels.classify.notes import Notes, skipped_rows
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.panels.classify.results import ResultList
 from sdgui.panels.classify.tabs.try_it import refused_text
+from sdgui.panels.classify.verbs import Cells
 from tests.sdgui.panels.classify.classifying import a_measure, a_result
 
 
@@ -131,3 +134,13 @@ def test_files_that_were_refused_are_counted() -> None:
         "/a/film.mp4: it is a video",
     )
     assert refused_text([("/a", "x"), ("/b", "y")])[0] == "a: x. 1 more were skipped."
+
+
+@pytest.mark.parametrize("packed", ["AAAA", "not base64!", base64.b64encode(bytes(6)).decode()])
+def test_numbers_that_are_cut_off_are_refused_before_they_are_read(packed: str) -> None:
+    """An answer of another program: the panel says so, and nothing raises in the window."""
+    cells, whole = TypeAdapter(Cells), base64.b64encode(bytes(8)).decode()
+    good = {"true": whole, "predicted": [0, 1], "count": whole}
+    assert cells.validate_python(good) == good
+    with pytest.raises(ValidationError, match="count"):
+        cells.validate_python(good | {"count": packed})

@@ -280,6 +280,10 @@ def test_the_sheet_asks_for_what_is_typed(
     assert sent.pop() == ("search_index", {"folder": str(tmp_path / "made"), "drop_missing": True})
     assert not sheet.refresh.isEnabled()
     sheet._enable(True)
+    sheet.drop.setChecked(False)
+    sheet.refresh.click()
+    assert sent.pop()[1]["drop_missing"] is False, "what is on an unplugged disk stays"
+    sheet._enable(True)
     sheet.old.setText("/old")
     sheet.move_pictures.click()
     assert search.view.bar.text == "Give the old and the new folder of the pictures."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.store.own.panel_results import PanelResult
 from sdgui.widgets.message import info
 from sdgui.widgets.progress_strip import ProgressStrip
 from tests.sdgui.panels.search.conftest import OpenSearch, answered, leave_place, requests, type_words
@@ -107,6 +110,25 @@ def test_an_evaluation_is_there_after_a_restart_before_its_pictures_are_encoded(
     assert [one.title for one in pane.model.known] == before
     assert pane.isVisible()
     qtbot.waitUntil(lambda: "as of" not in pane.found.text() and pane.model.columnCount() == 4, timeout=10000)
+
+
+def test_an_evaluation_that_was_kept_of_a_model_that_was_left_is_not_shown(
+    qtbot: QtBot, open_search: OpenSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = open_search()
+    session, results, asked = search.sessions[0], search.tab_results, list[Callable[[object], None]]()
+    monkeypatch.setattr(search._services.writer, "submit", lambda _read, done: asked.append(done))
+    assert session.target is not None
+    first, second = replace(session.target, data="/one"), replace(session.target, data="/two")
+    session.facts = None
+    for then in (second, first):
+        session.target = first
+        results._recall(0)
+        session.target = then
+        kept = PanelResult(then.model, "/one", 1.0, {})
+        monkeypatch.setattr(results, "_show", lambda: None)
+        asked[-1](kept)
+        assert (results._kept[0] is kept) == (then is first)
 
 
 def test_one_model_on_both_sides_is_said_and_remedied(qtbot: QtBot, open_search: OpenSearch) -> None:

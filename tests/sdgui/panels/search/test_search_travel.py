@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PySide6.QtCore import QProcess
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search.panel import SearchPanel
+from sdgui.shared.pickers.entries import ModelChoice
 from tests.sdgui.panels.search.conftest import OpenSearch, add_checkpoint, requests, type_words
 
 
@@ -80,3 +82,17 @@ def test_every_step_is_saved_as_a_picture(
         str(tmp_path / "steps.webp"),
     )
     assert asked["query"]["texts"] == [{"text": "a star", "weight": 1.0}]
+
+
+def test_a_model_of_another_run_stays_at_its_own_checkpoint(
+    qtbot: QtBot, open_search: OpenSearch, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = open_with_steps(qtbot, open_search, home)
+    pickers, moved = search.view.source.pickers, list[tuple[int, int]]()
+    for side, picker in enumerate(pickers):
+        monkeypatch.setattr(picker, "set_checkpoint", lambda step, side=side: moved.append((side, step)))
+    search.view.source.go_to_step(6)
+    assert moved == [(0, 6), (1, 6)], "both are of the run"
+    assert pickers[1].set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
+    search.view.source.go_to_step(9)
+    assert moved[2:] == [(0, 9)]

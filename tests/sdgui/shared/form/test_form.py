@@ -19,6 +19,7 @@ from sdgui.shared.form.fields import groups_of, parse, text_of
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.relevance import matters
 from sdgui.shared.form.row import FoldRow
+from sdgui.shared.form.state import FormState
 from sdgui.widgets.style.theme import apply_theme
 
 
@@ -258,6 +259,9 @@ def test_hidden_values_are_kept(form: ConfigForm) -> None:
     config = form.config()
     assert config is not None
     assert config.preset == "sd-clip"
+    state = FormState([])
+    state.put(preset_config("sd-clip", "tiny"), preset_config("clip", "tiny"))
+    assert state.config == preset_config("sd-clip", "tiny"), "of what is not shown nothing is the base's"
 
 
 def test_arrows_step_the_last_digit(form: ConfigForm) -> None:

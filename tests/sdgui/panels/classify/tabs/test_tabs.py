@@ -16,6 +16,7 @@ from sdgui.panels.classify.tabs.compare import difference_sentence
 from sdgui.panels.classify.tabs.confusion import PAGE, MatrixTab
 from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
+from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.shared.basket import Finding
 from tests.sdgui.panels.classify.classifying import a_measure, a_result
 
@@ -220,3 +221,18 @@ def test_a_difference_is_said_in_words(value: float, significant: bool, expected
     interval = {"low": value - 0.05, "high": value + 0.05}
     one = {"value": value, "interval": interval, "significant": significant}
     assert difference_sentence(one, "A", "B").startswith(expected)
+
+
+def test_the_point_under_the_mouse_is_the_nearest_on_the_axis_as_it_is_drawn(qtbot: QtBot) -> None:
+    plot = PointPlot("Accuracy", "C")
+    qtbot.addWidget(plot)
+    plot.resize(500, 300)
+    plot.show()
+    plot.set_lines([PointLine("probe", (0.001, 0.1, 10.0), (0.2, 0.5, 0.4), (None, 0.4, None), (None, 0.6, None))])
+    box = plot._plot.getViewBox()
+    for x, told in ((-2.8, "20.0"), (-1.2, "50.0"), (0.9, "40.0")):  # powers of ten
+        plot._hovered(box.mapViewToScene(QPointF(x, 0.4)))
+        assert told in plot.readout.text()
+    assert "(40.0 to 60.0)" in plot.sentence(plot.lines()[0])
+    plot._hovered(QPointF(-50.0, -50.0))
+    assert plot.readout.text() == "● probe"

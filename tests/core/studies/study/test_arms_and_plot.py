@@ -1,0 +1,36 @@
+"""What an arm is trained with, and how a study's means are drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from core.spec.study import Study
+from core.studies.study.plot import draw
+from tests.core.studies.study.test_study import definition
+
+
+def test_an_arms_own_settings_come_after_the_studys() -> None:
+    arms = [{"name": "plain", "preset": "clip"}, {"name": "own", "preset": "clip", "set": ["optim.beta1=0.7"]}]
+    study = Study.model_validate(definition(*arms, set=["optim.beta1=0.8", "optim.beta2=0.9"]))
+    recipes = [study.recipe(arm).optim for arm in study.arms]
+    assert [(one.beta1, one.beta2) for one in recipes] == [(0.8, 0.9), (0.7, 0.9)]
+
+
+def test_the_picture_of_a_study_has_an_interval_where_one_is_known() -> None:
+    def mean(value: float, half: float | None) -> dict[str, Any]:
+        ends = (None, None) if half is None else (value - half, value + half)
+        return {"mean": value, "low": ends[0], "high": ends[1], "values": [value]}
+
+    def lines(half: float | None) -> list[tuple[float, ...]]:
+        arm = {"networks": {"final": {"val/R@1": mean(0.5, half)}}}
+        picture = draw({"name": "x", "arms": {"a": arm, "b": arm}, "metrics": ["val/R@1"]})
+        found = ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}line")
+        return [tuple(float(one.attrib[end]) for end in ("x1", "x2")) for one in found]
+
+    plain, told = lines(None), lines(0.1)
+    assert len(told) == len(plain) + 2 * 3, "a line and its two ends for each arm"
+    reach = {x for ends in told for x in ends} - {x for ends in plain for x in ends}
+    assert max(reach) - min(reach) == pytest.approx(360 * 0.2 / 0.6, abs=0.2)
