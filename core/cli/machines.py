@@ -150,8 +150,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from core.spec.machines.install import install
+    from core.spec.machines.install import install, installed
     from core.spec.machines.machine_list import MachineList
 
-    install(MachineList(home_folder(arguments.home)).find(arguments.name), print)
+    machines = MachineList(home_folder(arguments.home))
+    machine = machines.find(arguments.name)
+    install(machine, print)
+    if machine.python:
+        machines.put(installed(machine))
     return 0

@@ -135,6 +135,11 @@ def install_script(machine: Machine) -> str:
     return text
 
 
+def installed(machine: Machine) -> Machine:
+    """The machine after `install`, which uses what that made: a Python that was named is the one it was made from."""
+    return machine.model_copy(update={"python": ""})
+
+
 def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[[], bool] = lambda: False) -> None:
     """Set up the environment; ``say`` gets each line of output. Takes minutes: not for the window's thread.
 

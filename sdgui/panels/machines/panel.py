@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Finding
+from core.spec.machines.install import installed
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.reading import UnreadableError, checked
 from sdgui.panels.machines.machine_list import QUEUE, Entry, MachineList
@@ -313,8 +314,15 @@ class MachinesPanel(Panel):
     def _installed(self, name: str, why: str) -> None:
         level, text = ("error", why) if why else ("info", f"sdgui is installed on {name}.")
         self.message_requested.emit(Message("error" if level == "error" else "info", text))
+        if not why:
+            self._tasks.run(lambda: self._use_installed(name), None, self._failed)
         self._hosts.probe(name)
         self._soon()
+
+    def _use_installed(self, name: str) -> None:
+        machine = self._hosts.machines.list.find(name)
+        if machine.python:
+            self._hosts.put(installed(machine))
 
     # The queue
     def _set_limit(self, limit: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.machines.host import Host
-from core.spec.machines.install import InstallError, install
+from core.spec.machines.install import InstallError, install, installed
 from core.spec.machines.machine import Machine
 from tests.sshd import HOST, Sshd
 
@@ -52,7 +52,9 @@ def test_what_is_installed_there_answers(bare: Machine, tmp_path: Path) -> None:
     host.close()
     assert facts.version
     assert facts.runs == str(tmp_path / "runs")
-    install(bare, lines.append)  # again: in its place
+    based = bare.model_copy(update={"python": sys.executable})
+    install(based, lines.append)  # again: in its place, made from a Python of the user's choice
+    assert installed(based).python == "", "and it is what was made that is used"
 
 
 def test_an_installation_that_fails_says_where(bare: Machine, tmp_path: Path) -> None:
