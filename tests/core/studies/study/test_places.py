@@ -25,10 +25,10 @@ from core.spec.study import Study, StudyDir, StudyStatus
 from core.studies.study.places import choosing, remote_step
 from core.studies.study.queue import StudyError, run_study
 from tests.core.pictures import write_pairs
-from tests.core.remote.conftest import FAKE, wait_for
+from tests.core.remote.conftest import FAKE, slurm, wait_for
 from tests.core.studies.study.test_study import definition, fake_jobs
 
-__all__ = ["fake_jobs"]  # the fixture
+__all__ = ["fake_jobs", "slurm"]  # the fixtures
 
 ARMS: tuple[dict[str, Any], ...] = (
     {"name": "slow", "preset": "clip"},
@@ -174,6 +174,21 @@ run_study(read_study(out.study), folder, out, 1, print, on=["far", "other"], hom
 def _trains(there: StudyDir) -> bool:
     status = there.run("slow", 0).read_status()
     return status is not None and status.doing == "training" and process_alive(status)
+
+
+@pytest.mark.slow
+def test_each_run_is_a_job_of_slurm(far: Far, slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    where = Machine(name="cluster", host="cluster", runs=str(far.folder / "cluster"), launcher="slurm", partition="low")
+    MachineList(far.home).put(where)
+    study, out = Study.model_validate(definition(*ARMS[1:], seeds=[0])), StudyDir(far.folder / "out")
+    status = far.run(study, out, "cluster")
+    ended = {run.arm: (run.state, run.machine, run.message) for run in status.runs}
+    assert ended == {"base": ("done", "cluster", ""), "broken": ("failed", "cluster", "error: it is broken")}
+    job = json.loads((far.there(out, "cluster").run("base", 0).path / "job.json").read_text())
+    assert job["name"] == f"{far.there(out, 'cluster').path.name}-base-0"
+    assert job["job"].isdigit()
 
 
 def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far) -> None:
