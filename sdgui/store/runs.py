@@ -149,12 +149,12 @@ class RunRecords(Sessions):
             note_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
             return self._run_record(row)
 
-    def add_imported(self, experiment_id: int, folder: str, config: RunConfig) -> int:
-        """Add the run in ``folder``, which has this definition, to the experiment; returns its id."""
+    def add_imported(self, experiment_id: int, folder: str, config: RunConfig, began: float | None = None) -> int:
+        """Add the run in ``folder``, which has this definition and ``began`` to train then; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             row = _new_run(session, experiment_id)
-            row.owner = self.who
+            row.owner, row.created = self.who, began or row.created
             row.folder, row.digest, row.state = folder, config.digest(), RunState.STARTING.value
             keep_definition(session, row.digest, config)
             if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):

@@ -141,14 +141,14 @@ class Store(
             progress = folder_progress(run_dir, known.launched if known else None, time.time())
         except EventError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
-        run_id = known.id if known else self._add_imported(text, config, experiment_id)
+        run_id = known.id if known else self._add_imported(text, config, experiment_id, progress.started)
         self.record(run_id, progress, rewritten=True)
         return self.run(run_id)
 
-    def _add_imported(self, folder: str, config: RunConfig, experiment_id: int | None) -> int:
+    def _add_imported(self, folder: str, config: RunConfig, experiment_id: int | None, began: float | None) -> int:
         if experiment_id is None:
             experiment_id = self._fitting_experiment(config) or self.add_experiment(config).id
-        return self.add_imported(experiment_id, folder, config)
+        return self.add_imported(experiment_id, folder, config, began)
 
     def _fitting_experiment(self, config: RunConfig) -> int | None:
         existing = self.experiments()
