@@ -1,13 +1,13 @@
-"""``python -m sdgui.screenshots [OUT]``: the pictures of README; ``--help`` lists the options.
+"""``python -m sdgui.screenshots [OUT]``: the pictures of README and docs; ``--help`` lists the options.
 
-Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900, drawn without a display unless ``QT_QPA_PLATFORM`` names
-one. Trains a small study first, which takes minutes to an hour; a ``--home`` that is kept is trained once.
+Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900, drawn without a display from a recorded study, in a
+minute. ``--check`` makes them too, and compares. ``--record`` makes the recording anew, which trains the study first:
+minutes to an hour; a ``--home`` that is kept is trained once.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,54 +15,57 @@ from pathlib import Path
 
 from PIL import Image
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication
 
+from core.spec.errors import UserError
 from core.spec.presets import SIZES
 from core.spec.study import Study
-from sdgui.app.start import make_application, open_window
-from sdgui.screenshots.home import study_of, trained_study
+from sdgui.screenshots.answers import gathered, recorder, replayer
+from sdgui.screenshots.comparing import TOLERANCE, difference
+from sdgui.screenshots.home import listed_study, study_of, trained_study
+from sdgui.screenshots.pinned import close, fit_axes, pin_environment, pinned_application, pinned_window, still
+from sdgui.screenshots.recording import pack, unpack
 from sdgui.screenshots.scenes import SCENES, Stage
-from sdgui.screenshots.waiting import settle
 from sdgui.widgets.style.theme import Scheme, theme
 
-SIZE = (1440, 900)
-STEPS, SEEDS = 234, 3
+STEPS, SEEDS = 234, 2
 OUT = Path("resources/screenshots")
+RECORDING = "recording.tar.xz"
+_DIFFERING = Path("build/screenshots")
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("light", ""), ("dark", "-dark"))
 
 
-def photograph(home: Path, out: Path, panels: Sequence[str], wanted: Study) -> list[Path]:
-    """Train in ``home`` what is not trained yet, and write the pictures of ``panels`` into ``out``."""
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    make_application()
-    window = open_window(home, demo=False)
-    window.resize(*SIZE)
-    try:
-        study = trained_study(window, wanted, lambda text: print(text, file=sys.stderr, flush=True))
-        stage = Stage(window, study)
-        return [path for name in panels for path in _grab(stage, name, out)]
-    finally:
-        window.keep_training()
+def photograph(recording: Path, out: Path, panels: Sequence[str]) -> list[Path]:
+    """Write the pictures of ``panels``, as ``recording`` has them, into ``out``."""
+    with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
+        home = Path(temporary) / "home"
+        folder, answers = unpack(recording, home)
+        window = pinned_window(home, replayer(answers, folder))
+        try:
+            stage = Stage(window, listed_study(window, folder))
+            return [path for name in panels for path in _grab(stage, name, out)]
+        finally:
+            close(window)
 
 
 def _grab(stage: Stage, name: str, out: Path) -> list[Path]:
     SCENES[name](stage)
+    still(stage.window)  # all has come
     paths = []
     for scheme, ending in _SCHEMES:
         theme().set_scheme(scheme)
-        settle(1.5)
-        if (focused := QApplication.focusWidget()) is not None:  # neither a frame nor a blinking cursor
+        if (focused := QApplication.focusWidget()) is not None:  # neither a frame nor a cursor
             focused.clearFocus()
+        fit_axes(stage.window)
         path = out / f"{name}{ending}.png"
-        save_picture(stage.window, path)
-        print(path, flush=True)
+        save_picture(still(stage.window), path)
         paths.append(path)
     return paths
 
 
-def save_picture(widget: QWidget, path: Path) -> None:
-    """What ``widget`` shows as PNG in 256 colours, a third of the size; OSError when it cannot be written."""
-    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+def save_picture(image: QImage, path: Path) -> None:
+    """``image`` as PNG in 256 colours, a third of the size; OSError when it cannot be written."""
+    image = image.convertToFormat(QImage.Format.Format_RGB888)
     shown = Image.frombytes(
         "RGB", (image.width(), image.height()), bytes(image.constBits()), "raw", "RGB", image.bytesPerLine()
     )
@@ -71,26 +74,87 @@ def save_picture(widget: QWidget, path: Path) -> None:
     small.save(path, optimize=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the pictures; exit status 0 when all are written."""
-    parser = argparse.ArgumentParser(prog="python -m sdgui.screenshots", description="Make the pictures of README.")
-    parser.add_argument(
-        "out", nargs="?", type=Path, default=Path("resources/screenshots"), help="folder (default: %(default)s)"
-    )
-    parser.add_argument("--home", type=Path, help="home folder to train in and to keep (default: a temporary one)")
-    parser.add_argument("--steps", type=int, default=STEPS, help="optimiser steps of each run")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each arm")
-    parser.add_argument("--size", choices=SIZES, default="demo", help="of the models (default: %(default)s)")
-    parser.add_argument("--panel", action="append", choices=list(SCENES), help="only this panel; may be repeated")
-    parsed = parser.parse_args(arguments)
-    panels = parsed.panel or list(SCENES)
+def record(recording: Path, home: Path, wanted: Study) -> None:
+    """Train in ``home`` what is not trained yet, show every panel with real workers, and note what they answer."""
+    window = pinned_window(home, None)
+    try:
+        folder = trained_study(window, wanted, lambda text: print(text, file=sys.stderr, flush=True)).folder
+    finally:
+        close(window)
+    with tempfile.TemporaryDirectory(prefix="sdgui-answers-") as temporary:
+        noted, new = Path(temporary) / "noted", Path(temporary) / "home"  # a window that has shown nothing yet
+        noted.mkdir()
+        window = pinned_window(new, recorder(noted, folder))
+        try:
+            stage = Stage(window, listed_study(window, folder))
+            for name, scene in SCENES.items():
+                print(name, file=sys.stderr, flush=True)
+                scene(stage)
+                still(window)
+        finally:
+            close(window)
+        pack(recording, folder, gathered(noted))
+
+
+def check(recording: Path, committed: Path, panels: Sequence[str], differing: Path) -> bool:
+    """Whether the pictures in ``committed`` show what the window shows; prints by how much each differs that does not.
+
+    Those as they are now are left in ``differing``.
+    """
+    well = True
     with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
-        photograph(
-            parsed.home or Path(temporary) / "home",
-            parsed.out,
-            panels,
-            study_of(parsed.steps, parsed.seeds, parsed.size),
-        )
+        for new in photograph(recording, Path(temporary), panels):
+            old, found = committed / new.name, difference(committed / new.name, new)
+            if found.tolerable:
+                print(f"{old}: {found.share:.2%} differs")
+                continue
+            well = False
+            differing.mkdir(parents=True, exist_ok=True)
+            now = differing / new.name
+            now.write_bytes(new.read_bytes())
+            print(f"{old}: {found.share:.2%} differs, more than {TOLERANCE:.2%}, within {found.where}; as it is: {now}")
+    if not well:
+        print("Look at them; where they are right: python -m sdgui.screenshots", file=sys.stderr)
+    return well
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m sdgui.screenshots", description="Make the pictures of README.")
+    parser.add_argument("out", nargs="?", type=Path, default=OUT, help="folder (default: %(default)s)")
+    parser.add_argument("--panel", action="append", choices=list(SCENES), help="only this panel; may be repeated")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help=f"change nothing, and fail where a picture differs by more than {TOLERANCE:.1%} of its area; "
+        f"the new ones are left in {_DIFFERING}",
+    )
+    parser.add_argument("--record", action="store_true", help="train the study and record it anew first")
+    parser.add_argument("--home", type=Path, help="with --record: home folder to train in and to keep")
+    parser.add_argument("--steps", type=int, default=STEPS, help="with --record: optimiser steps of each run")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="with --record: runs of each arm")
+    parser.add_argument("--size", choices=SIZES, default="demo", help="with --record: of the models")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make or check the pictures; exit status 0 when all are written, or are as they should be."""
+    parsed = make_parser().parse_args(arguments)
+    panels, recording = parsed.panel or list(SCENES), parsed.out / RECORDING
+    pin_environment()
+    try:
+        pinned_application()
+        if parsed.record:
+            with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
+                home = (parsed.home or Path(temporary) / "home").absolute()
+                record(recording, home, study_of(parsed.steps, parsed.seeds, parsed.size))
+        if parsed.check:
+            return 0 if check(recording, parsed.out, panels, _DIFFERING) else 1
+        for path in photograph(recording, parsed.out, panels):
+            print(path)
+    except UserError as error:
+        print(f"sdgui.screenshots: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

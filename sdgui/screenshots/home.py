@@ -86,6 +86,16 @@ def trained_study(window: MainWindow, wanted: Study, progress: Callable[[str], N
     if not done():
         programs.start(record.id)
         until(done, "the study", _HOURS)
-    until(lambda: len(store.runs()) >= len(wanted.seeds) * len(wanted.arms), "the runs in the tree")
+    return listed_study(window, record.folder)
+
+
+def listed_study(window: MainWindow, folder: Path) -> TrainedStudy:
+    """The study in ``folder``, which is done, with its runs in the tree."""
+    programs, store = window.services.studies, window.services.store
+    record = programs.open(folder)
+    until(lambda: programs.snapshot(record.id) is not None, "the study's folder")
+    found = programs.snapshot(record.id)
+    assert found is not None
+    until(lambda: len(store.runs()) >= len(found.runs), "the runs in the tree")
     window.reload()
     return TrainedStudy(record.id, record.folder)

@@ -1,6 +1,6 @@
 """What is photographed: each panel brought into a state that shows what it is for.
 
-Flow: ``SCENES`` by panel -> ``__main__`` shows the panel, calls its scene and grabs the window, light and dark.
+Flow: ``SCENES`` by panel -> ``__main__`` calls the scene and grabs the window when it is still, light and dark.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from core.spec.machines.answers import Facts
+from core.spec.machines.machine import LOCAL
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.caption.model import Entry
 from sdgui.panels.caption.panel import CaptionsPanel
@@ -78,8 +80,9 @@ def runs(stage: Stage) -> None:
     panel = stage.window.show_panel("runs")
     assert isinstance(panel, RunsPanel)
     stage.select_study()
-    until(lambda: len(panel.view.grid.runs()) >= 4, "the curves")
-    settle(2.0)
+    listed = [str(run.id) for run in stage.window.services.store.runs()]
+    metric = "val/student/mean_recall"
+    until(lambda: all(len(panel.view.grid.points(run, metric)[0]) for run in listed), "the curves")
 
 
 def classify(stage: Stage) -> None:
@@ -173,9 +176,11 @@ def data(stage: Stage) -> None:
 
 
 def machines(stage: Stage) -> None:
-    """The queue and this computer."""
+    """The queue and this computer, as if it were always the same."""
     stage.window.show_panel("machines")
-    settle(4.0)  # the computer answers
+    hosts = stage.window.services.hosts
+    until(lambda: hosts.facts(LOCAL) is not None, "what this computer has")
+    hosts.probed.emit(LOCAL, Facts(host="here", cores=2))
 
 
 SCENES: dict[str, Callable[[Stage], None]] = {

@@ -55,6 +55,12 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self.picture = None
         self.update()
 
+    def fit(self) -> None:
+        """Take the room that the ticks need now; pyqtgraph leaves an axis up to 10 px that earlier ticks needed."""
+        self.textWidth = self.textHeight = 0
+        self.picture = None
+        self.update()
+
     def paint(self, p: QPainter, opt: Any, widget: Any) -> None:
         """As in pyqtgraph, but with one QPicture for ever: each new one would leak six references to None."""
         if self.picture is None:

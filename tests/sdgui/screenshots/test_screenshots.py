@@ -1,20 +1,23 @@
-"""The command that makes README's pictures: a scene for every panel, small files of the right size."""
+"""The command that makes README's pictures: a scene for every panel, small files of the right size, and the check."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.children import environment
 from sdgui.panels.registry import PANELS
-from sdgui.screenshots.__main__ import SIZE, save_picture
+from sdgui.screenshots import __main__ as command
+from sdgui.screenshots.comparing import TOLERANCE, difference
 from sdgui.screenshots.home import ARMS, study_of
+from sdgui.screenshots.pinned import SIZE
 from sdgui.screenshots.scenes import SCENES
 
 ROOT = Path(__file__).parents[3]
@@ -35,19 +38,80 @@ def test_a_picture_is_what_the_widget_shows(qtbot: QtBot, tmp_path: Path) -> Non
     qtbot.addWidget(widget)
     widget.resize(300, 200)
     widget.setStyleSheet("background: #336699")
-    save_picture(widget, tmp_path / "new" / "a.png")
+    command.save_picture(widget.grab().toImage(), tmp_path / "new" / "a.png")
     with Image.open(tmp_path / "new" / "a.png") as shown:
         assert (shown.size, shown.mode) == ((300, 200), "P")
         assert shown.convert("RGB").getpixel((150, 100)) == (0x33, 0x66, 0x99)
 
 
+def _drawn(path: Path, words: str = "Launch", left: int = 900) -> Path:
+    """A page of lines with a button, as large as a picture of README."""
+    image = Image.new("RGB", SIZE, "white")
+    draw = ImageDraw.Draw(image)
+    for line in range(30):
+        draw.text((100, 60 + 24 * line), f"line {line}: what a panel says", fill="black", font_size=14)
+    draw.rectangle((left, 20, left + 160, 52), fill="#1a66d6")
+    draw.text((left + 20, 28), words, fill="white", font_size=14)
+    image.save(path)
+    return path
+
+
+def test_pictures_differ_by_what_is_moved_and_not_by_the_edges_of_letters(tmp_path: Path) -> None:
+    old = _drawn(tmp_path / "old.png")
+    assert difference(old, _drawn(tmp_path / "same.png")).share == 0.0
+    with Image.open(old) as image:
+        image.filter(ImageFilter.GaussianBlur(0.4)).save(tmp_path / "softer.png")
+    assert difference(old, tmp_path / "softer.png").tolerable
+    word = difference(old, _drawn(tmp_path / "word.png", "Start"))
+    assert 0.0 < word.share < TOLERANCE
+    assert word.where is not None
+    left, top, right, bottom = word.where
+    assert 900 <= left < right <= 1060
+    assert 20 <= top < bottom <= 52
+    moved = difference(old, _drawn(tmp_path / "moved.png", left=600))
+    assert moved.share > TOLERANCE
+    assert not moved.tolerable
+
+
+def test_a_missing_picture_and_one_of_another_size_differ_wholly(tmp_path: Path) -> None:
+    new = _drawn(tmp_path / "new.png")
+    assert difference(tmp_path / "none.png", new).share == 1.0
+    Image.new("RGB", (1280, 720)).save(tmp_path / "small.png")
+    assert difference(tmp_path / "small.png", new).share == 1.0
+
+
+def test_the_check_names_each_picture_that_differs_and_leaves_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    committed, differing = tmp_path / "committed", tmp_path / "differing"
+    committed.mkdir()
+    _drawn(committed / "search.png")
+    _drawn(committed / "clean.png")
+
+    def photograph(_recording: Path, out: Path, panels: Sequence[str]) -> list[Path]:
+        moved = {"search": 600}
+        return [_drawn(out / f"{name}.png", left=moved.get(name, 900)) for name in panels]
+
+    monkeypatch.setattr(command, "photograph", photograph)
+    assert not command.check(tmp_path / "recording", committed, ["search", "clean"], differing)
+    said = capsys.readouterr()
+    assert "search.png: 0.9" in said.out
+    assert "clean.png: 0.00% differs\n" in said.out
+    assert [path.name for path in differing.iterdir()] == ["search.png"]
+    assert difference(committed / "search.png", differing / "search.png").share > TOLERANCE
+    assert "python -m sdgui.screenshots" in said.err
+    assert command.check(tmp_path / "recording", committed, ["clean"], differing)
+
+
 @pytest.mark.slow
-def test_the_command_makes_every_picture(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sdgui.screenshots", str(tmp_path / "out"), "--steps", "2", "--seeds", "1"]
-    command += ["--size", "tiny"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=1800)
-    assert done.returncode == 0, done.stderr[-2000:]
-    pictures = sorted((tmp_path / "out").iterdir())
+def test_a_study_is_recorded_and_every_picture_made_of_the_recording(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = ["--record", "--steps", "2", "--seeds", "1", "--size", "tiny"]
+    for options in (asked, ["--check"]):
+        line = [sys.executable, "-m", "sdgui.screenshots", str(out), *options]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=1800)
+        assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    pictures = sorted(out.glob("*.png"))
     assert [path.name for path in pictures] == sorted(f"{name}{end}.png" for name in SCENES for end in ("", "-dark"))
     for path in pictures:
         with Image.open(path) as shown:
