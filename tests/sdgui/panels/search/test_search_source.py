@@ -102,7 +102,7 @@ def test_a_newer_checkpoint_is_opened_by_itself(qtbot: QtBot, open_search: OpenS
 def test_a_run_without_a_checkpoint_says_so(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search(checkpoint=False)
     assert search.view.empty.isVisible()
-    assert "checkpoint" in search.view.empty.accessibleDescription()
+    qtbot.waitUntil(lambda: "checkpoint" in search.view.empty.accessibleDescription())
     assert search._services.pool.states() == []
 
 
