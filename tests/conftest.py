@@ -42,6 +42,12 @@ def collected_here() -> Iterator[None]:
             gc.collect(max(generation for generation in range(3) if due[generation]))
 
 
+def pytest_collection_finish() -> None:
+    """What was imported lives on: a full round of garbage collection need not walk it."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     on_gpu = [item for item in items if item.get_closest_marker("cuda") is not None]
     if on_gpu and "SDGUI_TEST_DEVICE" not in os.environ and not import_module("torch").cuda.is_available():

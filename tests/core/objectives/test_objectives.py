@@ -20,13 +20,11 @@ from core.objectives.build import build_objectives
 from core.objectives.contrastive import Contrastive
 from core.objectives.distill_prototypes import DistillPrototypes
 from core.objectives.distill_similarity import DistillSimilarity
-from core.objectives.objective import Objective
 from core.objectives.parts.schedule import objective_schedule
 from core.spec.config import (
     ContrastiveConfig,
     DistillPrototypesConfig,
     DistillSimilarityConfig,
-    ObjectiveConfig,
     override,
 )
 from core.spec.presets import preset_config
@@ -218,10 +216,10 @@ def test_blended_targets_remain_distributions(batch: int, share: float, seed: in
 
 @given(st.floats(0, 100), st.floats(0, 1), st.integers(0, 100))
 def test_weights_rise_over_the_ramp(weight: float, ramp: float, step: int) -> None:
-    config = ObjectiveConfig(weight=weight, ramp=ramp)
+    config = DistillSimilarityConfig(weight=weight, ramp=ramp)
     expected = weight if ramp == 0 or step / 100 >= ramp else weight * step / 100 / ramp
     assert objective_schedule(config, 100).at(step).weight == pytest.approx(expected)
-    assert Objective(config).now.weight == weight
+    assert DistillSimilarity(config).now.weight == weight
 
 
 def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() -> None:

@@ -286,7 +286,7 @@ def test_frozen_prototypes_get_no_gradient_and_what_is_before_them_does() -> Non
     config = DistillPrototypesConfig(prototypes=8, freeze_last=0.5, on="fused+image")
     objective, schedule = DistillPrototypes(config), objective_schedule(config, 100)
     heads = [PrototypeHead(6, 8), PrototypeHead(6, 8)]
-    network: Any = SimpleNamespace(heads={PROTOTYPES: heads[0], "distill_prototypes": heads[1]})
+    network: Any = SimpleNamespace(head={PROTOTYPES: heads[0], "distill_prototypes": heads[1]}.get)
     x = torch.randn(3, 6)
     for step, frozen in ((10, True), (50, True), (51, False)):
         objective.begin_step(network, schedule.at(step))
