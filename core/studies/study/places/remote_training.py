@@ -72,11 +72,14 @@ class RemoteTraining:
         self._closing = threading.Event()
         self._fetching: threading.Thread | None = None
         self._fetched: Ended | None = None
+        self._ending = False
 
     def look(self) -> Ended | None:
         """Also takes what was heard since, and mirrors the run unless another program does."""
         if self._fetching is not None:
             return None if self._fetching.is_alive() else self._take_fetched()
+        if self._ending and self._work.untouched:
+            return self._end(Ended("it was not begun before the study was ended."))
         try:
             standing = self._work.look()
             self._note()
@@ -90,6 +93,7 @@ class RemoteTraining:
 
     def ask_to_end(self) -> None:
         """Over a line that is down it is passed on once somebody follows the run again."""
+        self._ending = True
         self._dir.ask("stop")
         if self._work.folder and self._host.state.kind == "ready":
             self._host.control(self._work.folder, "stop")
@@ -115,7 +119,7 @@ class RemoteTraining:
                 self._fetch(self._fetch_definition)
         elif state is RunState.DONE:
             self._fetch(self._fetch_measures)
-        elif self._begun_before:
+        elif self._begun_before and not self._ending:
             self._hand_over_again()
         elif state in (RunState.PAUSED, RunState.STOPPED):
             return self._end(Ended(f"it was {state.value} on {self._record.machine}; resume the study to go on."))
@@ -168,7 +172,7 @@ class RemoteTraining:
         if found.problem:
             return self._failed(found.problem)
         if self._begun_before and self._out.missing(self._study, self._run.arm, self._run.seed):
-            self._hand_over_again()
+            self._hand_over_again()  # sent at the next look, unless the study is being ended
             return None
         return self._end(found)
 

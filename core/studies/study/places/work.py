@@ -42,6 +42,11 @@ class Work:
     _asked: Future[Submitted] | Future[Standing] | None = None
     _not_before: float = field(default=0.0)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was sent yet that might begin it there."""
+        return not self.folder and self._asked is None
+
     def look(self) -> Standing | None:
         """How it stands, if that was heard since the last look. UserError when the machine refuses to begin it."""
         if self._asked is None:

@@ -22,6 +22,7 @@ from core.spec.machines.machine_list import MachineError, MachineList
 from core.spec.run.events import EventReader, Metrics
 from core.spec.run.status import process_alive
 from core.spec.study import Study, StudyDir, StudyStatus
+from core.studies.study import budgets
 from core.studies.study.places import choosing, remote_step
 from core.studies.study.queue import StudyError, run_study
 from tests.core.pictures import write_pairs
@@ -191,7 +192,8 @@ def test_each_run_is_a_job_of_slurm(far: Far, slurm: dict[str, str], monkeypatch
     assert job["job"].isdigit()
 
 
-def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far) -> None:
+def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "ROUNDS", 1)
     out = StudyDir(far.folder / "out")
     arms = ({"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"})
     timed = definition(*arms, seeds=[0], budgets=[10])
