@@ -139,11 +139,12 @@ class Columns:
 
     def _at_step(self, field: Field) -> Sql:
         """As it was read from the run folders (``step_values``); NULL for a run that has not come to the step."""
-        best = func.max if higher_is_better(field.metrics[0]) else func.min
-        among = StepValueRow.metric.in_(field.metrics)
-        value = select(best(StepValueRow.value)).where(
-            StepValueRow.run_id == RunRow.id, among, StepValueRow.at_step == field.step
-        )
+        of_run = StepValueRow.run_id == RunRow.id, StepValueRow.at_step == field.step
+        if len(field.metrics) == 1:
+            value = select(StepValueRow.value).where(*of_run, StepValueRow.metric == field.metrics[0])
+        else:
+            best = func.max if higher_is_better(field.metrics[0]) else func.min
+            value = select(best(StepValueRow.value)).where(*of_run, StepValueRow.metric.in_(field.metrics))
         return case((RunRow.step >= field.step, value.correlate(RunRow).scalar_subquery()), else_=None)
 
     def _fact(self, key: str) -> Sql:
