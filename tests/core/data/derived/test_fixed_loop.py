@@ -70,7 +70,7 @@ def data(tmp_path: Path) -> Path:
 def test_fixes_are_applied_as_one_after_another(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _file: None)
 
-    @settings(max_examples=25)
+    @settings(max_examples=15)
     @given(FIXES)
     def holds(fixes: list[tuple[str, dict[str, str]]]) -> None:
         pictures = data.parent / "pictures"

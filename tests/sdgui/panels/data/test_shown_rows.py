@@ -82,7 +82,7 @@ class Items:
 def test_the_gallery_shows_what_a_plain_list_says(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(showing, "_AT_ONCE", 2)
 
-    @settings(max_examples=40)
+    @settings(max_examples=20)
     @given(STEPS)
     def holds(steps: list[tuple[str, Any]]) -> None:
         follow(steps)

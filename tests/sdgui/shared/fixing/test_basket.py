@@ -62,7 +62,7 @@ def held(store: Store) -> Held:
 
 
 def test_undoing_goes_back_step_by_step_whatever_was_done(qapp: QApplication, store: Store) -> None:
-    @settings(max_examples=25)
+    @settings(max_examples=15)
     @given(STEPS)
     def holds(steps: list[tuple[str, Any]]) -> None:
         store.take_fixes([one.id for one in store.fixes()])
