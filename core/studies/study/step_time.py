@@ -36,8 +36,8 @@ from core.training.memory import keep_freed_memory
 from core.training.progress import Heartbeat
 from core.training.step.reports import numbers
 
-TIMED_STEPS = 32  # of the short run
-COUNTED_STEPS = 10  # of the run whose operations are counted: the counter makes a step several times as slow
+TIMED_STEPS = 32  # of the short run; both are such that a teacher of every 2nd or 3rd step counts for its share
+COUNTED_STEPS = 12  # of the run whose operations are counted, which makes a step several times as slow
 WARM_UP = 2  # steps that still allocate memory
 
 
