@@ -1,7 +1,8 @@
 """The worker in miniature for captions, without torch: what it says of a picture follows from the file's name.
 
 A model named "other" says it in capitals. A name with "bad" is refused, one with "die" (or such a prompt) ends the
-process, one with "slow" takes long and can be cancelled. A model "none" cannot be opened.
+process, one with "slow" takes long and can be cancelled, one with "later" comes somewhat later. A model "none" cannot
+be opened.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ def caption(request: dict[str, Any], cancelled: set[int]) -> dict[str, Any]:
         if "die" in name + request["settings"]["prompt"]:
             print("memory access fault", file=sys.stderr, flush=True)
             sys.exit(3)
-        for _ in range(100 if "slow" in name else 1):
+        for _ in range(100 if "slow" in name else 16 if "later" in name else 0):
             if number in cancelled:
                 raise Failed("cancelled")
-            time.sleep(0.05 if "slow" in name else 0)
+            time.sleep(0.05)
         reply(id=number, event="progress", doing="captioning", done=index, total=len(request["paths"]))
         answer: dict[str, Any] = {"index": index, "path": path}
         if "bad" in name:

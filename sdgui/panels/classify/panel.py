@@ -231,9 +231,9 @@ class ClassifyPanel(Panel):
             return
         settings = replace(shown.measure.settings, templates=prompts)
         former = shown if shown.measure.method == "zero-shot" and is_inline(shown.measure.settings.templates) else None
+        self.view.source.options.set_prompts(prompts)  # now: when the answer comes they may be saved as a file
 
         def done(found: Measured) -> None:
-            self.view.source.options.set_prompts(prompts)
             results.replace(former, found, show=results.current() is shown)
 
         def failed(failure: Failure) -> None:

@@ -169,19 +169,19 @@ def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
 def test_undoing_captioning_again_keeps_what_was_typed_while_it_was_under_way(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "slow.png"))
+    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "later.png"))
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
     panel.caption_all()
     qtbot.waitUntil(lambda: texts(panel)[1] == "see a b indeed")
     panel.edits.type(panel.model.at(0).path, "mine")
     qtbot.waitUntil(lambda: not panel.work.busy)
-    assert texts(panel) == ["mine", "see a b indeed", "see a slow indeed"]
+    assert texts(panel) == ["mine", "see a b indeed", "see a later indeed"]
     panel.undo.undo()
-    assert texts(panel) == ["mine", "a b indeed", "a slow indeed"]
+    assert texts(panel) == ["mine", "a b indeed", "a later indeed"]
     assert panel.model.at(0).state == "edited"
     assert panel.model.at(0).captions["a"].candidates[0].text == "a a indeed", "its candidates are the earlier ones"
     panel.undo.redo()
-    assert texts(panel) == ["mine", "see a b indeed", "see a slow indeed"]
+    assert texts(panel) == ["mine", "see a b indeed", "see a later indeed"]
     assert panel.model.at(0).state == "edited"
     panel.undo.undo()
     panel.undo.undo()
