@@ -24,8 +24,8 @@ def often() -> Iterator[None]:
     gc.set_threshold(*before)
 
 
-def allocate() -> list[list[int]]:
-    return [[number] for number in range(100_000)]
+def allocate(count: int = 10_000) -> list[list[int]]:
+    return [[number] for number in range(count)]
 
 
 def test_a_widget_in_a_cycle_dies_in_the_thread_that_made_it(qtbot: QtBot, often: None) -> None:
@@ -51,3 +51,13 @@ def test_a_widget_in_a_cycle_dies_in_the_thread_that_made_it(qtbot: QtBot, often
     qtbot.waitUntil(lambda: bool(freed_by))
     assert freed_by == [threading.main_thread()]
     assert kept
+
+
+def test_what_is_loaded_in_bulk_is_not_walked(qtbot: QtBot) -> None:
+    make_application()
+    try:
+        loaded = allocate(100_000)
+        qtbot.waitUntil(lambda: gc.get_count()[0] < 30_000)
+        assert not any(one is loaded[0] for one in gc.get_objects())  # frozen
+    finally:
+        gc.unfreeze()
