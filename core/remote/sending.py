@@ -42,6 +42,7 @@ class Sender:
         self._write_lock, self._lock = threading.Lock(), threading.Lock()
         self._open: set[Any] = set()  # requests that were not passed on yet
         self._stopped: set[Any] = set()
+        self._refused: set[Any] = set()  # of those: what the worker has answered itself
         self._stamps: dict[str, tuple[int, int]] = {}  # of what was sent: size and time of change
         self._sent_for: dict[Any, list[str]] = {}  # request -> what was sent for it
         self._bytes = 0
@@ -81,6 +82,7 @@ class Sender:
                     self._stamps.pop(name, None)
             if failed and number in self._open:
                 self._stopped.add(number)
+                self._refused.add(number)
 
     def close(self) -> None:
         """Nothing more will come: what is held is passed on, then the worker's requests end."""
@@ -107,7 +109,10 @@ class Sender:
             self._check(number)
             self._write(as_line(self._names.to_there(value)))
         except _CancelledError:
-            self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
+            with self._lock:
+                refused = number in self._refused
+            if not refused:
+                self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
         except UserError as error:
             self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})
         except OSError as error:
@@ -115,8 +120,8 @@ class Sender:
             self._reply({"id": number, "event": "failed", "message": message, "details": ""})
         finally:
             with self._lock:
-                self._open.discard(number)
-                self._stopped.discard(number)
+                for held in (self._open, self._stopped, self._refused):
+                    held.discard(number)
 
     def _is_new(self, name: str) -> bool:
         found = Path(name).stat()
@@ -157,6 +162,8 @@ class Sender:
                     break
         self._bytes += at
         with self._lock:
+            if number in self._stopped:  # it was refused there meanwhile
+                raise _CancelledError
             self._stamps[name] = stamp
             self._sent_for.setdefault(number, []).append(name)
         self._names.note_sent(name, f"{self._folder}/{there}")

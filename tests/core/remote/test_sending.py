@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
@@ -138,6 +139,31 @@ def test_more_than_is_allowed_is_refused_on_both_sides(
     assert "can still be sent to the worker on gpu" in line.ask(2, one)["message"]
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     assert line.ask(3, tmp_path / "gone.png")["event"] == "failed"
+
+
+class RefusesAtOnce(io.BytesIO):
+    """A worker whose refusal of a part is there before the part was written."""
+
+    sender: Sender
+
+    def write(self, line: Any) -> int:
+        asked = json.loads(bytes(line))
+        if asked["do"] == "receive":
+            self.sender.answered(asked["id"], True)
+        self.lines = [*getattr(self, "lines", []), (asked["id"], asked["do"])]
+        return len(line)
+
+
+def test_what_was_refused_before_it_was_sent_whole_is_sent_again(tmp_path: Path) -> None:
+    one, told, out = picture(tmp_path / "a.png"), list[dict[str, Any]](), RefusesAtOnce()
+    out.sender = Sender(Elsewhere(tmp_path / "home", "gpu"), "gpu", out, told.append)
+    out.sender.ready("/there")
+    for number in (1, 2):
+        out.sender.put(as_line({"id": number, "do": "sizes", "images": [str(one)]}))
+    out.sender.close()
+    wait_for(lambda: out.closed)
+    assert out.lines == [(1, "receive"), (2, "receive")]
+    assert {reply["event"] for reply in told} == {"progress"}, "the worker has answered"
 
 
 def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
