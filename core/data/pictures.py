@@ -252,10 +252,11 @@ def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:
         return pixels
     size = [max(shorter_side, round(side * shorter_side / short)) for side in (kept_height, kept_width)]
     import torch  # noqa: PLC0415  (an index that finds nothing changed does without it)
-    from torch.nn import functional as F  # noqa: PLC0415
 
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    resized: Pixels = F.interpolate(batch, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
+    resized: Pixels = (
+        torch.nn.functional.interpolate(batch, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
+    )
     return resized
 
 

@@ -5,7 +5,7 @@ Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; Define 
 Time is counted in passes over the data that clip would make in it, so that it holds on any machine: where a step of
 sd-clip takes three times as long, its E epochs take the time of 3 E. What is known is from one set of 2,555 pairs
 (OpenMoji, ``sd-demo``), at equal time on one core. Right captions, one seed or two: clip is ahead by 14 points R@1 at
-33 passes, even at 94, and behind by 1 at 265. 30 % wrong captions, three seeds at 12 passes: sd-clip-lean, and clip
+33 passes, even at 94, and behind by 1 at 265. 30 % wrong captions, four seeds at 12 passes: sd-clip-lean, and clip
 with its own trust, are ahead of clip by 9 points or more, and not apart (``study noisy-time --published``).
 """
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QApplication, QSplitter
+from PySide6.QtWidgets import QSplitter
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
@@ -25,7 +24,7 @@ from core.spec.run.events import (
     Sample,
 )
 from core.spec.run.status import RunState
-from sdgui.app.start import make_application, make_services
+from sdgui.app.start import make_application
 from sdgui.panels.runs.event_log import EventLog
 from sdgui.panels.runs.header import RunHeader, status_line
 from sdgui.panels.runs.model import end_message, event_lines
@@ -40,16 +39,6 @@ from sdgui.widgets.actions import Action, Actions
 START = RunStarted(
     step=0, total_steps=9, config_digest="d", device="cpu", precision="fp32", pairs=55, parameters=1234, time=1.0
 )
-
-
-@pytest.fixture
-def services(qapp: QApplication, tmp_path: Path) -> Iterator[Services]:
-    make_application()
-    made = make_services(tmp_path / "home")
-    yield made
-    made.launcher.close()
-    made.pool.close()
-    made.store.close()
 
 
 @pytest.fixture

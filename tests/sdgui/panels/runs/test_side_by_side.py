@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.events import Sample
-from sdgui.app.start import make_application, make_services
 from sdgui.panels.runs.compare.board import MOST, SamplesBoard
 from sdgui.shared.services import Services
-
-
-@pytest.fixture
-def services(qapp: QApplication, tmp_path: Path) -> Iterator[Services]:
-    make_application()
-    made = make_services(tmp_path / "home")
-    yield made
-    made.launcher.close()
-    made.store.close()
 
 
 def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) -> Sample:
