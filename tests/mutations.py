@@ -36,8 +36,8 @@ def mutated(sample: Any, line: bool = False) -> st.SearchStrategy[bytes]:
     return st.one_of(_by_structure(sample, line), _by_byte(_written(sample, line)))
 
 
-def survives(read: Callable[[], object]) -> None:
-    """``read`` answers or raises a UserError of one sane sentence, in bounded time and memory."""
+def survives(read: Callable[[], object], seconds: float = HANG_SECONDS) -> None:
+    """``read`` answers or raises a UserError of one sane sentence, in ``seconds`` of computing and bounded memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     for _ in range(3):  # a collection of garbage, or a machine that others use too, is no fault of the reader either
         began = time.process_time()
@@ -47,10 +47,10 @@ def survives(read: Callable[[], object]) -> None:
             text = str(error)
             assert text, "a refusal without a word"
             assert len(text) < 4000, text[:4000]
-        if time.process_time() - began < HANG_SECONDS:
+        if time.process_time() - began < seconds:
             break
     else:
-        raise AssertionError(f"three times it took more than {HANG_SECONDS} s")
+        raise AssertionError(f"three times it took more than {seconds} s")
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before < MOST_MEMORY
 
 

@@ -183,10 +183,11 @@ def _out_of_bounds(value: Any) -> str:
             numbers = level if types == {int} else [item for item in level if type(item) is int]
             if not -_LARGEST_INT <= min(numbers) <= max(numbers) < _LARGEST_INT:
                 return "has a number beyond 64 bits"
-        nested = [item for item in level if isinstance(item, (dict, list))] if types & {dict, list} else []
-        if nested and depth > DEEPEST:
+        mappings = [item for item in level if type(item) is dict] if dict in types else []
+        lists = [item for item in level if type(item) is list] if list in types else []
+        if (mappings or lists) and depth > DEEPEST:
             return f"is nested more than {DEEPEST} levels deep"
-        level = list(chain.from_iterable(item.values() if isinstance(item, dict) else item for item in nested))
+        level = list(chain(chain.from_iterable(map(dict.values, mappings)), chain.from_iterable(lists)))
         depth += 1
     return ""
 

@@ -27,7 +27,7 @@ from core.spec.reading import MEGABYTE, parse_json, read_bytes
 VERSION = 1
 LARGEST = 32 * MEGABYTE  # bytes of a manifest; a hundred million pictures take 13 MB
 # The most of each character in a manifest, counted before it is parsed. A hundred million pictures with `MOST_REMOVED`
-# runs have fewer; what has no more than these is parsed, checked and refused in less than a second.
+# runs have fewer; what has no more than these is parsed, checked and refused in about a second.
 _MOST = {b"[": 1 << 19, b"{": 1 << 18, b",": 3 << 19, b":": 1 << 19, b"\\": 1 << 16}
 MOST_REMOVED = 1 << 17  # runs of removed rows; an index with more is written anew without them
 _MOST_FILES = 1 << 12  # that make searching fast
