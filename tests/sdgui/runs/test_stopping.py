@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -12,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.run.events import EventReader, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunStatus
+from core.spec.run.status import RunStatus, own_status
 from sdgui.runs import stopping
 from sdgui.runs.stopping import StopPlan, StopStage
 from sdgui.shared.run_texts import stop_text
@@ -85,6 +87,57 @@ def test_a_trainer_on_another_machine_is_asked_and_nothing_else_is_claimed(tmp_p
     folder_of(tmp_path, host="far-away", silent=60.0)
     assert plan.advance()
     assert plan.now.stage is StopStage.ENDED
+
+
+@pytest.mark.parametrize(
+    ("doing", "silent", "after", "stage"),
+    [
+        ("training", 0.0, 29.9, StopStage.ASKED),
+        ("training", 0.0, 30.0, StopStage.TERMINATED),
+        ("saving", 9.9, 30.0, StopStage.ASKED),
+        ("saving", 10.0, 30.0, StopStage.TERMINATED),
+        ("saving", 0.0, 299.9, StopStage.ASKED),
+        ("saving", 0.0, 300.0, StopStage.TERMINATED),
+        ("starting", None, 90.0, StopStage.ASKED),
+        ("starting", None, 90.1, StopStage.ENDED),
+    ],
+)
+def test_stages_by_the_clock(
+    tmp_path: Path,
+    ended: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    doing: str,
+    silent: float | None,
+    after: float,
+    stage: StopStage,
+) -> None:
+    """``silent``: seconds since the last heartbeat, None for a trainer without a status; ``after`` the request."""
+    now = [1.8e9]
+    monkeypatch.setattr(stopping, "time", SimpleNamespace(time=lambda: now[0]))
+    folder = folder_of(tmp_path, doing)
+    plan = StopPlan(1, folder, asked_seconds=30.0, terminated_seconds=7.0)
+    assert (plan.now.stage, plan.now.deadline) == (StopStage.ASKED, now[0] + 30.0)
+    now[0] += after
+    if silent is None:
+        folder.status.unlink()
+    else:
+        status = folder.read_status()
+        assert status is not None
+        folder.write_status(replace(status, heartbeat=now[0] - silent))
+    assert plan.advance() == (stage is not StopStage.ASKED)
+    assert plan.now.stage is stage
+    if stage is not StopStage.TERMINATED:
+        return
+    assert plan.now.deadline == now[0] + 7.0
+    now[0] += 6.9
+    assert not plan.advance()
+    now[0] += 0.1
+    folder.write_status(replace(folder.read_status() or own_status(), doing="training"))
+    assert plan.advance()
+    assert (plan.now.stage, plan.now.deadline, ended) == (StopStage.KILLED, None, [False, True])
+    now[0] += 1e6
+    assert not plan.advance(), "a kill is waited for"
+    assert ended == [False, True]
 
 
 def starts(run: Run) -> int:

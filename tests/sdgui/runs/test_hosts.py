@@ -1,0 +1,214 @@
+"""What the queue is told of other machines: how old an answer may be, who is asked when, and pictures that are away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import Facts, Gpu
+from core.spec.machines.connection import LineState
+from core.spec.machines.machine import LOCAL, Machine
+from sdgui.runs.machines import hosts as hosts_module
+from sdgui.runs.machines.elsewhere import RemotePictures
+from sdgui.runs.machines.hosts import Hosts
+from sdgui.runs.machines.slots import UNLIMITED, MachineSlots
+from sdgui.store.queue import Slots
+from sdgui.store.records import HERE, Place
+
+MACHINES = {
+    one.name: one
+    for one in (
+        Machine(name="near", host="near", at_once=4),
+        Machine(name="team", host="team", launcher="torchrun", processes=2),
+        Machine(name="cluster", host="cluster", launcher="slurm"),
+    )
+}
+
+
+def answered(value: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    if isinstance(value, Exception):
+        future.set_exception(value)
+    else:
+        future.set_result(value)
+    return future
+
+
+class Pretended:
+    """Machines that answer at once with ``facts``, or with an error."""
+
+    def __init__(self) -> None:
+        self.facts: Any = Facts(host="h", gpus=[Gpu(index=0), Gpu(index=1, users=["python (7)"]), Gpu(index=2)])
+        self.kinds: dict[str, LineState] = {}
+        self.asked: list[str] = []
+        self.sent: dict[str, Any] = {}
+        self.list = SimpleNamespace(find=self._find, remove=lambda name: None, put=lambda machine: None)
+
+    def _find(self, name: str) -> Machine:
+        if name not in MACHINES:
+            raise UserError(f"there is no machine {name}")
+        return MACHINES[name]
+
+    def states(self) -> dict[str, LineState]:
+        return self.kinds
+
+    def host(self, name: str) -> Any:
+        def probe() -> Future[Any]:
+            self.asked.append(name)
+            return answered(self.facts)
+
+        def pictures(there: Sequence[str], side: int) -> Future[Any]:
+            self.asked.append(f"{name}:{there[0]}")
+            return answered(self.sent)
+
+        return SimpleNamespace(probe=probe, pictures=pictures)
+
+
+@pytest.fixture
+def machines() -> Pretended:
+    return Pretended()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(hosts_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, machines: Pretended, clock: list[float], qtbot: QtBot) -> Hosts:
+    made = Hosts(tmp_path)
+    made.machines = machines  # type: ignore[assignment]
+    return made
+
+
+def heard(signal: Any) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = []
+    signal.connect(lambda *what: found.append(what))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "slots"),
+    [
+        ("near", Slots(("0", "1", "2"), 4, frozenset({"1"}), 1)),
+        ("team", Slots(("0", "1", "2"), 1, frozenset({"1"}), 2)),
+        ("cluster", Slots(at_once=UNLIMITED)),
+        ("nobody", None),
+    ],
+)
+def test_slots_of_machines(hosts: Hosts, machines: Pretended, name: str, slots: Slots | None) -> None:
+    assert hosts.slots(name) == slots
+    assert machines.asked == ([name] if name in ("near", "team") else []), "a scheduler keeps a queue of its own"
+    machines.facts = UserError("it does not answer")
+    hosts._facts.clear()
+    assert hosts.slots(name) == (slots if name == "cluster" else None)
+    machines.facts = Facts(host="h")
+    if name == "team":
+        assert hosts.slots(name) == Slots((), 1, frozenset(), 1), "without a GPU, one process"
+
+
+def test_a_machine_is_asked_again_when_its_answer_is_old(hosts: Hosts, machines: Pretended, clock: list[float]) -> None:
+    for seconds, asked in ((0.0, 1), (1.9, 1), (2.0, 2), (3.9, 2), (4.0, 3)):
+        clock[0] = 1000.0 + seconds
+        assert hosts.slots("near") is not None
+        assert len(machines.asked) == asked
+    assert hosts.facts("near") == machines.facts
+    assert hosts.facts("team") is None
+
+
+@pytest.mark.parametrize("kind", ["waiting", "refused"])
+def test_a_machine_out_of_reach_is_asked_seldom_and_never_waited_for(
+    hosts: Hosts, machines: Pretended, clock: list[float], kind: str
+) -> None:
+    machines.kinds["near"] = LineState(kind)
+    refused = heard(hosts.refused)
+    machines.facts = UserError("no route")
+    for seconds, asked in ((0.0, 1), (5.0, 1), (10.0, 1), (10.1, 2), (20.1, 2), (20.2, 3)):
+        clock[0] = 1000.0 + seconds
+        assert hosts.slots("near") is None
+        assert len(machines.asked) == asked
+    assert refused == [("near", "no route")] * 3
+    machines.kinds["near"] = LineState("ready")
+    machines.facts = Facts(host="h")
+    assert hosts.slots("near") == Slots((), 4, frozenset(), 1)
+
+
+def test_what_many_runs_say_at_once_is_said_once(hosts: Hosts, clock: list[float]) -> None:
+    said = heard(hosts.trouble)
+    for seconds, times in ((0.0, 1), (1.0, 1), (30.0, 1), (30.1, 2)):
+        clock[0] = 1000.0 + seconds
+        hosts._tell("near does not answer")
+        assert len(said) == times
+    hosts._tell("another sentence")
+    assert len(said) == 3
+
+
+def test_the_gpus_of_this_computer_are_asked_for_where_there_may_be_any(hosts: Hosts, machines: Pretended) -> None:
+    hosts._has_gpus = False
+    assert hosts.gpus_here() == ()
+    assert machines.asked == []
+    hosts._has_gpus = True
+    assert [gpu.index for gpu in hosts.gpus_here()] == [0, 1, 2]
+    assert machines.asked == [LOCAL]
+    machines.facts = UserError("nvml is broken")
+    hosts._facts.clear()
+    assert hosts.gpus_here() == ()
+
+
+def test_a_machine_that_is_removed_is_no_place_any_more(hosts: Hosts) -> None:
+    hosts.slots("near")
+    places = heard(hosts.place_changed)
+    hosts.set_place(Place("near", "1"))
+    hosts.remove("team")
+    assert hosts.place == Place("near", "1")
+    hosts.remove("near")
+    assert hosts.place == HERE
+    assert places == [(Place("near", "1"),), (HERE,)]
+    assert hosts.facts("near") is None
+
+
+def test_machines_out_of_reach_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    far = {"near": Slots(("0",)), "gone": None}
+    slots = MachineSlots(lambda: [Gpu(index=0), Gpu(index=1)], 3, far.get)
+    assert slots.all(["", "near", "gone"]) == {"": Slots(("0", "1"), 3), "near": Slots(("0",))}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert slots.here() == Slots(("1",), 3)
+    assert MachineSlots().of("near") is None
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "written"),
+    [
+        (lambda machines, path: None, 1, b"small"),
+        (lambda machines, path: machines.kinds.update(near=LineState("waiting")), 0, None),
+        (lambda machines, path: machines.kinds.update(near=LineState("refused")), 0, None),
+        (lambda machines, path: machines.sent.clear(), 1, None),
+        (lambda machines, path: (path.parent.mkdir(parents=True), path.write_bytes(b"there")), 0, b"there"),
+    ],
+)
+def test_a_picture_of_another_machine_is_fetched_once_and_never_waited_for(
+    tmp_path: Path,
+    machines: Pretended,
+    before: Callable[[Pretended, Path], object],
+    asked: int,
+    written: bytes | None,
+) -> None:
+    path = tmp_path / "elsewhere" / "near" / "data" / "a.png"
+    machines.sent["/data/a.png"] = SimpleNamespace(data=b"small")
+    before(machines, path)
+    pictures = RemotePictures(tmp_path, machines)  # type: ignore[arg-type]
+    pictures.fetch(path)
+    assert machines.asked == ["near:/data/a.png"] * asked
+    assert (path.read_bytes() if path.exists() else None) == written
+    pictures.fetch(tmp_path / "mine.png")
+    assert len(machines.asked) == asked

@@ -1,0 +1,220 @@
+"""One run by hand, at chosen times: when it is read and judged, what is said of it, and what is recorded."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core.spec.run.events import EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted, encode
+from core.spec.run.status import RunState, RunStatus, own_status
+from sdgui.runs import live as live_module
+from sdgui.runs.live import LiveRun
+from sdgui.store.records import Run
+
+NOW = time.time()
+GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that ``LiveRun`` sees."""
+    now = [NOW]
+    monkeypatch.setattr(live_module, "time", SimpleNamespace(time=lambda: now[0]))
+    return now
+
+
+def record(folder: Path, **known: object) -> Run:
+    run = Run(1, 1, "k", folder, "d", NOW, RunState.STARTING, launched=NOW)
+    return replace(run, **known)  # type: ignore[arg-type]
+
+
+def new(folder: Path, **known: object) -> LiveRun:
+    run = record(folder, **known)
+    run.dir.create()
+    return LiveRun(run, {})
+
+
+def write(live: LiveRun, *events: object) -> None:
+    writer = EventWriter(live.dir.events)
+    for event in events:
+        writer.write(event)
+    writer.close()
+
+
+def started(step: int = 0) -> RunStarted:
+    return RunStarted(step=step, total_steps=50, config_digest="d", time=NOW)
+
+
+def metrics(step: int) -> Metrics:
+    return Metrics(step=step, values={"train/loss": float(step)}, time=NOW)
+
+
+def test_a_long_file_is_read_a_chunk_at_a_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk = 2 * len(encode(metrics(10))) + 5
+    monkeypatch.setattr(live_module, "_CHUNK", chunk)
+    live = new(tmp_path)
+    write(live, started(), *(metrics(step) for step in range(10, 31)))
+    size, steps, behind = live.dir.events.stat().st_size, [], []
+    assert not live.behind, "nothing was read yet"
+    for _ in range(30):
+        steps.append(live.poll().step)
+        behind.append(live.behind)
+        assert behind[-1] == (live._grew and size - live._reader.offset > chunk)
+    assert steps[0] < 13 < steps[-1] == 30
+    assert behind[0]
+    assert not behind[-1]
+    live.dir.events.unlink()
+    assert live.poll().step == 30, "out of reach: what is known stands"
+    write(live, metrics(31))
+    live.dir.events.chmod(0o600)
+    assert not live.behind
+
+
+def test_the_process_table_is_asked_now_and_then_and_only_of_what_lives(tmp_path: Path, clock: list[float]) -> None:
+    live = new(tmp_path)
+    judged: list[float] = []
+    judge = live._judge
+
+    def noted(now: float) -> None:
+        judged.append(round(now - NOW, 1))
+        judge(now)
+
+    live._judge = noted  # type: ignore[method-assign]
+    live.dir.write_status(own_status(doing="training"))
+    for seconds in (0.0, 0.2, 0.5, 0.6, 0.9, 1.2):
+        clock[0] = NOW + seconds
+        assert live.poll().state is RunState.RUNNING
+    assert judged == [0.0, 0.6, 1.2]
+    clock[0] = NOW + 1.3
+    live.dir.write_status(own_status(step=3, doing="training"))
+    assert live.poll().step == 3
+    write(live, started())
+    live.poll()
+    assert judged == [0.0, 0.6, 1.2, 1.3, 1.3], "news is judged at once"
+    assert not live.restful
+    live.dir.write_status(GONE)
+    assert live.poll().state is RunState.INTERRUPTED
+    assert live.restful
+    clock[0] = NOW + 60
+    live.poll()
+    assert judged[-1] == 1.3, "the dead are left alone"
+    live.refresh(record(tmp_path))
+    live.poll()
+    assert judged[-1] == 1.3, "the record says nothing new"
+    live.refresh(record(tmp_path, launched=NOW + 59))
+    live.poll()
+    assert judged[-1] == 60.0
+    live.dir.status.unlink()
+    assert live.poll().state is RunState.STARTING
+    for position, state in ((2, RunState.QUEUED), (None, RunState.STARTING)):
+        live.refresh(record(tmp_path, launched=NOW + 59, queue_position=position))
+        assert live.poll().state is state
+
+
+def test_a_start_that_never_came_to_a_trainer_is_a_failure(tmp_path: Path, clock: list[float]) -> None:
+    live = new(tmp_path, launched=None)
+    assert live.poll().state is RunState.INTERRUPTED
+    live.refresh(record(tmp_path, launched=None, ending="failed", failure="No such program.", finished=NOW))
+    live._judged = 0.0
+    found = live.poll()
+    assert (found.state, found.failure) == (RunState.FAILED, "No such program.")
+    other = new(tmp_path / "other")
+    other.dir.write_status(own_status())
+    other.refresh(record(tmp_path / "other", ending="failed", failure="of an earlier time", finished=NOW - 9e6))
+    assert other.poll().state is RunState.RUNNING, "it was launched since"
+
+
+def test_a_folder_that_went_away_while_its_run_began(tmp_path: Path, clock: list[float]) -> None:
+    run = record(tmp_path / "run")
+    live = LiveRun(run, {})
+    assert live.poll().state is RunState.STARTING, "its folder is yet to come"
+    run.dir.create()
+    live._judged = 0.0
+    assert live.poll().state is RunState.STARTING
+    for path in sorted(run.folder.rglob("*"), reverse=True):
+        path.rmdir()
+    run.folder.rmdir()
+    live._judged = 0.0
+    found = live.poll()
+    assert (found.state, found.failure) == (
+        RunState.INTERRUPTED, f"The run folder {run.folder} no longer exists.",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("events", "note", "stderr", "said"),
+    [
+        (b"", "", "", "The trainer exited unexpectedly; it may have been killed or run out of memory."),
+        (b"", "", "loading\n  Killed \n\n", "The trainer exited unexpectedly. Last line of output: Killed"),
+        (b"", "Slurm ended job 12.", "Killed\n", "Slurm ended job 12."),
+        (b"garbage\n", "Slurm ended job 12.", "Killed\n", "None of its events can be read: "),
+        (b"garbage\n" + encode(metrics(1)), "", "Killed\n", "Last line of output: Killed"),
+    ],
+)
+def test_why_a_run_was_interrupted(
+    tmp_path: Path, clock: list[float], events: bytes, note: str, stderr: str, said: str
+) -> None:
+    live = new(tmp_path)
+    live.dir.events.write_bytes(events)
+    live.dir.stderr.write_text(stderr)
+    live.dir.write_status(replace(GONE, note=note))
+    found = live.poll()
+    assert found.state is RunState.INTERRUPTED
+    assert said in found.failure
+
+
+def test_what_is_shown_of_a_living_and_of_a_dead_trainer(tmp_path: Path, clock: list[float]) -> None:
+    live = new(tmp_path)
+    first = live.poll()
+    assert (first.state, first.doing, first.seconds_left) == (RunState.STARTING, "starting", None)
+    status = own_status(step=7, total_steps=40, doing="validating", seconds_left=5.0)
+    live.dir.write_status(status)
+    found = live.poll()
+    assert (found.step, found.total_steps, found.doing, found.seconds_left) == (7, 40, "validating", 5.0)
+    write(live, started(), metrics(9))
+    found = live.poll()
+    assert (found.step, found.total_steps) == (9, 50), "events come before the status, where they are further"
+    os.utime(live.dir.status, ns=(1, 1))
+    live.dir.status.write_text("half a sta")
+    assert live.poll() == found, "caught while it is replaced: the last one stands"
+    live.dir.status.unlink()
+    write(live, RunFailed(step=9, error="E", message="No such picture.", time=NOW + 5))
+    ended = live.poll()
+    assert (ended.state, ended.doing, ended.seconds_left, ended.failure) == (
+        RunState.FAILED, "", None, "No such picture.",
+    )  # fmt: skip
+
+
+def test_what_the_store_has_is_not_recorded_again(tmp_path: Path, clock: list[float]) -> None:
+    live = new(tmp_path)
+    live.poll()
+    assert live.to_record() is None
+    write(live, started(), metrics(4))
+    live.poll()
+    found = live.to_record()
+    assert found is not None
+    assert (found.step, found.offset, found.state) == (4, live.dir.events.stat().st_size, RunState.STARTING)
+    live.recorded(found)
+    assert live.to_record() is None
+    live.dir.write_status(own_status())
+    live.poll()
+    changed = live.to_record()
+    assert changed is not None
+    assert changed.state is RunState.RUNNING
+    live.recorded(changed)
+    live.dir.events.write_bytes(encode(started()))  # another file, shorter than what was read
+    assert live.poll().step == 0
+    assert live.rewritten
+    anew = live.to_record()
+    assert anew is not None
+    assert anew.offset < found.offset
+    live.recorded(anew)
+    assert not live.rewritten
+    write(live, Log(level="info", message="grown"), RunFinished(step=1, time=NOW + 9))
+    live.poll()
+    assert not live.rewritten, "it only grew"

@@ -1,0 +1,247 @@
+"""The follower, round by round, by a clock of the test: what is polled and recorded when, and said how often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core.spec.run.events import EventWriter, Log, Metrics, RunFinished, RunStarted, encode
+from core.spec.run.status import RunState, RunStatus, own_status
+from sdgui.runs import follower as follower_module
+from sdgui.runs.follower import Follower, ShownRun
+from sdgui.runs.live import LiveRun
+from sdgui.runs.outbox import Outbox
+from sdgui.store.records import Experiment, Progress, Run, StoreError
+from sdgui.store.store import Store
+
+GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
+POLL = 0.1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [500.0]
+    monkeypatch.setattr(follower_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+@pytest.fixture
+def follower(store: Store, clock: list[float]) -> Follower:
+    return Follower(store, Outbox(), lambda: None, POLL)
+
+
+@pytest.fixture
+def polled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The runs whose folders were looked at."""
+    found: list[int] = []
+    poll = LiveRun.poll
+
+    def noted(live: LiveRun) -> object:
+        found.append(live.run_id)
+        return poll(live)
+
+    monkeypatch.setattr(LiveRun, "poll", noted)
+    return found
+
+
+def write(run: Run, *events: object) -> None:
+    writer = EventWriter(run.dir.events)
+    for event in events:
+        writer.write(event)
+    writer.close()
+
+
+def started() -> RunStarted:
+    return RunStarted(step=0, total_steps=90, config_digest="d")
+
+
+def metrics(step: int) -> Metrics:
+    return Metrics(step=step, values={"train/loss": 1.0})
+
+
+def another(store: Store, experiment: Experiment) -> Run:
+    run = store.add_run(experiment.id)
+    run.dir.create()
+    return run
+
+
+def test_what_lives_is_polled_each_round_and_the_rest_seldom(
+    follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float], polled: list[int]
+) -> None:
+    run.dir.write_status(own_status())
+    dead = another(store, experiment)
+    dead.dir.write_status(GONE)
+    follower._round()
+    assert polled == [run.id, dead.id]
+    for seconds in (0.1, 1.0, 1.9):
+        clock[0] = 500.0 + seconds
+        follower._round()
+    assert polled[2:] == [run.id] * 3
+    clock[0] = 502.0
+    follower._round()
+    assert polled[5:] == [run.id, dead.id]
+    clock[0] = 502.1
+    follower.poll_now(dead.id)
+    follower._round()
+    assert polled[7:] == [run.id, dead.id]
+    clock[0] = 504.0
+    follower._round()
+    assert polled[9:] == [run.id], "asked for is as good as due: the next seldom round is later"
+
+
+def test_progress_is_recorded_twice_a_second_and_a_change_of_state_at_once(
+    follower: Follower, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded: list[tuple[float, int]] = []
+    record = store.record
+
+    def noted(run_id: int, progress: Progress, rewritten: bool = False) -> None:
+        recorded.append((round(clock[0] - 500.0, 1), progress.step))
+        record(run_id, progress, rewritten=rewritten)
+
+    monkeypatch.setattr(store, "record", noted)
+    run.dir.write_status(own_status())
+    write(run, started())
+    follower._round()
+    assert recorded == [(0.0, 0)]
+    for step, seconds in ((1, 0.2), (2, 0.4), (3, 0.5), (4, 0.9), (5, 1.0)):
+        clock[0] = 500.0 + seconds
+        write(run, metrics(step))
+        follower._round()
+    assert recorded == [(0.0, 0), (0.5, 3), (1.0, 5)]
+    clock[0] = 501.1
+    write(run, metrics(6), RunFinished(step=6))
+    follower._round()
+    assert recorded[3:] == [(1.1, 6)]
+    clock[0] = 509.0
+    follower.poll_now(run.id)
+    follower._round()
+    assert recorded[4:] == [], "there is nothing new"
+    assert store.run(run.id).state is RunState.DONE
+    assert follower._outbox.take().states == {run.id: RunState.DONE}
+
+
+def test_trouble_is_said_once_and_again_when_it_comes_back(
+    follower: Follower, run: Run, clock: list[float], polled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower._round()
+
+    def troubles() -> list[tuple[int, str]]:
+        follower.poll_now(run.id)
+        follower._round()
+        follower._round()
+        return follower._outbox.take().troubles
+
+    assert troubles() == []
+    run.dir.events.mkdir()
+    first = troubles()
+    assert [run_id for run_id, _ in first] == [run.id]
+    assert f"{run.dir.events} is a folder" in first[0][1]
+    polled.clear()
+    follower._round()
+    assert polled == [], "what cannot be read is not tried ten times a second"
+    assert troubles() == []
+    run.dir.events.rmdir()
+    write(run, started())
+    assert troubles() == []
+    run.dir.events.unlink()
+    run.dir.events.mkdir()
+    assert troubles() == first
+
+
+def test_a_store_that_does_not_answer_is_said_once_and_followed_runs_stay(
+    follower: Follower, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.dir.write_status(own_status())
+    follower._round()
+    follower._outbox.take()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "runs", lambda deleted=False: (_ for _ in ()).throw(StoreError("The database is away.")))
+        for _ in range(2):
+            follower.poll_now()
+            follower._round()
+    write(run, started(), metrics(3))
+    follower._round()
+    news = follower._outbox.take()
+    assert news.troubles == [(0, "The database is away.")]
+    assert news.removed == {}
+    assert news.progress[run.id].step == 3
+    follower.poll_now()
+    follower._round()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "runs", lambda deleted=False: (_ for _ in ()).throw(StoreError("The database is away.")))
+        follower.poll_now()
+        follower._round()
+    assert follower._outbox.take().troubles == [(0, "The database is away.")], "it had come back meanwhile"
+
+
+def test_runs_that_appear_later_are_news_and_the_first_are_not(
+    follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float]
+) -> None:
+    follower._round()
+    assert follower._outbox.take().added == {}
+    later = another(store, experiment)
+    follower.poll_now()
+    follower._round()
+    assert follower._outbox.take().added == {later.id: None}
+    store.delete_run(later.id)
+    follower.poll_now()
+    follower._round()
+    assert follower._outbox.take().removed == {later.id: None}
+    assert set(follower.progress) == {run.id}
+
+
+def test_lines_that_cannot_be_read_are_counted_in_the_log_of_a_shown_run(
+    follower: Follower, run: Run, clock: list[float]
+) -> None:
+    shown = follower.shown[run.id] = ShownRun()
+    run.dir.write_status(own_status())
+    run.dir.events.write_bytes(encode(started()) + b"garbage\n")
+    follower._round()
+    with run.dir.events.open("ab") as file:
+        file.write(b"more\n{}\n" + encode(Log(level="info", message="good")))
+    follower._round()
+    follower._round()
+    said = [log.message for log in shown.history.logs]
+    assert said[0].startswith("1 line of events.jsonl was unreadable and skipped. The first: ")
+    assert said[1:] == ["good", "2 lines of events.jsonl were unreadable and skipped."]
+    assert follower._outbox.take().loaded == {run.id: None}
+
+
+def test_a_long_log_is_filled_in_parts_and_told_when_it_is_whole(
+    follower: Follower, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_module, "_CHUNK", 300)
+    run.dir.write_status(own_status())
+    write(run, started(), *(metrics(step) for step in range(1, 20)))
+    shown = follower.shown[run.id] = ShownRun()
+    seen = []
+    while follower._round():
+        seen.append(shown.history.step)
+        assert not shown.loaded
+    assert len(seen) > 2
+    assert sorted(set(seen)) == seen, "each part brings some more"
+    assert shown.loaded
+    assert shown.history.step == 19
+    write(run, metrics(20))
+    follower._round()
+    news = follower._outbox.take()
+    assert (news.loaded, shown.history.step) == ({run.id: None}, 20)
+    assert news.curves[run.id] >= {"train/loss", "lifecycle"}
+
+
+def test_what_was_read_is_recorded_at_the_end(
+    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    follower = Follower(store, Outbox(), lambda: None, 60.0)
+    run.dir.write_status(own_status())
+    write(run, started())
+    follower._round()
+    write(run, metrics(8))
+    follower._round()
+    assert store.run(run.id).step == 0, "it was recorded a moment ago"
+    follower._ending.set()
+    follower.run()
+    assert store.run(run.id).step == 8
