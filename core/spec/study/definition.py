@@ -230,7 +230,7 @@ class Study(Section):
 
 def budget_name(arm: str, seconds: float) -> str:
     """The name, and the folder name, of an arm at a budget: ``clip-230s``."""
-    return f"{arm}-{seconds:g}s"
+    return f"{arm}-{seconds:.0f}s" if seconds >= 1e6 else f"{arm}-{seconds:g}s"  # a name has no +, as 1e+06 has
 
 
 def at_budget(arm: Arm, seconds: float) -> Arm:

@@ -1,0 +1,421 @@
+"""A study's rules one by one: the last that is allowed, what goes on, who gets which place, a report by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core.spec.chain import Chain, ChainStage, preset_chain
+from core.spec.config import RunConfig, override
+from core.spec.presets import preset_config
+from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, absolute
+from core.spec.study.records import SHORTEST_STEP, CurvePoint, results_problem
+from core.studies.study import statistics
+from core.studies.study.claiming import StudyError, claim
+from core.studies.study.data import data_path
+from core.studies.study.places.place import Ended
+from core.studies.study.queue import _Queue
+from core.studies.study.results import collect, value_at
+from core.studies.study.statistics import permutation_p
+from core.studies.study.table import markdown
+from tests.core.studies.study.test_study import definition
+
+BASE = {"name": "base", "preset": "clip"}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "said"),
+    [
+        ({"steps": 10**9}, {"steps": 10**9 + 1}, "steps"),
+        ({"seeds": [2**31 - 1]}, {"seeds": [2**31]}, "seeds"),
+        ({"arms": [BASE | {"name": "x" * 61}]}, {"arms": [BASE | {"name": "x" * 62}]}, "letters, digits"),
+        ({"name": "x" * 60}, {"name": "x" * 61}, "name"),
+        ({"steps": 0, "budgets": [1e9]}, {"steps": 0, "budgets": [1.01e9]}, "no time to train"),
+        (
+            {"steps": 0, "budgets": list(range(1, 251))},
+            {"steps": 0, "budgets": list(range(1, 252))},
+            "251 for each of 2 arms; 500 at most in all",
+        ),
+        ({"steps": 0, "arms": [BASE | {"budget": 5.0}]}, {"steps": 0}, "needs steps, or budgets"),
+        ({"noise": {"share": 0.999}}, {"noise": {"share": 1.0}}, "share"),
+        ({"noise": {"kind": "in-group", "within": "kind"}}, {"noise": {"kind": "in-group"}}, "shuffle within"),
+        ({"noise": {"kind": "word"}}, {"noise": {"kind": "word", "within": "kind"}}, "no other kind has one"),
+        ({"noise": {"name": "a", "kept": "b"}}, {"noise": {"name": "a", "kept": "A"}}, "both called 'a'"),
+        ({"noise": {"name": "n"}, "train": "n"}, {"noise": {"name": "n"}, "train": "m"}, "no data set 'm'"),
+        ({"arms": [BASE | {"config": "", "train": "val"}]}, {"arms": [BASE | {"config": "a.json"}]}, "and not both"),
+        ({"compare": [["better", "base"]]}, {"compare": [["better", "bse"]]}, "'bse' is not an arm"),
+    ],
+)
+def test_the_last_that_is_allowed_and_the_first_that_is_not(
+    good: dict[str, Any], bad: dict[str, Any], said: str
+) -> None:
+    Study.model_validate(definition() | good)
+    with pytest.raises(ValidationError, match=said):
+        Study.model_validate(definition() | bad)
+
+
+@pytest.mark.parametrize(
+    ("change", "goes_on"),
+    [
+        ({}, True),
+        ({"about": "other words"}, True),
+        ({"compare": [["better", "base"]]}, True),
+        ({"measures": [{"name": "other", "task": "retrieval", "data": "val"}]}, True),
+        ({"data": {"train": "train.csv", "val": "val.csv", "more": "more.csv"}}, True),
+        ({"data": {"train": "other.csv", "val": "val.csv"}}, False),
+        ({"seeds": [0, 1, 2, 3]}, True),
+        ({"seeds": [0, 1]}, False),
+        ({"arms": [*definition()["arms"], {"name": "third", "preset": "coca"}]}, True),
+        ({"arms": definition()["arms"][:1]}, False),
+        ({"arms": [BASE | {"set": ["seed=1"]}, definition()["arms"][1]]}, False),
+        ({"set": ["optim.beta1=0.8"]}, False),
+        ({"size": "demo"}, False),
+        ({"name": "other"}, False),
+        ({"train": "val"}, False),
+        ({"steps": 11}, False),
+        ({"steps": 0, "budgets": [5]}, False),
+    ],
+)
+def test_what_a_study_may_change_and_go_on(change: dict[str, Any], goes_on: bool) -> None:
+    before, after = Study.model_validate(definition()), Study.model_validate(definition() | change)
+    assert after.goes_on_from(before) == goes_on
+    assert (after.digest() == before.digest()) == (not change or "about" in change)
+
+
+def test_budgets_may_be_added_and_not_taken_away() -> None:
+    def of(*budgets: float) -> Study:
+        return Study.model_validate(definition(budgets=list(budgets), steps=0))
+
+    assert of(10, 80).goes_on_from(of(10))
+    assert not of(10).goes_on_from(of(10, 80))
+    assert not of(10).goes_on_from(of(80))
+
+
+def test_a_budget_of_weeks_names_its_runs() -> None:
+    for seconds, name in (
+        (2.5, "base-2.5s"),
+        (999999, "base-999999s"),
+        (1e6, "base-1000000s"),
+        (1e9, "base-1000000000s"),
+    ):
+        assert Study.model_validate(definition(BASE, budgets=[seconds], steps=0)).trained[0].name == name
+
+
+def test_an_arm_as_long_as_another_is_timed_by_its_own_recipe() -> None:
+    arms = [
+        {"name": "other", "preset": "clip", "set": ["seed=2"]},
+        {"name": "same", "preset": "sd-clip", "set": ["seed=1"]},
+        {"name": "long", "preset": "sd-clip", "set": ["seed=1"], "as_long_as": "other"},
+    ]
+    study = Study.model_validate(definition(*arms))
+    timed = study.timed(study.arm("long"))
+    assert timed is not None
+    assert timed.name == "same"
+    for change in ({"preset": "coca"}, {"set": []}):
+        with pytest.raises(ValidationError, match="its own step time is unknown"):
+            Study.model_validate(definition(*arms[:2], arms[2] | change))
+
+
+def test_paths_are_of_the_file_and_demo_data_stay(tmp_path: Path) -> None:
+    data = {"train": "a.csv", "val": "demo:val.csv", "art": "openclipart:train.csv", "far": "/far/b.csv"}
+    arms = [{"name": "own", "config": "own.json"}, BASE]
+    study = absolute(Study.model_validate(definition(*arms, data=data)), tmp_path)
+    assert study.data == data | {"train": str(tmp_path / "a.csv")}
+    assert [arm.config for arm in study.arms] == [str(tmp_path / "own.json"), ""]
+
+
+def test_where_copies_of_data_lie(tmp_path: Path) -> None:
+    data = {"train": "demo:train.csv", "val": "/own/val.csv"}
+    out = StudyDir(tmp_path)
+    for of, folder in (("train", out.data / "openmoji"), ("val", out.data)):
+        study = Study.model_validate(definition(data=data, noise={"of": of}))
+        assert data_path(out, study, "noisy") == folder / "noisy.csv"
+        assert data_path(out, study, "kept") == folder / "kept.csv"
+        assert data_path(out, study, "train") == out.data / "openmoji" / "train.csv"
+        assert data_path(out, study, "val") == Path("/own/val.csv")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("optim.beta1=0.5", r"base-s0 was trained with optim\.beta1=0\.5, and the arm base now has 0\.9: "),
+        ("name=other", None),
+        ("seed=9", None),
+        ("optim.epochs=3", None),
+        ("data.train=other.csv", None),
+        ("data.val=other.csv", None),
+    ],
+)
+def test_what_is_set_for_each_run_is_no_other_recipe(tmp_path: Path, setting: str, said: str | None) -> None:
+    study, out = Study.model_validate(definition(BASE, seeds=[0])), StudyDir(tmp_path)
+    claim(out, study)
+    out.run("base", 0).create()
+    trained = override(preset_config("clip", "tiny"), ["data.train=a.csv", "optim.beta1=0.9", setting])
+    study = study.model_copy(update={"set": ["optim.beta1=0.9"]})
+    out.study.write_text(study.to_json())
+    out.run("base", 0).config.write_text(trained.to_json())
+    if said is None:
+        claim(out, study)
+        return
+    with pytest.raises(StudyError, match=said):
+        claim(out, study)
+
+
+class Pretended:
+    """A place with ``free`` devices, at which every run ends as it is told."""
+
+    told = ""
+
+    def __init__(self, name: str, free: list[str], problem: str = "") -> None:
+        self.name, self.free, self.problem = name, free, problem
+        self.begun: list[tuple[str, int, str]] = []
+        self.ends: Ended | None = None
+
+    def offer(self) -> str | None:
+        return self.free[0] if self.free else None
+
+    def begin(self, run: StudyRun, steps: int, device: str) -> Any:
+        self.free.remove(device)
+        self.begun.append((run.arm, steps, device))
+        return SimpleNamespace(state="measuring", told="slowly", look=lambda: self.ends)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def queue_of(tmp_path: Path, *places: Pretended, seeds: tuple[int, ...] = (0,)) -> _Queue:
+    study, out = Study.model_validate(definition(seeds=list(seeds))), StudyDir(tmp_path)
+    out.runs.mkdir(exist_ok=True)
+    return _Queue(study, out, places, lambda text: None)
+
+
+def test_runs_go_where_a_device_is_free_and_what_was_not_taken_waits_again(tmp_path: Path) -> None:
+    near, far = Pretended("", ["0"]), Pretended("far", ["4", "5"])
+    queue = queue_of(tmp_path, near, far, seeds=(0, 1))
+    queue._start()
+    assert (near.begun, far.begun) == ([("base", 10, "0")], [("better", 10, "4"), ("base", 10, "5")])
+    assert [(run.machine, run.device, run.state) for run in queue.status.runs] == [
+        ("", "0", "training"), ("far", "4", "training"), ("far", "5", "training"), ("", "", "waiting"),
+    ]  # fmt: skip
+    queue._collect()
+    assert [(run.state, run.message) for run in queue.status.runs[:3]] == [("measuring", "slowly")] * 3
+    near.ends, far.ends = Ended("it broke"), Ended("the line is cut", again=True)
+    queue._collect()
+    assert [(run.state, run.message, run.machine, run.device) for run in queue.status.runs] == [
+        ("failed", "it broke", "", "0"), ("waiting", "", "", ""), ("waiting", "", "", ""), ("waiting", "", "", ""),
+    ]  # fmt: skip
+    assert (far.problem, queue.running) == ("the line is cut", {})
+    near.free, far.free = ["0"], ["4"]
+    queue._start()
+    assert [run.state for run in queue.status.runs] == ["failed", "training", "waiting", "waiting"], "far is out"
+    assert len(far.begun) == 2
+    queue._write_status()
+    assert queue.status.trouble == "the line is cut"
+
+
+def test_a_run_goes_on_where_it_was_begun_or_fails_saying_where(tmp_path: Path) -> None:
+    queue = queue_of(tmp_path, Pretended("far", ["4"]), seeds=(0,))
+    run = queue.out.run("base", 0)
+    run.create()
+    run.events.write_text("")
+    queue._start()
+    assert [one.state for one in queue.status.runs] == ["failed", "training"]
+    assert queue.status.runs[0].message.startswith("it was begun on this computer, which is not among the machines")
+    assert str(run.path) in queue.status.runs[0].message
+    broken = queue_of(tmp_path, Pretended("", ["0"], problem="Set up the machine first."))
+    broken._start()
+    assert [(one.state, one.message) for one in broken.status.runs] == [("failed", "Set up the machine first.")] * 2
+
+
+def mean(value: float, half: float | None = None) -> dict[str, Any]:
+    low, high = (None, None) if half is None else (value - half, value + half)
+    return {"mean": value, "low": low, "high": high, "values": [value]}
+
+
+def paired(
+    value: float, half: float | None = None, p: float | None = None, significant: bool = False
+) -> dict[str, Any]:
+    return {"difference": mean(value, half), "p_t": p, "p_exact": 0.25, "significant": significant, "seeds": 1}
+
+
+def results(**changed: Any) -> dict[str, Any]:
+    def arm(of: str, value: float, **more: Any) -> dict[str, Any]:
+        networks = {"student": {"val/R@1": mean(value, 0.1), "val/CIDEr": mean(value)}}
+        networks["final"] = networks["student"]
+        cost = {"step_seconds": mean(0.25), "train_seconds": mean(61.0), "ratio": mean(1.5), "flops": 2.5e12}
+        return {"of": of, "seeds": [0], "notes": {}, "failed": {}, "cost": cost, "networks": networks} | more
+
+    compare = {
+        "arm": "better",
+        "baseline": "base",
+        "seeds": [0],
+        "cost_ratio": mean(2.0),
+        "metrics": {"val/R@1": {"final": paired(0.1, 0.05, 0.0123, True), "student": paired(-0.1)}},
+        "equal_clock": {"val/R@1": paired(0.02, 0.05, 0.5)},
+    }
+    return {
+        "name": "small",
+        "definition": "abc",
+        "machine": "a computer",
+        "about": "About it.",
+        "steps": 10,
+        "seeds": [0, 1],
+        "metrics": ["val/R@1", "val/CIDEr"],
+        "arms": {"base": arm("base", 0.5), "better": arm("better", 0.6, seeds=[0, 1])},
+        "compare": [compare],
+        "budgets": [],
+        "crossings": [],
+    } | changed
+
+
+def test_a_report_by_hand() -> None:
+    assert results_problem(results()) == ""
+    lines = markdown(results()).splitlines()
+    assert lines[0] == "# Study: small"
+    facts = next(line for line in lines if line.startswith("10 steps per arm, seeds 0, 1. 3 of 4 runs are done. "))
+    assert facts.endswith("no p (t). Definition abc, on a computer.")
+    for row in (
+        "| base, student | 1 | 50.0 (40.0 to 60.0) | 0.500 |",
+        "| better, student | 2 | 60.0 (50.0 to 70.0) | 0.600 |",
+        "| base | 250 ms | 61 s | 1.50 | 2.50 |",
+        "| val/R@1 | final | +10.0 (5.0 to 15.0) | 10.0 | 0.012 | 0.250 | yes |",
+        "| val/R@1 | student | -10.0 | -10.0 |  | 0.250 |  |",
+        "| val/R@1 | +2.0 (-3.0 to 7.0) | 2.0 | 0.500 | 0.250 | no |",
+    ):
+        assert row in lines
+    assert any("(a step takes 2.00 times the baseline's;" in line for line in lines)
+    assert not any("## By budget" in line or "## Failed runs" in line or "Not evaluated" in line for line in lines)
+
+
+def test_a_report_leaves_out_what_is_not_known_and_lists_what_failed() -> None:
+    found = results(definition="")
+    base, better = found["arms"]["base"], found["arms"]["better"]
+    base["seeds"], base["cost"] = [0, 1], {}
+    better["cost"] = {"step_seconds": mean(0.1), "train_seconds": mean(9.0), "ratio": None}
+    better["failed"], better["notes"] = {"1": "it broke"}, {"0": ["no labels", "no captions"]}
+    found["compare"][0]["cost_ratio"] = None
+    text = markdown(found)
+    assert "runs are done" not in text
+    assert "Definition" not in text
+    assert "| better | 100 ms | 9 s |  |  |" in text
+    assert "| base | " not in text
+    assert "At equal wall-clock time" not in text
+    assert "## Failed runs\n\n- better, seed 1: it broke\n\n## Not evaluated\n\n- better, seed 0: no labels\n" in text
+    assert text.endswith("- better, seed 0: no captions\n")
+    found["compare"][0]["metrics"] = {}
+    assert "## better - base" not in markdown(found)
+    assert "No run is finished yet." in markdown(results(arms={}, compare=[]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "said"),
+    [
+        ("overtakes", 40.4, "overtakes at 40 s"),
+        ("falls behind", 12.0, "falls behind at 12 s"),
+        ("ahead", 80.0, "ahead from 80 s"),
+        ("behind", None, "behind"),
+    ],
+)
+def test_a_report_by_budget(kind: str, seconds: float | None, said: str) -> None:
+    found = results(budgets=[10.0, 80.0], steps=0)
+    for arm, clock in (("base", "cpu"), ("better", "cpu")):
+        found["arms"][arm]["cost"] |= {"budget": 10.0, "clock": clock}
+    last = {"seconds": 80.0, "mean": 0.1, "low": 0.0, "high": 0.2}
+    crossed = {"arm": "better", "baseline": "base", "metric": "val/R@1", "kind": kind, "seconds": seconds, "last": last}
+    found["crossings"] = [crossed]
+    text = markdown(found)
+    assert "Each arm is trained for each of 10 s, 80 s, seeds 0, 1." in text
+    assert f"| better - base | val/R@1 | +10.0 (5.0 to 15.0) |  | {said} |" in text
+    assert "equal budgets (CPU time of all threads)" in text
+    found["arms"]["base"]["cost"]["clock"] = "wall"
+    assert "equal budgets (elapsed time)" in markdown(found)
+    assert "## By budget" not in markdown(found | {"crossings": []})
+
+
+def measured(out: StudyDir, arm: str, seed: int, **more: Any) -> None:
+    out.run(arm, seed).create()
+    networks = {"student": {"val/R@1": 0.5}}
+    out.measures(arm, seed).write_text(json.dumps({"networks": networks} | more))
+
+
+def test_costs_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
+    study, out = Study.model_validate(definition()), StudyDir(tmp_path)
+    for seed, seconds in ((0, 0.1), (1, 0.2)):
+        measured(out, "base", seed, step_seconds=seconds, train_seconds=10.0)
+    measured(out, "better", 1, step_seconds=0.6, train_seconds=20.0, notes=["no labels"])
+    measured(out, "better", 2, step_seconds=9.0, train_seconds=40.0)
+    out.write_status(
+        StudyStatus(runs=[StudyRun("better", 0, "", "failed", "broke"), StudyRun("base", 2, "", "waiting")])
+    )
+    found = collect(out, study)
+    base, better = found["arms"]["base"], found["arms"]["better"]
+    assert better["cost"]["ratio"]["values"] == pytest.approx([3.0])
+    assert better["cost"]["step_seconds"]["mean"] == pytest.approx(4.8)
+    assert better["cost"]["train_seconds"]["values"] == (20.0, 40.0)
+    assert (base["failed"], better["failed"], better["notes"]) == ({}, {"0": "broke"}, {"1": ["no labels"]})
+    (compared,) = found["compare"]
+    assert compared["seeds"] == [1]
+    assert compared["cost_ratio"]["values"] == pytest.approx([3.0])
+    assert compared["metrics"]["val/R@1"]["final"]["difference"]["values"] == (0.0,)
+    measured(out, "base", 1, step_seconds=0.0)
+    assert collect(out, study)["arms"]["better"]["cost"]["ratio"] is None
+    out.measures("better", 2).write_text('{"networks": {}}')
+    assert collect(out, study)["arms"]["better"]["seeds"] == [1]
+
+
+def test_a_value_at_a_validation_and_at_two_of_the_same_second() -> None:
+    def curve(*points: tuple[float, float]) -> list[dict[str, Any]]:
+        return [{"seconds": seconds, "values": {"student/R@1": value}} for seconds, value in points]
+
+    assert value_at(curve((10.0, 0.2), (20.0, 0.4)), 10.0, "R@1") == 0.2
+    assert value_at(curve((10.0, 0.2), (20.0, 0.4)), 20.0, "R@1") == 0.4
+    assert value_at(curve((0.0, 0.3)), 0.0, "R@1") == 0.3
+    assert value_at([{"seconds": 5.0, "values": {"teacher/R@5": 1.0}}, *curve((10.0, 0.2))], 5.0, "R@1") == 0.1
+
+
+def test_all_signs_are_tried_up_to_sixteen_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert permutation_p([0.1] * 16) == 2 / 2**16
+    drawn = permutation_p([0.1] * 17)
+    assert 1 / (2**16 + 1) <= drawn < 1e-3
+    monkeypatch.setattr(statistics, "MOST_EXACT", 2)
+    assert permutation_p([0.3, 0.1]) == 0.5
+    assert permutation_p([0.3, 0.2, 0.1]) != permutation_p([0.3, 0.2])
+
+
+def test_the_shortest_step() -> None:
+    assert CurvePoint.model_validate({"seconds": SHORTEST_STEP, "values": {}}).seconds == SHORTEST_STEP
+    assert CurvePoint.model_validate({"seconds": 0.0, "values": {}}).seconds == 0
+    with pytest.raises(ValidationError, match="no step is as short"):
+        CurvePoint.model_validate({"seconds": SHORTEST_STEP / 2, "values": {}})
+
+
+def stage(name: str, **more: Any) -> ChainStage:
+    return ChainStage(name=name, config=RunConfig(), **more)
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ([stage("a"), stage("A")], "two stages are called 'A'"),
+        ([stage("a", takes={"teacher.checkpont": "a"})], "takes 'teacher.checkpont', which is not a field"),
+        ([stage("a", takes={"teacher.checkpoint": "a"})], "takes from 'a', which is not an earlier stage"),
+        ([stage("a", before="caption-filter")], "needs an earlier stage for caption-filter"),
+        ([stage(f"s{number}") for number in range(101)], "at most 100"),
+    ],
+)
+def test_a_wrong_chain_is_refused_by_the_stage(stages: list[ChainStage], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Chain(name="c", stages=stages)
+    Chain(name="c", stages=[stage(f"s{number}") for number in range(100)])
+
+
+def test_as_many_generations_as_are_allowed() -> None:
+    assert len(preset_chain("born-again", "tiny", 1).stages) == 1
+    first = preset_chain("born-again", "tiny", 2).stages[0].config
+    assert (first.teacher.kind, first.objectives.distill_logits.weight) == ("none", 0.0)
+    assert preset_chain("blip", "tiny").changed([]) == preset_chain("blip", "tiny")
