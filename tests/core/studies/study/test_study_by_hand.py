@@ -1,4 +1,4 @@
-"""A study's rules one by one: the last that is allowed, what goes on, who gets which place, a report by hand."""
+"""A study's rules one by one: the last that is allowed, what goes on, who gets which place, what is collected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.spec.chain import Chain, ChainStage, preset_chain
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, absolute
-from core.spec.study.records import SHORTEST_STEP, CurvePoint, results_problem
+from core.spec.study.records import SHORTEST_STEP, CurvePoint
 from core.studies.study import statistics
 from core.studies.study.claiming import StudyError, claim
 from core.studies.study.data import data_path
@@ -22,7 +22,6 @@ from core.studies.study.places.place import Ended
 from core.studies.study.queue import _Queue
 from core.studies.study.results import collect, value_at
 from core.studies.study.statistics import permutation_p
-from core.studies.study.table import markdown
 from tests.core.studies.study.test_study import definition
 
 BASE = {"name": "base", "preset": "clip"}
@@ -230,111 +229,6 @@ def test_a_run_goes_on_where_it_was_begun_or_fails_saying_where(tmp_path: Path) 
     broken = queue_of(tmp_path, Pretended("", ["0"], problem="Set up the machine first."))
     broken._start()
     assert [(one.state, one.message) for one in broken.status.runs] == [("failed", "Set up the machine first.")] * 2
-
-
-def mean(value: float, half: float | None = None) -> dict[str, Any]:
-    low, high = (None, None) if half is None else (value - half, value + half)
-    return {"mean": value, "low": low, "high": high, "values": [value]}
-
-
-def paired(
-    value: float, half: float | None = None, p: float | None = None, significant: bool = False
-) -> dict[str, Any]:
-    return {"difference": mean(value, half), "p_t": p, "p_exact": 0.25, "significant": significant, "seeds": 1}
-
-
-def results(**changed: Any) -> dict[str, Any]:
-    def arm(of: str, value: float, **more: Any) -> dict[str, Any]:
-        networks = {"student": {"val/R@1": mean(value, 0.1), "val/CIDEr": mean(value)}}
-        networks["final"] = networks["student"]
-        cost = {"step_seconds": mean(0.25), "train_seconds": mean(61.0), "ratio": mean(1.5), "flops": 2.5e12}
-        return {"of": of, "seeds": [0], "notes": {}, "failed": {}, "cost": cost, "networks": networks} | more
-
-    compare = {
-        "arm": "better",
-        "baseline": "base",
-        "seeds": [0],
-        "cost_ratio": mean(2.0),
-        "metrics": {"val/R@1": {"final": paired(0.1, 0.05, 0.0123, True), "student": paired(-0.1)}},
-        "equal_clock": {"val/R@1": paired(0.02, 0.05, 0.5)},
-    }
-    return {
-        "name": "small",
-        "definition": "abc",
-        "machine": "a computer",
-        "about": "About it.",
-        "steps": 10,
-        "seeds": [0, 1],
-        "metrics": ["val/R@1", "val/CIDEr"],
-        "arms": {"base": arm("base", 0.5), "better": arm("better", 0.6, seeds=[0, 1])},
-        "compare": [compare],
-        "budgets": [],
-        "crossings": [],
-    } | changed
-
-
-def test_a_report_by_hand() -> None:
-    assert results_problem(results()) == ""
-    lines = markdown(results()).splitlines()
-    assert lines[0] == "# Study: small"
-    facts = next(line for line in lines if line.startswith("10 steps per arm, seeds 0, 1. 3 of 4 runs are done. "))
-    assert facts.endswith("no p (t). Definition abc, on a computer.")
-    for row in (
-        "| base, student | 1 | 50.0 (40.0 to 60.0) | 0.500 |",
-        "| better, student | 2 | 60.0 (50.0 to 70.0) | 0.600 |",
-        "| base | 250 ms | 61 s | 1.50 | 2.50 |",
-        "| val/R@1 | final | +10.0 (5.0 to 15.0) | 10.0 | 0.012 | 0.250 | yes |",
-        "| val/R@1 | student | -10.0 | -10.0 |  | 0.250 |  |",
-        "| val/R@1 | +2.0 (-3.0 to 7.0) | 2.0 | 0.500 | 0.250 | no |",
-    ):
-        assert row in lines
-    assert any("(a step takes 2.00 times the baseline's;" in line for line in lines)
-    assert not any("## By budget" in line or "## Failed runs" in line or "Not evaluated" in line for line in lines)
-
-
-def test_a_report_leaves_out_what_is_not_known_and_lists_what_failed() -> None:
-    found = results(definition="")
-    base, better = found["arms"]["base"], found["arms"]["better"]
-    base["seeds"], base["cost"] = [0, 1], {}
-    better["cost"] = {"step_seconds": mean(0.1), "train_seconds": mean(9.0), "ratio": None}
-    better["failed"], better["notes"] = {"1": "it broke"}, {"0": ["no labels", "no captions"]}
-    found["compare"][0]["cost_ratio"] = None
-    text = markdown(found)
-    assert "runs are done" not in text
-    assert "Definition" not in text
-    assert "| better | 100 ms | 9 s |  |  |" in text
-    assert "| base | " not in text
-    assert "At equal wall-clock time" not in text
-    assert "## Failed runs\n\n- better, seed 1: it broke\n\n## Not evaluated\n\n- better, seed 0: no labels\n" in text
-    assert text.endswith("- better, seed 0: no captions\n")
-    found["compare"][0]["metrics"] = {}
-    assert "## better - base" not in markdown(found)
-    assert "No run is finished yet." in markdown(results(arms={}, compare=[]))
-
-
-@pytest.mark.parametrize(
-    ("kind", "seconds", "said"),
-    [
-        ("overtakes", 40.4, "overtakes at 40 s"),
-        ("falls behind", 12.0, "falls behind at 12 s"),
-        ("ahead", 80.0, "ahead from 80 s"),
-        ("behind", None, "behind"),
-    ],
-)
-def test_a_report_by_budget(kind: str, seconds: float | None, said: str) -> None:
-    found = results(budgets=[10.0, 80.0], steps=0)
-    for arm, clock in (("base", "cpu"), ("better", "cpu")):
-        found["arms"][arm]["cost"] |= {"budget": 10.0, "clock": clock}
-    last = {"seconds": 80.0, "mean": 0.1, "low": 0.0, "high": 0.2}
-    crossed = {"arm": "better", "baseline": "base", "metric": "val/R@1", "kind": kind, "seconds": seconds, "last": last}
-    found["crossings"] = [crossed]
-    text = markdown(found)
-    assert "Each arm is trained for each of 10 s, 80 s, seeds 0, 1." in text
-    assert f"| better - base | val/R@1 | +10.0 (5.0 to 15.0) |  | {said} |" in text
-    assert "equal budgets (CPU time of all threads)" in text
-    found["arms"]["base"]["cost"]["clock"] = "wall"
-    assert "equal budgets (elapsed time)" in markdown(found)
-    assert "## By budget" not in markdown(found | {"crossings": []})
 
 
 def measured(out: StudyDir, arm: str, seed: int, **more: Any) -> None:
