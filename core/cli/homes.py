@@ -9,6 +9,7 @@ import time
 import unicodedata
 from pathlib import Path
 
+from core.spec.chain import ChainDir, chain_file, run_label
 from core.spec.errors import UserError
 from core.spec.paths import expand_user
 from core.spec.reading import excerpt
@@ -37,23 +38,32 @@ def runs_folder(home: Path) -> Path:
 def find_run(home: Path, name: str) -> RunDir:
     """The run that ``name`` means: a folder, or a run of ``home`` by its name or an end of it (its key).
 
-    UserError when there is none, or more than one.
+    A chain's folder or name means the stage that began last. UserError when there is none, or more than one.
     """
     path = expand_user(name)
     if (path / "config.json").is_file():
         return RunDir(path.absolute())
-    known = [one for one in runs(home) if name == one.path.name or (name and one.path.name.endswith(name))]
+    if (path / "chain.json").is_file() and (stage := ChainDir(path.absolute()).current()):
+        return stage
+    known: dict[Path, RunDir] = {}  # by the run's folder, or the chain's: of its stages the last counts
+    for one in runs(home):
+        chain = chain_file(one.path)
+        if name and run_label(one.path).endswith(name):
+            known[one.path] = one
+        elif name and chain and chain.parent.name.endswith(name):
+            known[chain.parent] = ChainDir(chain.parent).current() or one
     if len(known) == 1:
-        return known[0]
+        return next(iter(known.values()))
     if not known:
         raise UserError(f"there is no run {excerpt(name)} in {runs_folder(home)}; sdgui-core runs list shows them.")
-    names = ", ".join(one.path.name for one in known[:5])
+    names = ", ".join(run_label(one.path) for one in list(known.values())[:5])
     raise UserError(f"{excerpt(name)} can mean {len(known)} runs ({names}); write more of its name.")
 
 
 def runs(home: Path) -> list[RunDir]:
-    """Every run in ``home``, oldest first by its folder's time."""
-    found = [path.parent for path in runs_folder(home).glob("*/config.json")]
+    """Every run in ``home``, stages of chains too, oldest first by its folder's time."""
+    folder = runs_folder(home)
+    found = [path.parent for path in (*folder.glob("*/config.json"), *folder.glob("*/stage-*/config.json"))]
     return [RunDir(path) for path in sorted(found, key=lambda path: (path.stat().st_mtime, path.name))]
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.cli.run_tables import read_row
+from core.spec.chain import Chain, ChainDir, chain_file, read_chain, run_label, write_chain
 from core.spec.children import python_command
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -24,6 +25,7 @@ from core.spec.run.status import RunState, process_alive
 
 _POLL_SECONDS = 0.2
 _JUDGE_SECONDS = 1.0
+_NEXT_STAGE_SECONDS = 60.0
 _PART = 1 << 20
 
 
@@ -36,8 +38,16 @@ def start_here(run: RunDir, config: str, devices: Sequence[str]) -> None:
     _start(run, devices)
 
 
+def start_chain_here(folder: Path, chain: Chain, devices: Sequence[str]) -> None:
+    """Start a trainer of all stages that outlives this program. UserError when it cannot be."""
+    need("train")
+    with writing(folder, UserError):
+        first = write_chain(folder, chain.with_absolute_paths())
+    _start(RunDir(first), devices)
+
+
 def resume_here(run: RunDir) -> None:
-    """Go on with a run of this computer. UserError when it is alive."""
+    """Go on with a run of this computer, or with the chain that it is a stage of. UserError when it is alive."""
     status = run.read_status()
     if status is not None and process_alive(status):
         raise UserError(f"{run.path.name} is already running; stop or pause it first.")
@@ -47,8 +57,10 @@ def resume_here(run: RunDir) -> None:
 
 def _start(run: RunDir, devices: Sequence[str]) -> None:
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if devices else {}
+    chain = chain_file(run.path)
+    words = [str(chain), str(chain.parent), "--stage-logs"] if chain else [str(run.config), str(run.path)]
     with writing(run.path, UserError):
-        process = start_trainer([*python_command("core"), "train", str(run.config), str(run.path)], run, variables)
+        process = start_trainer([*python_command("core"), "train", *words], run, variables)
     threading.Thread(target=process.wait, name="reaper", daemon=True).start()  # it is left to itself all the same
 
 
@@ -67,35 +79,64 @@ def ask_here(run: RunDir, what: str, kill: bool) -> None:
 
 
 def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
-    """Print what the run has printed; with ``follow`` until it ends: 0 when it is done, else 3."""
+    """Print what the run has printed; with ``follow`` until it, and its chain, ends: 0 when it is done, else 3."""
     names = ("events.jsonl",) if events else ("stdout.log", "stderr.log")
-    remote = RemoteRuns(Machines(home), lambda folder, sentence: print(sentence, file=sys.stderr)) if follow else None
-    offsets = dict.fromkeys(names, 0)
-    try:
-        if remote is not None and is_remote(run.path):
-            remote.attach(run)
-        judged, state, told = 0.0, RunState.STARTING, ""
-        while True:
-            for name in names:
-                offsets[name] = _print_from(run, name, offsets[name])
-            if not follow:
-                return 0
-            if time.monotonic() - judged > _JUDGE_SECONDS:
-                judged = time.monotonic()
-                row = read_row(run)
-                state = RunState(row.state)
-                if f"{row.state} {row.note}" != told:
-                    told = f"{row.state} {row.note}"
-                    print(f"[{row.state}] {row.note}".rstrip(), file=sys.stderr, flush=True)
-                if not state.alive:
-                    break
-            time.sleep(_POLL_SECONDS)
+    if not follow:
         for name in names:
-            _print_from(run, name, offsets[name])
+            _print_from(run, name, 0)
+        return 0
+    remote = RemoteRuns(Machines(home), lambda folder, sentence: print(sentence, file=sys.stderr))
+    try:
+        if is_remote(run.path):
+            remote.attach(run)
+        state = _follow(run, names)
+        while state is RunState.DONE and (after := _stage_after(run)) is not None:
+            run = after
+            _tell(run_label(run.path))
+            state = _follow(run, names)
         return 0 if state is RunState.DONE else 3
     finally:
-        if remote is not None:
-            remote.close()
+        remote.close()
+
+
+def _follow(run: RunDir, names: Sequence[str]) -> RunState:
+    """Print what the run prints until it ends; how it ended."""
+    offsets, judged, told = dict.fromkeys(names, 0), 0.0, ""
+    state = RunState.STARTING
+    while state.alive:
+        time.sleep(_POLL_SECONDS if judged else 0.0)
+        if time.monotonic() - judged > _JUDGE_SECONDS:
+            judged = time.monotonic()
+            row = read_row(run)
+            state = RunState(row.state)
+            if f"{row.state} {row.note}" != told:
+                told = f"{row.state} {row.note}"
+                _tell(f"[{row.state}] {row.note}".rstrip())
+        for name in names:
+            offsets[name] = _print_from(run, name, offsets[name])
+    return state
+
+
+def _stage_after(run: RunDir) -> RunDir | None:
+    """The stage after a finished one, once it has begun; None after the last one, or when none begins."""
+    file = chain_file(run.path)
+    if file is None:
+        return None
+    chain, folder = read_chain(file), ChainDir(file.parent)
+    stages = [folder.stage(chain, place) for place in range(len(chain.stages))]
+    place = next((at for at, stage in enumerate(stages) if stage.path == run.path), len(stages)) + 1
+    if place >= len(stages):
+        return None
+    until = time.monotonic() + _NEXT_STAGE_SECONDS
+    while not stages[place].config.is_file():
+        if time.monotonic() > until:
+            raise UserError(f"the stage after {run.path.name} has not begun; resume {run_label(run.path)}.")
+        time.sleep(_POLL_SECONDS)
+    return stages[place]
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _print_from(run: RunDir, name: str, offset: int) -> int:

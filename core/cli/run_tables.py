@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from core.spec.chain import run_label
 from core.spec.config import ConfigError, differences, read_config
 from core.spec.errors import UserError
 from core.spec.machines.record import read_record
@@ -58,7 +59,7 @@ class RunRow:
 
 def read_row(run: RunDir) -> RunRow:
     """Read a run folder. UserError when it cannot be read."""
-    row = RunRow(run.path.name, str(run.path))
+    row = RunRow(run_label(run.path), str(run.path))
     try:
         row.experiment = read_config(run.config).name
     except ConfigError as error:

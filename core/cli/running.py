@@ -15,6 +15,8 @@ from core.spec.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from core.spec.chain import Chain
+    from core.spec.config import RunConfig
     from core.spec.machines.answers import Finding
     from core.spec.run.folder import RunDir
 
@@ -37,7 +39,7 @@ def add(verbs: Verbs) -> None:
         add_home(parser)
 
     launch = verbs.add_parser("launch", help="start a run as a program of its own, here or on a machine")
-    launch.add_argument("config", type=Path, metavar="CONFIG.json")
+    launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a definition, or a chain of them")
     launch.add_argument("--on", default="", metavar="MACHINE", help="a machine of `machines list` (default: here)")
     launch.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
     launch.add_argument("--devices", default="", metavar="0,1", help="GPUs that it may use (default: all)")
@@ -140,41 +142,60 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _launch(arguments: argparse.Namespace) -> int:
+    from core.cli.local_runs import start_chain_here, start_here
+    from core.spec.chain import is_chain, read_chain
     from core.spec.config import override, read_config, with_absolute_paths
     from core.spec.run.folder import RunDir
 
-    config = override(read_config(arguments.config), arguments.set)
+    chain = read_chain(arguments.config).changed(arguments.set) if is_chain(arguments.config) else None
+    config = chain.stages[0].config if chain else override(read_config(arguments.config), arguments.set)
     home, devices = home_folder(arguments.home), [one for one in arguments.devices.split(",") if one]
-    run = RunDir(runs_folder(home) / new_name(config.name))
-    if not arguments.on:
-        if arguments.script or arguments.print_script:
-            raise UserError("a script is for Slurm: name a machine with --on.")
-        from core.cli.local_runs import start_here
+    folder = runs_folder(home) / new_name(chain.name if chain else config.name)
+    if arguments.on:
+        return _launch_there(arguments, folder, config, chain, devices)
+    if arguments.script or arguments.print_script:
+        raise UserError("a script is for Slurm: name a machine with --on.")
+    if chain is not None:
+        start_chain_here(folder, chain, devices)
+    else:
+        start_here(RunDir(folder), with_absolute_paths(config).to_json(), devices)
+    print(folder)
+    return 0
 
-        start_here(run, with_absolute_paths(config).to_json(), devices)
-        print(run.path)
-        return 0
+
+def _launch_there(
+    arguments: argparse.Namespace, folder: Path, config: RunConfig, chain: Chain | None, devices: Sequence[str]
+) -> int:
+    from core.spec.chain import ChainDir, write_chain
+    from core.spec.errors import writing
     from core.spec.machines.machines import Machines
     from core.spec.machines.remote_runs import RemoteRuns
+    from core.spec.run.folder import RunDir
 
-    remote = RemoteRuns(Machines(home))
+    run = ChainDir(folder).stage(chain, 0) if chain else RunDir(folder)
+    remote = RemoteRuns(Machines(home_folder(arguments.home)))
     try:
         host = remote.machines.host(arguments.on)
         if arguments.print_script:
-            print(host.script(run.path.name, devices).result(), end="")
+            stage = run.path.name if chain else ""
+            print(host.script(folder.name, devices, stage=stage).result(), end="")
             return 0
         if not arguments.unchecked:
             _refuse_missing(host.check_data(config.to_json()).result())
         script = arguments.script.read_text(encoding="utf-8") if arguments.script else ""
+        if chain is not None:
+            with writing(folder, UserError):
+                write_chain(folder, chain)
         remote.launch(run, arguments.on, config.to_json(), devices, script)
     finally:
         remote.close()
-    print(run.path)
+    print(folder)
     return _handed_over(run)
 
 
 def _handed_over(run: RunDir) -> int:
     """0; 1 with a word on stderr where the machine could not be reached yet."""
+    from core.spec.chain import run_label
     from core.spec.machines.record import read_record
 
     record = read_record(run)
@@ -182,7 +203,7 @@ def _handed_over(run: RunDir) -> int:
         return 0
     say(
         f"{record.machine} could not be reached; the run is handed over when the window, or sdgui-core logs "
-        f"{run.path.name} --follow, reaches it again"
+        f"{run_label(run.path)} --follow, reaches it again"
     )
     return 1
 

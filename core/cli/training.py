@@ -42,6 +42,9 @@ def add(verbs: Verbs) -> None:
     train.add_argument("config", type=Path, metavar="CONFIG.json")
     train.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
+    train.add_argument(
+        "--stage-logs", action="store_true", help="of a chain: write what each stage prints into the stage's folder"
+    )
     train.set_defaults(verb=_train)
 
     demo = verbs.add_parser("demo-data", help="render the OpenMoji pictograms with captions as demo data")
@@ -106,7 +109,7 @@ def _train(arguments: argparse.Namespace) -> int:
         from core.studies.chain.run import run_chain
 
         chain = read_chain(arguments.config).changed(arguments.set)
-        outcome = run_chain(chain, ChainDir(arguments.run_dir), now_and_then())
+        outcome = run_chain(chain, ChainDir(arguments.run_dir), now_and_then(), stage_logs=arguments.stage_logs)
         say(f"{outcome}: {arguments.run_dir}")
         return 0 if outcome == "done" else STOPPED
     launch = from_environment()

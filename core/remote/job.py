@@ -1,12 +1,17 @@
-"""``job.json`` in a run folder on its machine: how the run was started there, and as which process or Slurm job."""
+"""``job.json`` in a run folder on its machine: how the run was started there, and as which process or Slurm job.
+
+The stages of a chain are one process or job; theirs lies in the chain's folder.
+"""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.spec.chain import chain_file
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.machine import Launcher
@@ -38,9 +43,9 @@ class Job(BaseModel):
 
 def read_job(run: RunDir) -> Job | None:
     """None where nothing was started. UserError when the file cannot be read."""
-    path = run.path / NAME
+    path = _file(run)
     try:
-        raw = read_json(path, 64 * KILOBYTE, root=run.path, error=RunDirError)
+        raw = read_json(path, 64 * KILOBYTE, root=path.parent, error=RunDirError)
     except FileNotFoundError:
         return None
     return checked(Job, raw, str(path), error=RunDirError)
@@ -48,5 +53,11 @@ def read_job(run: RunDir) -> Job | None:
 
 def write_job(run: RunDir, job: Job) -> None:
     """UserError when the disk refuses."""
-    with writing(run.path / NAME, UserError):
-        write_whole(run.path / NAME, json.dumps(job.model_dump()).encode())
+    path = _file(run)
+    with writing(path, UserError):
+        write_whole(path, json.dumps(job.model_dump()).encode())
+
+
+def _file(run: RunDir) -> Path:
+    chain = chain_file(run.path)
+    return (chain.parent if chain else run.path) / NAME

@@ -26,9 +26,9 @@ pause_and_requeue() {
   left=$(( ${SLURM_JOB_END_TIME:-0} - $(date +%s) ))
   why="preemption"
   [ "$left" -le {soon} ] && why="time limit"
-  if [ ! -e "$RUN/control" ]; then
+  if [ ! -e "{run}/control" ]; then
     requeue="$why"
-    printf pause > "$RUN/control"
+    printf pause > "{run}/control"
   fi
 }
 trap pause_and_requeue USR1
@@ -39,10 +39,10 @@ pid=$!
 wait $pid; code=$?
 while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
 
-last=$(grep -asE '"kind":"run_(started|finished|failed)"' "$RUN/events.jsonl" | tail -n 1)
+last=$(grep -asE '"kind":"run_(started|finished|failed)"' "{run}/events.jsonl" | tail -n 1)
 case "$last" in *'"outcome":"paused"'*)
   if [ -n "$requeue" ]; then
-    echo "$(date +%s) $requeue" >> "$RUN/{requeues}"
+    echo "$(date +%s) $requeue" >> "{run}/{requeues}"
     scontrol requeue "$SLURM_JOB_ID" && sleep 60
   fi ;;
 esac
@@ -65,6 +65,12 @@ def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> lis
     return [*program(), *train]
 
 
+def chain_command(run: RunDir) -> list[str]:
+    """The program of its own that trains the chain of which ``run`` is a stage."""
+    chain = run.path.parent
+    return [*program(), "train", str(chain / "chain.json"), str(chain), "--stage-logs"]
+
+
 def study_program() -> list[str]:
     """The program that does a part of a study's work, without its arguments."""
     return [sys.executable, "-m", "core.studies.study.places.there"]
@@ -82,16 +88,32 @@ def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) ->
     return _script(machine, logs, where, command, devices)
 
 
+def chain_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
+    """The script for a chain that begins, or goes on, with the stage ``run``: one job, whatever the stages.
+
+    It is one process, with one GPU where a job has some. Requeued, it goes on with the stage that was not finished.
+    """
+    chain = run.path.parent
+    command = f'srun --unbuffered {shlex.join(program())} train "$RUN/chain.json" "$RUN" --stage-logs'
+    stage = 'stage() { ls -d "$RUN"/stage-* | sort -V | tail -n 1; }  # the one that began last'
+    where = f"{shlex.quote(str(chain))}\n{stage}"
+    return _script(_one_gpu(machine), _plain(run.path), where, command, devices[:1], "$(stage)")
+
+
 def study_script(machine: Machine, run: RunDir, words: Sequence[str], devices: Sequence[str] = ()) -> str:
     """The script for one run of a study: one process, and one GPU where a job has some."""
-    alone = machine.model_copy(update={"nodes": 1, "gpus": min(1, machine.gpus)})
     command = f"srun --unbuffered {shlex.join(study_command(words))}"
-    return _script(alone, _plain(run.path), shlex.quote(str(run.path)), command, devices)
+    return _script(_one_gpu(machine), _plain(run.path), shlex.quote(str(run.path)), command, devices)
 
 
-def _script(machine: Machine, logs: str, where: str, command: str, devices: Sequence[str]) -> str:
-    """``logs``: the run folder as sbatch reads it; ``where``: as the shell does."""
-    return "\n".join([*_head(machine, logs, devices), "", *_setup(machine, where), _body(machine, command)])
+def _one_gpu(machine: Machine) -> Machine:
+    return machine.model_copy(update={"nodes": 1, "gpus": min(1, machine.gpus)})
+
+
+def _script(machine: Machine, logs: str, where: str, command: str, devices: Sequence[str], run: str = "$RUN") -> str:
+    """``logs``: the run folder as sbatch reads it; ``where``, and ``run`` at any time later: as the shell does."""
+    body = _body(machine, command, run)
+    return "\n".join([*_head(machine, logs, devices), "", *_setup(machine, where), body])
 
 
 def _head(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
@@ -119,8 +141,8 @@ def _setup(machine: Machine, where: str) -> list[str]:
     return [*machine.setup.strip().splitlines(), *lines]
 
 
-def _body(machine: Machine, command: str) -> str:
-    text = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUES)
+def _body(machine: Machine, command: str, run: str) -> str:
+    text = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUES).replace("{run}", run)
     return text.replace("{soon}", str(machine.warning + 60))
 
 

@@ -25,10 +25,11 @@ from typing import Any, TextIO
 from core.remote import checks, files
 from core.remote.following import Following
 from core.remote.probe import probe, version
-from core.remote.script import sbatch_script
+from core.remote.script import chain_script, sbatch_script
 from core.remote.slurm import Slurm
 from core.remote.standing import Watched
 from core.remote.starting import Starter
+from core.spec.chain import chain_file, run_label
 from core.spec.errors import UserError
 from core.spec.failures import sentence
 from core.spec.machines.answers import RunFacts
@@ -66,6 +67,7 @@ class Remote:
             "check_data": lambda asked: {"findings": [one.model_dump() for one in checks.check_data(asked["config"])]},
             "script": self._script,
             "submit": self._submit,
+            "submit_chain": self._submit_chain,
             "submit_study": self._submit_study,
             "data_facts": lambda asked: {"data": [one.model_dump() for one in checks.data_facts(dict(asked["paths"]))]},
             "follow": self._follow,
@@ -153,7 +155,7 @@ class Remote:
     def _folder(self, asked: Request) -> RunDir:
         """The run folder that a request is about: one in the runs folder, or any that was started by this program."""
         run = RunDir(expand_user(str(asked["folder"])))
-        if not run.path.is_dir():
+        if not run.path.is_dir() and chain_file(run.path) is None:  # a stage may be yet to begin
             raise RunDirError(
                 f"there is no run folder {excerpt(str(run.path))} on this machine; it was moved or deleted."
             )
@@ -170,9 +172,11 @@ class Remote:
         return {"findings": [one.model_dump() for one in found]}
 
     def _script(self, asked: Request) -> dict[str, Any]:
-        run = self._starter.run(str(asked["name"]))
         machine, devices = self._machine(asked), [str(one) for one in asked["devices"]]
-        return {"script": machine.script or sbatch_script(machine, run, devices)}
+        name, stage = str(asked["name"]), str(asked.get("stage", ""))
+        if stage:
+            return {"script": chain_script(machine, self._starter.stage(name, stage), devices)}
+        return {"script": machine.script or sbatch_script(machine, self._starter.run(name), devices)}
 
     def _submit(self, asked: Request) -> dict[str, Any]:
         submitted = self._starter.submit(
@@ -180,6 +184,19 @@ class Remote:
             str(asked["name"]),
             str(asked["token"]),
             str(asked["config"]),
+            [str(one) for one in asked["devices"]],
+            str(asked["script"]),
+        )
+        self._following.look(submitted.folder)
+        return submitted.model_dump()
+
+    def _submit_chain(self, asked: Request) -> dict[str, Any]:
+        submitted = self._starter.submit_chain(
+            self._machine(asked),
+            str(asked["name"]),
+            str(asked["stage"]),
+            str(asked["token"]),
+            str(asked["chain"]),
             [str(one) for one in asked["devices"]],
             str(asked["script"]),
         )
@@ -224,7 +241,7 @@ class Remote:
 
     def _list(self) -> list[RunFacts]:
         found = []
-        for path in sorted(self._runs.glob("*/config.json")):
+        for path in sorted([*self._runs.glob("*/config.json"), *self._runs.glob("*/stage-*/config.json")]):
             run = RunDir(path.parent)
             try:
                 standing = Watched(run, self._slurm).stand()
@@ -234,7 +251,7 @@ class Remote:
             found.append(
                 RunFacts(
                     folder=str(run.path),
-                    name=run.path.name,
+                    name=run_label(run.path),
                     state=standing.state,
                     step=status.step if status else standing.step,
                     total_steps=status.total_steps if status else 0,

@@ -14,6 +14,7 @@ from core.remote.ending import end_processes
 from core.remote.job import Job, read_job
 from core.remote.script import REQUEUES
 from core.remote.slurm import Slurm, SlurmJob
+from core.spec.chain import ChainDir, chain_file, read_chain
 from core.spec.errors import UserError
 from core.spec.machines.answers import Standing
 from core.spec.reading import KILOBYTE, open_regular, read_text
@@ -111,8 +112,7 @@ class Watched:
     def stand(self, now: Callable[[], float] = time.time) -> Standing:
         """The run as it stands. UserError when its folder cannot be read."""
         if not self.run.path.is_dir():
-            note = f"The run folder {self.run.path} no longer exists on its machine."
-            return Standing(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
+            return self._absent()
         job, last, status = read_job(self.run), self._lifecycle.read(), self.run.read_status()
         if job is not None and job.launcher == "slurm":
             found = self._by_slurm(job, last, status, now())
@@ -120,8 +120,31 @@ class Watched:
             found = self._by_process(last, status, now())
         if job is not None and job.result:
             found = self._by_result(job, found, status)
+        elif job is not None and found.state is RunState.DONE and self._judged_together and self._works(job, status):
+            found = found.model_copy(update={"state": RunState.RUNNING, "note": "judging the ensemble"})
         self._insist(found)
         return found
+
+    def _absent(self) -> Standing:
+        """Without a folder: of a stage that has not begun, or of a run that was deleted."""
+        if chain_file(self.run.path) is None:
+            note = f"The run folder {self.run.path} no longer exists on its machine."
+            return Standing(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
+        job = read_job(self.run)
+        if job is not None and self._works(job, None):
+            return Standing(folder=str(self.run.path), state=RunState.STARTING, note="after the stage before it")
+        note = "The chain ended before this stage began; resume it to go on."
+        return Standing(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
+
+    @property
+    def _judged_together(self) -> bool:
+        """Whether this is the last stage of a chain whose stages are yet to be judged together."""
+        file = chain_file(self.run.path)
+        if file is None or ChainDir(file.parent).ensemble.exists():
+            return False
+        chain = read_chain(file)
+        last = ChainDir(file.parent).stage(chain, len(chain.stages) - 1)
+        return chain.ensemble and self.run.path.name == last.path.name
 
     def _by_result(self, job: Job, found: Standing, status: RunStatus | None) -> Standing:
         """Of a part of a study: it runs until its process ends, and is done when that has left its result."""
@@ -149,9 +172,10 @@ class Watched:
         self, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, now: float
     ) -> Standing:
         terminal = _terminal(last)
-        if terminal is not None and status is not None and status.started > terminal.time:
-            terminal = None  # it was resumed since
-        state = judge(status, terminal, now)
+        resumed = terminal is not None and status is not None and status.started > terminal.time
+        state = judge(status, None if resumed else terminal, now)
+        if resumed and state is RunState.RUNNING and status is not None and status.doing != STARTING:
+            return self._standing(RunState.STARTING, status.doing, last, status, now)  # no event overrides that
         if state in (RunState.RUNNING, RunState.LOST_CONTACT) and status is not None and status.doing == STARTING:
             # No trainer renews that status before it has loaded its libraries; its process is there, as judged.
             return self._standing(RunState.STARTING, "", last, replace(status, heartbeat=now), now)
@@ -167,6 +191,8 @@ class Watched:
         except UserError as error:  # the controller is away: what it said last stands no longer than a heartbeat
             state = judge(_elsewhere(status), _terminal(last), now)
             return self._standing(state, str(error), last, status, now)
+        if isinstance(last, RunFinished) and last.outcome == "done" and chain_file(self.run.path):
+            return self._standing(RunState.DONE, "", last, status, now)  # its job trains the stages after it
         state, note = _judged(job, found, last, status, now, self._why_requeued())
         if found is not None and not (found.waiting or found.running):
             found = None
@@ -207,6 +233,7 @@ class Watched:
             self._slurm.cancel(standing.job)
             self._write_ending("stopped" if what == "stop" else "paused", standing.step)
             return
+        self.run.create()  # of a stage that has not begun
         self.run.ask("stop" if what == "stop" else "pause")
         self._asked = what
 
@@ -268,7 +295,8 @@ def _judged(
             return judge(None, terminal), ""
         if fresh:
             return RunState.RUNNING, ""
-        return RunState.STARTING, f"starting on {found.nodes or 'its node'} (Slurm job {job.job})"
+        doing = status.doing if status is not None and status.started >= began else ""
+        return RunState.STARTING, f"{doing or STARTING} on {found.nodes or 'its node'} (Slurm job {job.job})"
     if terminal is not None and (fresh or (terminal.time >= job.submitted - _SLACK and not found.restarts)):
         return judge(None, terminal), ""
     how = _ENDS.get(found.state, f"ended as {found.state}")

@@ -13,10 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from core.remote.job import Job, read_job, write_job
-from core.remote.script import SCRIPT, direct_command, sbatch_script, study_command, study_script
+from core.remote.script import (
+    SCRIPT,
+    chain_command,
+    chain_script,
+    direct_command,
+    sbatch_script,
+    study_command,
+    study_script,
+)
 from core.remote.slurm import Slurm
 from core.remote.standing import Watched
 from core.remote.studies import StudyWork, study_work, write_study
+from core.spec.chain import ChainDir, chain_file, parse_chain, read_chain
 from core.spec.config import parse_config, with_absolute_paths
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -61,6 +70,41 @@ class Starter:
 
         job = Job(token=token, launcher=machine.launcher)
         return self._once(run, job, devices, lambda there: self._prepare(run, config, there), begin)
+
+    def stage(self, name: str, stage: str) -> RunDir:
+        """The folder of a stage of the chain ``name``; UserError for what is no name of a folder."""
+        return RunDir(self.run(name).path / self.run(stage).path.name)
+
+    def submit_chain(
+        self,
+        machine: Machine,
+        name: str,
+        stage: str,
+        token: str,
+        chain: str,
+        devices: Sequence[str],
+        script: str,
+    ) -> Submitted:
+        """Start the chain ``name`` as one program, whose folder is that of ``stage``, where it begins or goes on.
+
+        Without ``chain``, its definition, what is there is resumed. UserError and RunDirError as `submit`.
+        """
+        own = script or (machine.script if machine.launcher == "slurm" else "")
+        if own and "chain.json" not in own:
+            raise UserError(
+                f"{machine.name} has a script of its own, which starts one run and no chain; remove it in Machines, "
+                "or launch with a script for chains (sdgui-core launch CHAIN.json --on MACHINE --print-script)."
+            )
+        run = self.stage(name, stage)
+        launcher: Launcher = "slurm" if machine.launcher == "slurm" else "direct"
+        job = Job(token=token, launcher=launcher, name=name)
+
+        def begin(job: Job) -> Submitted:
+            if launcher == "slurm":
+                return self._sbatch(run, job, own or chain_script(machine, run, devices))
+            return self._start(run, job, chain_command(run), devices)
+
+        return self._once(run, job, devices, lambda there: self._prepare_chain(run, chain, there), begin)
 
     def submit_study(
         self,
@@ -138,6 +182,8 @@ class Starter:
         status = run.read_status()
         if status is not None and status.here and is_running(status.pid, status.started):
             return True
+        if job is not None and chain_file(run.path) and is_running(job.pid, job.started):  # another stage trains
+            return True
         found = self._slurm.job(job.job) if job is not None and job.job else None
         return found is not None and (found.waiting or found.running)
 
@@ -152,6 +198,23 @@ class Starter:
         run.create()
         with writing(run.config, UserError):
             write_whole(run.config, frozen)
+
+    def _prepare_chain(self, run: RunDir, definition: str, job: Job | None) -> None:
+        folder = ChainDir(run.path.parent)
+        if definition:
+            chain = parse_chain(definition, "the chain").with_absolute_paths()
+            if folder.chain.is_file() and job is None:
+                raise UserError(f"{folder.path} is there already and was not made by this window; give another name.")
+        elif folder.chain.is_file():
+            chain = read_chain(folder.chain)
+        else:
+            raise UserError(f"{folder.path} no longer has a chain.json, so it cannot be resumed; launch a new chain.")
+        if run.path.name not in (folder.stage(chain, place).path.name for place in range(len(chain.stages))):
+            raise UserError(f"{excerpt(run.path.name)} is no stage of the chain {folder.path.name}; update sdgui.")
+        run.create()
+        if definition:
+            with writing(folder.chain, UserError):
+                write_whole(folder.chain, chain.to_json().encode())
 
     def _prepare_study(self, work: StudyWork, study: str, files: Mapping[str, str]) -> None:
         write_study(self._runs, study, files)

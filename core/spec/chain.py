@@ -5,7 +5,7 @@ A chain folder:
     chain.json            the definition, as it was begun
     status.json           which stage is running; written whole and renamed
     data/                 manifests that one stage made for a later one
-    stage-1-NAME/ ...     a run folder each, like any other
+    stage-1-NAME/ ...     a run folder each, like any other; it is made when its stage begins
     ensemble.json         the score of the ensemble of stages, where the chain asks for it
 """
 
@@ -17,13 +17,22 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from core.spec.config import ConfigError, RunConfig, Section, Text, field_lines, field_names, override
+from core.spec.config import (
+    ConfigError,
+    RunConfig,
+    Section,
+    Text,
+    field_lines,
+    field_names,
+    override,
+    with_absolute_paths,
+)
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.presets.preset import published
 from core.spec.presets.stages import STAGES
-from core.spec.reading import KILOBYTE, MEGABYTE, checked, excerpt, read_json
+from core.spec.reading import KILOBYTE, MEGABYTE, checked, excerpt, parse_json, read_json
 from core.spec.run.folder import RunDir
 
 CHAIN_VERSION: Literal[1] = 1
@@ -82,6 +91,11 @@ class Chain(Section):
             update={"stages": [s.model_copy(update={"config": _loosely(s.config, settings)}) for s in self.stages]}
         )
 
+    def with_absolute_paths(self) -> Chain:
+        """The chain with the paths of its stages made absolute, as for a definition."""
+        stages = [one.model_copy(update={"config": with_absolute_paths(one.config)}) for one in self.stages]
+        return self.model_copy(update={"stages": stages})
+
 
 def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
     """``override`` for a stage, whose definition is whole only when the earlier stages' runs are named in it."""
@@ -107,6 +121,10 @@ class ChainDir:
         """The run folder of stage ``index`` (the first is 0)."""
         return RunDir(self.path / f"stage-{index + 1}-{chain.stages[index].name}")
 
+    def made(self, stage: ChainStage) -> Path:
+        """The manifest that is made before ``stage`` for its training."""
+        return self.data / f"{stage.name}.csv"
+
     def write_status(self, chain: Chain, at: int, doing: str) -> None:
         """Record that stage ``at`` is running: {"stages": [{"name", "folder", "state"}], "at", "doing"}."""
         stages = []
@@ -122,6 +140,15 @@ class ChainDir:
             return checked(ChainStatus, raw, str(self.status)).model_dump()
         except (FileNotFoundError, UserError):
             return None
+
+    def current(self) -> RunDir | None:
+        """The run folder of the stage that began last; None before the first."""
+        try:
+            chain = read_chain(self.chain)
+        except ConfigError:
+            return None
+        stages = [self.stage(chain, place) for place in range(len(chain.stages))]
+        return next((stage for stage in reversed(stages) if stage.config.is_file()), None)
 
     def written(self, chain: Chain) -> list[Path]:
         """The folders and files in which, or through which, a chain writes."""
@@ -148,6 +175,38 @@ class ChainStatus(BaseModel):
     doing: str
 
 
+def chain_file(run_folder: Path) -> Path | None:
+    """The definition of the chain that a run folder is, or is to be, a stage of; None for a run of its own."""
+    found = run_folder.parent / "chain.json"
+    return found if run_folder.name.startswith("stage-") and found.is_file() else None
+
+
+def run_label(run_folder: Path) -> str:
+    """The name of a run folder where runs are listed: of a stage CHAIN/STAGE."""
+    name = run_folder.name
+    return f"{run_folder.parent.name}/{name}" if chain_file(run_folder) else name
+
+
+def stage_config(chain: Chain, folder: ChainDir, place: int) -> RunConfig:
+    """The definition that stage ``place`` is trained on in ``folder``, with what it takes from the earlier stages."""
+    stage, names = chain.stages[place], [one.name for one in chain.stages]
+    taken = {field: str(folder.stage(chain, names.index(earlier)).path) for field, earlier in stage.takes.items()}
+    if stage.before == "caption-filter":
+        taken["data.train"] = str(folder.made(stage))
+    changes = [f"{field}={json.dumps(value)}" for field, value in taken.items()]
+    return override(stage.config, changes) if changes else stage.config
+
+
+def write_chain(folder: Path, chain: Chain) -> Path:
+    """Create a chain's folder and that of its first stage, which is returned. Raises OSError."""
+    here = ChainDir(folder)
+    first = here.stage(chain, 0)
+    first.create()
+    write_whole(here.chain, chain.to_json().encode())
+    write_whole(first.config, chain.stages[0].config.to_json().encode())
+    return first.path
+
+
 def is_chain(path: Path) -> bool:
     """Whether the file holds a chain rather than a single definition; what cannot be read is none."""
     try:
@@ -161,9 +220,19 @@ def read_chain(path: Path) -> Chain:
     """The chain in a file; ConfigError when it is missing or wrong."""
     where = f"the chain {excerpt(str(path))}"
     try:
-        return Chain.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
+        return _validated(read_json(path, LARGEST_FILE, error=ConfigError), where)
     except FileNotFoundError as error:
         raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
+
+
+def parse_chain(text: str, where: str) -> Chain:
+    """The chain in JSON text; ConfigError naming ``where`` when it is wrong."""
+    return _validated(parse_json(text, where, error=ConfigError), where)
+
+
+def _validated(raw: Any, where: str) -> Chain:
+    try:
+        return Chain.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{where} cannot be used:\n{field_lines(error, 'chain')}") from error
 

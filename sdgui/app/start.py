@@ -133,6 +133,7 @@ def make_services(
     slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.here)
     launcher = Launcher(store, trainer, slots=slots, elsewhere=hosts)
+    hosts.stage_begun.connect(launcher.chains.start)
     writer = StoreWriter()
     basket = Basket(store, writer)
     return Services(store, launcher, Tailer(store), data, settings, pool, studies, writer, basket, hosts)

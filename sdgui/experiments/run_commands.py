@@ -102,8 +102,6 @@ class RunCommands(QObject):
 
         if not place.host:
             self._check_here(experiment.id, config, start)
-        elif chain is not None:
-            self._refused(UserError(f"Stages are trained on this computer, not on {place.host}; choose this computer."))
         else:
             self._check_data(place, config, start)
 

@@ -14,9 +14,8 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from core.spec.chain import BORN_AGAIN, Chain, ChainDir, ChainStage, preset_chain, read_chain
-from core.spec.config import ConfigError, RunConfig, problems, with_absolute_paths
-from core.spec.files import write_whole
+from core.spec.chain import BORN_AGAIN, Chain, ChainDir, ChainStage, chain_file, preset_chain, read_chain
+from core.spec.config import ConfigError, RunConfig, problems
 from core.spec.presets import Size, preset_config
 from core.spec.presets.stages import STAGES
 from core.spec.run.status import process_alive
@@ -66,7 +65,7 @@ def _changed(stage: ChainStage, base: Raw, ours: Raw, name: str) -> ChainStage:
     if wrong:
         field, text = next(iter(wrong.items()))
         raise ConfigError(f"Stage {stage.name} cannot be trained: {field}: {text}")
-    return stage.model_copy(update={"config": with_absolute_paths(made)})
+    return stage.model_copy(update={"config": made})
 
 
 def _merged(stage: Raw, base: Raw, ours: Raw) -> Raw:
@@ -78,12 +77,6 @@ def _merged(stage: Raw, base: Raw, ours: Raw) -> Raw:
         else:
             merged[key] = ours[key] if value == base[key] else value
     return merged
-
-
-def chain_file(run_folder: Path) -> Path | None:
-    """The definition of the chain that a run folder is a stage of; None for a run of its own."""
-    found = run_folder.parent / "chain.json"
-    return found if found.is_file() and run_folder.name.startswith("stage-") else None
 
 
 class ChainWatch(QObject):
@@ -167,13 +160,3 @@ class ChainWatch(QObject):
             missing.remove(stage)
             self.found.emit(run.id)
         return bool(missing) and alive
-
-
-def write_chain(folder: Path, chain: Chain) -> Path:
-    """Create a chain's folder and that of its first stage, which is returned. Raises OSError."""
-    here = ChainDir(folder)
-    first = here.stage(chain, 0)
-    first.create()
-    write_whole(here.chain, chain.to_json().encode())
-    write_whole(first.config, chain.stages[0].config.to_json().encode())
-    return first.path

@@ -18,14 +18,14 @@ from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
-from core.spec.chain import Chain
+from core.spec.chain import Chain, chain_file, write_chain
 from core.spec.children import device_variables
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
-from sdgui.runs.chains import ChainWatch, chain_file, write_chain
+from sdgui.runs.chains import ChainWatch
 from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.program import core_command, start_trainer, torchrun_command
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
@@ -99,8 +99,6 @@ class Launcher(QObject):
         Returns the run, of a chain that of its first stage. Raises LaunchError, and then leaves nothing behind.
         """
         self._refuse_without_trainer(place.host)
-        if chain and place.host:
-            raise _stages_stay_here(place.host)
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
         try:
             self._start(self._give_devices(run))
@@ -156,8 +154,6 @@ class Launcher(QObject):
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Freeze the definition and start it when its machine has a free device for it. Raises LaunchError."""
         self._refuse_without_trainer(place.host)
-        if chain and place.host:
-            raise _stages_stay_here(place.host)
         if chain:
             return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
         run = self._add(experiment_id, True, place)
@@ -224,6 +220,8 @@ class Launcher(QObject):
 
     def _add_chain(self, experiment_id: int, chain: Chain, place: Place) -> Run:
         """A run for the first stage; the others are listed when they begin."""
+        if not place.host:
+            chain = chain.with_absolute_paths()
         name = f"{slug(chain.stages[0].config.name)}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
         folder = self._store.runs_folder / name
         try:
@@ -262,7 +260,7 @@ class Launcher(QObject):
         what = (chain, chain.parent) if chain else (folder.config, folder.path)
         several = 0 if chain else run.devices.count(",") + 1
         begin = torchrun_command(several) if several > 1 and self._command == core_command() else self._command
-        command = [*begin, "train", *map(str, what)]
+        command = [*begin, "train", *map(str, what), *(["--stage-logs"] if chain else [])]
         try:
             process = start_trainer(command, folder, device_variables(run.devices))
         except FileNotFoundError as error:
@@ -278,8 +276,8 @@ class Launcher(QObject):
 
     def _start_elsewhere(self, run: Run) -> None:
         """Hand the run over in a thread of its own: a machine may take long to answer, or be out of reach for now."""
-        if self._elsewhere is None or chain_file(run.folder):
-            raise _stages_stay_here(run.host)
+        if self._elsewhere is None:
+            raise LaunchError(f"This window knows no machine {run.host}; choose this computer.")
         self.launched.emit(run.id)
         threading.Thread(target=self._hand_over, args=(self._elsewhere, run), name="hand over", daemon=True).start()
 
@@ -345,11 +343,6 @@ class Launcher(QObject):
             self.launch_failed.emit(run.id, str(error))
             with suppress(StoreError):  # the tailer will call it interrupted
                 self._store.mark_failed(run.id, str(error))
-
-
-def _stages_stay_here(host: str) -> LaunchError:
-    """A later stage begins with what an earlier one left, beside it on one disk."""
-    return LaunchError(f"Stages are trained on this computer, not on {host}; choose this computer, or one run for all.")
 
 
 def _trained(folder: RunDir) -> bool:

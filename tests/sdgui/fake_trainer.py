@@ -58,6 +58,8 @@ def train(run: RunDir, options: argparse.Namespace) -> int:
             return 1
         events.write(Metrics(step=step, values={"train/loss": loss_at(step), "train/lr": 0.1}))
         run.write_status(own_status(step, options.steps, "training", (options.steps - step) * options.delay))
+        while step == SAVE_EVERY and options.wait_in and run.path.name.startswith(options.wait_in) and not run.asked():
+            time.sleep(0.01)
         asked = None if options.deaf else run.asked()
         if step % SAVE_EVERY == 0 or asked or step == options.steps:
             events.write(Evaluated(step=step, values={"val/student/mean_recall": recall_at(step)}))
@@ -95,9 +97,11 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0.01)
     parser.add_argument("--deaf", action="store_true", help="look at neither control nor SIGTERM")
     parser.add_argument("--fail-at", type=int, default=0)
+    parser.add_argument("--wait-in", default="", help="in a folder of this beginning, wait until something is asked")
     parser.add_argument("verb", choices=["train"])
     parser.add_argument("config", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--stage-logs", action="store_true")
     options = parser.parse_args()
     if options.deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

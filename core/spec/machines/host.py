@@ -40,13 +40,15 @@ class Host(Connection):
         """Whether the paths that a definition (JSON) names are there, and can be read as data."""
         return _typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
 
-    def script(self, name: str, devices: Sequence[str] = (), machine: Machine | None = None) -> Future[str]:
+    def script(
+        self, name: str, devices: Sequence[str] = (), machine: Machine | None = None, stage: str = ""
+    ) -> Future[str]:
         """The sbatch script that would start the run ``name``, to be read and edited before it is submitted.
 
-        ``machine``: with these settings instead.
+        ``machine``: with these settings instead. ``stage``: of a chain of that ``name``, where it begins.
         """
         settings = (machine or self.machine).model_dump()
-        asked = self.call("script", machine=settings, name=name, devices=list(devices))
+        asked = self.call("script", machine=settings, name=name, devices=list(devices), stage=stage)
         return _typed(asked, str, "script")
 
     def submit(
@@ -76,6 +78,24 @@ class Host(Connection):
             ),
             Submitted,
         )
+
+    def submit_chain(
+        self,
+        name: str,
+        stage: str,
+        token: str,
+        chain: str = "",
+        devices: Sequence[str] = (),
+        script: str = "",
+        timeout: float = 120.0,
+    ) -> Future[Submitted]:
+        """Start the chain ``name`` (its folder in the runs folder there) with the run folder ``stage``, or resume it.
+
+        ``chain``: its definition (JSON); the folder that is answered is the stage's. Otherwise as `submit`.
+        """
+        asked = {"name": name, "stage": stage, "token": token, "chain": chain, "devices": list(devices)}
+        machine = self.machine.model_dump()
+        return _typed(self.call("submit_chain", timeout, machine=machine, script=script, **asked), Submitted)
 
     def submit_study(
         self, study: str, files: Mapping[str, str], what: Sequence[str], token: str, devices: Sequence[str] = ()

@@ -75,6 +75,11 @@ class Mirror:
         """Another program may mirror it now."""
         self._lock.release()
 
+    @property
+    def done(self) -> bool:
+        """Whether its machine has called it done."""
+        return self.standing is not None and self.standing.state is RunState.DONE
+
     def offsets(self) -> dict[str, Any]:
         """The sizes of what is here, and a digest of the end of each, by which the other side recognises it."""
         self.gap = False

@@ -22,6 +22,7 @@ from core.spec.machines.host import Host
 from core.spec.machines.machines import Machines
 from core.spec.machines.mirror import InUse, Mirror
 from core.spec.machines.record import RemoteRecord, is_remote, read_record, write_checkpoints, write_record
+from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
 from core.spec.machines.ssh import LineDown
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
@@ -32,6 +33,7 @@ _FIRST_SECONDS = 20.0  # after which a run is handed over in the background
 _SETTLED = ("done", "failed", "stopped")  # verdicts after which nothing more is expected
 
 Told = Callable[[Path, str], object]
+Begun = Callable[[Path], object]
 
 
 class _Attached:
@@ -41,15 +43,23 @@ class _Attached:
         self.submitting = False
         self.asked: tuple[str, int] | None = None  # the request, and the file's stamp, that were passed on last
         self.stops = 0  # how often it was asked to stop
+        self.passed = False  # done, and the stage after it attached
 
 
 class RemoteRuns:
     """May be called from any thread; a thread of its own passes on what is asked, and takes up what was left."""
 
-    def __init__(self, machines: Machines, trouble: Told = lambda folder, sentence: None) -> None:
-        """``trouble``: a run folder, and a sentence on what is wrong with following it; called in other threads."""
+    def __init__(
+        self,
+        machines: Machines,
+        trouble: Told = lambda folder, sentence: None,
+        begun: Begun = lambda folder: None,
+    ) -> None:
+        """``trouble``: a run folder, and a sentence on what is wrong with following it; ``begun``: the folder of a
+        further stage of a chain. Both are called in other threads.
+        """
         self.machines = machines
-        self._trouble = trouble
+        self._trouble, self._begun = trouble, begun
         self._attached: dict[Path, _Attached] = {}
         self._told: dict[Path, str] = {}
         self._lock = threading.Lock()
@@ -122,8 +132,7 @@ class RemoteRuns:
             attached.submitting = False
 
     def _submit(self, run: RunDir, record: RemoteRecord, config: str, seconds: float = 120.0) -> Future[Submitted]:
-        host = self.machines.host(record.machine)
-        return host.submit(run.path.name, record.token, config, record.devices, record.script, seconds)
+        return submit(self.machines.host(record.machine), run, record, config, seconds)
 
     def _confirm(self, attached: _Attached, submitted: Submitted) -> None:
         mirror = attached.mirror
@@ -154,14 +163,25 @@ class RemoteRuns:
     def attach_unsettled(self, folders: Sequence[Path]) -> None:
         """Mirror those of the runs in ``folders`` that are elsewhere, and of which more is to be expected."""
         for folder in folders:
-            run = RunDir(folder)
-            status = run.read_status() if is_remote(folder) else None
-            if not is_remote(folder) or (status is not None and status.verdict in _SETTLED):
+            if not is_remote(folder):
                 continue
+            run = RunDir(folder)
+            status = run.read_status()
+            verdict = status.verdict if status is not None else ""
             try:
-                self.attach(run)
+                if verdict == RunState.DONE.value:
+                    self._go_on_after(run)
+                elif verdict not in _SETTLED:
+                    self.attach(run)
             except UserError as error:
                 self._tell(folder, str(error))
+
+    def _go_on_after(self, run: RunDir) -> None:
+        """Mirror the stage after a finished one of a chain."""
+        stage = next_stage(run)
+        if stage is not None:
+            self.attach_unsettled([stage.path])
+            self._begun(stage.path)
 
     def detach(self, run: RunDir) -> None:
         """No longer mirror it; it goes on there."""
@@ -207,11 +227,18 @@ class RemoteRuns:
             for folder, one in attached:
                 try:
                     self._pass_on(one)
+                    if one.mirror.done and not one.passed:
+                        self._passed(one)
                     if ticks % _SELDOM_TICKS == 0:
                         self._look_after(one)
                     self._tell(folder, one.mirror.trouble)
                 except (UserError, OSError) as error:
                     self._tell(folder, str(error))
+
+    def _passed(self, one: _Attached) -> None:
+        one.passed = True
+        self._go_on_after(one.mirror.run)
+        fetch_ensemble(self.machines.host(one.mirror.record.machine), one.mirror.run)
 
     def _look_after(self, one: _Attached) -> None:
         """Hand over what waits for the line; follow again after a disk was full or a machine's settings changed."""

@@ -11,13 +11,14 @@ from collections.abc import Callable
 
 import filelock
 
-from core.spec.chain import Chain, ChainDir, read_chain
-from core.spec.config import RunConfig, override, with_absolute_paths
+from core.spec.chain import Chain, ChainDir, read_chain, stage_config
+from core.spec.config import with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.files import check_inside, write_whole
 from core.spec.run.events import Outcome
 from core.studies.chain.bootstrap import caption_and_filter
 from core.studies.chain.ensemble import judge_together
+from core.studies.chain.preparing import prepare_stage, write_logs_to
 from core.training.train import train
 
 Progress = Callable[[str, int, int], None]
@@ -27,10 +28,13 @@ class ChainError(UserError):
     """A chain that cannot be started or resumed."""
 
 
-def run_chain(chain: Chain, folder: ChainDir, progress: Progress, quiet: bool = False) -> Outcome:
+def run_chain(
+    chain: Chain, folder: ChainDir, progress: Progress, quiet: bool = False, stage_logs: bool = False
+) -> Outcome:
     """Train the stages of ``chain`` in ``folder``, from where it stopped; returns how it ended.
 
-    Raises ChainError when the folder holds another chain or is in use; UserError as ``train`` does.
+    ``stage_logs``: what this process prints from a stage's beginning on goes into the stage's folder. Raises
+    ChainError when the folder holds another chain or is in use; UserError as ``train`` does.
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -47,7 +51,7 @@ def run_chain(chain: Chain, folder: ChainDir, progress: Progress, quiet: bool = 
     try:
         _settle(chain, folder)
         for place in range(len(chain.stages)):
-            outcome = _stage(chain, folder, place, progress, quiet)
+            outcome = _stage(chain, folder, place, progress, quiet, stage_logs)
             if outcome != "done":
                 folder.write_status(chain, place, outcome)
                 return outcome
@@ -66,25 +70,24 @@ def _settle(chain: Chain, folder: ChainDir) -> None:
         raise ChainError(f"{folder.path} holds a different chain, or another version of this one; choose a new folder.")
 
 
-def _stage(chain: Chain, folder: ChainDir, place: int, progress: Progress, quiet: bool) -> Outcome:
-    stage = chain.stages[place]
-    config = stage.config
-    made: dict[str, str] = {}
-    if stage.before == "caption-filter":
-        manifest = folder.data / f"{stage.name}.csv"
-        if not manifest.exists():
-            folder.write_status(chain, place, "captioning")
-            former = folder.stage(chain, place - 1)
-            caption_and_filter(former, config.data.train, manifest, progress)
-        made = {"data.train": str(manifest)}
-    names = [one.name for one in chain.stages]
-    config = _with(config, made | {f: str(folder.stage(chain, names.index(s)).path) for f, s in stage.takes.items()})
+def _stage(chain: Chain, folder: ChainDir, place: int, progress: Progress, quiet: bool, stage_logs: bool) -> Outcome:
+    stage, run = chain.stages[place], folder.stage(chain, place)
+    config = with_absolute_paths(stage_config(chain, folder, place))
+    run.create()
+    if stage_logs:
+        write_logs_to(run)
+    if stage.before == "caption-filter" and not folder.made(stage).exists():
+        folder.write_status(chain, place, "captioning")
+        outcome = prepare_stage(config, run, progress, lambda show: _caption(chain, folder, place, show))
+        if outcome != "done":
+            return outcome
     folder.write_status(chain, place, "training")
-    return train(with_absolute_paths(config), folder.stage(chain, place), quiet)
+    return train(config, run, quiet)
 
 
-def _with(config: RunConfig, fields: dict[str, str]) -> RunConfig:
-    return override(config, [f"{field}={json.dumps(value)}" for field, value in fields.items()]) if fields else config
+def _caption(chain: Chain, folder: ChainDir, place: int, progress: Progress) -> None:
+    source = chain.stages[place].config.data.train
+    caption_and_filter(folder.stage(chain, place - 1), source, folder.made(chain.stages[place]), progress)
 
 
 def _together(chain: Chain, folder: ChainDir, progress: Progress) -> None:

@@ -47,6 +47,7 @@ class Hosts(QObject):
     checked = Signal(str, object)  # machine, list[Finding]
     scripted = Signal(str, str)  # machine, the script that would be sent to sbatch
     refused = Signal(str, str)  # machine, a sentence
+    stage_begun = Signal()  # a further stage of a chain is mirrored
     trouble = Signal(str)  # a sentence about a run that is followed elsewhere
     place_changed = Signal(object)  # Place: where the next launch trains
 
@@ -54,7 +55,9 @@ class Hosts(QObject):
         """``command`` may give another command than ssh and the program there."""
         super().__init__(parent)
         self.machines = Machines(home, self.state_changed.emit, command)
-        self.runs = RemoteRuns(self.machines, lambda _folder, sentence: self._tell(sentence))
+        self.runs = RemoteRuns(
+            self.machines, lambda _folder, sentence: self._tell(sentence), lambda _folder: self.stage_begun.emit()
+        )
         self._told: dict[str, float] = {}
         self.fetches = Fetches(self.machines, self)
         self.colleagues = ColleagueRuns(home, self.machines, self.runs, self)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +17,15 @@ from torch import Tensor, nn
 
 from core.spec.chain import Chain, ChainDir, preset_chain
 from core.spec.config import RunConfig, override
+from core.spec.run.events import RunFailed, RunFinished, lifecycle
 from core.spec.run.folder import RunDir
 from core.studies.chain import bootstrap, ensemble
 from core.studies.chain import run as chain_run
 from core.studies.chain.bootstrap import caption_and_filter
 from core.studies.chain.ensemble import judge_together
+from core.studies.chain.preparing import write_logs_to
 from core.studies.chain.run import run_chain
+from core.training import progress
 from tests.core.labelled import read, write
 from tests.core.pictures import draw
 
@@ -172,6 +177,60 @@ def test_what_is_made_between_stages_is_made_once_by_the_stage_before(
     assert {data for name, data in trained if name == names[1]} == {
         str(folder.data / f"{chain.stages[later[0]].name}.csv")
     }
+
+
+def test_captioning_is_seen_and_ended_as_a_training_is(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, folder = chain_of(source), ChainDir(tmp_path / "chain")
+    run = folder.stage(chain, 1)
+    doings: list[str] = []
+    what: list[str] = ["pause", "fail", ""]
+
+    def caption(former: RunDir, data: str, manifest: Path, told: Any) -> dict[str, int]:
+        asked = what.pop(0)
+        if asked == "fail":
+            raise ValueError("no captions")
+        if asked:
+            run.ask("pause")
+        told("captioning", 2, 5)
+        manifest.parent.mkdir(exist_ok=True)
+        manifest.write_text("")
+        return {}
+
+    def show(doing: str, done: int, total: int) -> None:
+        time.sleep(0.2)
+        status = run.read_status()
+        doings.append(status.doing if status else "")
+
+    monkeypatch.setattr(progress, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(chain_run, "train", lambda *_: "done")
+    monkeypatch.setattr(chain_run, "caption_and_filter", caption)
+    assert run_chain(chain, folder, show) == "paused"
+    assert doings == ["captioning 2/5"]
+    assert isinstance(lifecycle(run.events), RunFinished)
+    assert json.loads(run.config.read_text())["data"]["train"] == str(folder.made(chain.stages[1]))
+    with pytest.raises(ValueError, match="no captions"):
+        run_chain(chain, folder, quiet)
+    assert isinstance(lifecycle(run.events), RunFailed)
+    assert run_chain(chain, folder, quiet) == "done"
+    assert what == []
+
+
+def test_each_stage_has_what_is_printed_meanwhile(tmp_path: Path) -> None:
+    runs = [RunDir(tmp_path / name) for name in "ab"]
+    kept = [os.dup(1), os.dup(2)]
+    try:
+        for run in runs:
+            run.create()
+            write_logs_to(run)
+            os.write(1, run.path.name.encode())
+            os.write(2, run.path.name.upper().encode())
+    finally:
+        for number, own in enumerate(kept, 1):
+            os.dup2(own, number)
+            os.close(own)
+    assert [(run.stdout.read_text(), run.stderr.read_text()) for run in runs] == [("a", "A"), ("b", "B")]
 
 
 def test_generations_have_seeds_of_their_own_and_learn_from_the_one_before(tmp_path: Path) -> None:

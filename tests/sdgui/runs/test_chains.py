@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from core.spec.chain import ChainDir, read_chain
-from core.spec.config import ConfigError, override
+from core.spec.chain import ChainDir, chain_file, read_chain, write_chain
+from core.spec.config import ConfigError, override, read_config
+from core.spec.machines.machine import Machine
 from core.spec.presets import preset_config, preset_names
 from core.spec.run.status import RunState, own_status
-from sdgui.runs.chains import ChainWatch, chain_file, chain_of, is_staged, write_chain
-from sdgui.runs.launcher import Launcher, LaunchError
+from sdgui.runs.chains import ChainWatch, chain_of, is_staged
+from sdgui.runs.launcher import Launcher
+from sdgui.runs.machines.hosts import Hosts
+from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.stages import PREVIOUS_GENERATION, origin, with_previous_generation
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Place, Progress
 from sdgui.store.store import Store
+from tests.core.remote.conftest import command as program_there
 
 Command = Callable[..., list[str]]
 
@@ -142,18 +146,34 @@ def test_a_chain_that_leaves_the_queue_leaves_nothing(store: Store, qtbot: QtBot
         launcher.close()
 
 
-def test_a_chain_on_another_machine_is_refused_before_anything_is_made(
-    store: Store, qtbot: QtBot, command: Command
+def test_a_chain_on_another_machine_is_listed_stage_by_stage(
+    store: Store, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launcher = Launcher(store, command("--delay", "0"))
-    experiment = store.add_experiment(preset_config("blip", "tiny"))
-    assert experiment.config is not None
-    chain = chain_of(experiment.config, "tiny")
-    for begin in (launcher.launch, launcher.enqueue):
-        with pytest.raises(LaunchError, match="Stages are trained on this computer, not on gpu"):
-            begin(experiment.id, chain, Place("gpu"))
-    assert store.runs() == []
-    launcher.close()
+    monkeypatch.setenv("FAKE_TRAINER", "--steps 5 --delay 0")
+    hosts = Hosts(store.home, program_there)
+    hosts.put(Machine(name="near", runs=str(tmp_path / "there")))
+    launcher = Launcher(store, slots=MachineSlots(elsewhere=hosts.slots), elsewhere=hosts)
+    hosts.stage_begun.connect(launcher.chains.start)
+    tailer = Tailer(store)
+    tailer.start()
+    try:
+        experiment = store.add_experiment(override(preset_config("blip", "tiny"), ["data.train=there.csv"]))
+        assert experiment.config is not None
+        launcher.launch(experiment.id, chain_of(experiment.config, "tiny"), Place("near"))
+
+        def listed() -> list[tuple[str, str, str]]:
+            return [(run.folder.name, run.host, run.state) for run in store.runs(experiment.id)]
+
+        wanted = [("stage-1-first", "near", "done"), ("stage-2-again", "near", "done")]
+        qtbot.waitUntil(lambda: listed() == wanted, timeout=30_000)
+        [first, second] = [read_config(run.dir.config) for run in store.runs(experiment.id)]
+        assert first.data.train == "there.csv", "a path of that machine"
+        chain = tmp_path / "there" / store.runs(experiment.id)[0].folder.parent.name
+        assert second.data.train == str(chain / "data" / "again.csv")
+    finally:
+        tailer.close()
+        launcher.close()
+        hosts.close()
 
 
 def test_a_stage_that_begins_during_the_last_look_is_listed(
