@@ -1,0 +1,220 @@
+"""Cells, bands, heads and layouts by hand: at each border, one value on either side of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QPoint, QRect, QSize
+
+from sdgui.panels.runs.compare.settings import _best
+from sdgui.panels.runs.plots.readout import place_beside
+from sdgui.panels.runs.table.cells import (
+    Style,
+    band_text,
+    group_title,
+    is_numeric,
+    mean_text,
+    short_metric,
+    style_of,
+    text_of,
+    tip_of,
+    title_of,
+)
+from sdgui.panels.runs.table.completion import MOST, Completion, completions
+from sdgui.panels.runs.table.layout import DEFAULT_COLUMNS, MOST_COLUMNS, TableLayout, fields_of
+from sdgui.store.run_table.fields import Catalogue, Field, fact, metric, setting
+from sdgui.store.run_table.intervals import Mean
+from sdgui.widgets.style.theme import SPACE
+
+LOSS, RECALL, RATE = metric("train/loss"), metric("val/student/mean_recall"), setting("optim.learning_rate")
+CATALOGUE = Catalogue(["train/loss", "val/student/image_to_text_R@1", "val/teacher/mean_recall"])
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [
+        ([0.0, math.inf], None),
+        ([0.001], None),  # three digits after the point would show one of it
+        ([0.01], 3),
+        ([0.99], 3),
+        ([1.0, 0.001], 3),
+        ([9.99], 3),
+        ([10.0], 2),
+        ([-999.0], 1),
+        ([1000.0], 0),
+        ([9999999.0], 0),
+        ([1e7], None),
+        (["text", None], None),
+    ],
+)
+def test_decimals_are_by_the_greatest(values: list[Any], decimals: int | None) -> None:
+    assert style_of(LOSS, values) == Style(1.0, decimals)
+    assert style_of(RATE, values) == Style()
+    assert style_of(RECALL, values) == Style(100.0, 1)
+    assert style_of(fact("progress"), values) == Style(100.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        (fact("step"), 12345, "12\u2009345"),
+        (fact("duration"), 70.0, "1 min 10 s"),
+        (fact("note"), "two\n lines", "two lines"),
+        (fact("failure"), "a  b", "a b"),
+        (fact("experiment"), "a  b", "a  b"),
+        (fact("machine"), None, ""),
+        (fact("machine"), "far", "far"),
+        (fact("tag"), [], ""),
+        (RATE, False, "no"),
+        (RATE, 12345678901.0, "1.23456789e+10"),
+        (RATE, [1, "é"], '[1, "é"]'),
+        (RATE, 7, "7"),
+        (LOSS, 0.000123456, "1.235e-04"),
+        (LOSS, 3, "3"),
+    ],
+)
+def test_a_cell_as_text(field: Field, value: Any, text: str) -> None:
+    assert text_of(field, value, Style()) == text
+
+
+def test_the_mean_of_a_group_has_an_interval_where_it_is_a_metric_of_several() -> None:
+    mean = Mean(3, 60.5, 2.25)
+    assert mean_text(LOSS, mean, Style(1.0, 2)) == "60.50 ± 2.25"
+    assert mean_text(LOSS, mean, Style(1.0, None)) == "6.050e+01 ± 2.2"
+    assert mean_text(fact("metric"), Mean(3, 0.5, 0.01), Style(100.0, 1)) == "50.0 ± 1.0"
+    assert mean_text(fact("progress"), Mean(3, 0.5, 0.01), Style(100.0, 0)) == "50"
+    assert mean_text(RATE, Mean(3, 0.5, 0.01), Style(1.0, 3)) == "0.5"
+    assert mean_text(fact("duration"), mean, Style()) == "1 min"
+    assert mean_text(fact("created"), mean, Style()) == ""
+
+
+def test_bands_begin_at_their_borders() -> None:
+    for value, text in (
+        (0.0, "0 to 5"),
+        (0.0499, "0 to 5"),
+        (0.05, "5 to 10"),
+        (0.15, "15 to 20"),
+        (1.0, "100 to 105"),
+    ):
+        assert band_text(RECALL, value) == text
+    assert band_text(LOSS, 0.25) == "0.2 to 0.3"
+    assert band_text(LOSS, 0.3) == "0.3 to 0.4"
+    assert band_text(LOSS, None) == "none"
+    fields = [RECALL, fact("recipe"), fact("tag"), RATE]
+    title = group_title(fields, [0.42, "abcdef", [], 0.1], "My clip · 3")
+    assert title == "student mean recall, %: 40 to 45 · My clip (abcd) · Tags: none · optim.learning_rate: 0.1"
+    assert group_title([fact("recipe")], [None], "x") == "Recipe: none"
+
+
+def test_heads_and_tips() -> None:
+    many = metric("val/R@1", "best", ("val/student/R@1", "val/teacher/R@1"))
+    assert short_metric("val/student/image_to_text_R@1") == "student image → text R@1"
+    assert title_of(replace(LOSS, which="last")) == "loss (last)"
+    assert title_of(replace(LOSS, which="at", step=1200)) == "loss at 1\u2009200"
+    assert title_of(fact("metric")) == "Best recall, %"
+    assert title_of(RATE) == "optim.learning_rate"
+    assert tip_of(fact("step")) == "Steps trained so far\nIn a filter: step"
+    assert tip_of(RATE) == "Setting optim.learning_rate"
+    assert tip_of(LOSS) == "Best value of train/loss\nIn a filter: train/loss"
+    assert tip_of(many) == "Best value of the best of val/student/R@1, val/teacher/R@1\nIn a filter: val/R@1"
+    assert tip_of(replace(LOSS, which="last")).startswith("Last value of train/loss\nIn a filter: last(train/loss)")
+    at = tip_of(replace(LOSS, which="at", step=1200))
+    assert at.startswith("Last value up to step 1\u2009200, once a run has come so far, of train/loss")
+    for field, value, right in (
+        (LOSS, None, True), (fact("created"), 1.0, True), (fact("note"), "x", False), (RATE, 0.1, True),
+        (RATE, True, False), (RATE, "auto", False),
+    ):  # fmt: skip
+        assert is_numeric(field, value) == right
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "best"),
+    [
+        (RECALL, [0.1, 0.3, None, 0.3], {1, 3}),
+        (LOSS, [0.1, 0.3, "x"], {0}),
+        (LOSS, [0.1, 0.1], set()),
+        (LOSS, [0.1, None], set()),
+        (fact("metric"), [0.1, 0.3], {1}),
+        (fact("duration"), [1.0, 2.0], set()),
+        (fact("progress"), [0.1, 0.3], set()),
+        (RATE, [0.1, 0.3], set()),
+    ],
+)
+def test_the_best_of_a_line_is_marked_where_one_is_better(field: Field, values: list[Any], best: set[int]) -> None:
+    assert _best(field, values) == best
+
+
+def test_what_was_kept_of_a_layout_is_read_within_bounds() -> None:
+    def read(**raw: Any) -> TableLayout:
+        return TableLayout.from_json(json.dumps(raw))
+
+    assert read(widths={"a": 0, "b": 1, "c": 3999, "d": 4000, "e": "9"}).widths == {"b": 1, "c": 3999}
+    assert read(sort=[["a", 1], ["b", 0], "c", ["d"], ["e", True], ["f", True]]).sort == (
+        ("a", True), ("b", False), ("e", True),
+    )  # fmt: skip
+    assert read(columns=[*map(str, range(150)), 7]).columns == tuple(map(str, range(MOST_COLUMNS)))
+    assert read(columns=[]).columns == ()
+    assert read().columns == DEFAULT_COLUMNS
+    assert (read(only_differing=1).only_differing, read(only_differing=True).only_differing) == (False, True)
+    assert read(filter=5, group_by=["a", 5]) == TableLayout(group_by=("a",))
+    assert TableLayout.from_json("[]") == TableLayout()
+    wide = TableLayout().with_columns(["name", "a", "b", "a", *map(str, range(150))])
+    assert wide.columns[:2] == ("a", "b")
+    assert len(wide.columns) == MOST_COLUMNS
+
+
+def test_a_sort_keeps_three_keys_and_begins_where_one_looks_first() -> None:
+    layout = TableLayout()
+    for name in ("seed", "metric", "train/loss", "val/R@5"):
+        layout = layout.sorted_by(name)
+    assert layout.sort == (("val/R@5", True), ("train/loss", False), ("metric", True))
+    assert layout.sorted_by("val/R@5").sort[0] == ("val/R@5", False)
+    assert layout.sorted_by("last(val/mean_recall)").sort[0][1]
+    assert not layout.sorted_by("last(train/loss)").sort[0][1]
+    assert [field.name for field in fields_of(["seed", "no such", "train/loss"], CATALOGUE)] == ["seed", "train/loss"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("at(|", Completion("train/loss, ", 3, 3, "metric")),
+        ("at(teach|", Completion("val/teacher/mean_recall, ", 3, 8, "metric")),
+        ("at(train/loss, |", Completion("10)", 15, 15, "step")),
+        ("at(train/loss, 2|", Completion("20)", 15, 16, "step")),
+        ("a|", Completion("at(", 0, 1, "a metric at a step")),
+        ("seed = 1 o|", Completion("or", 9, 10, "")),
+        ("not no|", Completion("note", 4, 6, "Note")),
+        ("created > |", Completion("1d", 10, 10, "")),
+        ("train/l|oss", Completion("train/loss", 0, 10, "metric")),
+        ("optim.beta1|", Completion("at(", 0, 0, "")),
+    ],
+)
+def test_the_first_completion(typed: str, expected: Completion) -> None:
+    cursor, text = typed.index("|"), typed.replace("|", "")
+    found = completions(text, cursor, CATALOGUE, {"at": ["10", "20"]})
+    if expected.end:
+        assert found[0] == expected
+    else:
+        assert found == [], "it is whole"
+    assert len(completions("", 0, CATALOGUE, {})) == MOST
+
+
+@pytest.mark.parametrize(
+    ("plot", "mouse", "place"),
+    [
+        (QRect(100, 100, 200, 100), QPoint(150, 150), QPoint(299 + SPACE, 140)),
+        (QRect(700, 100, 200, 100), QPoint(750, 150), QPoint(700 - SPACE - 80, 140)),
+        (QRect(0, 300, 1000, 100), QPoint(500, 350), QPoint(460, 300 - SPACE - 20)),
+        (QRect(0, 0, 1000, 100), QPoint(5, 50), QPoint(0, 99 + SPACE)),
+        (QRect(0, 0, 1000, 600), QPoint(498, 50), QPoint(999 - 80 - SPACE, SPACE)),
+        (QRect(0, 0, 1000, 600), QPoint(499, 50), QPoint(8 * SPACE, SPACE)),
+        (QRect(100, 100, 200, 100), QPoint(150, 0), QPoint(299 + SPACE, 0)),
+    ],
+)
+def test_a_box_stands_beside_its_plot_where_there_is_room(plot: QRect, mouse: QPoint, place: QPoint) -> None:
+    found = place_beside(plot, QSize(80, 20), QRect(0, 0, 920, 600), mouse)
+    assert found == place
