@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
@@ -108,6 +110,34 @@ def test_data_must_be_there_and_measures_chosen(editor: StudyEditor) -> None:
     tick(editor, PRESETS["clip"].title, UNCHECKED)
     tick(editor, PRESETS["sd-clip"].title, UNCHECKED)
     assert editor.wrong.text() == "Arms: select at least two presets or experiments; a study compares them."
+
+
+def test_a_name_that_is_taken_is_counted_on(editor: StudyEditor) -> None:
+    for taken, name in ((set(), "study"), ({"study"}, "study 2"), ({"study", "study 2"}, "study 3")):
+        editor.begin((), set(), taken)
+        assert editor.name.text() == name
+    editor.budgets.setText("230")
+    editor.seeds.setText("7")
+    editor.begin((), set(), set())
+    assert (editor.budgets.text(), editor.seeds.text()) == ("", "0, 1, 2")
+
+
+def test_every_field_is_heard(editor: StudyEditor, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [editor.name, editor.about, editor.seeds, editor.label, editor.budgets, *editor.data.values()]
+    changes = [partial(line.setText, "5") for line in lines]
+    changes += [partial(editor.size_box.setCurrentText, "tiny"), partial(editor.steps.setValue, 7)]
+    changes += [partial(editor.noise.setValue, 30), partial(tick, editor, PRESETS["siglip"].title)]
+    changes += [box.toggle for box in editor.measures]
+    heard: list[None] = []
+    monkeypatch.setattr(editor, "check", lambda: heard.append(None))
+    for change in changes:
+        change()
+        assert heard, change
+        heard.clear()
+    left: list[None] = []
+    editor.cancelled.connect(lambda: left.append(None))
+    editor.back.click()
+    assert len(left) == 1
 
 
 def test_one_seed_is_a_remark_and_no_error(editor: StudyEditor) -> None:

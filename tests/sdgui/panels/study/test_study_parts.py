@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -208,6 +209,9 @@ def test_new_results_replace_the_old_and_the_same_do_not(view: StudyView) -> Non
     view.show_look(a_look(results=newer, results_stamp=2.0), {})
     assert view.tables_now()[0].rows[0][2].text == "60.0"
     assert [bar.mean for bar in view.bars.bars()] == [60.0]
+    other = replace(a_look(results=RESULTS, results_stamp=2.0), folder=Path("/other"))
+    view.show_look(other, {})
+    assert view.tables_now()[0].rows[0][2].text == "40.0 [38.0, 42.0]", "another study's, of the same second"
     view.show_look(a_look(), {})
     assert view.tables_now()[0].rows == ()
     assert not view.bars.isVisibleTo(view)

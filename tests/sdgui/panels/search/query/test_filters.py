@@ -66,3 +66,35 @@ def test_what_is_no_filter_is_none(qapp: object, raw: dict[str, Any]) -> None:
     row = FilterForm()
     row.set_filters(raw, True)
     assert row.filters() == {}
+
+
+def test_every_filter_is_heard_once_and_the_group_too(qapp: object) -> None:
+    row, heard = FilterForm(), list[dict[str, Any]]()
+    row.set_facets({"folders": ["/x", "/y"], "labels": {"group": ["animals", ""], "tone": ["dark"]}})
+    row.changed.connect(lambda: heard.append(row.filters()))
+
+    def choose(box: Any, text: str) -> None:
+        box.setCurrentText(text)
+        box.activated.emit(box.currentIndex())
+
+    choose(row.folder, "y")
+    assert heard == [{"folders": ["/y"]}]
+    choose(row.label, "group")
+    assert len(heard) == 1, "a label without a value filters nothing"
+    assert [row.value.itemText(at) for at in range(row.value.count())] == ["Any value", "animals"]
+    choose(row.value, "animals")
+    assert heard[-1] == {"folders": ["/y"], "labels": {"group": ["animals"]}}
+    choose(row.label, "tone")
+    assert heard[-1] == {"folders": ["/y"]}, "the value was of another label"
+    choose(row.folder, "Any folder")
+    for name, line in row.fields.items():
+        line.setText(" 5 ")
+        line.setModified(True)
+        line.editingFinished.emit()
+        line.editingFinished.emit()
+        assert heard[-1][name] == "5"
+    assert len(heard) == 4 + len(row.fields)
+    row.group.toggle()
+    assert len(heard) == 5 + len(row.fields)
+    row.set_filters({}, True)
+    assert len(heard) == 5 + len(row.fields), "what is chosen by program is known already"
