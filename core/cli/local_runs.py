@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.cli.run_tables import read_row
 from core.spec.chain import Chain, ChainDir, chain_file, read_chain, run_label, write_chain
-from core.spec.children import python_command
+from core.spec.children import device_variables, python_command
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.installed import need
@@ -56,7 +56,7 @@ def resume_here(run: RunDir) -> None:
 
 
 def _start(run: RunDir, devices: Sequence[str]) -> None:
-    variables = {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if devices else {}
+    variables = device_variables(",".join(devices))
     chain = chain_file(run.path)
     words = [str(chain), str(chain.parent), "--stage-logs"] if chain else [str(run.config), str(run.path)]
     with writing(run.path, UserError):

@@ -82,7 +82,11 @@ def _gpus(machine: Machine) -> Finding:
     if not found:
         return Finding(what="GPUs", works=True, found=f"none: {by}; runs train on the CPU")
     free = sum(gpu.free for gpu in found)
-    return Finding(what="GPUs", works=True, found=f"{len(found)}, {free} free: {', '.join(gpu.name for gpu in found)}")
+    told = f"{len(found)}, {free} free: {', '.join(gpu.name for gpu in found)}"
+    if broken := by.partition("; ")[2]:
+        remedy = "The others are used; nvidia-smi says more, and who runs the machine can reset or replace it."
+        return Finding(what="GPUs", works=False, found=f"{told}; {broken}", remedy=remedy)
+    return Finding(what="GPUs", works=True, found=told)
 
 
 def _torchrun() -> Finding:

@@ -26,6 +26,7 @@ from core.remote.slurm import Slurm
 from core.remote.standing import Watched
 from core.remote.studies import StudyWork, study_work, write_study
 from core.spec.chain import ChainDir, chain_file, parse_chain, read_chain
+from core.spec.children import device_variables
 from core.spec.config import parse_config, with_absolute_paths
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -221,11 +222,8 @@ class Starter:
         work.run.create()
 
     def _start(self, run: RunDir, job: Job, command: Sequence[str], devices: Sequence[str]) -> Submitted:
-        variables: dict[str, str] = {}
-        if devices:
-            variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         with writing(run.path, UserError):
-            process = start_trainer(command, run, variables)
+            process = start_trainer(command, run, device_variables(",".join(devices)))
         threading.Thread(target=process.wait, name="reaper", daemon=True).start()
         write_job(run, job.model_copy(update={"pid": process.pid, "started": start_time(process.pid)}))
         return Submitted(folder=str(run.path), pid=process.pid)

@@ -73,11 +73,11 @@ class PlaceButton(QPushButton):
         menu.addAction(self._choice("First that is free", Place(host)))
         menu.addSeparator()
         for gpu in gpus:
-            menu.addAction(self._choice(_device(gpu), Place(host, str(gpu.index))))
-        if len(gpus) > 1:
+            menu.addAction(self._choice(_device(gpu), Place(host, gpu.device)))
+        whole = [gpu.device for gpu in gpus if gpu.device == str(gpu.index)]
+        if len(whole) > 1:
             menu.addSeparator()
-            everything = Place(host, ",".join(str(gpu.index) for gpu in gpus))
-            menu.addAction(self._choice(f"All {count(len(gpus))} GPUs", everything))
+            menu.addAction(self._choice(f"All {count(len(whole))} GPUs", Place(host, ",".join(whole))))
 
     def _choice(self, title: str, place: Place) -> QAction:
         action = QAction(title, self.places)
@@ -90,7 +90,7 @@ class PlaceButton(QPushButton):
         place = self._hosts.place
         name = _title(place.host)
         short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-        devices = f" · GPU {place.devices}" if place.devices else ""
+        devices = f" · GPU {place.devices[:_LONGEST]}" if place.devices else ""  # a part of one has a long UUID
         self.setText((short + devices).replace("&", "&&"))
         self.setIcon(theme().icon("ph.hard-drives" if place.host else "ph.laptop", "accent_text"))
         on = f"GPU {place.devices}" if place.devices else "the first device that is free"

@@ -63,7 +63,10 @@ class Hello(Answer):
 
 
 class Gpu(Answer):
-    """One GPU. Memory in MiB, ``load`` 0 to 1; ``users`` are "name (pid)" of the processes on it."""
+    """One GPU, or a part of one (MIG). Memory in MiB, ``load`` 0 to 1.
+
+    ``users``: "ann: python (12)" for each process on it, less where not all of that may be seen.
+    """
 
     index: int
     name: _Text = ""
@@ -72,6 +75,11 @@ class Gpu(Answer):
     used: _Bytes = 0
     load: float | None = None
     users: list[_Text] = []
+
+    @property
+    def device(self) -> str:
+        """What ``CUDA_VISIBLE_DEVICES`` takes for it: the index, of a part of a GPU (MIG) the UUID."""
+        return self.uuid if self.uuid.startswith("MIG-") else str(self.index)
 
     @property
     def free(self) -> bool:
@@ -100,7 +108,7 @@ class Facts(Answer):
     memory_free: _Bytes = 0
     load: float | None = None
     gpus: list[Gpu] = []
-    gpus_by: _Text = ""  # what told the GPUs: "nvml", "nvidia-smi", or why none is known
+    gpus_by: _Text = ""  # what told the GPUs: "nvml; GPU 1: is lost", "nvidia-smi", or why none is known
     python: _Text = ""
     version: _Text = ""  # of sdgui
     torch: _Text = ""

@@ -21,6 +21,10 @@ class Gpu(Protocol):
     @property
     def index(self) -> int: ...
     @property
+    def uuid(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
     def free(self) -> bool: ...
 
 
@@ -62,8 +66,8 @@ class MachineSlots:
 
 def slots_of(gpus: Sequence[Gpu], at_once: int, each: int = 1) -> Slots:
     """``each``: how many GPUs a run gets by itself."""
-    names = tuple(str(gpu.index) for gpu in gpus)
-    return Slots(names, at_once, frozenset(str(gpu.index) for gpu in gpus if not gpu.free), each)
+    names = tuple(gpu.device for gpu in gpus)
+    return Slots(names, at_once, frozenset(gpu.device for gpu in gpus if not gpu.free), each)
 
 
 def visible(gpus: Sequence[Gpu], variable: str | None) -> Sequence[Gpu]:
@@ -71,4 +75,4 @@ def visible(gpus: Sequence[Gpu], variable: str | None) -> Sequence[Gpu]:
     if variable is None:
         return gpus
     named = {part.strip() for part in variable.split(",") if part.strip()}
-    return [gpu for gpu in gpus if str(gpu.index) in named or getattr(gpu, "uuid", "") in named]
+    return [gpu for gpu in gpus if str(gpu.index) in named or gpu.device in named or gpu.uuid in named]

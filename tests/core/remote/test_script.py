@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-import types
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from core.remote import gpus as gpus_module
 from core.remote import slurm as slurm_module
-from core.remote.gpus import gpus
 from core.remote.script import direct_command, sbatch_script
 from core.remote.slurm import Slurm, SlurmError, moment
 from core.spec.machines.machine import Machine
@@ -139,52 +135,3 @@ def test_slurm_s_times_are_this_machine_s() -> None:
     assert moment("Unknown") is None
     now = time.time()
     assert moment(time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now))) == int(now)
-
-
-def test_gpus_as_nvidia_smi_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "nvidia-smi"
-    script.write_text(
-        "#!/bin/sh\ncase $1 in *query-gpu*) printf '0, NVIDIA A100, GPU-a, 81920, 40000, 97\\n"
-        "1, NVIDIA A100, GPU-b, 81920, 5, [N/A]\\n';; *) echo 'GPU-a, 1';; esac\n"
-    )
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    found, by = gpus()
-    assert by == "nvidia-smi"
-    assert [(gpu.index, gpu.uuid, gpu.free, gpu.load) for gpu in found] == [
-        (0, "GPU-a", False, 0.97),
-        (1, "GPU-b", True, None),
-    ]
-    assert found[0].users[0].endswith("(1)")
-    script.write_text("#!/bin/sh\nexit 9\n")
-    assert gpus()[0] == []
-    assert "nvidia-smi failed" in gpus()[1]
-
-
-def test_gpus_as_nvml_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    class NVMLError(Exception):
-        pass
-
-    def memory(handle: int) -> object:
-        return types.SimpleNamespace(total=80 << 30, used=1 << 20)
-
-    def refuse(handle: int) -> object:
-        raise NVMLError("not supported")
-
-    nvml = types.SimpleNamespace(
-        NVMLError=NVMLError,
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: None,
-        nvmlDeviceGetCount=lambda: 1,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetMemoryInfo=memory,
-        nvmlDeviceGetUtilizationRates=refuse,
-        nvmlDeviceGetComputeRunningProcesses=lambda handle: [],
-        nvmlDeviceGetName=lambda handle: b"H100",
-        nvmlDeviceGetUUID=lambda handle: "GPU-c",
-    )
-    monkeypatch.setattr(gpus_module.importlib, "import_module", lambda name: nvml)
-    [gpu], by = gpus()
-    assert by == "nvml"
-    assert (gpu.name, gpu.uuid, gpu.memory, gpu.load, gpu.free) == ("H100", "GPU-c", 81920, None, True)

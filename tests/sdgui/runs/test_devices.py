@@ -31,6 +31,10 @@ class Gpu:
     free: bool = True
     uuid: str = ""
 
+    @property
+    def device(self) -> str:
+        return self.uuid if self.uuid.startswith("MIG-") else str(self.index)
+
 
 def four() -> list[Gpu]:
     return [Gpu(index) for index in range(4)]
@@ -156,6 +160,9 @@ def test_slots_follow_from_gpus() -> None:
     gpus = [Gpu(0), Gpu(1, free=False), Gpu(2, uuid="GPU-abc")]
     assert slots_of(gpus, 3, 2) == Slots(("0", "1", "2"), 3, frozenset({"1"}), 2)
     assert [gpu.index for gpu in visible(gpus, "0, GPU-abc")] == [0, 2]
+    parts = [Gpu(0, uuid="MIG-1"), Gpu(0, free=False, uuid="MIG-2")]
+    assert slots_of(parts, 1) == Slots(("MIG-1", "MIG-2"), 1, frozenset({"MIG-2"}), 1)
+    assert visible(parts, "MIG-2") == parts[1:]
     assert visible(gpus, None) == gpus
     assert visible(gpus, "") == []
 

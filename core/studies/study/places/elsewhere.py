@@ -61,7 +61,7 @@ class Elsewhere:
             return None
         gpus = self._facts[1].gpus
         if gpus:
-            free = (str(gpu.index) for gpu in gpus if gpu.free and str(gpu.index) not in self._busy)
+            free = (gpu.device for gpu in gpus if gpu.free and gpu.device not in self._busy)
             return next(free, None)
         return "" if len(self._busy) < self.machine.at_once else None
 

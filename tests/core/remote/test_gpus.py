@@ -1,0 +1,259 @@
+"""The probe of GPUs: nvidia-ml-py's own code over a driver in miniature, and nvidia-smi where the package is not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from core.remote import checks
+from core.remote.gpus import gpus
+from core.spec.machines.machine import Machine
+
+GIB = 1 << 30
+ME = psutil.Process().username()
+
+
+@dataclass
+class Device:
+    """A GPU, or a part of one. An int in place of a value is NVML's error code for it."""
+
+    name: str = "NVIDIA H100"
+    uuid: str | int = "GPU-a"
+    memory: tuple[int, int] | int = (80 * GIB, 1 << 20)
+    load: int | None = 97
+    pids: list[int] | int = field(default_factory=list)
+    parts: dict[int, Device] = field(default_factory=dict)
+    closed: int = 0
+
+
+class Driver:
+    """The C functions of libnvidia-ml that the package calls, by name; each returns an error code."""
+
+    def __init__(self, nvml: Any, devices: list[Device], init: int = 0, lacks: tuple[str, ...] = ()) -> None:
+        self.nvml, self.devices, self.init, self.lacks = nvml, devices, init, lacks
+        self.opened = 0
+        self.all = [*devices, *(part for one in devices for part in one.parts.values())]
+
+    def function(self, name: str) -> Callable[..., int]:
+        found = getattr(self, name, None)
+        if found is None or name in self.lacks:
+            raise self.nvml.NVMLError(self.nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+        return found  # type: ignore[no-any-return]
+
+    def of(self, handle: Any) -> Device:
+        return self.all[(ctypes.cast(handle, ctypes.c_void_p).value or 0) - 1]
+
+    def give(self, place: Any, device: Device) -> int:
+        ctypes.cast(place, ctypes.POINTER(ctypes.c_void_p))[0] = self.all.index(device) + 1
+        return 0
+
+    def nvmlInitWithFlags(self, flags: int) -> int:
+        self.opened += not self.init
+        return self.init
+
+    def nvmlShutdown(self) -> int:
+        self.opened -= 1
+        return 0
+
+    def nvmlDeviceGetCount_v2(self, count: Any) -> int:
+        count._obj.value = len(self.devices)
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, index: Any, place: Any) -> int:
+        device = self.devices[index.value]
+        return device.closed or self.give(place, device)
+
+    def nvmlDeviceGetMigMode(self, handle: Any, current: Any, pending: Any) -> int:
+        current._obj.value = pending._obj.value = bool(self.of(handle).parts)
+        return 0
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: Any, count: Any) -> int:
+        count._obj.value = 7
+        return 0
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: Any, index: Any, place: Any) -> int:
+        part = self.of(handle).parts.get(getattr(index, "value", index))
+        return self.give(place, part) if part else int(self.nvml.NVML_ERROR_NOT_FOUND)
+
+    def nvmlDeviceGetName(self, handle: Any, buffer: Any, size: Any) -> int:
+        buffer.value = self.of(handle).name.encode()
+        return 0
+
+    def nvmlDeviceGetUUID(self, handle: Any, buffer: Any, size: Any) -> int:
+        uuid = self.of(handle).uuid
+        if isinstance(uuid, int):
+            return uuid
+        buffer.value = uuid.encode()
+        return 0
+
+    def nvmlDeviceGetMemoryInfo(self, handle: Any, place: Any) -> int:
+        memory = self.of(handle).memory
+        if isinstance(memory, int):
+            return memory
+        place._obj.total, place._obj.used = memory
+        return 0
+
+    def nvmlDeviceGetUtilizationRates(self, handle: Any, place: Any) -> int:
+        load = self.of(handle).load
+        if load is None:
+            return int(self.nvml.NVML_ERROR_NOT_SUPPORTED)
+        place._obj.gpu = load
+        return 0
+
+    def nvmlDeviceGetComputeRunningProcesses_v3(self, handle: Any, count: Any, place: Any) -> int:
+        pids = self.of(handle).pids
+        if isinstance(pids, int):
+            return pids
+        if place is None:
+            count._obj.value = len(pids)
+            return int(self.nvml.NVML_ERROR_INSUFFICIENT_SIZE) if pids else 0
+        count._obj.value = len(pids)
+        for row, pid in zip(place, pids, strict=False):
+            row.pid = pid
+        return 0
+
+    def nvmlDeviceGetComputeRunningProcesses_v2(self, handle: Any, count: Any, place: Any) -> int:
+        return self.nvmlDeviceGetComputeRunningProcesses_v3(handle, count, place)
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The package itself, which has loaded its library."""
+    found = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed here")
+    monkeypatch.setattr(found, "nvmlLib", object())
+    return found
+
+
+@pytest.fixture
+def driver(nvml: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Driver]:
+    def make(*devices: Device, init: int = 0, lacks: tuple[str, ...] = ()) -> Driver:
+        made = Driver(nvml, list(devices), init, lacks)
+        monkeypatch.setattr(nvml, "_nvmlGetFunctionPointer", made.function)
+        return made
+
+    return make
+
+
+def test_each_gpu_with_its_memory_load_and_users(driver: Callable[..., Driver]) -> None:
+    mine = psutil.Process()
+    made = driver(
+        Device(memory=(80 * GIB, 40 * GIB), pids=[mine.pid, mine.pid]),
+        Device(uuid="GPU-b", load=0),
+        Device(uuid="GPU-c"),
+    )
+    found, by = gpus()
+    assert by == "nvml"
+    assert (found[0].name, found[0].uuid, found[0].device) == ("NVIDIA H100", "GPU-a", "0")
+    assert (found[0].memory, found[0].used, found[0].load) == (80 * 1024, 40 * 1024, 0.97)
+    assert found[0].users == [f"{ME}: {mine.name()} ({mine.pid})"]
+    assert [gpu.free for gpu in found] == [False, True, True]
+    assert made.opened == 0, "closed again"
+
+
+def test_a_divided_gpu_is_its_parts(driver: Callable[..., Driver], nvml: Any) -> None:
+    small = Device("NVIDIA H100 MIG 1g.10gb", "MIG-1", (10 * GIB, 1 << 20), None)
+    used = Device("NVIDIA H100 MIG 1g.10gb", "MIG-2", (10 * GIB, 9 * GIB), None, [4_000_000_000])
+    driver(Device(load=None, parts={0: small, 2: used}), Device(uuid="GPU-b"))
+    found, _ = gpus()
+    assert [(gpu.index, gpu.device, gpu.name) for gpu in found] == [
+        (0, "MIG-1", "NVIDIA H100 MIG 1g.10gb, part 0"),
+        (0, "MIG-2", "NVIDIA H100 MIG 1g.10gb, part 2"),
+        (1, "1", "NVIDIA H100"),
+    ]
+    assert [gpu.free for gpu in found] == [True, False, True]
+    assert found[1].users == ["(4000000000)"], "a process that this user does not see"
+
+
+def test_what_a_gpu_cannot_tell_is_left_out(driver: Callable[..., Driver], nvml: Any) -> None:
+    driver(Device(memory=nvml.NVML_ERROR_NOT_SUPPORTED, load=None, pids=nvml.NVML_ERROR_NO_PERMISSION))
+    [gpu], _ = gpus()
+    assert (gpu.memory, gpu.load, gpu.users, gpu.free) == (0, None, [], True)
+    old = driver(Device(pids=[os.getpid()]), lacks=("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMigMode"))
+    [gpu], _ = gpus()
+    assert len(gpu.users) == 1, "an older driver than the package is for"
+    old.lacks += ("nvmlDeviceGetComputeRunningProcesses_v2",)
+    [gpu], _ = gpus()
+    assert gpu.users == []
+
+
+def test_a_broken_gpu_hides_no_other_and_is_told(driver: Callable[..., Driver], nvml: Any, tmp_path: Path) -> None:
+    lost = nvml.NVML_ERROR_GPU_IS_LOST
+    driver(Device(uuid=lost, memory=lost), Device(uuid="GPU-b"), Device(closed=nvml.NVML_ERROR_NO_PERMISSION))
+    found, by = gpus()
+    assert [gpu.device for gpu in found] == ["1"]
+    assert by == "nvml; GPU 0: GPU is lost"
+    finding = checks._gpus(Machine(name="here"))
+    assert not finding.works
+    assert "GPU 0: GPU is lost" in finding.found
+    assert "nvidia-smi says more" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("NVML_ERROR_LIBRARY_NOT_FOUND", "no NVIDIA driver (NVML Shared Library Not Found)"),
+        ("NVML_ERROR_DRIVER_NOT_LOADED", "no NVIDIA driver (Driver Not Loaded)"),
+        ("NVML_ERROR_LIB_RM_VERSION_MISMATCH", "restart it"),
+    ],
+)
+def test_without_a_driver_there_is_none(driver: Callable[..., Driver], nvml: Any, code: str, told: str) -> None:
+    driver(Device(), init=getattr(nvml, code))
+    found, by = gpus()
+    assert found == []
+    assert told in by
+
+
+def test_a_process_of_which_little_may_be_seen(monkeypatch: pytest.MonkeyPatch, driver: Callable[..., Driver]) -> None:
+    def denied(process: psutil.Process) -> str:
+        raise psutil.AccessDenied(process.pid)
+
+    driver(Device(pids=[os.getpid()]))
+    monkeypatch.setattr(psutil.Process, "username", denied)
+    name = psutil.Process().name()
+    assert gpus()[0][0].users == [f"{name} ({os.getpid()})"]
+    monkeypatch.setattr(psutil.Process, "name", denied)
+    assert gpus()[0][0].users == [f"({os.getpid()})"]
+
+
+SMI = """#!/bin/sh
+case $1 in
+*query-gpu*) echo '0, NVIDIA A100, GPU-a, 81920, 40000, 97'; echo '1, NVIDIA A100, GPU-b, 81920, 5, [N/A]'
+  echo '2, NVIDIA A100, GPU-c, [N/A], [N/A], [N/A]';;
+-L) echo 'GPU 0: NVIDIA A100 (UUID: GPU-a)'; echo 'GPU 2: NVIDIA A100 (UUID: GPU-c)'
+  echo '  MIG 1g.5gb      Device  0: (UUID: MIG-1)'; echo '  MIG 1g.5gb      Device  1: (UUID: MIG-2)';;
+*) echo 'GPU-a, 1'; echo 'GPU-b, [N/A]';;
+esac
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nvidia-smi is a script of the shell here")
+def test_gpus_as_nvidia_smi_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "nvidia-smi"
+    script.write_text(SMI)
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    found, by = gpus()
+    assert by == "nvidia-smi"
+    assert [(gpu.device, gpu.free, gpu.load, gpu.memory) for gpu in found] == [
+        ("0", False, 0.97, 81920),
+        ("1", False, None, 81920),
+        ("MIG-1", True, None, 0),
+        ("MIG-2", True, None, 0),
+    ]
+    assert found[0].users[0].endswith("(1)")
+    assert found[2].name == "NVIDIA A100 MIG 1g.5gb, part 0"
+    script.write_text(SMI.replace("*) echo 'GPU-a, 1'", "*) exit 3"))
+    assert gpus()[0][0].users == []
+    script.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'; exit 18\n")
+    assert gpus() == ([], "nvidia-smi failed: Failed to initialize NVML: Driver/library version mismatch")
+    script.unlink()
+    assert gpus() == ([], "no nvidia-smi and no nvidia-ml-py here")
