@@ -9,12 +9,13 @@ import pytest
 
 from core.spec.presets import preset_config, preset_names
 
-SD_CLIP = ("every-third", "lean", "ema-only", "no-mix", "no-fusion", "image-only")
-SD_COCA = ("every-third", "ema-only", "no-mix", "no-fusion", "image-only")
+WHOLE = "sd-coca-every-step"
+SD_CLIP = ("every-step", "lean", "ema-only", "no-mix", "no-fusion", "image-only")
+SD_COCA = ("ema-only", "no-mix", "no-fusion", "image-only")
 CONTAINED = {  # preset -> the one that has all of its objectives, its fusion, its teacher and its views
-    **dict.fromkeys(("clip", "align", "coca", "sd-clip"), "sd-coca"),
-    **dict.fromkeys((f"sd-clip-{name}" for name in SD_CLIP), "sd-coca"),
-    **dict.fromkeys((f"sd-coca-{name}" for name in SD_COCA), "sd-coca"),
+    **dict.fromkeys(("clip", "align", "coca", "sd-clip", "sd-coca"), WHOLE),
+    **dict.fromkeys((f"sd-clip-{name}" for name in SD_CLIP), WHOLE),
+    **dict.fromkeys((f"sd-coca-{name}" for name in SD_COCA), WHOLE),
     "uniter": "vlmo",
     "mixup": "mixmatch",
 }

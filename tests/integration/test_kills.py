@@ -66,7 +66,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def definition(folder: Path, epochs: int) -> RunConfig:
     train_csv, val = write_pairs(folder)
     paths = [f"data.train={train_csv}", f"data.val={val}", "optim.batch_size=12", "runtime.threads=1"]
-    return override(preset_config("sd-clip", "tiny"), [*paths, f"optim.epochs={epochs}", "validation.every_steps=20"])
+    settings = [*paths, f"optim.epochs={epochs}", "validation.every_steps=20"]
+    return override(preset_config("sd-clip-every-step", "tiny"), settings)
 
 
 def points(run: RunDir) -> dict[int, dict[str, float]]:

@@ -58,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         pairs, held_out = write_pairs(folder / "pairs")
         fields = [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=1"]
-        train(override(preset_config("sd-coca", "tiny"), fields), RunDir(folder / "run"), quiet=True)
+        train(override(preset_config("sd-coca-every-step", "tiny"), fields), RunDir(folder / "run"), quiet=True)
     return folder / "run", held_out
 
 

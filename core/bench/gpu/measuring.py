@@ -114,14 +114,15 @@ def _against_open_clip(work: Path, scale: Scale, towers: str) -> list[BenchResul
 
 
 def _distilling(work: Path, scale: Scale) -> BenchResult:
-    """An sd-clip step against a clip step, in time and in operations."""
+    """A step in which a teacher teaches against a clip step, in time and in operations."""
     towers = scale.towers[0]
     plain, distilling = (
-        _measured(work, scale, f"{preset} step", _config(work, scale, preset, towers)) for preset in ("clip", "sd-clip")
+        _measured(work, scale, f"{preset} step", _config(work, scale, preset, towers))
+        for preset in ("clip", "sd-clip-every-step")
     )
     dearer, more = distilling.seconds / plain.seconds, distilling.operations / plain.operations
     return result(
-        "sd-clip's time in clip steps, against its FLOPs", dearer, more, "steps", more / dearer, _asked(scale, 1 / 1.1)
+        "sd-clip-every-step's time, against its FLOPs", dearer, more, "steps", more / dearer, _asked(scale, 1 / 1.1)
     )
 
 
@@ -135,7 +136,7 @@ def _real_pictures(work: Path, scale: Scale) -> BenchResult:
 
 def _saving(work: Path, scale: Scale) -> BenchResult:
     """Seconds for which a save holds training up, the second of two."""
-    with opened(_config(work, scale, "sd-clip", scale.towers[-1]), work / "saving") as loop:
+    with opened(_config(work, scale, "sd-clip-every-step", scale.towers[-1]), work / "saving") as loop:
         timed(loop, 1, 1)
         took = []
         for _ in range(2):

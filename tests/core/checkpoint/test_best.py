@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         patch.setattr(Validator, "evaluate", evaluated)
-        train(override(preset_config("sd-clip", "tiny"), [*settings, "runtime.threads=1"]), run, quiet=True)
+        train(override(preset_config("sd-clip-every-step", "tiny"), [*settings, "runtime.threads=1"]), run, quiet=True)
     return run
 
 

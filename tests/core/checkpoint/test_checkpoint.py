@@ -24,7 +24,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.schedules import build_optimizer
 
-CONFIG = preset_config("sd-clip", "tiny")
+CONFIG = preset_config("sd-clip-every-step", "tiny")
 
 
 def network() -> Network:

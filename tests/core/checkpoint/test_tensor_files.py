@@ -27,7 +27,7 @@ from core.spec.run.model_names import RunNetwork, resolve
 from tests.mutations import survives
 
 CPU = torch.device("cpu")
-CONFIG = override(preset_config("sd-clip", "tiny"), ["runtime.threads=1"])
+CONFIG = override(preset_config("sd-clip-every-step", "tiny"), ["runtime.threads=1"])
 
 
 def small_model() -> dict[str, Any]:

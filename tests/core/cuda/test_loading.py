@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not (ON_GPU and torch.cuda.is
 @pytest.mark.parametrize("workers", [0, 2])
 def test_parts_are_joined_in_pinned_memory(source: Path, workers: int) -> None:
     settings = [f"data.train={source}", f"data.workers={workers}", "optim.batch_size=16", "views.student.mix=either"]
-    config = override(preset_config("sd-clip", "tiny"), settings)
+    config = override(preset_config("sd-clip-every-step", "tiny"), settings)
     dataset = open_dataset(source, config.data, 32, tokenize)
     plain = list(Loader(dataset, config, 32).batches(0, 3))
     torch.cuda.init()

@@ -69,7 +69,7 @@ def test_views_of_the_device_are_those_of_the_cpu() -> None:
     assert apart.float().mean() < 0.3
 
 
-@pytest.mark.parametrize("name", ["sd-clip", "sd-coca"])
+@pytest.mark.parametrize("name", ["sd-clip-every-step", "sd-coca-every-step"])
 def test_compiled_blocks_give_the_same_losses(name: str, source: Path, former: Path, tmp_path: Path) -> None:
     if not ON_GPU:
         pytest.skip("minutes of a CPU's compiler")

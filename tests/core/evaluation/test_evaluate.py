@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDir]:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         train_data, val_data = write_labelled(folder / "pairs")
         config = override(
-            preset_config("sd-clip", "tiny"),
+            preset_config("sd-clip-every-step", "tiny"),
             [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=4"],
         )
         run = RunDir(folder / "run")

@@ -55,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
 def fusing(data: tuple[str, str]) -> Model:
     """A network with a fusion and random weights."""
     torch.manual_seed(0)
-    config = override(preset_config("sd-clip", "tiny"), [f"data.train={data[0]}"])
+    config = override(preset_config("sd-clip-every-step", "tiny"), [f"data.train={data[0]}"])
     plain = open_model("open_clip:sd-tiny")
     network = build_network(config, resolve_architecture("sd-tiny")).eval()
     return replace(plain, network=network, notes=(), batch=16)

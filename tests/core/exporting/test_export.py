@@ -53,7 +53,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     train_data, val_data = write_pairs(folder)
     settings = ["optim.batch_size=8", "optim.epochs=0.25", "runtime.threads=1", "name=shapes"]
-    config = override(preset_config("sd-clip", "tiny"), [f"data.train={train_data}", f"data.val={val_data}", *settings])
+    settings = [f"data.train={train_data}", f"data.val={val_data}", *settings]
+    config = override(preset_config("sd-clip-every-step", "tiny"), settings)
     assert train(config, RunDir(folder / "run"), quiet=True) == "done"
     return folder / "run"
 

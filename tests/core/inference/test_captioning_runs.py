@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
         pairs, held_out = write_pairs(folder / "pairs")
         fields = [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=2"]
         run = RunDir(folder / "run")
-        train(override(preset_config("sd-coca", "tiny"), fields), run, quiet=True)
+        train(override(preset_config("sd-coca-every-step", "tiny"), fields), run, quiet=True)
     return run
 
 

@@ -28,7 +28,7 @@ SWAP = torch.tensor([1, 0, 3, 2])
 
 
 def config(on: str = "fused", weight: float = 0.1, fusion: str = "cross-attention") -> RunConfig:
-    raw = preset_config("sd-clip", "tiny").model_dump()
+    raw = preset_config("sd-clip-every-step", "tiny").model_dump()
     raw["objectives"]["distill_prototypes"].update(on=on, weight=weight)
     raw["fusion"]["kind"] = fusion
     return RunConfig.model_validate(raw)

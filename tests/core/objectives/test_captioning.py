@@ -127,7 +127,7 @@ def said(name: str, words: NextWords) -> Output:
 
 
 def test_words_are_decoded_once_for_both_objectives(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = preset_config("sd-coca", "tiny")
+    config = preset_config("sd-coca-every-step", "tiny")
     network, calls = built(config), []
     decode = network.towers.decode
 

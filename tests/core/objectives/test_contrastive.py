@@ -114,7 +114,7 @@ def test_queue_gives_the_keys_no_gradient_and_rests_in_eval_mode() -> None:
 
 
 def test_queue_is_saved_with_the_objectives() -> None:
-    settings = preset_config("sd-clip", "tiny").model_dump(mode="json")
+    settings = preset_config("sd-clip-every-step", "tiny").model_dump(mode="json")
     settings["objectives"]["contrastive"]["queue"] = 8
     config = type(preset_config("clip")).model_validate(settings)
     network = build_network(config, resolve_architecture("sd-tiny"))

@@ -21,7 +21,7 @@ from tests.core.teacher.test_teacher_kinds import network, small
 
 
 def with_objectives(**objectives: Any) -> RunConfig:
-    raw = preset_config("sd-clip", "tiny").model_dump()
+    raw = preset_config("sd-clip-every-step", "tiny").model_dump()
     for name in raw["objectives"]:
         raw["objectives"][name]["weight"] = 0.0
     for name, settings in objectives.items():

@@ -179,7 +179,7 @@ def test_prototype_distillation_is_the_plain_loop(
 
 
 def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
-    settings = override(preset_config("sd-clip", "tiny"), ON_FUSED)
+    settings = override(preset_config("sd-clip-every-step", "tiny"), ON_FUSED)
     objectives = build_objectives(settings)
     student, teacher = made_up(4, 8, 0, prototypes=64), made_up(4, 8, 1, prototypes=64)
     last = list(objectives)[-1]
@@ -230,7 +230,7 @@ def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() ->
     for leaf in leaves:
         assert leaf is not None
         leaf.requires_grad_()
-    settings = override(preset_config("sd-clip", "tiny"), ON_FUSED)
+    settings = override(preset_config("sd-clip-every-step", "tiny"), ON_FUSED)
     plain = {o.name: o(student, teacher)[0] for o in build_objectives(settings)}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for objective in build_objectives(settings):
@@ -248,13 +248,13 @@ def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() ->
 
 def test_those_with_a_weight_are_built_in_order() -> None:
     assert [o.name for o in build_objectives(preset_config("clip", "tiny"))] == ["contrastive"]
-    names = [o.name for o in build_objectives(preset_config("sd-clip", "tiny"))]
+    names = [o.name for o in build_objectives(preset_config("sd-clip-every-step", "tiny"))]
     assert names == ["contrastive", "distill_similarity", "distill_prototypes"]
-    assert len(build_objectives(preset_config("sd-clip", "tiny"))) == 3
+    assert len(build_objectives(preset_config("sd-clip-every-step", "tiny"))) == 3
 
 
 @pytest.mark.parametrize("name", ["distill_similarity", "distill_prototypes"])
 def test_distillation_without_a_teacher_is_a_mistake_of_ours(name: str) -> None:
-    objective = next(o for o in build_objectives(preset_config("sd-clip", "tiny")) if o.name == name)
+    objective = next(o for o in build_objectives(preset_config("sd-clip-every-step", "tiny")) if o.name == name)
     with pytest.raises(ValueError, match=f"{name} compares with a teacher"):
         objective(made_up(2, 3, 0, prototypes=64), None)

@@ -25,7 +25,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def saved_and_resumed(folder: Path, wholes: tuple[int, ...], before: int, after: int, *settings: str) -> None:
     """Train over two ranks, save, go on there; and from the checkpoint over each of ``wholes``."""
     data = labelled_pairs(folder / "pairs")
-    config = config_of("sd-clip", data, folder, *settings)
+    config = config_of("sd-clip-every-step", data, folder, *settings)
 
     def begin(team: Team) -> tuple[list[dict[str, float]], dict[str, Any]]:
         with opened(config, folder / "run", team) as loop:

@@ -24,7 +24,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_ranks_train_as_one_process(shards: Path, tmp_path: Path) -> None:
     """Four streams of nine rows, two to each rank; pairs weighed by belief, which knows them by their rows."""
-    config = config_of("sd-clip", shards, shards)
+    config = config_of("sd-clip-every-step", shards, shards)
     assert config.belief.action == "weigh"
 
     def train(team: Team) -> list[dict[str, float]]:

@@ -51,7 +51,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture
 def config(tmp_path: Path) -> RunConfig:
     data = labelled_pairs(tmp_path / "pairs")
-    return config_of("sd-clip", data, tmp_path, "optim.epochs=2000", f"checkpoint.every_steps={EVERY}")
+    return config_of("sd-clip-every-step", data, tmp_path, "optim.epochs=2000", f"checkpoint.every_steps={EVERY}")
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def pictures(seed: int) -> torch.Tensor:
 
 
 def test_the_student_reads_what_the_teacher_attends_to_most() -> None:
-    student, teacher = built(override(preset_config("sd-clip", "tiny"), [*CLEAN]))
+    student, teacher = built(override(preset_config("sd-clip-every-step", "tiny"), [*CLEAN]))
     texts = student.towers.tokenize(["a", "a red ball", "b"])[:, :9]
     batch = Batch(torch.arange(3), texts, View(pictures(0), attended=P // 2))
     chosen = attended(batch, teacher.targets(batch))
@@ -63,7 +63,7 @@ def test_the_student_reads_what_the_teacher_attends_to_most() -> None:
 
 
 def test_each_shared_view_has_a_choice_of_its_own_and_a_batch_that_asks_for_none_stays() -> None:
-    student, teacher = built(override(preset_config("sd-clip", "tiny"), [*SHARED]))
+    student, teacher = built(override(preset_config("sd-clip-every-step", "tiny"), [*SHARED]))
     texts = student.towers.tokenize(["a", "a red ball", "b"])[:, :9]
     views = tuple(View(pictures(number), number=number, attended=4) for number in (2, 3))
     plain = Batch(torch.arange(3), texts, View(pictures(0)), teacher=tuple(view.whole() for view in views))
@@ -85,6 +85,6 @@ def test_each_shared_view_has_a_choice_of_its_own_and_a_batch_that_asks_for_none
 
 @pytest.mark.parametrize("views", [(), ("views.clean.keep=0.5",)])
 def test_a_teacher_who_is_not_asked_for_attention_keeps_none(views: tuple[str, ...]) -> None:
-    student, teacher = built(override(preset_config("sd-clip", "tiny"), [*views]))
+    student, teacher = built(override(preset_config("sd-clip-every-step", "tiny"), [*views]))
     batch = Batch(torch.arange(3), student.towers.tokenize(["a", "b", "c"])[:, :9], View(pictures(0)))
     assert [one.attention for one in teacher.targets(batch).image_features] == [None]

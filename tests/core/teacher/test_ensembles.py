@@ -116,7 +116,7 @@ def test_a_trained_teacher_rests_and_keeps_what_the_students_objectives_read() -
 
 
 def test_a_moving_average_answers_in_eval_mode_and_without_a_gradient() -> None:
-    student = network("sd-clip").train()
+    student = network("sd-clip-every-step").train()
     teacher = EmaTeacher(TeacherConfig(kind="ema"), student)
     assert not any(one.requires_grad for one in teacher.network.parameters())
     modes: list[bool] = []

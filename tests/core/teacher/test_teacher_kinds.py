@@ -44,7 +44,7 @@ def small(name: str = "sd-tiny", **vision: Any) -> dict[str, Any]:
     return config
 
 
-def network(preset: str = "sd-clip", seed: int = 0, model: dict[str, Any] | None = None) -> Network:
+def network(preset: str = "sd-clip-every-step", seed: int = 0, model: dict[str, Any] | None = None) -> Network:
     torch.manual_seed(seed)
     return build_network(preset_config(preset, "tiny"), model or small())
 
@@ -260,7 +260,8 @@ def test_a_teacher_without_what_is_asked_of_it_is_refused() -> None:
     ],
 )
 def test_contradictions_about_the_teacher(settings: dict[str, Any], field: str) -> None:
-    config = preset_config("sd-clip", "tiny").model_copy(update={"teacher": TeacherConfig.model_validate(settings)})
+    teacher = TeacherConfig.model_validate(settings)
+    config = preset_config("sd-clip-every-step", "tiny").model_copy(update={"teacher": teacher})
     config = config.model_copy(update={"data": config.data.model_copy(update={"train": "pairs.csv"})})
     assert field in problems(config)
 
@@ -271,7 +272,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     data, _ = write_pairs(folder / "pairs")
     trained = RunDir(folder / "run")
     settings = [f"data.train={data}", "optim.epochs=2", "checkpoint.keep=2", "runtime.threads=1", "data.cache_mib=0"]
-    train(override(preset_config("sd-clip", "tiny"), settings), trained, quiet=True)
+    train(override(preset_config("sd-clip-every-step", "tiny"), settings), trained, quiet=True)
     return trained
 
 
@@ -302,7 +303,7 @@ def test_fusion_and_heads_of_a_former_run_are_taken_where_they_fit(run: RunDir) 
     taken = carry_over(fresh, source)
     assert {name.split(".")[0] for name in taken if not name.startswith("towers.")} == {"fusion", "heads"}
     assert all(torch.equal(fresh.state_dict()[name], former[name]) for name in taken)
-    wide = preset_config("sd-clip", "tiny").model_dump()
+    wide = preset_config("sd-clip-every-step", "tiny").model_dump()
     wide["objectives"]["distill_prototypes"]["prototypes"] = 32
     other = build_network(RunConfig.model_validate(wide), resolve_architecture("sd-tiny"))
     assert "head.prototypes" not in carry_over(other, source)
@@ -312,7 +313,7 @@ def test_a_late_teacher_trains_as_plain_clip_until_then(run: RunDir, tmp_path: P
     data = RunDir(run.path).path.parent / "pairs" / "train.csv"
     shared = [f"data.train={data}", "optim.epochs=3", "runtime.threads=1", "data.cache_mib=0"]
     late = RunDir(tmp_path / "late")
-    config = override(preset_config("sd-clip", "tiny"), [*shared, "teacher.start=0.5"])
+    config = override(preset_config("sd-clip-every-step", "tiny"), [*shared, "teacher.start=0.5"])
     assert train(config, late, quiet=True) == "done"
     lines = [line for line in late.events.read_text(encoding="utf-8").splitlines() if '"metrics"' in line]
     taught = ["train/distill_prototypes" in line for line in lines]

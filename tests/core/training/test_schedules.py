@@ -46,7 +46,7 @@ def late(start: float) -> RunConfig:
         "objectives.distill_prototypes.teacher_temperature=0.07", "objectives.distill_prototypes.freeze_last=0.1",
         "objectives.distill_prototypes.teacher_temperature_ramp=0.3",
     ]  # fmt: skip
-    return override(preset_config("sd-clip", "tiny"), settings)
+    return override(preset_config("sd-clip-every-step", "tiny"), settings)
 
 
 def test_reports_are_of_steps_that_the_teacher_teaches_in() -> None:

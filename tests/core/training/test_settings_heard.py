@@ -78,12 +78,12 @@ def test_test_data_are_judged_once_at_the_end_in_batches_as_said(
     monkeypatch.setattr(encoder, "evaluation_batches", watched)
     run, other = RunDir(tmp_path / "run"), RunDir(tmp_path / "other")
     settings = ["optim.epochs=1", "validation.batch_size=7"]
-    assert train(config_for(data, "sd-clip", *settings, f"data.test={data[0]}"), run, quiet=True) == "done"
+    assert train(config_for(data, "sd-clip-every-step", *settings, f"data.test={data[0]}"), run, quiet=True) == "done"
     assert set(sizes) == {7}
     validated, tested = [dict(event.values) for event in read(run) if isinstance(event, Evaluated)]
     assert {name.partition("/")[0] for name in validated} == {"val"}
     assert {name.partition("/")[0] for name in tested} == {"test"}
-    assert train(config_for(data, "sd-clip", *settings, f"data.val={data[0]}"), other, quiet=True) == "done"
+    assert train(config_for(data, "sd-clip-every-step", *settings, f"data.val={data[0]}"), other, quiet=True) == "done"
     (same,) = [event.values for event in read(other) if isinstance(event, Evaluated)]
     assert tested == {name.replace("val/", "test/"): value for name, value in same.items()}
 
@@ -106,7 +106,7 @@ def test_steps_to_look_back_at_are_kept_as_networks_alone(data: tuple[Path, Path
     """The newest is whole, so that training can be resumed; the kept ones open, and nothing resumes from them."""
     run = RunDir(tmp_path / "run")
     settings = ("checkpoint.every_steps=5", "checkpoint.keep_every=4", "validation.every_steps=99", "optim.epochs=4")
-    assert train(config_for(data, "sd-clip", *settings), run, quiet=True) == "done"
+    assert train(config_for(data, "sd-clip-every-step", *settings), run, quiet=True) == "done"
     assert checkpoint.names(run) == ["step-00000004", "step-00000008", "step-00000012"]
     whole = [name for name in checkpoint.names(run) if (run.checkpoints / name / checkpoint.STATE).exists()]
     assert whole == ["step-00000012"]

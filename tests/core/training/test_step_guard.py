@@ -41,7 +41,7 @@ class Reads(TorchDispatchMode):
         return function(*arguments, **(options or {}))
 
 
-@pytest.mark.parametrize("preset", ["clip", "sd-clip", "dino", "silc"])
+@pytest.mark.parametrize("preset", ["clip", "sd-clip-every-step", "dino", "silc"])
 def test_a_step_reads_no_number(preset: str, data: Path, tmp_path: Path) -> None:
     with opened(config_for(data, preset, "belief.action=none"), tmp_path / "run") as loop:
         for batch in loop.parts.loader.batches(0, 3):
@@ -85,7 +85,7 @@ def test_a_resume_between_two_reports_changes_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = "objectives.matching.weight=0.1"  # by the generator, which stands elsewhere after a pause
-    config = config_for(data, "sd-clip", "runtime.log_every=5", drawn)
+    config = config_for(data, "sd-clip-every-step", "runtime.log_every=5", drawn)
     whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
     assert train(config, whole, quiet=True) == "done"
     original = Loop.train_step
@@ -138,7 +138,7 @@ def test_a_skipped_step_moves_neither_weights_nor_moments_nor_teacher(
     kind: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        opened(config_for(data, "sd-clip", f"teacher.kind={kind}"), tmp_path / "run") as loop,
+        opened(config_for(data, "sd-clip-every-step", f"teacher.kind={kind}"), tmp_path / "run") as loop,
         broken_from(monkeypatch, {3}),
     ):
         for step, batch in enumerate(loop.parts.loader.batches(0, 4), 1):

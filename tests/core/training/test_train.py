@@ -46,7 +46,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-def config_for(data: tuple[Path, Path], preset: str = "sd-clip", *settings: str) -> RunConfig:
+def config_for(data: tuple[Path, Path], preset: str = "sd-clip-every-step", *settings: str) -> RunConfig:
     paths = [f"data.train={data[0]}", f"data.val={data[1]}", "optim.epochs=4", "optim.batch_size=12"]
     return override(preset_config(preset, "tiny"), [*paths, "runtime.threads=1", *settings])
 
@@ -117,7 +117,7 @@ def test_a_run_reports_what_the_window_needs(uninterrupted: RunDir) -> None:
     assert any(event.best for event in events if isinstance(event, CheckpointSaved))
 
 
-@pytest.mark.parametrize("preset", ["clip", "sd-clip"])
+@pytest.mark.parametrize("preset", ["clip", "sd-clip-every-step"])
 def test_the_loss_falls(data: tuple[Path, Path], tmp_path: Path, preset: str) -> None:
     run = RunDir(tmp_path / "run")
     seldom = ("data.val=", "checkpoint.every_steps=99")
@@ -169,7 +169,7 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
 
 @pytest.mark.slow
 def test_ten_kills_at_random_change_nothing(data: tuple[Path, Path], tmp_path: Path) -> None:
-    config = config_for(data, "sd-clip", "optim.epochs=40")
+    config = config_for(data, "sd-clip-every-step", "optim.epochs=40")
     whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
     train(config, whole, quiet=True)
     kill_and_resume(config, run, kills=10)
@@ -214,7 +214,7 @@ def test_stop_is_heard_while_pictures_are_read(
 def test_a_terminated_trainer_saves_first(data: tuple[Path, Path], tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     definition = tmp_path / "definition.json"
-    definition.write_text(config_for(data, "sd-clip", "optim.epochs=2000").to_json())
+    definition.write_text(config_for(data, "sd-clip-every-step", "optim.epochs=2000").to_json())
     command = [sys.executable, "-m", "core", "train", str(definition), str(run.path)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as trainer:
         deadline = time.monotonic() + PATIENCE
@@ -236,7 +236,7 @@ def test_a_finished_run_is_left_alone(uninterrupted: RunDir, data: tuple[Path, P
 
 def test_another_definition_in_the_folder_is_refused(uninterrupted: RunDir, data: tuple[Path, Path]) -> None:
     with pytest.raises(RunDirError, match=r"another definition: seed is 0 there and 1 here; choose another folder"):
-        train(config_for(data, "sd-clip", "seed=1"), uninterrupted, quiet=True)
+        train(config_for(data, "sd-clip-every-step", "seed=1"), uninterrupted, quiet=True)
 
 
 def test_the_last_step_is_reported_and_saved_whatever_the_intervals(data: tuple[Path, Path], tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_what_changes_the_training_may_not_change_in_a_folder(
     uninterrupted: RunDir, data: tuple[Path, Path], setting: str
 ) -> None:
     with pytest.raises(RunDirError, match=f"another definition: {setting.partition('=')[0]} is "):
-        train(config_for(data, "sd-clip", setting), uninterrupted, quiet=True)
+        train(config_for(data, "sd-clip-every-step", setting), uninterrupted, quiet=True)
 
 
 def test_a_folder_in_use_is_refused(
@@ -281,9 +281,9 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
     run = RunDir(tmp_path / "run")
     with monkeypatch.context() as patch:
         StopAt(patch, 7, "stop")
-        train(config_for(data, "sd-clip", "checkpoint.keep=3"), run, quiet=True)
+        train(config_for(data, "sd-clip-every-step", "checkpoint.keep=3"), run, quiet=True)
     (run.checkpoints / "step-00000007" / "state.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
-    assert train(config_for(data, "sd-clip", "checkpoint.keep=3"), run, quiet=True) == "done"
+    assert train(config_for(data, "sd-clip-every-step", "checkpoint.keep=3"), run, quiet=True) == "done"
     starts = [event.step for event in read(run) if isinstance(event, RunStarted)]
     assert starts == [0, 6]
     assert losses(run) == losses(uninterrupted)

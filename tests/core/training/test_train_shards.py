@@ -29,7 +29,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 def config_for(shards: tuple[str, str], *settings: str) -> RunConfig:
     paths = [f"data.train={shards[0]}", f"data.val={shards[1]}", "optim.epochs=4", "optim.batch_size=12"]
-    return override(preset_config("sd-clip", "tiny"), [*paths, "runtime.threads=1", "belief.action=weigh", *settings])
+    paths += ["runtime.threads=1", "belief.action=weigh"]
+    return override(preset_config("sd-clip-every-step", "tiny"), [*paths, *settings])
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,7 @@ def test_the_student_is_given_the_patches_that_the_teacher_attends_to(data: Path
         "views.student.count=0",
         "views.teacher.count=0",
     )
-    with opened(config_for(data, "sd-clip", *settings), tmp_path / "run") as loop:
+    with opened(config_for(data, "sd-clip-every-step", *settings), tmp_path / "run") as loop:
         seen: list[Batch] = []
         loop.losses._student.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
         (batch,) = loop.parts.loader.batches(0, 1)
@@ -155,13 +155,13 @@ def test_a_late_teacher_begins_with_its_first_temperature(data: Path, tmp_path: 
         "objectives.distill_prototypes.teacher_temperature=0.07",
         "objectives.distill_prototypes.teacher_temperature_ramp=0.25",
     ]  # fmt: skip
-    train(config_for(data, "sd-clip", *settings), run, quiet=True)
+    train(config_for(data, "sd-clip-every-step", *settings), run, quiet=True)
     steps = reported(run)
     assert all("diag/teacher_temperature" not in values for values in steps[:6])
     temperatures = [values["diag/teacher_temperature"] for values in steps[6:]]
     assert temperatures == pytest.approx([0.05, 0.06, 0.07, 0.07, 0.07, 0.07])
-    weight = preset_config("sd-clip", "tiny").objectives.distill_prototypes.weight
-    contrast = preset_config("sd-clip", "tiny").objectives.contrastive.weight
+    weight = preset_config("sd-clip-every-step", "tiny").objectives.distill_prototypes.weight
+    contrast = preset_config("sd-clip-every-step", "tiny").objectives.contrastive.weight
     for t, values in enumerate(steps[6:], 1):
         share = contrast * values["train/contrastive"] + weight * min(1.0, t / 3) * values["train/distill_prototypes"]
         assert values["train/loss"] == pytest.approx(share, rel=1e-5)
@@ -187,7 +187,7 @@ def test_where_the_teacher_does_not_teach_only_what_a_loss_reads_is_made_and_com
     heads: list[int] = []
     shown = ["views.student.count=2", "views.local.count=1", "views.local.size=1", "views.teacher.count=2"]
     given = [*shown, "teacher.every=1", "belief.trust_by=student", "teacher.momentum=0.5", *settings]
-    with opened(config_for(data, "sd-clip", *given), tmp_path / "run") as loop:
+    with opened(config_for(data, "sd-clip-every-step", *given), tmp_path / "run") as loop:
         towers = loop.network.towers
         plain = towers.encode_image
 

@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         pairs, held_out = write_pairs(folder / "pairs")
         config = override(
-            preset_config("sd-clip", "tiny"),
+            preset_config("sd-clip-every-step", "tiny"),
             [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=6"],
         )
         train(config, RunDir(folder / "run"), quiet=True)

@@ -105,7 +105,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def run(folder: Path) -> RunDir:
     pairs, held_out = write_pairs(folder / "pairs")
     config = override(
-        preset_config("sd-clip", "tiny"),
+        preset_config("sd-clip-every-step", "tiny"),
         [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=4"],
     )
     run = RunDir(folder / "run")

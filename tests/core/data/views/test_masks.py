@@ -100,7 +100,7 @@ def test_sides_are_whole_patches(share: float, multiple: int, side: int) -> None
 
 
 def definition(**views: Any) -> RunConfig:
-    raw = preset_config("sd-clip", "tiny").model_dump()
+    raw = preset_config("sd-clip-every-step", "tiny").model_dump()
     raw["views"].update(views)
     raw["optim"].update(batch_size=4)
     return RunConfig.model_validate(raw)

@@ -188,7 +188,7 @@ def test_statistics_of_a_frozen_resnet_stand_still_while_training() -> None:
 
 
 def test_rates_fall_by_a_factor_a_block() -> None:
-    student = network("sd-clip")
+    student = network("sd-clip-every-step")
     optimizer = build_optimizer(OptimConfig(layer_decay=0.5), student, depths(student))
     set_rates(optimizer, 1.0, 0.2)
     rate = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}

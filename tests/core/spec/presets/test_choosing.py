@@ -12,8 +12,8 @@ from core.spec.presets.choosing import EVEN, better, choose
 
 @pytest.mark.parametrize(
     ("passes", "wrong", "preset"),
-    [(33, False, "clip"), (EVEN - 1, False, "clip"), (EVEN, False, "sd-clip"), (265, False, "sd-clip"),
-     (33, True, "sd-clip-lean")],
+    [(33, False, "clip"), (EVEN - 1, False, "clip"), (EVEN, False, "sd-clip-every-step"),
+     (265, False, "sd-clip-every-step"), (33, True, "sd-clip-lean")],
 )  # fmt: skip
 def test_what_pays_depends_on_time_and_on_wrong_captions(passes: float, wrong: bool, preset: str) -> None:
     choice = choose(40_000, passes, wrong)
@@ -23,11 +23,15 @@ def test_what_pays_depends_on_time_and_on_wrong_captions(passes: float, wrong: b
 
 
 def test_too_little_time_for_views_is_said_until_it_is_enough() -> None:
-    config = preset_config("sd-clip", "demo")
+    config = preset_config("sd-clip-every-step", "demo")
     assert "clip makes about 19" in better(config, 2555)
     assert "Train for 29 epochs" in better(config, 2555)
     assert better(override(config, ["optim.epochs=30"]), 2555) == ""
     assert better(preset_config("clip", "demo"), 2555) == ""
+    once = preset_config("sd-clip", "demo")
+    assert "clip makes about 9. Up to about 12" in better(once, 2555)
+    assert "Train for" not in better(once, 2555)  # what more time brings was not measured
+    assert better(override(once, ["optim.epochs=9"]), 2555) == ""
     assert better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
 
 

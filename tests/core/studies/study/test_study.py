@@ -293,10 +293,10 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     grown = study.model_copy(update={"seeds": [0, 1]})
     assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4
 
-    older = override(read_config(out.run("better", 0).config), ["belief.trust=0.25", "views.student.count=1"])
+    older = override(read_config(out.run("better", 0).config), ["belief.trust=0.25", "views.student.count=2"])
     out.run("better", 0).config.write_text(older.to_json())
     assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4  # to measure, it need not be the same
-    said = r"better-s0 was trained with views\.student\.count=1, and the arm better now has 2, and 1 more fields"
+    said = r"better-s0 was trained with views\.student\.count=2, and the arm better now has 1, and 1 more fields"
     with pytest.raises(StudyError, match=said):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     out.run("better", 0).config.write_text("lost")

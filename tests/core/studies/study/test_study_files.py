@@ -28,7 +28,7 @@ from tests.mutations import mutated, survives
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip", "set": ["seed=3"]}]
 STUDY: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     "name": "small",
     "size": "tiny",
     "steps": 10,
@@ -61,6 +61,23 @@ STATUS: dict[str, Any] = {
     "runs": [{"arm": "base", "seed": 0, "folder": "runs/base-s0", "state": "failed", "message": "it broke"}],
 }
 FILES = ["study", "measures", "status", "results", "chain", "chain status"]
+
+
+def test_a_study_of_version_1_means_the_presets_of_its_time() -> None:
+    arms = [{"name": name, "preset": name} for name in ("clip", "sd-clip", "sd-coca-no-mix")]
+    arms[1]["set"] = ["belief.trust=0.25"]
+    raw = STUDY | {"arms": arms, "compare": [], "measures": [STUDY["measures"][0] | {"arms": []}]}
+    now = Study.model_validate(raw)
+    then = Study.model_validate(raw | {"version": 1})
+    assert then.version == now.version == 2
+    assert [now.recipe(arm).teacher.every for arm in now.arms] == [1, 3, 3]
+    recipes = [then.recipe(arm) for arm in then.arms]
+    assert [recipe.teacher.every for recipe in recipes] == [1, 1, 1]
+    assert [recipe.views.student.count for recipe in recipes] == [0, 2, 2]
+    assert [recipe.belief.trust_by for recipe in recipes[1:]] == ["teacher", "teacher"]
+    assert (recipes[1].belief.trust, recipes[2].views.student.mix) == (0.25, "none")
+    assert then.arms[0] == now.arms[0]
+    assert Study.model_validate_json(then.to_json()) == then
 
 
 @pytest.mark.parametrize(

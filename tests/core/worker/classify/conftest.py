@@ -23,7 +23,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         train_data, val_data = write_labelled(folder / "pairs")
         config = override(
-            preset_config("sd-clip", "tiny"),
+            preset_config("sd-clip-every-step", "tiny"),
             [
                 f"data.train={train_data}",
                 f"data.val={val_data}",
