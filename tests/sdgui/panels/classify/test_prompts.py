@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.data.prompt_sets import PromptSet, read_prompts
 from sdgui.panels.classify.model import Settings, method_title
 from sdgui.panels.classify.prompts.draft import PromptDraft, Typed, join_names, split_names
+from sdgui.panels.classify.prompts.editor import PromptEditor
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
 
 
@@ -81,3 +82,26 @@ def test_edits_are_tried_on_the_matrix_and_kept(
     assert editor.templates.toPlainText().splitlines() == list(read_prompts("photo").templates)
     editor.open_file(str(tmp_path / "gone.json"))
     assert "gone.json is neither a file" in view.bar.text
+
+
+def test_the_line_says_how_far_the_edits_have_come(qtbot: QtBot) -> None:
+    editor = PromptEditor()
+    qtbot.addWidget(editor)
+    editor.begin("simple", ["cat"], 0.5)
+    assert editor.state.text() == "Accuracy 50.0 %"
+    for accuracy, line in ((0.5004, "Accuracy 50.0 %"), (0.5006, "Accuracy 50.1 %, +0.1 points since the edits began"),
+                           (0.25, "Accuracy 25.0 %, -25.0 points since the edits began")):  # fmt: skip
+        editor.show_accuracy(accuracy)
+        assert editor.state.text() == line
+    editor.show_accuracy(0.5, whole=False)
+    assert editor.state.text() == "Accuracy 50.0 % (some templates are still being encoded)"
+    editor.begin("simple", ["cat"], 0.75)
+    assert editor.state.text() == "Accuracy 75.0 %, +25.0 points since the edits began", "of the same prompts"
+    editor.begin("photo", ["cat"], 0.6)
+    assert editor.state.text() == "Accuracy 60.0 %", "other prompts begin anew"
+    told: list[object] = []
+    editor.message_requested.connect(told.append)
+    editor.begin("/no/such/file.json", ["dog"], 0.9)
+    assert len(told) == 1
+    assert editor.state.text() == "Accuracy 60.0 %"
+    assert [editor.names.index(row, 0).data() for row in range(editor.names.rowCount())] == ["dog"]
