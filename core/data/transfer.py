@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor``, which lies in the host's memory, on ``device``; the copy to a GPU is only queued.
+    """``tensor`` on ``device``; the copy from the host's memory to a GPU is only queued.
 
     From pageable memory the driver would first wait for all that is queued: the copy is from pinned memory.
     """
     if tensor.device == device:
         return tensor
-    if device.type == "cuda" and not tensor.is_pinned():
+    if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

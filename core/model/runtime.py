@@ -10,6 +10,10 @@ import torch
 from core.spec.config import RuntimeConfig
 from core.spec.errors import UserError
 
+# Torch has a class of its own for its allocator on CUDA alone: these are said by its other allocators, by CUDA and NCCL,
+# and by cuBLAS and cuDNN, which ask the driver themselves.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
+
 
 class RuntimeUnavailable(UserError):
     """A device or precision that this machine does not have."""
@@ -44,8 +48,8 @@ def set_up(config: RuntimeConfig, gpu: int = 0) -> Runtime:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    if device.type == "cuda" and gpu:
-        device = torch.device("cuda", gpu)
+    if device.type != "cpu":  # with its number, as tensors there name it: "cuda" is not equal to "cuda:0"
+        device = torch.device(device.type, gpu if device.type == "cuda" else 0)
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "fp32"
@@ -75,4 +79,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a failure was for want of memory, on a GPU or in the machine."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _NO_MEMORY)

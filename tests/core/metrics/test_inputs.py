@@ -80,12 +80,21 @@ def test_device_threads_and_precision_are_those_asked_for(monkeypatch: pytest.Mo
         set_up(RuntimeConfig(device="mps"))
 
 
+def test_a_gpu_has_its_number_as_its_tensors_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that is there would be sent again to "cuda", which is not equal to "cuda:0"."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert set_up(RuntimeConfig(device="cuda", precision="fp32")).device == torch.device("cuda:0")
+    assert set_up(RuntimeConfig(device="cuda", precision="fp32"), gpu=3).device == torch.device("cuda:3")
+
+
 @pytest.mark.parametrize(
     ("error", "is_one"),
     [
         (torch.OutOfMemoryError("x"), True),
         (MemoryError(), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("shapes"), False),
         (ValueError("can't allocate memory"), False),
     ],
