@@ -9,7 +9,9 @@ early evidence is averaged over time (self-adaptive training, Huang et al. 2020;
 components separates right from wrong pairs (DivideMix, Li et al. 2020), and likely mislabelled pairs are no longer
 learnt, though they are still evaluated.
 
-Everything is a buffer, so that a resumed run goes on bit for bit. Memory: 8 bytes per pair and embedding channel.
+Everything is a buffer, so that a resumed run goes on bit for bit. Memory: 8 bytes per pair and embedding channel; 16 of
+up to `REFERENCE` pairs. Weights are a continuous function of the features, so that a rounding error (another number of
+ranks, another order of summation) stays one; all but those of ``drop``, which are 0 or 1.
 
 Legend: N training pairs, B batch, D embed.
 """
@@ -24,17 +26,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.model.outputs import Output, ViewOutput
-from core.objectives.weighting.evidence import evidence
+from core.objectives.weighting.evidence import REFERENCE, evidence, in_double
 from core.ranks.collectives import divisor, gathered, overall_mean
 from core.spec.config.belief import BeliefConfig
 
 _ROUNDS = 200  # of the mixture's fit, at most
+_BELOW_HALF = 0.5 - 1e-6
 
 
 class Belief(nn.Module):
     """Features, evidence and weight of each training pair."""
 
-    student_image: Tensor  # (N, D) float16, as last seen
+    student_image: Tensor  # (N, D) float16 or float32, as last seen
     student_text: Tensor
     teacher_image: Tensor
     teacher_text: Tensor
@@ -47,7 +50,7 @@ class Belief(nn.Module):
         super().__init__()
         self.config, self.taught = config, taught
         for name in ("student_image", "student_text", *(("teacher_image", "teacher_text") if taught else ())):
-            self.register_buffer(name, torch.zeros(pairs, embed_dim, dtype=torch.float16))
+            self.register_buffer(name, torch.zeros(pairs, embed_dim, dtype=precision(pairs)))
         self.register_buffer("seen", torch.zeros(pairs, dtype=torch.bool))
         self.register_buffer("memory", torch.full((pairs,), 0.5))
         self.register_buffer("weight", torch.ones(pairs))
@@ -57,13 +60,13 @@ class Belief(nn.Module):
     def weigh(self, rows: Tensor, student: Output, teacher: Output | None) -> Output:
         """Keep the features of the pairs ``rows`` (B,); returns the student's output with their weights (B,)."""
         every = gathered(rows)
-        self.student_image[every] = gathered(kept(student.clean.image))
-        self.student_text[every] = gathered(kept(student.text))
+        self.student_image[every] = gathered(kept(student.clean.image, self.student_image))
+        self.student_text[every] = gathered(kept(student.text, self.student_text))
         if self.taught:  # where no teacher taught, and where its features are of another width, the student stands in
             fits = teacher is not None and teacher.text.shape == student.text.shape
             judge = teacher if teacher is not None and fits else student
-            self.teacher_image[every] = gathered(kept(judge.clean.image))
-            self.teacher_text[every] = gathered(kept(judge.text))
+            self.teacher_image[every] = gathered(kept(judge.clean.image, self.teacher_image))
+            self.teacher_text[every] = gathered(kept(judge.text, self.teacher_text))
         self.seen[every] = True
         return replace(student, belief=self.weight[rows])
 
@@ -100,9 +103,14 @@ class Belief(nn.Module):
         return {"diag/doubted": (right < 0.5).float().mean(), "diag/belief": self.weight.mean()}
 
 
-def kept(features: Tensor) -> Tensor:
-    """Features (B, D) as they are kept; those of a step that is not finite, and is skipped, become 0."""
-    return features.detach().half().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+def precision(pairs: int) -> torch.dtype:
+    """In which features of so many pairs are kept: in half where there are many, and the place of one says little."""
+    return torch.float32 if pairs <= REFERENCE else torch.float16
+
+
+def kept(features: Tensor, among: Tensor) -> Tensor:
+    """Features (B, D) as they are kept ``among`` others; those of a skipped step, which are not finite, become 0."""
+    return features.detach().to(among.dtype).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def probability_right(values: Tensor, share: float, most: float) -> Tensor:
@@ -110,14 +118,37 @@ def probability_right(values: Tensor, share: float, most: float) -> Tensor:
 
     Two normal components are fitted by expectation-maximisation; the probability is the posterior of the upper one,
     made monotonic in ``values``. With ``share`` above 0, that share of the pairs gets less than one half; never does
-    more than the share ``most``.
+    more than the share ``most``: the odds of the components are then shifted so that just as many do.
     """
-    x = values.double()
+    x = in_double(values)
+    order = x.argsort(stable=True)
+    rising = _log_odds(x)[order].cummax(dim=0).values  # a wide lower component would otherwise claim the highest too
+    bound = math.floor(most * len(x))
+    if share == 0:
+        count = (rising < 0).sum().clamp(max=bound)
+        even = rising.new_zeros(()) if bound == len(x) else _between(rising, bound).clamp(max=0.0)
+    else:
+        known = min(round(share * len(x)), bound)
+        count, even = torch.full((), known, device=x.device), _between(rising, known)
+    chance = (rising - even).sigmoid()
+    doubted = torch.arange(len(x), device=x.device) < count
+    right = torch.empty_like(chance)
+    right[order] = torch.where(doubted, chance.clamp(max=_BELOW_HALF), chance.clamp(min=0.5))
+    return right.to(values)
+
+
+def _between(rising: Tensor, count: int) -> Tensor:
+    """What parts the first ``count`` of ``rising`` from the others."""
+    return (rising[max(count - 1, 0)] + rising[min(count, len(rising) - 1)]) / 2
+
+
+def _log_odds(x: Tensor) -> Tensor:
+    """Log odds (N,) of the upper of two normal components that are fitted to ``x`` (N,) float64."""
     low, high = x.quantile(0.25), x.quantile(0.75)
     mean = torch.stack([low, high])
     spread = x.std().clamp_min(1e-6).repeat(2)
     part = torch.full_like(mean, 0.5)
-    chance = torch.ones_like(x)
+    odds = torch.zeros_like(x)
     done = torch.zeros((), dtype=torch.bool, device=x.device)
     for _ in range(_ROUNDS):
         density = part.log() - spread.log() - 0.5 * ((x[:, None] - mean) / spread) ** 2  # (N, 2)
@@ -125,23 +156,16 @@ def probability_right(values: Tensor, share: float, most: float) -> Tensor:
         total = member.sum(dim=0).clamp_min(1e-9)
         moved = (member * x[:, None]).sum(dim=0) / total
         wide = ((member * (x[:, None] - moved) ** 2).sum(dim=0) / total).sqrt().clamp_min(1e-3)
-        settled = (moved - mean).abs().max() < 1e-6
+        settled = (moved - mean).abs().max() < 1e-8  # so little that one round more or less is not seen
         # A fit that has settled stays as it is, since asking whether it has would make the host wait for a GPU.
-        mean, spread, part, chance = (
-            torch.where(done, old, new)
-            for old, new in ((mean, moved), (spread, wide), (part, total / len(x)), (chance, member[:, 1]))
+        fitted = (moved, wide, total / len(x), density[:, 1] - density[:, 0])
+        mean, spread, part, odds = (
+            torch.where(done, old, new) for old, new in zip((mean, spread, part, odds), fitted, strict=True)
         )
         done = done | settled
         if x.device.type == "cpu" and done:
             break
-    order = x.argsort(stable=True)
-    count = (chance < 0.5).sum() if share == 0 else torch.full((), round(share * len(x)), device=x.device)
-    doubted = torch.arange(len(x), device=x.device) < count.clamp(max=math.floor(most * len(x)))
-    rising = chance[order].cummax(dim=0).values  # a wide lower component would otherwise claim the highest too
-    shifted = torch.where(doubted, rising.clamp(max=0.499), rising.clamp(min=0.5))
-    right = torch.empty_like(shifted)
-    right[order] = shifted
-    return right.to(values.dtype)
+    return odds
 
 
 def weighted_mean(losses: Tensor, belief: Tensor | None, alike: bool = True) -> Tensor:

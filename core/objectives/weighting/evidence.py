@@ -3,7 +3,8 @@
 Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belief`` in training,
 ``core.evaluation.noise`` afterwards.
 
-Four measures, each turned into a rank so that none outweighs another:
+Four measures, each turned into a rank so that none outweighs another (a rank that rounding cannot change by a place:
+two that are nearly equal have nearly the same one):
 
 - *pair*: log-probability of the caption given the picture among all captions, and the reverse;
 - *neighbours*: whether the most similar pictures have similar captions, and the reverse. The pair itself is left out,
@@ -25,6 +26,7 @@ NEIGHBOURS = 20
 SHARPNESS = 40.0  # of the distributions over similar pairs
 REFERENCE = 16384  # pairs that each is compared with, at most
 BLOCK = 4096
+STEP = 0.1  # of a rank, in standard deviations of what is ranked
 
 
 @torch.no_grad()
@@ -36,21 +38,62 @@ def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     N = len(images)
     if N < 3:
         return torch.ones(N, device=images.device)
-    images, texts = images.float(), texts.float()
+    device = images.device
+    # Up to so many pairs the place of one counts, and a rounding error would be seen; of more, float64 costs too much.
+    images, texts = (in_double(one) if N <= REFERENCE else one.float() for one in (images, texts))
     reference = torch.arange(N) if N <= REFERENCE else torch.linspace(0, N - 1, REFERENCE).long()
     reference = sent(reference, images.device)
+    scale = scale.to(images) if isinstance(scale, Tensor) else scale
     parts = []
     for start in range(0, N, BLOCK):
         rows = torch.arange(start, min(start + BLOCK, N), device=images.device)
         parts.append(torch.stack(_measures(images, texts, rows, reference, scale)))
-    pair, by_image, by_text, overlap, agreement = torch.cat(parts, dim=1)  # (N,) each
+    pair, by_image, by_text, overlap, agreement = spaced(torch.cat(parts, dim=1))  # (N,) each
     measures = torch.stack([pair, _standard(by_image) + _standard(by_text), overlap, agreement])  # (4, N)
-    return ranks(measures).mean(dim=0)
+    return ranks(measures).mean(dim=0).float().to(device)
+
+
+def in_double(values: Tensor) -> Tensor:
+    """``values`` in float64; on the CPU where their device has none (Apple's GPUs)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def spaced(measures: Tensor) -> Tensor:
+    """The five measures (5, n) such that none has most of its values close together: (5, n) float64.
+
+    Overlap and agreement crowd near 0 and near 1, and become log odds; their order stays.
+    """
+    wide = in_double(measures)
+    return torch.cat([wide[:3], wide[3:].logit(eps=1e-6)])
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Rank of each of ``values`` (..., N) within its row, evenly spaced from 0 for the smallest to 1: (..., N)."""
-    return values.argsort(dim=-1, stable=True).argsort(dim=-1).float() / max(1, values.shape[-1] - 1)
+    """Rank of each of ``values`` (..., N) within its row, from 0 for the smallest to 1: (..., N) float64.
+
+    Equal ones share the mean of their places, and those within a `STEP` of each other nearly do.
+    """
+    return (below(values, values) - 0.5) / max(1, values.shape[-1] - 1)  # each is half below itself
+
+
+def below(values: Tensor, others: Tensor) -> Tensor:
+    """How many of ``others`` (..., R) are below each of ``values`` (..., n): (..., n) float64.
+
+    One that is more than a `STEP` above counts 0, one more than a step below 1, and in between it rises evenly, so that
+    the count is continuous: the empirical distribution, smoothed by a uniform kernel (Azzalini 1981). Those that are
+    infinite are not there.
+    """
+    values, others = in_double(values).contiguous(), in_double(others).sort(dim=-1).values
+    there = others.isfinite()
+    finite = torch.where(there, others, 0.0)
+    count = there.sum(dim=-1, keepdim=True).clamp_min(1)
+    mean = finite.sum(dim=-1, keepdim=True) / count
+    spread = (torch.where(there, finite - mean, 0.0).square().sum(dim=-1, keepdim=True) / count).sqrt()
+    step = torch.maximum(STEP * spread, 1e-6 * finite.abs().amax(dim=-1, keepdim=True)).clamp_min(1e-30)
+    first = torch.searchsorted(others, values - step)
+    last = torch.searchsorted(others, values + step, right=True)
+    sums = torch.nn.functional.pad(finite.cumsum(dim=-1), (1, 0))
+    near, sum_near = last - first, sums.gather(-1, last) - sums.gather(-1, first)
+    return first + near / 2 + (near * values - sum_near) / (2 * step)
 
 
 def _measures(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: Tensor | float) -> list[Tensor]:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from core.model.outputs import Output
-from core.objectives.weighting.belief import Belief, kept, probability_right
-from core.objectives.weighting.evidence import BLOCK, REFERENCE, measures_of
+from core.objectives.weighting.belief import Belief, kept, precision, probability_right
+from core.objectives.weighting.evidence import BLOCK, REFERENCE, below, measures_of, spaced
 from core.ranks.collectives import gathered
 from core.spec.config.belief import BeliefConfig
 
@@ -33,8 +33,8 @@ READY = 4  # a ring is ready when this part of it is full
 class RollingBelief(nn.Module):
     """Evidence and weight of each training pair, and the ring that they are compared with."""
 
-    images: Tensor  # (K, R, D) float16, of the pairs in the ring
-    texts: Tensor  # (K, R, D) float16
+    images: Tensor  # (K, R, D) float16 or float32, of the pairs in the ring
+    texts: Tensor  # (K, R, D)
     rows: Tensor  # (R,) int64, which pairs they are; -1 where there is none yet
     measured: Tensor  # (K, 5, R) float32, their measures when they came
     pushed: Tensor  # scalar int64, how many came
@@ -47,8 +47,8 @@ class RollingBelief(nn.Module):
         super().__init__()
         self.config, self.taught = config, taught
         K, R = 1 + taught, min(REFERENCE, pairs)
-        self.register_buffer("images", torch.zeros(K, R, embed_dim, dtype=torch.float16))
-        self.register_buffer("texts", torch.zeros(K, R, embed_dim, dtype=torch.float16))
+        for name in ("images", "texts"):
+            self.register_buffer(name, torch.zeros(K, R, embed_dim, dtype=precision(pairs)))
         self.register_buffer("rows", torch.full((R,), -1))
         self.register_buffer("measured", torch.zeros(K, MEASURES, R))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
@@ -63,8 +63,8 @@ class RollingBelief(nn.Module):
         fits = teacher is not None and teacher.text.shape == student.text.shape
         judges = [student, teacher if teacher is not None and fits else student][: 1 + self.taught]
         every = gathered(rows)  # (B,)
-        images = torch.stack([gathered(kept(judge.clean.image)) for judge in judges])  # (K, B, D)
-        texts = torch.stack([gathered(kept(judge.text)) for judge in judges])
+        images = torch.stack([gathered(kept(judge.clean.image, self.images)) for judge in judges])  # (K, B, D)
+        texts = torch.stack([gathered(kept(judge.text, self.texts)) for judge in judges])
         scale = student.logit_scale.detach().float()
         measured = torch.stack([self._measure(k, every, images[k], texts[k], scale) for k in range(len(judges))])
         found = torch.stack([self._share_below(k, measured[k]) for k in range(len(judges))]).mean(dim=0)  # (B,)
@@ -85,14 +85,14 @@ class RollingBelief(nn.Module):
 
     def _share_below(self, judge: int, measured: Tensor) -> Tensor:
         """(B,): the share of the ring that measured less, a mean over four measures."""
-        there = self.rows >= 0  # (R,)
+        device = measured.device
+        measured, ring = spaced(measured), spaced(self.measured[judge])  # (5, B), (5, R)
+        there = (self.rows >= 0).to(ring.device)  # (R,)
         count = there.sum().clamp_min(1)
-        ring = self.measured[judge]  # (5, R)
         mean = (ring * there).sum(dim=1, keepdim=True) / count
         spread = (((ring - mean).square() * there).sum(dim=1, keepdim=True) / count).sqrt().clamp_min(1e-6)
-        four = [_four((values - mean) / spread) for values in (measured, ring)]
-        ordered = four[1].masked_fill(~there, torch.inf).sort(dim=1).values
-        return (torch.searchsorted(ordered, four[0].contiguous()).float() / count).clamp(max=1.0).mean(dim=0)
+        own, others = (_four((values - mean) / spread) for values in (measured, ring))
+        return (below(own, others.masked_fill(~there, torch.inf)) / count).mean(dim=0).float().to(device)
 
     def _remember(self, rows: Tensor, found: Tensor) -> None:
         ready = self.pushed * READY >= len(self.rows)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from core.model.outputs import Output, ViewOutput
 from core.objectives.weighting import evidence as evidence_module
 from core.objectives.weighting.belief import Belief, probability_right
-from core.objectives.weighting.evidence import NEIGHBOURS, SHARPNESS, evidence
+from core.objectives.weighting.evidence import NEIGHBOURS, SHARPNESS, STEP, evidence
 from core.spec.config import BeliefConfig
 
 
@@ -47,8 +47,16 @@ def standard(values: list[float]) -> list[float]:
 
 
 def ranks(values: list[float]) -> list[float]:
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    return [order.index(i) / (len(values) - 1) for i in range(len(values))]
+    """A place for each that is less; of those within a step of it, a part of one."""
+    mean = sum(values) / len(values)
+    step = STEP * math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    parts = [[min(1.0, max(0.0, (x - y) / (2 * step) + 0.5)) for y in values] for x in values]
+    return [(sum(row) - 0.5) / (len(values) - 1) for row in parts]
+
+
+def log_odds(share: float) -> float:
+    share = min(1 - 1e-6, max(1e-6, share))
+    return math.log(share / (1 - share))
 
 
 def plain(image: Tensor, text: Tensor, scale: float, reference: list[int]) -> list[float]:
@@ -63,7 +71,8 @@ def plain(image: Tensor, text: Tensor, scale: float, reference: list[int]) -> li
         p, q = softmax([SHARPNESS * x for x in images]), softmax([SHARPNESS * x for x in texts])
         overlap = sum(a * b for a, b in zip(p, q, strict=True))
         lengths = math.sqrt(sum(a * a for a in p)) * math.sqrt(sum(b * b for b in q))
-        found = (2 * own - to_text - to_image, alike(images, texts), alike(texts, images), overlap, overlap / lengths)
+        found = (2 * own - to_text - to_image, alike(images, texts), alike(texts, images),
+                 log_odds(overlap), log_odds(overlap / lengths))  # fmt: skip
         for values, value in zip(measures, found, strict=True):
             values.append(value)
     pair, by_image, by_text, overlap_, agreement = measures
@@ -78,7 +87,23 @@ def test_evidence_is_the_mean_rank_of_four_measures(count: int, most: int, monke
     monkeypatch.setattr(evidence_module, "BLOCK", 16)
     image, text = pairs(count, count + most)
     reference = list(range(count)) if count <= most else torch.linspace(0, count - 1, most).long().tolist()
-    assert evidence(image, text, 12.0).tolist() == pytest.approx(plain(image, text, 12.0, reference), abs=0.02)
+    assert evidence(image, text, 12.0).tolist() == pytest.approx(plain(image, text, 12.0, reference), abs=2e-3)
+
+
+def test_a_rounding_error_stays_one() -> None:
+    """As many ranks, or another order of summation, make: also of pairs that are nearly alike, whose order it turns."""
+    image, text = pairs(36, 3)
+    image, text = (torch.cat([one, one]) for one in (image, text))  # 36 twins
+    shaken = [
+        F.normalize(one + 1e-6 * torch.randn(one.shape, generator=torch.Generator().manual_seed(seed)), dim=1)
+        for seed, one in enumerate((image, text))
+    ]
+    one, other = evidence(image, text, 12.0), evidence(shaken[0], shaken[1], 12.0)
+    assert not torch.equal(one.argsort(stable=True), other.argsort(stable=True))
+    torch.testing.assert_close(other, one, atol=1e-4, rtol=0)
+    for share, most in ((0.0, 0.5), (0.0, 0.1), (0.3, 1.0)):
+        weights = (probability_right(values, share, most) for values in (other, one))
+        torch.testing.assert_close(*weights, atol=2e-3, rtol=0)
 
 
 def test_two_pairs_tell_nothing_of_each_other() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from core.model.outputs import Output, ViewOutput
 from core.objectives.weighting.belief import probability_right
-from core.objectives.weighting.evidence import measures_of
+from core.objectives.weighting.evidence import STEP, measures_of
 from core.objectives.weighting.rolling import RollingBelief
 from core.spec.config import BeliefConfig
 from tests.core.objectives.weighting.test_belief import pairs
@@ -55,10 +55,20 @@ def test_the_teacher_judges_too() -> None:
     assert belief.memory[wrong].mean() < belief.memory[~wrong].mean() - 0.1
 
 
+def odds(measures: torch.Tensor) -> torch.Tensor:
+    """The last two of five as log odds."""
+    return torch.cat([measures[:3], measures[3:].logit(eps=1e-6)])
+
+
+def share_below(value: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """How many of ``others`` are less, those within a step of it in part."""
+    step = STEP * others.std(correction=0)
+    return ((value - others) / (2 * step) + 0.5).clamp(0, 1).mean()
+
+
 def test_a_step_is_what_a_plain_loop_says() -> None:
     """The share of the ring that measured less, for each pair by itself, and the mean of memory by visits."""
     image, text, _ = pairs(60, 15)
-    kept_image, kept_text = image.half().float(), text.half().float()
     belief = believing(60)
     ring: list[tuple[int, torch.Tensor]] = []  # the last 60: a pair, and its five measures
     memory, visits = torch.full((60,), 0.5), torch.zeros(60)
@@ -70,13 +80,17 @@ def test_a_step_is_what_a_plain_loop_says() -> None:
                 continue
             others = [one for one in before if one != row]
             none = torch.zeros(1, len(others), dtype=torch.bool)
-            features = kept_image[[row]], kept_text[[row]], kept_image[others], kept_text[others]
-            now = torch.cat(measures_of(*features, none, SCALE))
-            of_ring = torch.stack([measures for _, measures in ring], dim=1)  # (5, n)
+            features = image[[row]], text[[row]], image[others], text[others]
+            now = odds(torch.cat(measures_of(*features, none, SCALE)))
+            of_ring = odds(torch.stack([measures for _, measures in ring], dim=1))  # (5, n)
             mean, spread = of_ring.mean(1, keepdim=True), of_ring.std(1, correction=0, keepdim=True)
             own, theirs = ((values - mean) / spread for values in (now[:, None], of_ring))
-            less = [own[0] > theirs[0], own[1] + own[2] > theirs[1] + theirs[2], own[3] > theirs[3], own[4] > theirs[4]]
-            found = torch.stack(less).float().mean()
+            four = [
+                (own[0], theirs[0]),
+                (own[1] + own[2], theirs[1] + theirs[2]),
+                *zip(own[3:], theirs[3:], strict=True),
+            ]
+            found = torch.stack([share_below(*one) for one in four]).mean()
             memory[row] += (found - memory[row]) * 2 / (2 + visits[row])
             visits[row] += 1
         if len(ring) > 22:  # below, the loop would look at fewer neighbours than the ring has places
