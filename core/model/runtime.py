@@ -10,7 +10,7 @@ import torch
 from core.spec.config import RuntimeConfig
 from core.spec.errors import UserError
 
-# Torch has a class of its own for its allocator on CUDA alone: these are said by its other allocators, by CUDA and NCCL,
+# Torch has a class of its own for its allocator on CUDA alone: these are said by its other ones, by CUDA and NCCL,
 # and by cuBLAS and cuDNN, which ask the driver themselves.
 _NO_MEMORY = ("can't allocate memory", "out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
 
