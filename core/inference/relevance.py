@@ -3,10 +3,13 @@
 Flow: a picture and words -> both towers -> cosine -> ``core.model.attention_maps`` -> **relevance** -> Search's
 *Why this match?*.
 
-Equations 5, 6 and 10 of Chefer, Gur and Wolf 2021, "Generic attention-model explainability for interpreting bi-modal
+Equations 5 and 6 of Chefer, Gur and Wolf 2021, "Generic attention-model explainability for interpreting bi-modal
 and encoder-decoder transformers", for a model of two streams: within a tower, R = I, and block by block
-R <- R + mean over heads of (dcosine/dA * A)^+ R. What is read is the row of the pooled token alone, which is carried
-from the last block to the first.
+R <- R + U R, with U the mean over heads of (dcosine/dA * A)^+. What is read is the row of the pooled token alone,
+carried from the last block to the first. An attention pool (CoCa) is the cross-attention of a decoder that attends to
+nothing else, for which equations 8 to 10 say: its U, read through what the blocks mixed, each row of R - I made to sum
+to 1. Without that a token counts for much more than what it read of others, and the pool's few favourites hide the
+patches that speak through them.
 
 Legend: P patches, L tokens, S side of the pictures, D embed, H heads, Q queries.
 """
@@ -64,7 +67,8 @@ def relevance(network: Network, picture: Tensor, text: str) -> Relevance:
         image = towers.encode_image(towers.normalise(picture[None].to(device))).pooled  # (1, D)
         features = towers.encode_text(tokens)
         cosine = F.cosine_similarity(image.float(), features.pooled.float())[0]
-        patches = _carried(seen.maps(cosine), _image_start(visual, pool))
+        maps = seen.maps(cosine)
+        patches = _carried(maps, 0 if visual.pool_type == "tok" else None) if pool is None else _through_pool(maps)
         words = _carried(read.maps(cosine), int(features.last[0]))
     share = _shares(patches[1:])
     rows = towers.patches_across
@@ -84,30 +88,42 @@ def _pool(visual: Any) -> nn.MultiheadAttention | None:
     return attention
 
 
-def _image_start(visual: Any, pool: nn.MultiheadAttention | None) -> int | None:
-    """The token that is pooled; None where all of them are, by an attention pool or as their mean."""
-    return 0 if pool is None and visual.pool_type == "tok" else None
-
-
 def _carried(maps: Sequence[AttentionMap], start: int | None) -> Tensor:
     """The pooled row of R over the tokens that the first block reads, (L,).
 
-    From the token ``start``; where it is None from an attention pool's queries, or evenly from all patches.
+    From the token ``start``; where it is None evenly from all patches, whose mean is pooled.
     """
     row: Tensor | None = None
     for found in reversed(maps):
-        update = (found.gradient * found.weights).clamp(min=0).mean(dim=1)[0]  # (Q, L)
+        update = _update(found)  # (Q, L)
         queries, length = update.shape
         if row is None and start is None:
-            if queries != length:  # a pool of its own queries: those that the score does not read have no gradient
-                row = update.sum(dim=0)
-                continue
             row = F.pad(update.new_full((length - 1,), 1 / (length - 1)), (1, 0))
-        if row is None:
+        elif row is None:
             row = F.one_hot(torch.tensor(start, device=update.device), length).to(update.dtype)
         row = row + (row[start] * update[0] if queries == 1 else row @ update)
     assert row is not None
     return row
+
+
+def _through_pool(maps: Sequence[AttentionMap]) -> Tensor:
+    """What an attention pool over the last block reads of the tokens that the first block reads, (L,).
+
+    The last of ``maps`` is the pool's. Queries that the score does not read have no gradient.
+    """
+    *blocks, pool = maps
+    asked = _update(pool).sum(dim=0)  # (L,)
+    own = torch.eye(len(asked), dtype=asked.dtype, device=asked.device)
+    whole = own
+    for found in blocks:
+        whole = whole + _update(found) @ whole
+    mixed = whole - own
+    return asked @ (mixed / mixed.sum(dim=1, keepdim=True).clamp(min=torch.finfo(mixed.dtype).tiny) + own)
+
+
+def _update(found: AttentionMap) -> Tensor:
+    """The mean over heads of what raises the score, (Q, L)."""
+    return (found.gradient * found.weights).clamp(min=0).mean(dim=1)[0]
 
 
 def _shares(values: Tensor) -> Tensor:

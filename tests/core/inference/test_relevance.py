@@ -84,8 +84,13 @@ def rolled(blocks: Any, maps: list[Tensor]) -> Tensor:
 
 @pytest.mark.parametrize(
     ("architecture", "vision"),
-    [("sd-tiny", {}), ("sd-tiny", {"pool_type": "avg"}), ("sd-coca-tiny", {})],
-    ids=["class token", "mean", "attention pool"],
+    [
+        ("sd-tiny", {}),
+        ("sd-tiny", {"pool_type": "avg"}),
+        ("sd-coca-tiny", {}),
+        ("sd-coca-tiny", {"attn_pooler_queries": 17}),
+    ],
+    ids=["class token", "mean", "attention pool", "a query a token"],
 )
 def test_shares_are_those_of_a_plain_loop(architecture: str, vision: dict[str, Any]) -> None:
     network = network_of(architecture, **vision).eval()
@@ -119,7 +124,9 @@ def test_shares_are_those_of_a_plain_loop(architecture: str, vision: dict[str, A
     matrix = rolled(visual.transformer.resblocks, maps)
     if pool is not None:
         parts = [(one.grad * one.detach()).clamp(min=0) for one in pooling if one.grad is not None]
-        patches = (torch.stack(parts).mean(dim=0) @ matrix).sum(dim=0)[1:]
+        mixed = matrix - torch.eye(len(matrix))  # equations 8 to 10
+        read_of = torch.stack([row / row.sum() for row in mixed]) + torch.eye(len(matrix))
+        patches = (torch.stack(parts).mean(dim=0) @ read_of).sum(dim=0)[1:]
     else:
         patches = (matrix[1:].mean(dim=0) if visual.pool_type == "avg" else matrix[0])[1:]
     assert torch.allclose(found.patches.flatten(), patches / patches.sum(), atol=1e-5)
@@ -156,14 +163,15 @@ def test_a_resnet_is_refused_in_words() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("preset", ["clip", "sd-coca"])
 def test_without_the_relevant_patches_a_match_falls_further_than_without_random_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The deletion test: a fifth of the patches left out of a small trained model's pictures. By chance it is half."""
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     pairs, _ = write_pairs(tmp_path / "pairs")
     fields = [f"data.train={pairs}", f"data.val={pairs}", "optim.batch_size=12", "optim.epochs=60"]
-    train(override(preset_config("clip", "tiny"), fields), RunDir(tmp_path / "run"), quiet=True)
+    train(override(preset_config(preset, "tiny"), fields), RunDir(tmp_path / "run"), quiet=True)
     bench("deletion", True, None, model=str(tmp_path / "run"))
     share, low = (row["ours"] for row in json.loads(capsys.readouterr().out))
     assert share >= 100 * 2 / 3
