@@ -73,8 +73,11 @@ class Recent(Generic[Key, Value]):
         return len(self._kept)
 
     def _make_room(self) -> None:
-        excess = list(self._kept)[: max(0, len(self._kept) - self._most + 1)]
-        self.drop(lambda key: key in excess)
+        excess = max(0, len(self._kept) - self._most + 1)
+        for _ in range(excess):
+            self._kept.popitem(last=False)
+        if excess:
+            self._freed()
 
 
 def write_key(asked: Any) -> str:

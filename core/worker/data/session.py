@@ -119,12 +119,13 @@ def _pictures(drawn: Drawn, dataset: Pairs) -> list[dict[str, Any]]:
 
 
 def _view(shown: Shown, dataset: Pairs, patch: int, pixels: bytearray) -> dict[str, Any]:
-    cells = []
-    for index, image in enumerate(shown.images):
+    cells, begins = [], len(pixels)
+    images = shown.images.permute(0, 2, 3, 1)  # (n, S, S, 3)
+    for index in range(len(images)):
         mixed = shown.mixed[index]
         cells.append(
             {
-                "offset": len(pixels),
+                "offset": begins + index * images[index].numel(),
                 "mask": _marks(shown, index),
                 "mixed": None
                 if mixed is None
@@ -136,7 +137,7 @@ def _view(shown: Shown, dataset: Pairs, patch: int, pixels: bytearray) -> dict[s
                 },
             }
         )
-        pixels += image.permute(1, 2, 0).contiguous().numpy().tobytes()
+    pixels += images.numpy().tobytes()
     return {
         "title": shown.title,
         "who": shown.who,

@@ -201,8 +201,9 @@ class ViewMaker:
 
     def _mixes(self, wanted: WantedView, side: int, places: Sequence[Place]) -> list[Mix]:
         """How each picture is interpolated; empty where the view is not."""
-        found = (mix_of(wanted, side, self.config.seed, batch, self.order.batch_size) for batch, _ in places)
-        return [mix for mix in found if mix is not None]
+        batches = dict.fromkeys(batch for batch, _ in places)
+        mixes = {batch: mix_of(wanted, side, self.config.seed, batch, self.order.batch_size) for batch in batches}
+        return [mix for batch, _ in places if (mix := mixes[batch]) is not None]
 
     def _drawn(self, wanted: WantedView, side: int, pictures: Sequence[tuple[int, int]]) -> list[One]:
         """A view of each of ``pictures`` (row, pass); only those that are not in memory are drawn."""
