@@ -2,8 +2,8 @@
 
 ``launch``: from the click to the first point, here and there. ``latency``: from an event on the disk there to the file
 here. ``curve``: from there to the curve on the screen of a window.
-``kills``: the ssh process killed at random. ``windows``: the window killed at random. ``slurm``: from a
-job's state in ``squeue`` to the state told here.
+``kills``: the ssh process killed at random. ``windows``: the window killed at random. ``alive``: what 200 live runs
+cost the window. ``slurm``: from a job's state in ``squeue``, or its trainer's own, to the state told here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from core.spec.run.status import RunState
 from sdgui.store.summary import folder_progress
 from tests.core.pictures import write_pairs
 from tests.core.remote.conftest import FAKE, ROOT, command, definition, wait_for
-from tests.remote_window import event_to_screen, killed_windows, spread
+from tests.remote_window import event_to_screen, killed_windows, many_alive, spread
 from tests.slurm import virtual_slurm
 from tests.sshd import HOST, private_sshd
 
@@ -159,6 +159,17 @@ def windows(folder: Path, times: int = 20, runs: int = 4) -> None:
     )
 
 
+def alive(folder: Path) -> None:
+    """200 runs, 100 of them followed through ssh: processor time of the window's own thread."""
+    with far_machine(folder) as machine:
+        still, busy = many_alive(folder / "home", machine)
+    print(
+        f"200 runs alive, 100 through ssh: longest turn {1000 * still.turn:.0f} ms when nothing changes, "
+        f"{1000 * busy.turn:.0f} ms with a step of each every 2 s (asked: 50 ms); {still.share:.1%} of a core (asked: "
+        f"5 %), the whole process {still.whole:.1%}"
+    )
+
+
 def slurm(folder: Path, times: int = 5) -> None:
     """A job of two virtual nodes waits, runs, is preempted and cancelled; the slowest of ``times`` for each."""
     with virtual_slurm(folder / "slurm") as variables:
@@ -171,6 +182,7 @@ def slurm(folder: Path, times: int = 5) -> None:
         for number in range(times):
             run = RunDir(folder / "home" / "runs" / str(number))
             _slurm_states(remote, run, late)
+        _time_limit(remote, RunDir(folder / "home" / "runs" / "limit"), late)
         remote.close()
     for name, seconds in late.items():
         print(
@@ -187,25 +199,53 @@ def _slurm_states(remote: RemoteRuns, run: RunDir, late: dict[str, list[float]])
         wait_for(seen, 60)
         late.setdefault(name, []).append(time.perf_counter() - since)
 
-    def doing() -> str:
-        status = run.read_status()
-        return status.doing if status else ""
-
     other = _said("sbatch", "--parsable", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
     wait_for(lambda: _queue(other) == "RUNNING")
     remote.launch(run, "slurm", definition())
     wait_for(lambda: len(_said("squeue", "-h", "-o", "%i").split()) == 2, 60)
     job = next(one for one in _said("squeue", "-h", "-o", "%i").split() if one != other)
-    told("pending", lambda: _queue(job) == "PENDING", lambda: "waits for" in doing() or "come first" in doing())
+    told("pending", lambda: _queue(job) == "PENDING", lambda: "waits for" in _doing(run) or "come first" in _doing(run))
     _said("scancel", other)
     told("running", lambda: _queue(job) == "RUNNING", lambda: _told(run) is RunState.RUNNING)
+    run.ask("pause")
+    told("paused", lambda: _ended_there(run, "paused"), lambda: _told(run) is RunState.PAUSED)
+    wait_for(lambda: not _queue(job), 60)
+    remote.resume(run)
+    wait_for(lambda: bool(_said("squeue", "-h", "-o", "%i")), 60)
+    job = _said("squeue", "-h", "-o", "%i")
+    told("resumed", lambda: _queue(job) == "RUNNING", lambda: _told(run) is RunState.RUNNING)
     high = ("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
     other = _said("sbatch", "--parsable", *high)
-    told("preempted", lambda: _queue(job) == "PENDING", lambda: "requeued after preemption" in doing())
+    told("preempted", lambda: _queue(job) == "PENDING", lambda: "requeued after preemption" in _doing(run))
     _said("scancel", job)
     told("cancelled", lambda: not _queue(job), lambda: _told(run) not in (RunState.RUNNING, RunState.STARTING))
     _said("scancel", other)
     wait_for(lambda: not _said("squeue", "-h"), 60)
+
+
+def _time_limit(remote: RemoteRuns, run: RunDir, late: dict[str, list[float]]) -> None:
+    """A job is warned of its time limit, saved and requeued. The least limit is a minute."""
+    script = remote.machines.host("slurm").script(run.path.name).result(60)
+    script = script.replace("--signal=B:USR1@10", "--signal=B:USR1@55\n#SBATCH --time=1")
+    remote.launch(run, "slurm", definition(), script=script)
+    wait_for(lambda: _told(run) is RunState.RUNNING, 60)
+    [job] = _said("squeue", "-h", "-o", "%i").split()
+    wait_for(lambda: _queue(job) == "PENDING", 120)
+    since = time.perf_counter()
+    wait_for(lambda: "requeued after time limit" in _doing(run), 60)
+    late["requeued at its time limit"] = [time.perf_counter() - since]
+    _said("scancel", job)
+    wait_for(lambda: not _said("squeue", "-h"), 60)
+
+
+def _doing(run: RunDir) -> str:
+    status = run.read_status()
+    return status.doing if status else ""
+
+
+def _ended_there(run: RunDir, outcome: str) -> bool:
+    record = read_record(run)
+    return record is not None and f'"outcome":"{outcome}"' in RunDir(record.folder).events.read_text()
 
 
 def _queue(job: str) -> str:
@@ -241,7 +281,8 @@ def _compare(run: RunDir) -> tuple[int, int]:
 
 
 def main(names: list[str]) -> None:
-    known: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (launch, latency, curve, kills, windows, slurm)}
+    figures = (launch, latency, curve, kills, windows, alive, slurm)
+    known: dict[str, Callable[[Path], None]] = {figure.__name__: figure for figure in figures}
     for name in names or known:
         with tempfile.TemporaryDirectory() as folder:
             known[name](Path(folder))

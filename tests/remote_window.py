@@ -24,6 +24,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services, open_window
+from sdgui.bench.runs import Cost, measure
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.grid import PlotGrid
@@ -138,6 +139,11 @@ def killed_windows(home: Path, machine: Machine, times: int, runs: int) -> tuple
             last.services.launcher.stop(run.id)
         turn_until(app, lambda: all(store.run(run.id).state is RunState.STOPPED for run in found))
     return found, lived, seconds
+
+
+def many_alive(home: Path, machine: Machine) -> tuple[Cost, Cost]:
+    """What 200 live runs cost the window, half of them followed on ``machine``: still, and all reporting."""
+    return measure(make_application(), home, machine)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """200 live runs: how long the window's own thread is blocked, and what it costs when nothing changes.
 
 Flow: ``sdgui.bench.__main__`` -> here -> the real window on a home of 200 run folders, half of them mirrors of another
-machine; a program of its own renews their heartbeats as trainers do. Costs are the thread's own processor time, so that
-a busy machine does not count.
+machine; a program of its own renews their heartbeats as trainers do. The line to that machine is down, unless a real
+one is given (``tests.remote_figures``). Costs are the thread's own processor time: a busy machine does not count.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from core.spec.machines.machine_list import MachineList
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
+from core.spec.run.folder import RunDir
 from sdgui.app.collecting import spare_collections
 from sdgui.app.start import open_window
 from sdgui.store.records import Place
 from sdgui.store.store import Store
 
 RUNS, SECONDS = 200, 10.0
+_FAR = Machine(name="far", host="far.invalid", runs="/there")  # the line to it is down
 TURN_LIMIT, SHARE_LIMIT = 0.05, 0.05  # seconds, of a core
 
-# argv: home, whether to write events too. Each run's status is renewed every two seconds, as a trainer does.
+# argv: whether to write events too, then folders of runs. Each run's status is renewed as by a trainer.
 _ALIVE = """
 import json, sys, time
 from dataclasses import asdict, replace
@@ -37,8 +39,11 @@ from pathlib import Path
 from core.spec.run.events import EventWriter, Metrics
 from core.spec.run.folder import RunDir
 from core.spec.run.status import own_status
-runs = [RunDir(path.parent) for path in sorted(Path(sys.argv[1], "runs").glob("*/config.json"))]
-writers = [EventWriter(run.events) for run in runs] if sys.argv[2] == "events" else []
+folders = sys.argv[2:]
+runs = [RunDir(path.parent) for folder in folders for path in sorted(Path(folder).glob("*/config.json"))]
+if len(folders) > 1:  # mirrors are written by the line alone
+    runs = [run for run in runs if not (run.path / "remote.json").exists()]
+writers = [EventWriter(run.events) for run in runs] if sys.argv[1] == "events" else []
 step = 0
 while True:
     step += 1
@@ -66,15 +71,18 @@ class Cost:
     whole: float
 
 
-def measure(app: QApplication, home: Path) -> tuple[Cost, Cost]:
+def measure(app: QApplication, home: Path, machine: Machine = _FAR) -> tuple[Cost, Cost]:
     """What 200 live runs cost when nothing changes but heartbeats, and when each reports a step every two seconds."""
-    _fill(home)
-    with _Trainers(home, "heartbeats"):
+    _fill(home, machine)
+    folders = [home / "runs"] if machine is _FAR else [home / "runs", Path(machine.runs)]
+    with _Trainers(folders, "heartbeats"):
         window = open_window(home, demo=False)
         spare_collections(window)
         _turns(app, 20.0)  # it has started and read every run
+        while not all(run.dir.events.exists() for run in window.services.store.runs()):
+            _turns(app, 1.0)
         still = _turns(app, SECONDS)
-    with _Trainers(home, "events"):
+    with _Trainers(folders, "events"):
         busy = _turns(app, SECONDS)
     for service in (window.services.tailer, window.services.launcher, window.services.hosts, window.services.store):
         service.close()
@@ -85,8 +93,8 @@ def measure(app: QApplication, home: Path) -> tuple[Cost, Cost]:
 class _Trainers:
     """A program that writes as 200 trainers do, while the block runs."""
 
-    def __init__(self, home: Path, what: str) -> None:
-        self._command = [sys.executable, "-c", _ALIVE, str(home), what]
+    def __init__(self, folders: list[Path], what: str) -> None:
+        self._command = [sys.executable, "-c", _ALIVE, what, *map(str, folders)]
 
     def __enter__(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE)
@@ -98,18 +106,23 @@ class _Trainers:
         self._process.communicate()
 
 
-def _fill(home: Path) -> None:
+def _fill(home: Path, machine: Machine) -> None:
     store = Store.open(home)
-    MachineList(home).put(Machine(name="far", host="far.invalid"))  # the line to it is down
+    MachineList(home).put(machine)
     config = preset_config("clip", "tiny")
     experiments = [store.add_experiment(config, f"experiment {number}").id for number in range(10)]
     for number in range(RUNS):
-        run = store.add_run(experiments[number % 10], place=Place("far" if number % 2 else ""))
+        run = store.add_run(experiments[number % 10], place=Place(machine.name if number % 2 else ""))
+        own = run.dir
         run.dir.create()
         write_whole(run.dir.config, config.to_json().encode())
         if run.host:
-            write_record(run.dir, RemoteRecord(machine="far", folder=f"/there/{run.key}"))
-        writer = EventWriter(run.dir.events)
+            there = Path(machine.runs) / run.key
+            write_record(run.dir, RemoteRecord(machine=machine.name, folder=str(there)))
+            own = run.dir if machine is _FAR else RunDir(there)
+            own.create()
+            write_whole(own.config, config.to_json().encode())
+        writer = EventWriter(own.events)
         writer.write(RunStarted(step=0, total_steps=1000, config_digest=run.digest))
         writer.write(Metrics(step=1, values={"train/loss": 1.0}))
         writer.close()
