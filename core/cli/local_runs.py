@@ -78,14 +78,28 @@ def ask_here(run: RunDir, what: str, kill: bool) -> None:
         run.ask("stop" if what == "stop" else "pause")
 
 
+def catch_up(home: Path, found: Sequence[RunDir]) -> None:
+    """Ask the machines of those of the runs that are elsewhere what is new; told is which could not be asked."""
+    if not any(is_remote(run.path) for run in found):
+        return
+    remote = RemoteRuns(Machines(home), lambda folder, sentence: _tell(sentence))
+    try:
+        missing = remote.catch_up([run.path for run in found])
+    finally:
+        remote.close()
+    for machine, why in missing.items():
+        _tell(f"{machine} could not be asked, so its runs are shown as they were heard last: {why}")
+
+
 def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
     """Print what the run has printed; with ``follow`` until it, and its chain, ends: 0 when it is done, else 3."""
     names = ("events.jsonl",) if events else ("stdout.log", "stderr.log")
     if not follow:
+        catch_up(home, [run])
         for name in names:
             _print_from(run, name, 0)
         return 0
-    remote = RemoteRuns(Machines(home), lambda folder, sentence: print(sentence, file=sys.stderr))
+    remote = RemoteRuns(Machines(home), lambda folder, sentence: _tell(sentence))
     try:
         if is_remote(run.path):
             remote.attach(run)

@@ -36,6 +36,7 @@ def add(verbs: Verbs) -> None:
     one.set_defaults(verb=_compare)
     for parser in what.choices.values():
         parser.add_argument("--json", action="store_true", help="print as JSON")
+        parser.add_argument("--cached", action="store_true", help="as heard last, without asking other machines")
         add_home(parser)
 
     launch = verbs.add_parser("launch", help="start a run as a program of its own, here or on a machine")
@@ -75,7 +76,9 @@ def _list(arguments: argparse.Namespace) -> int:
         return _list_on(arguments)
     from core.cli.run_tables import read_row, table
 
-    rows = [read_row(run) for run in runs(home_folder(arguments.home))]
+    home = home_folder(arguments.home)
+    _catch_up(arguments, home, runs(home))
+    rows = [read_row(run) for run in runs(home)]
     if arguments.json:
         print(json.dumps([row.plain() for row in rows], indent=1))
         return 0
@@ -83,8 +86,18 @@ def _list(arguments: argparse.Namespace) -> int:
     for row in rows:
         best = f"{row.best[1].best:.4f} @{row.best[1].best_step}" if row.best else ""
         lines.append((row.name, row.state, f"{row.step}/{row.total_steps}", best, row.machine))
-    print(table(lines))
+    if rows:
+        print(table(lines))
+    else:
+        say(f"no runs yet in {runs_folder(home)}; start one with sdgui-core launch CONFIG.json")
     return 0
+
+
+def _catch_up(arguments: argparse.Namespace, home: Path, found: Sequence[RunDir]) -> None:
+    from core.cli.local_runs import catch_up
+
+    if not arguments.cached:
+        catch_up(home, found)
 
 
 def _list_on(arguments: argparse.Namespace) -> int:
@@ -107,7 +120,10 @@ def _list_on(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from core.cli.run_tables import read_row, table
 
-    row = read_row(find_run(home_folder(arguments.home), arguments.run))
+    home = home_folder(arguments.home)
+    run = find_run(home, arguments.run)
+    _catch_up(arguments, home, [run])
+    row = read_row(run)
     if arguments.json:
         print(json.dumps(row.plain(), indent=1))
         return 0
@@ -116,6 +132,8 @@ def _show(arguments: argparse.Namespace) -> int:
     print(row.folder)
     if row.note:
         print(row.note)
+    if not row.metrics:
+        return 0
     lines = [("metric", "last", "@", "best", "@")]
     for name, one in sorted(row.metrics.items()):
         lines.append((name, f"{one.last:.5g}", str(one.last_step), f"{one.best:.5g}", str(one.best_step)))
@@ -128,6 +146,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     home = home_folder(arguments.home)
     folders = [find_run(home, name) for name in arguments.runs]
+    _catch_up(arguments, home, folders)
     fields, rows = changed_fields(folders), [read_row(run) for run in folders]
     if arguments.json:
         print(json.dumps({"fields": fields, "runs": [row.plain() for row in rows]}, indent=1))

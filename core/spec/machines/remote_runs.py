@@ -18,6 +18,7 @@ from pathlib import Path
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.answers import CheckpointFacts, Standing, Submitted
+from core.spec.machines.connection import LineState
 from core.spec.machines.host import Host
 from core.spec.machines.machines import Machines
 from core.spec.machines.mirror import InUse, Mirror
@@ -175,6 +176,28 @@ class RemoteRuns:
                     self.attach(run)
             except UserError as error:
                 self._tell(folder, str(error))
+
+    def catch_up(self, folders: Sequence[Path], seconds: float = _FIRST_SECONDS) -> dict[str, str]:
+        """Mirror what is new of those of the runs that are elsewhere; it waits for that.
+
+        Machine -> why it could not be asked.
+        """
+        self.attach_unsettled(folders)
+        until, states = time.monotonic() + seconds, {"": LineState("connecting")}
+        while any(state.kind not in ("waiting", "refused") for state in states.values()):
+            with self._lock:
+                silent = {one.mirror.record.machine for one in self._attached.values() if one.mirror.standing is None}
+            states = {machine: self._line(machine) for machine in silent}
+            if time.monotonic() > until:
+                break
+            time.sleep(_TICK_SECONDS / 4)
+        return {machine: state.sentence or "it did not answer in time." for machine, state in states.items()}
+
+    def _line(self, machine: str) -> LineState:
+        try:
+            return self.machines.host(machine).state
+        except UserError as error:  # it is no longer listed
+            return LineState("refused", str(error))
 
     def _go_on_after(self, run: RunDir) -> None:
         """Mirror the stage after a finished one of a chain."""

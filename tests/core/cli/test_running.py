@@ -80,6 +80,27 @@ def test_a_run_s_life_by_verbs(home: Path, config: Path, trainer: Callable[[str]
     assert f"{run.path.name}  done" in on
 
 
+def test_a_list_asks_the_machines_first(
+    home: Path, config: Path, runs_there: Path, trainer: Callable[[str], None]
+) -> None:
+    trainer("--steps 20 --delay 0.03")
+    at_home = ("--home", str(home))
+    code, out, err = say("launch", str(config), "--on", "near", "--unchecked", *at_home)
+    assert code == 0, err
+    there = RunDir(runs_there / Path(out.strip()).name)
+    wait_for(lambda: there.events.exists() and b"run_finished" in there.events.read_bytes())
+    listed = ("runs", "list", "--json", *at_home)
+    [row] = json.loads(say(*listed, "--cached")[1])
+    assert row["state"] != "done", "nobody followed it"
+    MachineList(home).remove("near")
+    code, out, err = say(*listed)
+    assert json.loads(out) == [row]
+    assert "near could not be asked" in err
+    MachineList(home).put(Machine(name="near", runs=str(runs_there)))
+    [row] = json.loads(say(*listed)[1])
+    assert (row["state"], row["step"]) == ("done", 20)
+
+
 def test_checkpoints_are_fetched_by_a_verb(home: Path, config: Path, trainer: Callable[[str], None]) -> None:
     at_home = ("--home", str(home))
     trainer("--steps 5 --delay 0")
