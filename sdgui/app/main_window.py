@@ -39,6 +39,7 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.actions import Actions
+from sdgui.widgets.late_parts import in_turns
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -103,6 +104,7 @@ class MainWindow(QMainWindow):
     def _connect_parts(self) -> None:
         self._loaded.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
         self.stack.built.connect(self._panel_built)
+        self.stack.opened.connect(self._panel_opened)
         self.experiments.selected.connect(self._selected)
         self.experiments.opened.connect(lambda _run: self.show_panel("runs"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
@@ -169,8 +171,10 @@ class MainWindow(QMainWindow):
         if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
             panel.copy_asked.connect(self._copy_run)
+
+    def _panel_opened(self, name: str) -> None:
         if self.stack.has_tree(name):
-            panel.select(self.selection)
+            self.panels[name].select(self.selection)
 
     @property
     def panel(self) -> str:
@@ -252,7 +256,7 @@ class MainWindow(QMainWindow):
 
     def _added(self, experiment_id: int) -> None:
         self.refresh()
-        self._show_experiment(experiment_id)
+        in_turns(self, lambda: self.stack.prepare("define"), lambda: self._show_experiment(experiment_id))
 
     def _show_experiment(self, experiment_id: int) -> None:
         self.experiments.select_experiment(experiment_id)

@@ -1,6 +1,7 @@
 """The panels of the window, one shown at a time; each is built when it is first shown.
 
-Flow: the main window passes selections and refreshes to the built panels; it connects a new one on ``built``.
+Flow: the main window passes selections and refreshes to the built panels; it connects a new one on ``built``, and
+gives it the selection on ``opened``.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ _SPECS = {spec.name: spec for spec in PANELS}
 class PanelStack(QStackedWidget):
     """``panels``: those that are built, by name; ``current``: the name of the shown one."""
 
-    built = Signal(str)  # the name of a panel, before it is first shown
+    built = Signal(str)  # the name of a panel
+    opened = Signal(str)  # the same, before it is first shown
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self.panels: dict[str, Panel] = {}
+        self._opened: set[str] = set()
         self.current = FIRST
 
     @property
@@ -43,13 +46,20 @@ class PanelStack(QStackedWidget):
     def show_panel(self, name: str) -> Panel:
         """Show a panel, building it when it is new."""
         previous = self.panels.get(self.current)
-        panel = self.panels.get(name) or self._build(name)
+        panel = self.prepare(name)
+        if name not in self._opened:
+            self._opened.add(name)
+            self.opened.emit(name)
         if previous is not None and previous is not panel:
             previous.left()
         self.current = name
         self.setCurrentWidget(panel)
         panel.entered()
         return panel
+
+    def prepare(self, name: str) -> Panel:
+        """Build a panel that is about to be shown, when it is new."""
+        return self.panels.get(name) or self._build(name)
 
     def _build(self, name: str) -> Panel:
         panel = self.panels[name] = _SPECS[name].build(self._services, self)

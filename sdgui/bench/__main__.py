@@ -145,7 +145,7 @@ def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
         window.show_panel("runs")
         runs_panel = window.panels["runs"]
         assert isinstance(runs_panel, RunsPanel)
-        grid = runs_panel.view.grid
+        grid = runs_panel.tabs.view.grid
         key = str(made.id)
         _until(app, lambda: len(grid.points(key, "train/loss")[0]) == 1 and bool(_canvases(grid)))
         drawn = [0]  # points of the longest curve at the last redraw

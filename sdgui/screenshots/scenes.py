@@ -82,7 +82,7 @@ def runs(stage: Stage) -> None:
     stage.select_study()
     listed = [str(run.id) for run in stage.window.services.store.runs()]
     metric = "val/student/mean_recall"
-    until(lambda: all(len(panel.view.grid.points(run, metric)[0]) for run in listed), "the curves")
+    until(lambda: all(len(panel.tabs.view.grid.points(run, metric)[0]) for run in listed), "the curves")
 
 
 def classify(stage: Stage) -> None:

@@ -103,9 +103,11 @@ class Store(
 
     def ask_first_questions(self) -> None:
         """For a thread of its own: what panels ask when first shown, since SQL is compiled at the first time."""
-        for experiment in self.experiments()[:1]:
-            self.experiment(experiment.id)
-            self.run_count(experiment.id)
+        with suppress(StoreError):
+            self.experiment(0)  # there is none
+        self.runs(0)
+        self.run_count(0)
+        self.changed_times()
         runs = [*self.alive_runs(), *self.queue(), *self.latest_runs(1)]
         self.run_labels([run.id for run in runs])
 

@@ -6,7 +6,7 @@ needs one sooner gets it by its name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QShowEvent
@@ -34,6 +34,17 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
 
     timer.timeout.connect(make)
     QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
+
+
+def in_turns(owner: QWidget, first: Callable[[], object], *others: Callable[[], object]) -> None:
+    """Do each of these in a turn of the event loop of its own, as long as ``owner`` is there."""
+
+    def do() -> None:
+        first()
+        if others:
+            in_turns(owner, *others)
+
+    QTimer.singleShot(_PAUSE, owner, do)
 
 
 class MadeLate(QWidget):

@@ -178,7 +178,7 @@ def test_watch(qtbot: QtBot, window: MainWindow) -> None:
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
     window.services.tailer.start()
-    qtbot.waitUntil(lambda: runs_panel.view.log.model().rowCount() > 0)
+    qtbot.waitUntil(lambda: runs_panel.tabs.view.log.model().rowCount() > 0)
     names = {name for name, _ in hostile_texts(window)}
     assert {"EventLog", "ExperimentTree", "PlainLabel"} <= names
     legend = PlotLegend(runs_panel)

@@ -1,55 +1,40 @@
 """Runs: the table of all runs; below it the curves of those that are ticked, and the current one's events and samples.
 
-Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the plots, sentences to the log. What the
-table chooses and ticks is asked of the window, and comes back as the selection.
+Flow: what the table chooses and ticks is asked of the window, comes back as the selection, and goes to the head, the
+table and the tabs. Those are made a turn after the table, and not where there is no run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from functools import cached_property
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
-from core.spec.run.status import RunState
-from sdgui.panels.runs.feed import CurveFeed
-from sdgui.panels.runs.model import end_message
-from sdgui.panels.runs.plots.arrangement import Arrangement
-from sdgui.panels.runs.table.cells import group_title
 from sdgui.panels.runs.table.commands import TableCommands
-from sdgui.panels.runs.table.reader import Listing, cells_of
+from sdgui.panels.runs.table.reader import Listing
+from sdgui.panels.runs.tabs import RunTabs
 from sdgui.panels.runs.view import RunsView
-from sdgui.runs.history import RunHistory
-from sdgui.runs.machines.colleagues import colleague_dir
-from sdgui.runs.machines.elsewhere import shown_samples
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
-from sdgui.store.records import Run, RunLabel, StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message
 
 _EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
 _NO_EXPERIMENT = ("No experiment yet", "An experiment says what is trained and how; its runs are shown here.")
 
-_ARRANGEMENT = "runs/plots"
-_SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
-
 
 class RunsPanel(Panel):
-    """The controller: ``view`` has the parts."""
+    """The controller: ``view`` has the head and the table, ``tabs`` what is below."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._selection = Selection()
         self._actions: Actions | None = None
-        self._run: Run | None = None
-        self._shown_end: tuple[int, RunState] | None = None
-        self._begun = False
+        self._begun = self._entered = False
         self._stack = QStackedWidget(self)
         self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
         self.view = RunsView(services, self._stack)
@@ -58,45 +43,49 @@ class RunsPanel(Panel):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._stack)
-        self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
         self.commands = TableCommands(self.view.table, services, self)
-        self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
-        self.view.grid.arranged.connect(lambda one: services.settings.setValue(_ARRANGEMENT, one.to_json()))
-        self._second = QTimer(self, interval=1000)
-        self._second.timeout.connect(self._show_header)
-        tailer = services.tailer
-        tailer.progress_changed.connect(self._progressed)
-        tailer.state_changed.connect(self._state_changed)
-        tailer.curves_changed.connect(self._history_changed)
-        tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
-        services.time_travel.moved.connect(self._travelled)
-        self.view.stepped.connect(self._look_at)
-        self.view.time.moved.connect(self._look_at)
-        services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
+        services.tailer.progress_changed.connect(self._progressed)
+        services.tailer.state_changed.connect(self._progressed)
         self._connect_table()
         state = services.settings.value("runs/halves")
         if state is not None:
             self.view.split.restoreState(state)
 
+    @cached_property
+    def tabs(self) -> RunTabs:
+        """Below the table: curves, comparisons, samples and events."""
+        made = RunTabs(self._services, self.view, self)
+        made.message_requested.connect(self.message_requested)
+        made.view.scatter.run_chosen.connect(self.choose_asked)
+        made.view.parallel.filter_asked.connect(self.view.table.add_to_filter)
+        made.view.parallel.ticks_asked.connect(lambda runs: self.commands.tick(runs, True))
+        if self._actions is not None:
+            made.set_actions(self._actions)
+        made.select(self._selection)
+        if self._entered:
+            made.entered()
+        return made
+
+    def _has_tabs(self) -> bool:
+        return is_made(self, "tabs")
+
     def _connect_table(self) -> None:
-        view, table, commands = self.view, self.view.table, self.commands
+        table, commands = self.view.table, self.commands
         commands.changed.connect(self.changed)
         commands.message_requested.connect(self.message_requested)
         commands.ticks_asked.connect(self.ticks_asked)
         table.chosen.connect(self.choose_asked)
         table.listed.connect(self._listed)
-        view.scatter.run_chosen.connect(self.choose_asked)
-        view.parallel.filter_asked.connect(table.add_to_filter)
-        view.parallel.ticks_asked.connect(lambda runs: commands.tick(runs, True))
-        table.opened.connect(lambda _run: self.view.show_tab(self.view.grid))
+        table.opened.connect(lambda _run: self.tabs.view.show_tab(self.tabs.view.grid))
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons of the header and of the empty state, and what can be done with the rows of the table."""
+        """The buttons of the head and of the empty state, and what can be done with the rows of the table."""
         self.view.head.set_actions(actions)
-        self.view.header.set_actions(actions)
         self.commands.set_actions(actions)
         self._actions = actions
+        if self._has_tabs():
+            self.tabs.set_actions(actions)
         self._show_empty()
         self.empty.activated.connect(lambda: actions[self._next_step()].trigger())
 
@@ -114,190 +103,51 @@ class RunsPanel(Panel):
         self.view.table.bar.filter.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.view.table.bar.filter.selectAll()
 
-    # What is shown
     def select(self, selection: Selection) -> None:
-        """Overlay the watched runs; head, events and samples are the current run's."""
-        recolored = bool(self._selection.study_runs) != bool(selection.study_runs)
+        """Name what is chosen, mark it in the table, show it in the tabs."""
         self._selection = selection
         self.view.head.show_selection(selection)
         self._show_empty()
         self._show_page()
         colors = self._services.colors
-        self.feed.watch(selection.watched)
-        self._watch_colleagues(selection.watched)
-        if recolored:
-            self.feed.rename()
         self.view.table.set_ticks({run_id: colors.of(run_id) or 0 for run_id in selection.ticked})
         self.view.table.choose(selection.run_id)
-        self._group_curves()
-        self.view.board.show_runs(selection.watched)
-        self.view.scatter.show_ticks()
-        self.view.compare.refresh()
-        run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
-        if run_id is None:
-            self._run = None
-            return
-        if self._run is None or self._run.id != run_id:
-            self._read_run(run_id)
-            self._show_history()
+        if self._has_tabs():
+            self.tabs.select(selection)
 
     def _listed(self, _listing: Listing) -> None:
         self._show_page()
-        self._group_curves()
-
-    def _group_curves(self) -> None:
-        """Runs that the table groups are one curve in the plots, the mean with its interval."""
-        table, watched = self.view.table, self._selection.watched
-        fields = list(table.model.listing.query.group_by) if table.model.listing is not None else []
-        if not fields or len(watched) < 2:
-            self.view.grid.grouping.set_groups({})
-            return
-        store = self._services.store
-        table.reader.run(
-            lambda: {
-                str(one): group_title(fields, cells.values, cells.name)
-                for one, cells in cells_of(store, watched, fields).items()
-            },
-            self.view.grid.grouping.set_groups,
-        )
+        if self._has_tabs():
+            self.tabs.group_curves()
 
     def _show_page(self) -> None:
         """The empty state only where there is no run at all."""
         table = self.view.table
         some = bool(self._selection.watched or table.model.rows.total() or table.arrangement.filter)
-        self._stack.setCurrentIndex(1 if some else 0)
-
-    def _labels(self, run_ids: Sequence[int]) -> Mapping[int, RunLabel]:
-        """Names, with the colours among those that are overlaid."""
-        labels, colors = self._services.store.run_labels(run_ids), self._services.colors
-        return {run_id: RunLabel(one.name, colors.of(run_id) or 0) for run_id, one in labels.items()}
+        if some and self._stack.currentWidget() is self.empty and not self._has_tabs():
+            make_in_turns(self, ("tabs",))
+        self._stack.setCurrentWidget(self.view if some else self.empty)
 
     def refresh(self) -> None:
-        self.feed.rename()
         self.view.head.show_selection(self._selection)
         if self._begun:
             self.view.table.refresh()
-        if self._run is not None:
-            self._read_run(self._run.id)
+        if self._has_tabs():
+            self.tabs.refresh()
 
     def entered(self) -> None:
-        self._second.start()
+        self._entered = True
         if not self._begun:
             self._begun = True
             self.view.table.start()
-        self._show_header()
+        if self._has_tabs():
+            self.tabs.entered()
 
     def left(self) -> None:
-        self._second.stop()
+        self._entered = False
+        if self._has_tabs():
+            self.tabs.left()
         self._services.settings.setValue("runs/halves", self.view.split.saveState())
 
-    def _read_run(self, run_id: int) -> None:
-        try:
-            self._run = self._services.store.run(run_id)
-        except StoreError as error:
-            self._run = None
-            self.message_requested.emit(Message("error", str(error)))
-            return
-        self._show_header()
-        self._show_end()
-
-    def _show_header(self) -> None:
-        if self._run is None:
-            return
-        history = self._services.tailer.history(self._run.id)
-        start = history.starts[-1] if history is not None and history.starts else None
-        progress = self._services.tailer.progress(self._run.id)
-        stopping = self._services.launcher.stops().get(self._run.id)
-        if progress is not None and progress.state.alive:
-            self.view.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
-        else:
-            self.view.grid.empty.set_content("No curves", "This run has not reported any steps.")
-        label = self._services.store.run_labels([self._run.id]).get(self._run.id)
-        worked = history.worked if history is not None and history.terminal is not None else None
-        self.view.elsewhere.show_run(self._run)
-        self.view.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
-
-    def _watch_colleagues(self, run_ids: Sequence[int]) -> None:
-        """Of a group's runs, the curves of those that others have are fetched from where they train."""
-        store = self._services.store
-        if store.shared:
-            with suppress(StoreError):
-                runs = [store.run(run_id) for run_id in run_ids]
-                self._services.hosts.colleagues.watch([run for run in runs if not run.here])
-
-    def _show_history(self) -> None:
-        history = self._history()
-        self.view.log.show_history(history)
-        samples = history.samples if history is not None else ()
-        if self._run is not None and samples:
-            home = self._services.store.home
-            samples = shown_samples(home, self._run.dir if self._run.here else colleague_dir(home, self._run), samples)
-        if samples or is_made(self.view, "samples"):
-            self.view.samples.show_samples(samples)
-        self._show_steps(history)
-
-    # Time travel
-    def _show_steps(self, history: RunHistory | None) -> None:
-        """Offer the steps that have samples or a checkpoint; the newest, until another one is looked at."""
-        slider = self.view.time
-        steps: set[int] = set()
-        if history is not None:
-            steps = {one.step for one in history.samples} | {one.step for one in history.checkpoints}
-        slider.setVisible(len(steps) > 1)
-        if self._run is None or not steps:
-            self.view.grid.pin_step(None)
-            return
-        chosen = self._services.time_travel.step(self._run.folder)
-        slider.set_steps(sorted(steps), max(steps) if chosen is None else chosen)
-        self.view.grid.pin_step(chosen)
-
-    def _look_at(self, step: int) -> None:
-        if self._run is not None:
-            self._services.time_travel.go(self._run.folder, step)
-
-    def _travelled(self, run: Path, step: int) -> None:
-        """Crosshair and samples follow, whichever panel the step was chosen in."""
-        if self._run is None or run != self._run.folder:
-            return
-        slider = self.view.time
-        if slider.steps and slider.step() != step:
-            slider.set_steps(slider.steps, step)
-        if is_made(self.view, "samples"):
-            self.view.samples.go_to_step(step)
-        self.view.grid.pin_step(step)
-
-    def _history(self) -> RunHistory | None:
-        return self._services.tailer.history(self._run.id) if self._run is not None else None
-
-    # What happens
     def _progressed(self, run_id: int, _progress: object) -> None:
         self.view.table.progressed(run_id)
-        if self._run is not None and run_id == self._run.id and self.isVisible():
-            self._show_header()
-
-    def _state_changed(self, run_id: int, _state: object) -> None:
-        self.view.table.progressed(run_id)
-        if self._run is not None and run_id == self._run.id:
-            self._read_run(run_id)
-
-    def _history_changed(self, run_id: int, changed: frozenset[str]) -> None:
-        if self._run is not None and run_id == self._run.id and changed & _SHOWN:
-            self._show_history()
-            if "lifecycle" in changed:
-                self._show_end()
-
-    def _show_end(self) -> None:
-        """Show once why a run failed, was interrupted or lost contact."""
-        run = self._run
-        if run is None:
-            return
-        state = self._services.tailer.state(run.id) or run.state
-        if self._shown_end == (run.id, state):
-            return
-        self._shown_end = (run.id, state)
-        terminal = history.terminal if (history := self._history()) is not None else None
-        message = end_message(run, state, self._services.tailer.progress(run.id), terminal)
-        if message is not None:
-            self.view.bar.show_message(message)
-        else:
-            self.view.bar.clear()

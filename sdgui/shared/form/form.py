@@ -37,7 +37,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _NAME = "name"
-_HIDDEN = frozenset({"version", "preset"})
+_GROUPS = groups_of(RunConfig, "Experiment", hidden=frozenset({"version", "preset"}))
 _NARROW = 76 * SPACE  # below this width the list of sections gives way
 _SLICE, _PAUSE = 0.008, 4  # s of making rows, ms between two slices for what else there is to do
 
@@ -52,9 +52,8 @@ class ConfigForm(QWidget):
     def __init__(self, parent: QWidget | None = None, sections: Collection[str] = ()) -> None:
         """``sections``: the top sections that are shown (``views``); none means all."""
         super().__init__(parent)
-        groups = groups_of(RunConfig, "Experiment", _HIDDEN)
-        self._state = FormState(groups)
-        groups = [group for group in groups if not sections or group.path in sections]
+        self._state = FormState(_GROUPS)
+        groups = [group for group in _GROUPS if not sections or group.path in sections]
         self._choices: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
         self._companions: dict[str, Callable[[FormRow], QWidget]] = {}
         self._area = QScrollArea(self)

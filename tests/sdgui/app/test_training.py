@@ -34,11 +34,11 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     run = window.services.store.runs()[0]
     qtbot.waitUntil(
         lambda: (
-            runs_panel.view.grid.metrics() != []
-            and len(runs_panel.view.grid.points(str(run.id), "train/loss")[0]) == 30
+            runs_panel.tabs.view.grid.metrics() != []
+            and len(runs_panel.tabs.view.grid.points(str(run.id), "train/loss")[0]) == 30
         )
     )
-    steps, values = runs_panel.view.grid.points(str(run.id), "train/loss")
+    steps, values = runs_panel.tabs.view.grid.points(str(run.id), "train/loss")
     assert list(steps) == list(range(1, 31))
     assert values[9] == pytest.approx(0.4)
     index = window.experiments.model.run_index(run.id)
@@ -46,8 +46,8 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     assert index.data(Role.BEST) == "96.8 %"
     qtbot.waitUntil(lambda: "finished" in window.bar.text)
     assert any(
-        "Ended at step 30" in str(runs_panel.view.log.model().index(row, 0).data())
-        for row in range(runs_panel.view.log.model().rowCount())
+        "Ended at step 30" in str(runs_panel.tabs.view.log.model().index(row, 0).data())
+        for row in range(runs_panel.tabs.view.log.model().rowCount())
     )
 
 
@@ -79,7 +79,7 @@ def test_pause_and_resume_go_on_along_the_same_steps(qtbot: QtBot, open_window: 
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
     runs_panel, run = window.panels["runs"], window.services.store.runs()[0]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: list(runs_panel.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
+    qtbot.waitUntil(lambda: list(runs_panel.tabs.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
 
 
 def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: OpenWindow) -> None:
@@ -102,7 +102,7 @@ def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> No
     press(qtbot, window, Qt.Key.Key_Period)
     runs_panel = window.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: "will be terminated" in runs_panel.view.header.stopping.text())
+    qtbot.waitUntil(lambda: "will be terminated" in runs_panel.tabs.view.header.stopping.text())
     assert window.window_actions["stop"].text() == "&End now"
     press(qtbot, window, Qt.Key.Key_Period)
     qtbot.waitUntil(lambda: window.window_actions["stop"].text() == "&Kill")
@@ -133,7 +133,7 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
     runs_panel = again.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: list(runs_panel.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
+    qtbot.waitUntil(lambda: list(runs_panel.tabs.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
 
 
 def _ended(run: Run) -> bool:

@@ -120,7 +120,7 @@ def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: Mai
     assert set(window.selection.watched) == {older, newer}
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
-    assert set(runs_panel.view.grid.runs()) == {str(older), str(newer)}
+    assert set(runs_panel.tabs.view.grid.runs()) == {str(older), str(newer)}
     window.experiments.select_run(older)
     window.window_actions["tick"].trigger()
     assert window.selection.ticked == ()

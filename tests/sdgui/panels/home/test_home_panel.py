@@ -29,7 +29,7 @@ def curve(window: MainWindow) -> int:
     panel, runs = window.panels.get("runs"), window.services.store.runs()
     if not isinstance(panel, RunsPanel) or not panel.isVisible() or not runs:
         return 0
-    return len(panel.view.grid.points(str(runs[0].id), "train/loss")[0])
+    return len(panel.tabs.view.grid.points(str(runs[0].id), "train/loss")[0])
 
 
 def test_from_an_empty_home_to_the_first_curve_by_two_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:

@@ -48,12 +48,12 @@ def test_a_run_elsewhere_is_watched_paused_resumed_and_its_checkpoint_fetched(
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
     qtbot.waitUntil(lambda: (history := tailer.history(run.id)) is not None and history.step > 2)
-    assert runs_panel.view.elsewhere.line.isHidden()
+    assert runs_panel.tabs.view.elsewhere.line.isHidden()
 
     hosts.state_changed.emit("far", LineState("waiting", "far cannot be reached: gone.", 4.0))
-    assert "cannot be reached: gone. Again in 4 s" in runs_panel.view.elsewhere.line.text()
+    assert "cannot be reached: gone. Again in 4 s" in runs_panel.tabs.view.elsewhere.line.text()
     hosts.state_changed.emit("far", LineState("ready"))
-    assert runs_panel.view.elsewhere.line.isHidden()
+    assert runs_panel.tabs.view.elsewhere.line.isHidden()
 
     window.run_commands.pause(run)
     qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.PAUSED)

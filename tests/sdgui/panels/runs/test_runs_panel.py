@@ -73,7 +73,7 @@ def progress_of(run: Run, state: RunState, **fields: object) -> RunProgress:
 
 
 def lines(panel: RunsPanel) -> list[str]:
-    model = panel.view.log.model()
+    model = panel.tabs.view.log.model()
     return [str(model.index(row, 0).data()).split("   ")[1] for row in range(model.rowCount())]
 
 
@@ -102,8 +102,8 @@ def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services
     services.tailer.show(second.id).apply([START, Log(level="info", message="of the second", time=2.0)])
     select(panel, second, first.id)
     assert panel._stack.currentWidget() is not panel.empty
-    assert set(panel.view.grid.runs()) == {str(first.id), str(second.id)}
-    assert panel.view.header.title.text() == "second · run 1"
+    assert set(panel.tabs.view.grid.runs()) == {str(first.id), str(second.id)}
+    assert panel.tabs.view.header.title.text() == "second · run 1"
     assert lines(panel)[1:] == ["of the second"]
     report(services, first, Log(level="info", message="more of the first", time=3.0))
     assert lines(panel)[1:] == ["of the second"]
@@ -111,17 +111,17 @@ def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services
     assert lines(panel)[1:] == ["of the second", "more of the second"]
     content = {"student": [{"image": "/a.png", "caption": "a cat", "truth": "a dog"}]}
     report(services, second, Sample(step=1, what="captions", content=content))
-    assert panel.view.samples.written.rowCount() == 1
+    assert panel.tabs.view.samples.written.rowCount() == 1
     select(panel, first)
     assert lines(panel)[1:] == ["of the first", "more of the first"]
-    assert panel.view.samples.written.rowCount() == 0
+    assert panel.tabs.view.samples.written.rowCount() == 0
     services.store.rename_experiment(first.experiment_id, "renamed")
     panel.refresh()
-    assert panel.view.header.title.text() == "renamed · run 1"
+    assert panel.tabs.view.header.title.text() == "renamed · run 1"
     panel.select(Selection())
-    assert panel._run is None
+    assert panel.tabs._run is None
     services.tailer.state_changed.emit(first.id, RunState.FAILED)
-    assert panel._run is None
+    assert panel.tabs._run is None
 
 
 def test_one_step_moves_samples_and_crosshair_and_other_panels(
@@ -133,20 +133,20 @@ def test_one_step_moves_samples_and_crosshair_and_other_panels(
     points = [Metrics(step=step, values={"train/loss": 1.0 / step}, time=float(step)) for step in range(1, 10)]
     services.tailer.show(run.id).apply([START, *points, *samples, CheckpointSaved(step=6, name="step-00000006")])
     select(panel, run)
-    assert panel.view.time.steps == (2, 4, 6, 8)
+    assert panel.tabs.view.time.steps == (2, 4, 6, 8)
     told: list[int] = []
     services.time_travel.moved.connect(lambda _run, step: told.append(step))
-    panel.view.time.slider.setValue(2)
+    panel.tabs.view.time.slider.setValue(2)
     qtbot.waitUntil(lambda: told == [6])
-    assert panel.view.samples._shown_step == 4, "the last samples before it"
-    assert panel.view.grid._pinned == 6.0
-    panel.view.samples.slider.setValue(0)
+    assert panel.tabs.view.samples._shown_step == 4, "the last samples before it"
+    assert panel.tabs.view.grid._pinned == 6.0
+    panel.tabs.view.samples.slider.setValue(0)
     assert told == [6, 2]
-    assert panel.view.time.step() == 2
+    assert panel.tabs.view.time.step() == 2
     services.time_travel.go(run.folder, 8)  # by another panel
-    assert (panel.view.time.step(), panel.view.samples._shown_step, panel.view.grid._pinned) == (8, 8, 8.0)
+    assert (panel.tabs.view.time.step(), panel.view.samples._shown_step, panel.view.grid._pinned) == (8, 8, 8.0)
     services.time_travel.go(run.folder.parent / "other", 4)
-    assert panel.view.time.step() == 8
+    assert panel.tabs.view.time.step() == 8
 
 
 def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: RunsPanel, services: Services) -> None:
@@ -197,12 +197,12 @@ def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel
     run = make_run(services, state=RunState.RUNNING)
     services.tailer.show(run.id).apply([START, replace(START, step=3, device="cuda:0", precision="bf16", time=50.0)])
     select(panel, run)
-    assert "cuda:0 · bf16 · 1\u2009234 parameters · 55 pairs" in panel.view.header.line.text()
+    assert "cuda:0 · bf16 · 1\u2009234 parameters · 55 pairs" in panel.tabs.view.header.line.text()
     services.tailer.history(run.id).apply(  # type: ignore[union-attr]
         [Metrics(step=4, values={"train/loss": 1.0}, time=110.0), RunFinished(step=4, time=110.0)]
     )
-    panel._show_header()
-    assert "1 min" in panel.view.header.line.text(), "without the pauses"
+    panel.tabs._show_header()
+    assert "1 min" in panel.tabs.view.header.line.text(), "without the pauses"
     header = RunHeader()
     qtbot.addWidget(header)
     stopping = Stopping(run.id, StopStage.ASKED, None)

@@ -65,7 +65,7 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     window.experiments.tree.setCurrentIndex(window.experiments._filter.mapFromSource(study))
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: len(runs_panel.view.grid.runs()) == 4)  # all runs of the study, as none is ticked
+    qtbot.waitUntil(lambda: len(runs_panel.tabs.view.grid.runs()) == 4)  # all runs of the study, as none is ticked
 
     panel.view.runs.setCurrentItem(panel.view.runs.topLevelItem(0))
     panel.view.runs.itemActivated.emit(panel.view.runs.topLevelItem(0), 0)

@@ -1,0 +1,229 @@
+"""What is below the table of Runs: curves of the runs that are overlaid, and the current one's events and samples.
+
+Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the plots, sentences to the log. What is
+chosen comes from the panel as the selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from core.spec.run.status import RunState
+from sdgui.panels.runs.feed import CurveFeed
+from sdgui.panels.runs.model import end_message
+from sdgui.panels.runs.plots.arrangement import Arrangement
+from sdgui.panels.runs.table.cells import group_title
+from sdgui.panels.runs.table.reader import cells_of
+from sdgui.panels.runs.view import RunsView
+from sdgui.runs.history import RunHistory
+from sdgui.runs.machines.colleagues import colleague_dir
+from sdgui.runs.machines.elsewhere import shown_samples
+from sdgui.shared.services import Selection, Services
+from sdgui.store.records import Run, RunLabel, StoreError
+from sdgui.widgets.actions import Actions
+from sdgui.widgets.message import Message
+
+_ARRANGEMENT = "runs/plots"
+_SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
+
+
+class RunTabs(QObject):
+    """The controller of ``view``, which it makes below the table of ``around``."""
+
+    message_requested = Signal(Message)
+
+    def __init__(self, services: Services, around: RunsView, parent: QObject) -> None:
+        super().__init__(parent)
+        self._services, self._around = services, around
+        self._selection = Selection()
+        self._run: Run | None = None
+        self._shown_end: tuple[int, RunState] | None = None
+        self.view = around.make_tabs()
+        self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
+        self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
+        self.view.grid.arranged.connect(lambda one: services.settings.setValue(_ARRANGEMENT, one.to_json()))
+        self._second = QTimer(self, interval=1000)
+        self._second.timeout.connect(self._show_header)
+        tailer = services.tailer
+        tailer.progress_changed.connect(self._progressed)
+        tailer.state_changed.connect(self._state_changed)
+        tailer.curves_changed.connect(self._history_changed)
+        tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
+        services.time_travel.moved.connect(self._travelled)
+        services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
+        self.view.stepped.connect(self._look_at)
+        self.view.time.moved.connect(self._look_at)
+
+    def set_actions(self, actions: Actions) -> None:
+        """The buttons beside the current run."""
+        self.view.header.set_actions(actions)
+
+    # What is shown
+    def select(self, selection: Selection) -> None:
+        """Overlay the watched runs; head, events and samples are the current run's."""
+        recolored = bool(self._selection.study_runs) != bool(selection.study_runs)
+        self._selection = selection
+        self.feed.watch(selection.watched)
+        self._watch_colleagues(selection.watched)
+        if recolored:
+            self.feed.rename()
+        self.group_curves()
+        self.view.board.show_runs(selection.watched)
+        self.view.scatter.show_ticks()
+        self.view.compare.refresh()
+        run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
+        if run_id is None:
+            self._run = None
+            return
+        if self._run is None or self._run.id != run_id:
+            self._read_run(run_id)
+            self._show_history()
+
+    def group_curves(self) -> None:
+        """Runs that the table groups are one curve in the plots, the mean with its interval."""
+        table, watched = self._around.table, self._selection.watched
+        fields = list(table.model.listing.query.group_by) if table.model.listing is not None else []
+        if not fields or len(watched) < 2:
+            self.view.grid.grouping.set_groups({})
+            return
+        store = self._services.store
+        table.reader.run(
+            lambda: {
+                str(one): group_title(fields, cells.values, cells.name)
+                for one, cells in cells_of(store, watched, fields).items()
+            },
+            self.view.grid.grouping.set_groups,
+        )
+
+    def refresh(self) -> None:
+        """Names, and the current run's record, may have changed."""
+        self.feed.rename()
+        if self._run is not None:
+            self._read_run(self._run.id)
+
+    def entered(self) -> None:
+        """The panel is shown."""
+        self._second.start()
+        self._show_header()
+
+    def left(self) -> None:
+        """Another panel is shown."""
+        self._second.stop()
+
+    def _labels(self, run_ids: Sequence[int]) -> Mapping[int, RunLabel]:
+        """Names, with the colours among those that are overlaid."""
+        labels, colors = self._services.store.run_labels(run_ids), self._services.colors
+        return {run_id: RunLabel(one.name, colors.of(run_id) or 0) for run_id, one in labels.items()}
+
+    def _read_run(self, run_id: int) -> None:
+        try:
+            self._run = self._services.store.run(run_id)
+        except StoreError as error:
+            self._run = None
+            self.message_requested.emit(Message("error", str(error)))
+            return
+        self._show_header()
+        self._show_end()
+
+    def _show_header(self) -> None:
+        if self._run is None:
+            return
+        history = self._services.tailer.history(self._run.id)
+        start = history.starts[-1] if history is not None and history.starts else None
+        progress = self._services.tailer.progress(self._run.id)
+        stopping = self._services.launcher.stops().get(self._run.id)
+        if progress is not None and progress.state.alive:
+            self.view.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
+        else:
+            self.view.grid.empty.set_content("No curves", "This run has not reported any steps.")
+        label = self._services.store.run_labels([self._run.id]).get(self._run.id)
+        worked = history.worked if history is not None and history.terminal is not None else None
+        self.view.elsewhere.show_run(self._run)
+        self.view.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
+
+    def _watch_colleagues(self, run_ids: Sequence[int]) -> None:
+        """Of a group's runs, the curves of those that others have are fetched from where they train."""
+        store = self._services.store
+        if store.shared:
+            with suppress(StoreError):
+                runs = [store.run(run_id) for run_id in run_ids]
+                self._services.hosts.colleagues.watch([run for run in runs if not run.here])
+
+    def _show_history(self) -> None:
+        history = self._history()
+        self.view.log.show_history(history)
+        samples = history.samples if history is not None else ()
+        if self._run is not None and samples:
+            home = self._services.store.home
+            samples = shown_samples(home, self._run.dir if self._run.here else colleague_dir(home, self._run), samples)
+        if samples or self.view.has_samples():
+            self.view.samples.show_samples(samples)
+        self._show_steps(history)
+
+    # Time travel
+    def _show_steps(self, history: RunHistory | None) -> None:
+        """Offer the steps that have samples or a checkpoint; the newest, until another one is looked at."""
+        slider = self.view.time
+        steps: set[int] = set()
+        if history is not None:
+            steps = {one.step for one in history.samples} | {one.step for one in history.checkpoints}
+        slider.setVisible(len(steps) > 1)
+        if self._run is None or not steps:
+            self.view.grid.pin_step(None)
+            return
+        chosen = self._services.time_travel.step(self._run.folder)
+        slider.set_steps(sorted(steps), max(steps) if chosen is None else chosen)
+        self.view.grid.pin_step(chosen)
+
+    def _look_at(self, step: int) -> None:
+        if self._run is not None:
+            self._services.time_travel.go(self._run.folder, step)
+
+    def _travelled(self, run: Path, step: int) -> None:
+        """Crosshair and samples follow, whichever panel the step was chosen in."""
+        if self._run is None or run != self._run.folder:
+            return
+        slider = self.view.time
+        if slider.steps and slider.step() != step:
+            slider.set_steps(slider.steps, step)
+        if self.view.has_samples():
+            self.view.samples.go_to_step(step)
+        self.view.grid.pin_step(step)
+
+    def _history(self) -> RunHistory | None:
+        return self._services.tailer.history(self._run.id) if self._run is not None else None
+
+    # What happens
+    def _progressed(self, run_id: int, _progress: object) -> None:
+        if self._run is not None and run_id == self._run.id and self.view.isVisible():
+            self._show_header()
+
+    def _state_changed(self, run_id: int, _state: object) -> None:
+        if self._run is not None and run_id == self._run.id:
+            self._read_run(run_id)
+
+    def _history_changed(self, run_id: int, changed: frozenset[str]) -> None:
+        if self._run is not None and run_id == self._run.id and changed & _SHOWN:
+            self._show_history()
+            if "lifecycle" in changed:
+                self._show_end()
+
+    def _show_end(self) -> None:
+        """Show once why a run failed, was interrupted or lost contact."""
+        run = self._run
+        if run is None:
+            return
+        state = self._services.tailer.state(run.id) or run.state
+        if self._shown_end == (run.id, state):
+            return
+        self._shown_end = (run.id, state)
+        terminal = history.terminal if (history := self._history()) is not None else None
+        message = end_message(run, state, self._services.tailer.progress(run.id), terminal)
+        if message is not None:
+            self._around.bar.show_message(message)
+        else:
+            self._around.bar.clear()

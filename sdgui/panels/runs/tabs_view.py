@@ -1,0 +1,85 @@
+"""The widgets below the table of Runs: the current run's line, and tabs about it and about the ticked runs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from sdgui.panels.runs.compare.board import SamplesBoard
+from sdgui.panels.runs.compare.settings import ComparePart
+from sdgui.panels.runs.elsewhere import ElsewhereStrip
+from sdgui.panels.runs.event_log import EventLog
+from sdgui.panels.runs.header import RunHeader
+from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
+from sdgui.panels.runs.samples import SamplesView
+from sdgui.panels.runs.table.part import RunTable
+from sdgui.shared.services import Services
+from sdgui.shared.time_travel import StepSlider
+from sdgui.widgets.late_parts import home_of, is_made, replace_page
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import SPACE
+
+
+class TabsView(QWidget):
+    """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
+
+    stepped = Signal(int)  # the user moved the samples to this step
+
+    def __init__(self, services: Services, table: RunTable, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.header = RunHeader(self)
+        self.elsewhere = ElsewhereStrip(services.hosts, self)
+        self.tabs = QTabWidget(self)
+        self.tabs.setDocumentMode(True)
+        home = home_of(self.tabs)
+        self.grid = PlotGrid(home)
+        self._no_samples = QWidget(home)  # until there are some, or the tab is opened
+        self.log = EventLog(home)
+        self.scatter = ScatterPart(services.store, table, home)
+        self.parallel = ParallelPart(services.store, table, home)
+        self.compare = ComparePart(services.store, table, home)
+        self.board = SamplesBoard(services, home)
+        self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
+        self._add_tab(self.scatter, "Scatter", "Any two columns of the listed runs")
+        self._add_tab(self.parallel, "Parallel", "All columns of the listed runs as parallel coordinates, to brush")
+        self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
+        self._add_tab(self.board, "Side by side", "What the overlaid runs find for the same captions at one step")
+        self._add_tab(self._no_samples, "&Samples", "What student and teacher find and write at each validation")
+        self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
+        self.tabs.currentChanged.connect(self._tab_opened)
+        self.time = StepSlider(self.tabs)
+        self.time.export.hide()  # of the results of a search
+        self.time.setFixedWidth(64 * SPACE)
+        self.tabs.setCornerWidget(self.time)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE // 2)
+        layout.addWidget(self.header)
+        layout.addWidget(self.elsewhere)
+        layout.addWidget(self.tabs, 1)
+
+    @cached_property
+    def samples(self) -> SamplesView:
+        """The samples of the current run; made when first used."""
+        made = SamplesView(home_of(self.tabs))
+        made.stepped.connect(self.stepped)
+        replace_page(self.tabs, self.tabs.indexOf(self._no_samples), made)
+        return made
+
+    def has_samples(self) -> bool:
+        """Whether ``samples`` was asked for."""
+        return is_made(self, "samples")
+
+    def show_tab(self, widget: QWidget) -> None:
+        """Bring a tab to the front."""
+        self.tabs.setCurrentWidget(widget)
+
+    def _tab_opened(self, at: int) -> None:
+        if self.tabs.widget(at) is self._no_samples:
+            _ = self.samples
+
+    def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:
+        self.tabs.setTabToolTip(self.tabs.addTab(widget, title), plain_tip(tip))
