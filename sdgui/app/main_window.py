@@ -39,7 +39,7 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.actions import Actions
-from sdgui.widgets.late_parts import in_turns
+from sdgui.widgets.late_parts import Turns
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -64,6 +64,7 @@ class MainWindow(QMainWindow):
         self._changes = Changes()  # that the panels have not read yet
         self._gather = QTimer(self, singleShot=True, interval=0)  # several changes at one moment are read at once
         self._gather.timeout.connect(self.refresh)
+        self._turns = Turns(self)
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
@@ -104,7 +105,6 @@ class MainWindow(QMainWindow):
     def _connect_parts(self) -> None:
         self._loaded.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
         self.stack.built.connect(self._panel_built)
-        self.stack.opened.connect(self._panel_opened)
         self.experiments.selected.connect(self._selected)
         self.experiments.opened.connect(lambda _run: self.show_panel("runs"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
@@ -140,6 +140,7 @@ class MainWindow(QMainWindow):
     # Panels
     def show_panel(self, name: str) -> Panel:
         """Show a panel, building it when it is new."""
+        self._turns.stop()  # what was about to be shown
         panel = self.stack.show_panel(name)
         self.window_actions[name].setChecked(True)
         self.experiments.setVisible(self.stack.spec.tree)
@@ -171,10 +172,6 @@ class MainWindow(QMainWindow):
         if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
             panel.copy_asked.connect(self._copy_run)
-
-    def _panel_opened(self, name: str) -> None:
-        if self.stack.has_tree(name):
-            self.panels[name].select(self.selection)
 
     @property
     def panel(self) -> str:
@@ -256,7 +253,7 @@ class MainWindow(QMainWindow):
 
     def _added(self, experiment_id: int) -> None:
         self.refresh()
-        in_turns(self, lambda: self.stack.prepare("define"), lambda: self._show_experiment(experiment_id))
+        self._turns.do(lambda: self.stack.prepare("define"), lambda: self._show_experiment(experiment_id))
 
     def _show_experiment(self, experiment_id: int) -> None:
         self.experiments.select_experiment(experiment_id)

@@ -1,7 +1,7 @@
 """The panels of the window, one shown at a time; each is built when it is first shown.
 
-Flow: the main window passes selections and refreshes to the built panels; it connects a new one on ``built``, and
-gives it the selection on ``opened``.
+Flow: the main window passes selections and refreshes to the built panels; it connects a new one on ``built``.
+The selection reaches those that were shown, and a new one as it is shown for the first time.
 """
 
 from __future__ import annotations
@@ -21,23 +21,19 @@ class PanelStack(QStackedWidget):
     """``panels``: those that are built, by name; ``current``: the name of the shown one."""
 
     built = Signal(str)  # the name of a panel
-    opened = Signal(str)  # the same, before it is first shown
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self.panels: dict[str, Panel] = {}
-        self._opened: set[str] = set()
+        self._opened: dict[str, Panel] = {}  # of these, those that were shown
+        self._selection = Selection()
         self.current = FIRST
 
     @property
     def spec(self) -> PanelSpec:
         """The row of the shown panel in the table of panels."""
         return _SPECS[self.current]
-
-    def has_tree(self, name: str) -> bool:
-        """Whether this panel has the tree beside it, and follows what is selected there."""
-        return _SPECS[name].tree
 
     def restore(self, name: str) -> None:
         """Make ``name`` the panel to be shown first; an unknown name is the first panel."""
@@ -48,8 +44,9 @@ class PanelStack(QStackedWidget):
         previous = self.panels.get(self.current)
         panel = self.prepare(name)
         if name not in self._opened:
-            self._opened.add(name)
-            self.opened.emit(name)
+            self._opened[name] = panel
+            if _SPECS[name].tree:
+                panel.select(self._selection)
         if previous is not None and previous is not panel:
             previous.left()
         self.current = name
@@ -69,7 +66,8 @@ class PanelStack(QStackedWidget):
 
     def select(self, selection: Selection) -> None:
         """Pass the tree's selection on to the panels that have the tree beside them."""
-        for name, panel in self.panels.items():
+        self._selection = selection
+        for name, panel in self._opened.items():
             if _SPECS[name].tree:
                 panel.select(selection)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
@@ -36,15 +36,23 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
     QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
 
 
-def in_turns(owner: QWidget, first: Callable[[], object], *others: Callable[[], object]) -> None:
-    """Do each of these in a turn of the event loop of its own, as long as ``owner`` is there."""
+class Turns(QTimer):
+    """Does what it is given, each in a turn of the event loop of its own; active until all is done."""
 
-    def do() -> None:
-        first()
-        if others:
-            in_turns(owner, *others)
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent, singleShot=True, interval=_PAUSE)
+        self._steps: list[Callable[[], object]] = []
+        self.timeout.connect(self._do)
 
-    QTimer.singleShot(_PAUSE, owner, do)
+    def do(self, *steps: Callable[[], object]) -> None:
+        """Instead of what is left of the last ones."""
+        self._steps = list(steps)
+        self.start()
+
+    def _do(self) -> None:
+        self._steps.pop(0)()
+        if self._steps:
+            self.start()
 
 
 class MadeLate(QWidget):

@@ -95,7 +95,8 @@ def settle(window: MainWindow) -> None:
     while True:
         writer.wait()
         QApplication.processEvents()
-        if not writer.pending and not window._gather.isActive() and not window.run_commands._checks:
+        waiting = window._gather.isActive() or window._turns.isActive()
+        if not writer.pending and not waiting and not window.run_commands._checks:
             return
 
 

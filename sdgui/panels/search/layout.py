@@ -41,7 +41,7 @@ from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
 
 PICTURES_TAB, EVALUATION, MAP = range(3)
-LATE = ("sheet", "evaluation", "map")  # parts created after the panel is on screen, or when first used
+LATE = ("filters", "sheet", "evaluation", "map")  # parts created after the panel is on screen, or when first used
 _TABS = (
     ("&Pictures", "Search pictures by words and pictures (Alt+P)"),
     ("E&valuation", "Rank of every query with a known answer (Alt+V)"),
@@ -58,6 +58,7 @@ class SearchView(QWidget):
     like_asked = Signal(str, int)  # path, row of a picture on the map
     map_wanted = Signal(bool)  # with captions or not
     map_names_wanted = Signal(list, list)  # rows, numbers of captions
+    filters_changed = Signal()
     indexing = Signal(str, str, int, int)  # purpose, what is being done, done, total
 
     def __init__(self, services: Services, history: SearchHistory, parent: QWidget | None = None) -> None:
@@ -77,6 +78,17 @@ class SearchView(QWidget):
         self._arrange(history)
         self._link()
         self.show_tab(PICTURES_TAB)
+
+    @cached_property
+    def filters(self) -> FilterForm:
+        """Created when first used."""
+        form = FilterForm(self.filter_popover)
+        column = QVBoxLayout(self.filter_popover)
+        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
+        column.addWidget(form)
+        self.filter_popover.set_first(form.folder)
+        form.changed.connect(self.filters_changed)
+        return form
 
     @cached_property
     def sheet(self) -> IndexSheet:
@@ -145,10 +157,7 @@ class SearchView(QWidget):
         self.filter_popover = Popover("Filters", self.filter_button, self._work)
         self.more_popover = Popover("More", self.more, self._work)
         self.query = SearchBar(history, self.more_popover, self._work)
-        self.filters = FilterForm(self.filter_popover)
-        _fill(self.filter_popover, self.filters)
         self.filter_popover.setMinimumWidth(52 * SPACE)
-        self.filter_popover.set_first(self.filters.folder)
         self._fill_more()
         row = QHBoxLayout()
         row.setSpacing(SPACE // 2)
@@ -210,13 +219,26 @@ class SearchView(QWidget):
         for first, second in ((one, two), (two, one)):
             first.scrolled.connect(second.scroll_to_share)
             first.thumbnail_size_changed.connect(second.set_thumbnail_size)
-        self.filter_button.clicked.connect(self.filter_popover.toggle)
+        self.filter_button.clicked.connect(self._toggle_filters)
         self.more.clicked.connect(self.more_popover.toggle)
         self.query.plus.clicked.connect(self.more_popover.close_popover)
         self.query.minus.clicked.connect(self.more_popover.close_popover)
         self.source.collection.sheet_asked.connect(self._show_sheet)
         folder = QShortcut(QKeySequence("Ctrl+Alt+O"), self)
         folder.activated.connect(self.source.collection.ask_folder)
+
+    def _toggle_filters(self) -> None:
+        _ = self.filters
+        self.filter_popover.toggle()
+
+    def chosen_filters(self) -> tuple[dict[str, Any], bool]:
+        """The active filters, and whether near-identical pictures are grouped."""
+        return (self.filters.filters(), self.filters.group.isChecked()) if is_made(self, "filters") else ({}, True)
+
+    def choose_filters(self, filters: Mapping[str, Any], group: bool) -> None:
+        """Set what ``chosen_filters`` returns."""
+        if filters or not group or is_made(self, "filters"):
+            self.filters.set_filters(filters, group)
 
     def _show_sheet(self, shown: bool) -> None:
         self.sheet.setVisible(shown)
@@ -239,9 +261,11 @@ class SearchView(QWidget):
         self._left.setVisible(tab == EVALUATION)
         self._pages.setCurrentWidget(self.map if tab == MAP else self.split)
 
-    def show_filters_count(self, number: int) -> None:
-        """Show the number of active filters on the button, also while the filters are hidden."""
-        self.filter_button.setText(f"Filters ({number})" if number else "Filters")
+    def show_filters(self) -> None:
+        """Tell the query of the active filters, and show their number on the button, also while they are hidden."""
+        filters, group = self.chosen_filters()
+        self.query.set_filters(filters, group)
+        self.filter_button.setText(f"Filters ({len(filters)})" if filters else "Filters")
 
     def show_relocate(self, index: str, folder: str) -> None:
         """Open the fields that relocate the pictures of ``index``, with the old folder filled in."""
@@ -259,12 +283,13 @@ class SearchView(QWidget):
     # Remembering
     def layout_state(self) -> dict[str, Any]:
         """Tab, score, filters and sizes, as JSON."""
+        filters, group = self.chosen_filters()
         sizes = {name: split.saveState().toBase64().toStdString() for name, split in self._splits().items()}
         return {
             "tab": self.tabs.currentIndex(),
             "score": self.score.currentData(),
-            "filters": self.filters.filters(),
-            "group": self.filters.group.isChecked(),
+            "filters": filters,
+            "group": group,
             "prompts": self.query.prompts.currentData(),
             "size": self.sides[0].gallery.thumbnail_size(),
             "splits": {**self._sizes, **sizes},
@@ -274,9 +299,8 @@ class SearchView(QWidget):
         """Restore what ``layout_state`` returned; invalid values are ignored."""
         self.score.setCurrentIndex(max(0, self.score.findData(state.get("score"))))
         filters = state.get("filters")
-        self.filters.set_filters(filters if isinstance(filters, dict) else {}, bool(state.get("group", True)))
-        self.query.set_filters(self.filters.filters(), self.filters.group.isChecked())
-        self.show_filters_count(len(self.filters.filters()))
+        self.choose_filters(filters if isinstance(filters, dict) else {}, bool(state.get("group", True)))
+        self.show_filters()
         self.query.prompts.setCurrentIndex(max(0, self.query.prompts.findData(state.get("prompts"))))
         size = state.get("size")
         for side in self.sides:
@@ -301,9 +325,3 @@ class SearchView(QWidget):
     def _restore_size(self, name: str, split: QSplitter) -> None:
         if name in self._sizes:
             split.restoreState(QByteArray.fromBase64(self._sizes[name].encode()))
-
-
-def _fill(popover: Popover, content: QWidget) -> None:
-    column = QVBoxLayout(popover)
-    column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-    column.addWidget(content)

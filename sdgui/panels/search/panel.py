@@ -52,10 +52,7 @@ class SearchPanel(Panel):
         self.queries = SearchQueries(self.view, self.sessions)
         self.tab_results = TabResults(services, self.view, self.sessions)
         self.travel = SearchTravel(services, self.view, self.sessions, self.queries, self)
-        one, two = self.view.sides
-        self.why = WhyFollowing(
-            self.view.query, (one.why, two.why), self.sessions, self.view.jobs, self._selected_picture
-        )
+        self.why = WhyFollowing(self.view.query, self.view.sides, self.sessions, self.view.jobs, self._selected_picture)
         self.following = RunFollowing(services, self.view.source, self)
         self._connect()
 
@@ -72,7 +69,6 @@ class SearchPanel(Panel):
             )
             widget.captions_asked.connect(lambda path, row, at=row_of: self.search_captions(path, at(row)))
             widget.current_changed.connect(lambda what, side=side: self._selected(side, what))
-            widget.why_asked.connect(self.why.toggle)
         self.view.source.changed.connect(self.open)
         self.view.source.renewed.connect(lambda side: self.open(side, anew=True))
         self.view.source.compared.connect(self._compared)
@@ -240,7 +236,7 @@ class SearchPanel(Panel):
         self.view.show_work()
         if side == 0:
             self.view.source.show_facts(facts)
-            session.ask("facets", SEARCH_FACETS, self.view.filters.set_facets, lambda *_: None)
+            session.ask("facets", SEARCH_FACETS, lambda found: self.view.filters.set_facets(found), lambda *_: None)
             self._note_index(facts)
         self.opening.set(side, self._notes(side, facts["notes"]))
         self.tab_results.opened(side)
@@ -330,7 +326,7 @@ class SearchPanel(Panel):
     # Other ways to ask
     def search_again(self, query: Query) -> None:
         """Search again for a query from the history or the saved searches, with its filters."""
-        self.view.filters.set_filters(query.filters, query.group)
+        self.view.choose_filters(query.filters, query.group)
         self.view.query.set_query(query)
 
     def search_like(self, path: str, row: int) -> None:

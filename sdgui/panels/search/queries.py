@@ -38,7 +38,7 @@ class SearchQueries(QObject):
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.run)
         view.query.changed.connect(self.changed)
-        view.filters.changed.connect(self.changed)
+        view.filters_changed.connect(self.changed)
         view.score.activated.connect(lambda _row: self._show_answers())
         for side, session in enumerate(sessions):
             session.answered.connect(lambda number, answer, side=side: self._answered(side, number, answer))
@@ -68,16 +68,14 @@ class SearchQueries(QObject):
     def changed(self) -> None:
         """Run the query once typing pauses."""
         self._k = _FIRST
-        self._view.query.set_filters(self._view.filters.filters(), self._view.filters.group.isChecked())
-        self._view.show_filters_count(len(self._view.filters.filters()))
+        self._view.show_filters()
         self._typing.start()
 
     def run(self) -> None:
         """Search both models for the current query."""
         self._typing.stop()
-        query = replace(
-            self._view.query.query(), filters=self._view.filters.filters(), group=self._view.filters.group.isChecked()
-        )
+        filters, group = self._view.chosen_filters()
+        query = replace(self._view.query.query(), filters=filters, group=group)
         self._number += 1
         self._asked, self._answers = query, [None, None]
         if query.empty:

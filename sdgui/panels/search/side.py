@@ -6,7 +6,7 @@ Flow: panel -> ``show_answer`` -> gallery; actions on a picture -> signals -> pa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sdgui.panels.search.why.view import WhyView
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.verbs import Results
@@ -49,7 +50,6 @@ class SearchSide(QWidget):
         set_role(self.line, "small")
         self.gallery = Gallery(cache_dir, "", self)
         self.gallery.set_thumbnail_size(100)
-        self.why = WhyView(self)
         self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
         set_role(self.detail, "small")
         head = QHBoxLayout()
@@ -62,10 +62,23 @@ class SearchSide(QWidget):
         column.setSpacing(SPACE // 2)
         column.addLayout(head)
         column.addWidget(self.gallery, 1)
-        column.addWidget(self.why)
         self.gallery.add_to_foot(self.detail)
         self.true.hide()
         self._connect()
+
+    @cached_property
+    def why(self) -> WhyView:
+        """Below the results; created when first used."""
+        view = WhyView(self)
+        view.closed.connect(self.why_asked)
+        if (column := self.layout()) is not None:
+            column.addWidget(view)
+        return view
+
+    def show_why(self, on: bool) -> None:
+        """Show or hide why the selected picture matches."""
+        if on or is_made(self, "why"):
+            self.why.setVisible(on)
 
     def _connect(self) -> None:
         gallery = self.gallery

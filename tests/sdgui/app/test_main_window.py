@@ -50,7 +50,7 @@ def test_the_first_start_says_what_the_window_is_for_and_offers_the_demo(qtbot: 
     window = open_window()
     assert not window.window_actions["launch"].isEnabled()
     press(qtbot, window, Qt.Key.Key_D, CTRL | SHIFT)
-    qtbot.waitUntil(lambda: window.services.demo.complete)
+    qtbot.waitUntil(lambda: window.services.demo.complete and window.panel == "define")
     assert shown_experiment(window) == "sd-clip demo"
     assert [e.name for e in window.services.store.experiments()] == ["clip demo", "sd-clip demo"]
     window.start_demo()

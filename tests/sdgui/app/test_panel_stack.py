@@ -56,10 +56,10 @@ def stack(qtbot: QtBot, told: list[str], monkeypatch: pytest.MonkeyPatch) -> Pan
 
 def test_a_panel_is_built_once_and_told_when_it_is_shown_and_left(stack: PanelStack, told: list[str]) -> None:
     first = stack.show_panel(FIRST)
-    assert told == [f"{FIRST} built", f"{FIRST} entered"]
+    assert told == [f"{FIRST} built", f"{FIRST} select None", f"{FIRST} entered"]
     told.clear()
     second = stack.show_panel("two")
-    assert told == ["two built", f"{FIRST} left", "two entered"]
+    assert told == ["two built", "two select None", f"{FIRST} left", "two entered"]
     assert (stack.current, stack.currentWidget()) == ("two", second)
     told.clear()
     assert stack.show_panel("two") is second
@@ -82,6 +82,15 @@ def test_news_reach_every_panel_that_is_built(stack: PanelStack, told: list[str]
         tell()
         assert told[:2] == [f"{FIRST} {word}", f"two {word}"]
         assert told[2:] == ([f"three {word}"] if word != "select 7" else [])
+
+
+def test_a_panel_that_is_prepared_gets_the_selection_as_it_is_shown(stack: PanelStack, told: list[str]) -> None:
+    stack.show_panel(FIRST)
+    stack.prepare("two")
+    stack.select(Selection(run_id=7))
+    told.clear()
+    stack.show_panel("two")
+    assert told == ["two select 7", f"{FIRST} left", "two entered"]
 
 
 def test_an_unknown_panel_is_the_first(stack: PanelStack) -> None:

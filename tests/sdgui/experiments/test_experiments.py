@@ -260,6 +260,7 @@ def test_a_run_is_imported_beside_the_windows_thread(
     assert "Reading" in window.bar.text
     qtbot.waitUntil(lambda: "Imported" in window.bar.text)
     assert [one.folder for one in store.runs()] == [run.path]
+    settle(window)
     assert window.selection.experiment_id == store.runs()[0].experiment_id
     assert threading.main_thread() not in threads
 
@@ -279,6 +280,7 @@ def test_the_bin_says_which_folders_stay(
     far.config.write_text(preset_config("coca", "tiny").to_json(), encoding="utf-8")
     window.experiment_commands.import_run(far.path)
     qtbot.waitUntil(lambda: "Imported" in window.bar.text)
+    settle(window)
     window.window_actions["delete"].trigger()
     settle(window)
     window.window_actions["empty_bin"].trigger()

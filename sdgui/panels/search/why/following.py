@@ -7,7 +7,6 @@ sides' ``WhyView``. A newer request for a side cancels the older one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer
@@ -15,7 +14,7 @@ from PySide6.QtCore import QObject, QTimer
 from sdgui.panels.search.jobs import Jobs
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.query.bar import SearchBar
-from sdgui.panels.search.why.view import WhyView
+from sdgui.panels.search.side import SearchSide
 from sdgui.panels.search.work import WHY, SearchSession
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_WHY, Why
@@ -24,25 +23,25 @@ _TYPING = 60  # ms in which further key presses join a request
 
 
 class WhyFollowing(QObject):
-    """Shows and fills ``views``; ``chosen`` gives the path of the selected picture, "" for none."""
+    """Shows and fills the ``why`` of ``sides``; ``chosen`` gives the path of the selected picture, "" for none."""
 
     def __init__(
         self,
         query: SearchBar,
-        views: tuple[WhyView, WhyView],
+        sides: tuple[SearchSide, SearchSide],
         sessions: tuple[SearchSession, SearchSession],
         jobs: Jobs,
         chosen: Callable[[], str],
     ) -> None:
         super().__init__(query)
-        self._query, self._views, self._sessions, self._jobs, self._chosen = query, views, sessions, jobs, chosen
+        self._query, self._sides, self._sessions, self._jobs, self._chosen = query, sides, sessions, jobs, chosen
         self._path = ""  # of the picture that is explained; it stays while words are typed
         self.on = False
         self._soon = QTimer(self, singleShot=True, interval=_TYPING)
         self._soon.timeout.connect(self._ask_all)
         query.changed.connect(self._changed)
-        for number, (view, session) in enumerate(zip(views, sessions, strict=True)):
-            view.closed.connect(partial(self.set_on, False))
+        for number, (side, session) in enumerate(zip(sides, sessions, strict=True)):
+            side.why_asked.connect(self.toggle)
             session.opened.connect(lambda _facts, number=number: self._ask(number))
 
     def toggle(self) -> None:
@@ -52,8 +51,8 @@ class WhyFollowing(QObject):
     def set_on(self, on: bool) -> None:
         """Show or hide it on both sides; what is under way is dropped when it is hidden."""
         self.on = on
-        for number, view in enumerate(self._views):
-            view.setVisible(on)
+        for number, side in enumerate(self._sides):
+            side.show_why(on)
             if not on:
                 self._sessions[number].drop(WHY)
                 self._jobs.end(f"{WHY}{number}")
@@ -76,9 +75,10 @@ class WhyFollowing(QObject):
             self._ask(number)
 
     def _ask(self, number: int) -> None:
-        session, view = self._sessions[number], self._views[number]
+        session = self._sessions[number]
         if not self.on or session.facts is None:
             return
+        view = self._sides[number].why
         words = words_of(self._query.query())
         if not self._path or not words:
             session.drop(WHY)

@@ -47,7 +47,24 @@ def panel(qtbot: QtBot, services: Services) -> RunsPanel:
     qtbot.addWidget(made)
     made.resize(900, 600)
     made.show()
+    assert made.tabs.view.isHidden() is False  # made now, not a turn after there is a run
     return made
+
+
+def test_the_tabs_are_made_once_there_is_a_run_to_show(qtbot: QtBot, services: Services) -> None:
+    panel = RunsPanel(services)
+    qtbot.addWidget(panel)
+    panel.show()
+    panel.entered()
+    panel.select(Selection())
+    qtbot.wait(50)
+    assert "tabs" not in vars(panel), "the page without runs needs none"
+    select(panel, make_run(services, state=RunState.FAILED))
+    assert "tabs" not in vars(panel), "not in the turn of the click"
+    qtbot.waitUntil(lambda: "tabs" in vars(panel))
+    assert panel.tabs.view.header.title.text() == "clip · run 1"
+    assert panel.view.bar.text == "The run failed."
+    assert panel.tabs._second.isActive()
 
 
 def make_run(services: Services, name: str = "clip", state: RunState = RunState.DONE) -> Run:
@@ -144,7 +161,11 @@ def test_one_step_moves_samples_and_crosshair_and_other_panels(
     assert told == [6, 2]
     assert panel.tabs.view.time.step() == 2
     services.time_travel.go(run.folder, 8)  # by another panel
-    assert (panel.tabs.view.time.step(), panel.view.samples._shown_step, panel.view.grid._pinned) == (8, 8, 8.0)
+    assert (panel.tabs.view.time.step(), panel.tabs.view.samples._shown_step, panel.tabs.view.grid._pinned) == (
+        8,
+        8,
+        8.0,
+    )
     services.time_travel.go(run.folder.parent / "other", 4)
     assert panel.tabs.view.time.step() == 8
 
@@ -174,7 +195,7 @@ def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: Run
     services.tailer.state_changed.emit(second.id, RunState.RUNNING)
     assert panel.view.bar.text == ""
     services.store.record(second.id, Progress(state=RunState.INTERRUPTED, offset=3))
-    panel._run = services.store.run(second.id)
+    panel.tabs._run = services.store.run(second.id)
     report(services, second, RunFinished(step=3))
     assert "exited unexpectedly" in panel.view.bar.text, "news of its end without a change of state"
 
@@ -183,10 +204,10 @@ def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
     qtbot: QtBot, panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel.entered()
-    assert panel._second.isActive()
+    assert panel.tabs._second.isActive()
     panel.view.split.setSizes([100, 500])
     panel.left()
-    assert not panel._second.isActive()
+    assert not panel.tabs._second.isActive()
     kept, restored = panel.view.split.saveState(), list[object]()
     monkeypatch.setattr(QSplitter, "restoreState", lambda _splitter, state: restored.append(state))
     qtbot.addWidget(RunsPanel(services))
