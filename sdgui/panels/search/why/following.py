@@ -8,18 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 from PySide6.QtCore import QObject, QTimer
 
 from sdgui.panels.search.jobs import Jobs
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.query.bar import SearchBar
-from sdgui.panels.search.side import SearchSide
+from sdgui.panels.search.why.view import WhyView
 from sdgui.panels.search.work import WHY, SearchSession
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_WHY, Why
 
 _TYPING = 60  # ms in which further key presses join a request
+
+
+class Explained(Protocol):
+    """A side of Search, below whose results there is room for the reasons."""
+
+    why_asked: Any  # a signal
+
+    @property
+    def why(self) -> WhyView:
+        """Created when first used."""
+        ...
+
+    def show_why(self, on: bool) -> None:
+        """Show or hide it."""
+        ...
 
 
 class WhyFollowing(QObject):
@@ -28,7 +44,7 @@ class WhyFollowing(QObject):
     def __init__(
         self,
         query: SearchBar,
-        sides: tuple[SearchSide, SearchSide],
+        sides: tuple[Explained, Explained],
         sessions: tuple[SearchSession, SearchSession],
         jobs: Jobs,
         chosen: Callable[[], str],
