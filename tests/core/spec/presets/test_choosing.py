@@ -32,6 +32,7 @@ def test_too_little_time_for_views_is_said_until_it_is_enough() -> None:
     assert "clip makes about 9. Up to about 12" in better(once, 2555)
     assert "Train for" not in better(once, 2555)  # what more time brings was not measured
     assert better(override(once, ["optim.epochs=9"]), 2555) == ""
+    assert "clip makes about 19" in better(override(once, ["teacher.every=1"]), 2555), "as runs of 0.1 have it"
     assert better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
 
 
