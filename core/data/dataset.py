@@ -8,6 +8,8 @@ Legend: N rows (pictures), C captions, T tokens.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -91,6 +93,12 @@ class PairDataset(Pairs):
         chosen = [span[int(chance * len(span))] for span, chance in zip(spans, chances.tolist(), strict=True)]
         tokens = self.tokens[chosen]
         return tokens[:, : longest(tokens, self.pad_id)].long()
+
+    def digest(self) -> str:
+        found = hashlib.sha256(self.tokens.numpy().tobytes() + self.caption_rows.numpy().tobytes())
+        for file in self.rows.files:
+            found.update(os.fsencode(Path(file).name) + b"\0")
+        return found.hexdigest()[:12]
 
     def bad_rows(self) -> list[BadRow]:
         return self.bad

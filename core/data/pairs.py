@@ -67,6 +67,10 @@ class Pairs(ABC):
         """
 
     @abstractmethod
+    def digest(self) -> str:
+        """Names the rows by what they are called and captioned, wherever they lie; 12 hex digits."""
+
+    @abstractmethod
     def bad_rows(self) -> list[BadRow]:
         """What the source could not read, which is no row; of very many the first."""
 

@@ -9,6 +9,7 @@ makes the batch.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -65,6 +66,9 @@ class ShardPairs(Pairs):
         chosen = [some[int(chance * len(some))] for some, chance in zip(captions, chances.tolist(), strict=True)]
         tokens = self._tokenize(chosen)
         return tokens[:, : longest(tokens, self.pad_id)].long()
+
+    def digest(self) -> str:
+        return hashlib.sha256("".join(shard.facts.digest for shard in self.shards.shards).encode()).hexdigest()[:12]
 
     def bad_rows(self) -> list[BadRow]:
         return self.shards.bad_rows()

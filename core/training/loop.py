@@ -61,6 +61,8 @@ class Loop:
         self.team, self._in_step = team, False  # whether all ranks look at what is asked at the same place
         self.config, self.run_dir, self.events, self.heartbeat, self._asked = config, run, events, heartbeat, asked
         self.parts: Assembly = team.together(lambda: assemble(config, self._progress, self._log, team))
+        if team.size > 1:
+            team.same("copy of the training data", self.parts.train.digest())
         shard_parts(self.parts.student, self.parts.network, self.parts.teacher, team, config.runtime.shard)
         self.network, self.teacher = self.parts.network, self.parts.teacher
         self.total_steps = self.parts.loader.total_steps

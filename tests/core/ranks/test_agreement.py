@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from core.data.batch import Batch
 from core.data.errors import DataError
 from core.data.loader import LoadedBatch
 from core.ranks.messages import Gone
 from core.spec.errors import UserError
 from core.spec.run.events import EventReader, Log
 from core.training.errors import Interrupt, RankLost, TrainingError
+from core.training.over_ranks import _ending
 from core.training.team.mesh import check_mesh
 from core.training.team.team import Team
+from core.training.team.watch import Watch
 from tests.core.ranks.forked import opened, over_ranks, steps_of
 from tests.core.ranks.settings import config_of, labelled_pairs
 
@@ -50,6 +54,71 @@ def test_a_picture_that_one_rank_cannot_read_is_replaced_and_known_to_all(tmp_pa
     events = EventReader(tmp_path / "run" / "events.jsonl").read_all()
     logged = [event.message for event in events if isinstance(event, Log)]
     assert sum("is replaced by another pair" in message for message in logged) == 1
+
+
+def test_ranks_with_other_data_are_told_so(tmp_path: Path) -> None:
+    """As hosts have them whose copies of a manifest are not of one day; a copy elsewhere is the same."""
+    first, second, other = (labelled_pairs(tmp_path / name) for name in ("first", "second", "other"))
+    lines = other.read_text().splitlines()
+    other.write_text("\n".join([lines[0], lines[2], lines[1], *lines[3:]]) + "\n")
+
+    def begin(team: Team) -> list[str]:
+        said = []
+        for here in (second, other):
+            config = config_of("clip", first if team.leads else here, tmp_path)
+            try:
+                with opened(config, tmp_path / "run", team) as loop:
+                    said.append(f"{len(loop.parts.train)} pairs")
+            except TrainingError as error:
+                said.append(str(error))
+        return said
+
+    for same, apart in over_ranks(2, begin):
+        assert same == "36 pairs"
+        assert "rank 1 on" in apart
+        assert "has another copy of the training data than rank 0" in apart
+
+
+def exhaust() -> None:
+    """Ask for more memory than any machine has."""
+    torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def refuse() -> None:
+    """What a GPU's allocator raises."""
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+@pytest.mark.parametrize("fail", [exhaust, pytest.param(refuse, marks=pytest.mark.slow)])
+def test_out_of_memory_in_one_rank_ends_all_with_a_sentence(
+    fail: Callable[[], None], data: Path, tmp_path: Path
+) -> None:
+    config = config_of("clip", data, tmp_path)
+
+    def train(team: Team) -> str:
+        with opened(config, tmp_path / f"run-{fail.__name__}", team) as loop:
+            plain = loop.losses
+
+            def scarce(batch: Batch, step: int) -> object:
+                if step == 2 and team.launch.rank == 1:
+                    fail()
+                return plain(batch, step)
+
+            loop.losses = scarce  # type: ignore[assignment]
+            assert team.messages is not None
+            with Watch(team.messages, [], lambda why, word: None) as watch:
+                try:
+                    steps_of(loop, 3)
+                except (TrainingError, RuntimeError) as error:
+                    ended = _ending(error, team, watch)
+                    return f"{type(ended).__name__}: {ended}"
+        return "trained"
+
+    one, other = over_ranks(2, train)
+    assert one.startswith("TrainingError: rank 1 on ")
+    assert other.startswith("TrainingError: out of memory on ")
+    for said in (one, other):
+        assert "at step 2 with 6 pairs on each of 2 ranks; set optim.micro_batch to 3 or less" in said
 
 
 def test_too_many_unreadable_pictures_in_one_rank_end_all(tmp_path: Path) -> None:

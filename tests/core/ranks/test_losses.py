@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.ranks import sharding
 from core.spec.presets import preset_names
 from core.training.team.team import ALONE, Team
 from tests.core.ranks.forked import opened, over_ranks, steps_of
@@ -64,6 +65,17 @@ def check(preset: str, data: Path, former: Path, folder: Path, ranks: int, steps
 @pytest.mark.parametrize("preset", QUICK)
 def test_two_ranks_are_one_process(preset: str, data: Path, former: Path, tmp_path: Path) -> None:
     check(preset, data, former, tmp_path, 2, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [1, 2])
+def test_the_root_alone_may_be_wrapped(
+    shard: int, data: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One unit of all weights gives what a unit for each block gives; whole, and split in two."""
+    by_block = sharding.shard_module
+    monkeypatch.setattr(sharding, "shard_module", lambda root, blocks, mesh: by_block(root, (), mesh))
+    check("sd-clip", data, former, tmp_path, 2, 10, f"runtime.shard={shard}")
 
 
 @pytest.mark.slow
