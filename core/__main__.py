@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+import core
 from core.cli import (
     captioning,
     doctor,
@@ -46,6 +47,7 @@ _SUBJECTS = (
 def make_parser() -> argparse.ArgumentParser:
     """The verbs and their options; the reference is made from them too."""
     parser = argparse.ArgumentParser(prog="sdgui-core", description="Train, evaluate and use image-language models.")
+    parser.add_argument("--version", action="version", version=f"sdgui-core {core.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for subject in _SUBJECTS:
         subject.add(verbs)

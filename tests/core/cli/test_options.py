@@ -232,3 +232,9 @@ def test_progress_is_told_when_the_work_changes_and_now_and_then(
     for doing, done in (("reading", 0), ("reading", 1), ("encoding", 1), ("encoding", 2), ("encoding", 3)):
         show(doing, done, 9)
     assert capsys.readouterr().err.splitlines() == ["reading", "encoding 1/9", "encoding 2/9"]
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"sdgui-core {core.__version__}\n"
