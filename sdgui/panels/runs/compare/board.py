@@ -19,6 +19,7 @@ from sdgui.panels.runs.sample_captions import NETWORKS
 from sdgui.panels.runs.samples import RETRIEVAL, entries_of, hit_item
 from sdgui.runs.machines.elsewhere import shown_samples
 from sdgui.shared.services import Services
+from sdgui.shared.time_travel import nearest_step
 from sdgui.store.records import RunLabel, StoreError
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
@@ -173,12 +174,13 @@ class SamplesBoard(QWidget):
 
     def _set_steps(self, steps: list[int]) -> None:
         at_end = self.slider.value() >= self.slider.maximum()
+        step = self._steps[self.slider.value()] if self._steps else 0
         self._steps = steps
         self.slider.blockSignals(True)
         self.slider.setRange(0, max(0, len(steps) - 1))
         self.slider.setEnabled(len(steps) > 1)
-        if at_end:
-            self.slider.setValue(self.slider.maximum())
+        if steps:
+            self.slider.setValue(len(steps) - 1 if at_end else steps.index(nearest_step(steps, step)))
         self.slider.blockSignals(False)
 
     def _set_captions(self) -> None:

@@ -45,6 +45,9 @@ def test_each_run_is_shown_at_its_last_validation_by_the_step(qtbot: QtBot, serv
     tailer.curves_changed.emit(runs[0], tailer.show(runs[0]).apply([found("a", 50)]))
     assert holder._steps[-1] == 50
     assert shown()[0][0] == "Step 10", "who looks back stays there"
+    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 5)]))
+    assert holder._steps[0] == 5
+    assert shown()[0][0] == "Step 10", "the step stays, whichever place it has now"
     assert holder.captions.currentRow() == 1
     holder.slider.setValue(holder.slider.maximum())
     tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 60)]))
