@@ -51,9 +51,20 @@ def number(metric: str, value: float, signed: bool = False) -> str:
 def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
     """``40.6 [38.1, 43.1]``; only the mean where one seed gives no interval."""
     centre = number(metric, mean["mean"], signed)
-    if mean["low"] is None:
+    low, high = (mean["low"], mean["high"]) if signed else ends(metric, mean)
+    if low is None or high is None:
         return centre
-    return f"{centre} [{number(metric, mean['low'], signed)}, {number(metric, mean['high'], signed)}]"
+    return f"{centre} [{number(metric, low, signed)}, {number(metric, high, signed)}]"
+
+
+def ends(metric: str, mean: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The interval of a mean, within what is possible: of few seeds that of a share may reach below 0 or above 1."""
+    low, high = mean["low"], mean["high"]
+    if low is None or high is None:
+        return None, None
+    if is_share(metric) and all(0.0 <= value <= 1.0 for value in mean["values"]):
+        return max(0.0, low), min(1.0, high)
+    return low, high
 
 
 def means_table(results: Mapping[str, Any], network: str) -> Table:

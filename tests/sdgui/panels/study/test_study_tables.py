@@ -80,6 +80,8 @@ def test_shares_are_in_per_cent_and_other_scores_are_not() -> None:
     assert number("CIDEr", 0.5, signed=True) == "+0.500"
     assert interval("R@1", a_mean(0.4, 0.02)) == "40.0 [38.0, 42.0]"
     assert interval("R@1", a_mean(0.4, None)) == "40.0"
+    assert interval("R@1", a_mean(0.1, 0.3)) == "10.0 [0.0, 40.0]", "no share is below 0"
+    assert interval("CIDEr", a_mean(0.1, 0.3)) == "0.100 [-0.200, 0.400]"
     assert interval("R@1", a_mean(-0.01, 0.02), signed=True) == "-1.0 [-3.0, +1.0]"
 
 
