@@ -37,14 +37,20 @@ def item(entry: StoredFix, number: int) -> GalleryItem:
     when = datetime.fromtimestamp(fix.found).strftime("%Y-%m-%d %H:%M") if fix.found else ""
     where = [fix.panel, Path(fix.run).name if fix.run else "", when]
     lines = [" · ".join(part for part in where if part), f"data: {entry.source or ANY_DATA}"]
+    if entry.later:
+        lines.append(f"A later version put this in, as {entry.later!r}; this one leaves it in the basket.")
     return GalleryItem(
         Path(fix.path),
         change_text(fix),
         rank=number,
         detail="\n".join(line for line in lines if line),
-        badge=_BADGES[fix.kind],
-        badge_spoken=_BADGES[fix.kind],
+        badge=_badge(entry),
+        badge_spoken=_badge(entry),
     )
+
+
+def _badge(entry: StoredFix) -> str:
+    return "of a later version" if entry.later else _BADGES[entry.fix.kind]
 
 
 def sources_of(entries: Sequence[StoredFix]) -> list[tuple[str, int]]:
@@ -65,6 +71,6 @@ def of_source(entries: Sequence[StoredFix], source: str) -> list[StoredFix]:
 
 def counts_line(entries: Sequence[StoredFix]) -> str:
     """``12 changes: 9 wrong · 3 new caption``."""
-    kinds = Counter(_BADGES[entry.fix.kind] for entry in entries)
+    kinds = Counter(map(_badge, entries))
     total = f"{count(len(entries))} {'change' if len(entries) == 1 else 'changes'}"
     return f"{total}: {' · '.join(f'{number} {kind}' for kind, number in kinds.items())}" if entries else "no changes"

@@ -23,11 +23,15 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True)
 class StoredFix:
-    """A fix in the basket. ``source``: the data that it is of; "" for whichever have its picture."""
+    """A fix in the basket. ``source``: the data that it is of; "" for whichever have its picture.
+
+    ``later``: the kind of one that a later version put in; it is kept and shown, and this version cannot apply it.
+    """
 
     id: int
     source: str
     fix: Fix
+    later: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class FixRecords(Sessions):
         """Take out what is there of the things in ``change``, and put ``change.put`` in; all or nothing."""
         with self._write_own() as session:  # by what they are of: an entry that was put back has another id
             gone = _take(session, [_same(_key(one.source, one.fix)) for one in (*change.taken, *change.put)])
-            rows = [_row(one.source, one.fix) for one in change.put]
+            rows = [_row(one.source, one.fix, one.later) for one in change.put]
             session.add_all(rows)
             session.flush()
             return Exchange(tuple(map(_record, rows)), gone)
@@ -102,14 +106,14 @@ def _take(session: Session, which: Sequence[ColumnElement[bool]]) -> tuple[Store
     return tuple(found)
 
 
-def _row(source: str, fix: Fix) -> FixRow:
+def _row(source: str, fix: Fix, later: str = "") -> FixRow:
     where, path, caption, label = _key(source, fix)
     return FixRow(
         source=where,
         path=path,
         caption=caption,
         label=label,
-        kind=fix.kind,
+        kind=later or fix.kind,
         value=storable(fix.value),
         panel=fix.panel,
         run=storable(fix.run),
@@ -118,9 +122,9 @@ def _row(source: str, fix: Fix) -> FixRow:
 
 
 def _record(row: FixRow) -> StoredFix:
-    kind = next((one for one in KINDS if one == row.kind), "excluded")  # of a later version: shown, to be decided
+    kind = next((one for one in KINDS if one == row.kind), None)
     fix = Fix(
-        kind=kind,
+        kind=kind or "excluded",
         path=os.fsdecode(row.path),
         caption=row.caption,
         value=row.value,
@@ -129,4 +133,4 @@ def _record(row: FixRow) -> StoredFix:
         run=row.run,
         found=row.found,
     )
-    return StoredFix(row.id, os.fsdecode(row.source), fix)
+    return StoredFix(row.id, os.fsdecode(row.source), fix, "" if kind else row.kind)

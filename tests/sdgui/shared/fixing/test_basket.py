@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PySide6.QtWidgets import QApplication
+from sqlalchemy import update
 
 from core.spec.data.fixes import Fix
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.shared.basket import Basket, Finding
-from sdgui.shared.fixing.items import counts_line, of_source, sources_of
-from sdgui.store.own.fixes import StoredFix
+from sdgui.shared.fixing.items import counts_line, item, of_source, sources_of
+from sdgui.store.own.fixes import Exchange, StoredFix
 from sdgui.store.store import Store
+from sdgui.store.tables import FixRow
 
 Held = dict[tuple[str, str, str, str], Fix]
 
@@ -105,6 +107,21 @@ def test_a_fix_without_a_time_is_of_now_and_a_source_has_one_spelling(
     shards = "/data/{00000..00003}.tar"
     basket.put(Finding(shards, (Fix(kind="wrong", path="/a.png"),)))
     assert [found.source for found in store.fixes()][1:] == [shards]
+
+
+def test_what_a_later_version_put_in_is_named_and_stays_what_it_is(store: Store) -> None:
+    store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png")])
+    with store._write_own() as session:
+        session.execute(update(FixRow).values(kind="cropped"))
+    (one,) = store.fixes()
+    assert (one.later, item(one, 1).badge) == ("cropped", "of a later version")
+    assert "cropped" in item(one, 1).detail
+    assert counts_line([one]) == "1 change: 1 of a later version"
+    store.exchange_fixes(store.take_fixes([one.id]))
+    assert store.fixes() == ()
+    store.exchange_fixes(Exchange(put=(one,)))
+    (back,) = store.fixes()
+    assert back.later == "cropped"
 
 
 def test_entries_of_any_data_count_for_every_data() -> None:
