@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from core.checkpoint.opening import open_model
@@ -22,7 +23,8 @@ from core.data.errors import PictureError
 from core.data.pictures import decode
 from core.evaluation.evaluate import Request, compare_reports, evaluate
 from core.evaluation.report import Report, shown
-from core.metrics.statistics import Difference, intervals
+from core.metrics.outcome import Floats
+from core.metrics.statistics import Difference, Interval, intervals, student_interval
 from core.spec.config import differences, read_config
 from core.spec.data.fixes import Fix, FixesRecord, read_record
 from core.spec.errors import UserError, writing
@@ -58,19 +60,50 @@ class BeforeAfter:
     record: FixesRecord | None  # None where the data after carry none
     sources: tuple[str, str]
     others: Mapping[str, tuple[str, str]]  # settings besides the data that differ, which the fixes do not explain
+    seeds: tuple[SeedPair, ...] = ()  # the first and further pairs, where there are several
 
 
-def measure(before: str, after: str, data: str, progress: Progress) -> BeforeAfter:
+@dataclass(frozen=True)
+class SeedPair:
+    """The metrics of one seed's two runs."""
+
+    seed: int
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """A metric over several seeds; ``change``: the mean of after minus before, and its paired t interval."""
+
+    before: Floats  # (seeds,)
+    after: Floats
+    change: Interval
+    mean: float
+
+
+def measure(before: Sequence[str], after: Sequence[str], data: str, progress: Progress) -> BeforeAfter:
     """Evaluate the run folders ``before`` and ``after`` on the pairs ``data``, by default the test or validation data.
 
-    Raises PageError when there are no such data, and as `core.evaluation.evaluate` does.
+    The runs at one place in both are a pair of one seed; reports and pictures are of the first. Raises PageError when
+    there are no such data, and as `core.evaluation.evaluate` does.
     """
-    configs = [read_config(RunDir(Path(run)).config) for run in (before, after)]
+    if not before or len(before) != len(after):
+        raise PageError(f"{len(before)} runs before and {len(after)} after are no pairs; give as many of each.")
+    configs = [read_config(RunDir(Path(run)).config) for run in (before[0], after[0])]
     data = data or configs[1].data.test or configs[1].data.val
     if not data:
-        raise PageError(f"{after} names no test or validation data to compare on; name some.")
+        raise PageError(f"{after[0]} names no test or validation data to compare on; name some.")
     request = Request(data=data, task="retrieval")
-    reports = [evaluate(open_model(run), request, progress, lambda _line: None) for run in (before, after)]
+
+    def evaluated(run: str) -> Report:
+        return evaluate(open_model(run), request, progress, lambda _line: None)
+
+    reports = [evaluated(before[0]), evaluated(after[0])]
+    seeds = [SeedPair(configs[0].seed, reports[0].outcome.metrics, reports[1].outcome.metrics)]
+    for first, second in zip(before[1:], after[1:], strict=True):
+        seed = read_config(RunDir(Path(first)).config).seed
+        seeds.append(SeedPair(seed, evaluated(first).outcome.metrics, evaluated(second).outcome.metrics))
     changed = {
         name: (str(ours), str(theirs))
         for name, (ours, theirs) in differences(configs[0], configs[1]).items()
@@ -78,7 +111,20 @@ def measure(before: str, after: str, data: str, progress: Progress) -> BeforeAft
     }
     sources = (configs[0].data.train, configs[1].data.train)
     found = compare_reports(reports[1], reports[0])
-    return BeforeAfter(reports[0], reports[1], found, read_record(Path(sources[1])), sources, changed)
+    more = tuple(seeds) if len(seeds) > 1 else ()
+    return BeforeAfter(reports[0], reports[1], found, read_record(Path(sources[1])), sources, changed, more)
+
+
+def over_seeds(found: BeforeAfter) -> dict[str, OverSeeds]:
+    """Each metric that all pairs have; empty of a single pair."""
+    answer = {}
+    for name in METRICS:
+        if len(found.seeds) > 1 and all(name in one.before and name in one.after for one in found.seeds):
+            before, after = (
+                np.array([getattr(one, side)[name] for one in found.seeds]) for side in ("before", "after")
+            )
+            answer[name] = OverSeeds(before, after, student_interval(after - before), float((after - before).mean()))
+    return answer
 
 
 def save_page(found: BeforeAfter, to: Path, title: str, progress: Progress) -> None:
@@ -94,7 +140,14 @@ def save_page(found: BeforeAfter, to: Path, title: str, progress: Progress) -> N
 
 def page(found: BeforeAfter, cards: Sequence[str], title: str) -> str:
     """The page as HTML; all that comes from data is escaped."""
-    parts = [f"<h1>{escape(title)}</h1>", _summary(found), _numbers(found), _warnings(found), _fixes(found, cards)]
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        _summary(found),
+        _numbers(found),
+        _spread(found),
+        _warnings(found),
+        _fixes(found, cards),
+    ]
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
@@ -140,6 +193,28 @@ def _numbers(found: BeforeAfter) -> str:
         f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
         '<p class="note">Intervals are of 95 %, over the evaluated pictures; those of the difference are paired. They '
         "say nothing of how another seed would have turned out.</p>"
+    )
+
+
+def _spread(found: BeforeAfter) -> str:
+    rows = []
+    for name, one in over_seeds(found).items():
+        sure = "better" if one.change.low > 0 else "worse" if one.change.high < 0 else "open"
+        cells = [escape(name.replace("_", " "))]
+        for values in (one.before, one.after):
+            low, high = shown(name, float(values.min())), shown(name, float(values.max()))
+            cells.append(f"{shown(name, float(values.mean()))} <small>{low} to {high}</small>")
+        points = [f"{100 * value:+.1f}" for value in (one.mean, one.change.low, one.change.high)]
+        cells.append(f"{points[0]} <small>{points[1]} to {points[2]}</small>")
+        rows.append(f'<tr class="{sure}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    if not rows:
+        return ""
+    seeds = ", ".join(str(one.seed) for one in found.seeds)
+    return (
+        f"<h2>Over {len(found.seeds)} seeds</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
+        f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<p class="note">Trained again with the seeds {seeds}; means, with the least and the greatest of them. The '
+        "interval of the difference is of 95 %, by a paired t test. The table above is of the first seed.</p>"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from core.data.derived.fixed import save_fixed
-from core.evaluation.before_after import METRICS, measure, save_page
+from core.evaluation.before_after import METRICS, measure, over_seeds, save_page
 from core.spec.data.fixes import Fix, record_path
 from core.spec.errors import UserError
 from core.spec.reading import checked_as
@@ -44,13 +44,21 @@ class FixingSession(Session):
         }
 
     def before_after(
-        self, before: str, after: str, to: str, progress: Progress, data: str = "", title: str = "Before and after"
+        self,
+        before: Sequence[str],
+        after: Sequence[str],
+        to: str,
+        progress: Progress,
+        data: str = "",
+        title: str = "Before and after",
     ) -> dict[str, Any]:
-        """Compare two run folders on ``data`` and write the page ``to``; answers its path and the differences."""
+        """Compare run folders on ``data``, a pair a seed, and write the page ``to``.
+
+        Answers its path and the differences with their ends: over the seeds, or of one pair over its pictures.
+        """
         found = measure(before, after, data, progress)
         save_page(found, Path(to), title, progress)
         changes = {name: found.differences[name] for name in METRICS if name in found.differences}
-        return {
-            "path": to,
-            "differences": {name: [one.value, one.interval.low, one.interval.high] for name, one in changes.items()},
-        }
+        alone = {name: [one.value, one.interval.low, one.interval.high] for name, one in changes.items()}
+        several = {name: [one.mean, one.change.low, one.change.high] for name, one in over_seeds(found).items()}
+        return {"path": to, "differences": alone | several}

@@ -146,8 +146,7 @@ class FixingDialog(QDialog):
         box, chosen = self.view.pairs, self.view.pairs.currentText().split(":")[0]
         box.clear()
         for pair in pairs:
-            state = "done" if pair.ready else f"before {pair.before.state}, after {pair.after.state}"
-            box.addItem(f"{pair.title}: {state}", pair)
+            box.addItem(f"{pair.title}: {pair.state_text()}", pair)
             if pair.title == chosen or not box.currentData():
                 box.setCurrentIndex(box.count() - 1)
         self._show_buttons()
@@ -158,8 +157,9 @@ class FixingDialog(QDialog):
         view.take_out.setEnabled(bool(view.gallery.selected()))
         view.take_all.setEnabled(some)
         view.undo.setEnabled(self._basket.can_undo)
-        view.save.setEnabled(some and chosen and not busy)
-        view.retrain.setEnabled(some and chosen and not busy and isinstance(view.runs.currentData(), Trained))
+        ours = chosen and not busy and any(not one.later for one in self.shown)
+        view.save.setEnabled(ours)
+        view.retrain.setEnabled(ours and isinstance(view.runs.currentData(), Trained))
         if chosen and some and not view.runs.count():
             view.runs.setPlaceholderText("No run was trained on these data; save them, and define an experiment")
         else:
@@ -193,21 +193,23 @@ class FixingDialog(QDialog):
     def _save(self, to: Path, replace: bool) -> None:
         self.view.bar.clear()
         self.view.strip.start("Saving the fixed data")
-        self.work.save(self.source(), self.shown, to, replace)
+        self.work.save(self.source(), [one for one in self.shown if not one.later], to, replace)
         self._show_buttons()
 
     def _saved(self, found: FixedData) -> None:
         self.view.strip.finish()
         then, self._then = self._then, None
         if then is not None:
-            self.work.retrain(then, found["path"])
+            self.work.retrain(then, found["path"], self.view.seeds.value())
         else:
             text = f"{count(found['captions'])} pairs saved as {found['path']}; what was fixed is in {found['record']}."
             self.view.bar.show_message(info(text))
         self._show_buttons()
 
     def _retrained(self, changes: Changes) -> None:
-        text = "Two runs are queued: before and after the fixes. When both are done, compare them below."
+        number = len(changes.runs)
+        which = "before and after the fixes" if number == 2 else f"before and after the fixes, with {number // 2} seeds"
+        text = f"{count(number)} runs are queued: {which}. When a pair is done, compare it below."
         self.view.bar.show_message(info(text))
         self.changed.emit(changes)
         self._read_pairs()

@@ -68,16 +68,37 @@ class Trained:
 
 @dataclass(frozen=True)
 class RunPair:
-    """The two runs of an experiment that *Retrain with these fixes* made."""
+    """The two runs of an experiment that *Retrain with these fixes* made; ``others``: those of further seeds."""
 
     title: str
     before: Run
     after: Run
+    others: tuple[tuple[Run, Run], ...] = ()
+
+    @property
+    def seeds(self) -> int:
+        """How many pairs there are, one a seed."""
+        return 1 + len(self.others)
+
+    @property
+    def done(self) -> list[tuple[Run, Run]]:
+        """The pairs whose two runs can be evaluated."""
+        every = [(self.before, self.after), *self.others]
+        return [(before, after) for before, after in every if before.state == RunState.DONE == after.state]
 
     @property
     def ready(self) -> bool:
-        """Whether both can be evaluated."""
-        return self.before.state == RunState.DONE == self.after.state
+        """Whether there is a pair to evaluate."""
+        return bool(self.done)
+
+    def state_text(self) -> str:
+        """``done``, ``2 of 3 seeds done``, or how the two runs are."""
+        done = len(self.done)
+        if done == self.seeds:
+            return "done" if self.seeds == 1 else f"{done} seeds done"
+        if self.seeds > 1:
+            return f"{done} of {self.seeds} seeds done"
+        return f"before {self.before.state}, after {self.after.state}"
 
 
 class Retraining(QObject):
@@ -111,8 +132,11 @@ class Retraining(QObject):
         if self._page is not None:
             self._page.cancel("page")
 
-    def retrain(self, trained: Trained, fixed: str) -> None:
-        """Queue the definition of ``trained`` twice in a new experiment: on its own data, and on the data ``fixed``."""
+    def retrain(self, trained: Trained, fixed: str, seeds: int = 1) -> None:
+        """Queue the definition of ``trained`` twice in a new experiment: on its own data, and on the data ``fixed``.
+
+        With each of ``seeds`` seeds from its own on.
+        """
         store, launcher = self._services.store, self._services.launcher
 
         def write() -> Changes:
@@ -122,12 +146,15 @@ class Retraining(QObject):
             experiment = store.add_experiment(config, name)
             store.note_experiment(experiment.id, f"Retrained with the fixes in {fixed}; before: {config.data.train}.")
             runs = []
-            for tag, data in ((BEFORE, config.data.train), (AFTER, fixed)):
-                changed = config.data.model_copy(update={"train": data})
-                store.edit_experiment(experiment.id, config.model_copy(update={"data": changed}))
-                run = launcher.enqueue(experiment.id, place=HERE)
-                store.tag_run(run.id, [tag])
-                runs.append(run.id)
+            changed = config.data.model_copy(update={"train": fixed})
+            last = config.model_copy(update={"data": changed})
+            for seed in range(config.seed, config.seed + seeds):
+                for tag, definition in ((BEFORE, config), (AFTER, last)):
+                    store.edit_experiment(experiment.id, definition.model_copy(update={"seed": seed}))
+                    run = launcher.enqueue(experiment.id, place=HERE)
+                    store.tag_run(run.id, [tag])
+                    runs.append(run.id)
+            store.edit_experiment(experiment.id, last)
             return Changes(frozenset({experiment.id}), frozenset(runs))
 
         self._services.writer.submit(write, self.retrained.emit, self._refused)
@@ -136,10 +163,11 @@ class Retraining(QObject):
         self.failed.emit(Failure(str(error)))
 
     def page(self, pair: RunPair, to: Path) -> None:
-        """Evaluate both runs on the same held-out data, and write the page ``to``."""
+        """Evaluate the runs that are done on the same held-out data, and write the page ``to``."""
         if self._page is not None:
             self._page.close()
-        after = pair.after.folder
+        done = pair.done or [(pair.before, pair.after)]
+        after = done[0][1].folder
         self._page = WorkerCalls(self._services.pool.client(str(after), pair.title), self)
         self._page.progress.connect(lambda _purpose, doing, done, total: self.progress.emit(doing, done, total))
         self._page.ask(
@@ -147,8 +175,8 @@ class Retraining(QObject):
             BEFORE_AFTER,
             self.page_saved.emit,
             self.failed.emit,
-            before=str(pair.before.folder),
-            after=str(after),
+            before=[str(before.folder) for before, _ in done],
+            after=[str(run.folder) for _, run in done],
             to=str(to),
             title=pair.title,
         )
@@ -173,11 +201,19 @@ class Retraining(QObject):
         found = []
         for experiment in sorted({run.experiment_id for run in tagged} & names.keys(), reverse=True):
             own = [run for run in tagged if run.experiment_id == experiment]
-            before = [run for run in own if BEFORE in run.tags]
-            after = [run for run in own if AFTER in run.tags]
-            if before and after:
-                found.append(RunPair(names[experiment], before[-1], after[-1]))
+            before, after = ({_seed(run): run for run in own if tag in run.tags} for tag in (BEFORE, AFTER))
+            both = [(before[seed], after[seed]) for seed in before if seed in after]  # of one run again, the last
+            if both:
+                found.append(RunPair(names[experiment], *both[0], tuple(both[1:])))
         return found
+
+
+def _seed(run: Run) -> int | None:
+    """The seed of its definition; None where that cannot be read."""
+    try:
+        return read_config(run.dir.config).seed
+    except (ConfigError, OSError):
+        return None
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
@@ -20,6 +20,9 @@ _EMPTY = (
     "Mark wrong captions in Clean, mistakes in Classify, pictures in Data, or edit captions in Caption, and add them "
     "to the basket. They are applied together, to a copy of the data."
 )
+
+
+MOST_SEEDS = 10
 
 
 class FixingView(QWidget):
@@ -41,7 +44,11 @@ class FixingView(QWidget):
         self.save = _button("&Save as new data …", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
         self.runs = _box("Run to repeat", self)
         self.runs.setToolTip("The run whose definition is trained again, on the data before and after")
-        tip = "Save the fixed data, and train the run's definition on the data before and after, with the same seed"
+        self.seeds = QSpinBox(self)
+        self.seeds.setRange(1, MOST_SEEDS)
+        self.seeds.setAccessibleName("Number of seeds")
+        self.seeds.setToolTip("How many pairs are trained, each with a seed of its own; three or more give intervals")
+        tip = "Save the fixed data, and train the run's definition on the data before and after, with the same seeds"
         self.retrain = _button("&Retrain with these fixes", tip, self)
         set_role(self.retrain, "primary")
         self.pairs = _box("Retrained pairs", self)
@@ -57,7 +64,9 @@ class FixingView(QWidget):
         column.addLayout(_row(_label("&Data", self.sources), (self.sources, 1), (self.counts, 2)))
         column.addWidget(self.stack, 1)
         column.addLayout(_row(self.take_out, self.undo, self.take_all, None, self.save))
-        column.addLayout(_row(_label("Re&peat", self.runs), (self.runs, 1), self.retrain))
+        number = _label("Number &of seeds", self.seeds)
+        number.setFixedWidth(number.sizeHint().width())
+        column.addLayout(_row(_label("Re&peat", self.runs), (self.runs, 1), number, self.seeds, self.retrain))
         column.addLayout(_row(_label("&Compare", self.pairs), (self.pairs, 1), self.page))
 
 

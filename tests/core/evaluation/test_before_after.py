@@ -11,7 +11,7 @@ from PIL import Image
 
 from core.checkpoint.opening import Subject
 from core.evaluation import before_after
-from core.evaluation.before_after import BeforeAfter, PageError, measure, save_page
+from core.evaluation.before_after import BeforeAfter, PageError, measure, over_seeds, save_page
 from core.evaluation.report import Report
 from core.metrics.outcome import Outcome, Queries
 from core.metrics.statistics import compare
@@ -90,21 +90,38 @@ def test_runs_without_held_out_data_are_refused(tmp_path: Path, monkeypatch: pyt
         run.create()
         run.config.write_text(override(preset_config("clip", "tiny"), ["data.train=x"]).to_json(), encoding="utf-8")
     with pytest.raises(PageError, match="names no test or validation data"):
-        measure(str(tmp_path / "one"), str(tmp_path / "two"), "", quiet)
+        measure([str(tmp_path / "one")], [str(tmp_path / "two")], "", quiet)
+    with pytest.raises(PageError, match="1 runs before and 0 after are no pairs"):
+        measure([str(tmp_path / "one")], [], "", quiet)
 
 
 def test_differences_are_of_the_run_after_against_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {"one": report(10), "two": report(30)}
+    found = {"one": report(10), "two": report(30), "three": report(12), "four": report(20)}
     monkeypatch.setattr(before_after, "open_model", lambda run: Path(run).name)
     monkeypatch.setattr(before_after, "evaluate", lambda model, _request, _progress, _log: found[model])
-    for name, seed in (("one", 0), ("two", 1)):
+    for name, seed in (("one", 0), ("two", 1), ("three", 5), ("four", 5)):
         run, settings = RunDir(tmp_path / name), [f"data.train={name}.csv", "data.val=v.csv", f"seed={seed}"]
         run.create()
         run.config.write_text(override(preset_config("clip", "tiny"), settings).to_json(), encoding="utf-8")
-    measured = measure(str(tmp_path / "one"), str(tmp_path / "two"), "", quiet)
+    folders = {name: str(tmp_path / name) for name in found}
+    measured = measure([folders["one"]], [folders["two"]], "", quiet)
     assert measured.differences["image_to_text_R@1"].value == pytest.approx(0.5)
     assert (measured.before, measured.after) == (found["one"], found["two"])
     assert measured.sources == ("one.csv", "two.csv")
     assert measured.others == {"seed": ("0", "1")}
+    assert over_seeds(measured) == {}
+
+    several = measure([folders["one"], folders["three"]], [folders["two"], folders["four"]], "", quiet)
+    assert several.before is found["one"]
+    assert several.differences == measured.differences
+    assert [one.seed for one in several.seeds] == [0, 5]
+    one = over_seeds(several)["image_to_text_R@1"]
+    assert (one.before.tolist(), one.after.tolist()) == ([0.25, 0.3], [0.75, 0.5])
+    assert one.mean == pytest.approx(0.35)  # of 0.5 and 0.2, whose t interval has one degree of freedom
+    assert one.change.high - one.mean == pytest.approx(12.706 * 0.15, rel=1e-3)
+    save_page(several, tmp_path / "page.html", "Two seeds", quiet)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for wanted in ("Over 2 seeds", "27.5 %", "25.0 % to 30.0 %", "+35.0", "with the seeds 0, 5"):
+        assert wanted in page

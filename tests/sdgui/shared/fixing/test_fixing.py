@@ -114,7 +114,28 @@ def test_the_pair_is_queued_on_the_data_before_and_after(
     dialog.save_page(pair, tmp_path / "page.html")
     qtbot.waitUntil(lambda: "comparison is in" in dialog.view.bar.text)
     asked = json.loads((tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert asked == [str(pair.before.folder), str(pair.after.folder)]
+    assert asked == [[str(pair.before.folder)], [str(pair.after.folder)]]
+
+
+def test_several_seeds_are_pairs_of_one_experiment_and_those_that_are_done_are_compared(
+    qtbot: QtBot, dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = dialog._services
+    monkeypatch.setattr(services.launcher, "check_queue", lambda: None)
+    services.launcher._timer.stop()  # they stay in the queue
+    dialog.view.seeds.setValue(3)
+    with qtbot.waitSignal(dialog.changed):
+        dialog.view.retrain.click()
+    assert "6 runs are queued: before and after the fixes, with 3 seeds" in dialog.view.bar.text
+    (pair,) = dialog.work.pairs()
+    every = [(pair.before, pair.after), *pair.others]
+    configs = [[read_config(run.dir.config) for run in both] for both in every]
+    assert [[config.seed for config in both] for both in configs] == [[0, 0], [1, 1], [2, 2]]
+    assert len({(both[0].data.train, both[1].data.train) for both in configs}) == 1
+    last = tuple(replace(run, state=RunState.DONE) for run in pair.others[1])
+    some = replace(pair, others=(pair.others[0], (last[0], last[1])))
+    assert (pair.ready, some.ready, some.state_text()) == (False, True, "1 of 3 seeds done")
+    assert [run.id for run in some.done[0]] == [run.id for run in pair.others[1]]
 
 
 def test_a_fix_that_no_longer_fits_is_told_in_the_dialog_and_nothing_is_queued(
