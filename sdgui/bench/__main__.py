@@ -26,7 +26,7 @@ from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.status import own_status
-from sdgui.app.start import make_application, open_window
+from sdgui.app.start import make_application
 from sdgui.bench import confusion as bench_confusion
 from sdgui.bench import panels as bench_panels
 from sdgui.bench import run_table as bench_table
@@ -35,6 +35,7 @@ from sdgui.bench import search as bench_search
 from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench.captions import measure as measure_captions
 from sdgui.bench.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
+from sdgui.bench.windows import opened
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.grid import PlotGrid
@@ -129,8 +130,7 @@ def window_start(home: Path, rounds: int = 5) -> float:
 
 def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
     """Most seconds from a written event to the repainted plot that shows its point, over ``rounds`` events."""
-    window = open_window(home, demo=False)
-    try:
+    with opened(app, home) as window:
         store = window.services.store
         config = preset_config("clip", "tiny")
         made = store.add_run(store.add_experiment(config).id)
@@ -165,10 +165,6 @@ def event_to_curve(app: QApplication, home: Path, rounds: int = 20) -> float:
             slowest = max(slowest, time.perf_counter() - began)
         writer.close()
         return slowest
-    finally:
-        window.services.tailer.close()
-        window.services.store.close()
-        window.hide()
 
 
 def _canvases(grid: PlotGrid) -> list[PlotCanvas]:

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 
 from core.spec.presets import preset_config
 from sdgui.app.collecting import spare_collections
-from sdgui.app.start import open_window
+from sdgui.bench.windows import opened
 from sdgui.panels.registry import PANELS
 
 TURN_LIMIT = 0.05  # seconds
@@ -24,8 +24,7 @@ _TURNS = 60
 
 def measure(app: QApplication, home: Path) -> dict[str, float]:
     """Title of each panel -> seconds of its longest turn."""
-    window = open_window(home, demo=False)
-    try:
+    with opened(app, home) as window:
         spare_collections(window)
         slowest = {PANELS[0].title: _longest(app)}
         for thread in threading.enumerate():
@@ -39,12 +38,6 @@ def measure(app: QApplication, home: Path) -> dict[str, float]:
             turn = max(time.thread_time() - began, _longest(app))
             slowest[spec.title] = max(turn, slowest.get(spec.title, 0.0))
         return slowest
-    finally:
-        window.services.tailer.close()
-        window.services.hosts.close()
-        window.services.pool.close()
-        window.services.store.close()
-        window.hide()
 
 
 def _longest(app: QApplication) -> float:

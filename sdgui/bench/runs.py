@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from sdgui.app.collecting import spare_collections
-from sdgui.app.start import open_window
+from sdgui.bench.windows import opened
 from sdgui.store.records import Place
 from sdgui.store.store import Store
 
@@ -75,18 +76,16 @@ def measure(app: QApplication, home: Path, machine: Machine = _FAR) -> tuple[Cos
     """What 200 live runs cost when nothing changes but heartbeats, and when each reports a step every two seconds."""
     _fill(home, machine)
     folders = [home / "runs"] if machine is _FAR else [home / "runs", Path(machine.runs)]
-    with _Trainers(folders, "heartbeats"):
-        window = open_window(home, demo=False)
-        spare_collections(window)
-        _turns(app, 20.0)  # it has started and read every run
-        while not all(run.dir.events.exists() for run in window.services.store.runs()):
-            _turns(app, 1.0)
-        still = _turns(app, SECONDS)
-    with _Trainers(folders, "events"):
-        busy = _turns(app, SECONDS)
-    for service in (window.services.tailer, window.services.launcher, window.services.hosts, window.services.store):
-        service.close()
-    window.hide()
+    with ExitStack() as ending:
+        with _Trainers(folders, "heartbeats"):
+            window = ending.enter_context(opened(app, home))
+            spare_collections(window)
+            _turns(app, 20.0)  # it has started and read every run
+            while not all(run.dir.events.exists() for run in window.services.store.runs()):
+                _turns(app, 1.0)
+            still = _turns(app, SECONDS)
+        with _Trainers(folders, "events"):
+            busy = _turns(app, SECONDS)
     return still, busy
 
 

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QApplication
 
 from core.spec.children import environment
 from sdgui.app.collecting import spare_collections
-from sdgui.app.start import open_window
+from sdgui.bench.windows import opened
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.tabs.map_canvas import MapCanvas
 from sdgui.runs.program import core_command
@@ -47,20 +47,14 @@ def measure(app: QApplication, folder: Path) -> SearchTimes:
     data = home / "demo-data"
     home.mkdir(parents=True)
     subprocess.run([*core_command(), "demo-data", str(data)], check=True, capture_output=True, env=environment())
-    window = open_window(home, demo=False)
-    spare_collections(window)
-    try:
+    with opened(app, home) as window:
+        spare_collections(window)
         window.start_demo()  # finds its data made
         panel = window.show_panel("search")
         assert isinstance(panel, SearchPanel)
         one, turns = _type(app, panel, data / "val.csv", compare=False)
         two, more = _type(app, panel, data / "val.csv", compare=True)
-    finally:
         window.services.demo.cancel()
-        window.services.tailer.close()
-        window.services.pool.close()
-        window.services.store.close()
-        window.hide()
     return SearchTimes(statistics.median(one), statistics.median(two), max(turns + more))
 
 

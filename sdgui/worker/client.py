@@ -78,11 +78,11 @@ class WorkerClient(QObject):
         number = self._last
         self._open[number] = do
         line = _line({"id": number, "do": do, **arguments})
-        if self._ours and (lacking := missing("train")):
+        if self._process is not None:
+            self._process.write(line)
+        elif self._ours and (lacking := missing("train")):  # which is looked for in files: not at every key press
             text = without("train", lacking[0])
             QTimer.singleShot(0, self, lambda: self._refuse(number, Lost(text)))
-        elif self._process is not None:
-            self._process.write(line)
         else:
             self._held[number] = line
             self.start_waiting()
