@@ -106,7 +106,7 @@ def test_a_definition_that_changed_meanwhile_is_not_launched(
     assert list(store.runs_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("failing", ["write", "import_run", "tag_run"])
+@pytest.mark.parametrize("failing", ["nothing", "write", "import_run", "tag_run"])
 def test_a_chain_that_cannot_be_listed_leaves_no_folder(
     store: Store, monkeypatch: pytest.MonkeyPatch, command: Any, failing: str
 ) -> None:
@@ -118,14 +118,15 @@ def test_a_chain_that_cannot_be_listed_leaves_no_folder(
         raise StoreError("The database is locked by another program.")
 
     def half(folder: Path, chain: Any) -> Path:
-        write(folder, chain)
+        if failing == "write":
+            write(folder, chain)
         raise OSError(28, "No space left on device")
 
-    if failing == "write":
+    if failing in ("nothing", "write"):
         monkeypatch.setattr(launcher_module, "write_chain", half)
     else:
         monkeypatch.setattr(store, failing, refuse)
-    text = "No space left" if failing == "write" else "locked by another"
+    text = "No space left" if failing in ("nothing", "write") else "locked by another"
     with pytest.raises(LaunchError, match=text):
         launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
     assert list(store.runs_folder.glob("*")) == []

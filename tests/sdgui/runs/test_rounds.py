@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from core.spec.machines.record import RemoteRecord, record_file, write_record
 from core.spec.run.events import EventWriter, Log, Metrics, RunFinished, RunStarted, encode
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs import follower as follower_module
 from sdgui.runs.follower import Follower, ShownRun
 from sdgui.runs.live import LiveRun
 from sdgui.runs.outbox import Outbox
-from sdgui.store.records import Experiment, Progress, Run, StoreError
+from sdgui.store.records import Experiment, Place, Progress, Run, StoreError
 from sdgui.store.store import Store
 
 GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
@@ -245,3 +246,29 @@ def test_what_was_read_is_recorded_at_the_end(
     follower._ending.set()
     follower.run()
     assert store.run(run.id).step == 8
+
+
+def test_a_record_of_another_machine_that_cannot_be_read_is_said_of_its_run_alone(
+    follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Store, "shared", True)
+    far = store.add_run(experiment.id, place=Place("far"))
+    far.dir.create()
+    record_file(far.folder).write_text("half a rec")
+    run.dir.write_status(own_status())
+    follower._round()
+    troubles = follower._outbox.take().troubles
+    assert [run_id for run_id, _ in troubles] == [far.id]
+    assert str(record_file(far.folder)) in troubles[0][1]
+    assert follower.progress.keys() == {run.id, far.id}
+    told: list[tuple[int, str, str]] = []
+    monkeypatch.setattr(store, "tell_there", lambda *what: told.append(what))
+    write_record(far.dir, RemoteRecord(machine="far", folder="/there", computer=""))
+    follower.poll_now()
+    follower._round()
+    assert told == [], "it is not known which computer that is"
+    write_record(far.dir, RemoteRecord(machine="far", folder="/there", computer="far.lab"))
+    follower.poll_now()
+    follower._round()
+    assert told == [(far.id, "far.lab", "/there")]

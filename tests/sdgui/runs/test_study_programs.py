@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from core.spec.presets import preset_config
-from core.spec.study import Study, StudyDir, StudyStatus
+from core.spec.study import Study, StudyDir, StudyStatus, read_study
+from sdgui.runs import study_programs
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
@@ -115,3 +116,36 @@ def test_all_are_asked_to_stop_though_one_cannot_be(qapp: object, store: Store, 
     finally:
         here.kill()
     assert told == ["The study is running on cluster-7; end it there."]
+
+
+def test_the_folders_are_read_now_and_then_and_at_once_when_something_was_done(
+    qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_programs, "POLL_SECONDS", 600.0)
+    programs, read, rounds = StudyPrograms(store), store.studies, list[float]()
+
+    def noted() -> Any:
+        rounds.append(time.monotonic())
+        return read()
+
+    def wait(number: int) -> None:
+        until = time.monotonic() + 30
+        while len(rounds) < number and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert len(rounds) == number
+
+    monkeypatch.setattr(store, "studies", noted)
+    programs.follow()
+    try:
+        wait(1)
+        study = read_study(a_study(tmp_path / "study", seeds=1).study)
+        record = programs.add(study)
+        wait(2)
+        assert programs.snapshot(record.id) is not None
+        programs.grow(record.id, study.model_copy(update={"seeds": [0, 1]}), {})
+        wait(3)
+        programs.choose_machines(record.id, ["here"])
+        wait(4)
+    finally:
+        programs.close()

@@ -294,6 +294,7 @@ def test_pictures_that_moved(tmp_path: Path) -> None:
         relocate(tmp_path / "index", str(tmp_path / "nowhere"), str(tmp_path), quiet)
     vectors = np.array(IndexReader(tmp_path / "index").pictures)
     assert relocate(tmp_path / "index", str(tmp_path / "pictures"), str(tmp_path / "moved"), quiet) == 48
+    assert not list((tmp_path / "index").glob("*-0001.bin")), "the files of before take no room"
     assert (np.array(IndexReader(tmp_path / "index").pictures) == vectors).all()
     assert set(alive(tmp_path / "index")) == set(map(str, (tmp_path / "moved").rglob("*.png")))
     assert build(tmp_path / "moved", tmp_path / "index").unchanged == 48

@@ -174,3 +174,22 @@ def test_the_arm_of_a_budget_is_chosen_by_either_name(tmp_path: Path) -> None:
     assert named("clip") == {"clip-80s", "clip-230s"}
     assert named("clip-80s", "lean-230s") == {"clip-80s", "lean-230s"}
     assert named() == {run.arm for run in runs}
+
+
+def test_a_study_may_be_run_in_a_thread_and_ends_by_itself(tmp_path: Path, fake_jobs: None) -> None:
+    """Signals are the main thread's; asking for them elsewhere is an error."""
+    study, out = study_in(tmp_path)
+    out.path.mkdir()
+    (out.path / "go").touch()
+    ended: list[object] = []
+
+    def work() -> None:
+        try:
+            ended.append(run_study(study, tmp_path, out, 2, lambda text: None).finished)
+        except BaseException as error:  # noqa: BLE001  what ends the thread is what is looked at
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(120)
+    assert ended == [True]

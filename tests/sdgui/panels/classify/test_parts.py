@@ -18,7 +18,7 @@ from sdgui.panels.classify.model import Confusion
 from sdgui.panels.classify.notes import Notes, skipped_rows
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.panels.classify.results import ResultList
-from sdgui.panels.classify.tabs.try_it import refused_text
+from sdgui.panels.classify.tabs.try_it import TryTab, refused_text
 from sdgui.panels.classify.verbs import Cells
 from tests.sdgui.panels.classify.classifying import a_measure, a_result
 
@@ -46,6 +46,14 @@ def test_a_result_of_the_same_evaluation_replaces_the_one_before(
     assert shown.results()[0] is beside
     shown.add(a_result(a_measure("fused")))
     assert len(shown.results()) == 3, "the oldest is gone"
+
+
+def test_a_line_names_the_network_where_there_are_two(shown: ResultList) -> None:
+    measure = a_measure("knn", k=5)
+    shown.add(a_result(measure))
+    shown.add(a_result(measure.other(model="open_clip:ViT-B-32", weights="", title="ViT-B-32")))
+    lines = [shown.list.item(row).text() for row in range(2)]
+    assert lines == ["75.0 %  5 nearest\nViT-B-32", "75.0 %  5 nearest\nteacher · demo · teacher"]
 
 
 def test_removing_a_result_shows_the_one_in_its_place(shown: ResultList) -> None:
@@ -144,3 +152,33 @@ def test_numbers_that_are_cut_off_are_refused_before_they_are_read(packed: str) 
     assert cells.validate_python(good) == good
     with pytest.raises(ValidationError, match="count"):
         cells.validate_python(good | {"count": packed})
+
+
+def test_pictures_to_try_are_asked_for_a_few_at_a_time(qtbot: QtBot, tmp_path: Path) -> None:
+    settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
+    tab, asked = TryTab(tmp_path, settings), list[tuple[list[str], bool]]()
+    qtbot.addWidget(tab)
+    tab.asked.connect(lambda paths, _names, current: asked.append((paths, current)))
+    tab.ask_more()
+    assert asked == [], "there is no picture"
+    paths = [f"/{number}.png" for number in range(40)]
+    tab._waiting = list(paths)
+    tab.ask_more()
+    tab._known |= {path: {} for path in paths[:16]}
+    tab._known[paths[20]] = {}
+    tab.ask_more()
+    assert asked == [(paths[:16], False), ([*paths[16:20], *paths[21:33]], False)]
+
+
+def test_the_split_of_the_pictures_to_try_is_as_it_was_left(qtbot: QtBot, tmp_path: Path) -> None:
+    settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
+    sizes = []
+    for _ in range(2):
+        tab = TryTab(tmp_path, settings)
+        qtbot.addWidget(tab)
+        tab.resize(1000, 500)
+        tab.show()
+        sizes.append(tab.split.sizes())
+        tab.split.setSizes([250, 700])
+        settings.setValue("classify/try", tab.split.saveState())
+    assert sizes[1][0] < sizes[0][0] - 50

@@ -209,10 +209,10 @@ def test_the_current_cell_becomes_a_filter(table: RunTable) -> None:
     assert (table.bar.filter.text(), table.model.rowCount()) == (f"{RATE} = 0.002", 3)
 
 
-def test_rows_are_copied_with_their_heads(table: RunTable) -> None:
+def test_rows_are_copied_with_their_heads(qtbot: QtBot, table: RunTable) -> None:
     shown(table, "seed")
     table.view.selectRow(1)
-    table.copy()
+    qtbot.keyClick(table.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     head, row = QGuiApplication.clipboard().text().splitlines()
     assert head.split("\t")[0] == "Run"
     assert row.split("\t")[0] == "rate 0.002 · run 1"
