@@ -108,6 +108,18 @@ def loss_of(network: Network, batch: Batch) -> Tensor:
     return nn.functional.cross_entropy(logits, torch.arange(len(logits)))
 
 
+def test_a_method_that_was_replaced_before_is_there_again_after() -> None:
+    network = network_with({})
+    plain = network.towers.encode_image
+    with in_chunks(network, 4):
+        assert vars(network.towers)["encode_image"] is not plain
+    assert "encode_image" not in vars(network.towers), "its class's own"
+    network.towers.encode_image = plain  # type: ignore[method-assign]
+    with in_chunks(network, 4), in_chunks(network, 2):
+        assert network.towers.encode_image is not plain
+    assert vars(network.towers)["encode_image"] is plain
+
+
 def test_random_draws_are_played_again() -> None:
     """Patch dropout draws the same patches the second time, or the gradient would be of another loss."""
     network, rows = network_with({"patch_dropout": 0.5}), 4
