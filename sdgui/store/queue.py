@@ -64,11 +64,18 @@ class QueueRecords(RunRecords):
             return self._run_record(row)
 
     def place(self, run_id: int, place: Place) -> Run:
-        """Ask for another machine or other devices for a run that no trainer has."""
+        """Ask for other devices for a run that no trainer has, or another machine for one that has not begun."""
         with self._write() as session:
             row = run_row(session, run_id)
             if row.state in ALIVE and row.launched is not None:
-                raise StoreError("This run has started, so its machine cannot be changed; pause it first.")
+                raise StoreError(
+                    "This run has started, so it stays on its machine; launch its experiment again to train elsewhere."
+                )
+            if row.offset and place.host != row.host:  # its events and checkpoints would be lost
+                raise StoreError(
+                    f"This run has begun on {row.host or 'this computer'}, where its checkpoints are, and goes on "
+                    "there; launch its experiment again to train elsewhere."
+                )
             row.host, row.devices_asked = place.host, place.devices
             return self._run_record(row)
 

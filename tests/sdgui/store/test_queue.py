@@ -82,6 +82,16 @@ def test_a_waiting_run_can_be_sent_elsewhere_and_a_started_one_cannot(store: Sto
         store.place(run_id, Place())
 
 
+def test_a_run_goes_on_where_its_checkpoints_are(store: Store) -> None:
+    [run_id] = queued(store, 1)
+    store.record(run_id, Progress(state=RunState.PAUSED, offset=80))
+    store.enqueue(run_id)
+    assert store.place(run_id, Place("", "1")).devices_asked == "1"
+    with pytest.raises(StoreError, match="begun on this computer, where its checkpoints are"):
+        store.place(run_id, Place("cluster"))
+    assert store.run(run_id).host == ""
+
+
 def test_a_launch_gets_what_is_free_else_what_is_used_least(store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     two = Slots(("0", "1"))
