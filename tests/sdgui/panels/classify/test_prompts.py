@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.data.prompt_sets import PromptSet, read_prompts
@@ -105,3 +107,15 @@ def test_the_line_says_how_far_the_edits_have_come(qtbot: QtBot) -> None:
     assert len(told) == 1
     assert editor.state.text() == "Accuracy 60.0 %"
     assert [editor.names.index(row, 0).data() for row in range(editor.names.rowCount())] == ["dog"]
+
+
+def test_a_dialog_that_was_cancelled_saves_nothing(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor, kept = PromptEditor(), list[Path]()
+    qtbot.addWidget(editor)
+    monkeypatch.setattr(editor, "save_to", kept.append)
+    for chosen in ("", str(tmp_path / "mine"), str(tmp_path / "mine.JSON")):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: (chosen, ""))
+        editor.ask_save()
+    assert kept == [tmp_path / "mine.json", tmp_path / "mine.JSON"]

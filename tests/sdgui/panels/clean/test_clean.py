@@ -30,6 +30,7 @@ def test_the_run_in_the_tree_ranks_its_training_data_and_the_most_doubted_come_f
     assert pairs.threshold == 251, "right after the three that are doubted"
     assert "3 below 0.251: 66.7% of them shuffled, 66.7% of all shuffled" in place.view.threshold_text.text()
     assert [item.line for item in place.view.gallery.items()].index(True) == 3
+    assert place.view.facts.geometry().bottom() < place.view.threshold_text.geometry().top()
 
 
 def test_keys_mark_pairs_and_marks_outlive_the_window(qtbot: QtBot, open_noise: Open) -> None:

@@ -78,6 +78,8 @@ def test_opening_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: Qt
     search = open_search()
     search.view.source.compare.setChecked(False)
     search.view.source.collection.set_kind(DATA)
+    box = search.view.source.collection
+    assert (box.data.isHidden(), box.indexes[0].isHidden(), box.browse.isHidden()) == (False, True, True)
     search.view.source.collection.data.set_source("slow")
     qtbot.waitUntil(lambda: "Encoding pictures" in search.view.strip.text, timeout=10000)
     search.view.strip.cancelled.emit()
