@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_clip_train.scheduler import cosine_lr
 
+from core.objectives.parts import schedule
+from core.objectives.parts.schedule import ramp
 from core.spec.config import OptimConfig, RunConfig, Teaching, override
 from core.spec.presets import preset_config
 from core.training.schedules import build_schedules, learning_rates, set_rates
@@ -97,3 +99,10 @@ def test_rates_reach_the_optimiser_and_only_matrices_decay() -> None:
     optimizer = torch.optim.AdamW(groups, lr=0.0)
     set_rates(optimizer, 0.1, 0.3)
     assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.1, 0.3), (0.05, 0.0)]
+
+
+def test_a_ramp_too_short_to_be_counted_is_over_after_the_first_moment() -> None:
+    progress = np.array([0.0, 1e-12, 1.0])
+    assert ramp(progress, schedule._SHORTEST / 2, 1.0, 5.0).tolist() == [1.0, 5.0, 5.0]
+    assert ramp(progress, 0.0, 1.0, 5.0).tolist() == [5.0, 5.0, 5.0]
+    assert ramp(np.array([0.0, 0.25, 0.5, 1.0]), 0.5, 1.0, 5.0).tolist() == [1.0, 3.0, 5.0, 5.0]

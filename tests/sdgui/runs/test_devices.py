@@ -16,6 +16,7 @@ from core.spec.children import device_variables
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, RunFinished
 from core.spec.run.status import RunState
+from sdgui.runs.chains import chain_of
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.slots import MachineSlots, slots_of, visible
 from sdgui.runs.tailer import Tailer
@@ -95,6 +96,26 @@ def test_several_gpus_of_this_computer_are_a_process_each(
     assert "--nproc-per-node=2" in started[0][0]
     assert started[0][1]["CUDA_VISIBLE_DEVICES"] == "1,3"
     assert not any("nproc" in word for word in started[1][0])
+
+
+def test_stages_write_logs_of_their_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def start(command: list[str], *_: object) -> subprocess.Popen[bytes]:
+        commands.append(command)
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr("sdgui.runs.launcher.start_trainer", start)
+    staged = store.add_experiment(preset_config("blip", "tiny"))
+    assert staged.config is not None
+    launcher = Launcher(store)
+    try:
+        launcher.launch(staged.id, chain_of(staged.config, "tiny"))
+        launcher.launch(staged.id)
+    finally:
+        launcher.close()
+    assert ["--stage-logs" in command for command in commands] == [True, False]
+    assert commands[0][-3].endswith("chain.json")
 
 
 def test_a_run_without_gpus_sees_what_the_window_sees() -> None:
