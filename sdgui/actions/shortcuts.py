@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTreeWidget, QTre
 
 from sdgui.panels.registry import PANELS
 from sdgui.widgets.actions import Actions
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
 # What widgets handle themselves; panels list theirs in the table of panels.
@@ -51,7 +52,7 @@ class ShortcutsDialog(QDialog):
         layout.addWidget(self.filter_box)
         layout.addWidget(self.list, 1)
         self.filter_box.textChanged.connect(self._filter)
-        self.resize(720, 560)
+        self.resize(960, 600)
 
     def _add(self, group: str, rows: list[tuple[str, str, str]]) -> None:
         head = QTreeWidgetItem(self.list, [group])
@@ -60,7 +61,10 @@ class ShortcutsDialog(QDialog):
         head.setFont(0, font)
         head.setFlags(Qt.ItemFlag.ItemIsEnabled)
         head.setExpanded(True)
-        self._rows.append((head, [QTreeWidgetItem(head, list(row)) for row in rows]))
+        items = [QTreeWidgetItem(head, list(row)) for row in rows]
+        for item in items:
+            item.setToolTip(2, plain_tip(item.text(2)))  # it may be cut
+        self._rows.append((head, items))
 
     def _filter(self, text: str) -> None:
         words = text.casefold().split()

@@ -31,6 +31,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import default_network, names, pointer, weights_in
 from sdgui.actions.export.program import ExportChoice, ExportProgram
 from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import error
 from sdgui.widgets.message_bar import MessageBar
@@ -86,7 +87,7 @@ class ExportDialog(QDialog):
         self._show_result(None)
 
     def _build(self) -> None:
-        self.title = PlainLabel(self)
+        self.title = ElidedLabel("", self)
         set_role(self.title, "title")
         self.form = self._combo("Format")
         for key, form in EXPORT_FORMS.items():

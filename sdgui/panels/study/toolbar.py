@@ -28,7 +28,7 @@ class StudyToolbar(QWidget):
         self.box.setAccessibleName("Study")
         self.box.setToolTip("Current study")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setMinimumContentsLength(12)
+        self.box.setMinimumContentsLength(8)
         keeps = self.box.sizePolicy()
         keeps.setRetainSizeWhenHidden(True)  # the buttons stay where they are
         self.box.setSizePolicy(keeps)
@@ -99,6 +99,9 @@ class StudyToolbar(QWidget):
         self.box.setEnabled(not editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(ready and not alive and state != "done")
+        if self.begin.isVisibleTo(self):  # one takes the other's place, so that the row fits beside the tree
+            self.begin.setVisible(not alive)
+            self.pause.setVisible(alive)
         self.machines.setEnabled(ready and not alive)
         self.machines.show_chosen(look.on if look is not None else ())
         self.pause.setEnabled(ready and alive and not asked)

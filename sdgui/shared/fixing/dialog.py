@@ -161,7 +161,7 @@ class FixingDialog(QDialog):
         view.save.setEnabled(ours)
         view.retrain.setEnabled(ours and isinstance(view.runs.currentData(), Trained))
         if chosen and some and not view.runs.count():
-            view.runs.setPlaceholderText("No run was trained on these data; save them, and define an experiment")
+            view.runs.setPlaceholderText("No run on these data; save them, then define one")
         else:
             view.runs.setPlaceholderText("")
         pair = view.pairs.currentData()

@@ -14,7 +14,7 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _EMPTY = (
     "Mark wrong captions in Clean, mistakes in Classify, pictures in Data, or edit captions in Caption, and add them "
@@ -47,6 +47,8 @@ class FixingView(QWidget):
         self.seeds = QSpinBox(self)
         self.seeds.setRange(1, MOST_SEEDS)
         self.seeds.setAccessibleName("Number of seeds")
+        self.seeds.setFixedWidth(7 * SPACE)
+        hide_steps(self.seeds)
         self.seeds.setToolTip("How many pairs are trained, each with a seed of its own; three or more give intervals")
         tip = "Save the fixed data, and train the run's definition on the data before and after, with the same seeds"
         self.retrain = _button("&Retrain with these fixes", tip, self)
@@ -61,7 +63,7 @@ class FixingView(QWidget):
         column.setSpacing(SPACE)
         for part in (self.bar, self.strip):
             column.addWidget(part)
-        column.addLayout(_row(_label("&Data", self.sources), (self.sources, 1), (self.counts, 2)))
+        column.addLayout(_row(_label("&Data", self.sources), (self.sources, 1), (self.counts, 1)))
         column.addWidget(self.stack, 1)
         column.addLayout(_row(self.take_out, self.undo, self.take_all, None, self.save))
         number = _label("Number &of seeds", self.seeds)
