@@ -155,6 +155,7 @@ def test_a_folder_that_went_away_while_its_run_began(tmp_path: Path, clock: list
         (b"garbage\n", "Slurm ended job 12.", "Killed\n", "None of its events can be read: "),
         (b"garbage\n" + encode(metrics(1)), "", "Killed\n", "Last line of output: Killed"),
     ],
+    ids=["nothing", "output", "Slurm's word", "no event", "an event"],  # what is written has the time in it
 )
 def test_why_a_run_was_interrupted(
     tmp_path: Path, clock: list[float], events: bytes, note: str, stderr: str, said: str
