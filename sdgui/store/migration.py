@@ -5,6 +5,7 @@ Flow: ``database.open_database`` and ``registry.server`` load this when a databa
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from alembic import command
@@ -19,16 +20,23 @@ def upgrade(path: Path, scripts: Path) -> None:
     """Bring the database to the newest revision among ``scripts``; all of it or, on an error, nothing.
 
     Foreign keys are off meanwhile, or moving a table would delete what refers to it; they are checked at the end.
+    References that were broken before, by another program, are no reason to keep a database from being opened.
     """
     engine = make_engine(path, foreign_keys=False)
     try:
         with engine.connect().execution_options(**WRITE) as connection, connection.begin():
+            before = _broken(connection)
             run_revisions(connection, scripts)
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+            broken = _broken(connection) - before
             if broken:
-                raise StoreError(f"Migrating {path} left {len(broken)} broken references, so it was not migrated.")
+                raise StoreError(f"Migrating {path} left {broken.total()} broken references, so it was not migrated.")
     finally:
         engine.dispose()
+
+
+def _broken(connection: Connection) -> Counter[tuple[str, str]]:
+    """How many rows of a table refer to no row of another: (table, the other) -> rows."""
+    return Counter((row[0], row[2]) for row in connection.exec_driver_sql("PRAGMA foreign_key_check"))
 
 
 def run_revisions(connection: Connection, scripts: Path, down_to: str = "") -> None:

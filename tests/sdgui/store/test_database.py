@@ -225,6 +225,15 @@ def test_a_foreign_key_is_checked_after_a_migration(tmp_path: Path) -> None:
     assert read_version(path) == SCHEMA_VERSION
 
 
+def test_what_refers_to_nothing_already_keeps_no_database_from_being_opened(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    with closing(sqlite3.connect(path)) as other, other:  # without references checked, as other programs write
+        other.execute("INSERT INTO tags (id, name) VALUES (1, 'left')")
+        other.execute("INSERT INTO run_tags (owner_id, tag_id) VALUES (99, 1)")
+    open_database(path, scripts_with(tmp_path), NEXT)
+    assert read_version(path) == NEXT
+
+
 def test_the_engine_of_a_migration_leaves_references_alone(tmp_path: Path) -> None:
     engine = make_engine(tmp_path / "x.db", foreign_keys=False)
     with engine.connect() as connection:
