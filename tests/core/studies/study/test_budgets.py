@@ -60,7 +60,7 @@ def definition(**more: Any) -> dict[str, Any]:
         "budgets": [10, 80],
         "seeds": [0, 1],
         "data": {"train": "train.csv", "val": "val.csv"},
-        "arms": [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"}],
+        "arms": [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip-every-step"}],
         "measures": [{"name": "val", "task": "retrieval", "data": "val"}],
         **more,
     }
