@@ -46,7 +46,7 @@ def event_to_screen(home: Path, machine: Machine, events: int) -> list[float]:
         window.experiments.select_run(run.id)
         panel = window.show_panel("runs")
         assert isinstance(panel, RunsPanel)
-        grid = panel.view.grid
+        grid = panel.tabs.view.grid
         turn_until(app, lambda: len(grid.points(str(run.id), METRIC)[0]) > 0)
         turn_until(app, lambda: _points(_of_loss(grid)) > 12)  # the recall has a point in ten steps
         canvas = _of_loss(grid)
