@@ -95,7 +95,8 @@ class PairDataset(Pairs):
         return tokens[:, : longest(tokens, self.pad_id)].long()
 
     def digest(self) -> str:
-        found = hashlib.sha256(self.tokens.numpy().tobytes() + self.caption_rows.numpy().tobytes())
+        found = hashlib.sha256(self.tokens.numpy().ravel().data)  # as they are mapped: a copy may be gigabytes
+        found.update(self.caption_rows.numpy().ravel().data)
         for file in self.rows.files:
             found.update(os.fsencode(Path(file).name) + b"\0")
         return found.hexdigest()[:12]

@@ -83,7 +83,7 @@ class Messages:
         def ask() -> None:
             try:
                 answers.append(call())
-            except Exception as error:  # noqa: BLE001  (whatever it is, it is raised in the thread that asked)
+            except Exception as error:  # noqa: BLE001  (whatever it is, the thread that asked raises it as Gone)
                 answers.append(Gone(str(error)))
 
         thread = threading.Thread(target=ask, name="asking the store", daemon=True)
