@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.data.transfer import sent
 from core.ranks.collectives import first_row, size, taken
+from core.ranks.transfer import sent
 
 
 @dataclass(frozen=True)

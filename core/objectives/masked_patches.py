@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from core.data.batch import Batch
-from core.data.transfer import sent
 from core.model.errors import ModelError
 from core.model.heads import PROTOTYPES, PrototypeHead
 from core.model.network import Network
@@ -23,6 +22,7 @@ from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy_rows, entropy_rows
 from core.objectives.parts.schedule import ObjectiveValues
 from core.ranks.collectives import divisor, overall_mean, size
+from core.ranks.transfer import sent
 from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig, ObjectiveConfig, ObjectivesConfig
 
 

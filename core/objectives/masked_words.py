@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from core.data.batch import Batch
-from core.data.transfer import sent
 from core.model.heads import WordHead
 from core.model.network import Network
 from core.model.outputs import Output
@@ -21,6 +20,7 @@ from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.parts.words import WordPositions
 from core.objectives.weighting.belief import weighted_mean
 from core.ranks.collectives import first_row, overall_mean, size
+from core.ranks.transfer import sent
 from core.spec.config import MaskedWordsConfig
 
 

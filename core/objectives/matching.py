@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.batch import Batch
-from core.data.transfer import sent
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
 from core.objectives.weighting.belief import weighted_mean
 from core.ranks.collectives import first_row, gathered, overall_mean, rank, size, taken
+from core.ranks.transfer import sent
 from core.spec.config import MatchingConfig
 
 _FLOOR = 1e-4  # of each chance: a sharp softmax must not leave a row with nothing to draw

@@ -20,6 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from core.ranks.transfer import sent
+
 # As torch calls them from 2.13 on, and before.
 _all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
 _reduce_scatter: Any = getattr(dist, "reduce_scatter_single", None) or getattr(dist, "reduce_scatter_tensor", None)
@@ -165,23 +167,28 @@ class _Plan:
         self.places = mine.argsort(stable=True)
         self.received = [int((mine == one).sum()) for one in range(size())]
 
+    def go_to(self, device: torch.device) -> None:
+        """Have the numbers of rows on ``device``, for this way and for the gradient's way back."""
+        self.sent, self.places = sent(self.sent, device), sent(self.places, device)
+
 
 class _Taken(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: _Plan) -> Tensor:
         ctx.plan, ctx.count = plan, len(x)
-        came = _exchange(x[plan.sent.to(x.device)], plan.sizes, plan.received)
+        plan.go_to(x.device)
+        came = _exchange(x[plan.sent], plan.sizes, plan.received)
         out = torch.empty_like(came)
-        out[plan.places.to(x.device)] = came
+        out[plan.places] = came
         return out
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor, None]:
         (slope,) = given
         plan: _Plan = ctx.plan
-        back = _exchange(slope[plan.places.to(slope.device)], plan.received, plan.sizes)
+        back = _exchange(slope[plan.places], plan.received, plan.sizes)
         own = slope.new_zeros((ctx.count, *slope.shape[1:]))
-        return own.index_add_(0, plan.sent.to(slope.device), back), None
+        return own.index_add_(0, plan.sent, back), None
 
 
 def _exchange(rows: Tensor, sizes: Sequence[int], received: Sequence[int]) -> Tensor:

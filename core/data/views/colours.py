@@ -23,7 +23,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import Floats
-from core.data.transfer import sent
+from core.ranks.transfer import sent
 from core.spec.config import ViewConfig
 
 Rows = npt.NDArray[Any]

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from core.data.draws import Floats, Integers, uniforms
-from core.data.transfer import sent
 from core.data.views.colours import DRAWS, distort_colours, is_distorted
 from core.data.views.purposes import AUGMENT, COLOUR, ERASE, FLIP
 from core.data.views.randaugment import randaugment
+from core.ranks.transfer import sent
 from core.spec.config import ViewConfig
 
 ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)

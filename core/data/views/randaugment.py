@@ -18,7 +18,7 @@ from torchvision.transforms.functional import _get_inverse_affine_matrix
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import Floats
-from core.data.transfer import sent
+from core.ranks.transfer import sent
 
 STRONGEST = 30  # magnitudes are parts of 30
 GREY = 128.0  # what comes in from outside the picture

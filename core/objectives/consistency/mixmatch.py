@@ -18,13 +18,13 @@ from torch import Tensor
 from core.data.batch import Batch
 from core.data.draws import seed_of
 from core.data.labelling import NONE
-from core.data.transfer import sent
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import Interpolated, LabelledElsewhere
 from core.objectives.objective import Objective, Report
 from core.ranks.collectives import divisor_of, gathered, rank, size, taken
+from core.ranks.transfer import sent
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 MIXMATCH = 1101  # what a draw is for

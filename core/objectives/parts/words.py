@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.data.transfer import sent
+from core.ranks.transfer import sent
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.data.transfer import sent
+from core.ranks.transfer import sent
 
 NEIGHBOURS = 20
 SHARPNESS = 40.0  # of the distributions over similar pairs

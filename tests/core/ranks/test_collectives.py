@@ -17,6 +17,7 @@ from core.objectives.distill_prototypes import koleo
 from core.objectives.distill_similarity import DistillSimilarity
 from core.objectives.parts.centring import sinkhorn
 from core.objectives.weighting.trust import trusted
+from core.ranks import collectives
 from core.ranks.batch_norm import RankBatchNorm
 from core.ranks.collectives import gathered, logsumexp_of_rows, overall_mean, taken
 from core.spec.config import ContrastiveConfig, DistillFeaturesConfig, DistillLogitsConfig, DistillSimilarityConfig
@@ -103,6 +104,24 @@ def test_rows_come_from_whoever_has_them() -> None:
     answers = over_ranks(3, take)
     assert [rows for rows, _ in answers] == [everything[one].tolist() for one in wanted]
     assert [slope for _, slope in answers] == [[2.0, 3.0], [], [3.0, 2.0, 1.0]]
+
+
+def test_which_rows_go_where_is_sent_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the rows' device, by the way that pins what goes to a GPU, and once for both ways."""
+    crossed: list[list[int]] = []
+
+    def count(numbers: Tensor, device: torch.device) -> Tensor:
+        crossed.append(numbers.tolist())
+        return numbers.to(device)
+
+    def take(team: Team) -> list[list[int]]:
+        own = torch.ones(2, 1, requires_grad=True)
+        taken(own, [torch.tensor([3, 0]), torch.tensor([2])]).sum().backward()
+        assert own.grad is not None
+        return crossed
+
+    monkeypatch.setattr(collectives, "sent", count)
+    assert over_ranks(2, take) == [[[0], [1, 0]], [[1, 0], [0]]]
 
 
 def test_counts_and_sums_are_those_of_all() -> None:

@@ -1,6 +1,7 @@
 """From the host to the device, without waiting for it.
 
-Flow: batches, and the draws that objectives and views make on the host, go to the device through ``sent``.
+Flow: batches, the draws that objectives and views make on the host, and the numbers of rows that ranks exchange go to
+the device through ``sent``.
 """
 
 from __future__ import annotations
