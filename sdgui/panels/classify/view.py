@@ -121,6 +121,7 @@ class ClassifyView(QWidget):
         tab = CompareTab(self._services, home_of(self.tabs))
         tab.compare_asked.connect(self.compare_asked)
         tab.measure_asked.connect(self.measure_asked)
+        tab.other_model.refused.connect(self.source.refused)
         return self._in_page(tab, tab.only_a, tab.only_b)
 
     @cached_property

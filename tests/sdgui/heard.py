@@ -1,0 +1,131 @@
+"""Whether somebody listens: signals of controls, and those that the window's own parts declare, without a receiver.
+
+What is made late, when it is first used (a ``cached_property`` of a part), is made first, so that all of it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+from PySide6.QtCore import QMetaMethod, QObject, QTimer, Signal
+from PySide6.QtGui import QAction, QShortcut
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QComboBox,
+    QDialogButtonBox,
+    QLineEdit,
+    QListWidget,
+    QPlainTextEdit,
+    QScrollBar,
+    QSlider,
+    QTabWidget,
+)
+from shiboken6 import isValid
+
+# What a user does to a control, by the signals of which one at least must be heard.
+CONTROLS: dict[type[QObject], tuple[str, ...]] = {
+    QAbstractButton: ("clicked", "toggled", "pressed", "released"),
+    QAction: ("triggered", "toggled"),
+    QComboBox: ("activated", "textActivated", "currentIndexChanged", "currentTextChanged", "editTextChanged"),
+    QAbstractSpinBox: ("valueChanged", "editingFinished", "dateChanged"),
+    QLineEdit: ("textChanged", "textEdited", "returnPressed", "editingFinished"),
+    QPlainTextEdit: ("textChanged", "modificationChanged"),
+    QListWidget: ("itemChanged", "currentRowChanged", "currentItemChanged", "itemActivated", "itemClicked"),
+    QSlider: ("valueChanged", "sliderMoved", "sliderReleased", "actionTriggered"),
+    QShortcut: ("activated",),
+    QTimer: ("timeout",),
+}
+_ITS_OWN = (QDialogButtonBox, QAbstractSpinBox, QComboBox, QTabWidget, QScrollBar, QAbstractItemView)
+
+
+def everything(*roots: QObject) -> list[QObject]:
+    """``roots`` and all below them, with what they make when first used."""
+    made: set[tuple[int, str]] = set()
+    while True:
+        found = [each for root in roots for each in (root, *root.findChildren(QObject))]
+        late = [(each, name) for each in found for name in _late(each) if (id(each), name) not in made]
+        if not late:
+            return [each for each in found if isValid(each)]
+        for each, name in late:
+            made.add((id(each), name))
+            getattr(each, name)
+
+
+def unheard_controls(found: Iterable[QObject]) -> set[str]:
+    """Controls that nothing happens to when they are used, as ``Owner.attribute``, or by their text."""
+    return {
+        where(each)
+        for each in found
+        for kind, names in CONTROLS.items()
+        if isinstance(each, kind) and _a_users(each) and not any(receivers(each, name) for name in names)
+    }
+
+
+def unheard_signals(found: Iterable[QObject]) -> dict[str, set[str]]:
+    """Signals that classes of the window declare and that have no receiver: by ``Class.signal``, of which objects."""
+    silent: dict[str, set[str]] = {}
+    for each in found:
+        for name in _declared(type(each)):
+            if not receivers(each, name):
+                silent.setdefault(f"{type(each).__name__}.{name}", set()).add(where(each))
+    return silent
+
+
+def receivers(sender: QObject, name: str) -> int:
+    """How many hear the signal ``name`` of ``sender``, whatever its arguments."""
+    meta = sender.metaObject()
+    methods = (meta.method(number) for number in range(meta.methodCount()))
+    return sum(
+        sender.receivers(f"2{method.methodSignature().toStdString()}")
+        for method in methods
+        if method.methodType() == QMetaMethod.MethodType.Signal and method.name().toStdString() == name
+    )
+
+
+def where(each: QObject) -> str:
+    """The attribute of a part above it that holds ``each``; without one, its class in the part, with its text."""
+    above = each.parent()
+    while above is not None:
+        for name, value in vars(above).items():
+            if value is each:
+                return f"{type(above).__name__}.{name}"
+        above = above.parent()
+    owner = next((type(one).__name__ for one in _above(each) if _own(type(one))), "")
+    text = each.text() if isinstance(each, (QAbstractButton, QAction)) else each.objectName()
+    return f"{owner}/{type(each).__name__} {text}".rstrip()
+
+
+def _late(part: QObject) -> Iterator[str]:
+    for kind in type(part).__mro__:
+        if _own(kind):
+            yield from (name for name, value in vars(kind).items() if isinstance(value, cached_property))
+
+
+def _declared(kind: type) -> Iterator[str]:
+    for one in kind.__mro__:
+        if _own(one):
+            yield from (name for name, value in vars(one).items() if isinstance(value, Signal))
+
+
+def _a_users(each: QObject) -> bool:
+    """Whether a part of the window made it, and not Qt for itself."""
+    if isinstance(each, QAction) and (each.isSeparator() or each.menu() is not None):
+        return False
+    if isinstance(each, QPlainTextEdit) and (each.isReadOnly() or list(_declared(type(each)))):
+        return False  # nothing is typed there, or it says by a signal of its own what is
+    return not isinstance(each, QScrollBar) and not isinstance(each.parent(), _ITS_OWN)
+
+
+def _above(each: QObject) -> Iterator[QObject]:
+    above = each.parent()
+    while above is not None:
+        yield above
+        above = above.parent()
+
+
+def _own(kind: type[Any]) -> bool:
+    return kind.__module__.startswith("sdgui")

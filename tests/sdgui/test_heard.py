@@ -1,0 +1,159 @@
+"""Nothing in the window is deaf: what a user presses, chooses or types, and what one part tells another, is heard."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import QObject, QPoint, Signal
+from PySide6.QtWidgets import QComboBox, QLineEdit, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from core.spec.files import write_whole
+from core.spec.run.events import Metrics
+from core.spec.run.status import RunState
+from sdgui.actions.failure_dialog import FailureDialog
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.registry import PANELS
+from sdgui.panels.runs.panel import RunsPanel
+from sdgui.store.records import Progress
+from tests.sdgui.conftest import OpenWindow, settle
+from tests.sdgui.driving import trainable
+from tests.sdgui.heard import everything, receivers, unheard_controls, unheard_signals
+
+# Controls that are read when the button beside them is pressed, and tell nobody before.
+READ_WHEN_ASKED = """
+    AtStep.metrics ClassifySource.method ClassifySource.train_label CurvesTab.draws DescribeSheet.note
+    ExportDialog.precision ExportDialog.replace FixingView.seeds IndexSheet.drop IndexSheet.folder IndexSheet.new
+    IndexSheet.old ManySheet.add ManySheet.append ManySheet.note OptionsRow._k OptionsRow._layer
+    OptionsRow._standardise OptionsRow._text
+"""
+_SIZES = "PresetChooser/QRadioButton "  # read when the preset is chosen
+
+# Signals of parts that are used in several places, and the places that do without.
+NOT_NEEDED = {
+    "Bars.chosen": "FiguresPage.captions FiguresPage.words",
+    "ClassTable.chosen": "CompareTab.table TryTab.by_names TryTab.by_probe",
+    "ClassTable.current_changed": "AccuracyTab.table CompareTab.table TryTab.by_names TryTab.by_probe",
+    "ConfigForm.updated": "ViewsPage.form",
+    "ConfigForm.validity_changed": "DefinePanel.form ViewsPage.form",
+    "DataFacts.not_held_out": "DataPicker._about",
+    "DataFacts.overlapped": "DataPicker._about",
+    "DataPicker.changed": "ClassifySource.train_data IndexSheet.source",
+    "DataPicker.described": "CleanSource.data CollectionBox.data DataView.source IndexSheet.source",
+    "DataPicker.held_out": "ClassifySource.data ClassifySource.train_data CleanSource.data CollectionBox.data"
+    " IndexSheet.source",
+    "DataPicker.refused": "CollectionBox.data DataView.source IndexSheet.source",  # they say so in the picker
+    "DropTarget.finished": "SearchView.drop TryTab.drop",
+    "DropTarget.folder_dropped": "CaptionView.target TryTab.drop",
+    "EmptyState.activated": "FixingView.empty PlotGrid.empty QueuePage.empty",
+    "Gallery.activated": "CompareTab.only_a CompareTab.only_b MatrixTab.gallery MistakesTab.gallery TryTab.gallery"
+    " SamplesView/Gallery",
+    "Gallery.current_changed": "CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery"
+    " FixingView.gallery GroupsPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery",
+    "Gallery.menu_opening": "CleanView.gallery DataView.gallery FixingView.gallery GroupsPage.gallery"
+    " SamplesView/Gallery",
+    "Gallery.remove_asked": "CleanView.gallery CompareTab.only_a CompareTab.only_b GroupsPage.gallery"
+    " MapPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery SearchSide.gallery",
+    "Gallery.scrolled": "CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery FixingView.gallery"
+    " GroupsPage.gallery MapPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery TryTab.gallery",
+    "Gallery.selection_changed": "CompareTab.only_a CompareTab.only_b GroupsPage.gallery MapPage.gallery"
+    " MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery SearchSide.gallery TryTab.gallery",
+    "Gallery.thumbnail_size_changed": "CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery"
+    " FixingView.gallery GroupsPage.gallery MapPage.gallery MatrixTab.gallery MistakesTab.gallery"
+    " SamplesView/Gallery TryTab.gallery",
+    "MessageBar.dismissed": "CaptionView.bar ClassifyView.bar CleanView.bar DataView.bar DefinePanel.bar"
+    " ExportDialog.bar FixingView.bar MainWindow.bar PlotGrid.message RunsView.bar SearchView.bar StudyPanel.bar",
+    "ModelChip.changed": "CompareTab.other_model",
+    "ModelChip.renewed": "CaptionsBar/ModelChip ClassifySource.model CleanSource.model CompareTab.other_model",
+    "ParallelPart.run_chosen": "TabsView.parallel",
+    "Popover.closed": "SearchView.filter_popover SearchView.more_popover SourceBar.popover",
+    "Popover.opened": "SearchView.filter_popover SearchView.more_popover SourceBar.popover",
+    "StepSlider.export_asked": "MatrixTab.time TabsView.time",
+    "StoreWriter.idle": "Launcher._starter",
+    "StoreWriter.trouble": "Launcher._starter",
+    "ViewsPreview.opened": "ViewsPage.preview",
+    "WorkerCalls.progress": "AdviceBar._calls DataFacts._checks ViewsWork._calls",
+}
+# Offered to whoever takes the part elsewhere, and to tests.
+NOBODYS = {
+    "ChainWatch.found", "ConfusionMatrix.view_changed", "EvaluationPane.way_changed", "KnownModel.arranged",
+    "Launcher.ended", "ParallelCoordinates.run_clicked", "PlotCanvas.redrawn", "PlotGrid.run_hovered",
+    "PlotGrid.run_visibility_changed", "RunTableModel.styled", "ViewsPreview.drawn",
+}  # fmt: skip
+
+
+@pytest.fixture
+def whole(qtbot: QtBot, open_window: OpenWindow) -> tuple[QObject, ...]:
+    """The window with every panel and dialog open, over runs that train, ended and failed, one with curves."""
+    window = open_window()
+    store, tailer = window.services.store, window.services.tailer
+    window.experiment_commands.add(trainable("sd-clip"), "one")
+    settle(window)
+    for state in (RunState.RUNNING, RunState.FAILED, RunState.DONE):
+        run = store.add_run(store.experiments()[0].id)
+        run.dir.create()
+        write_whole(run.dir.config, trainable("sd-clip").to_json().encode())
+        store.record(run.id, Progress(state=state, offset=1))
+    window.reload()
+    for spec in PANELS:
+        window.show_panel(spec.name)
+    runs, define = window.show_panel("runs"), window.panels["define"]
+    assert isinstance(runs, RunsPanel)
+    assert isinstance(define, DefinePanel)
+    window.experiments.select_run(run.id)
+    assert runs.tabs.view.grid is not None  # made now, not a turn later
+    points = [Metrics(step=step, values={"train/loss": 1.0, "val/top1": 1.0}) for step in range(3)]
+    tailer.curves_changed.emit(run.id, tailer.show(run.id).apply(points))
+    define.form.finish()
+    define.preset_bar.open_chooser()
+    runs.view.table.choose_columns(QPoint())
+    runs.commands._open_sheet({run.id: []}, [])
+    _open_dialogs(window, run.id)
+    settle(window)
+    return window, *(one for one in vars(window.services).values() if isinstance(one, QObject))
+
+
+def _open_dialogs(window: MainWindow, run_id: int) -> None:
+    dialogs = window.dialogs
+    dialogs.open_shortcuts()
+    dialogs.open_help("index")
+    dialogs.open_basket()
+    dialogs.open_export(window.services.store.run(run_id).dir, "one")
+    FailureDialog("It failed.", "", window)
+
+
+def test_every_control_and_every_signal_of_the_window_is_heard(whole: tuple[QObject, ...]) -> None:
+    found = everything(*whole)
+    kinds = {type(one).__name__ for one in found}
+    assert kinds >= {"PlotCard", "LiveCard", "DoneCard", "FailedCard", "ModelPopover", "ExportDialog", "FixingDialog"}
+    deaf = {one for one in unheard_controls(found) if not one.startswith(_SIZES)}
+    assert deaf == set(READ_WHEN_ASKED.split()), "connect it; or list it if it is read when a button is pressed"
+    silent = {
+        signal: more
+        for signal, places in unheard_signals(found).items()
+        if signal not in NOBODYS
+        and (more := {one.split(" ")[0] for one in places} - set(NOT_NEEDED.get(signal, "").split()))
+    }
+    assert silent == {}, "connect it; or list it if this place does without"
+
+
+class _Part(QWidget):
+    told = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.button, self.line, self.box = QPushButton("Do it", self), QLineEdit(self), QComboBox(self)
+        self.box.setEditable(True)  # its line is Qt's
+
+
+def test_what_is_deaf_is_found(qtbot: QtBot) -> None:
+    part = _Part()
+    qtbot.addWidget(part)
+    assert unheard_controls(everything(part)) == {"_Part.button", "_Part.line", "_Part.box"}
+    part.button.toggled.connect(part.close)
+    part.line.editingFinished.connect(part.close)
+    assert unheard_controls(everything(part)) == {"_Part.box"}
+    assert receivers(part, "told") == 0
+    part.told.connect(part.close)
+    part.told.connect(part.line.clear)
+    assert receivers(part, "told") == 2
