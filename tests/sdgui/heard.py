@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from PySide6.QtCore import QMetaMethod, QObject, QTimer, Signal
+from PySide6.QtCore import QMetaMethod, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QShortcut
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -20,15 +20,18 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QListWidget,
     QPlainTextEdit,
+    QPushButton,
     QScrollBar,
     QSlider,
     QTabWidget,
+    QToolButton,
+    QWidget,
 )
 from shiboken6 import isValid
 
 # What a user does to a control, by the signals of which one at least must be heard.
 CONTROLS: dict[type[QObject], tuple[str, ...]] = {
-    QAbstractButton: ("clicked", "toggled", "pressed", "released"),
+    QAbstractButton: ("clicked", "toggled"),
     QAction: ("triggered", "toggled"),
     QComboBox: ("activated", "textActivated", "currentIndexChanged", "currentTextChanged", "editTextChanged"),
     QAbstractSpinBox: ("valueChanged", "editingFinished", "dateChanged"),
@@ -57,12 +60,15 @@ def everything(*roots: QObject) -> list[QObject]:
 
 def unheard_controls(found: Iterable[QObject]) -> set[str]:
     """Controls that nothing happens to when they are used, as ``Owner.attribute``, or by their text."""
-    return {
-        where(each)
-        for each in found
-        for kind, names in CONTROLS.items()
-        if isinstance(each, kind) and _a_users(each) and not any(receivers(each, name) for name in names)
-    }
+    deaf = set()
+    for each in found:
+        kinds = [kind for kind in CONTROLS if isinstance(each, kind)] if _a_users(each) else []
+        if kinds and not any(_hears(each, name) for kind in kinds for name in CONTROLS[kind]):
+            deaf.add(where(each))
+        menu = isinstance(each, QWidget) and each.contextMenuPolicy() == Qt.ContextMenuPolicy.CustomContextMenu
+        if menu and not receivers(each, "customContextMenuRequested"):
+            deaf.add(f"{where(each)}: its menu")
+    return deaf
 
 
 def unheard_signals(found: Iterable[QObject]) -> dict[str, set[str]]:
@@ -111,10 +117,22 @@ def _declared(kind: type) -> Iterator[str]:
             yield from (name for name, value in vars(one).items() if isinstance(value, Signal))
 
 
+def _hears(each: QObject, name: str) -> bool:
+    """Whether somebody but Qt hears it: a line that can be cleared listens to its own text."""
+    itself = isinstance(each, QLineEdit) and name == "textChanged" and each.isClearButtonEnabled()
+    group = each.group() if isinstance(each, QAbstractButton) else None
+    grouped = group is not None and any(receivers(group, one) for one in ("idClicked", "buttonClicked", "idToggled"))
+    return receivers(each, name) > int(itself) or grouped
+
+
 def _a_users(each: QObject) -> bool:
     """Whether a part of the window made it, and not Qt for itself."""
     if isinstance(each, QAction) and (each.isSeparator() or each.menu() is not None):
         return False
+    if isinstance(each, (QPushButton, QToolButton)) and each.menu() is not None:
+        return False  # it opens
+    if isinstance(each, QToolButton) and each.defaultAction() is not None:
+        return False  # the action is asked
     if isinstance(each, QPlainTextEdit) and (each.isReadOnly() or list(_declared(type(each)))):
         return False  # nothing is typed there, or it says by a signal of its own what is
     return not isinstance(each, QScrollBar) and not isinstance(each.parent(), _ITS_OWN)
