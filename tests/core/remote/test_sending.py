@@ -141,6 +141,18 @@ def test_more_than_is_allowed_is_refused_on_both_sides(
     assert line.ask(3, tmp_path / "gone.png")["event"] == "failed"
 
 
+class Kept(io.BytesIO):
+    """What a worker is asked, line by line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, line: Any) -> int:
+        self.lines.append(json.loads(bytes(line)))
+        return len(line)
+
+
 class RefusesAtOnce(io.BytesIO):
     """A worker whose refusal of a part is there before the part was written."""
 
@@ -186,3 +198,31 @@ def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatc
     assert (received.folder / name).read_bytes() == b"new"
     received.clear()
     assert not received.folder.exists()
+
+
+def test_a_picture_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancelled_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, limit: int) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(sending, "open_regular", denied)
+    one, told, out = picture(tmp_path / "a.png"), list[dict[str, Any]](), Kept()
+    sender = Sender(Elsewhere(tmp_path / "home", "gpu"), "gpu", out, told.append)
+    sender.ready("/there")
+    sender.put(as_line({"id": 1, "do": "sizes", "images": [str(one)]}))
+    sender.put(as_line({"id": 2, "do": "sizes", "images": []}))
+    wait_for(lambda: out.lines)
+    assert told == [
+        {
+            "id": 1,
+            "event": "failed",
+            "message": f"{one} cannot be read: Permission denied; check the file.",
+            "details": "",
+        }
+    ]
+    wait_for(lambda: not sender._open)
+    sender.put(as_line({"do": "cancel", "id": 2}))
+    sender.close()
+    wait_for(lambda: out.closed)
+    assert [(line["id"], line["do"]) for line in out.lines] == [(2, "sizes"), (2, "cancel")]

@@ -18,6 +18,7 @@ from core.inference.generation import linear as linear_module
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
+from core.inference.generation.decoding import PrefixRows
 from core.inference.generation.linear import linear, project
 from core.inference.generation.processors import Processors
 from core.model.towers.cache import CachePosition, KeyValueCache, RowLayout, settle
@@ -239,3 +240,23 @@ def test_one_decoder_in_training_and_with_a_cache(text: dict[str, float]) -> Non
             at = CachePosition(step + 1)
             state = decoder.states(words[:, step : step + 1], pairs, AttentionMask(), cache, at)
         torch.testing.assert_close(state, whole[:, step : step + 1].detach(), rtol=1e-4, atol=1e-4)
+
+
+class Written(PrefixRows):
+    """Rows without a model, of which one sees what was written."""
+
+    def run(self) -> torch.Tensor:
+        return torch.tensor([[float(len(prefix))] for prefix in self.prefixes])
+
+
+def test_rows_without_a_cache_go_on_apart_from_those_they_were_copied_from() -> None:
+    given = [[1], [2, 3]]
+    rows = Written(given)
+    assert rows.step([4, 5]).tolist() == [[2.0], [3.0]]
+    rows.keep([1, 1, 0])
+    rows.step([6, 7, 8])
+    assert rows.prefixes == [[2, 3, 5, 6], [2, 3, 5, 7], [1, 4, 8]]
+    assert rows.owners == [1, 1, 0]
+    rows.keep([2, 0])
+    assert rows.owners == [0, 1]
+    assert given == [[1], [2, 3]], "whoever gave them keeps them"

@@ -81,6 +81,15 @@ def test_labels_that_cannot_be_used(desk: Desk, run: str, val: str, labels: list
     assert message in str(said.value)
 
 
+def test_training_on_the_test_data_is_told(desk: Desk, run: str, val: str, place: Path) -> None:
+    said = {
+        train: any("training data are the test data" in note for note in opened["notes"])
+        for train in ("", val, str(place / "pairs" / "labelled-train.csv"))
+        for opened in [desk.ask("open", model=run, data=val, label="colour", train=train)]
+    }
+    assert list(said.values()) == [False, True, False]
+
+
 def test_no_overlap_of_class_names_says_so(desk: Desk, run: str, val: str, place: Path) -> None:
     data = manifest(val, "other.csv", ["purple", "orange"])
     train_data = str(place / "pairs" / "labelled-train.csv")

@@ -1,0 +1,372 @@
+"""How a run stands by its events, its status and Slurm's word, without a cluster: each case by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.remote import standing as standing_module
+from core.remote.job import Job, write_job
+from core.remote.script import REQUEUES
+from core.remote.slurm import Slurm, SlurmError, SlurmJob
+from core.remote.standing import Lifecycle, Watched
+from core.spec.chain import Chain, ChainStage
+from core.spec.presets import preset_config
+from core.spec.run.events import Event, EventWriter, Log, RunFailed, RunFinished, RunStarted, encode
+from core.spec.run.folder import RunDir
+from core.spec.run.starting import STARTING
+from core.spec.run.status import RunStatus, own_status
+
+NOW = 10_000.0
+SLURM = Job(token="t", launcher="slurm", submitted=NOW - 1000, job="7")
+
+
+class Cluster(Slurm):
+    """A Slurm that says of every job what it is told to say, and hears what is asked of it."""
+
+    def __init__(self, says: SlurmJob | str | None = None) -> None:
+        super().__init__()
+        self.says, self.heard = says, list[tuple[str, str]]()
+
+    def job(self, job: str) -> SlurmJob | None:
+        if isinstance(self.says, str):
+            raise SlurmError(self.says)
+        return self.says
+
+    def cancel(self, job: str) -> None:
+        self.heard.append(("cancel", job))
+
+    def hurry(self, job: str) -> None:
+        self.heard.append(("hurry", job))
+
+
+def started(ago: float, step: int = 0) -> RunStarted:
+    return RunStarted(time=NOW - ago, step=step, total_steps=9, config_digest="x")
+
+
+def finished(ago: float, outcome: str = "paused", step: int = 5) -> RunFinished:
+    return RunFinished(time=NOW - ago, step=step, outcome=outcome)  # type: ignore[arg-type]
+
+
+def write(run: RunDir, *events: Event) -> None:
+    writer = EventWriter(run.events)
+    for event in events:
+        writer.write(event)
+    writer.close()
+
+
+def status(ago: float = 1.0, doing: str = "training", **more: object) -> RunStatus:
+    """Of this process, as the trainer that is there."""
+    return replace(own_status(step=3, doing=doing), heartbeat=NOW - ago, **more)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    return run
+
+
+WAITS, RUNS = SlurmJob("PENDING"), SlurmJob("RUNNING", began=NOW - 500, nodes="n1")
+
+
+@pytest.mark.parametrize(
+    ("says", "events", "state", "note"),
+    [
+        (None, [], "interrupted", "Slurm no longer knows job 7, and the run left no ending; resume it."),
+        (None, [started(900), finished(300)], "paused", ""),
+        (None, [started(900), finished(1001.5)], "paused", ""),  # its times are whole seconds
+        (None, [finished(1100)], "interrupted", "Slurm no longer knows job 7, and the run left no ending; resume it."),
+        (WAITS, [], "starting", "Slurm job 7 waits"),
+        (WAITS, [finished(300)], "paused", ""),  # it was paused before Slurm took it out of the queue
+        (WAITS, [finished(1100)], "starting", "Slurm job 7 waits"),  # of the job before
+        (replace(WAITS, reason="Priority"), [], "starting", "Slurm job 7 waits since other jobs come first"),
+        (replace(WAITS, reason="Odd"), [], "starting", "Slurm job 7 waits (Odd)"),
+        (replace(WAITS, restarts=1), [finished(300)], "starting", "requeued by Slurm; Slurm job 7 waits"),
+        (replace(WAITS, expected=NOW + 20), [], "starting", "Slurm job 7 waits; it should start in about 20 s"),
+        (replace(WAITS, expected=NOW + 600), [], "starting", "Slurm job 7 waits; it should start in about 10 min"),
+        (replace(WAITS, expected=NOW + 7199), [], "starting", "Slurm job 7 waits; it should start in about 2 h 0 min"),
+        (replace(WAITS, expected=NOW + 7130), [], "starting", "Slurm job 7 waits; it should start in about 119 min"),
+        (replace(WAITS, expected=NOW + 9000), [], "starting", "Slurm job 7 waits; it should start in about 2 h 30 min"),
+        (replace(WAITS, expected=NOW - 1), [], "starting", "Slurm job 7 waits"),
+        (RUNS, [started(400)], "running", ""),
+        (RUNS, [started(501.5)], "running", ""),
+        (RUNS, [started(503)], "starting", f"{STARTING} on n1 (Slurm job 7)"),  # that start was of the job before
+        (RUNS, [started(400), finished(100)], "paused", ""),
+        (RUNS, [finished(600)], "starting", f"{STARTING} on n1 (Slurm job 7)"),
+        (replace(RUNS, nodes=""), [], "starting", f"{STARTING} on its node (Slurm job 7)"),
+        (replace(RUNS, began=None), [started(900)], "running", ""),
+        (replace(RUNS, began=None), [started(1100)], "starting", f"{STARTING} on n1 (Slurm job 7)"),
+        (SlurmJob("TIMEOUT", began=NOW - 500), [started(400), finished(100)], "paused", ""),
+        (SlurmJob("TIMEOUT", began=NOW - 500), [finished(900)], "paused", ""),  # it ended before it was begun anew
+        (
+            SlurmJob("TIMEOUT", began=NOW - 500, restarts=1),
+            [finished(900)],
+            "interrupted",
+            "Slurm job 7 reached its time limit before the run could be saved; resume it to go on from its last "
+            "checkpoint.",
+        ),
+        (
+            SlurmJob("MELTED", began=NOW - 500),
+            [started(400)],
+            "interrupted",
+            "Slurm job 7 ended as MELTED; resume it to go on from its last checkpoint.",
+        ),
+        (
+            SlurmJob("FAILED", began=NOW - 500),
+            [started(400), RunFailed(time=NOW - 300, step=2, error="ValueError", message="m")],
+            "failed",
+            "",
+        ),
+    ],
+)
+def test_a_job_is_judged_by_slurm_and_by_what_its_run_wrote_since(
+    run: RunDir, says: SlurmJob | None, events: Sequence[Event], state: str, note: str
+) -> None:
+    write_job(run, SLURM)
+    write(run, *events)
+    found = Watched(run, Cluster(says)).stand(lambda: NOW)
+    assert (found.state.value, found.note) == (state, note)
+    assert found.job == "7"
+    there = says is not None and (says.waiting or says.running)
+    assert found.scheduler == (says.state if there and says else "")
+    wanted = says.expected - NOW if there and says and says.expected else None
+    assert found.expected == wanted
+
+
+def test_what_a_job_does_before_its_first_event_and_why_it_was_requeued(run: RunDir) -> None:
+    write_job(run, SLURM)
+    watched = Watched(run, Cluster(RUNS))
+    run.write_status(status(started=NOW - 400, doing="reading data"))
+    assert watched.stand(lambda: NOW).note == "reading data on n1 (Slurm job 7)"
+    run.write_status(status(started=NOW - 600, doing="reading data"))  # of the job before
+    assert watched.stand(lambda: NOW).note == f"{STARTING} on n1 (Slurm job 7)"
+    (run.path / REQUEUES).write_text("2026-01-01 the time limit\n2026-01-02 a preemption\n\n")
+    watched = Watched(run, Cluster(replace(WAITS, restarts=2, reason="Resources")))
+    assert watched.stand(lambda: NOW).note == "requeued after a preemption; Slurm job 7 waits for free resources"
+    write_job(run, SLURM.model_copy(update={"job": ""}))
+    found = Watched(run, Cluster(RUNS)).stand(lambda: NOW)
+    assert found.note == "sbatch was not reached, and the run left no ending; resume it."
+
+
+@pytest.mark.parametrize(("ago", "state"), [(5.0, "running"), (29.0, "running"), (31.0, "lost contact")])
+def test_where_slurm_does_not_answer_the_heartbeat_speaks(run: RunDir, ago: float, state: str) -> None:
+    write_job(run, SLURM)
+    write(run, started(400))
+    run.write_status(status(ago, pid=1 << 22, started=1.0))  # of a process on another node
+    found = Watched(run, Cluster("the controller is away.")).stand(lambda: NOW)
+    assert (found.state.value, found.note, found.age) == (state, "the controller is away.", ago)
+
+
+@pytest.mark.parametrize(
+    ("events", "held", "state", "note"),
+    [
+        ([], None, "interrupted", ""),  # no status: nobody trains here
+        ([started(50)], status(), "running", ""),
+        ([started(50)], status(31), "lost contact", ""),
+        ([started(50)], status(31, STARTING), "starting", ""),  # it renews nothing while it loads its libraries
+        ([started(50)], status(started=1.0), "interrupted", ""),
+        ([started(50), finished(40, "done")], status(started=1.0), "done", ""),
+        ([finished(40)], status(started=NOW - 30), "interrupted", ""),  # it was resumed, and is gone without a word
+    ],
+)
+def test_a_process_is_judged_by_its_events_and_its_heartbeat(
+    run: RunDir, events: Sequence[Event], held: RunStatus | None, state: str, note: str
+) -> None:
+    write(run, *events)
+    if held is not None:
+        run.write_status(held)
+    found = Watched(run, Cluster()).stand(lambda: NOW)
+    assert (found.state.value, found.note) == (state, note)
+    assert found.age == (None if held is None else 0.0 if state == "starting" else NOW - held.heartbeat)
+    assert found.step == (events[-1].step if events else 0)  # type: ignore[attr-defined]
+
+
+def test_a_resumed_trainer_that_has_not_said_so_yet_is_starting(run: RunDir) -> None:
+    mine = own_status(doing="reading data")
+    now = mine.started + 10
+    write(run, RunFinished(time=mine.started - 5, step=4, outcome="paused"))
+    run.write_status(replace(mine, heartbeat=now))
+    found = Watched(run, Cluster()).stand(lambda: now)
+    assert (found.state.value, found.note, found.step) == ("starting", "reading data", 4)
+    write(run, RunStarted(time=mine.started + 1, step=4, total_steps=9, config_digest="x"))
+    assert Watched(run, Cluster()).stand(lambda: now).state.value == "running"
+
+
+@pytest.mark.parametrize(
+    ("working", "left", "said", "events", "state", "note"),
+    [
+        (True, False, "", [finished(9, "done")], "running", "evaluating"),
+        (False, True, "", [finished(9, "done")], "done", ""),
+        (False, False, "", [finished(9, "done")], "interrupted", "it exited unexpectedly"),
+        (False, False, "a\nerror: no room\nslurm: bye", [finished(9, "done")], "interrupted", "error: no room"),
+        (False, False, "a\nb", [finished(9, "done")], "interrupted", "b"),
+        (False, False, "", [RunFailed(time=NOW - 9, step=2, error="ValueError", message="m")], "failed",
+         "it exited unexpectedly"),
+        (False, True, "", [finished(9, "paused")], "paused", ""),
+        (False, True, "", [finished(9, "stopped")], "stopped", ""),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_study_is_done_when_its_program_has_left_its_result(
+    run: RunDir, working: bool, left: bool, said: str, events: Sequence[Event], state: str, note: str
+) -> None:
+    mine = own_status()
+    write_job(run, Job(token="t", result="result.json", pid=mine.pid, started=mine.started if working else 1.0))
+    write(run, *events)
+    run.stderr.write_text(said)
+    if left:
+        (run.path / "result.json").write_text("{}")
+    found = Watched(run, Cluster()).stand(lambda: NOW)
+    assert (found.state.value, found.note) == (state, note)
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> list[RunDir]:
+    """The run folders, which are not made, of a chain of two that is judged as an ensemble."""
+    folder = tmp_path / "chain"
+    folder.mkdir()
+    config = preset_config("clip", "tiny")
+    chain = Chain(
+        name="c", ensemble=True, stages=[ChainStage(name="one", config=config), ChainStage(name="two", config=config)]
+    )
+    (folder / "chain.json").write_text(chain.to_json())
+    return [RunDir(folder / "stage-1-one"), RunDir(folder / "stage-2-two")]
+
+
+def test_stages_of_a_chain_that_have_not_begun_and_an_ensemble_that_is_judged(stages: list[RunDir]) -> None:
+    first, last = stages
+    mine = own_status()
+    at_work = Job(token="t", pid=mine.pid, started=mine.started)
+    write_job(last, at_work.model_copy(update={"started": 1.0}))
+    gone = Watched(last, Cluster()).stand()
+    assert (gone.state.value, gone.note) == (
+        "interrupted",
+        "The chain ended before this stage began; resume it to go on.",
+    )
+    write_job(last, at_work)
+    coming = Watched(last, Cluster()).stand()
+    assert (coming.state.value, coming.note) == ("starting", "after the stage before it")
+    for stage in stages:
+        stage.create()
+        write(stage, finished(9, "done"))
+    found = [Watched(stage, Cluster()).stand(lambda: NOW) for stage in stages]
+    assert [(one.state.value, one.note) for one in found] == [("done", ""), ("running", "judging the ensemble")]
+    (last.path.parent / "ensemble.json").write_text("{}")
+    assert Watched(last, Cluster()).stand(lambda: NOW).state.value == "done"
+    (last.path.parent / "ensemble.json").unlink()
+    write_job(last, at_work.model_copy(update={"started": 1.0}))
+    assert Watched(last, Cluster()).stand(lambda: NOW).state.value == "done", "nobody judges it any more"
+    write_job(last, SLURM)
+    found = [Watched(stage, Cluster(RUNS)).stand(lambda: NOW) for stage in stages]
+    assert [one.state.value for one in found] == ["done", "running"], "the job of a chain outlives its stages"
+
+
+def test_a_run_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    found = Watched(RunDir(tmp_path / "gone"), Cluster()).stand()
+    assert (found.state.value, found.note) == (
+        "interrupted",
+        f"The run folder {tmp_path / 'gone'} no longer exists on its machine.",
+    )
+
+
+def test_what_waits_in_the_queue_is_taken_out_of_it_and_a_trainer_is_asked(run: RunDir) -> None:
+    write_job(run, SLURM)
+    for what, outcome in (("stop", "stopped"), ("pause", "paused")):
+        cluster = Cluster(WAITS)
+        Watched(run, cluster).ask(what)
+        assert cluster.heard == [("cancel", "7")]
+        assert not run.control.exists()
+        last = Lifecycle(run.events).read()
+        assert isinstance(last, RunFinished)
+        assert last.outcome == outcome
+        run.events.unlink()
+        cluster = Cluster(RUNS)
+        Watched(run, cluster).ask(what)
+        assert cluster.heard == []
+        assert run.asked() == what
+        run.clear_control()
+    Watched(run, Cluster(None)).ask("stop")
+    assert not run.control.exists(), "nobody is there to ask"
+
+
+def test_a_trainer_that_cleared_what_was_asked_while_it_began_is_asked_again(run: RunDir) -> None:
+    write_job(run, SLURM)
+    cluster = Cluster(RUNS)
+    watched = Watched(run, cluster)
+    for what in ("pause", "stop"):
+        watched.ask(what)
+        run.clear_control()  # as a trainer does when it begins
+        watched.stand(lambda: NOW)
+        assert run.asked() == what
+    run.clear_control()
+    write(run, started(400))
+    watched.stand(lambda: NOW)
+    assert not run.control.exists(), "it trains, so that it has heard"
+    cluster.says = None
+    watched.stand(lambda: NOW)
+    cluster.says, run.events = RUNS, run.path / "others.jsonl"
+    watched = Watched(run, cluster)
+    watched.stand(lambda: NOW)
+    assert not run.control.exists(), "what was asked is over with the run that it was asked of"
+
+
+def test_a_job_is_cancelled_or_killed_in_slurm_and_a_process_here(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, ended = Cluster(RUNS), list[bool]()
+    monkeypatch.setattr(standing_module, "end_processes", lambda job, status, kill: ended.append(kill))
+    write_job(run, SLURM)
+    for kill in (False, True):
+        Watched(run, cluster).end(kill)
+    assert cluster.heard == [("cancel", "7"), ("hurry", "7")]
+    assert ended == []
+    write_job(run, Job(token="t"))
+    Watched(run, cluster).end(True)
+    assert ended == [True]
+    assert len(cluster.heard) == 2
+
+
+def test_the_last_lifecycle_event_is_kept_up_to_date(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    lifecycle = Lifecycle(run.events)
+    assert lifecycle.read() is None
+    log = Log(time=1.0, level="info", message='a line with "kind":"run_failed" in it')
+    write(run, started(9), log)
+    assert isinstance(lifecycle.read(), RunStarted)
+    whole = run.events.read_bytes()
+    line = encode(finished(1, "done"))
+    with run.events.open("ab") as file:
+        file.write(line[:-9])
+    assert isinstance(lifecycle.read(), RunStarted), "a torn line waits"
+    with run.events.open("ab") as file:
+        file.write(line[-9:])
+    assert isinstance(lifecycle.read(), RunFinished)
+    with run.events.open("ab") as file:
+        file.write(b'{"kind":"run_started"}\n')
+    assert isinstance(lifecycle.read(), RunFinished), "what is no event changes nothing"
+    run.events.write_bytes(whole)
+    assert isinstance(lifecycle.read(), RunStarted), "another file is read from its beginning"
+    run.events.unlink()
+    assert lifecycle.read() is None
+    write(run, finished(1, "done"))
+    assert isinstance(lifecycle.read(), RunFinished)
+    monkeypatch.setattr(standing_module, "_CHUNK", 400)
+    run.events.write_bytes(b"x" * 1000 + b"\n" + whole)
+    read = Lifecycle(run.events).read()
+    assert isinstance(read, RunStarted), "a line longer than any that a trainer writes is passed over"
+
+
+def test_a_status_without_a_process_is_no_work(run: RunDir) -> None:
+    """A part of a study whose program wrote no pid of its own is at work as long as its trainer is."""
+    write_job(run, Job(token="t", result="result.json"))
+    write(run, RunFinished(time=time.time(), step=9, outcome="done"))
+    for held, state in ((None, "interrupted"), (status(started=1.0), "interrupted"), (own_status(), "running")):
+        if held is not None:
+            run.write_status(held)
+        assert Watched(run, Cluster()).stand(lambda: NOW).state.value == state
+    raw = json.loads(run.status.read_text())
+    run.status.write_text(json.dumps({**raw, "host": "another", "pid": os.getpid()}))
+    assert Watched(run, Cluster()).stand(lambda: NOW).state.value == "interrupted"
