@@ -58,6 +58,7 @@ class Scatter(QWidget):
         self.note = PlainLabel("", self)
         set_role(self.note, "small")
         self._names: Sequence[str] = ()
+        self._colors: Sequence[int | None] = ()
         self._x, self._y = np.empty(0), np.empty(0)
         self._shown = np.empty(0, np.intp)
         layout = QVBoxLayout(self)
@@ -70,18 +71,12 @@ class Scatter(QWidget):
 
     def show_axes(self, x: Axis, y: Axis, names: Sequence[str], colors: Sequence[int | None]) -> None:
         """A point for each run that has both; ``colors``: palette index of the ticked ones, which are larger."""
-        self._names = names
+        self._names, self._colors = names, colors
         self._bottom.show_axis(x)
         self._left.show_axis(y)
         self._x, self._y = x.scaled(), y.scaled()
         self._shown = np.flatnonzero(np.isfinite(self._x) & np.isfinite(self._y))
-        style = theme()
-        plain = style.color("strong_border")
-        brushes = [plain if (one := colors[at]) is None else style.run_color(one) for at in self._shown.tolist()]
-        sizes = [_SIZE if colors[at] is None else _LARGE for at in self._shown.tolist()]
-        self._points.setData(
-            x=self._x[self._shown], y=self._y[self._shown], brush=brushes, size=sizes, pen=None, data=self._shown
-        )
+        self._put_points()
         self.plot.autoRange()
         lost = len(names) - len(self._shown)
         self._count = f"{len(self._shown)} runs" + (f"; {lost} lack one of the two" if lost else "")
@@ -89,6 +84,15 @@ class Scatter(QWidget):
         self.setAccessibleDescription(f"{y.title} over {x.title}: {self._count}")
 
     _count = ""
+
+    def _put_points(self) -> None:
+        style = theme()
+        plain = style.color("strong_border")
+        brushes = [plain if (one := self._colors[at]) is None else style.run_color(one) for at in self._shown.tolist()]
+        sizes = [_SIZE if self._colors[at] is None else _LARGE for at in self._shown.tolist()]
+        self._points.setData(
+            x=self._x[self._shown], y=self._y[self._shown], brush=brushes, size=sizes, pen=None, data=self._shown
+        )
 
     def nearest(self, position: QPointF, reach: float = 12.0) -> int | None:
         """The run within ``reach`` pixels of a point of the scene."""
@@ -126,3 +130,4 @@ class Scatter(QWidget):
     def _restyle(self) -> None:
         self.plot.setBackground(theme().color("surface"))
         dress(self._bottom, self._left)
+        self._put_points()
