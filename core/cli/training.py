@@ -18,7 +18,7 @@ from core.spec.run.folder import RunDir
 from core.spec.study.definition import NoiseKind
 
 if TYPE_CHECKING:
-    from core.ranks.launch import Launch
+    from core.ranks.environment import Launch
 
 STOPPED = 3  # exit status of a run that was stopped or paused before its end
 
@@ -99,20 +99,25 @@ def _presets(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from core.ranks.launch import from_environment
+    from core.ranks.environment import from_environment
     from core.spec.chain import ChainDir, is_chain, read_chain
+
+    launch, chained = from_environment(), is_chain(arguments.config)
+    if launch is not None and launch.size > 1 and not chained:
+        from core.training.team.early import refuse_early
+
+        refuse_early(launch, lambda: _definition(arguments), RunDir(arguments.run_dir))
     from core.training.memory import keep_freed_memory
     from core.training.train import train
 
     keep_freed_memory()
-    if is_chain(arguments.config):
+    if chained:
         from core.studies.chain.run import run_chain
 
         chain = read_chain(arguments.config).changed(arguments.set)
         outcome = run_chain(chain, ChainDir(arguments.run_dir), now_and_then(), stage_logs=arguments.stage_logs)
         say(f"{outcome}: {arguments.run_dir}")
         return 0 if outcome == "done" else STOPPED
-    launch = from_environment()
     if launch is not None and launch.size > 1:
         return _train_over_ranks(launch, arguments)
     outcome = train(_definition(arguments), RunDir(arguments.run_dir))

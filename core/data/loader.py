@@ -30,6 +30,7 @@ from core.data.orders import StreamOrder, batch_order
 from core.data.pairs import Pairs
 from core.data.parts import ROWS, Joiner, LoadedPart, PartMaker, Span
 from core.data.views.making import centre_view
+from core.ranks.environment import check_shares
 from core.spec.config import RunConfig, teaching
 
 AHEAD = 2  # batches made ahead, by the thread or by the processes together
@@ -96,7 +97,8 @@ class Loader:
         """``multiple``: of which every view's side is one, the model's patch. ``agree`` is given each batch and the id
         of padding, for the processes of ``place`` to have captions of one length and to know what all found unreadable.
 
-        DataError when a batch is larger than the data, or cannot be shared by the processes of ``place``.
+        DataError when a batch is larger than the data; that or LaunchError when the processes of ``place`` cannot share
+        it.
         """
         if config.optim.batch_size > len(dataset):
             raise DataError(
@@ -194,12 +196,8 @@ class _Spans:
 
 
 def _check_world(world: int, batch_size: int, streams: int) -> None:
-    """DataError when the rows of a batch, or its streams, cannot be dealt out evenly to ``world`` processes."""
-    if batch_size % world:
-        raise DataError(
-            f"A batch of {batch_size} pairs cannot be shared evenly by {world} processes; choose a number of processes "
-            "that divides it, or set optim.batch_size to a multiple of theirs."
-        )
+    """LaunchError or DataError unless a batch's rows and its streams can be dealt out evenly to ``world`` processes."""
+    check_shares(world, batch_size)
     if streams % world:
         raise DataError(
             f"The {streams} streams over the shards cannot be shared evenly by {world} processes; choose a number of "

@@ -1,18 +1,14 @@
 """How the processes of a run find each other: torchrun's environment in, a process group out.
 
-Flow: ``python -m core train`` asks ``from_environment``; with a launch of several processes it joins them with
-``joined`` before anything else, so that whatever goes wrong later is said once, by rank 0. RANK, WORLD_SIZE,
-LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT are all that is known of a cluster: torchrun sets them, and
-anything else may (``srun`` with a line of shell).
+Flow: ``python -m core train`` asks ``core.ranks.environment`` which process it is; with a launch of several it joins
+them with ``joined`` before anything else, so that whatever goes wrong later is said once, by rank 0.
 """
 
 from __future__ import annotations
 
 import os
-import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
@@ -20,58 +16,11 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # it is documented, and not listed
 from torch.distributed.rendezvous import rendezvous
 
+from core.ranks.environment import Launch, LaunchError
 from core.ranks.messages import Gone, Messages
-from core.spec.errors import UserError
 from core.spec.reading import excerpt
 
 MEETING_SECONDS = 25  # for all processes to come
-_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-LARGEST = 1 << 20
-
-
-class LaunchError(UserError):
-    """Processes that cannot train together; the message says why and what to change."""
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Which process of a run this is."""
-
-    rank: int = 0
-    size: int = 1  # processes of the run, on all hosts
-    local_rank: int = 0
-    local_size: int = 1  # processes on this host
-    restart: str = "0"  # which attempt of torchrun's it is
-
-    @property
-    def host(self) -> str:
-        """This machine's name."""
-        return platform.node() or "this host"
-
-
-def from_environment(environment: Mapping[str, str] = os.environ) -> Launch | None:
-    """The launch that the environment describes; None for a program that was started by itself.
-
-    LaunchError when it describes none that is possible.
-    """
-    if not environment.get("WORLD_SIZE") or not environment.get("RANK"):
-        return None
-    given = {name: environment.get(name, "") for name in _NUMBERS}
-    given["LOCAL_RANK"] = given["LOCAL_RANK"] or given["RANK"]
-    given["LOCAL_WORLD_SIZE"] = given["LOCAL_WORLD_SIZE"] or given["WORLD_SIZE"]
-    numbers = {}
-    for name, text in given.items():
-        if not text.isdecimal() or int(text) > LARGEST:
-            raise LaunchError(f"the environment's {name} is {excerpt(text)}, which is no number of processes; torchrun "
-                              "sets it, or unset WORLD_SIZE to train in one process.")  # fmt: skip
-        numbers[name] = int(text)
-    rank, size, local_rank, local_size = (numbers[name] for name in _NUMBERS)
-    if rank >= size or local_rank >= local_size or local_size > size:
-        raise LaunchError(
-            f"the environment's RANK {rank} of WORLD_SIZE {size}, LOCAL_RANK {local_rank} of LOCAL_WORLD_SIZE "
-            f"{local_size} is no process of a run; start it with torchrun, or unset WORLD_SIZE to train in one process."
-        )
-    return Launch(rank, size, local_rank, local_size, environment.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def device_of(launch: Launch, wanted: str) -> torch.device:

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 import core
-from core.ranks.launch import Launch, device_of, joined, open_group
+from core.ranks.environment import Launch, check_mesh
+from core.ranks.launch import device_of, joined, open_group
 from core.ranks.messages import Failure
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
@@ -30,11 +31,10 @@ from core.spec.run.processes import own_start_time
 from core.training.errors import Interrupt, RankLost, TrainingError
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
-from core.training.team.mesh import check_mesh
+from core.training.team.recording import open_events, prepared, record_failure
 from core.training.team.signals import signals_as_requests
 from core.training.team.team import Team
 from core.training.team.watch import Watch
-from core.training.train import open_events, prepared, record_failure
 
 LEAST_TORCH = (2, 13)  # before, FSDP looked for gradients in tuples and dicts of outputs alone
 _WORD_SECONDS = 3.0  # for another rank's word of its failure to come

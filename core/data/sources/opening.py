@@ -18,11 +18,11 @@ from core.data.sources.coco import read_json
 from core.data.sources.folders import read_folder
 from core.data.sources.manifests import read_json_lines, read_table
 from core.data.sources.rows import Row, Source
-from core.data.sources.shards.collection import Progress
+from core.data.sources.shards.collection import Progress, check_shards_there
 from core.data.sources.shards.source import read_shards
 from core.spec.config import expand_user
 from core.spec.reading import excerpt
-from core.spec.shards import is_shards
+from core.spec.shards import is_shards, may_be_there
 
 __all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]
 
@@ -66,6 +66,18 @@ def open_source(
     return _checked(source)
 
 
+def check_there(path: str | Path) -> None:
+    """DataError when there is nothing at ``path``; of shards, when one that is named is not there. Nothing is read."""
+    if is_shards(path):
+        check_shards_there(str(path))
+    elif not may_be_there(str(path)):
+        raise _nothing_at(expand_user(path))
+
+
+def _nothing_at(path: Path) -> DataError:
+    return DataError(f"There is no data at {path}; check the path, or give {FORMATS}.")
+
+
 def _checked(source: Source) -> Source:
     if not source.rows and not source.bad:
         raise DataError(f"{source.origin} ({source.format}) is empty: it names no picture; give {FORMATS}.")
@@ -79,7 +91,7 @@ def _read(path: Path, root: Path | None) -> Source:
     if path.is_dir():
         return read_folder(path)
     if not path.exists():
-        raise DataError(f"There is no data at {path}; check the path, or give {FORMATS}.")
+        raise _nothing_at(path)
     if not path.is_file():
         raise DataError(f"{path} is neither a file nor a folder; give {FORMATS}.")
     reader = READERS.get(path.suffix.lower())

@@ -15,8 +15,8 @@ from core.spec.run.events import Outcome, RunFinished
 from core.spec.run.folder import RunDir
 from core.training.errors import Interrupt
 from core.training.progress import Heartbeat
+from core.training.team.recording import open_events, prepared, record_failure
 from core.training.team.signals import Requests, signals_as_requests
-from core.training.train import open_events, prepared, record_failure
 
 Progress = Callable[[str, int, int], None]
 

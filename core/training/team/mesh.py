@@ -13,17 +13,7 @@ from torch import nn
 
 from core.model.network import Network
 from core.teacher.teacher import Teacher
-from core.training.errors import TrainingError
 from core.training.team.team import Team
-
-
-def check_mesh(size: int, shard: int) -> None:
-    """TrainingError unless ``shard`` ranks that split the weights fit into ``size``."""
-    if shard > size or size % shard:
-        raise TrainingError(
-            f"runtime.shard is {shard}, and {size} processes cannot be parted into groups of as many; set it to a "
-            f"number that divides {size}, or start another number of processes."
-        )
 
 
 def shard_parts(student: nn.Module, network: Network, teacher: Teacher | None, team: Team, shard: int) -> None:

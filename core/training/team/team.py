@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from core.data.loader import LoadedBatch
 from core.ranks.collectives import mean_over_ranks
-from core.ranks.launch import Launch
+from core.ranks.environment import Launch
 from core.ranks.messages import Gone, Messages
 from core.spec.errors import UserError
 from core.spec.failures import sentence

@@ -7,11 +7,13 @@ interpreter's wake-up descriptor, looks whether the other processes of this host
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from core.ranks.messages import Failure, Messages
@@ -54,6 +56,8 @@ class Watch:
     def settled(self) -> None:
         """The ranks have agreed how the run ends; what is left to do may take its time."""
         self._ended.set()
+        with suppress(OSError):  # full, of signals that wake it too
+            self._writer.send(b"\0")  # no signal has this number
 
     def lost(self) -> str:
         """The ranks of this host that are gone, in words; "" where all live."""
@@ -62,19 +66,24 @@ class Watch:
 
     def _look(self) -> None:
         failed = 0.0
-        while not self._ended.wait(LOOK_SECONDS):
+        while True:
+            heard = self._heard()
+            if self._ended.is_set():
+                return
             now = time.monotonic()
-            if not self._signalled and self._heard():
-                self._signalled = now
+            self._signalled = self._signalled or (now if heard else 0.0)
             word = self._messages.failure()
             failed = failed or (now if word is not None else 0.0)
             gone = self.lost() if self._signalled else ""
             late = self._signalled and now - self._signalled > GRACE_SECONDS
-            if (failed and now - failed > WORD_SECONDS) or gone or late:
+            # With word of a failure the main thread ends by itself, and knows more to record.
+            if (failed and now - failed > WORD_SECONDS) or (gone and word is None) or late:
                 self._leave((gone and f"{gone} is gone") or "the other ranks do not answer", word)
                 return
 
     def _heard(self) -> bool:
+        """Whether a signal to end came, which is waited for up to ``LOOK_SECONDS``."""
+        select.select([self._reader], [], [], LOOK_SECONDS)
         try:
             return any(number in (signal.SIGTERM, signal.SIGINT) for number in self._reader.recv(4096))
         except OSError:

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from core.ranks.launch import Launch, open_group
+from core.ranks.environment import Launch
+from core.ranks.launch import open_group
 from core.ranks.messages import Messages
 from core.ranks.tensors import whole_state
 from core.spec.config import RunConfig

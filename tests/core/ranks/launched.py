@@ -92,6 +92,13 @@ class Launched:
             assert time.monotonic() < until, self.output[-4000:]
             time.sleep(0.02)
 
+    def wait_for_ranks(self, ranks: list[int]) -> float:
+        """Until these processes have ended; how long it took from now on."""
+        began = time.monotonic()
+        left = [psutil.Process(pid) for pid in ranks if psutil.pid_exists(pid)]
+        psutil.wait_procs(left, PATIENCE)
+        return time.monotonic() - began
+
     def wait(self, seconds: float = PATIENCE) -> tuple[int, float]:
         """Its exit status, and how long it took to end from now on."""
         began = time.monotonic()

@@ -13,12 +13,12 @@ import torch
 from core.data.batch import Batch
 from core.data.errors import DataError
 from core.data.loader import LoadedBatch
+from core.ranks.environment import LaunchError, check_mesh
 from core.ranks.messages import Gone
 from core.spec.errors import UserError
 from core.spec.run.events import EventReader, Log
 from core.training.errors import Interrupt, RankLost, TrainingError
 from core.training.over_ranks import _ending
-from core.training.team.mesh import check_mesh
 from core.training.team.team import Team
 from core.training.team.watch import Watch
 from tests.core.ranks.forked import opened, over_ranks, steps_of
@@ -257,6 +257,6 @@ def test_messages_tell_of_a_failure() -> None:
 def test_a_mesh_fits_its_ranks() -> None:
     check_mesh(4, 2)
     for size, shard in ((2, 4), (4, 3)):
-        with pytest.raises(TrainingError, match=f"runtime.shard is {shard}, and {size} processes"):
+        with pytest.raises(LaunchError, match=f"runtime.shard is {shard}, and {size} processes"):
             check_mesh(size, shard)
     assert RankLost is not TrainingError

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.spec.children import environment
 from core.spec.config import RunConfig
@@ -56,19 +57,26 @@ def config(tmp_path: Path) -> RunConfig:
 
 @pytest.mark.slow
 def test_a_killed_rank_interrupts_the_run(config: RunConfig, tmp_path: Path) -> None:
-    """20 times, any rank at any moment; each start goes on from the one before."""
-    done = 0
+    """20 times, any rank at any moment; each start goes on from the one before.
+
+    torchrun's own end, once the ranks are gone, is half a second of processor time: on a busy machine it takes longer.
+    """
+    done, ended = 0, []
     for _ in range(20):
         with Launched(config, tmp_path / "run") as run:
             run.wait_for_step(done + random.randint(1, 2 * EVERY))
             assert run.started() >= done - EVERY, "more was lost than a checkpoint's interval"
-            os.kill(random.choice(run.ranks()), signal.SIGKILL)
+            ranks = run.ranks()
+            os.kill(random.choice(ranks), signal.SIGKILL)
+            survived = run.wait_for_ranks(ranks)
             status, seconds = run.wait()
+            ended.append((round(survived, 1), round(survived + seconds, 1)))
             assert status != 0
-            assert seconds < 5
             assert run.state() is RunState.INTERRUPTED
             assert not [event for event in run.since() if isinstance(event, (RunFinished, RunFailed))]
             done = run.step()
+    print(f"seconds from a kill to the end of the other rank, and of torchrun: {ended}; load {os.getloadavg()[0]:.1f}")
+    assert max(seconds for _, seconds in ended) < 5, ended
 
 
 @pytest.mark.slow
@@ -97,6 +105,8 @@ def test_what_cannot_be_is_said_once(config: RunConfig, tmp_path: Path) -> None:
         "runtime.shard is 4, and 2 processes": {"runtime": config.runtime.model_copy(update={"shard": 4})},
         "There is no data at": {"data": config.data.model_copy(update={"train": str(tmp_path / "nowhere.csv")})},
     }
+    if not torch.cuda.is_available():
+        wrong["has no GPU for NCCL"] = {"runtime": config.runtime.model_copy(update={"device": "cuda"})}
     for number, (said, changes) in enumerate(wrong.items()):
         with Launched(config.model_copy(update=changes), tmp_path / f"run-{number}") as run:
             status, _ = run.wait()

@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.errors import BadRow, DataError, PictureError
-from core.data.sources.shards.index import POSITION_BITS, ShardIndex, open_index
+from core.data.sources.shards.index import POSITION_BITS, ShardIndex, not_there, open_index
 from core.data.sources.shards.samples import LARGEST, captions_in, labels_in, read_meta
 from core.data.sources.shards.tar import BLOCK, header_name
+from core.spec.paths import is_file
 from core.spec.reading import excerpt, open_regular
 from core.spec.shards import expanded, member_path
 
@@ -59,8 +60,7 @@ class Shards:
 
         Raises DataError when one is missing, cut off, changed or doubled, or none has a row.
         """
-        names = expanded(pattern, DataError)
-        _refuse_doubles(names)
+        names = _names(pattern)
         shards = []
         for done, name in enumerate(names):
             if progress is not None:
@@ -201,6 +201,19 @@ def _read_at(path: Path, offset: int, size: int) -> bytes:
     with open_regular(path, error=PictureError) as file:
         file.seek(offset)
         return file.read(size)
+
+
+def check_shards_there(pattern: str) -> None:
+    """DataError when a shard that ``pattern`` names is not there, or is named twice; none is opened."""
+    for name in _names(pattern):
+        if not is_file(Path(name)):
+            raise not_there(name)
+
+
+def _names(pattern: str) -> list[str]:
+    names = expanded(pattern, DataError)
+    _refuse_doubles(names)
+    return names
 
 
 def _refuse_doubles(names: Sequence[str]) -> None:

@@ -101,9 +101,7 @@ def open_index(shard: Path) -> ShardIndex:
         with open_regular(shard, error=DataError) as file:
             status = os.fstat(file.fileno())
     except FileNotFoundError as error:
-        raise DataError(
-            f"The shard {excerpt(str(shard))} is not there; copy it again, or change the pattern."
-        ) from error
+        raise not_there(shard) from error
     found = _read_first(shard)
     if found is None:
         return _keep(make_index(shard), (beside(shard), in_cache(shard)))
@@ -118,6 +116,10 @@ def open_index(shard: Path) -> ShardIndex:
             f"bytes then, {status.st_size:,} bytes now); restore it, or remove {found.file} to have it indexed anew."
         )
     return _keep(again, (found.file,) if found.file is not None else ())
+
+
+def not_there(shard: str | Path) -> DataError:
+    return DataError(f"The shard {excerpt(str(shard))} is not there; copy it again, or change the pattern.")
 
 
 def make_index(shard: Path) -> ShardIndex:

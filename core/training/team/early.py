@@ -1,0 +1,47 @@
+"""What can be told of a launch before torch is loaded, which takes each process most of its start.
+
+Flow: ``python -m core train`` under torchrun calls ``refuse_early`` in every process before it imports the trainer. On
+one host rank 0 looks and speaks, and torchrun ends the others; over several hosts the ranks meet first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.data.sources.opening import check_there
+from core.ranks.environment import Launch, check_mesh, check_shares
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir
+from core.training.team.recording import open_events, prepared, record_failure
+
+
+def refuse_early(launch: Launch, read: Callable[[], RunConfig], run: RunDir) -> None:
+    """Raise UserError on rank 0, recorded in ``run``, where ``launch`` cannot train what ``read`` gives."""
+    if launch.rank or not launch.one_host:
+        return
+    config = read()
+    try:
+        check_mesh(launch.size, config.runtime.shard)
+        if not config.data.unlabelled_ratio:  # else a batch has more rows than that
+            check_shares(launch.size, config.optim.batch_size)
+        for path in filter(None, (config.data.train, config.data.val, config.data.test)):
+            check_there(path)
+    except UserError as error:
+        if not _recorded(config, run, error):  # a run that is done already needs none of it
+            raise
+
+
+def _recorded(config: RunConfig, run: RunDir, error: UserError) -> bool:
+    """Record the failure; whether ``run`` is done instead. RunDirError when it is in use or another definition's."""
+    run.create()
+    lock = run.claim()
+    try:
+        if prepared(config, run):
+            return True
+        events = open_events(run)
+        record_failure(events, 0, error)
+        events.close()
+        return False
+    finally:
+        lock.release()

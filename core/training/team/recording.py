@@ -1,0 +1,86 @@
+"""How a run folder is prepared for training, and how what ended it is recorded; told without loading torch.
+
+Flow: ``core.training.train`` and ``over_ranks`` prepare the folder that they claimed, and record a failure in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+
+from core.spec.config import RunConfig, differences, read_config
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
+from core.spec.run.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
+from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.processes import own_start_time
+from core.training.errors import TrainingError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.
+_FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.workers")
+
+
+def prepared(config: RunConfig, run: RunDir) -> Outcome | None:
+    """Prepare the folder; the outcome where its run is finished already."""
+    try:
+        _settle_config(config, run)
+        if finished := _finished_before(run):
+            return finished
+        # A killed trainer may have left it; what was asked since this one was started counts.
+        run.clear_control(older_than=own_start_time())
+    except OSError as error:
+        raise disk_full(run, error) or run.unwritable(error) from error
+    return None
+
+
+def open_events(run: RunDir) -> EventWriter:
+    """The run's events, to append to. RunDirError, or TrainingError for a full disk, where they cannot be written."""
+    try:
+        return EventWriter(run.events)
+    except OSError as error:
+        raise disk_full(run, error) or run.unwritable(error) from error
+
+
+def disk_full(run: RunDir, error: OSError) -> TrainingError | None:
+    """What a full disk is told as; None where ``error`` is another one."""
+    if error.errno not in _FULL:
+        return None
+    return TrainingError(
+        f"the disk that holds {run.path} is full; the last good checkpoint is kept. Free some space and resume."
+    )
+
+
+def _settle_config(config: RunConfig, run: RunDir) -> None:
+    """Write ``config.json``, or check that the folder has the same definition."""
+    if run.config.exists():
+        there = read_config(run.config)
+        changed = {
+            name: values for name, values in differences(there, config).items() if not name.startswith(_FREE_ON_RESUME)
+        }
+        if changed:
+            name, (old, new) = next(iter(changed.items()))
+            more = f" and {len(changed) - 1} more fields" if len(changed) > 1 else ""
+            raise RunDirError(
+                f"the run folder {run.path} belongs to another definition: {name} is {old!r} there and {new!r} here"
+                f"{more}; choose another folder, or train the definition in its config.json."
+            )
+    else:
+        with writing(run.config, RunDirError):
+            write_whole(run.config, config.to_json().encode())
+
+
+def _finished_before(run: RunDir) -> Outcome | None:
+    last = lifecycle(run.events)
+    return "done" if isinstance(last, RunFinished) and last.outcome == "done" else None
+
+
+def record_failure(events: EventWriter, step: int, error: Exception) -> None:
+    """Record a failure; a disk that refuses even that must not hide what failed."""
+    message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    kind = type(error).__name__
+    try:
+        events.write(RunFailed(step=step, error=kind, message=message, traceback=traceback.format_exc()))
+    except OSError as refused:
+        print(f"the failure could not be written to the event log: {refused.strerror}", file=sys.stderr)

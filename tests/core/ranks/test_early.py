@@ -1,0 +1,97 @@
+"""What a launch cannot train is told before the trainer is loaded: by rank 0 of one host, and recorded in the run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.ranks.environment import Launch
+from core.spec.children import environment
+from core.spec.config import RunConfig, override
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.events import EventReader, EventWriter, RunFailed, RunFinished
+from core.spec.run.folder import RunDir, RunDirError
+from core.training.team.early import refuse_early
+
+WRONG = {
+    "optim.batch_size=11": "A batch of 11 pairs cannot be shared evenly by 2 processes",
+    "runtime.shard=4": "runtime.shard is 4, and 2 processes",
+    "data.train=nowhere.csv": "There is no data at ",
+    "data.val=nowhere.csv": "There is no data at ",
+    "data.train=there-{0..1}.tar": "there-1.tar is not there; copy it again",
+    "data.train=there-0.tar::there-0.tar": "is named twice",
+}
+FIRST = Launch(0, 2, 0, 2)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    """One that two processes can train, as far as can be told early."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.csv", "there-0.tar"):
+        (tmp_path / name).touch()
+    return override(preset_config("clip", "tiny"), ["data.train=train.csv", "optim.batch_size=12"])
+
+
+@pytest.mark.parametrize("setting", WRONG)
+def test_rank_0_tells_and_records_it(setting: str, config: RunConfig) -> None:
+    run = RunDir(Path("run"))
+    with pytest.raises(UserError, match=WRONG[setting]):
+        refuse_early(FIRST, lambda: override(config, [setting]), run)
+    (event,) = EventReader(run.events).read_all()
+    assert isinstance(event, RunFailed)
+    assert WRONG[setting] in event.message
+    run.claim().release()  # and leaves the folder to whoever starts it again
+
+
+def test_what_can_be_trained_is_left_alone(config: RunConfig) -> None:
+    refuse_early(FIRST, lambda: config, RunDir(Path("run")))
+    unlabelled = override(
+        config, ["data.label=group", "data.unlabelled_ratio=1", "optim.batch_size=11"]
+    )  # 22 rows a batch
+    refuse_early(FIRST, lambda: unlabelled, RunDir(Path("run")))
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("launch", [Launch(1, 2, 1, 2), Launch(0, 2, 0, 1)])
+def test_other_ranks_and_several_hosts_meet_first(launch: Launch) -> None:
+    refuse_early(launch, lambda: pytest.fail("it was read"), RunDir(Path("run")))
+
+
+def test_a_run_that_is_done_needs_no_data(config: RunConfig) -> None:
+    run, wrong = RunDir(Path("run")), override(config, ["data.train=nowhere.csv"])
+    run.create()
+    run.config.write_text(wrong.to_json())
+    events = EventWriter(run.events)
+    events.write(RunFinished(step=9, outcome="done"))
+    events.close()
+    refuse_early(FIRST, lambda: wrong, run)
+    assert len(EventReader(run.events).read_all()) == 1
+
+
+def test_a_run_in_training_is_not_written_to(config: RunConfig) -> None:
+    run = RunDir(Path("run"))
+    run.create()
+    lock = run.claim()
+    with pytest.raises(RunDirError):
+        refuse_early(FIRST, lambda: override(config, ["runtime.shard=4"]), run)
+    lock.release()
+    assert not run.events.exists()
+
+
+def test_the_verb_tells_it_without_torch(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "definition.json").write_text(config.to_json())
+    arguments = ["train", "definition.json", "run", "--set", "runtime.shard=4"]
+    code = f"import sys; from core.__main__ import main; print(main({arguments}), 'torch' in sys.modules)"
+    place = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(dict(os.environ) | place), cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["1", "False"], done.stderr
+    assert done.stderr.startswith("error: runtime.shard is 4, and 2 processes")

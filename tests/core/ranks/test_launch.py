@@ -1,0 +1,92 @@
+"""How processes find which of a run they are, meet, and choose a device; what cannot be is told by all alike."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import torch
+
+from core.ranks.environment import Launch, LaunchError, from_environment
+from core.ranks.launch import device_of, joined
+from core.spec.errors import UserError
+from core.training.team.team import Team
+from tests.core.ranks.forked import over_ranks
+
+SECOND = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, None),
+        ({"WORLD_SIZE": "2"}, None),
+        (SECOND, Launch(1, 4, 1, 2)),
+        (SECOND | {"TORCHELASTIC_RESTART_COUNT": "3"}, Launch(1, 4, 1, 2, "3")),
+        ({"RANK": "1", "WORLD_SIZE": "4"}, Launch(1, 4, 1, 4)),  # as a line of shell under srun gives it
+    ],
+)
+def test_the_environment_says_which_process_this_is(given: dict[str, str], expected: Launch | None) -> None:
+    assert from_environment(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"RANK": "x"}, "the environment's RANK is x, which is no number of processes"),
+        ({"LOCAL_WORLD_SIZE": "-2"}, "LOCAL_WORLD_SIZE is -2"),
+        ({"WORLD_SIZE": str((1 << 20) + 1)}, "WORLD_SIZE is 1048577"),
+        ({"RANK": "4"}, "RANK 4 of WORLD_SIZE 4"),
+        ({"LOCAL_RANK": "2"}, "LOCAL_RANK 2 of LOCAL_WORLD_SIZE 2 is no process of a run"),
+        ({"LOCAL_WORLD_SIZE": "5"}, "LOCAL_WORLD_SIZE 5 is no process of a run"),
+    ],
+)
+def test_an_environment_that_cannot_be_is_told(given: dict[str, str], told: str) -> None:
+    with pytest.raises(LaunchError, match=told):
+        from_environment(SECOND | given)
+
+
+def test_all_are_on_one_host_or_not() -> None:
+    assert Launch(1, 2, 1, 2).one_host
+    assert not Launch(1, 4, 1, 2).one_host
+
+
+def test_nccl_without_gpus_is_told_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def choose(team: Team) -> tuple[str, str]:
+        cpus = {str(device_of(team.launch, wanted)) for wanted in ("auto", "cpu", "mps")}
+        try:
+            team.together(lambda: device_of(team.launch, "cuda"))
+        except UserError as error:
+            return ",".join(cpus), str(error)
+        return ",".join(cpus), ""
+
+    one, other = over_ranks(2, choose)
+    assert one == other
+    assert one[0] == "cpu"
+    assert one[1].startswith("runtime.device is cuda, and ")
+    assert one[1].endswith(" has no GPU for NCCL; set it to cpu or auto.")
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device_of(Launch(rank, 3, rank, 3), "auto") for rank in (0, 1)] == [
+        torch.device("cuda", 0), torch.device("cuda", 1)
+    ]  # fmt: skip
+    with pytest.raises(LaunchError, match="has 2 GPUs and was given 3 processes, one for each GPU"):
+        device_of(Launch(2, 3, 2, 3), "auto")
+    assert device_of(Launch(2, 3, 2, 3), "cpu") == torch.device("cpu")
+
+
+def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        for name, value in place.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(LaunchError, match=f"the port of 127.0.0.1:{port} is in use"), joined(Launch(0, 2, 0, 2)):
+            pass

@@ -1,0 +1,124 @@
+"""The thread that ends a rank whose main thread waits for others that are gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from core.ranks.messages import Failure
+from core.spec.run.processes import own_start_time
+from core.training.team import watch as watching
+from core.training.team.watch import Peer, Watch
+
+PATIENCE = 30.0
+GONE: Peer = (1, os.getpid(), 0.0)  # another process has its number now
+GONE_TOLD = f"rank 1 (process {os.getpid()}) is gone"
+
+
+class Word:
+    """Messages, of which a watch asks whether a rank left word of a failure."""
+
+    def __init__(self, left: Failure | None = None) -> None:
+        self.left, self.asked = left, threading.Semaphore(0)
+
+    def failure(self) -> Failure | None:
+        self.asked.release()
+        return self.left
+
+    def wait(self, times: int) -> None:
+        """Until it was asked so many times from now on."""
+        while self.asked.acquire(blocking=False):
+            pass
+        for _ in range(times):
+            assert self.asked.acquire(timeout=PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SIGTERM has a handler, as in a trainer; looks are short."""
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.01)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def watched(word: Word, *peers: Peer) -> tuple[Watch, list[tuple[str, Failure | None]], threading.Event]:
+    """A watch, what it left with, and the event of its leaving."""
+    left: list[tuple[str, Failure | None]] = []
+    ended = threading.Event()
+
+    def leave(why: str, failure: Failure | None) -> None:
+        left.append((why, failure))
+        ended.set()
+
+    messages: Any = word
+    return Watch(messages, peers, leave), left, ended
+
+
+def test_it_leaves_when_it_is_asked_to_end_and_a_rank_is_gone() -> None:
+    word = Word()
+    watch, left, ended = watched(word, GONE)
+    with watch:
+        word.wait(3)
+        assert not left, "nobody asked this rank to end"
+        signal.raise_signal(signal.SIGTERM)
+        assert ended.wait(PATIENCE)
+    assert left == [(GONE_TOLD, None)]
+
+
+def test_it_hears_the_signal_between_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
+    watch, left, ended = watched(Word(), GONE)
+    with watch:
+        signal.raise_signal(signal.SIGTERM)
+        assert ended.wait(PATIENCE)
+    assert len(left) == 1
+
+
+def test_it_stays_while_all_live_and_may_still_agree() -> None:
+    word = Word()
+    watch, left, _ = watched(word, (1, os.getpid(), own_start_time()))
+    with watch:
+        signal.raise_signal(signal.SIGTERM)
+        word.wait(3)
+    assert not left
+
+
+def test_it_leaves_when_they_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "GRACE_SECONDS", 0.0)
+    watch, left, ended = watched(Word(), (1, os.getpid(), own_start_time()))
+    with watch:
+        signal.raise_signal(signal.SIGTERM)
+        assert ended.wait(PATIENCE)
+    assert left == [("the other ranks do not answer", None)]
+
+
+def test_a_rank_that_left_word_is_for_the_main_thread_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It records the failure at its step; where it waits for the rank that failed, the watch leaves with the word."""
+    failure = Failure(1, "elsewhere", "KeyError", "it broke")
+    word = Word(failure)
+    watch, left, ended = watched(word, GONE)
+    with watch:
+        signal.raise_signal(signal.SIGTERM)
+        word.wait(3)
+        assert not left
+        monkeypatch.setattr(watching, "WORD_SECONDS", 0.0)
+        assert ended.wait(PATIENCE)
+    assert left == [(GONE_TOLD, failure)]
+
+
+def test_it_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run does once its ranks agreed to end may take its time, and no look is waited for."""
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
+    watch, left, _ = watched(Word(), GONE)
+    with watch:
+        watch.settled()
+        watch._thread.join(PATIENCE)
+        assert not watch._thread.is_alive()
+        signal.raise_signal(signal.SIGTERM)
+    assert not left
