@@ -19,6 +19,8 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QLineEdit,
     QListWidget,
+    QMenu,
+    QMenuBar,
     QPlainTextEdit,
     QPushButton,
     QScrollBar,
@@ -83,13 +85,17 @@ def unheard_signals(found: Iterable[QObject]) -> dict[str, set[str]]:
 
 def receivers(sender: QObject, name: str) -> int:
     """How many hear the signal ``name`` of ``sender``, whatever its arguments."""
-    meta = sender.metaObject()
-    methods = (meta.method(number) for number in range(meta.methodCount()))
-    return sum(
-        sender.receivers(f"2{method.methodSignature().toStdString()}")
-        for method in methods
-        if method.methodType() == QMetaMethod.MethodType.Signal and method.name().toStdString() == name
-    )
+    meta, total, fullest = sender.metaObject(), 0, ""
+    for number in range(meta.methodCount()):
+        method = meta.method(number)
+        if method.methodType() != QMetaMethod.MethodType.Signal or method.name().toStdString() != name:
+            continue
+        signature = method.methodSignature().toStdString()
+        if fullest.startswith(signature[:-1]):
+            continue  # clicked() after clicked(bool) is the same signal
+        fullest = signature
+        total += sender.receivers(f"2{signature}")
+    return total
 
 
 def where(each: QObject) -> str:
@@ -118,11 +124,13 @@ def _declared(kind: type) -> Iterator[str]:
 
 
 def _hears(each: QObject, name: str) -> bool:
-    """Whether somebody but Qt hears it: a line that can be cleared listens to its own text."""
-    itself = isinstance(each, QLineEdit) and name == "textChanged" and each.isClearButtonEnabled()
+    """Whether somebody but Qt hears it: a line that can be cleared listens to its own text, a menu to its entries."""
+    itself = int(isinstance(each, QLineEdit) and name == "textChanged" and each.isClearButtonEnabled())
+    if isinstance(each, QAction) and name == "triggered":
+        itself = sum(isinstance(one, (QMenu, QMenuBar)) for one in each.associatedObjects())
     group = each.group() if isinstance(each, QAbstractButton) else None
     grouped = group is not None and any(receivers(group, one) for one in ("idClicked", "buttonClicked", "idToggled"))
-    return receivers(each, name) > int(itself) or grouped
+    return receivers(each, name) > itself or grouped
 
 
 def _a_users(each: QObject) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import QObject, QPoint, Signal
-from PySide6.QtWidgets import QComboBox, QLineEdit, QPushButton, QWidget
+from PySide6.QtCore import QObject, QPoint, Qt, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QMenu, QPushButton, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
+from shiboken6 import isValid
 
 from core.spec.files import write_whole
 from core.spec.run.events import Metrics
@@ -15,10 +17,11 @@ from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.registry import PANELS
 from sdgui.panels.runs.panel import RunsPanel
+from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.store.records import Progress
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable
-from tests.sdgui.heard import everything, receivers, unheard_controls, unheard_signals
+from tests.sdgui.heard import everything, receivers, unheard_controls, unheard_signals, where
 
 # Controls that are read when the button beside them is pressed, and tell nobody before.
 READ_WHEN_ASKED = """
@@ -27,6 +30,14 @@ READ_WHEN_ASKED = """
     IndexSheet.old ManySheet.add ManySheet.append ManySheet.note OptionsRow._k OptionsRow._layer
     OptionsRow._standardise OptionsRow._text
 """
+
+# Buttons that open a menu of their own making.
+OPENERS = """
+    ColumnEditor.list_button DataPicker._browse DataView.more PathEditor._browse PlotToolbar.export SearchBar.past
+    TableBar.group TableBar.views
+"""
+
+HEADINGS = {"Recent", "Saved", "None yet", "Add others in Machines (Ctrl+4)"}  # entries that only say something
 
 # Signals of parts that are used in several places, and the places that do without.
 NOT_NEEDED = {
@@ -121,7 +132,32 @@ def _open_dialogs(window: MainWindow, run_id: int) -> None:
     FailureDialog("It failed.", "", window)
 
 
-def test_every_control_and_every_signal_of_the_window_is_heard(whole: tuple[QObject, ...]) -> None:
+def opened_menus(found: list[QObject], monkeypatch: pytest.MonkeyPatch) -> list[QMenu]:
+    """The menus of buttons, and those that open by a right click or by one of OPENERS; none is empty."""
+    opened: list[QMenu] = []
+    monkeypatch.setattr(QMenu, "popup", lambda menu, *_at: opened.append(menu))
+    for each in found:
+        if not isValid(each):
+            continue
+        if isinstance(each, QWidget) and each.contextMenuPolicy() == Qt.ContextMenuPolicy.CustomContextMenu:
+            each.customContextMenuRequested.emit(each.rect().center())
+        elif isinstance(each, PlotCanvas):
+            each.menu_asked.emit(QPoint(9, 9))
+        elif isinstance(each, QAbstractButton) and where(each) in OPENERS.split():
+            each.setEnabled(True)
+            before = len(opened)
+            each.click()
+            assert len(opened) > before, where(each)
+        elif isinstance(each, (QPushButton, QToolButton)) and (menu := each.menu()) is not None:
+            menu.aboutToShow.emit()
+            assert menu.actions(), where(each)
+            opened.append(menu)
+    return opened
+
+
+def test_every_control_every_signal_and_every_entry_of_a_menu_is_heard(
+    whole: tuple[QObject, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = everything(*whole)
     kinds = {type(one).__name__ for one in found}
     assert kinds >= {"PlotCard", "LiveCard", "DoneCard", "FailedCard", "ModelPopover", "ExportDialog", "FixingDialog"}
@@ -135,6 +171,11 @@ def test_every_control_and_every_signal_of_the_window_is_heard(whole: tuple[QObj
         and (more := {one.split(" ")[0] for one in places} - set(NOT_NEEDED.get(signal, "").split()))
     }
     assert silent == {}, "connect it; or list it if this place does without"
+    menus = opened_menus(found, monkeypatch)
+    assert len(menus) > 25
+    entries = [one for menu in menus for one in everything(menu) if isinstance(one, QAction)]
+    said = {one.partition("/")[2].removeprefix("QAction").strip() for one in unheard_controls(entries)}
+    assert said == HEADINGS
 
 
 class _Part(QWidget):
