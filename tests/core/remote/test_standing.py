@@ -85,11 +85,13 @@ WAITS, RUNS = SlurmJob("PENDING"), SlurmJob("RUNNING", began=NOW - 500, nodes="n
         (None, [finished(1100)], "interrupted", "Slurm no longer knows job 7, and the run left no ending; resume it."),
         (WAITS, [], "starting", "Slurm job 7 waits"),
         (WAITS, [finished(300)], "paused", ""),  # it was paused before Slurm took it out of the queue
+        (WAITS, [finished(1001.5)], "paused", ""),
         (WAITS, [finished(1100)], "starting", "Slurm job 7 waits"),  # of the job before
         (replace(WAITS, reason="Priority"), [], "starting", "Slurm job 7 waits since other jobs come first"),
         (replace(WAITS, reason="Odd"), [], "starting", "Slurm job 7 waits (Odd)"),
         (replace(WAITS, restarts=1), [finished(300)], "starting", "requeued by Slurm; Slurm job 7 waits"),
         (replace(WAITS, expected=NOW + 20), [], "starting", "Slurm job 7 waits; it should start in about 20 s"),
+        (replace(WAITS, expected=NOW + 60), [], "starting", "Slurm job 7 waits; it should start in about 1 min"),
         (replace(WAITS, expected=NOW + 600), [], "starting", "Slurm job 7 waits; it should start in about 10 min"),
         (replace(WAITS, expected=NOW + 7199), [], "starting", "Slurm job 7 waits; it should start in about 2 h 0 min"),
         (replace(WAITS, expected=NOW + 7130), [], "starting", "Slurm job 7 waits; it should start in about 119 min"),
@@ -105,6 +107,13 @@ WAITS, RUNS = SlurmJob("PENDING"), SlurmJob("RUNNING", began=NOW - 500, nodes="n
         (replace(RUNS, began=None), [started(1100)], "starting", f"{STARTING} on n1 (Slurm job 7)"),
         (SlurmJob("TIMEOUT", began=NOW - 500), [started(400), finished(100)], "paused", ""),
         (SlurmJob("TIMEOUT", began=NOW - 500), [finished(900)], "paused", ""),  # it ended before it was begun anew
+        (SlurmJob("TIMEOUT", began=NOW - 500), [finished(1001.5)], "paused", ""),
+        (
+            SlurmJob("CANCELLED", began=NOW - 500),
+            [finished(1100)],
+            "interrupted",
+            "Slurm job 7 was cancelled in Slurm; resume it to go on from its last checkpoint.",
+        ),
         (
             SlurmJob("TIMEOUT", began=NOW - 500, restarts=1),
             [finished(900)],
@@ -180,6 +189,7 @@ def test_a_process_is_judged_by_its_events_and_its_heartbeat(
     run: RunDir, events: Sequence[Event], held: RunStatus | None, state: str, note: str
 ) -> None:
     write(run, *events)
+    write_job(run, Job(token="t", submitted=NOW - 1000))
     if held is not None:
         run.write_status(held)
     found = Watched(run, Cluster()).stand(lambda: NOW)
