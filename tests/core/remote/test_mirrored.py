@@ -1,0 +1,246 @@
+"""A run on a machine and its mirror here, without a line between: what is sent, kept and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.remote import following as following_module
+from core.remote.following import Following, _Followed, _Had
+from core.remote.slurm import Slurm
+from core.remote.standing import Watched
+from core.spec.errors import UserError
+from core.spec.machines import mirror as mirror_module
+from core.spec.machines.answers import Bytes, Standing, packed
+from core.spec.machines.mirror import Mirror, digest_before
+from core.spec.machines.record import RemoteRecord
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, RunStatus
+
+RECORD = RemoteRecord(machine="far", folder="/there/one", token="t")
+STATUS = RunStatus(pid=4, started=2.0, heartbeat=9.0, step=3, total_steps=9, doing="training", seconds_left=7.0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "one")
+    run.create()
+    return run
+
+
+def test_what_a_run_writes_is_sent_in_parts_from_where_the_other_side_is(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following_module, "_PART", 10)
+    sent: list[dict[str, Any]] = []
+    following = Following(sent.append, Slurm())
+    run.events.write_bytes(b"0123456789abcde")
+    run.stdout.write_bytes(b"out")
+    had = {
+        "events.jsonl": _Had(offset=4, digest=digest_before(run.events, 4)),
+        "stdout.log": _Had(offset=2, digest="of another file"),
+        "stderr.log": _Had(offset=5, digest="x"),
+    }
+    followed = _Followed(Watched(run, Slurm()), had)
+    assert not following._grow(followed, "events.jsonl")
+    assert not following._grow(followed, "stdout.log")
+    assert not following._grow(followed, "stderr.log"), "there is none"
+    parts = [(one["file"], one["at"], one["data"], one["anew"]) for one in sent]
+    assert parts == [
+        ("events.jsonl", 4, packed(b"456789abcd"), False),
+        ("events.jsonl", 14, packed(b"e"), False),
+        ("stdout.log", 0, packed(b"out"), True),
+    ]
+    sent.clear()
+    assert not following._grow(followed, "events.jsonl")
+    assert sent == [], "nothing is new"
+    run.events.write_bytes(b"new")
+    following._grow(followed, "events.jsonl")
+    assert [(one["at"], one["anew"]) for one in sent] == [(0, True)], "it has become another file"
+    with run.events.open("ab") as file:
+        file.write(b"more")
+    following._grow(followed, "events.jsonl")
+    assert [(one["at"], one["anew"]) for one in sent] == [(0, True), (3, False)]
+    monkeypatch.setattr(following_module, "_PART", 1000)
+    for path, turned in ((run.events, True), (run.stdout, False)):
+        with path.open("ab") as file:
+            file.write(b'{"kind":"run_finished"}\n')
+        assert following._grow(followed, path.name) is turned
+    following.end()
+
+
+def test_a_run_is_looked_at_often_while_it_writes_and_seldom_when_it_is_over(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    sent: list[dict[str, Any]] = []
+    following = Following(sent.append, Slurm())
+    stands = [Standing(folder="f", state=RunState.RUNNING, age=1.0, status=STATUS)]
+    followed = _Followed(Watched(run, Slurm()), {})
+    monkeypatch.setattr(followed.watched, "stand", lambda: stands[-1])
+
+    def events(seconds: float) -> list[str]:
+        clock[0] += seconds
+        sent.clear()
+        following._look(followed)
+        return [one["event"] for one in sent]
+
+    assert events(0) == ["standing"]
+    assert events(0.5) == []
+    stands.append(stands[0].model_copy(update={"note": "new"}))
+    assert events(0.4) == [], "it is judged once a second"
+    assert events(0.2) == ["standing"]
+    stands.append(stands[-1].model_copy(update={"age": 2.0, "expected": 4.0}))
+    assert events(1.1) == [], "nothing but the heartbeat is new"
+    assert events(4.0) == ["standing"], "which is told every few seconds"
+    run.events.write_bytes(b'{"kind":"run_started"}\n')
+    stands.append(stands[-1].model_copy(update={"note": "newer"}))
+    assert events(0.16) == ["bytes", "standing"], "a start is judged at once"
+    assert followed.look_at == clock[0], "it writes"
+    assert events(6.0) == ["standing"]
+    assert followed.look_at == pytest.approx(clock[0] + 0.15), "it has not written for a while"
+    run.stdout.write_bytes(b"x")
+    assert events(0.1) == []
+    assert events(0.1) == ["bytes"]
+    stands.append(Standing(folder="f", state=RunState.PAUSED))
+    events(1.0)
+    assert followed.look_at == clock[0] + 1.0, "there is no trainer"
+    following.end()
+
+
+def test_what_is_wrong_with_following_is_told_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    sent: list[dict[str, Any]] = []
+    following = Following(sent.append, Slurm())
+    followed = _Followed(Watched(run, Slurm()), {})
+    problem: list[str] = ["no disk."]
+
+    def stand() -> Standing:
+        if problem:
+            raise UserError(problem[0])
+        return Standing(folder="f", state=RunState.RUNNING)
+
+    monkeypatch.setattr(followed.watched, "stand", stand)
+    told = []
+    for now in ("no disk.", "no disk.", "other.", "", "other."):
+        problem[:] = [now] if now else []
+        clock[0] += 2.0
+        sent.clear()
+        following._look(followed)
+        told.append([(one["event"], one.get("message")) for one in sent])
+    assert told == [
+        [("trouble", "no disk.")],
+        [],
+        [("trouble", "other.")],
+        [("standing", None)],
+        [("trouble", "other.")],
+    ]
+    following.end()
+
+
+def test_what_is_followed_is_named_by_its_folder(run: RunDir) -> None:
+    following = Following(lambda reply: None, Slurm())
+    following.end()
+    folder = str(run.path)
+    following.follow(folder, {"events.jsonl": {"offset": 0}})
+    followed = following._runs[folder]
+    assert following.watched(folder) is followed.watched
+    followed.look_at = followed.stand_at = 9e9
+    following.look("another")
+    assert followed.look_at == 9e9
+    following.look(folder)
+    assert followed.look_at == followed.stand_at == 0.0
+    following.unfollow(folder)
+    assert following.watched(folder) is not followed.watched
+    for files in ([], {"events.jsonl": {"offset": -1}}, {"events.jsonl": 3}):
+        with pytest.raises(UserError, match="what is to be followed"):
+            following.follow(folder, files)
+
+
+# What is kept here
+def part(at: int, data: bytes, anew: bool = False) -> Bytes:
+    return Bytes(folder="f", file="events.jsonl", at=at, data=packed(data), anew=anew)  # type: ignore[arg-type]
+
+
+def test_a_mirror_says_what_it_has_and_that_it_lacks_something(run: RunDir) -> None:
+    mirror = Mirror(run, RECORD)
+    run.events.write_bytes(b"abc")
+    mirror.gap = True
+    offsets = mirror.offsets()["files"]
+    assert offsets["events.jsonl"] == {"offset": 3, "digest": digest_before(run.events, 3)}
+    assert offsets["stderr.log"] == {"offset": 0, "digest": ""}
+    assert not mirror.gap, "following begins again from there"
+    mirror.saved = False
+    mirror.grew(part(3, b"def"))
+    assert (run.events.read_bytes(), mirror.gap, mirror.saved) == (b"abcdef", False, False)
+    mirror.grew(part(6, b'{"kind":"checkpoint_saved"}\n'))
+    assert mirror.saved, "there is a checkpoint to list"
+    mirror.grew(part(0, b"new", anew=True))
+    assert run.events.read_bytes() == b"new"
+    mirror.grew(part(9, b"later"))
+    assert (run.events.read_bytes(), mirror.gap) == (b"new", True)
+    run.events.unlink()
+    run.events.symlink_to(run.path / "elsewhere")
+    mirror.gap = False
+    mirror.grew(part(0, b"x"))
+    assert mirror.gap
+    assert mirror.trouble.endswith("see that it can be written, and following goes on.")
+    assert not (run.path / "elsewhere").exists()
+    run.events.unlink()
+    mirror.grew(part(0, b"x"))
+    assert mirror.trouble == ""
+    mirror.close()
+
+
+@pytest.mark.parametrize(
+    ("standing", "shown"),
+    [
+        ({"state": "running", "age": 4.0, "status": STATUS}, ("training", 3, 9, 7.0, 4.0)),
+        ({"state": "lost contact", "age": 50.0, "status": STATUS}, ("training", 3, 9, None, 50.0)),
+        ({"state": "running", "age": 50.0, "status": STATUS, "scheduler": "RUNNING"}, ("training", 3, 9, 7.0, 0.0)),
+        ({"state": "running", "age": -3.0, "status": STATUS}, ("training", 3, 9, 7.0, 0.0)),
+        ({"state": "paused", "age": 50.0, "status": STATUS}, ("", 3, 9, None, 0.0)),
+        ({"state": "starting", "note": "job 7 waits", "step": 2}, ("job 7 waits", 2, 0, None, 0.0)),
+        ({"state": "starting", "status": STATUS}, ("starting", 3, 9, None, 0.0)),
+        ({"state": "running", "step": 2}, ("", 2, 0, None, 0.0)),
+    ],
+)
+def test_a_standing_is_shown_as_a_status_by_this_computer_s_clock(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, standing: dict[str, Any], shown: tuple[Any, ...]
+) -> None:
+    monkeypatch.setattr(mirror_module, "time", SimpleNamespace(time=lambda: 5000.0, monotonic=lambda: 1.0))
+    mirror = Mirror(run, RECORD)
+    found = Standing(folder="f", **standing)
+    mirror.stands(found)
+    status = run.read_status()
+    assert status is not None
+    assert (status.doing, status.step, status.total_steps, status.seconds_left, 5000 - status.heartbeat) == shown
+    assert (status.verdict, status.note, status.host) == (found.state.value, found.note, "far (remote)")
+    assert (status.pid, status.started) == ((4, 2.0) if found.status else (0, 0.0))
+    assert mirror.done == (found.state is RunState.DONE)
+    mirror.close()
+
+
+def test_a_status_is_written_when_it_says_something_new_or_its_heartbeat_is_due(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(mirror_module, "time", SimpleNamespace(time=lambda: clock[0], monotonic=lambda: clock[0]))
+    mirror = Mirror(run, RECORD)
+    standing = Standing(folder="f", state=RunState.RUNNING, age=0.0, status=STATUS)
+    written = []
+    for seconds, note in ((0.0, ""), (7.9, ""), (0.2, ""), (0.1, "new"), (0.1, "new")):
+        clock[0] += seconds
+        run.status.unlink(missing_ok=True)
+        mirror.stands(standing.model_copy(update={"note": note}))
+        written.append(run.status.exists())
+    assert written == [True, False, True, True, False]
+    assert not mirror.done
+    mirror.stands(Standing(folder="f", state=RunState.DONE))
+    assert mirror.done
+    mirror.close()

@@ -1,0 +1,364 @@
+"""Runs on other machines without a line between: what is followed, passed on, handed over later and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import CheckpointFacts, Standing, Submitted
+from core.spec.machines.connection import LineState
+from core.spec.machines.mirror import Mirror
+from core.spec.machines.record import RemoteRecord, here_or_there, read_record, write_record
+from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.machines.ssh import LineDown
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, RunStatus
+
+RECORD = RemoteRecord(machine="far", folder="/there/one", token="t")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "one")
+    run.create()
+    return run
+
+
+class Pretended:
+    """A machine that keeps what it is asked; what it answers is settled by the test."""
+
+    def __init__(self, name: str) -> None:
+        self.machine, self.hello = SimpleNamespace(name=name, host="user@far"), SimpleNamespace(host="far-01")
+        self.state = LineState("ready")
+        self.heard: list[tuple[Any, ...]] = []
+        self.asked: list[Future[Any]] = []
+
+    def _ask(self, *what: Any) -> Future[Any]:
+        self.heard.append(what)
+        self.asked.append(Future())
+        return self.asked[-1]
+
+    def submit(self, name: str, token: str, config: str, devices: Any, script: str, timeout: float) -> Future[Any]:
+        return self._ask("submit", name, bool(config), list(devices), script)
+
+    def control(self, folder: str, what: str) -> Future[Any]:
+        return self._ask("control", folder, what)
+
+    def end(self, folder: str, how: str) -> Future[Any]:
+        return self._ask("end", folder, how)
+
+    def checkpoints(self, folder: str) -> Future[Any]:
+        return self._ask("checkpoints", folder)
+
+    def follow(self, folder: str, sink: Mirror) -> None:
+        self.heard.append(("follow", folder))
+
+    def unfollow(self, folder: str) -> None:
+        self.heard.append(("unfollow", folder))
+
+
+class Known:
+    """Machines of which "far" is one."""
+
+    def __init__(self) -> None:
+        self.far = Pretended("far")
+
+    def host(self, name: str) -> Pretended:
+        if name != "far":
+            raise UserError(f"there is no machine {name}.")
+        return self.far
+
+    def close(self) -> None:
+        self.far.heard.append(("close",))
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> RemoteRuns:
+    """Runs on pretended machines; what its thread does, the test does."""
+    monkeypatch.setattr(RemoteRuns, "_work", lambda self: None)
+    told: list[tuple[Path, str]] = []
+    found = RemoteRuns(Known(), lambda folder, sentence: told.append((folder, sentence)))  # type: ignore[arg-type]
+    found.told = told  # type: ignore[attr-defined]
+    return found
+
+
+def far(remote: RemoteRuns) -> Pretended:
+    return remote.machines.far  # type: ignore[attr-defined,no-any-return]
+
+
+def follow(remote: RemoteRuns, run: RunDir, record: RemoteRecord = RECORD) -> Any:
+    write_record(run, record)
+    remote.attach(run)
+    return remote._attached[run.path]
+
+
+def test_only_what_its_machine_has_is_followed(remote: RemoteRuns, run: RunDir, tmp_path: Path) -> None:
+    follow(remote, run)
+    remote.attach(run)
+    assert far(remote).heard == [("follow", "/there/one")], "once"
+    for number, record in enumerate(
+        (RECORD.model_copy(update={"waiting": True}), RECORD.model_copy(update={"folder": ""}))
+    ):
+        other = RunDir(tmp_path / str(number))
+        other.create()
+        follow(remote, other, record)
+    plain = RunDir(tmp_path / "plain")
+    plain.create()
+    remote.attach(plain)
+    assert plain.path not in remote._attached
+    assert far(remote).heard == [("follow", "/there/one")]
+    remote.detach(run)
+    remote.detach(run)
+    assert far(remote).heard == [("follow", "/there/one"), ("unfollow", "/there/one")]
+    Mirror(run, RECORD).close()  # another program may follow it now
+    remote.close()
+    assert far(remote).heard[-1] == ("close",)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "followed"),
+    [("", True), ("running", True), ("interrupted", True), ("paused", True), ("failed", False), ("stopped", False)],
+)
+def test_runs_of_which_more_is_to_be_expected_are_followed(
+    remote: RemoteRuns, run: RunDir, tmp_path: Path, verdict: str, followed: bool
+) -> None:
+    write_record(run, RECORD)
+    run.write_status(RunStatus(pid=0, started=0.0, heartbeat=0.0, verdict=verdict))
+    remote.attach_unsettled([tmp_path / "none", run.path])
+    assert (run.path in remote._attached) is followed
+    remote.close()
+
+
+def test_what_is_asked_is_passed_on_once_and_again_when_the_line_was_down(remote: RemoteRuns, run: RunDir) -> None:
+    one, host = follow(remote, run), far(remote)
+    host.heard.clear()
+    remote._pass_on(one)
+    assert host.heard == [], "nothing is asked"
+    run.ask("pause")
+    for _ in range(2):
+        remote._pass_on(one)
+    assert host.heard == [("control", "/there/one", "pause")]
+    host.asked[-1].set_exception(LineDown("The line is down."))
+    assert run.asked() == "pause"
+    remote._pass_on(one)
+    assert len(host.heard) == 2
+    host.asked[-1].set_result(Standing(folder="f", state=RunState.PAUSED))
+    assert run.asked() is None, "it was heard"
+    assert one.mirror.standing.state is RunState.PAUSED
+    run.ask("stop")
+    remote._pass_on(one)
+    host.asked[-1].set_exception(UserError("There is no such run."))
+    assert run.asked() is None
+    assert remote.told == [(run.path, "There is no such run.")]  # type: ignore[attr-defined]
+    remote.close()
+
+
+def test_asked_to_stop_again_it_is_terminated_and_then_killed(remote: RemoteRuns, run: RunDir) -> None:
+    one, host = follow(remote, run), far(remote)
+    host.heard.clear()
+    for number, answer in enumerate((None, LineDown("down"), None, None, None)):
+        run.ask("stop")
+        os.utime(run.control, ns=(number, number))
+        remote._pass_on(one)
+        if answer is None:
+            host.asked[-1].set_result(Standing(folder="f", state=RunState.RUNNING))
+        else:
+            host.asked[-1].set_exception(answer)
+    assert [one[0] for one in host.heard] == ["control", "end", "end", "end", "end"]
+    assert [one[2] for one in host.heard] == ["stop", "terminate", "terminate", "kill", "kill"]
+    remote.close()
+
+
+def test_a_newer_request_is_not_taken_away_with_the_answer_to_an_older_one(remote: RemoteRuns, run: RunDir) -> None:
+    one, host = follow(remote, run), far(remote)
+    run.ask("pause")
+    os.utime(run.control, ns=(5, 5))
+    remote._pass_on(one)
+    run.ask("stop")
+    host.asked[-1].set_result(Standing(folder="f", state=RunState.RUNNING))
+    assert run.asked() == "stop"
+    remote._pass_on(one)
+    assert host.heard[-1] == ("control", "/there/one", "stop")
+    remote.close()
+
+
+def test_what_waits_for_the_line_is_handed_over_once_it_is_up(remote: RemoteRuns, run: RunDir) -> None:
+    run.config.write_text("{}")
+    one = follow(remote, run, RECORD.model_copy(update={"folder": "", "waiting": True, "devices": ["1"]}))
+    host = far(remote)
+    remote._look_after(one)
+    remote._look_after(one)
+    assert host.heard == [("submit", "one", True, ["1"], "")], "once while no answer is there"
+    host.asked[-1].set_exception(LineDown("No route."))
+    status = run.read_status()
+    assert status is not None
+    assert (status.verdict, status.note) == ("starting", "waiting for far: No route.")
+    remote._look_after(one)
+    host.asked[-1].set_result(Submitted(folder="/there/1"))
+    record = read_record(run)
+    assert record is not None
+    assert (record.folder, record.computer, record.waiting) == ("/there/1", "far-01", False)
+    assert host.heard[-1] == ("follow", "/there/1")
+    remote._look_after(one)
+    assert [what[0] for what in host.heard[-2:]] == ["follow", "checkpoints"]
+    remote.close()
+
+
+def test_what_is_refused_later_waits_no_longer(remote: RemoteRuns, run: RunDir) -> None:
+    run.config.write_text("{}")
+    one = follow(remote, run, RECORD.model_copy(update={"waiting": True}))
+    remote._look_after(one)
+    assert far(remote).heard == [("submit", "one", False, [], "")], "it is there: it is resumed"
+    far(remote).asked[-1].set_exception(UserError("It is no longer there."))
+    record, status = read_record(run), run.read_status()
+    assert record is not None
+    assert status is not None
+    assert not record.waiting
+    assert (status.verdict, status.note) == ("interrupted", "It is no longer there.")
+    remote.close()
+
+
+def test_following_begins_again_where_something_is_missing_and_checkpoints_are_listed(
+    remote: RemoteRuns, run: RunDir
+) -> None:
+    one, host = follow(remote, run), far(remote)
+    host.heard.clear()
+    one.mirror.gap = True
+    remote._look_after(one)
+    assert host.heard == [("follow", "/there/one")]
+    one.mirror.gap = False
+    host.state = LineState("connecting")
+    remote._look_after(one)
+    assert len(host.heard) == 1, "nobody is there to list them"
+    host.state = LineState("ready")
+    remote._look_after(one)
+    remote._look_after(one)
+    assert host.heard[1:] == [("checkpoints", "/there/one")], "once"
+    host.asked[-1].set_exception(LineDown("down"))
+    remote._look_after(one)
+    assert len(host.heard) == 3, "they are asked for again"
+    found = [CheckpointFacts(name=f"step-{step:08d}", files=[]) for step in (2, 4)]
+    host.asked[-1].set_result([found[0].model_copy(update={"pointers": ["best"]}), found[1]])
+    remote._look_after(one)
+    assert len(host.heard) == 3
+    names = {which: here_or_there(run, which) for which in ("best", "last", "", "2", "step-00000004", "3")}
+    assert names == {
+        "best": "step-00000002",
+        "last": "step-00000004",
+        "": "step-00000004",
+        "2": "step-00000002",
+        "step-00000004": "step-00000004",
+        "3": "",
+    }
+    machines: Any = remote.machines
+    machines.far = Pretended("far")
+    remote._look_after(one)
+    assert far(remote).heard == [("follow", "/there/one")], "its settings changed: it is another connection"
+    remote.close()
+
+
+def test_a_run_that_cannot_be_resumed_there_says_why(remote: RemoteRuns, run: RunDir) -> None:
+    with pytest.raises(UserError, match="is no run of another machine; resume it here"):
+        remote.resume(run)
+    with pytest.raises(UserError, match="has not reached its machine yet"):
+        remote.resume_unfollowed(run)
+    write_record(run, RECORD.model_copy(update={"folder": ""}))
+    with pytest.raises(UserError, match="has not reached its machine yet"):
+        remote.resume_unfollowed(run)
+    write_record(run, RECORD.model_copy(update={"study": True}))
+    for resume in (remote.resume, remote.resume_unfollowed):
+        with pytest.raises(UserError, match="one is a run of a study; resume the study"):
+            resume(run)
+    assert far(remote).heard == []
+
+
+def answering(host: Pretended, answer: Callable[[], Submitted]) -> None:
+    """From now on it answers a submission at once."""
+
+    def submit(name: str, token: str, config: str, devices: Any, script: str, timeout: float) -> Future[Any]:
+        asked = host._ask("submit", name, bool(config), list(devices), script)
+        try:
+            asked.set_result(answer())
+        except UserError as error:
+            asked.set_exception(error)
+        return asked
+
+    host.submit = submit  # type: ignore[method-assign]
+
+
+def test_a_resumed_run_keeps_its_devices_and_script_unless_others_are_given(remote: RemoteRuns, run: RunDir) -> None:
+    host = far(remote)
+    answering(host, lambda: Submitted(folder="/there/one"))
+    write_record(run, RECORD.model_copy(update={"devices": ["3"], "script": "#!old"}))
+    run.ask("pause")
+    remote.resume(run)
+    assert run.asked() is None
+    assert host.heard == [("submit", "one", False, ["3"], "#!old"), ("follow", "/there/one")]
+    remote.resume(run, ["0", "1"], "")
+    assert host.heard[2:] == [
+        ("unfollow", "/there/one"),
+        ("submit", "one", False, ["0", "1"], ""),
+        ("follow", "/there/one"),
+    ]
+    tokens = {read_record(run).token}  # type: ignore[union-attr]
+    remote.resume(run)
+    assert read_record(run).token not in tokens | {"t"}, "a new request"  # type: ignore[union-attr]
+    remote.close()
+
+
+@pytest.mark.parametrize(("down", "error"), [(True, LineDown("No route.")), (False, UserError("No room there."))])
+def test_a_launch_waits_for_the_line_and_is_undone_by_a_refusal(
+    remote: RemoteRuns, tmp_path: Path, down: bool, error: UserError
+) -> None:
+    def fails() -> Submitted:
+        raise error
+
+    answering(far(remote), fails)
+    run = RunDir(tmp_path / "new")
+    if down:
+        remote.launch(run, "far", "{}", ["2"])
+    else:
+        with pytest.raises(UserError, match=r"No room there\."):
+            remote.launch(run, "far", "{}", ["2"])
+    assert (run.path in remote._attached) is down
+    record, status = read_record(run), run.read_status()
+    assert record is not None
+    assert status is not None
+    assert (record.waiting, record.devices, record.host) == (down, ["2"], "user@far")
+    assert status.verdict == "starting"
+    assert status.note == ("waiting for far: No route." if down else "sending to far")
+    if down:
+        assert not remote._attached[run.path].submitting, "it is tried again"
+    remote.close()
+
+
+def test_what_could_not_be_asked_in_time_is_said_of_its_machine(
+    remote: RemoteRuns, run: RunDir, tmp_path: Path
+) -> None:
+    write_record(run, RECORD)
+    other = RunDir(tmp_path / "other")
+    other.create()
+    write_record(other, RECORD.model_copy(update={"machine": "gone", "waiting": True}))
+    host = far(remote)
+    host.state = LineState("waiting", "No route to far.")
+    assert remote.catch_up([run.path, other.path]) == {
+        "far": "No route to far.",
+        "gone": "there is no machine gone.",
+    }
+    host.state = LineState("connecting")
+    assert remote.catch_up([run.path], seconds=-1.0)["far"] == "it did not answer in time."
+    remote.detach(other)
+    done = Standing(folder="", state=RunState.DONE)
+    threading.Timer(0.05, lambda: remote._attached[run.path].mirror.stands(done)).start()
+    assert remote.catch_up([run.path]) == {}, "it has answered"
+    remote.close()
+    assert json.loads(run.status.read_text())["verdict"] == "done"
