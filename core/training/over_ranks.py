@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import core
-from core.ranks.environment import Launch, check_mesh
+from core.ranks.environment import Launch, LaunchError, check_mesh
 from core.ranks.launch import device_of, joined, open_group
 from core.ranks.messages import Failure
 from core.spec.config import RunConfig
@@ -31,7 +31,7 @@ from core.spec.run.processes import own_start_time
 from core.training.errors import Interrupt, RankLost, TrainingError
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
-from core.training.team.recording import open_events, prepared, record_failure
+from core.training.team.recording import open_events, prepared, record_failure, record_refusal
 from core.training.team.signals import signals_as_requests
 from core.training.team.team import Team
 from core.training.team.watch import Watch
@@ -73,8 +73,13 @@ def train_over_ranks(launch: Launch, read: Callable[[], RunConfig], run: RunDir,
         config = team.together(read)
         team.same("version of this program or of PyTorch", f"{_program()}, torch {torch.__version__}")
         team.same("definition", config.digest())
-        team.together(lambda: check_mesh(launch.size, config.runtime.shard))
-        device = team.together(lambda: device_of(launch, config.runtime.device))
+        try:
+            team.together(lambda: check_mesh(launch.size, config.runtime.shard))
+            device = team.together(lambda: device_of(launch, config.runtime.device))
+        except (LaunchError, TrainingError) as error:
+            if team.leads:
+                record_refusal(config, run, error)
+            raise
         with ExitStack() as held:
 
             def claimed() -> Outcome | None:

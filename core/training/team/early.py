@@ -13,7 +13,7 @@ from core.ranks.environment import Launch, check_mesh, check_shares
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
-from core.training.team.recording import open_events, prepared, record_failure
+from core.training.team.recording import record_refusal
 
 
 def refuse_early(launch: Launch, read: Callable[[], RunConfig], run: RunDir) -> None:
@@ -28,20 +28,5 @@ def refuse_early(launch: Launch, read: Callable[[], RunConfig], run: RunDir) -> 
         for path in filter(None, (config.data.train, config.data.val, config.data.test)):
             check_there(path)
     except UserError as error:
-        if not _recorded(config, run, error):  # a run that is done already needs none of it
+        if not record_refusal(config, run, error):  # a run that is done already needs none of it
             raise
-
-
-def _recorded(config: RunConfig, run: RunDir, error: UserError) -> bool:
-    """Record the failure; whether ``run`` is done instead. RunDirError when it is in use or another definition's."""
-    run.create()
-    lock = run.claim()
-    try:
-        if prepared(config, run):
-            return True
-        events = open_events(run)
-        record_failure(events, 0, error)
-        events.close()
-        return False
-    finally:
-        lock.release()

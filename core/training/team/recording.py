@@ -84,3 +84,21 @@ def record_failure(events: EventWriter, step: int, error: Exception) -> None:
         events.write(RunFailed(step=step, error=kind, message=message, traceback=traceback.format_exc()))
     except OSError as refused:
         print(f"the failure could not be written to the event log: {refused.strerror}", file=sys.stderr)
+
+
+def record_refusal(config: RunConfig, run: RunDir, error: UserError) -> bool:
+    """Record ``error``, for which ``run`` cannot begin; whether it is done instead.
+
+    Raises RunDirError when it is in use, or another definition's.
+    """
+    run.create()
+    lock = run.claim()
+    try:
+        if prepared(config, run):
+            return True
+        events = open_events(run)
+        record_failure(events, 0, error)
+        events.close()
+        return False
+    finally:
+        lock.release()

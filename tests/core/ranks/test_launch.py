@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 import torch
 
 from core.ranks.environment import Launch, LaunchError, from_environment
 from core.ranks.launch import device_of, joined
+from core.spec.config import override
 from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.events import EventReader, RunFailed
+from core.spec.run.folder import RunDir
+from core.training.over_ranks import train_over_ranks
 from core.training.team.team import Team
 from tests.core.ranks.forked import over_ranks
 
@@ -90,3 +96,17 @@ def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
         with pytest.raises(LaunchError, match=f"the port of 127.0.0.1:{port} is in use"), joined(Launch(0, 2, 0, 2)):
             pass
+
+
+def test_a_launch_without_its_gpu_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run has failed, and is not one that is still starting."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    config, run = override(preset_config("clip", "tiny"), ["runtime.device=cuda"]), RunDir(tmp_path / "run")
+    with pytest.raises(LaunchError, match="no GPU for NCCL"):
+        train_over_ranks(Launch(), lambda: config, run, quiet=True)
+    (event,) = EventReader(run.events).read_all()
+    assert isinstance(event, RunFailed)
+    assert "no GPU for NCCL" in event.message

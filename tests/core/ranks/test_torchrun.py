@@ -113,6 +113,7 @@ def test_what_cannot_be_is_said_once(config: RunConfig, tmp_path: Path) -> None:
             assert status != 0
             assert run.output.count(said) == 1, run.output
             assert run.output.count("error: ") == 1
+            assert run.state() is RunState.FAILED
 
 
 @pytest.mark.slow
