@@ -32,6 +32,7 @@ from sdgui.bench import panels as bench_panels
 from sdgui.bench import run_table as bench_table
 from sdgui.bench import runs as bench_runs
 from sdgui.bench import search as bench_search
+from sdgui.bench import views as bench_views
 from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
 from sdgui.bench.captions import measure as measure_captions
 from sdgui.bench.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
@@ -73,6 +74,7 @@ def run() -> list[BenchResult]:
         captions = measure_captions(app, Path(folder) / "captions")
         search = bench_search.measure(app, Path(folder) / "search")
         confusion = bench_confusion.measure(app)
+        views = bench_views.measure(app, Path(folder) / "views")
         panels = bench_panels.measure(app, Path(folder) / "panels")
         still, busy = bench_runs.measure(app, Path(folder) / "runs")
         table = bench_table.measure_table(app, Path(folder) / "table")
@@ -95,6 +97,8 @@ def run() -> list[BenchResult]:
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
         _within("slowest frame of a map of 100k points, panned and zoomed", dots, bench_search.MAP_LIMIT),
+        _within(f"12 pictures' views after a setting moved, {views.preset}", views.redrawn, bench_views.REDRAW_LIMIT),
+        _within("  longest turn of the window's thread meanwhile", views.slowest_turn, bench_views.TURN_LIMIT),
         _within("200 live runs: longest turn of the window's thread", still.turn, bench_runs.TURN_LIMIT),
         _share("  its share of a core when nothing changes", still.share, bench_runs.SHARE_LIMIT),
         _within("  longest turn, a step of each every 2 s", busy.turn, bench_runs.TURN_LIMIT),

@@ -9,6 +9,7 @@ from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QCompleter, QFrame, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
@@ -70,7 +71,7 @@ class DescribeSheet(QFrame):
         self.note.setPlainText(note)
         self._known.setStringList(list(known))
         self.resize(44 * SPACE, 28 * SPACE)
-        self.move(at)
+        move_within(self, at)
         self.show()
         (self.note if on_note else self.tags).setFocus(Qt.FocusReason.PopupFocusReason)
 

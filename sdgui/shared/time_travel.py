@@ -20,6 +20,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 _SETTLES = 120  # ms that the slider rests before a step is opened
 _PLAY = 900  # ms that a step is shown while playing, at least
+_NARROWEST = 5 * SPACE  # px of the slider
 
 
 class TimeTravel(QObject):
@@ -62,6 +63,7 @@ class StepSlider(QWidget):
         super().__init__(parent)
         self._steps: tuple[int, ...] = ()
         self._busy = False
+        self._room = 0
         self.play = IconButton("ph.play", "Play the steps in order", checkable=True, parent=self)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Step")
@@ -111,7 +113,18 @@ class StepSlider(QWidget):
         self.slider.blockSignals(False)
         last = f"Step {count(self._steps[-1])} of {count(self._steps[-1])}" if self._steps else ""
         self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance(last) + SPACE)  # the slider stays put
+        self._fit()
         self._say()
+
+    def set_room(self, width: int) -> None:
+        """Take ``width`` px in all, or what it needs: for a place that gives no more than asked for."""
+        self._room = width
+        self._fit()
+
+    def _fit(self) -> None:
+        if self._room:
+            beside = self.play.sizeHint().width() + max(self.label.minimumWidth(), self.label.sizeHint().width())
+            self.slider.setFixedWidth(max(_NARROWEST, self._room - beside - 2 * SPACE))
 
     def set_busy(self, busy: bool) -> None:
         """Whether the step is still being opened."""

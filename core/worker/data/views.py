@@ -43,6 +43,7 @@ from core.worker.session import Recent
 MOST = 64  # pictures at once
 KEPT = 256  # decoded pictures in memory
 KEPT_VIEWS = 2048  # views of one picture in memory
+PIXELS = 4 * 224**2  # of a view that are distorted at once: more no longer fits the processor's cache
 
 Place = tuple[int, int]  # a batch, counted from 0, and a position in it
 One = tuple[Tensor, Tensor | None, Tensor | None]  # a view of one picture: (3, S, S), hidden (P,), kept (k,)
@@ -211,10 +212,12 @@ class ViewMaker:
         keys = {one: (wanted, side, self.patch, self.config.seed, *one) for one in pictures}
         found = {one: kept.get(key, _never) for one, key in keys.items() if key in kept}
         missing = [one for one in keys if one not in found]
-        if missing:
-            rows, passes = (np.array(part, np.int64) for part in zip(*missing, strict=True))
-            view = self._maker.view(wanted, passes, rows, [self.dataset.picture(row) for row, _ in missing])
-            for index, one in enumerate(missing):
+        at_once = max(1, PIXELS // side**2)
+        for first in range(0, len(missing), at_once):
+            part = missing[first : first + at_once]
+            rows, passes = (np.array(column, np.int64) for column in zip(*part, strict=True))
+            view = self._maker.view(wanted, passes, rows, [self.dataset.picture(row) for row, _ in part])
+            for index, one in enumerate(part):
                 hidden = None if view.mask is None else view.mask[index]
                 places = None if view.kept is None else view.kept[index]
                 found[one] = kept.put(keys[one], (view.images[index].clone(), hidden, places))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtCore import Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QFontDatabase, QGuiApplication
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -130,11 +130,18 @@ class ExportDialog(QDialog):
         where.addWidget(self.browse)
         rows = QFormLayout()
         rows.setSpacing(SPACE)
-        rows.addRow("Format", self.form)
+        rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        rows.addRow("&Format", self.form)
         rows.addRow("", self.what)
-        for name, box in (("Checkpoint", self.checkpoint), ("Network", self.network), ("Precision", self.precision)):
+        for name, box in (
+            ("Chec&kpoint", self.checkpoint),
+            ("&Network", self.network),
+            ("&Precision", self.precision),
+        ):
             rows.addRow(name, box)
-        rows.addRow("Folder", where)
+        label = PlainLabel("Fol&der", self)
+        label.setBuddy(self.folder)
+        rows.addRow(label, where)
         rows.addRow("", self.replace)
         buttons = QHBoxLayout()
         for button in (self.copy, self.show_folder):

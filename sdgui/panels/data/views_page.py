@@ -52,7 +52,8 @@ class ViewsPage(QWidget):
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.split.addWidget(left)
         self.split.addWidget(self.preview)
-        self.split.setSizes([52 * SPACE, 90 * SPACE])
+        left.setMinimumWidth(60 * SPACE)  # what stands beside the fields is whole
+        self.split.setSizes([60 * SPACE, 90 * SPACE])
         self.split.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, SPACE, 0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.runs.compare.board import SamplesBoard
@@ -21,6 +22,8 @@ from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
+
+_TIME_WIDTH = 64 * SPACE  # px at most
 
 
 class TabsView(QWidget):
@@ -52,7 +55,6 @@ class TabsView(QWidget):
         self.tabs.currentChanged.connect(self._tab_opened)
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # of the results of a search
-        self.time.setFixedWidth(64 * SPACE)
         self.tabs.setCornerWidget(self.time)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -60,6 +62,12 @@ class TabsView(QWidget):
         layout.addWidget(self.header)
         layout.addWidget(self.elsewhere)
         layout.addWidget(self.tabs, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The slider takes what the tabs leave: a tab widget would cut off what does not fit beside them."""
+        super().resizeEvent(event)
+        left = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
+        self.time.set_room(min(left, _TIME_WIDTH))
 
     @cached_property
     def samples(self) -> SamplesView:

@@ -174,6 +174,7 @@ class SearchView(QWidget):
         self.score.setAccessibleName("Displayed score")
         self.score.setToolTip(plain_tip("\n\n".join(f"{name}: {meaning}" for name, meaning in SCORES.values())))
         form = QFormLayout()
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         form.setSpacing(SPACE)
         form.addRow("Find", self.query.wanted)
         form.addRow("Prompts", self.query.prompts)

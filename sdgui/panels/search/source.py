@@ -67,12 +67,12 @@ class SourceBar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE // 2)
-        row.addWidget(self.pickers[0], 3)
+        row.addWidget(self.pickers[0], 8)
         row.addWidget(self.compare)
         row.addWidget(self.presets)
-        row.addWidget(self.pickers[1], 3)
+        row.addWidget(self.pickers[1], 8)
         row.addSpacing(SPACE)
-        row.addWidget(self.button, 2)
+        row.addWidget(self.button, 7)
         row.addStretch()  # a chip has a widest: what is left over is at the end
 
     def _connect(self) -> None:

@@ -86,6 +86,7 @@ class StudyEditor(QWidget):
         left = QWidget(scroll.viewport())
         form = self.form = QFormLayout(left)
         form.setHorizontalSpacing(2 * SPACE)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         rows: list[tuple[str, QWidget, str]] = [
             ("&Name", self.name, "Name of the study and of its folder"),
             ("A&bout", self.about, "One sentence of description"),

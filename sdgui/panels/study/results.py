@@ -7,7 +7,7 @@ are in per cent, as ``results.md`` has them. Negative and failed results stay.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
@@ -37,6 +37,14 @@ def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mappi
             color = colors.get(name, index)
             bars.append(Bar(name, scale * mean["mean"], low, high, values, interval(metric, mean), color))
     return bars
+
+
+def what_of(bars: Sequence[Bar]) -> str:
+    """What the bars show, for the plot's title: intervals are named where there are some."""
+    if not any(len(bar.values) > 1 for bar in bars):
+        return ": one seed an arm"
+    between = any(bar.low is not None for bar in bars)
+    return ": means of seeds with 95 % intervals" if between else ": means of seeds"
 
 
 class ResultsModel(HeadedModel):

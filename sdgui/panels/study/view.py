@@ -10,7 +10,6 @@ from pathlib import Path
 
 from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
     QProgressBar,
@@ -27,11 +26,12 @@ from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_texts
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, is_share, means_table
-from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of
+from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of, what_of
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.late_parts import home_of
+from sdgui.widgets.no_wheel_combo_box import ElidingComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -97,7 +97,7 @@ class StudyView(QWidget):
         self.split = QSplitter(Qt.Orientation.Vertical, results)
         self.tables = QTabWidget(self.split)
         self.tables.setDocumentMode(True)
-        self.network = QComboBox(self.tables)
+        self.network = ElidingComboBox(self.tables)
         self.network.setAccessibleName("Network")
         self.network.setToolTip("Network")
         for text, name in NETWORKS:
@@ -203,9 +203,8 @@ class StudyView(QWidget):
             self.costs.set_curves(title, cost_curves(results, self._metric, str(self.network.currentData())))
         elif results is not None and shown:
             unit = ", %" if is_share(self._metric) else ""
-            title = f"{self._metric}{unit}: means of seeds with 95 % intervals"
-            network = str(self.network.currentData())
-            self.bars.set_bars(title, bars_of(results, self._metric, network, self._colors))
+            bars = bars_of(results, self._metric, str(self.network.currentData()), self._colors)
+            self.bars.set_bars(f"{self._metric}{unit}{what_of(bars)}", bars)
 
     def _cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
         metric = index.data(METRIC) if index.isValid() else ""

@@ -12,7 +12,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent, QWheelEvent
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QCompleter,
     QFileDialog,
     QHBoxLayout,
@@ -24,6 +23,7 @@ from PySide6.QtWidgets import (
 from sdgui.shared.form.fields import FieldSpec
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.no_wheel_combo_box import ElidingComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -96,7 +96,7 @@ class FlagEditor(FieldEditor):
         self._box.setChecked(text == "true")
 
 
-class _StillCombo(QComboBox):
+class _StillCombo(ElidingComboBox):
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
 

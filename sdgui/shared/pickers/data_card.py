@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.widgets.elided_label import ElidedLabel
@@ -22,7 +23,7 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SourceFacts
 
 PICTURES = 8
-_SIDE = 6 * SPACE
+_SIDE, _GAP = 6 * SPACE, SPACE // 2
 
 
 class DataCard(QFrame):
@@ -36,7 +37,9 @@ class DataCard(QFrame):
         set_role(self, "card")
         self.facts = facts
         self._others: dict[str, str] = {}
-        self.pictures = [PictureLabel(_SIDE, self) for _ in range(PICTURES)]
+        self._shelf = QWidget(self)
+        self._shelf.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # no card is wider for them
+        self.pictures = [PictureLabel(_SIDE, self._shelf) for _ in range(PICTURES)]
         self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
         self._writable = True
         self.look = IconButton("ph.stack", "Look at these data", parent=self)
@@ -55,8 +58,9 @@ class DataCard(QFrame):
         self.show_facts()
 
     def _build(self) -> None:
-        row = QHBoxLayout()
-        row.setSpacing(SPACE // 2)
+        row = QHBoxLayout(self._shelf)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(_GAP)
         for picture in self.pictures:
             row.addWidget(picture)
         row.addStretch(1)
@@ -74,7 +78,7 @@ class DataCard(QFrame):
         column = QVBoxLayout(self)
         column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         column.setSpacing(SPACE // 2)
-        column.addLayout(row)
+        column.addWidget(self._shelf)
         column.addLayout(foot)
 
     def set_others(self, others: Mapping[str, str]) -> None:
@@ -97,8 +101,8 @@ class DataCard(QFrame):
         can_split = facts is not None and facts["pictures"] > 1 and facts["pairs"] > 0
         self.hold_out.setVisible(can_split and self._writable)
         samples = facts.get("samples", []) if facts is not None else []
+        self._show_pictures()
         for number, picture in enumerate(self.pictures):
-            picture.setVisible(number < len(samples))
             picture.show_picture(Path(samples[number]) if number < len(samples) else None)
         self.figures.setText(figures_text(facts) if facts is not None else "Counting …" if self.facts.asking else "")
         self.more.setText(more_text(facts) if facts is not None else "")
@@ -106,6 +110,18 @@ class DataCard(QFrame):
         self.more.setVisible(bool(self.more.text()))
         set_role(self.figures, "")
         self._show_overlap()
+
+    def _show_pictures(self) -> None:
+        """Those that fit beside each other, whole."""
+        samples = self.facts.facts.get("samples", []) if self.facts.facts is not None else []
+        fitting = max(1, (self.width() - 2 * SPACE + _GAP) // (_SIDE + _GAP))
+        for number, picture in enumerate(self.pictures):
+            picture.setVisible(number < min(fitting, len(samples)))
+        self._shelf.setVisible(bool(samples))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._show_pictures()
 
     def _described(self, _facts: SourceFacts) -> None:
         self.show_facts()

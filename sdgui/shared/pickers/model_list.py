@@ -134,7 +134,8 @@ class ModelDelegate(QStyledItemDelegate):
         painter.setFont(look.font())
         painter.setPen(look.color("muted" if entry.reason else "text"))
         metrics = painter.fontMetrics()
-        first = QRect(room.left(), room.top(), room.width(), metrics.height())
+        about = entry.reason or entry.about
+        first = QRect(room.left(), room.top(), room.width(), metrics.height() if about else room.height())
         beside = metrics.horizontalAdvance(entry.metric) + SPACE if entry.metric else 0
         title = metrics.elidedText(entry.title, Qt.TextElideMode.ElideMiddle, first.width() - beside)
         painter.drawText(first, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), title)
@@ -143,5 +144,5 @@ class ModelDelegate(QStyledItemDelegate):
         painter.setFont(look.font("small"))
         painter.setPen(look.color("muted"))
         second = QRect(room.left(), first.bottom() + 1, room.width(), room.bottom() - first.bottom())
-        about = painter.fontMetrics().elidedText(entry.reason or entry.about, Qt.TextElideMode.ElideRight, room.width())
+        about = painter.fontMetrics().elidedText(about, Qt.TextElideMode.ElideRight, room.width())
         painter.drawText(second, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), about)

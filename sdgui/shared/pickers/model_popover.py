@@ -23,7 +23,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 UNTRAINED: Final = "Random weights"
-_WIDTH, _HEIGHT = 60 * SPACE, 62 * SPACE
+_WIDTH, _HEIGHT = 66 * SPACE, 62 * SPACE
 _STEPS = {Qt.Key.Key_Down: (1, 1), Qt.Key.Key_Up: (-1, 1), Qt.Key.Key_PageDown: (1, 6), Qt.Key.Key_PageUp: (-1, 6)}
 
 

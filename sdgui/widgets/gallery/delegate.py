@@ -23,12 +23,16 @@ _FAINT = 0.5  # opacity
 
 
 class GalleryDelegate(QStyledItemDelegate):
-    """``side`` is the thumbnail's size in px; all cells have one size, so that the view need not ask each."""
+    """``side`` is the thumbnail's size in px, ``room`` the width that rows of cells fill (0: as narrow as they can be).
+
+    All cells have one size, so that the view need not ask each.
+    """
 
     def __init__(self, model: GalleryModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._model = model
         self.side = 128
+        self.room = 0
         self._scaled: OrderedDict[tuple[int, int, float], QPixmap] = OrderedDict()
         self._scaled_bytes = 0
         self._lines: OrderedDict[tuple[str, int], list[str]] = OrderedDict()
@@ -60,7 +64,9 @@ class GalleryDelegate(QStyledItemDelegate):
 
     def cell(self) -> QSize:
         """Size of a cell in px: thumbnail, a line of figures, two lines of caption, and padding."""
-        return QSize(self.side + 2 * SPACE, self.side + 2 * SPACE + 3 * self._metrics.height() + SPACE // 2)
+        narrowest = self.side + 2 * SPACE
+        width = self.room // max(1, self.room // narrowest) if self.room else narrowest
+        return QSize(max(width, narrowest), self.side + 2 * SPACE + 3 * self._metrics.height() + SPACE // 2)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
         return self.cell()
@@ -70,7 +76,8 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._ground(painter, option)
-        rect = QRect(option.rect.x() + SPACE, option.rect.y() + SPACE, self.side, self.side)
+        left = option.rect.x() + (option.rect.width() - self.side) // 2
+        rect = QRect(left, option.rect.y() + SPACE, self.side, self.side)
         thumbnail = self._model.thumbnail(index.row())
         gone = thumbnail is not None and thumbnail.missing
         if item.line:

@@ -23,7 +23,7 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QKeyEvent, QKeySequence, QRegion, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider, QStyle, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.delegate import GalleryDelegate
@@ -287,7 +287,7 @@ class Gallery(QWidget):
     def _slid(self, size: int) -> None:
         self._delegate.side = size
         self.thumbnails.set_side(size * self.devicePixelRatioF())
-        self.view.setGridSize(self._delegate.cell())
+        self._fill_rows()
         current = self.view.currentIndex()
         if current.isValid():
             self.view.scrollTo(current)
@@ -326,8 +326,16 @@ class Gallery(QWidget):
 
     def _restyle(self) -> None:
         self._delegate.restyle()
-        self.view.setGridSize(self._delegate.cell())
+        self._fill_rows()
         self.view.viewport().update()
+
+    def _fill_rows(self) -> None:
+        """Make cells so wide that a row of them leaves nothing free; the view keeps room for its scroll bar."""
+        bar = self.view.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent, None, self.view.verticalScrollBar())
+        self._delegate.room = self.view.maximumViewportSize().width() - bar - 1  # cells end before its last pixel
+        cell = self._delegate.cell()
+        if cell != self.view.gridSize():
+            self.view.setGridSize(cell)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Handle Space, Enter, copying and zooming before the list view does."""
@@ -336,6 +344,8 @@ class Gallery(QWidget):
             return True
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and watched is self.view:
             return self._key(event)
+        if event.type() == QEvent.Type.Resize and watched is self.view:
+            self._fill_rows()
         return super().eventFilter(watched, event)
 
     def _key(self, event: QKeyEvent) -> bool:

@@ -90,6 +90,12 @@ QCheckBox::indicator:checked, QListWidget::indicator:checked {
 }
 QCheckBox::indicator:indeterminate { background: $accent; border-color: $accent; image: url("$icons/dash.svg"); }
 QCheckBox::indicator:disabled { background: $raised; border-color: $border; }
+QRadioButton::indicator {
+    width: 14px; height: 14px; border: 1px solid $strong_border; border-radius: 8px; background: $surface;
+}
+QRadioButton::indicator:hover, QRadioButton::indicator:focus { border-color: $accent; }
+QRadioButton::indicator:checked { width: 6px; height: 6px; border: 5px solid $accent; background: $on_accent; }
+QRadioButton:focus { color: $accent_text; }
 QSlider { min-height: 20px; }
 QSlider::groove:horizontal { height: 4px; border-radius: 2px; background: $border; }
 QSlider::sub-page:horizontal { background: $accent; border-radius: 2px; }

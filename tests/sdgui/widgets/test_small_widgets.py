@@ -13,6 +13,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.progress_strip import ProgressStrip, TimeLeft
 
 
@@ -164,3 +165,20 @@ def test_elided_label_keeps_the_whole_text(qtbot) -> None:
     assert label.text() == label.toolTip() == "a very long text " * 20
     assert label.minimumSizeHint().width() < 100
     label.grab()
+
+
+def test_a_long_choice_ends_in_an_ellipsis(qtbot, monkeypatch) -> None:
+    name = "self-distilling CLIP on the demo · run 12 · teacher"
+    box = NoWheelComboBox()
+    qtbot.addWidget(box)
+    box.addItem(name)
+    drawn = []
+    shown = box.shown_text
+    monkeypatch.setattr(box, "shown_text", lambda option: drawn.append(shown(option)) or drawn[-1])
+    for width in (160, 800):
+        box.resize(width, 28)
+        box.grab()
+    assert drawn[0] != name
+    assert "…" in drawn[0]
+    assert box.fontMetrics().horizontalAdvance(drawn[0]) < 160
+    assert drawn[-1] == name

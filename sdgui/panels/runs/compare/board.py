@@ -105,6 +105,7 @@ class SamplesBoard(QWidget):
         self.captions = QListWidget()
         self.captions.setAccessibleName("Captions that pictures are sought for")
         self.captions.setWordWrap(True)
+        self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._arrange()
         self.network.currentIndexChanged.connect(lambda _at: self._show())
         self.slider.valueChanged.connect(lambda _at: self._show())

@@ -29,6 +29,7 @@ from sdgui.panels.runs.table.layout import NAME, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _NAME = int(Qt.ItemDataRole.UserRole)
@@ -130,7 +131,7 @@ class ColumnChooser(QFrame):
         self.fill(columns, catalogue)
         self.at_step.fill(catalogue, values.get(STEPS, ()))
         self.resize(52 * SPACE, 56 * SPACE)
-        self.move(at)
+        move_within(self, at)
         self.show()
         self.search.setFocus(Qt.FocusReason.PopupFocusReason)
 

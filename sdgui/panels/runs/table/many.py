@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
@@ -109,7 +110,7 @@ class ManySheet(QFrame):
         self.note.clear()
         self._show_tags(Counter(tag for own in tags.values() for tag in own))
         self.resize(46 * SPACE, 36 * SPACE)
-        self.move(at)
+        move_within(self, at)
         self.show()
         self.add.setFocus(Qt.FocusReason.PopupFocusReason)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from PySide6.QtCore import QPoint, QSettings, Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
 
 from sdgui.panels.runs.table.bar import TableBar
@@ -114,11 +114,17 @@ class RunTable(QWidget):
             self._later.start()
 
     def _look_again(self) -> None:
+        if not self.isVisible():  # what changed meanwhile is read again when it is shown
+            return
         stale, self._stale = self._stale, set()
-        if self.isVisible():
-            self.model.forget(stale)
-            if self.model.listing is not None:
-                self.reader.fill_steps(self.model.listing.fields())
+        self.model.forget(stale)
+        if self.model.listing is not None:
+            self.reader.fill_steps(self.model.listing.fields())
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._stale:
+            self._later.start()
 
     def sort_by(self, name: str) -> None:
         """Sort by this field; the other way if it is the first key already."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QSplitter
+from PySide6.QtWidgets import QApplication, QSplitter
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
@@ -65,6 +65,20 @@ def test_the_tabs_are_made_once_there_is_a_run_to_show(qtbot: QtBot, services: S
     assert panel.tabs.view.header.title.text() == "clip · run 1"
     assert panel.view.bar.text == "The run failed."
     assert panel.tabs._second.isActive()
+
+
+@pytest.mark.parametrize("width", [832, 1400])
+def test_the_slider_of_steps_is_whole_beside_the_tabs(panel: RunsPanel, width: int) -> None:
+    time = panel.tabs.view.time
+    time.set_steps([26, 234], 234)
+    panel.view.show()
+    panel._stack.setCurrentWidget(panel.view)
+    panel.resize(width, 600)
+    QApplication.processEvents()
+    tabs = panel.tabs.view.tabs
+    assert time.mapTo(tabs, time.rect().topRight()).x() < tabs.width()
+    assert time.mapTo(tabs, time.rect().topLeft()).x() >= tabs.tabBar().geometry().left()
+    assert time.slider.width() >= 40
 
 
 def make_run(services: Services, name: str = "clip", state: RunState = RunState.DONE) -> Run:

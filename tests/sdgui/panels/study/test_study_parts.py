@@ -192,7 +192,7 @@ def test_the_plot_follows_the_cell_that_is_chosen_and_the_network(view: StudyVie
     assert [(bar.mean, bar.color) for bar in view.bars.bars()] == [(40.0, 3)]
     model = view.means.model()
     view.means.setCurrentIndex(model.index(0, 3))
-    assert view.bars.title.text() == "caption/CIDEr: means of seeds with 95 % intervals"
+    assert view.bars.title.text() == "caption/CIDEr: one seed an arm", "no interval is claimed where there is none"
     view.means.setCurrentIndex(model.index(0, 0))
     assert view.bars.title.text().startswith("caption/CIDEr"), "a name is of no metric"
     view.means.setCurrentIndex(model.index(0, 2))

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.study.error_bars import Bar
 from sdgui.panels.study.model import (
     Cell,
     Table,
@@ -20,7 +21,7 @@ from sdgui.panels.study.model import (
     number,
     to_csv,
 )
-from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of
+from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of, what_of
 from sdgui.widgets.style.theme import theme
 
 METRICS = ("test/R@1", "caption/CIDEr")
@@ -165,6 +166,18 @@ def test_the_bars_are_in_the_units_of_the_table_and_in_the_colours_of_the_runs()
     assert (clip.color, sd.color, clip.text) == (0, 7, "40.0 [38.0, 42.0]")
     (only,) = bars_of(results(), "caption/CIDEr", "final", {})
     assert (only.mean, only.low, only.high) == (0.8, None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "end", "text"),
+    [
+        ((1.0,), None, ": one seed an arm"),
+        ((1.0, 1.0), None, ": means of seeds"),
+        ((1.0, 2.0), 3.0, ": means of seeds with 95 % intervals"),
+    ],
+)
+def test_intervals_are_named_where_there_are_some(values: tuple[float, ...], end: float | None, text: str) -> None:
+    assert what_of([Bar("clip", 1.0, end, end, values, "1.0")]) == text
 
 
 def test_the_csv_guards_names_and_keeps_numbers() -> None:

@@ -84,6 +84,20 @@ def test_typing_filters_and_an_error_has_its_place(qtbot: QtBot, table: RunTable
     assert (box.accessibleDescription(), table.model.rowCount()) == ("", 2)
 
 
+def test_a_run_that_changes_while_the_table_is_hidden_is_read_when_it_is_shown(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[set[int]] = []
+    monkeypatch.setattr(table.model, "forget", lambda runs: read.append(set(runs)))
+    table._later.setInterval(0)
+    table.hide()
+    table.progressed(filled[1][0])
+    qtbot.waitUntil(lambda: not table._later.isActive())
+    assert read == []
+    table.show()
+    qtbot.waitUntil(lambda: read == [{filled[1][0]}])
+
+
 def test_tab_takes_a_completion(qtbot: QtBot, table: RunTable) -> None:
     box = table.bar.filter
     box.setFocus()
