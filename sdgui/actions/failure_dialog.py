@@ -27,6 +27,8 @@ class FailureDialog(QDialog):
         self.details.setVisible(bool(details))
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
         copy = buttons.addButton("&Copy details", QDialogButtonBox.ButtonRole.ActionRole)
+        copy.setAutoDefault(False)
+        buttons.button(QDialogButtonBox.StandardButton.Close).setDefault(True)
         copy.clicked.connect(lambda: QApplication.clipboard().setText(f"{sentence}\n\n{details}"))
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)

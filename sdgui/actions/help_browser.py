@@ -97,6 +97,7 @@ class HelpBrowser(QDialog):
         self.box.setAccessibleName("Search the pages")
         self.box.setClearButtonEnabled(True)
         self.shortcuts = QPushButton("&Shortcuts", self)
+        self.shortcuts.setAutoDefault(False)  # Enter searches
         self.list = QListWidget(self)
         self.list.setAccessibleName("Pages")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

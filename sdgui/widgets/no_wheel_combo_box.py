@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QKeyEvent, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
@@ -15,21 +15,27 @@ class ElidingComboBox(QComboBox):
     def paintEvent(self, event: QPaintEvent) -> None:
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
-        if self.currentIndex() < 0 and self.placeholderText():
-            option.palette.setBrush(option.palette.ColorRole.ButtonText, option.palette.placeholderText())
-            option.currentText = self.placeholderText()
+        hint = self.placeholderText() if self.currentIndex() < 0 and not self.isEditable() else ""
+        option.currentText = hint or option.currentText
         option.currentText = self.shown_text(option)
         painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        if hint:  # a style sheet would draw it as a choice
+            painter.setPen(option.palette.placeholderText().color())
+            painter.drawText(self._field(option), int(Qt.AlignmentFlag.AlignVCenter), option.currentText)
+        else:
+            painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def shown_text(self, option: QStyleOptionComboBox) -> str:
         """The text of ``option`` as far as it fits into the box."""
-        field = QStyle.SubControl.SC_ComboBoxEditField
-        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self).width() - 2
+        room = self._field(option).width()
         if not option.currentIcon.isNull():
             room -= option.iconSize.width() + _GAP
         return option.fontMetrics.elidedText(option.currentText, Qt.TextElideMode.ElideMiddle, room)
+
+    def _field(self, option: QStyleOptionComboBox) -> QRect:
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        return self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self)
 
 
 class NoWheelComboBox(ElidingComboBox):

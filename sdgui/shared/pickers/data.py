@@ -35,6 +35,7 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SourceFacts
@@ -215,7 +216,7 @@ class DataPicker(QWidget):
         self.card.set_others(splits_beside(self._services.store, self._about.source))
         self._popup.setFixedWidth(max(_CARD, self.width()))
         self._popup.adjustSize()
-        self._popup.move(self.box.mapToGlobal(self.box.rect().bottomLeft()))
+        move_within(self._popup, self.box.mapToGlobal(self.box.rect().bottomLeft()))
         self._popup.show()
         self.card.hold_out.setFocus()
 

@@ -100,6 +100,7 @@ class PresetChooser(QFrame):
             side.addWidget(choice)
             QShortcut(QKeySequence(f"Alt+{index + 1}"), self).activated.connect(choice.click)
         side.addWidget(self.button)
+        self.setTabOrder(self.sizes.buttons()[-1], self.button)  # as they stand
         body = QHBoxLayout()
         body.setSpacing(2 * SPACE)
         body.addWidget(self.list)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QVBoxLayout, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
@@ -14,6 +14,7 @@ from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.progress_strip import ProgressStrip, TimeLeft
 
 
@@ -165,6 +166,33 @@ def test_elided_label_keeps_the_whole_text(qtbot) -> None:
     assert label.text() == label.toolTip() == "a very long text " * 20
     assert label.minimumSizeHint().width() < 100
     label.grab()
+
+
+@pytest.mark.parametrize(("at", "where"), [((20, 30), (20, 30)), ((380, 290), (192, 192)), ((-50, -9), (8, 8))])
+def test_a_popup_stays_over_its_window(qtbot, at: tuple[int, int], where: tuple[int, int]) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.setGeometry(100, 50, 400, 300)
+    window.show()
+    popup = QFrame(window, Qt.WindowType.Popup)
+    popup.resize(200, 100)
+    move_within(popup, window.mapToGlobal(QPoint(*at)))
+    assert popup.pos() - window.mapToGlobal(QPoint(0, 0)) == QPoint(*where)
+
+
+def test_a_hint_is_not_drawn_as_a_choice(qtbot) -> None:
+    box = NoWheelComboBox()
+    qtbot.addWidget(box)
+    box.resize(200, 28)
+    box.setPlaceholderText("MMMMMMMM")
+    assert box.currentIndex() == -1
+    hint = box.grab().toImage()
+    box.addItem("MMMMMMMM")
+    box.setCurrentIndex(0)
+    choice = box.grab().toImage()
+    middle = [(x, hint.height() // 2) for x in range(8, 100)]
+    contrast = [min(image.pixelColor(*at).lightness() for at in middle) for image in (hint, choice)]
+    assert contrast[0] > contrast[1] + 40, "the hint is paler, on a light ground"
 
 
 def test_a_long_choice_ends_in_an_ellipsis(qtbot, monkeypatch) -> None:
