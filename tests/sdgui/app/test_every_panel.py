@@ -1,0 +1,80 @@
+"""Every panel at 1280 x 720: in an empty home each says what it is for, and nothing is cut off at a side."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QSlider,
+    QTabBar,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.registry import PANELS
+from sdgui.shared.form.page import FormPage
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.popovers.chip_button import ChipButton
+from tests.sdgui.conftest import OpenWindow
+from tests.sdgui.driving import add
+
+_CONTROLS = (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider, FormPage)
+_WITH_PARTS = (QAbstractItemView, QAbstractSpinBox, QComboBox, QLineEdit, QTabBar)  # which place their parts themselves
+
+
+def test_no_panel_is_cut_off_and_none_is_as_empty_as_another(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window()
+    window.resize(1280, 720)
+    said, faults = {}, []
+    for spec in PANELS:
+        panel = window.show_panel(spec.name)
+        qtbot.waitUntil(lambda panel=panel: bool(_said(panel)))  # Home reads the store first
+        said[spec.title] = _said(panel)
+        faults += [f"{spec.title}: {fault}" for fault in _cut(panel)]
+    add(window)
+    define = window.show_panel("define")
+    assert isinstance(define, DefinePanel)
+    define.form.finish()
+    QApplication.processEvents()
+    faults += [f"Define, filled: {fault}" for fault in _cut(define)]
+    assert not faults, "\n".join(faults)
+    assert len(set(said.values())) == len(PANELS), said
+
+
+def _said(panel: QWidget) -> tuple[str, ...]:
+    """The headings of its empty pages; of Home, which has none, the ways to begin."""
+    headings = [one.accessibleName() for one in panel.findChildren(EmptyState) if one.isVisible()]
+    return tuple(headings or [one.text() for one in panel.findChildren(QAbstractButton) if one.isVisible()])
+
+
+def _cut(panel: QWidget) -> list[str]:
+    found = []
+    for one in panel.findChildren(QWidget):
+        parent = one.parentWidget()
+        if parent is None or not one.isVisible() or isinstance(parent, _WITH_PARTS):
+            continue
+        if isinstance(one, _CONTROLS) and (one.x() < 0 or one.geometry().right() >= parent.width()):
+            found.append(f"{_name(one)} is not within {type(parent).__name__}")
+        elif isinstance(one, QAbstractButton) and one.text() and not isinstance(one, ChipButton):
+            if one.width() < one.minimumSizeHint().width():
+                found.append(f"{_name(one)} is narrower than its text")
+        elif isinstance(one, QLabel) and one.text() and not one.wordWrap() and not isinstance(one, ElidedLabel):
+            if one.width() < one.minimumSizeHint().width():
+                found.append(f"{_name(one)} is cut")
+        elif isinstance(one, QAbstractSpinBox):
+            edit = one.findChild(QLineEdit)
+            if edit is not None and edit.fontMetrics().horizontalAdvance(edit.text()) > edit.width():
+                found.append(f"{_name(one)} is narrower than its number")
+    return found
+
+
+def _name(widget: QWidget) -> str:
+    text = widget.text() if isinstance(widget, QAbstractButton | QLabel) else ""
+    return f"{type(widget).__name__} {widget.accessibleName() or text}"
