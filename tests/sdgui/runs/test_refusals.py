@@ -13,6 +13,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
+from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus, own_status
@@ -22,7 +23,7 @@ from sdgui.runs.chains import chain_of
 from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.program import end_process
 from sdgui.runs.stopping import StopPlan, StopStage
-from sdgui.store.records import Experiment, Progress, Run, StoreError
+from sdgui.store.records import Experiment, Place, Progress, Run, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.runs.conftest import MakeLauncher
 
@@ -204,3 +205,68 @@ def test_a_killed_trainer_takes_its_children_along(tmp_path: Path) -> None:
         assert trainer.wait(20) != 0
         gone, alive = psutil.wait_procs([child], 20)
     assert (len(gone), alive) == (1, [])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_where_only_the_window_is_installed_nothing_trains_here(
+    qtbot: QtBot, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, command: Any, own: bool
+) -> None:
+    def need(extra: str) -> None:
+        raise NotInstalled(f"There is no {extra}.")
+
+    monkeypatch.setattr(launcher_module, "need", need)
+    elsewhere = Reached()
+    launcher = Launcher(store, command("--steps", "1") if own else None, elsewhere=elsewhere)
+    launcher.launch(experiment.id, place=Place("far"))
+    qtbot.waitUntil(lambda: len(elsewhere.started) == 1)
+    run = paused(store, experiment)
+    for way in (launcher.launch, launcher.enqueue, lambda _: launcher.resume(run.id)):
+        if own:  # another program trains
+            way(experiment.id)
+            continue
+        with pytest.raises(LaunchError, match=r"There is no train\. Or choose another machine beside Launch\."):
+            way(experiment.id)
+    if not own:
+        assert store.run(run.id).state is RunState.PAUSED
+        assert len(store.runs()) == 2
+        with qtbot.waitSignal(launcher.launch_failed) as failed:  # that other window did not know
+            launcher.enqueue_run(run.id)
+        assert failed.args == [run.id, "There is no train. Or choose another machine beside Launch."]
+    launcher.close()
+
+
+class Reached:
+    """Another machine, which takes what it is told to take."""
+
+    def __init__(self, refusal: str = "") -> None:
+        self.refusal, self.started = refusal, list[tuple[int, str]]()
+
+    def start(self, run: Run, config: str) -> None:
+        if self.refusal:
+            raise LaunchError(self.refusal)
+        self.started.append((run.id, config))
+
+
+def test_a_run_of_another_machine_is_handed_over_or_marked_failed(
+    qtbot: QtBot, store: Store, experiment: Experiment, command: Any
+) -> None:
+    taken, full = Reached(), Reached("There is no room.")
+    launcher = Launcher(store, command(), elsewhere=taken)
+    with qtbot.waitSignal(launcher.launched) as launched:
+        run = launcher.launch(experiment.id, place=Place("far"))
+    qtbot.waitUntil(lambda: bool(taken.started))
+    assert launched.args == [run.id]
+    assert experiment.config is not None
+    assert taken.started == [(run.id, experiment.config.to_json())]
+    launcher.close()
+    launcher = Launcher(store, command(), elsewhere=full)
+    with qtbot.waitSignal(launcher.launch_failed) as failed:
+        run = launcher.launch(experiment.id, place=Place("far"))
+    assert failed.args == [run.id, "There is no room."]
+    assert (store.run(run.id).state, store.run(run.id).failure) == (RunState.FAILED, "There is no room.")
+    launcher.close()
+    alone, before = Launcher(store, command()), len(store.runs())
+    with pytest.raises(LaunchError, match="This window knows no machine far; choose this computer"):
+        alone.launch(experiment.id, place=Place("far"))
+    assert len(store.runs()) == before
+    alone.close()

@@ -1,0 +1,257 @@
+"""A connection over lines that are made up here: what is sent again, how long it waits, what is told and refused."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines import connection as connection_module
+from core.spec.machines.answers import Bytes, Standing, packed
+from core.spec.machines.connection import Connection, LineState
+from core.spec.machines.machine import Machine
+from core.spec.machines.ssh import PROTOCOL, LineDown, MachineRefused
+
+HELLO = {"event": "hello", "protocol": PROTOCOL, "version": "1", "host": "far-01"}
+FAR = Machine(name="far", host="user@far")
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.002)
+
+
+class Spoken:
+    """A line of which a test says what arrives; None is its end."""
+
+    made: list[Spoken]
+    script: list[list[dict[str, Any] | None]]  # what arrives at once on the first lines
+    ends: tuple[int | None, str] = (255, "")
+
+    def __init__(self, command: Any) -> None:
+        self.command, self.sent, self.killed = command, list[dict[str, Any]](), False
+        self.heard = time.monotonic()
+        self.arrives: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        for reply in type(self).script.pop(0) if type(self).script else []:
+            self.arrives.put(reply)
+        type(self).made.append(self)
+
+    def send(self, request: dict[str, Any]) -> None:
+        self.sent.append(request)
+
+    def read(self) -> dict[str, Any] | None:
+        return self.arrives.get()
+
+    def kill(self) -> None:
+        self.killed = True
+        self.arrives.put(None)
+
+    def end(self, seconds: float = 0.0) -> tuple[int | None, str]:
+        return type(self).ends
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> type[Spoken]:
+    class Lines(Spoken):
+        made, script = [], []
+
+    monkeypatch.setattr(connection_module, "Line", Lines)
+    return Lines
+
+
+@pytest.fixture
+def told() -> list[LineState]:
+    return []
+
+
+@pytest.fixture
+def connection(lines: type[Spoken], told: list[LineState]) -> Iterator[Connection]:
+    found = Connection(FAR, told.append, ["program"])
+    yield found
+    found.close()
+
+
+class Sink:
+    """What a followed run has, and what it was given."""
+
+    def __init__(self, has: int) -> None:
+        self.has, self.given = has, list[Any]()
+
+    def offsets(self) -> dict[str, Any]:
+        return {"files": {"events.jsonl": {"offset": self.has}}}
+
+    def grew(self, part: Bytes) -> None:
+        self.given.append(part.data)
+
+    def stands(self, standing: Standing) -> None:
+        self.given.append(standing.state.value)
+
+
+def test_what_was_not_answered_is_asked_again(lines: type[Spoken], connection: Connection) -> None:
+    lines.script = [[]]
+    sink = Sink(3)
+    connection.follow("/there/one", sink)
+    asked = [connection.call("probe"), connection.call("runs", folder="x")]
+    wait_for(lambda: lines.made)
+    first = lines.made[0]
+    assert first.command == ["program"]
+    first.arrives.put({"event": "done", "id": 1, "result": {}})  # no greeting: it is none of the program's words
+    assert first.sent == []
+    first.arrives.put(HELLO)
+    wait_for(lambda: len(first.sent) == 3)
+    follow = {"do": "follow", "folder": "/there/one", "files": {"events.jsonl": {"offset": 3}}}
+    assert first.sent == [follow, {"id": 1, "do": "probe"}, {"id": 2, "do": "runs", "folder": "x"}]
+    assert connection.state == LineState("ready")
+    assert connection.hello is not None
+    assert connection.hello.host == "far-01"
+    first.arrives.put({"event": "done", "id": 1, "result": {"cores": 4}})
+    assert asked[0].result(60) == {"cores": 4}
+    sink.has = 9
+    lines.script = [[HELLO]]
+    first.arrives.put(None)
+    wait_for(lambda: len(lines.made) == 2 and len(lines.made[1].sent) == 2)
+    second = lines.made[1]
+    assert second.sent == [follow | {"files": {"events.jsonl": {"offset": 9}}}, {"id": 2, "do": "runs", "folder": "x"}]
+    connection.call("ping")
+    connection.unfollow("/there/one")
+    assert second.sent[2:] == [{"id": 3, "do": "ping"}, {"do": "unfollow", "folder": "/there/one"}]
+    second.arrives.put({"event": "failed", "id": 2, "message": "No such folder."})
+    with pytest.raises(UserError, match=r"No such folder\."):
+        asked[1].result(60)
+    second.arrives.put({"event": "done", "id": 77, "result": {}})
+    second.arrives.put({"event": "done", "id": 3, "result": "odd"})
+    connection.close()
+    assert connection.state == LineState("closed")
+    with pytest.raises(LineDown, match="was closed"):
+        connection.call("probe").result(60)
+
+
+def test_what_is_sent_unasked_goes_to_whoever_follows(lines: type[Spoken], connection: Connection) -> None:
+    lines.script = [[HELLO]]
+    sink = Sink(0)
+    connection.follow("f", sink)
+    wait_for(lambda: connection.state.kind == "ready")
+    part = {"event": "bytes", "file": "events.jsonl", "at": 0, "data": packed(b"abc")}
+    for reply in (
+        part | {"folder": "another"},
+        part | {"folder": "f"},
+        {"event": "standing", "folder": "f", "state": "done"},
+        part | {"folder": "f", "at": -1},
+        {"event": "alive", "time": 3.0},
+    ):
+        lines.made[0].arrives.put(reply)
+    wait_for(lambda: connection.state.sentence)
+    assert sink.given == [b"abc", "done"]
+    assert connection.state.kind == "ready"
+    assert connection.state.sentence.startswith("far sent what cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("greets", "steady", "waits"),
+    [
+        (False, 9e9, [1, 2, 3, 4, 5, 6, 7, 7, 7]),  # never an answer: ever longer, up to the longest
+        (True, 9e9, [1, 2, 3, 3, 3, 3, 3, 3, 3]),  # it does answer, if not for long
+        (True, 0.0, [0, 0, 0, 0, 0, 0, 0, 0, 0]),  # each line held: it begins anew
+    ],
+)
+def test_how_long_it_waits_before_it_tries_again(
+    lines: type[Spoken],
+    told: list[LineState],
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    greets: bool,
+    steady: float,
+    waits: list[int],
+) -> None:
+    monkeypatch.setattr(connection_module, "BACK_OFF", tuple(step / 1e6 for step in range(8)))
+    monkeypatch.setattr(connection_module, "STEADY_SECONDS", steady)
+    lines.script = [[HELLO, None] if greets else [None] for _ in waits]
+    connection.follow("f", Sink(0))
+    wait_for(lambda: len(lines.made) > len(waits))
+    waiting = [state for state in list(told) if state.kind == "waiting"]
+    assert [round(1e6 * (state.retry or 0)) for state in waiting] == waits
+    assert waiting[0].sentence.startswith("The line to user@far was cut")
+    kinds = [state.kind for state in told[:4]]
+    assert kinds == (["connecting", "ready", "waiting", "connecting"] if greets else ["connecting", "waiting"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "ends", "sentence"),
+    [
+        ([None], (127, "sh: python: not found"), "user@far has no such Python or sdgui: sh: python: not found."),
+        ([{"event": "hello"}, None], (0, ""), "far answers in another way than sdgui does"),
+        ([HELLO | {"protocol": 999}], (0, ""), "far has sdgui 1, which speaks protocol 999, and this one"),
+        ([HELLO | {"protocol": 999, "version": ""}], (0, ""), "far has sdgui of another version, which speaks"),
+    ],
+)
+def test_a_refusal_is_told_at_once_and_the_next_call_asks_again(
+    lines: type[Spoken], connection: Connection, first: Any, ends: tuple[int, str], sentence: str
+) -> None:
+    lines.script, lines.ends = [first], ends
+    asked = connection.call("probe")
+    with pytest.raises(MachineRefused) as refused:
+        asked.result(60)
+    assert str(refused.value).startswith(sentence)
+    wait_for(lambda: connection.state.kind == "refused")
+    assert connection.state.sentence == str(refused.value)
+    assert len(lines.made) == 1
+    lines.script = [[HELLO]]
+    again = connection.call("probe")
+    wait_for(lambda: len(lines.made) == 2 and lines.made[1].sent)
+    lines.made[1].arrives.put({"event": "done", "id": 2, "result": {}})
+    assert again.result(60) == {}
+
+
+@pytest.mark.parametrize(("code", "kind"), [(1, "waiting"), (255, "refused")])
+def test_what_a_program_says_last_that_did_answer_is_no_refusal_but_ssh_s_is(
+    lines: type[Spoken], connection: Connection, code: int, kind: str
+) -> None:
+    lines.script, lines.ends = [[HELLO, None]], (code, "Permission denied")
+    connection.follow("f", Sink(0))
+    wait_for(lambda: connection.state.kind == kind)
+
+
+def test_calls_that_are_late_fail_and_a_silent_line_is_cut(
+    lines: type[Spoken], connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = threading.Semaphore(0)
+
+    class Ticking(threading.Event):
+        """Each turn of the clock waits for the test."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.acquire()
+            return self.is_set()
+
+    connection._closing = Ticking()
+    monkeypatch.setattr(connection_module, "PING_SECONDS", -1.0)
+    lines.script = [[HELLO]]
+    late = connection.call("probe", timeout=-1.0)
+    in_time = connection.call("runs", timeout=9e9)
+    wait_for(lambda: connection.state.kind == "ready")
+    waited.release()
+    with pytest.raises(LineDown, match="far did not answer in time; try again"):
+        late.result(60)
+    line = lines.made[0]
+    wait_for(lambda: line.sent[-1] == {"do": "ping"})
+    assert not in_time.done()
+    assert not line.killed
+    monkeypatch.setattr(connection_module, "HELLO_SECONDS", 9e9)
+    monkeypatch.setattr(connection_module, "SILENT_SECONDS", -1.0)
+    waited.release()
+    wait_for(lambda: line.killed)
+    wait_for(lambda: len(lines.made) == 2)
+    second = lines.made[1]
+    assert not second.killed, "a shell may load modules before it greets"
+    monkeypatch.setattr(connection_module, "HELLO_SECONDS", -1.0)
+    waited.release()
+    wait_for(lambda: second.killed)
+    for _ in range(100):
+        waited.release()

@@ -1,0 +1,80 @@
+"""What ssh, a shell or Python say when a machine cannot be used, in a sentence with the remedy; paths for a shell."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from core.spec.machines.machine import Machine
+from core.spec.machines.ssh import LineDown, MachineRefused, core_command, quoted_home, refusal, shell_line
+
+FAR = Machine(name="my far", host="user@far")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "refused", "sentence"),
+    [
+        (255, "@@@\nWARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\n", True, "user@far shows another host key"),
+        (255, "Host key verification failed.", True, "user@far shows another host key"),
+        (255, "user@far: Permission denied (publickey).", True, "user@far asks for a password, or refuses your key"),
+        (255, "Too many authentication failures", True, "user@far asks for a password"),
+        (255, "line 3: Bad configuration option: x", True, "ssh cannot read its configuration: line 3: Bad"),
+        (2, "error: argument verb: invalid choice: 'remote'", True, "user@far has another version of sdgui"),
+        (1, "Welcome\nModuleNotFoundError: No module named 'core'", True, "The Python of user@far has no sdgui"),
+        (127, "sh: 1: sdgui-core: not found", True, "user@far has no such Python or sdgui: sh: 1: sdgui-core"),
+        (1, "OSError: No space left on device", True, "The disk of user@far is full: OSError: No space"),
+        (255, "ssh: Could not resolve hostname far", False, "user@far is not known: ssh: Could not resolve"),
+        (255, "connect to host far port 22: Connection refused", False, "user@far cannot be reached: connect to"),
+        (255, "connect to host far port 22: Connection timed out", False, "user@far cannot be reached: connect to"),
+        (127, "", True, "user@far has no Python with sdgui. Press Install there (or sdgui-core machines install 'my"),
+        (126, "", True, "user@far has no Python with sdgui."),
+        (255, "", False, "The line to user@far was cut. It is tried again."),
+        (None, "odd", False, "The line to user@far was cut: odd. It is tried again."),
+        (-9, "", False, "The line to user@far was cut. It is tried again."),
+        (3, "some error: of its own\nbye", False, "The program on user@far ended (3): some error: of its own."),
+        (3, "first\nlast\n\n", False, "The program on user@far ended (3): last. It is tried again."),
+        (0, "", False, "The program on user@far ended (0): it said nothing. It is tried again."),
+    ],
+)
+def test_what_the_end_of_a_command_means(code: int | None, said: str, refused: bool, sentence: str) -> None:
+    found = refusal(FAR, code, said)
+    assert isinstance(found, MachineRefused if refused else LineDown)
+    assert str(found).startswith(sentence)
+
+
+def test_a_machine_without_a_host_is_called_by_its_name() -> None:
+    assert str(refusal(Machine(name="near"), 255, "")).startswith("The line to near was cut")
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("~", "/home/u s"),
+        ("~/a b", "/home/u s/a b"),
+        ("/x y", "/x y"),
+        ("~other/x", "~other/x"),
+        ("a;b", "a;b"),
+    ],
+)
+def test_a_path_for_a_shell_keeps_its_home_and_nothing_else(path: str, there: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"printf %s {quoted_home(path)}"], capture_output=True, check=True, env={"HOME": "/home/u s"}
+    )
+    assert done.stdout.decode() == there
+
+
+def test_the_setup_comes_before_the_chosen_python() -> None:
+    chosen = shell_line(FAR.model_copy(update={"setup": " module load x\n", "python": "~/p"}), ["worker", "a b"])
+    first, second, third = chosen.split("\n")
+    assert first == "module load x"
+    assert second.startswith("export ")
+    assert "PYTHONUNBUFFERED=1" in second
+    assert third == "exec \"$HOME\"/p -m core worker 'a b'"
+    found = shell_line(FAR, ["remote"]).split("\n")
+    assert len(found) == 2
+    assert found[1].endswith("else exec sdgui-core remote; fi")
+    assert core_command(Machine(name="near"), ["remote"])[-2:] == ["core", "remote"]
+    through = core_command(FAR, ["remote"])
+    assert "user@far" in through
+    assert through[-1].startswith("sh -c ")
