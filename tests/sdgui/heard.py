@@ -5,7 +5,7 @@ What is made late, when it is first used (a ``cached_property`` of a part), is m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -83,6 +83,33 @@ def unheard_signals(found: Iterable[QObject]) -> dict[str, set[str]]:
     return silent
 
 
+def deaf_to(found: Iterable[QObject], wanted: Mapping[str, str]) -> set[str]:
+    """``wanted``: by ``Owner.attribute`` the signals that it must be heard for, beyond what Qt itself listens to.
+
+    What was asked for and is not there is in the answer as well.
+    """
+    there: dict[str, list[QObject]] = {}
+    for each in found:
+        there.setdefault(where(each), []).append(each)
+    deaf = wanted.keys() - there.keys()
+    for place, names in wanted.items():
+        for name in names.split():
+            itself = _of_qt(there[place][0], name) if place in there else 0
+            if any(receivers(one, name) <= itself for one in there.get(place, ())):
+                deaf.add(f"{place}: {name}")
+    return set(deaf)
+
+
+def _of_qt(each: QObject, name: str) -> int:
+    """How many of Qt's own hear ``name`` of a fresh widget of Qt's class of ``each``."""
+    kind = next(one for one in type(each).__mro__ if one.__module__.startswith("PySide6"))
+    bare = kind()
+    if isinstance(bare, QLineEdit):
+        assert isinstance(each, QLineEdit)
+        bare.setClearButtonEnabled(each.isClearButtonEnabled())
+    return receivers(bare, name)
+
+
 def receivers(sender: QObject, name: str) -> int:
     """How many hear the signal ``name`` of ``sender``, whatever its arguments."""
     meta, total, fullest = sender.metaObject(), 0, ""
@@ -143,7 +170,7 @@ def _a_users(each: QObject) -> bool:
         return False  # the action is asked
     if isinstance(each, QPlainTextEdit) and (each.isReadOnly() or list(_declared(type(each)))):
         return False  # nothing is typed there, or it says by a signal of its own what is
-    return not isinstance(each, QScrollBar) and not isinstance(each.parent(), _ITS_OWN)
+    return not isinstance(each, QWidget) or not (isinstance(each, QScrollBar) or isinstance(each.parent(), _ITS_OWN))
 
 
 def _above(each: QObject) -> Iterator[QObject]:

@@ -21,7 +21,7 @@ from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.store.records import Progress
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable
-from tests.sdgui.heard import everything, receivers, unheard_controls, unheard_signals, where
+from tests.sdgui.heard import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
 
 # Controls that are read when the button beside them is pressed, and tell nobody before.
 READ_WHEN_ASKED = """
@@ -38,6 +38,42 @@ OPENERS = """
 """
 
 HEADINGS = {"Recent", "Saved", "None yet", "Add others in Machines (Ctrl+4)"}  # entries that only say something
+
+# What mouse and keys do in lists, tables and tabs, and in lines that are heard for more than one thing.
+EARS = {
+    "ActivityDialog.list": "currentItemChanged",
+    "AtStep.edit": "returnPressed",
+    "CaptionsBar.compare": "toggled",
+    "ClassTable.filter_box": "textChanged returnPressed",
+    "ClassTable.view": "doubleClicked",
+    "ClassifyView.tabs": "currentChanged",
+    "CleanView.table": "doubleClicked",
+    "DataView.tabs": "currentChanged",
+    "Differences.list": "itemActivated itemClicked",
+    "EvaluationPane.table": "activated",
+    "ExperimentsPanel.model": "itemChanged",
+    "ExperimentsPanel.tree": "activated",
+    "FailureDialog/QDialogButtonBox": "rejected",
+    "FiguresPage.values": "itemActivated",
+    "Gallery.view": "doubleClicked",
+    "HelpBrowser.box": "textChanged returnPressed",
+    "HelpBrowser.text": "anchorClicked",
+    "MainWindow/QListView": "clicked",  # completions of the filter of runs
+    "ModelPopover.list": "clicked",
+    "PlotGrid.legend": "itemEntered itemClicked itemDoubleClicked currentItemChanged",
+    "PresetChooser.list": "itemDoubleClicked currentItemChanged",
+    "PresetChooser.sizes": "idClicked",
+    "PromptEditor.templates": "textChanged",
+    "QueuePage.table": "activated",
+    "ReplaceBar.replacement": "textChanged returnPressed",
+    "ReplaceBar.words": "textChanged returnPressed",
+    "SearchBar.line": "textEdited textChanged returnPressed",
+    "SearchView.tabs": "currentChanged",
+    "StudyView.network": "activated",
+    "StudyView.runs": "itemActivated",
+    "TableBar.filter": "textEdited textChanged",
+    "TabsView.tabs": "currentChanged",
+}
 
 # Signals of parts that are used in several places, and the places that do without.
 NOT_NEEDED = {
@@ -164,6 +200,7 @@ def test_every_control_every_signal_and_every_entry_of_a_menu_is_heard(
     assert unheard_controls(found) == set(READ_WHEN_ASKED.split()), (
         "connect it; or list it if it is read when a button is pressed"
     )
+    assert deaf_to(found, EARS) == set()
     silent = {
         signal: more
         for signal, places in unheard_signals(found).items()
