@@ -7,6 +7,7 @@ from PySide6.QtGui import QKeyEvent, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
 _GAP = 4  # px between the icon and the text, as Qt's styles leave
+_CLOSE = 1  # px that a box which is as wide as its text may lack by rounding
 
 
 class ElidingComboBox(QComboBox):
@@ -28,7 +29,7 @@ class ElidingComboBox(QComboBox):
 
     def shown_text(self, option: QStyleOptionComboBox) -> str:
         """The text of ``option`` as far as it fits into the box."""
-        room = self._field(option).width()
+        room = self._field(option).width() + _CLOSE
         if not option.currentIcon.isNull():
             room -= option.iconSize.width() + _GAP
         return option.fontMetrics.elidedText(option.currentText, Qt.TextElideMode.ElideMiddle, room)

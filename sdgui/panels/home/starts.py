@@ -58,7 +58,7 @@ class StartCards(QWidget):
         """A card for each start."""
         self._cards.addStretch(1)
         for name, (icon, about) in STARTS.items():
-            self._cards.addWidget(self._card(actions[name], icon, about, primary=not self.buttons))
+            self._cards.addWidget(self._card(actions[name], icon, about, primary=not self.buttons), 100)  # all alike
         self._cards.addStretch(1)
         self._restyle()
 

@@ -6,8 +6,9 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFrame, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QStyleOptionComboBox, QVBoxLayout, QWidget
 
+from sdgui.app.start import make_application
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.over import lay_over
@@ -210,3 +211,16 @@ def test_a_long_choice_ends_in_an_ellipsis(qtbot, monkeypatch) -> None:
     assert "…" in drawn[0]
     assert box.fontMetrics().horizontalAdvance(drawn[0]) < 160
     assert drawn[-1] == name
+
+
+@pytest.mark.parametrize("name", ["no labels", "best · step 234", "student", "final network (teacher if there is one)"])
+def test_a_box_that_fits_its_contents_shortens_none(qtbot, name: str) -> None:
+    make_application()
+    box = NoWheelComboBox()
+    qtbot.addWidget(box)
+    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToContents)
+    box.addItem(name)
+    box.adjustSize()
+    option = QStyleOptionComboBox()
+    box.initStyleOption(option)
+    assert box.shown_text(option) == name

@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from sdgui.panels.runs.relations.axes import Axis
+from sdgui.panels.runs.relations.axes import Axis, Floats
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.plot_axes import dress
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -78,6 +78,9 @@ class Scatter(QWidget):
         self._shown = np.flatnonzero(np.isfinite(self._x) & np.isfinite(self._y))
         self._put_points()
         self.plot.autoRange()
+        for axis, values, show in ((x, self._x, self.plot.setXRange), (y, self._y, self.plot.setYRange)):
+            if (around := _around(axis, values[self._shown])) is not None:
+                show(*around, padding=0)
         lost = len(names) - len(self._shown)
         self._count = f"{len(self._shown)} runs" + (f"; {lost} lack one of the two" if lost else "")
         self.note.setText(self._count)
@@ -131,3 +134,11 @@ class Scatter(QWidget):
         self.plot.setBackground(theme().color("surface"))
         dress(self._bottom, self._left)
         self._put_points()
+
+
+def _around(axis: Axis, values: Floats) -> tuple[float, float] | None:
+    """What to show where all runs have one number: half of it on each side, since -0.5 to 0.5 tells nothing of 1e-3."""
+    if axis.words or axis.log or not len(values) or values.min() != values.max() or not values[0]:
+        return None
+    value = float(values[0])
+    return value - abs(value) / 2, value + abs(value) / 2

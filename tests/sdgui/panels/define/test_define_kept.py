@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
@@ -58,6 +60,23 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     assert differences.title.text() == "1 difference"
     differences.show_changes({}, "CLIP")
     assert (differences.list.topLevelItemCount(), differences.isHidden()) == (0, True)
+
+
+def test_a_difference_goes_on_in_the_next_line_where_the_list_is_narrow(qtbot: QtBot) -> None:
+    differences = Differences()
+    qtbot.addWidget(differences)
+    differences.show_changes({"data.train": ("", "/a/folder/with/a/long/name/of/its/own/pairs.csv")}, "CLIP")
+    differences.resize(600, 300)
+    differences.show()
+    QApplication.processEvents()
+    index = differences.list.model().index(0, 0)
+    wide = differences.list.visualRect(index)
+    differences.resize(180, 300)
+    QApplication.processEvents()
+    narrow = differences.list.visualRect(index)
+    assert narrow.width() <= differences.list.viewport().width()
+    assert narrow.height() >= wide.height() + differences.list.fontMetrics().height()
+    assert differences.list.textElideMode() == Qt.TextElideMode.ElideNone
 
 
 def test_the_way_back_to_the_preset_is_offered_where_there_is_one(qtbot: QtBot) -> None:

@@ -16,6 +16,7 @@ from sdgui.panels.runs.compare.settings import ComparePart
 from sdgui.panels.runs.relations.axes import axis_of
 from sdgui.panels.runs.relations.parallel import ParallelCoordinates
 from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
+from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.store.run_table.fields import metric, setting
 from sdgui.store.store import Store
@@ -42,6 +43,18 @@ def test_an_axis_has_places_words_and_a_log_scale() -> None:
     alone = axis_of(RECALL, [0.5, 0.5])
     assert alone is not None
     assert alone.places().tolist() == [0.5, 0.5]
+
+
+def test_a_scatter_of_one_value_shows_what_is_around_it(qtbot: QtBot) -> None:
+    scatter = Scatter()
+    qtbot.addWidget(scatter)
+    rate, recall = axis_of(RATE, [5e-4, 5e-4]), axis_of(RECALL, [0.2, 0.4])
+    assert rate is not None
+    assert recall is not None
+    scatter.show_axes(rate, recall, ["one", "two"], [None, None])
+    (left, right), (low, high) = scatter.plot.getViewBox().viewRange()
+    assert (left, right) == pytest.approx((2.5e-4, 7.5e-4))
+    assert low < 20 < 40 < high
 
 
 @pytest.fixture(scope="module")
