@@ -15,6 +15,8 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Gpu
 from core.spec.machines.connection import LineState
 from core.spec.machines.machine import LOCAL, Machine
+from core.spec.machines.record import RemoteRecord, write_record
+from core.spec.run.folder import RunDir
 from sdgui.runs.machines import hosts as hosts_module
 from sdgui.runs.machines.elsewhere import RemotePictures
 from sdgui.runs.machines.hosts import Hosts
@@ -68,7 +70,13 @@ class Pretended:
             self.asked.append(f"{name}:{there[0]}")
             return answered(self.sent)
 
-        return SimpleNamespace(probe=probe, pictures=pictures)
+        def answer(*asked: Any, **more: Any) -> Future[Any]:
+            self.asked.append(f"{name}{asked}{more}")
+            return answered(self.sent)
+
+        if name == "nobody":
+            raise UserError("there is no machine nobody")
+        return SimpleNamespace(probe=probe, pictures=pictures, check=answer, check_data=answer, script=answer)
 
 
 @pytest.fixture
@@ -212,3 +220,45 @@ def test_a_picture_of_another_machine_is_fetched_once_and_never_waited_for(
     assert (path.read_bytes() if path.exists() else None) == written
     pictures.fetch(tmp_path / "mine.png")
     assert len(machines.asked) == asked
+
+
+def test_every_question_is_answered_or_refused_with_its_machine(hosts: Hosts, machines: Pretended) -> None:
+    told = [heard(signal) for signal in (hosts.probed, hosts.checked, hosts.scripted, hosts.refused)]
+    machines.sent = "an answer"  # type: ignore[assignment]
+    for name in ("near", "nobody"):
+        hosts.probe(name)
+        hosts.check(name, "a definition")
+        hosts.script(name)
+    assert told[:3] == [[("near", machines.facts)], [("near", machines.sent)], [("near", machines.sent)]]
+    assert told[3] == [("nobody", "there is no machine nobody")] * 3
+    assert machines.asked[1] == "near('a definition',){}"
+    assert hosts.facts("near") is machines.facts
+    assert hosts.facts("nobody") is None
+    data: list[Any] = []
+    for name in ("near", "nobody"):
+        hosts.check_data(name, "{}", data.append, lambda error: data.append(str(error)))
+    assert data == [machines.sent, "there is no machine nobody"]
+
+
+def test_a_run_that_its_machine_has_is_resumed_and_another_one_launched(
+    hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+    for name in ("resume", "launch", "attach_unsettled", "attach"):
+        monkeypatch.setattr(hosts.runs, name, lambda *given, name=name: asked.append((name, *given)))
+    run = SimpleNamespace(dir=RunDir(tmp_path / "one"), folder=tmp_path / "one", host="near", devices="0,2", here=True)
+    plain = SimpleNamespace(dir=RunDir(tmp_path / "plain"), folder=tmp_path / "plain", host="", devices="", here=True)
+    for one in (run, plain):
+        one.dir.create()
+    hosts.start(run, "{}")  # type: ignore[arg-type]
+    write_record(run.dir, RemoteRecord(machine="near", waiting=True))
+    hosts.start(run, "{}")  # type: ignore[arg-type]
+    write_record(run.dir, RemoteRecord(machine="near", folder="/there/one"))
+    hosts.start(run, "{}")  # type: ignore[arg-type]
+    launched = ("launch", run.dir, "near", "{}", ["0", "2"])
+    assert asked == [launched, launched, ("resume", run.dir, ["0", "2"])]
+    asked.clear()
+    elsewhere = SimpleNamespace(**{**vars(run), "here": False})
+    hosts.attach([run, plain, elsewhere])  # type: ignore[list-item]
+    hosts.attach_one(run.dir)
+    assert asked == [("attach_unsettled", [run.folder]), ("attach", run.dir)]
