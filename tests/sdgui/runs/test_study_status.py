@@ -12,7 +12,7 @@ import pytest
 from core.spec.run.status import RunStatus
 from core.spec.study import StudyDir, StudyStatus
 from core.spec.study.folder import StudyRun
-from sdgui.runs.study_status import StudySnapshot, asked_of, note_asked, read_study_folder
+from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot, asked_of, note_asked, read_study_folder, time_left
 from tests.sdgui.runs.test_study_programs import a_study
 
 EMPTY: dict[str, Any] = {"version": 1, "arms": {}, "compare": [], "metrics": [], "seeds": [0, 1]}
@@ -138,3 +138,40 @@ def test_the_last_words_are_those_of_a_program_that_ended_badly(out: StudyDir) -
     last = told(out, a_run(0, "training")).stderr.splitlines()
     assert (last[-1], "line 20" in last) == ("line 39", False)
     assert told(out, a_run(0, "done"), a_run(1, "done"), finished=True).stderr == ""
+
+
+DONE = [("slow", "done", 100.0), ("slow", "done", 200.0), ("fast", "done", 30.0)]
+
+
+@pytest.mark.parametrize(
+    ("runs", "left"),
+    [
+        (DONE, 0.0),
+        ([*DONE, ("slow", "waiting", None)], 150.0),  # as its arm took
+        ([*DONE, ("fast", "waiting", None), ("fast", "waiting", None)], 60.0),
+        ([*DONE, ("new", "waiting", None)], 110.0),  # as all took
+        ([*DONE, ("slow", "measuring", None)], 37.5),
+        ([*DONE, ("slow", "failed", None)], 0.0),
+        ([("new", "waiting", None)], None),
+        ([("new", "training", 8.0)], 8.0),  # it says so itself
+        ([("new", "training", 8.0), ("new", "waiting", None)], None),
+        ([*DONE, ("slow", "training", 8.0), ("fast", "training", None)], 15.5),
+    ],
+)
+def test_the_time_that_is_left_is_estimated_by_runs_of_the_same_arm(
+    tmp_path: Path, runs: list[tuple[str, str, float | None]], left: float | None
+) -> None:
+    found = [
+        StudyRunSnapshot(
+            arm,
+            seed,
+            state,
+            "",
+            tmp_path,
+            seconds=seconds if state == "done" else None,
+            seconds_left=None if state == "done" else seconds,
+        )
+        for seed, (arm, state, seconds) in enumerate(runs)
+    ]
+    assert time_left(found, "running") == left
+    assert time_left(found, "paused") is None
