@@ -81,6 +81,9 @@ class Known:
         self.far.heard.append(("close",))
 
 
+WORK = RemoteRuns._work
+
+
 @pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch) -> RemoteRuns:
     """Runs on pretended machines; what its thread does, the test does."""
@@ -142,7 +145,6 @@ def test_what_is_asked_is_passed_on_once_and_again_when_the_line_was_down(remote
     one, host = follow(remote, run), far(remote)
     host.heard.clear()
     remote._pass_on(one)
-    assert host.heard == [], "nothing is asked"
     run.ask("pause")
     for _ in range(2):
         remote._pass_on(one)
@@ -362,3 +364,34 @@ def test_what_could_not_be_asked_in_time_is_said_of_its_machine(
     assert remote.catch_up([run.path]) == {}, "it has answered"
     remote.close()
     assert json.loads(run.status.read_text())["verdict"] == "done"
+
+
+def test_what_goes_wrong_with_one_run_is_told_once_and_the_others_go_on(
+    remote: RemoteRuns, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = RunDir(tmp_path / "other")
+    other.create()
+    first, second = follow(remote, run), follow(remote, other)
+    did: list[tuple[str, str]] = []
+
+    def pass_on(one: Any) -> None:
+        did.append(("passed on", one.mirror.run.path.name))
+        if one is first:
+            raise OSError("no disk")
+
+    monkeypatch.setattr(remote, "_pass_on", pass_on)
+    for name in ("_passed", "_look_after"):
+        monkeypatch.setattr(remote, name, lambda one, name=name: did.append((name, one.mirror.run.path.name)))
+    second.mirror.trouble = "no room."
+    second.mirror.standing = Standing(folder="f", state=RunState.DONE)
+    turns = iter([False] * 20 + [True])
+    monkeypatch.setattr(remote._closing, "wait", lambda seconds: next(turns))
+    WORK(remote)
+    assert remote.told == [(run.path, "no disk"), (other.path, "no room.")]  # type: ignore[attr-defined]
+    assert [did.count((what, "other")) for what in ("passed on", "_passed", "_look_after")] == [20, 20, 2]
+    did.clear()
+    second.passed = True
+    turns = iter([False, True])
+    WORK(remote)
+    assert ("_passed", "other") not in did
+    remote.close()

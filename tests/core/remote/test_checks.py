@@ -1,0 +1,229 @@
+"""What a check of a machine finds, case by case, and what of a run's folder it gives to whoever fetches it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from core.data.inspection.fingerprint import fingerprint
+from core.data.sources.opening import open_source
+from core.remote import checks, files
+from core.remote.slurm import Slurm, SlurmError
+from core.spec.config import override
+from core.spec.errors import UserError
+from core.spec.machines.answers import MOST_BYTES, Gpu, Partition, packed, unpacked
+from core.spec.machines.machine import Machine
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+
+NEAR = Machine(name="near")
+ALL = {"sdgui": "1", "torch": "2", "open_clip_torch": "3", "torchvision": "4", "safetensors": "5", "faiss-cpu": "6"}
+
+
+class Cluster(Slurm):
+    """A Slurm of two partitions, or one that refuses."""
+
+    there, words = True, ""
+
+    @property
+    def found(self) -> bool:
+        return self.there
+
+    def version(self) -> str:
+        return "23.11"
+
+    def partitions(self) -> list[Partition]:
+        if self.words:
+            raise SlurmError(self.words)
+        return [
+            Partition(name="low", default=True, nodes=4, idle=1, time="1-00:00:00"),
+            Partition(name="high", nodes=2, idle=2, time="infinite"),
+        ]
+
+
+@pytest.fixture
+def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has all that is needed, and no GPU."""
+    monkeypatch.setattr(checks, "version", lambda name: ALL.get(name, ""))
+    monkeypatch.setattr(checks, "disk_free", lambda runs: 3 << 30)
+    monkeypatch.setattr(checks, "gpus", lambda: ([], "no driver"))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+
+
+@pytest.mark.usefixtures("healthy")
+def test_a_machine_that_has_all_has_no_remedy(tmp_path: Path) -> None:
+    found = checks.check(NEAR, tmp_path / "a" / "b", Cluster())
+    assert [one.what for one in found] == ["Python", "Packages", "Runs folder", "Disk", "GPUs"]
+    assert all(one.works and not one.remedy for one in found)
+    assert [one.found for one in found[1:]] == [
+        "sdgui 1, torch 2",
+        str(tmp_path / "a" / "b"),
+        "3.0 GB free",
+        "none: no driver; runs train on the CPU",
+    ]
+    torchrun = checks.check(NEAR.model_copy(update={"launcher": "torchrun"}), tmp_path, Cluster())
+    assert (torchrun[-1].what, torchrun[-1].works, torchrun[-1].found) == ("torchrun", True, "torch 2")
+    cluster = checks.check(NEAR.model_copy(update={"launcher": "slurm"}), tmp_path, Cluster())
+    assert [(one.what, one.works, one.found) for one in cluster[4:]] == [
+        ("GPUs", True, "given out by Slurm"),
+        ("Slurm", True, "23.11"),
+        ("Partition", True, "low: 1 of 4 nodes idle, at most 1-00:00:00"),
+        ("Requeueing", True, "scontrol"),
+    ]
+
+
+@pytest.mark.usefixtures("healthy")
+def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: number for name, number in ALL.items() if name not in ("sdgui", "torch", "faiss-cpu")}
+    monkeypatch.setattr(checks, "version", lambda name: few.get(name, ""))
+    monkeypatch.setattr(checks, "disk_free", lambda runs: (2 << 30) - 1)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(
+        checks, "gpus", lambda: ([Gpu(index=0, name="A"), Gpu(index=1, name="B", users=["x"])], "nvml; GPU 2: is lost")
+    )
+    found = checks.check(NEAR.model_copy(update={"launcher": "torchrun"}), tmp_path / "file", Cluster())
+    wrong = {one.what: (one.found, one.remedy) for one in found if not one.works}
+    assert wrong["Packages"] == ("a checkout", "Missing: torch, faiss-cpu. Press Install there.")
+    assert wrong["Runs folder"] == (f"{tmp_path / 'file'}: File exists", "Choose another runs folder.")
+    assert wrong["Disk"][1].startswith("Checkpoints may not fit")
+    assert wrong["GPUs"][0] == "2, 1 free: A, B; GPU 2: is lost"
+    assert wrong["torchrun"] == ("", "torch is missing. Press Install there.")
+    monkeypatch.setattr(checks, "disk_free", lambda runs: 2 << 30)
+    monkeypatch.setattr(checks, "gpus", lambda: ([Gpu(index=0, name="A")], "nvml"))
+    assert checks._disk(tmp_path).works
+    assert (checks._gpus(NEAR).works, checks._gpus(NEAR).found) == (True, "1, 1 free: A")
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(28, "Free some space there."), (13, "Choose another runs folder.")])
+def test_a_runs_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    def refuse(dir: Path) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(checks.tempfile, "TemporaryFile", refuse)
+    found = checks._runs_folder(tmp_path)
+    assert (found.works, found.remedy) == (False, remedy)
+
+
+@pytest.mark.parametrize(
+    ("partition", "works", "found"),
+    [
+        ("high", True, "high: 2 of 2 nodes idle, at most infinite"),
+        ("low,high", True, "the default"),
+        ("low,none", False, "no low,none"),
+        ("none", False, "no none"),
+    ],
+)
+def test_partitions_that_a_cluster_has_not(
+    monkeypatch: pytest.MonkeyPatch, partition: str, works: bool, found: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    machine = NEAR.model_copy(update={"launcher": "slurm", "partition": partition})
+    slurm, chosen, requeueing = checks._slurm(machine, Cluster())
+    assert slurm.works
+    assert (chosen.works, chosen.found, chosen.remedy) == (works, found, "" if works else "Choose one of low, high.")
+    assert not requeueing.works
+    assert "scontrol" in requeueing.remedy
+
+
+def test_a_cluster_that_is_not_there_or_does_not_answer() -> None:
+    absent, away = Cluster(), Cluster()
+    absent.there, away.words = False, "The controller is away."
+    for slurm, said in ((absent, "no sbatch here"), (away, "The controller is away.")):
+        (one,) = checks._slurm(NEAR, slurm)
+        assert (one.what, one.works, one.found) == ("Slurm", False, said)
+        assert one.remedy
+
+
+def test_the_paths_of_a_definition_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "pairs.csv").write_text("filepath,title\na.png,one\na.png,two\n")
+    (tmp_path / "weights.pt").write_bytes(b"")
+    settings = [f"data.train={tmp_path / 'pairs.csv'}", f"data.val={tmp_path / 'gone.csv'}"]
+    config = override(preset_config("clip", "tiny"), [*settings, "towers.pretrained=~/weights.pt"])
+    found = {one.what: one for one in checks.check_data(config.to_json())}
+    assert set(found) == {"Training data", "Validation data", "Weights"}
+    assert found["Training data"].works
+    pairs = str(tmp_path / "pairs.csv")
+    assert found["Training data"].found == f"{pairs}: {len(open_source(pairs).rows)} pictures"
+    assert not found["Validation data"].works
+    assert found["Validation data"].remedy.startswith("Give the path that the data have")
+    assert (found["Weights"].works, found["Weights"].found) == (True, "~/weights.pt")
+    missing = checks._path("Weights", "/no/where")
+    assert (missing.works, missing.found) == (False, "/no/where is not there")
+    names = ("/a", "~/a", "./a", "../a", "a/b", "open_clip:a/b", "hf-hub:a/b", "a")
+    assert [checks._is_path(name) for name in names] == [True] * 5 + [False] * 3
+    facts = checks.data_facts({"one": pairs, "two": str(tmp_path / "gone.csv")})
+    rows = open_source(pairs).rows
+    assert (facts[0].name, facts[0].pairs, facts[0].digest) == ("one", len(rows), fingerprint(rows))
+    assert (facts[1].name, facts[1].pairs, bool(facts[1].problem)) == ("two", 0, True)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    run.events.write_bytes(b"0123456789")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("file", "offset", "length", "sentence"),
+    [
+        ("events.jsonl", -1, 5, "a part of 5 bytes at -1 cannot be asked for"),
+        ("events.jsonl", 0, 0, "a part of 0 bytes at 0 cannot be asked for"),
+        ("events.jsonl", 0, MOST_BYTES + 1, "cannot be asked for"),
+        ("", 0, 5, "is no file of a run"),
+        ("/etc/hostname", 0, 5, "is no file of a run"),
+        ("checkpoints/../../x", 0, 5, "is no file of a run"),
+        ("gone", 0, 5, r"gone is no longer in .*; choose a checkpoint that is\."),
+    ],
+)
+def test_parts_that_are_not_given(run: RunDir, file: str, offset: int, length: int, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        files.read_part(run, file, offset, length)
+
+
+def test_a_part_is_given_with_the_whole_size_and_the_time_of_change(run: RunDir) -> None:
+    os.utime(run.events, ns=(5, 7))
+    assert files.read_part(run, "events.jsonl", 4, MOST_BYTES) == {"data": packed(b"456789"), "size": 10, "stamp": 7}
+    assert files.read_part(run, "events.jsonl", 2, 3)["data"] == packed(b"234")
+    assert files.read_part(run, "events.jsonl", 10, 3)["data"] == packed(b"")
+
+
+def test_checkpoints_are_listed_with_what_points_at_them(run: RunDir) -> None:
+    for step in (2, 4):
+        folder = run.checkpoints / f"step-{step:08d}"
+        folder.mkdir()
+        for name in ("student.safetensors", "checkpoint.json"):
+            (folder / name).write_bytes(b"x" * step)
+        (folder / "within").mkdir()
+    (run.checkpoints / "best").write_text("step-00000002")
+    (run.checkpoints / "last").write_text("step-00000004")
+    found = files.checkpoints(run)
+    assert [(one.name, one.pointers) for one in found] == [("step-00000002", ["best"]), ("step-00000004", ["last"])]
+    assert [(one.name, one.size) for one in found[1].files] == [("checkpoint.json", 4), ("student.safetensors", 4)]
+
+
+def test_pictures_come_small_and_what_is_none_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide, none = str(tmp_path / "wide.png"), str(tmp_path / "none.png")
+    Image.new("RGBA", (1200, 300), "red").save(wide)
+    Path(none).write_text("no picture")
+
+    def size(side: int) -> tuple[int, int]:
+        (one,) = files.small_pictures([none, wide, str(tmp_path / "gone.png")], side).values()
+        data = unpacked(one["data"])
+        assert one["size"] == len(data)
+        return Image.open(io.BytesIO(data)).size
+
+    assert [size(side) for side in (64, 1, 9999)] == [(64, 16), (16, 4), (512, 128)]
+    monkeypatch.setattr(files, "_MOST_PICTURES", 1)
+    assert files.small_pictures([none, wide], 64) == {}

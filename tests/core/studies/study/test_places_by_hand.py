@@ -1,0 +1,366 @@
+"""Places of a study without a line to any: what is offered, asked again, fetched in parts, and why nothing is begun."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import Chunk, DataFacts, Facts, Gpu, Standing, Submitted, packed
+from core.spec.machines.connection import LineState
+from core.spec.machines.machine import Machine
+from core.spec.machines.record import RemoteRecord, write_record
+from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, own_status
+from core.spec.study import StudyDir
+from core.studies.study.places import elsewhere as elsewhere_module
+from core.studies.study.places import remote_step
+from core.studies.study.places import work as work_module
+from core.studies.study.places.elsewhere import Elsewhere, KnownData
+from core.studies.study.places.here import Here
+from core.studies.study.places.place import trained_on
+from core.studies.study.places.work import Order, Work, fetched
+
+FAR = Machine(name="far", host="far", at_once=2)
+
+
+class Asked:
+    """A machine that keeps what it is asked; a test settles what it answers."""
+
+    def __init__(self, machine: Machine = FAR) -> None:
+        self.machine, self.state = machine, LineState("ready")
+        self.heard: list[tuple[Any, ...]] = []
+        self.future: Future[Any] = Future()
+
+    def _ask(self, *what: Any) -> Future[Any]:
+        self.heard.append(what)
+        self.future = Future()
+        return self.future
+
+    def submit_study(self, study: str, files: Any, what: Any, token: str, devices: Any) -> Future[Any]:
+        return self._ask("submit", study, list(what), token, list(devices))
+
+    def standing(self, folder: str) -> Future[Any]:
+        return self._ask("standing", folder)
+
+    def data_facts(self, paths: Any) -> Future[Any]:
+        return self._ask("data", dict(paths))
+
+    def probe(self) -> Future[Any]:
+        return self._ask("probe")
+
+    def end(self, folder: str, how: str) -> Future[Any]:
+        return self._ask("end", folder, how)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    for module in (work_module, elsewhere_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(elsewhere_module, "frozen_files", lambda study: {})
+    return now
+
+
+ORDER = Order("s", {}, ["run", "a", "0", "9"], "t", ["1"])
+
+
+def test_work_is_handed_over_until_it_is_confirmed_and_then_asked_about(clock: list[float]) -> None:
+    host = Asked()
+    work = Work(host, ORDER)  # type: ignore[arg-type]
+    assert work.untouched
+    assert work.look() is None
+    assert not work.untouched
+    host.state = LineState("waiting", "No route.")
+    assert work.look() is None
+    assert work.told == "No route."
+    host.state = LineState("ready", "odd")
+    work.look()
+    assert work.told == ""
+    host.future.set_exception(LineDown("It was cut."))
+    assert work.look() is None
+    assert (work.told, work.untouched) == ("It was cut.", True)
+    work.look()
+    assert host.heard == [("submit", "s", ["run", "a", "0", "9"], "t", ["1"])] * 2, "with the same token"
+    host.future.set_result(Submitted(folder="/there"))
+    assert work.look() is None
+    assert (work.told, work.folder, work.untouched) == ("", "/there", False)
+    work.look()
+    stands = Standing(folder="/there", state=RunState.RUNNING)
+    host.future.set_result(stands)
+    assert work.look() is stands
+    for error, seconds in ((UserError("No memory."), 1.0), (MachineRefused("Other key."), 30.0)):
+        work.look()
+        host.future.set_exception(error)
+        assert work.look() is None
+        assert work.told == str(error)
+        asked = len(host.heard)
+        clock[0] += seconds - 0.1
+        work.look()
+        assert len(host.heard) == asked, "not at once"
+        clock[0] += 0.2
+        work.look()
+        assert host.heard[asked:] == [("standing", "/there")]
+        host.future.set_result(stands)
+        work.look()
+
+
+def test_a_refusal_to_begin_is_the_end_of_it(clock: list[float]) -> None:
+    work = Work(Asked(), ORDER)  # type: ignore[arg-type]
+    work.look()
+    work.host.future.set_exception(UserError("There is no such arm."))  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="no such arm"):
+        work.look()
+
+
+def reading(*answers: bytes | Exception, size: int = 6) -> Any:
+    """A machine that answers the parts of a file one after another."""
+    asked: list[int] = []
+    left = list(answers)
+
+    def read(folder: str, file: str, offset: int, length: int, timeout: float) -> Future[Any]:
+        asked.append(offset)
+        future: Future[Any] = Future()
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(Chunk(data=packed(answer), size=size, stamp=1))  # type: ignore[arg-type]
+        return future
+
+    return SimpleNamespace(read=read, asked=asked, machine=FAR)
+
+
+def test_a_file_is_fetched_over_cuts_of_the_line_and_within_bounds() -> None:
+    host = reading(b"ab", LineDown("cut"), b"cd", b"ef")
+    assert fetched(host, "/there", "x.json", 6, lambda: False) == b"abcdef"
+    assert host.asked == [0, 2, 2, 4]
+    assert fetched(reading(b"ab", b""), "/there", "x.json", 6, lambda: False) == b"ab", "it was cut off there"
+    for host in (reading(b"a", size=7), reading(b"abcdefg", size=6)):
+        with pytest.raises(UserError, match=r"x\.json of /there on far has more than 0 MB"):
+            fetched(host, "/there", "x.json", 6, lambda: False)
+    with pytest.raises(LineDown):
+        fetched(reading(LineDown("cut")), "/there", "x.json", 6, lambda: True)
+
+
+def place(host: Asked, data: dict[str, str], known: KnownData | None = None) -> Elsewhere:
+    """The machine of ``host``, for a study of these data and no arms."""
+    remote: Any = SimpleNamespace(machines=SimpleNamespace(host=lambda name: host))
+    study: Any = SimpleNamespace(data=data)
+    return Elsewhere("far", remote, study, StudyDir(Path("/o")), "s", {} if known is None else known)
+
+
+def facts(*gpus: Gpu) -> Facts:
+    return Facts(host="far", gpus=list(gpus))
+
+
+def test_a_machine_offers_a_gpu_that_nobody_uses_once_it_has_answered(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Asked()
+    far = place(host, {})
+    assert far.offer() is None
+    assert host.heard == [("probe",)]
+    host.future.set_result(facts(Gpu(index=0, users=["x"]), Gpu(index=1), Gpu(index=2)))
+    assert far.offer() == "1"
+    clock[0] += 1.0
+    assert far.offer() == "1"
+    assert host.heard == [("probe",)], "what is known is fresh"
+    monkeypatch.setattr(elsewhere_module, "RemoteTraining", lambda *given: given)
+    run = SimpleNamespace(arm="a", seed=3)
+    first = far.begin(run, 90, "1")  # type: ignore[arg-type]
+    order, freed = first[5], first[6]  # type: ignore[index]
+    assert (order.study, order.what, order.devices) == ("s", ["run", "a", "3", "90"], ["1"])
+    assert order.token != far.order(["step"]).token
+    assert far.order(["step"]).devices == []
+    assert far.offer() == "2"
+    far.begin(run, 90, "2")  # type: ignore[arg-type]
+    assert far.offer() is None
+    freed()
+    assert far.offer() == "1"
+    clock[0] += 1.0
+    far.offer()
+    assert len(host.heard) == 2, "it is asked again before what is known is old"
+    clock[0] += 1.5
+    assert far.offer() is None, "what is known is too old"
+
+
+def test_without_gpus_so_many_run_at_once_as_the_machine_says_and_slurm_takes_more(clock: list[float]) -> None:
+    host = Asked()
+    far = place(host, {})
+    far.offer()
+    host.future.set_result(facts())
+    offered = []
+    for _ in range(3):
+        offered.append(far.offer())
+        far._busy.append("")
+    assert offered == ["", "", None]
+    cluster = place(Asked(FAR.model_copy(update={"launcher": "slurm"})), {})
+    cluster._busy = ["" for _ in range(999)]
+    assert cluster.offer() == ""
+    cluster._busy.append("")
+    assert cluster.offer() is None
+    assert cluster.host.heard == [], "its scheduler knows what is free"  # type: ignore[attr-defined]
+
+
+def test_a_machine_out_of_reach_is_asked_again_later_and_one_that_refuses_never(clock: list[float]) -> None:
+    host = Asked()
+    far = place(host, {})
+    far.offer()
+    host.state = LineState("waiting", "No route.")
+    far.offer()
+    assert far.told == "No route."
+    host.future.set_exception(LineDown("It was cut."))
+    far.offer()
+    assert far.told == "It was cut."
+    clock[0] += 4.9
+    far.offer()
+    assert len(host.heard) == 1
+    clock[0] += 0.2
+    far.offer()
+    assert len(host.heard) == 2
+    host.future.set_result(facts(Gpu(index=0)))
+    assert far.offer() == "0"
+    assert far.told == ""
+    clock[0] += 2.0
+    far.offer()
+    host.future.set_exception(MachineRefused("Another host key."))
+    assert far.offer() is None
+    assert far.problem == "Another host key."
+
+
+@pytest.mark.parametrize(
+    ("answer", "known", "problem"),
+    [
+        (DataFacts(name="d", pairs=3, digest="x"), {}, ""),
+        (DataFacts(name="d", pairs=3, digest="x"), {"d": ("here", DataFacts(name="d", pairs=3, digest="x"))}, ""),
+        (
+            DataFacts(name="d", pairs=3, digest="x"),
+            {"d": ("here", DataFacts(name="d", pairs=4, digest="y"))},
+            "the data d on far (3 rows) are others than on here (4 rows); copy them there, or leave far out.",
+        ),
+        (
+            DataFacts(name="d", problem="It is gone."),
+            {},
+            "far cannot read the data d: It is gone; copy them there to the same path, or leave far out.",
+        ),
+    ],
+)
+def test_a_machine_is_used_when_its_data_are_the_study_s(
+    clock: list[float], answer: DataFacts, known: KnownData, problem: str
+) -> None:
+    host = Asked()
+    far = place(host, {"d": "/data/d.csv", "demo": "demo:shapes"}, known)
+    far.offer()
+    assert host.heard == [("data", {"d": "/data/d.csv"})], "a study renders its own"
+    host.future.set_result([answer])
+    assert far.offer() is None
+    assert far.problem == problem
+    if not problem:
+        far.offer()
+        assert host.heard[1:] == [("probe",)]
+        assert known["d"][1].digest == "x"
+        assert known["d"][0] in ("far", "here")
+
+
+def test_devices_here_are_given_and_come_back(tmp_path: Path) -> None:
+    out = StudyDir(tmp_path)
+    run: Any = SimpleNamespace(arm="a", seed=0)
+    assert (Here(out, 3).jobs, Here(out, 0).jobs, Here(out, 1, ["4", "6"]).jobs) == (3, 1, 2)
+    here = Here(out, 5, ["4", "6"])
+    assert here.offer() == "4"
+    here._free.clear()
+    assert here.offer() is None
+    folder = out.run("a", 0)
+    folder.create()
+    assert here.ended(run, "6", 3).problem == "the trainer exited unexpectedly with status 3"
+    assert here.offer() == "6"
+    folder.stderr.write_text("first\nlast\n")
+    assert here.ended(run, "4", 0).problem == "last", "it left no measures"
+    out.measures("a", 0).parent.mkdir(parents=True, exist_ok=True)
+    out.measures("a", 0).write_text("{}")
+    assert here.ended(run, "4", 0).problem == ""
+    assert here.ended(run, "4", 1).problem == "last"
+    trained = []
+    for step, total, doing in ((3, 9, "saving"), (9, 9, "training"), (9, 9, "saving"), (0, 0, "saving")):
+        folder.write_status(replace(own_status(), step=step, total_steps=total, doing=doing))
+        trained.append(here.is_trained(run))
+    assert trained == [False, False, True, False]
+
+
+class Timed:
+    """A machine on which a step is timed; ``stands``: how that goes."""
+
+    def __init__(self, *stands: Standing | UserError, offers: tuple[str | None, ...] = ("",)) -> None:
+        self.problem, self.host, self._offers = "", Asked(), list(offers)
+        self.stands = list(stands)
+
+    def offer(self) -> str | None:
+        return self._offers.pop(0)
+
+    def order(self, what: list[str], device: str) -> Order:
+        return Order("s", {}, what, "t", [device] if device else [])
+
+
+@pytest.mark.parametrize(
+    ("stands", "said", "written"),
+    [
+        ([Standing(folder="f", state=RunState.RUNNING), Standing(folder="f", state=RunState.DONE)], "", True),
+        ([Standing(folder="f", state=RunState.FAILED, note="no room")], "no room", False),
+        ([Standing(folder="f", state=RunState.INTERRUPTED)], "measuring its step ended as interrupted", False),
+        ([UserError("There is no such arm.")], "There is no such arm.", False),
+    ],
+)
+def test_a_step_that_is_timed_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stands: list[Any], said: str, written: bool
+) -> None:
+    left = list(stands)
+
+    class Scripted:
+        folder = "/there/step"
+
+        def __init__(self, host: Any, order: Order) -> None:
+            assert (order.what, order.devices) == (["step", "a", "2"], ["1"])
+
+        def look(self) -> Standing:
+            found = left.pop(0)
+            if isinstance(found, UserError):
+                raise found
+            return found
+
+    monkeypatch.setattr(remote_step, "Work", Scripted)
+    monkeypatch.setattr(remote_step, "fetched", lambda *given: b"0.5")
+    monkeypatch.setattr(remote_step, "_POLL_SECONDS", 0.0)
+    out, ended, waited = StudyDir(tmp_path), threading.Event(), list[int]()
+    out.times.mkdir(parents=True, exist_ok=True)
+    place: Any = Timed(offers=(None, "1"))
+    assert remote_step.measure_elsewhere(place, out, "a", 2, ended, lambda: waited.append(1)) == said
+    assert out.step_time("a", 2).exists() is written
+    assert len(waited) == len(stands)
+    ended.set()
+    left[:] = [Standing(folder="f", state=RunState.RUNNING)]
+    place = Timed(offers=("1",))
+    assert remote_step.measure_elsewhere(place, out, "a", 2, ended, lambda: None) == ""
+    assert place.host.heard == [("end", "/there/step", "kill")], "it is ended with the study"
+    place = Timed(offers=(None,))
+    place.problem = "Another host key."
+    assert remote_step.measure_elsewhere(place, out, "a", 2, threading.Event(), lambda: None) == "Another host key."
+
+
+def test_a_run_here_is_one_that_left_something(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    assert trained_on(run) is None
+    for path in (run.events, run.checkpoints / "x", run.exports / "measures.json"):
+        path.write_text("")
+        assert trained_on(run) == ""
+        path.unlink()
+    write_record(run, RemoteRecord(machine="far"))
+    assert trained_on(run) == "far"
