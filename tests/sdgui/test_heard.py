@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
+import pyqtgraph as pg
 import pytest
 from PySide6.QtCore import QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
@@ -10,15 +14,37 @@ from pytestqt.qtbot import QtBot
 from shiboken6 import isValid
 
 from core.spec.files import write_whole
+from core.spec.machines.connection import LineState
 from core.spec.run.events import Metrics
 from core.spec.run.status import RunState
 from sdgui.actions.failure_dialog import FailureDialog
 from sdgui.app.main_window import MainWindow
+from sdgui.app.status import Status
+from sdgui.experiments.tree_model import ExperimentModel
+from sdgui.panels.classify.tabs.point_plot import PointPlot
+from sdgui.panels.classify.travel import ClassifyTravel
 from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.home.panel import HomePanel
+from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.panels.registry import PANELS
+from sdgui.panels.runs.compare.board import SamplesBoard
+from sdgui.panels.runs.elsewhere import ElsewhereStrip
+from sdgui.panels.runs.feed import CurveFeed
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
-from sdgui.store.records import Progress
+from sdgui.panels.runs.relations.scatter import Scatter
+from sdgui.panels.runs.tabs import RunTabs
+from sdgui.panels.search.following import RunFollowing
+from sdgui.panels.search.tabs.map_canvas import MapCanvas
+from sdgui.panels.search.tabs.recall_curve import RecallCurve
+from sdgui.panels.search.travel import SearchTravel
+from sdgui.panels.study.panel import StudyPanel
+from sdgui.runs.live import RunProgress
+from sdgui.runs.stopping import Stopping, StopStage
+from sdgui.shared.fixing.dialog import FixingDialog
+from sdgui.shared.pickers.model_chip import ModelChip
+from sdgui.shared.place_button import PlaceButton
+from sdgui.store.records import Place, Progress, Run
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable
 from tests.sdgui.heard import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
@@ -128,8 +154,55 @@ NOBODYS = {
 }  # fmt: skip
 
 
+_HOVERED = (PlotCanvas, Scatter, PointPlot, RecallCurve, MapCanvas)  # say what is under the mouse
+
+# What services tell, by ``service.signal``, and whose methods are told.
+NEWS = {
+    "tailer.state_changed": (
+        (HomePanel, "_soon"), (Status, "_soon"), (MachinesPanel, "_soon"), (MainWindow, "_state_changed"),
+        (RunsPanel, "_progressed"), (RunTabs, "_state_changed"), (ModelChip, "_moved"), (RunFollowing, "_run_changed"),
+        (FixingDialog, "_read_pairs"), (ExperimentModel, "refresh_run"),
+    ),
+    "tailer.progress_changed": (
+        (HomePanel, "_progressed"), (Status, "_soon"), (MachinesPanel, "_soon"), (RunsPanel, "_progressed"),
+        (RunTabs, "_progressed"), (ModelChip, "_moved"), (RunFollowing, "_run_changed"),
+        (ExperimentModel, "update_run"),
+    ),
+    "tailer.curves_loaded": ((CurveFeed, "_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_loaded")),
+    "tailer.curves_changed": ((CurveFeed, "_changed"), (RunTabs, "_history_changed")),
+    "launcher.queue_changed": ((HomePanel, "_soon"), (Status, "_soon"), (MachinesPanel, "_soon")),
+    "launcher.stopping": ((RunTabs, "_show_header"),),
+    "studies.changed": ((Status, "_soon"), (StudyPanel, "_changed")),
+    "time_travel.moved": (
+        (RunTabs, "_travelled"), (SearchTravel, "_moved_elsewhere"), (ClassifyTravel, "_moved_elsewhere"),
+    ),
+    "basket.changed": ((Status, "_show_basket"), (FixingDialog, "refresh")),
+    "hosts.state_changed": ((ElsewhereStrip, "_state_changed"), (MachinesPanel, "_soon")),
+    "hosts.place_changed": ((PlaceButton, "_show"),),
+}  # fmt: skip
+
+
 @pytest.fixture
-def whole(qtbot: QtBot, open_window: OpenWindow) -> tuple[QObject, ...]:
+def told(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Which of the methods in NEWS were called, as ``Class.method``."""
+    names: set[str] = set()
+
+    def noting(real: Any, name: str) -> Any:
+        taken = len([one for one in inspect.signature(real).parameters.values() if one.kind != one.VAR_POSITIONAL]) - 1
+
+        def noted(self: Any, *what: Any) -> Any:
+            names.add(name)
+            return real(self, *what[:taken])
+
+        return noted
+
+    for kind, method in {one for group in NEWS.values() for one in group}:
+        monkeypatch.setattr(kind, method, noting(getattr(kind, method), f"{kind.__name__}.{method}"))
+    return names
+
+
+@pytest.fixture
+def whole(qtbot: QtBot, told: set[str], open_window: OpenWindow) -> tuple[QObject, ...]:
     """The window with every panel and dialog open, over runs that train, ended and failed, one with curves."""
     window = open_window()
     store, tailer = window.services.store, window.services.tailer
@@ -168,6 +241,28 @@ def _open_dialogs(window: MainWindow, run_id: int) -> None:
     FailureDialog("It failed.", "", window)
 
 
+def untold(window: MainWindow, run: Run, told: set[str]) -> dict[str, set[str]]:
+    """By signal of a service whose methods were not called as it told its news."""
+    progress = RunProgress(run.id, run.state, 3, 9, "", None, None, "")
+    host = next(iter(window.services.hosts.listing())).name
+    news: dict[str, tuple[object, ...]] = {
+        "tailer.state_changed": (run.id, run.state), "tailer.progress_changed": (run.id, progress),
+        "tailer.curves_loaded": (run.id,), "tailer.curves_changed": (run.id, frozenset({"log"})),
+        "launcher.queue_changed": (), "launcher.stopping": (run.id, Stopping(run.id, StopStage.ASKED, None)),
+        "studies.changed": (1,),
+        "time_travel.moved": (run.folder, 1), "basket.changed": (0,), "hosts.state_changed": (host, LineState()),
+        "hosts.place_changed": (Place(),),
+    }  # fmt: skip
+    deaf = {}
+    for signal, what in news.items():
+        service, name = signal.split(".")
+        told.clear()
+        getattr(getattr(window.services, service), name).emit(*what)
+        if missed := {f"{kind.__name__}.{method}" for kind, method in NEWS[signal]} - told:
+            deaf[signal] = missed
+    return deaf
+
+
 def opened_menus(found: list[QObject], monkeypatch: pytest.MonkeyPatch) -> list[QMenu]:
     """The menus of buttons, and those that open by a right click or by one of OPENERS; none is empty."""
     opened: list[QMenu] = []
@@ -192,8 +287,10 @@ def opened_menus(found: list[QObject], monkeypatch: pytest.MonkeyPatch) -> list[
 
 
 def test_every_control_every_signal_and_every_entry_of_a_menu_is_heard(
-    whole: tuple[QObject, ...], monkeypatch: pytest.MonkeyPatch
+    whole: tuple[QObject, ...], told: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    window = whole[0]
+    assert isinstance(window, MainWindow)
     found = everything(*whole)
     kinds = {type(one).__name__ for one in found}
     assert kinds >= {"PlotCard", "LiveCard", "DoneCard", "FailedCard", "ModelPopover", "ExportDialog", "FixingDialog"}
@@ -208,6 +305,12 @@ def test_every_control_every_signal_and_every_entry_of_a_menu_is_heard(
         and (more := {one.split(" ")[0] for one in places} - set(NOT_NEEDED.get(signal, "").split()))
     }
     assert silent == {}, "connect it; or list it if this place does without"
+    assert untold(window, window.services.store.runs()[0], told) == {}
+    scenes = [plot.scene() for one in found if isinstance(one, _HOVERED) for plot in one.findChildren(pg.PlotWidget)]
+    assert len(scenes) >= len(_HOVERED)
+    assert all(receivers(scene, "sigMouseMoved") for scene in scenes)
+    boxes = [one._box for one in found if isinstance(one, (PlotCanvas, MapCanvas))]
+    assert unheard_signals(boxes) == {}
     menus = opened_menus(found, monkeypatch)
     assert len(menus) > 25
     entries = [one for menu in menus for one in everything(menu) if isinstance(one, QAction)]
