@@ -27,7 +27,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.style.theme import SPACE
 
 _LATER = 1000  # ms between two looks at what live runs report
-_WIDTHS = {"note": 28 * SPACE, "created": 17 * SPACE, "tag": 20 * SPACE, "failure": 28 * SPACE}
+_WIDTHS = {"state": 15 * SPACE, "note": 28 * SPACE, "created": 17 * SPACE, "tag": 20 * SPACE, "failure": 28 * SPACE}
 
 
 class RunTable(QWidget):

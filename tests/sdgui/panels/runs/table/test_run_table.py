@@ -14,6 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from core.spec.run.status import RunState
 from sdgui.panels.runs.table import commands as commanding
 from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.columns import ColumnChooser
@@ -23,6 +24,7 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.views import SavedViews
 from sdgui.store.run_table.fields import metric
 from sdgui.store.store import Store
+from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.store.run_table.listing import TEACHER, fill
 from tests.sdgui.store.run_table.test_step_values import RECALL as AT_RECALL
 from tests.sdgui.store.run_table.test_step_values import grown
@@ -96,6 +98,13 @@ def test_a_run_that_changes_while_the_table_is_hidden_is_read_when_it_is_shown(
     assert read == []
     table.show()
     qtbot.waitUntil(lambda: read == [{filled[1][0]}])
+
+
+def test_the_column_of_states_holds_the_longest(table: RunTable) -> None:
+    column = [field.name for field in table.model.fields].index("state")
+    words = max(table.view.fontMetrics().horizontalAdvance(str(state)) for state in RunState)
+    icon, margins = table.view.iconSize().width(), 2 * SPACE
+    assert table.view.columnWidth(column) >= (icon if icon > 0 else 16) + words + margins
 
 
 def test_tab_takes_a_completion(qtbot: QtBot, table: RunTable) -> None:
