@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from collections.abc import Sequence
 
-from sdgui.widgets.layouts.over import lay_over
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from sdgui.widgets.layouts.over import lay_over, set_lift
+from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
 SIZE = (1280, 800)
@@ -13,12 +16,35 @@ _TREE_WIDTH = 296
 _LIFT = 6 * SPACE  # a message of one line
 
 
-def fill_page(page: QWidget, panels: QWidget, *notices: QWidget) -> None:
+def fill_page(page: QWidget, panels: QStackedWidget, *notices: QWidget) -> None:
     """The current panel on all of the page, and the window's messages over it, above those of the panel."""
     column = QVBoxLayout()
     column.setContentsMargins(0, SPACE, 0, 0)
     column.addWidget(panels)
-    lay_over(page, column, *notices, lift=_LIFT)
+    page.installEventFilter(_Above(page, panels, notices, lay_over(page, column, *notices, lift=_LIFT)))
+
+
+class _Above(QObject):
+    """Keeps the window's messages above the panel's, however many lines these have."""
+
+    def __init__(self, page: QWidget, panels: QStackedWidget, notices: Sequence[QWidget], column: QVBoxLayout) -> None:
+        super().__init__(page)
+        self._page, self._panels, self._notices, self._column = page, panels, notices, column
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Whatever a message does, showing, hiding and growing, asks for another layout of all that it is in."""
+        of_layout = event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize)
+        if of_layout and any(not notice.isHidden() for notice in self._notices):
+            set_lift(self._column, max(_LIFT, self._taken()))
+        return False
+
+    def _taken(self) -> int:
+        """How far the panel's messages reach above the margin at the lower edge."""
+        panel = self._panels.currentWidget()
+        bars = [] if panel is None else [one for one in panel.findChildren(MessageBar) if one.isVisible()]
+        tops = [bar.mapTo(self._page, QPoint(0, 0)).y() for bar in bars]
+        below = [top for top in tops if top > self._page.height() // 2]
+        return self._page.height() - min(below) + SPACE // 2 - 2 * SPACE if below else 0
 
 
 def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:

@@ -11,17 +11,24 @@ from PySide6.QtWidgets import QGridLayout, QLayout, QVBoxLayout, QWidget
 from sdgui.widgets.style.theme import SPACE
 
 
-def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = 0) -> None:
+def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = 0) -> QVBoxLayout:
     """Fill ``area`` with ``content``, and lay ``notices`` over its lower edge, one below the other.
 
-    ``lift``: so many pixels above the edge, where other notices may lie. What is shown raises itself (``raise_``).
+    ``lift``: so many pixels above the edge, where other notices may lie; ``set_lift`` changes it in the layout that is
+    returned. What is shown raises itself (``raise_``).
     """
     grid = QGridLayout(area)
     grid.setContentsMargins(0, 0, 0, 0)
     grid.addLayout(content, 0, 0)
     column = QVBoxLayout()
-    column.setContentsMargins(2 * SPACE, 0, 2 * SPACE, 2 * SPACE + lift)
+    set_lift(column, lift)
     column.setSpacing(SPACE // 2)
     for notice in notices:
         column.addWidget(notice)
     grid.addLayout(column, 0, 0, Qt.AlignmentFlag.AlignBottom)
+    return column
+
+
+def set_lift(notices: QVBoxLayout, lift: int) -> None:
+    """Lay the notices so many pixels above the lower edge."""
+    notices.setContentsMargins(2 * SPACE, 0, 2 * SPACE, 2 * SPACE + lift)

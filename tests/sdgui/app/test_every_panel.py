@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -21,6 +22,7 @@ from sdgui.panels.registry import PANELS
 from sdgui.shared.form.page import FormPage
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.message import Message, info
 from sdgui.widgets.popovers.chip_button import ChipButton
 from tests.sdgui.conftest import OpenWindow
 from tests.sdgui.driving import add
@@ -45,7 +47,16 @@ def test_no_panel_is_cut_off_and_none_is_as_empty_as_another(qtbot: QtBot, open_
     QApplication.processEvents()
     faults += [f"Define, filled: {fault}" for fault in _cut(define)]
     assert not faults, "\n".join(faults)
+    define.bar.show_message(Message("warning", "What failed and how it is mended. " * 12))
+    window.show_message(info("What went well."))
+    qtbot.waitUntil(lambda: _top(window.page, window.bar) + window.bar.height() <= _top(window.page, define.bar))
+    define.bar.clear()
+    qtbot.waitUntil(lambda: _top(window.page, window.bar) > window.page.height() - 120)
     assert len(set(said.values())) == len(PANELS), said
+
+
+def _top(page: QWidget, widget: QWidget) -> int:
+    return widget.mapTo(page, QPoint(0, 0)).y()
 
 
 def _said(panel: QWidget) -> tuple[str, ...]:
