@@ -23,12 +23,12 @@ from core.spec.run.events import EventReader, Metrics, RunFailed, RunFinished
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from core.training.train import train
-from tests.core.ranks.launched import PATIENCE, Launched
+from tests.core.ranks.launched import PATIENCE, Followed, Forked, Launched
 from tests.core.ranks.settings import config_of, labelled_pairs
 
 EVERY = 5  # steps between checkpoints
-ENDINGS: dict[str, Callable[[Launched], None]] = {
-    "TERM to torchrun": lambda run: os.kill(run.process.pid, signal.SIGTERM),
+ENDINGS: dict[str, Callable[[Followed], None]] = {
+    "TERM to torchrun": lambda run: run.terminate(),
     "TERM to everyone, then again": lambda run: _terminate_twice(run),
     "USR1 to one rank": lambda run: os.kill(random.choice(run.ranks()), signal.SIGUSR1),
     "pause": lambda run: run.run.ask("pause"),
@@ -36,12 +36,12 @@ ENDINGS: dict[str, Callable[[Launched], None]] = {
 }
 
 
-def _terminate_twice(run: Launched) -> None:
+def _terminate_twice(run: Followed) -> None:
     """As a scheduler does: the workers get it, and torchrun, which passes it on."""
     for rank in run.ranks():
         os.kill(rank, signal.SIGTERM)
     time.sleep(0.02)
-    os.kill(run.process.pid, signal.SIGTERM)
+    run.terminate()
 
 
 @pytest.fixture(autouse=True)
@@ -79,23 +79,49 @@ def test_a_killed_rank_interrupts_the_run(config: RunConfig, tmp_path: Path) -> 
     assert max(seconds for _, seconds in ended) < 5, ended
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_rank_is_told_as_interrupted(times: int, config: RunConfig, tmp_path: Path) -> None:
+    """As above with forked ranks, whose start takes a tenth of the time."""
+    done, ended = 0, []
+    for _ in range(times):
+        with Forked(config, tmp_path / "run") as run:
+            run.wait_for_step(done + random.randint(1, 2 * EVERY))
+            assert run.started() >= done - EVERY, "more was lost than a checkpoint's interval"
+            os.kill(random.choice(run.ranks()), signal.SIGKILL)
+            status, seconds = run.wait()
+            ended.append(round(seconds, 1))
+            assert status != 0
+            assert run.state() is RunState.INTERRUPTED
+            assert not [event for event in run.since() if isinstance(event, (RunFinished, RunFailed))]
+            done = run.step()
+    print(f"seconds from a kill to the end of the other rank: {ended}; load {os.getloadavg()[0]:.1f}")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("launched", [Launched, Forked])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_whoever_is_asked_all_end_with_one_checkpoint(ending: str, config: RunConfig, tmp_path: Path) -> None:
+def test_whoever_is_asked_all_end_with_one_checkpoint(
+    ending: str, launched: Callable[[RunConfig, Path], Launched | Forked], config: RunConfig, tmp_path: Path
+) -> None:
     """4 times each, at any moment; nothing is lost."""
     done = 0
     for _ in range(4):
-        with Launched(config, tmp_path / "run") as run:
-            run.wait_for_step(done + random.randint(1, 2 * EVERY))
-            assert run.started() == done
-            ENDINGS[ending](run)
-            run.wait()
-            paused = ending in ("pause", "USR1 to one rank")
-            assert run.state() is (RunState.PAUSED if paused else RunState.STOPPED), run.output[-2000:]
-            saved = run.saved()
-            assert len(saved) == len(set(saved))
-            done = run.step()
-            assert saved[-1] == done
+        with launched(config, tmp_path / "run") as run:
+            done = _ends_as_asked(run, ending, done)
+
+
+def _ends_as_asked(run: Followed, ending: str, done: int) -> int:
+    """Check how a run that goes on from step ``done`` ends; the step that it saved."""
+    run.wait_for_step(done + random.randint(1, 2 * EVERY))
+    assert run.started() == done
+    ENDINGS[ending](run)
+    run.wait()
+    paused = ending in ("pause", "USR1 to one rank")
+    assert run.state() is (RunState.PAUSED if paused else RunState.STOPPED), run.output[-2000:]
+    saved = run.saved()
+    assert len(saved) == len(set(saved))
+    assert saved[-1] == run.step()
+    return saved[-1]
 
 
 @pytest.mark.slow
