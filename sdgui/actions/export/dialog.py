@@ -33,6 +33,7 @@ from sdgui.actions.export.program import ExportChoice, ExportProgram
 from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.message import error
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
@@ -143,6 +144,7 @@ class ExportDialog(QDialog):
         label.setBuddy(self.folder)
         rows.addRow(label, where)
         rows.addRow("", self.replace)
+        level_labels(rows)
         buttons = QHBoxLayout()
         for button in (self.copy, self.show_folder):
             buttons.addWidget(button)

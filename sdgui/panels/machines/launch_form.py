@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit,
 
 from core.spec.machines.answers import Partition
 from core.spec.machines.machine import Machine
+from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
@@ -61,6 +62,7 @@ class LaunchForm(QWidget):
         self._boxes: dict[str, QWidget] = {}
         for name, label, tip, _ in _FIELDS:
             self._add(name, label, tip)
+        level_labels(self._form)
 
     def show_machine(self, machine: Machine) -> None:
         """Fill the fields; what is being typed in one of the same machine stays."""

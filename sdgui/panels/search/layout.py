@@ -31,6 +31,7 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
@@ -179,6 +180,7 @@ class SearchView(QWidget):
         form.addRow("Find", self.query.wanted)
         form.addRow("Prompts", self.query.prompts)
         form.addRow("Score", self.score)
+        level_labels(form)
         column = QVBoxLayout(self.more_popover)
         column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
         column.setSpacing(SPACE)

@@ -33,6 +33,7 @@ from core.spec.study import Arm, Measure, NoiseSpec, Study
 from sdgui.panels.study.arms import ArmsList, fill_arms
 from sdgui.store.records import Experiment
 from sdgui.widgets.dropped_files import existing_path
+from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
@@ -110,6 +111,7 @@ class StudyEditor(QWidget):
             box.setChecked(index < 2)
             boxes.addWidget(box)
         form.addRow("Evaluation", boxes)
+        level_labels(form)
         self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
         self.arms.setAccessibleName("Arms and their differences")
         right = QVBoxLayout()

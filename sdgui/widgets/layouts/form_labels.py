@@ -1,0 +1,31 @@
+"""Labels of a form stand level with their fields; Qt gives them at most 7/4 of a line, from the row's top."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QFormLayout, QLabel, QLayoutItem
+
+from sdgui.widgets.style.theme import SPACE
+
+_LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
+_LINE = 5 * SPACE  # px; what is higher than a line has its label at the top
+
+
+def level_labels(form: QFormLayout) -> None:
+    """Make the label of each field of one line as high as the field; call it when the rows are there."""
+    for row in range(form.rowCount()):
+        label, field = form.itemAt(row, _LABEL), form.itemAt(row, _FIELD)
+        widget = label.widget() if label is not None else None
+        if isinstance(widget, QLabel) and field is not None and (height := _height(field)) <= _LINE:
+            widget.setMinimumHeight(height)
+
+
+def _height(field: QLayoutItem) -> int:
+    """As the style sheet makes it, which Qt asks only when the field is about to be shown."""
+    if (one := field.widget()) is not None:
+        one.ensurePolished()
+    elif (layout := field.layout()) is not None:
+        for item in (layout.itemAt(at) for at in range(layout.count())):
+            if item is not None and (part := item.widget()) is not None:
+                part.ensurePolished()
+        layout.invalidate()
+    return field.sizeHint().height()
