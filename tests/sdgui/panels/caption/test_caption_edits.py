@@ -70,8 +70,10 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     panel.view.replace.whole.setChecked(True)
     panel.view.replace.words.setText("A")
     qtbot.waitUntil(lambda: panel.view.replace.found.text() == "4 in 3 captions")
+    assert panel.view.replace.button.isEnabled()
     panel.view.replace.case.setChecked(True)
     assert panel.view.replace.found.text() == "none"
+    assert not panel.view.replace.button.isEnabled()
     panel.view.replace.case.setChecked(False)
     panel.view.replace.regular.setChecked(True)
     panel.view.replace.words.setText("a (a|ab) (")

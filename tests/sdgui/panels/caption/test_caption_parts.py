@@ -346,4 +346,9 @@ def test_resetting_the_settings_tells_the_panel(panel: CaptionsPanel) -> None:
     settings.changed.connect(told.append)
     next(one for one in settings.findChildren(QPushButton) if one.text() == "&Reset all").click()
     assert told == [DEFAULTS]
-    settings.hide()
+    advanced = [row for row in settings.rows.values() if row.spec.advanced]
+    assert not any(row.isVisible() for row in advanced)
+    next(one for one in settings.findChildren(QPushButton) if one.text() == "&More").click()
+    assert any(row.isVisible() for row in advanced)
+    next(one for one in settings.findChildren(QPushButton) if one.text() == "&Close").click()
+    assert settings.isHidden()

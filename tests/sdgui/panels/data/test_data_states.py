@@ -125,6 +125,7 @@ def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
     panel.work.checked.emit(checked("/one.csv", leaks=leaks, leak_count=3, broken=broken))
     assert ("(3)" in panel.view.tabs.tabText(GROUPS), "(1)" in panel.view.tabs.tabText(BROKEN)) == (True, True)
     assert panel.view.broken.list.topLevelItem(0).text(0) == "/p/b.png"
+    assert (panel.view.groups.copies.isEnabled(), panel.view.groups.leaks.isEnabled()) == (False, True)
     panel.view.groups.leaks.click()
     assert panel.rows.excluded_paths() == ["/p/a.png", "/p/c.png"]
     panel.view.groups.leaks.click()

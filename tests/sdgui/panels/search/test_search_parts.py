@@ -32,6 +32,7 @@ from sdgui.panels.search.tabs.map_canvas import OTHER
 from sdgui.panels.search.tabs.map_dots import inside
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.shared.export.menu import ExportMenu
+from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Remedy, error, info, warning
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -362,6 +363,11 @@ def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
     assert [part.words for part in row.parts()] == ["one", "three"]
     qtbot.waitUntil(lambda: row.chips()[1].hasFocus())
     assert len(changes) == 6
+    row.chips()[0]._sign.click()
+    assert [part.weight for part in row.parts()] == [-2, 2]
+    next(one for one in row.chips()[0].findChildren(IconButton) if one is not row.chips()[0]._sign).click()
+    assert [part.words for part in row.parts()] == ["three"]
+    assert len(changes) == 8
 
 
 def test_a_filter_is_told_once_when_it_is_another(qtbot: QtBot) -> None:

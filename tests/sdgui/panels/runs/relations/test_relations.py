@@ -103,12 +103,18 @@ def test_a_brush_finds_the_runs_that_its_filter_finds(
     brushed = {part.columns.run_ids[one] for one in lines.chosen()}
     assert 0 < len(brushed) < 9
     assert lines.grab().toImage().width() > 0
+    ticked: list[list[int]] = []
+    part.ticks_asked.connect(ticked.append)
+    part.overlay.click()
+    assert [set(one) for one in ticked] == [brushed]
+    assert part.number.text() == f"{len(brushed)} of {len(part.columns.run_ids)} runs"
     part.filter_asked.connect(table.add_to_filter)
     part.filter.click()
     settle(table)
     assert set(table.model.rows.run_ids()) == brushed
-    lines.clear()
+    part.clear.click()
     assert len(lines.chosen()) == len(part.columns.run_ids)
+    assert not part.clear.isEnabled()
 
 
 def test_brushes_by_keys(qtbot: QtBot) -> None:

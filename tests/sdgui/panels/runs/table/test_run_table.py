@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from PySide6.QtCore import QPoint, QSettings, Qt
+from PySide6.QtCore import QModelIndex, QPoint, QSettings, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -19,7 +19,7 @@ from sdgui.panels.runs.table import commands as commanding
 from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.commands import TableCommands
-from sdgui.panels.runs.table.layout import TableLayout
+from sdgui.panels.runs.table.layout import NAME, TableLayout
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.views import SavedViews
 from sdgui.store.run_table.fields import metric
@@ -204,6 +204,14 @@ def test_columns_are_chosen_moved_and_kept(qtbot: QtBot, table: RunTable, tmp_pa
     settle(table)
     assert table.arrangement.columns[-1] == f"at({TEACHER}, 9)"
     assert title_of(table.model.fields[-1]).endswith("R@1 at 9, %")
+    before = chooser.chosen()
+    chooser.list.model().moveRow(QModelIndex(), 0, QModelIndex(), 2)  # as it is dragged
+    QApplication.processEvents()
+    settle(table)
+    assert table.arrangement.columns == chooser.chosen() == (before[1], before[0], *before[2:])
+    chooser.list.model().moveRow(QModelIndex(), 1, QModelIndex(), 0)
+    QApplication.processEvents()
+    settle(table)
     table.show_layout(table.arrangement.with_columns(table.arrangement.columns[:-1]))
     settle(table)
     chooser.hide()
@@ -249,6 +257,21 @@ def test_the_order_of_the_head_is_the_orders(qtbot: QtBot, table: RunTable) -> N
     table.view.horizontalHeader().sectionClicked.emit(column)
     settle(table)
     assert shown(table, "seed") == sorted(shown(table, "seed"), reverse=True)
+    table.view._frozen.horizontalHeader().sectionClicked.emit(0)  # the names stand in a view of their own
+    settle(table)
+    assert table.arrangement.sort[0][0] == NAME
+
+
+def test_the_names_scroll_with_their_rows(qtbot: QtBot, table: RunTable) -> None:
+    table.resize(500, 160)
+    table.show()
+    qtbot.waitExposed(table)
+    rows, names = table.view.verticalScrollBar(), table.view._frozen.verticalScrollBar()
+    assert rows.maximum() >= 3
+    rows.setValue(3)
+    assert names.value() == 3
+    names.setValue(1)
+    assert rows.value() == 1
 
 
 def test_a_group_is_ticked_whole_and_only_the_first_two_hundred_are_overlaid(
