@@ -1,0 +1,61 @@
+"""What follows when a run elsewhere is done, and that a run is handed over once at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.spec.machines import remote_runs
+from core.spec.machines.answers import Submitted
+from core.spec.machines.record import write_record
+from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunStatus
+from tests.core.spec.machines.test_passing_on import RECORD, answering, far, follow, remote, run
+
+__all__ = ["remote", "run"]  # the fixtures
+
+
+def test_the_stage_after_a_finished_one_is_followed_and_the_ensemble_fetched(
+    remote: RemoteRuns, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, begun, fetched = RunDir(tmp_path / "stage"), list[Path](), list[Path]()
+    stage.create()
+    write_record(stage, RECORD)
+    remote._begun = begun.append
+    monkeypatch.setattr(remote_runs, "next_stage", lambda one: stage if one.path == run.path else None)
+    monkeypatch.setattr(remote_runs, "fetch_ensemble", lambda host, one: fetched.append(one.path))
+    write_record(run, RECORD)
+    run.write_status(RunStatus(pid=0, started=0.0, heartbeat=0.0, verdict="done"))
+    remote.attach_unsettled([run.path])
+    assert set(remote._attached) == {stage.path}, "nothing more is expected of the first"
+    assert begun == [stage.path]
+    one = follow(remote, run)
+    remote.detach(stage)
+    remote._passed(one)
+    assert one.passed
+    assert begun == [stage.path, stage.path]
+    assert stage.path in remote._attached
+    assert fetched == [run.path]
+    remote._passed(remote._attached[stage.path])
+    assert len(begun) == 2, "it is the last"
+    remote.close()
+
+
+def test_a_run_is_handed_over_once_at_a_time(remote: RemoteRuns, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "new")
+    meanwhile: list[int] = []
+
+    def answer() -> Submitted:
+        one = remote._attached[run.path]
+        remote._look_after(one)
+        meanwhile.append(len(far(remote).heard))
+        return Submitted(folder="/there/new")
+
+    answering(far(remote), answer)
+    remote.launch(run, "far", "{}")
+    assert meanwhile == [1], "its machine was asked once"
+    assert not remote._attached[run.path].submitting
+    remote.close()
+    assert remote._closing.is_set()

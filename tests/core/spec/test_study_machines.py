@@ -1,0 +1,44 @@
+"""The machines that a study is given by name, and whether one of them has to train it all."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.spec.study.machines import ANY, HERE, named, needs_one_machine
+
+KNOWN = ["gpu", "far"]
+
+
+@pytest.mark.parametrize(
+    ("on", "names"),
+    [
+        ([], [""]),
+        ([HERE], [""]),
+        (["far"], ["far"]),
+        (["gpu", "far"], ["gpu", "far"]),
+        (["far", "gpu", HERE, "far"], ["", "far", "gpu"]),  # this computer first, then in the order given
+        ([ANY], ["", "far", "gpu"]),
+        (["gpu", ANY], ["", "gpu", "far"]),
+        (["new"], ["new"]),  # it is said later that there is none
+    ],
+)
+def test_names_mean_machines_each_once(on: list[str], names: list[str]) -> None:
+    assert named(on, KNOWN) == names
+
+
+@pytest.mark.parametrize(
+    ("budgets", "arms", "one"),
+    [
+        ([], [{}], False),
+        ([60.0], [{}], True),
+        ([], [{}, {"budget": 60.0}], True),
+        ([], [{"as_long_as": "base"}, {}], True),
+    ],
+)
+def test_arms_at_equal_time_are_trained_by_one_machine(budgets: list[float], arms: list[Any], one: bool) -> None:
+    plain = {"budget": 0.0, "as_long_as": ""}
+    study: Any = SimpleNamespace(budgets=budgets, arms=[SimpleNamespace(**plain | arm) for arm in arms])
+    assert needs_one_machine(study) is one
