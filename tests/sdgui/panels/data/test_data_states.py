@@ -133,6 +133,8 @@ def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
     opened(qtbot, panel, "/two.csv", "d")
     panel.check()
     assert asked[-1] == ("check", "/two.csv", {}, "split"), "the splits are another source's"
+    panel.work.checked.emit(checked("/two.csv"))
+    assert not panel.view.groups.leaks.isEnabled()
 
 
 def test_exclusions_show_at_once_and_are_what_is_saved(

@@ -79,3 +79,14 @@ def test_a_picture_that_was_removed_and_added_again_is_asked_for_again(tried: Tr
     tried.asked.clear()
     tried.tab.add(tried.paths[:1])
     assert tried.asked == [([tried.paths[0]], [], True)]
+
+
+def test_why_a_picture_cannot_be_read_is_said_while_it_is_looked_at(tried: Tried) -> None:
+    why = "It is no picture."
+    tried.tab.show_answer({"pictures": [{"image": tried.paths[0], "probe": None, "zero_shot": None, "error": why}]})
+    tried.answer(tried.paths[1], "cat")
+    assert (tried.tab.line.text(), tried.tab.line.isVisible()) == (why, True)
+    tried.choose(1)
+    assert (tried.tab.line.text(), tried.tab.line.isVisible(), tried.shown) == ("", False, ["cat"])
+    tried.choose(0)
+    assert (tried.tab.line.isVisible(), tried.shown) == (True, [])
