@@ -59,18 +59,22 @@ def measure(app: QApplication, folder: Path) -> ViewTimes:
         turns.clear()
         found = [
             (seconds, name)
-            for number, (name, config) in enumerate(_distinct().items())
+            for number, (name, config) in enumerate(_distinct(str(data / "train.csv")).items())
             for seconds in _moved(app, page, number, config, turns)
         ]
         slowest, preset = max(found)
         return ViewTimes(preset, slowest, max(turns))
 
 
-def _distinct() -> dict[str, RunConfig]:
-    """The presets whose views are no other one's, but those that first need another model's weights."""
-    presets = {name: preset_config(name, "base") for name in PRESETS}
+def _distinct(source: str) -> dict[str, RunConfig]:
+    """The presets on ``source`` whose views are no other one's, but those that first need another model's weights."""
+    presets = {name: _on(source, preset_config(name, "base")) for name in PRESETS}
     alike = {config.views.model_dump_json(): name for name, config in presets.items() if not problems(config)}
     return {name: presets[name] for name in alike.values()}
+
+
+def _on(source: str, config: RunConfig) -> RunConfig:
+    return config.model_copy(update={"data": config.data.model_copy(update={"train": source})})
 
 
 def _moved(app: QApplication, page: ViewsPage, number: int, config: RunConfig, turns: list[float]) -> Iterator[float]:

@@ -18,6 +18,8 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from sdgui.app.start import make_application, make_services
 from sdgui.shared.pickers.data import DataPicker, figures_text, reasons_text
+from sdgui.shared.pickers.data_card import DataCard
+from sdgui.shared.pickers.data_facts import DataFacts
 from sdgui.shared.services import Services
 
 WORKER = textwrap.dedent(
@@ -155,3 +157,23 @@ def test_figures_without_pairs_or_bad_rows() -> None:
     facts = {"pairs": 0, "pictures": 7, "labels": {}, "bad": 0, "reasons": [], "format": "pictures without captions"}
     assert figures_text(facts) == "7 pictures · pictures without captions"
     assert reasons_text(facts) == ""
+
+
+@pytest.mark.parametrize(("width", "shown"), [(200, 3), (320, 5), (900, 8)])
+def test_a_card_shows_the_pictures_that_fit_and_is_not_wider_for_them(
+    qtbot: QtBot, services: Services, width: int, shown: int
+) -> None:
+    facts = DataFacts(services.pool)
+    card = DataCard(facts)
+    qtbot.addWidget(card)
+    facts.facts = {
+        "source": "a.csv", "format": "CSV", "pairs": 9, "pictures": 9, "labels": {}, "bad": 0, "reasons": [],
+        "samples": [f"/nowhere/{number}.png" for number in range(9)],
+    }  # fmt: skip
+    card.show_facts()
+    card.resize(width, 120)
+    card.show()
+    pictures = [one for one in card.pictures if one.isVisible()]
+    assert len(pictures) == shown
+    assert card.width() == width
+    assert all(one.mapTo(card, one.rect().bottomRight()).x() < width for one in pictures)
