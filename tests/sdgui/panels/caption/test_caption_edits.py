@@ -9,6 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.caption.model import HAND
 from sdgui.panels.caption.panel import CaptionsPanel
 from tests.sdgui.panels.caption.conftest import CTRL, SHIFT, drop, pictures, texts
 
@@ -201,3 +202,22 @@ def test_selected_captions_go_to_the_basket(qtbot: QtBot, panel: CaptionsPanel, 
     qtbot.waitUntil(lambda: basket.count == 1)
     (entry,) = panel._services.store.fixes()
     assert (entry.source, entry.fix.kind, entry.fix.path, entry.fix.value) == ("", "recaptioned", paths[1], "my words")
+
+
+def test_the_detail_is_of_the_current_picture_and_an_offer_to_undo_goes_with_the_next_edit(
+    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
+) -> None:
+    first, second = paths = pictures(tmp_path, "a.png", "b.png")
+    drop(qtbot, panel, paths)
+    panel.view.list.choose(first)
+    assert panel.view.detail.name.text() == "a.png"
+    panel.view.list.setFocus()
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_Down)
+    assert panel.view.detail.name.text() == "b.png"
+    panel.view.replace.open()
+    panel.view.replace.words.setText("indeed")
+    panel.view.replace.replacement.setText("hat")
+    qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
+    assert panel.view.bar.text == "Replaced 2 in 2 captions."
+    panel.edits.write({second: ("mine", HAND)}, "Edit")
+    assert panel.view.bar.message is None, "undoing it would undo the edit since"

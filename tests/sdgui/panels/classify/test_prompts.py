@@ -72,6 +72,7 @@ def test_edits_are_tried_on_the_matrix_and_kept(
 
     editor.templates.setPlainText("an icon")
     editor.apply()
+    assert not editor._pause.isActive(), "it is tried once"
     assert "has no {}" in editor.state.text()
     editor.templates.setFocus()
     qtbot.keyClick(editor.templates, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
