@@ -143,8 +143,16 @@ def test_what_a_check_found_is_listed_with_its_remedy(window: MainWindow, panel:
     assert panel.page.findings.isVisible()
     assert "1 to be mended" in panel.page.findings.accessibleName()
     panel._checking.add(LOCAL)
+    panel._show()
+    assert (panel.page.check.text(), panel.page.check.isEnabled()) == ("Checking …", False)
     panel._refused(LOCAL, "Set up a key with ssh-copy-id.")
     assert panel._findings[LOCAL][0].remedy == "Set up a key with ssh-copy-id."
+    panel._show()
+    assert (panel.page.check.text(), panel.page.check.isEnabled()) == ("Chec&k", True)
+    for busy in (True, False):
+        (panel.installation._busy.add if busy else panel.installation._busy.remove)(LOCAL)
+        panel._show()
+        assert panel.page.install.isEnabled() is not busy
 
 
 def test_the_place_of_the_next_launch_is_chosen(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:

@@ -193,6 +193,21 @@ def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: RunsPanel, servi
     assert lines(panel) == ["Training started on cpu, fp32."]
 
 
+def test_the_head_follows_the_progress_of_its_run_alone(
+    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, shown = make_run(services), list[None]()
+    select(panel, run)
+    monkeypatch.setattr(panel.tabs, "_show_header", lambda: shown.append(None))
+    services.tailer.progress_changed.emit(run.id + 1, progress_of(run, RunState.RUNNING))
+    assert shown == []
+    services.tailer.progress_changed.emit(run.id, progress_of(run, RunState.RUNNING))
+    assert len(shown) == 1
+    panel.hide()
+    services.tailer.progress_changed.emit(run.id, progress_of(run, RunState.RUNNING))
+    assert len(shown) == 1, "nobody sees it"
+
+
 def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: RunsPanel, services: Services) -> None:
     first, second = make_run(services, state=RunState.FAILED), make_run(services, state=RunState.FAILED)
     first.dir.stderr.write_text("CUDA is tired\n")

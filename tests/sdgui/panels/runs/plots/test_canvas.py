@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.ma  # drawing loads it only once a curve has some 400 points: its own references to None would be counted
 import pytest
-from PySide6.QtCore import QEvent
+from PySide6.QtCore import QEvent, QPointF
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QApplication
 
@@ -137,6 +137,14 @@ def test_the_readout_goes_with_the_mouse(plot: PlotCanvas, qtbot) -> None:
         QApplication.sendEvent(plot._view.viewport(), QEvent(QEvent.Type.Leave))
     assert told.args == [None]
     assert not plot._readout.isVisible()
+    inside = plot._box.sceneBoundingRect().center()
+    for gone in (QPointF(-9, -9), inside):
+        plot._mouse_moved(inside)
+        assert plot._readout.isVisible()
+        if gone is inside:
+            plot.replace([])
+        plot._mouse_moved(gone)
+        assert not plot._readout.isVisible(), "beside the curves, or without any"
 
 
 def test_time_axis(plot: PlotCanvas) -> None:
