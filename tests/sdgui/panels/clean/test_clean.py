@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
@@ -33,7 +34,9 @@ def test_the_run_in_the_tree_ranks_its_training_data_and_the_most_doubted_come_f
     assert place.view.facts.geometry().bottom() < place.view.threshold_text.geometry().top()
 
 
-def test_keys_mark_pairs_and_marks_outlive_the_window(qtbot: QtBot, open_noise: Open) -> None:
+def test_keys_mark_pairs_and_marks_outlive_the_window(
+    qtbot: QtBot, open_noise: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = open_noise()
     ranked(qtbot, place)
     press(qtbot, place, Qt.Key.Key_X, Qt.Key.Key_Space, Qt.Key.Key_X)
@@ -50,6 +53,11 @@ def test_keys_mark_pairs_and_marks_outlive_the_window(qtbot: QtBot, open_noise: 
     again.view.table.selectRow(0)
     qtbot.keyClick(again.view.table, Qt.Key.Key_X)
     assert again.view.table.pairs.index(0, 4).data() == "", "the same mark again takes it back"
+    shown: list[int] = []
+    monkeypatch.setattr(again.view.gallery, "preview", shown.append)
+    again.view.table.selectRow(1)
+    qtbot.keyClick(again.view.table, Qt.Key.Key_Return)
+    assert shown == [1]
 
 
 def test_filters_and_sorting_hold_for_pictures_and_table_alike(qtbot: QtBot, open_noise: Open) -> None:

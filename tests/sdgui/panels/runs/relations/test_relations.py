@@ -37,6 +37,7 @@ def test_an_axis_has_places_words_and_a_log_scale() -> None:
     words = axis_of(setting("preset"), ["clip", 'a "b"', "clip"])
     assert words is not None
     assert words.places().tolist() == [1, 0, 1]
+    assert (words.text_at(-1.0), words.text_at(9.0)) == ('a "b"', "clip"), "beyond the ends, the ends"
     assert words.condition(-0.1, 0.2) == 'preset in ("a \\"b\\"")'
     assert axis_of(RATE, [None, None]) is None
     assert axis_of(setting("name"), [str(number) for number in range(99)]) is None
