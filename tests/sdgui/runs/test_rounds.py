@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from core.spec.machines.record import RemoteRecord, record_file, write_record
-from core.spec.run.events import EventWriter, Log, Metrics, RunFinished, RunStarted, encode
+from core.spec.run.event_fields import EventError
+from core.spec.run.events import EventReader, EventWriter, Log, Metrics, RunFinished, RunStarted, encode
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs import follower as follower_module
 from sdgui.runs.follower import Follower, ShownRun
@@ -209,6 +211,34 @@ def test_lines_that_cannot_be_read_are_counted_in_the_log_of_a_shown_run(
     assert said[0].startswith("1 line of events.jsonl was unreadable and skipped. The first: ")
     assert said[1:] == ["good", "2 lines of events.jsonl were unreadable and skipped."]
     assert follower._outbox.take().loaded == {run.id: None}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "The events of {} cannot be read: Permission denied."),
+        (EventError("They are a pipe."), "They are a pipe."),
+        (FileNotFoundError(2, "gone"), None),
+    ],
+)
+def test_why_curves_of_a_shown_run_do_not_come_is_said_once(
+    follower: Follower, run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str | None
+) -> None:
+    class Refused(EventReader):
+        def read(self, limit: int = 0) -> Any:
+            raise error
+
+    monkeypatch.setattr(follower_module, "EventReader", Refused)
+    shown, live = ShownRun(), LiveRun(run, {})
+    write(run, started())
+    assert [follower._fill(live, shown, run.dir) for _ in range(2)] == [False, False]
+    news = follower._outbox.take()
+    assert news.troubles == ([(run.id, said.format(run.folder))] if said else [])
+    assert (news.curves, news.loaded, shown.loaded) == ({}, {}, False)
+    monkeypatch.undo()
+    shown.reader = None
+    follower._fill(live, shown, run.dir)
+    assert shown.loaded, "it goes on when they can be read"
 
 
 def test_a_long_log_is_filled_in_parts_and_told_when_it_is_whole(
