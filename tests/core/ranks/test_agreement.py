@@ -18,7 +18,7 @@ from core.ranks.messages import Gone
 from core.spec.errors import UserError
 from core.spec.run.events import EventReader, Log
 from core.training.errors import Interrupt, RankLost, TrainingError
-from core.training.over_ranks import _ending
+from core.training.over_ranks import _ending, _unanswered
 from core.training.team.team import Team
 from core.training.team.watch import Watch
 from tests.core.ranks.forked import opened, over_ranks, steps_of
@@ -260,3 +260,16 @@ def test_a_mesh_fits_its_ranks() -> None:
         with pytest.raises(LaunchError, match=f"runtime.shard is {shard}, and {size} processes"):
             check_mesh(size, shard)
     assert RankLost is not TrainingError
+
+
+@pytest.mark.parametrize(
+    ("error", "unanswered"),
+    [
+        (RuntimeError("[/gloo/tcp] Connection closed by peer [127.0.0.1]"), True),
+        (RuntimeError("Timed out after 30 s"), True),
+        (RuntimeError("shapes do not fit"), False),
+        (ValueError("connection"), False),
+    ],
+)
+def test_an_error_that_says_that_another_rank_does_not_answer(error: Exception, unanswered: bool) -> None:
+    assert _unanswered(error) is unanswered

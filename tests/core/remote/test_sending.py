@@ -226,3 +226,24 @@ def test_a_picture_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancell
     sender.close()
     wait_for(lambda: out.closed)
     assert [(line["id"], line["do"]) for line in out.lines] == [(2, "sizes"), (2, "cancel")]
+
+
+def test_parts_for_a_request_that_was_given_up_are_not_kept_and_wrong_ones_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))
+    replies = io.StringIO()
+    worker = server.Worker(io.StringIO(), replies)
+    part = {"do": "receive", "name": "0" * 32 + ".png", "at": 0, "data": packed(b"x")}
+    worker._receive({**part, "id": 1})
+    worker._cancelled.add(2)
+    worker._receive({**part, "id": 2, "data": packed(b"yy")})
+    for wrong in ({"id": 3, "name": "../a.png"}, {"id": 3, "at": "one"}, {"id": 4, "at": "one"}):
+        worker._receive({**part, **wrong})
+    (kept,) = worker._received.folder.iterdir()
+    assert kept.read_bytes() == b"x"
+    told = [json.loads(line) for line in replies.getvalue().splitlines()]
+    assert [(one["id"], one["event"]) for one in told] == [(3, "failed"), (4, "failed")]
+    assert "is no name of a picture" in told[0]["message"]
+    assert told[1]["message"].startswith("a part of a picture is wrong: ValueError")
+    worker._received.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
+from core.inference.generation import captions as captions_module
 from core.inference.generation import linear as linear_module
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
@@ -260,3 +262,8 @@ def test_rows_without_a_cache_go_on_apart_from_those_they_were_copied_from() -> 
     rows.keep([2, 0])
     assert rows.owners == [0, 1]
     assert given == [[1], [2, 3]], "whoever gave them keeps them"
+
+
+@pytest.mark.parametrize(("given", "found"), [({"pad_id": 7}, 7), ({"pad_id": None}, 0), ({}, 0)])
+def test_what_fills_short_captions(given: dict[str, object], found: int) -> None:
+    assert captions_module._pad_id(SimpleNamespace(**given)) == found  # type: ignore[arg-type]

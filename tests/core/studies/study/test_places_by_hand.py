@@ -26,6 +26,7 @@ from core.studies.study.places import work as work_module
 from core.studies.study.places.elsewhere import Elsewhere, KnownData
 from core.studies.study.places.here import Here
 from core.studies.study.places.place import trained_on
+from core.studies.study.places.remote_training import RemoteTraining
 from core.studies.study.places.work import Order, Work, fetched
 
 FAR = Machine(name="far", host="far", at_once=2)
@@ -364,3 +365,22 @@ def test_a_run_here_is_one_that_left_something(tmp_path: Path) -> None:
         path.unlink()
     write_record(run, RemoteRecord(machine="far"))
     assert trained_on(run) == "far"
+
+
+def test_all_that_a_run_elsewhere_has_told_is_here_when_it_is_called_done(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    training: Any = SimpleNamespace(_dir=run)
+    found = []
+    for written, verdict in (
+        (b"", ""),
+        (b"12345", "done"),
+        (b"123456", "running"),
+        (b"123456", "done"),
+        (b"1234567", "done"),
+    ):
+        if written:
+            run.events.write_bytes(written)
+            run.write_status(replace(own_status(), verdict=verdict))
+        found.append(RemoteTraining._mirrored(training, 6))
+    assert found == [False, False, False, True, True]
