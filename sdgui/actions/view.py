@@ -45,6 +45,7 @@ def _switch_appearance(window: Window) -> None:
 
 
 def _show_panel(name: str, window: Window) -> None:
+    window.bar.leave()
     window.show_panel(name)
 
 

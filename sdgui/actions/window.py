@@ -16,6 +16,7 @@ from sdgui.runs.stopping import Stopping
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run
+from sdgui.widgets.message_bar import MessageBar
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Window(Protocol):
     run_commands: RunCommands
     experiment_commands: ExperimentCommands
     dialogs: Dialogs
+    bar: MessageBar
     target: Target
 
     @property

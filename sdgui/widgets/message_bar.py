@@ -97,6 +97,11 @@ class MessageBar(QFrame):
         self._text.clear()
         self._details.clear()
 
+    def leave(self) -> None:
+        """The user goes elsewhere: what is only worth knowing, and asks for nothing, was read here."""
+        if self._message is not None and self._message.level == "info" and self._message.remedy is None:
+            self.clear()
+
     @property
     def text(self) -> str:
         return self._text.text()

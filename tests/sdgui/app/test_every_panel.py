@@ -22,7 +22,7 @@ from sdgui.panels.registry import PANELS
 from sdgui.shared.form.page import FormPage
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.message import Message, info
+from sdgui.widgets.message import Message, Remedy, info
 from sdgui.widgets.popovers.chip_button import ChipButton
 from tests.sdgui.conftest import OpenWindow
 from tests.sdgui.driving import add
@@ -52,6 +52,11 @@ def test_no_panel_is_cut_off_and_none_is_as_empty_as_another(qtbot: QtBot, open_
     qtbot.waitUntil(lambda: _top(window.page, window.bar) + window.bar.height() <= _top(window.page, define.bar))
     define.bar.clear()
     qtbot.waitUntil(lambda: _top(window.page, window.bar) > window.page.height() - 120)
+    asks = Message("info", "It is done.", remedy=Remedy("Undo", lambda: None))
+    for message, stays in ((Message("warning", "Look."), True), (asks, True), (info("What went well."), False)):
+        window.show_message(message)
+        window.window_actions["data"].trigger()
+        assert (window.bar.message is not None) == stays, message.text
     assert len(set(said.values())) == len(PANELS), said
 
 
