@@ -127,8 +127,11 @@ def test_what_was_not_answered_is_asked_again(lines: type[Spoken], connection: C
         asked[1].result(60)
     second.arrives.put({"event": "done", "id": 77, "result": {}})
     second.arrives.put({"event": "done", "id": 3, "result": "odd"})
+    open_yet = connection.call("probe")
     connection.close()
     assert connection.state == LineState("closed")
+    with pytest.raises(LineDown, match="was closed"):
+        open_yet.result(0)
     with pytest.raises(LineDown, match="was closed"):
         connection.call("probe").result(60)
 
@@ -207,6 +210,16 @@ def test_a_refusal_is_told_at_once_and_the_next_call_asks_again(
     wait_for(lambda: len(lines.made) == 2 and lines.made[1].sent)
     lines.made[1].arrives.put({"event": "done", "id": 2, "result": {}})
     assert again.result(60) == {}
+
+
+def test_a_retry_counts_once(lines: type[Spoken], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "BACK_OFF", (9e5,) * 8)
+    lines.script, lines.ends = [[None], [None]], (255, "")
+    connection.follow("f", Sink(0))
+    wait_for(lambda: connection.state.kind == "waiting")
+    connection.retry()
+    wait_for(lambda: len(lines.made) == 2 and connection.state.kind == "waiting")
+    assert not connection._wake.is_set(), "it waits again"
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, "waiting"), (255, "refused")])
