@@ -153,6 +153,10 @@ def test_what_a_check_found_is_listed_with_its_remedy(window: MainWindow, panel:
         (panel.installation._busy.add if busy else panel.installation._busy.remove)(LOCAL)
         panel._show()
         assert panel.page.install.isEnabled() is not busy
+    panel.installation.lines[LOCAL] = []
+    panel.installation.line.emit(LOCAL, "Collecting torch")
+    assert panel.page.output.isVisible()
+    assert panel.page.output.toPlainText() == "Collecting torch"
 
 
 def test_the_place_of_the_next_launch_is_chosen(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:

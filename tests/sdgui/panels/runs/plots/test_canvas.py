@@ -137,7 +137,8 @@ def test_the_readout_goes_with_the_mouse(plot: PlotCanvas, qtbot) -> None:
         QApplication.sendEvent(plot._view.viewport(), QEvent(QEvent.Type.Leave))
     assert told.args == [None]
     assert not plot._readout.isVisible()
-    inside = plot._box.sceneBoundingRect().center()
+    inside, places = plot._box.sceneBoundingRect().center(), list[float | None]()
+    plot.hovered.connect(places.append)
     for gone in (QPointF(-9, -9), inside):
         plot._mouse_moved(inside)
         assert plot._readout.isVisible()
@@ -145,6 +146,7 @@ def test_the_readout_goes_with_the_mouse(plot: PlotCanvas, qtbot) -> None:
             plot.replace([])
         plot._mouse_moved(gone)
         assert not plot._readout.isVisible(), "beside the curves, or without any"
+        assert places[-1] is None
 
 
 def test_time_axis(plot: PlotCanvas) -> None:

@@ -91,6 +91,21 @@ def test_solo_shows_one_run_and_again_all(grid: PlotGrid) -> None:
     assert loss._curves.lifted == "r1"
 
 
+def test_grouped_runs_are_one_curve_until_their_means_are_put_away(grid: PlotGrid) -> None:
+    means = grid.toolbar.means
+    assert not means.isEnabled()
+    grid.grouping.set_groups({"r1": "both", "r2": "both"})
+    assert (means.isEnabled(), means.isChecked(), grid.legend.keys()) == (True, True, ["both"])
+    means.setChecked(False)
+    assert grid.legend.keys() == ["r1", "r2"]
+    grid.grouping.set_groups({"r1": "one", "r2": "two"})
+    assert grid.legend.keys() == ["r1", "r2"], "they stay away"
+    means.setChecked(True)
+    assert grid.legend.keys() == ["one", "two"]
+    grid.grouping.set_groups({})
+    assert (means.isEnabled(), means.isChecked(), grid.legend.keys()) == (False, False, ["r1", "r2"])
+
+
 def test_linked_plots_agree_on_the_time(grid: PlotGrid) -> None:
     """A validation 300 s after the start of the run is drawn at 300 s, whatever its plot's first point."""
     grid.set_points("r1", "train/loss", [1, 100], [2.0, 1.0], [1.0, 300.0])

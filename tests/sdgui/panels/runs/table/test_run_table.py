@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import QModelIndex, QPoint, QSettings, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -330,3 +330,20 @@ def test_what_is_chosen_stays_so_when_rows_come_anew(table: RunTable, filled: tu
     settle(table)
     assert shown(table, "seed") == ["0", "0", "0"]
     assert (told, listed) == ([chosen], [3])
+
+
+def test_the_menu_of_groups_ticks_those_in_force_and_takes_them_away(table: RunTable) -> None:
+    def entries() -> dict[str, QAction]:
+        return {action.text(): action for action in table.bar.group_menu().actions() if action.text()}
+
+    assert not entries()["Do not group"].isEnabled()
+    assert not any(one.isChecked() for one in entries().values())
+    title = next(text for text in entries() if text != "Do not group")
+    entries()[title].trigger()
+    settle(table)
+    assert len(table.arrangement.group_by) == 1
+    assert [text for text, one in entries().items() if one.isChecked()] == [title]
+    assert entries()["Do not group"].isEnabled()
+    entries()["Do not group"].trigger()
+    settle(table)
+    assert table.arrangement.group_by == ()
