@@ -20,7 +20,6 @@ from sdgui.panels.search.jobs import Jobs
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.opening import OpeningMessages
 from sdgui.panels.search.query import history as search_history
-from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.filters import FilterForm
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.results import file_size, identity, items, ranks_of, true_line
@@ -32,7 +31,6 @@ from sdgui.panels.search.tabs.map_canvas import OTHER
 from sdgui.panels.search.tabs.map_dots import inside
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Remedy, error, info, warning
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -341,33 +339,6 @@ def test_a_lasso_ends_where_it_is_finished_and_a_point_is_near_or_is_none(page: 
     at = canvas._box.mapViewToScene(QPointF(0.0, 0.0))
     assert canvas.nearest(at) == 0
     assert canvas.nearest(at + QPointF(100, -100)) == -1
-
-
-def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
-    make_application()
-    row, changes = ChipRow(), list[tuple[Part, ...]]()
-    qtbot.addWidget(row)
-    row.resize(400, 40)
-    row.show()
-    row.changed.connect(lambda: changes.append(row.parts()))
-    for words in ("one", "two", "three"):
-        row.add(Part(words, weight=2.0))
-    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Minus)
-    assert [part.weight for part in row.parts()] == [2, -2, 2]
-    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Minus)
-    assert row.parts()[1].weight == -2
-    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Plus)
-    assert row.parts()[1].weight == 2
-    row.activateWindow()
-    qtbot.keyClick(row.chips()[1], Qt.Key.Key_Delete)
-    assert [part.words for part in row.parts()] == ["one", "three"]
-    qtbot.waitUntil(lambda: row.chips()[1].hasFocus())
-    assert len(changes) == 6
-    row.chips()[0]._sign.click()
-    assert [part.weight for part in row.parts()] == [-2, 2]
-    next(one for one in row.chips()[0].findChildren(IconButton) if one is not row.chips()[0]._sign).click()
-    assert [part.words for part in row.parts()] == ["three"]
-    assert len(changes) == 8
 
 
 def test_a_filter_is_told_once_when_it_is_another(qtbot: QtBot) -> None:
