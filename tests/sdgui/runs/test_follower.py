@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
 from sdgui.panels.runs.model import event_lines
+from sdgui.runs.follower import Follower
 from sdgui.runs.live import LiveRun
+from sdgui.runs.outbox import Outbox
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, Run
 from sdgui.store.store import Store
@@ -219,3 +222,18 @@ def test_a_replaced_events_file_leaves_nothing_of_the_former_curves(
     assert history.names == ("train/loss",)
     assert history.starts == ()
     assert set(store.summaries([run.id])[run.id]) == {"train/loss"}
+
+
+def test_the_state_of_a_run_elsewhere_is_told_when_it_is_another(store: Store, experiment: Experiment) -> None:
+    outbox = Outbox()
+    follower = Follower(store, outbox, lambda: None, 60.0)
+    run = replace(store.add_run(experiment.id), kept_on="another computer", state=RunState.RUNNING)
+    assert not run.here
+    for state, told in (
+        (RunState.RUNNING, {run.id: RunState.RUNNING}),
+        (RunState.RUNNING, {}),
+        (RunState.DONE, {run.id: RunState.DONE}),
+    ):
+        follower._take_over(replace(run, state=state))
+        assert follower.progress[run.id].state is state
+        assert dict(outbox.take().states) == told
