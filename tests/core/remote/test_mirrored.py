@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -182,14 +183,17 @@ def test_a_mirror_says_what_it_has_and_that_it_lacks_something(run: RunDir) -> N
     assert mirror.saved, "there is a checkpoint to list"
     mirror.grew(part(0, b"new", anew=True))
     assert run.events.read_bytes() == b"new"
+    mirror.grew(part(3, b"er", anew=True))
+    assert run.events.read_bytes() == b"newer", "its beginning came before"
     mirror.grew(part(9, b"later"))
-    assert (run.events.read_bytes(), mirror.gap) == (b"new", True)
+    assert (run.events.read_bytes(), mirror.gap) == (b"newer", True)
     run.events.unlink()
     run.events.symlink_to(run.path / "elsewhere")
     mirror.gap = False
     mirror.grew(part(0, b"x"))
     assert mirror.gap
-    assert mirror.trouble.endswith("see that it can be written, and following goes on.")
+    why = "Too many levels of symbolic links; see that it can be written, and following goes on."
+    assert mirror.trouble == f"{run.events} cannot be written: {why}"
     assert not (run.path / "elsewhere").exists()
     run.events.unlink()
     mirror.grew(part(0, b"x"))
@@ -244,3 +248,12 @@ def test_a_status_is_written_when_it_says_something_new_or_its_heartbeat_is_due(
     mirror.stands(Standing(folder="f", state=RunState.DONE))
     assert mirror.done
     mirror.close()
+
+
+def test_a_file_is_recognised_by_the_end_of_what_was_read_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    data = bytes(range(256)) * 40
+    path.write_bytes(data)
+    for offset in (1, 4096, 4097, 9000):
+        assert digest_before(path, offset) == hashlib.sha256(data[max(0, offset - 4096) : offset]).hexdigest()
+    assert digest_before(path, 0) == digest_before(tmp_path / "gone", 0) == ""

@@ -59,3 +59,15 @@ def test_a_run_is_handed_over_once_at_a_time(remote: RemoteRuns, tmp_path: Path)
     assert not remote._attached[run.path].submitting
     remote.close()
     assert remote._closing.is_set()
+
+
+def test_what_is_no_request_is_not_passed_on(remote: RemoteRuns, run: RunDir) -> None:
+    one = follow(remote, run)
+    asked = len(far(remote).heard)
+    run.control.write_text("dance")
+    remote._pass_on(one)
+    assert len(far(remote).heard) == asked
+    run.ask("stop")
+    remote._pass_on(one)
+    assert far(remote).heard[asked:] == [("control", "/there/one", "stop")]
+    remote.close()
