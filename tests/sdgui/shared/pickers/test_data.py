@@ -21,6 +21,7 @@ from sdgui.shared.pickers.data import DataPicker, figures_text, reasons_text
 from sdgui.shared.pickers.data_card import DataCard
 from sdgui.shared.pickers.data_facts import DataFacts
 from sdgui.shared.services import Services
+from sdgui.worker.replies import Failure
 
 WORKER = textwrap.dedent(
     """
@@ -177,3 +178,30 @@ def test_a_card_shows_the_pictures_that_fit_and_is_not_wider_for_them(
     assert len(pictures) == shown
     assert card.width() == width
     assert all(one.mapTo(card, one.rect().bottomRight()).x() < width for one in pictures)
+
+
+def test_holding_out_says_how_far_it_is_and_can_be_asked_for_again(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, asked = DataFacts(services.pool), list[None]()
+    monkeypatch.setattr(facts, "hold_out", lambda: asked.append(None))
+    card = DataCard(facts)
+    qtbot.addWidget(card)
+    card.show()
+    facts.progress.emit("counting rows", 1200)
+    assert card.figures.text().startswith("Counting rows … 1")
+    facts.facts = {
+        "source": "a.csv", "format": "CSV", "pairs": 9, "pictures": 9, "labels": {}, "bad": 0, "reasons": [],
+    }  # fmt: skip
+    assert card.hold_out.isHidden()
+    card.show_facts()
+    assert card.hold_out.isVisible()
+    card.hold_out.click()
+    assert (len(asked), card.hold_out.isEnabled()) == (1, False)
+    assert (card.overlap.text(), card.overlap.isVisible()) == ("Holding a tenth out …", True)
+    facts.not_held_out.emit(Failure("There is no room."))
+    assert (card.overlap.text(), card.hold_out.isEnabled()) == ("There is no room.", True)
+    facts.held_out.emit("/p/train.csv", "/p/held.csv")
+    assert card.overlap.text() == "Written: /p/train.csv and held.csv"
+    card.set_writable(False)
+    assert card.hold_out.isHidden()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QSettings, Qt
+from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -145,6 +145,11 @@ def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, fille
     place = box.mapViewToScene(box.mapToView(box.rect().center()).__class__(scatter._x[newest], scatter._y[newest]))
     assert scatter.nearest(place) == newest
     assert scatter.told(newest) == "rate 0.002 · run 1 · teacher image → text R@1, %: 42.0 · seed: 2"
+    all_of_them = scatter.note.text()
+    scatter._moved(place)
+    assert scatter.note.text() == scatter.told(newest)
+    scatter._moved(QPointF(-500, -500))
+    assert scatter.note.text() == all_of_them
     with qtbot.waitSignal(part.run_chosen) as chosen:
         scatter.run_clicked.emit(newest)
     assert chosen.args == [filled[1][-1]]
