@@ -143,10 +143,15 @@ def test_one_model_on_both_sides_is_said_and_remedied(qtbot: QtBot, open_search:
     ]
     qtbot.waitUntil(lambda: all(one.facts is not None and not one.opening for one in search.sessions), timeout=10000)
     assert not search.view.bar.isVisible()
+    offered = (source.versus, source.swap, source.single)
+    source.presets.menu().aboutToShow.emit()
+    assert [one.isEnabled() for one in offered] == [True, True, True]
     source.swap.trigger()
     assert [side.title.text() for side in search.view.sides] == ["Teacher", "Student"]
     source.single.trigger()
     assert not source.comparing
+    source.presets.menu().aboutToShow.emit()
+    assert [one.isEnabled() for one in offered] == [True, False, False]
     source.versus.trigger()
     assert source.comparing
     assert [side.title.text() for side in search.view.sides] == ["Student", "Teacher"]

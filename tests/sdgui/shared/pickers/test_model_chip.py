@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
@@ -89,7 +90,10 @@ def click(qtbot: QtBot, chip: ModelChip, title: str) -> None:
     qtbot.mouseClick(popover.list.viewport(), Qt.MouseButton.LeftButton, pos=spot)
 
 
-def test_a_run_is_named_by_checkpoint_and_network(services: Services, chip: ModelChip, qtbot: QtBot) -> None:
+def test_a_run_is_named_by_checkpoint_and_network(
+    services: Services, chip: ModelChip, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
     run, young = run_of(services), run_of(services, "young")
     save(run.dir, 100, "student", "teacher")
     save(run.dir, 200, "student", "teacher")
@@ -100,6 +104,10 @@ def test_a_run_is_named_by_checkpoint_and_network(services: Services, chip: Mode
     assert "saved a checkpoint" in reason(chip, "young · run 1")
     click(qtbot, chip, "young · run 1")
     assert chip.popover.isVisible(), "what is grey is not picked"
+    with qtbot.waitSignal(chip.popover.folder_asked):
+        chip.popover._folder.click()
+    assert chip.popover.isHidden(), "the dialog is not behind it"
+    opened(qtbot, chip)
     click(qtbot, chip, "clip · run 1")
     assert not chip.popover.isVisible()
     assert chip.text() == "clip · run 1 · teacher · best"
