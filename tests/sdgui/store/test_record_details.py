@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from core.spec.config import override
 from core.spec.presets import preset_config
-from core.spec.run.status import RunState
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, own_status
 from sdgui.store.records import BestPoint, MetricSummary, Place, Progress, StoreError
 from sdgui.store.sessions import NAME_LENGTH, slug
-from sdgui.store.store import Store
+from sdgui.store.store import Store, _refuse_alive
 
 
 @pytest.fixture
@@ -201,3 +203,23 @@ def test_a_folder_name_is_plain() -> None:
     assert slug("Größe: my RUN/2") == "groe-my-run-2"
     assert slug("…") == "run"
     assert len(slug("x" * 90)) == 40
+
+
+def test_a_run_at_work_is_not_deleted_wherever_it_is_kept(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path / "one")
+    folder.create()
+    folder.write_status(own_status())  # there is a folder of the same name here, and a trainer at work in it
+    about = {"dir": folder, "folder": folder.path, "key": "k1", "kept_on": "other", "owner": "bob"}
+
+    def refused(here: bool, state: RunState) -> str:
+        try:
+            _refuse_alive(SimpleNamespace(here=here, state=state, **about))  # type: ignore[arg-type]
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    assert refused(True, RunState.DONE) == "The run one is still active; stop it before deleting it."
+    assert refused(False, RunState.RUNNING) == "The run k1 is still active on other; ask bob to stop it first."
+    assert refused(False, RunState.DONE) == "", "what is here is another run"
+    folder.status.unlink()
+    assert refused(True, RunState.DONE) == ""

@@ -143,3 +143,12 @@ def test_any_answer_is_checked_without_raising(raw: bytes) -> None:
             if isinstance(one, dict):
                 assert len(verb.problem(one)) < 1000
                 verb.problem(one, partial=True)
+
+
+def test_a_part_is_checked_by_its_own_type_and_an_answer_by_its() -> None:
+    with_parts, without = Verb("numbers", dict[str, int], list[int]), Verb("numbers", dict[str, int])
+    whole: Any = {"a": 1}
+    part: Any = [1, 2]
+    assert [with_parts.problem(one) == "" for one in (whole, part)] == [True, False]
+    assert [with_parts.problem(one, partial=True) == "" for one in (whole, part)] == [False, True]
+    assert [without.problem(one, partial=True) == "" for one in (whole, part)] == [True, False]
