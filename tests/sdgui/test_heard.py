@@ -194,6 +194,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> set[str]:
             names.add(name)
             return real(self, *what[:taken])
 
+        noted.__name__ = real.__name__  # by its name Qt knows it for a method, which ends with its object
         return noted
 
     for kind, method in {one for group in NEWS.values() for one in group}:
