@@ -5,7 +5,8 @@ Flow: panel, data card -> worker -> **session** -> ``core.data`` -> plain data. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ class DataSession(Session):
         size, patch = input_sizes(definition.towers.architecture)
         dataset = self._dataset(definition, size, progress)
         maker = ViewMaker(dataset, definition, size, patch)
-        drawn = maker.draw(step, rows, most)
+        with _one_thread():
+            drawn = maker.draw(step, rows, most)
         pixels = bytearray()
         views = [_view(shown, dataset, patch, pixels) for shown in drawn.shown]
         with writing(to):
@@ -99,6 +101,17 @@ class DataSession(Session):
             return KeptPairs(source, torch.zeros(captions, 1, dtype=torch.int32), decoding, None)
 
         return self._sets.get(key, opened)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Some pictures gain little by several threads, which beside a trainer wait for each other many times over."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _no_words(captions: Sequence[str]) -> torch.Tensor:
