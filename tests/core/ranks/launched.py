@@ -179,6 +179,7 @@ class Forked(Followed):
         for process in self._processes:
             process.kill()
             process.join()
+        del self._store  # a later fork that collected it as garbage would wait for its thread, which a fork has not
 
     def ended(self) -> bool:
         return not any(process.is_alive() for process in self._processes)

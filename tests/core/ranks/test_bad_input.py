@@ -1,0 +1,111 @@
+"""Input that no rank can train: rank 0 alone says why, in a sentence, all end, and the run has failed."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.data.sources.opening import open_source
+from core.data.sources.shards.index import beside, open_index
+from core.data.sources.shards.writing import write_shards
+from core.spec.config import override
+from core.spec.run.status import RunState
+from tests.core.ranks.launched import Forked
+from tests.core.ranks.settings import config_of, labelled_pairs
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``train.csv``, and the folder ``shards`` with the same pairs in four tars, indexed."""
+    manifest = labelled_pairs(tmp_path_factory.mktemp("pairs"))
+    write_shards(open_source(manifest), manifest.parent / "shards", lambda done, total: None, rows=9)
+    for tar in manifest.parent.glob("shards/*.tar"):
+        open_index(tar)
+    return manifest
+
+
+def cut(tars: list[Path]) -> None:
+    """In the midst of a picture."""
+    with tarfile.open(tars[1]) as tar:
+        largest = max(tar.getmembers(), key=lambda member: member.size)
+    tars[1].write_bytes(tars[1].read_bytes()[: largest.offset_data + largest.size // 2])
+
+
+def cut_unindexed(tars: list[Path]) -> None:
+    cut(tars)
+    beside(tars[1]).unlink()
+
+
+def double(tars: list[Path]) -> None:
+    shutil.copy(tars[1], tars[1].with_name("99999.tar"))
+
+
+def change(tars: list[Path]) -> None:
+    shutil.copy(tars[2], tars[1])
+
+
+def take_captions_away(tars: list[Path]) -> None:
+    for path in tars:
+        kept = io.BytesIO()
+        with tarfile.open(path) as old, tarfile.open(fileobj=kept, mode="w") as new:
+            for member in old:
+                if not member.name.endswith((".txt", ".json", ".cls")):
+                    new.addfile(member, old.extractfile(member))
+        path.write_bytes(kept.getvalue())
+        beside(path).unlink()
+
+
+def shards_of(source: Path, folder: Path, harm: Callable[[list[Path]], None]) -> str:
+    """The setting that names a copy of the shards, harmed."""
+    shutil.copytree(source.parent / "shards", folder)
+    harm(sorted(folder.glob("*.tar")))
+    return f"data.train={folder}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (cut, "has changed since it was indexed"),
+        (cut_unindexed, "is cut off in the member at byte"),
+        (double, "hold the same members"),
+        (change, "has changed since it was indexed"),
+        (take_captions_away, "it has no caption"),
+    ],
+)
+def test_shards_that_cannot_be_read(
+    harm: Callable[[list[Path]], None], told: str, source: Path, tmp_path: Path
+) -> None:
+    check(told, source, tmp_path, shards_of(source, tmp_path / "shards", harm))
+
+
+@pytest.mark.slow
+def test_streams_that_cannot_be_shared(source: Path, tmp_path: Path) -> None:
+    shards = f"data.train={source.parent / 'shards'}"
+    check("streams over the shards cannot be shared evenly by 3", source, tmp_path, shards, size=3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_nccl_without_gpus(source: Path, tmp_path: Path) -> None:
+    check("no GPU for NCCL", source, tmp_path, "runtime.device=cuda")
+
+
+def check(told: str, source: Path, folder: Path, *settings: str, size: int = 2) -> None:
+    config = override(config_of("clip", source, folder), list(settings))
+    with Forked(config, folder / "run", size) as run:
+        status, _ = run.wait()
+        assert status == 1
+        assert run.output.count("error: ") == 1, run.output
+        assert told in run.output
+        assert run.state() is RunState.FAILED
