@@ -16,6 +16,7 @@ from core.data.labelling import label_rows
 from core.data.loader import Loader, Place
 from core.data.shard_pairs import ShardPairs, open_shards
 from core.spec.config import DataConfig, RunConfig
+from core.spec.errors import UserError
 from tests.core.data.samples import CONTEXT, tokenize
 from tests.core.data.sources.shards.tars import picture, row, write_shard, write_shards
 from tests.core.data.test_loader import SIZE, same
@@ -122,7 +123,7 @@ def test_streams_that_do_not_divide_the_batch_are_fewer(tmp_path: Path, batch: i
 )
 def test_a_number_of_processes_that_does_not_divide(tmp_path: Path, world: int, batch: int, message: str) -> None:
     pairs = opened(write_shards(tmp_path, [20]))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         Loader(pairs, definition(batch), SIZE, place=Place(0, world))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from PIL import Image
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.answers import CheckpointFacts, FileFacts
+from core.spec.machines.fetching import FetchCancelled
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
 from core.spec.machines.record import RemoteRecord, write_checkpoints, write_record
 from core.spec.run.events import RunFailed, RunFinished, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus, judge, process_alive
+from sdgui.runs.machines import fetching
 from sdgui.runs.machines.elsewhere import RemotePictures, shown_samples, worker_command
 from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.models import run_facts
@@ -148,5 +151,31 @@ def test_a_checkpoint_arrives_with_progress(tmp_path: Path, machines: Machines, 
     with qtbot.waitSignal(fetches.failed) as signal:
         fetches.start(8, tmp_path)
     assert "trains on this computer" in signal.args[1]
+    fetches.wait()
+    machines.close()
+
+
+def test_fetching_is_cancelled_for_its_run_alone(
+    tmp_path: Path, machines: Machines, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, told = remote_run(tmp_path / "home", folder="/there/one"), list[int]()
+
+    def fetch(_host: object, _run: RunDir, which: str, _show: object, cancelled: Callable[[], bool]) -> Path:
+        told.append(len(told))
+        while not cancelled():
+            time.sleep(0.005)
+        raise FetchCancelled("Cancelled.")
+
+    monkeypatch.setattr(fetching, "fetch_checkpoint", fetch)
+    fetches = Fetches(machines)
+    failed = list[tuple[int, str]]()
+    fetches.failed.connect(lambda one, why: failed.append((one, why)))
+    for one in (7, 7, 8):  # what is being fetched is not fetched twice
+        fetches.start(one, run.path)
+    fetches.cancel(9)
+    fetches.cancel(7)
+    qtbot.waitUntil(lambda: bool(failed))
+    assert (failed, len(told), fetches.active(7), fetches.active(8)) == ([(7, "")], 2, False, True)
+    fetches.close()
     fetches.wait()
     machines.close()

@@ -39,6 +39,32 @@ def a_study(folder: Path, seeds: int) -> StudyDir:
     return out
 
 
+def test_a_database_that_cannot_be_read_is_told_and_followed_again(
+    qapp: object, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, told = StudyPrograms(store), list[str]()
+    programs.trouble.connect(told.append)
+    monkeypatch.setattr(study_programs, "POLL_SECONDS", 0.0)
+    asked = list[None]()
+
+    def held() -> list[Any]:
+        asked.append(None)
+        if len(asked) < 3:
+            raise StoreError("The database is locked by another program.")
+        programs._ending.set()
+        return []
+
+    monkeypatch.setattr(store, "studies", held)
+    programs._work()
+    assert told == ["The database is locked by another program."] * 2
+
+
+def test_studies_of_one_name_have_a_folder_each(qapp: object, store: Store, tmp_path: Path) -> None:
+    study = read_study(a_study(tmp_path / "study", seeds=1).study)
+    programs = StudyPrograms(store)
+    assert [programs.add(study).folder.name for _ in range(4)] == ["one-arm", "one-arm-2", "one-arm-3", "one-arm-4"]
+
+
 @pytest.mark.parametrize("failing", ["import_run", "tag_run"])
 def test_a_run_that_could_not_be_listed_is_tried_again_and_hinders_no_other(
     qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str

@@ -54,7 +54,7 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
         if len(header) < BLOCK:
             raise DataError(_cut(where, position))
         if not any(header):
-            return
+            return  # the first of the two empty blocks that end a tar
         kind, declared = header[156:157], _checked_size(header, where, position)
         data = position + BLOCK
         length = declared if kind in _EXTENSIONS or size < 0 else size
@@ -80,6 +80,11 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
         )
         yield TarMember(own, data, length, _SORTS[_SPARSE] if sparse else sort)
         name, size, sparse = "", -1, False
+    # A file cut between two members, or in the padding of the last, would pass for a smaller one.
+    raise DataError(
+        f"{where} ends at byte {total:,} without the empty blocks that end a tar: it was cut off there; copy or write "
+        "it again, or leave it out."
+    )
 
 
 class _Blocks:

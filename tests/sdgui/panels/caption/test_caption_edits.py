@@ -85,6 +85,7 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
     assert texts(panel) == ["a!", "ab!", "a c indeed"]
     assert panel.view.bar.text == "Replaced 2 in 2 captions."
+    assert (panel.view.replace.found.text(), panel.view.replace.button.isEnabled()) == ("none", False)
     panel.view.bar.press_remedy()
     assert texts(panel) == ["a a indeed", "a ab indeed", "a c indeed"]
     assert not panel.undo.canUndo()

@@ -180,6 +180,21 @@ def test_a_card_shows_the_pictures_that_fit_and_is_not_wider_for_them(
     assert all(one.mapTo(card, one.rect().bottomRight()).x() < width for one in pictures)
 
 
+def test_what_the_splits_share_is_said_when_it_is_known(qtbot: QtBot, services: Services) -> None:
+    facts = DataFacts(services.pool)
+    card = DataCard(facts)
+    qtbot.addWidget(card)
+    facts.facts = {
+        "source": "a.csv", "format": "CSV", "pairs": 9, "pictures": 9, "labels": {}, "bad": 0, "reasons": [],
+    }  # fmt: skip
+    card.set_others({"validation": "/p/val.csv"})
+    before = card.overlap.text()
+    facts._overlapped({"shared": {"/p/val.csv": 3}})
+    assert "3" not in before
+    assert "3" in card.overlap.text()
+    assert "validation" in card.overlap.text()
+
+
 def test_holding_out_says_how_far_it_is_and_can_be_asked_for_again(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
