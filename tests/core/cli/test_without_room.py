@@ -25,6 +25,7 @@ from core.spec.errors import UserError, writing
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir, RunDirError
 from core.training import train
+from core.training.team import recording
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 PICTURE = CaptionedPicture("/a.png", [Candidate("a dog"), Candidate("a cat")], {"model": "m"})
@@ -105,7 +106,7 @@ def test_training_that_cannot_write_its_definition(tmp_path: Path, monkeypatch: 
     def refuse(path: Path, content: bytes) -> None:
         raise FULL
 
-    monkeypatch.setattr(train, "write_whole", refuse)
+    monkeypatch.setattr(recording, "write_whole", refuse)
     with pytest.raises(RunDirError, match=r"cannot write .*config\.json: No space left on device; free some space and"):
         train.train(preset_config("sd-clip", "tiny"), RunDir(tmp_path / "run"), quiet=True)
     assert not (tmp_path / "run" / "config.json").exists()

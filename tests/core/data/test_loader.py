@@ -12,6 +12,7 @@ from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError, PictureError
 from core.data.loader import Loader, Place, evaluation_batches, evaluation_texts
+from core.ranks.environment import LaunchError
 from core.spec.config import DataConfig, RunConfig
 from tests.core.data.samples import CONTEXT, tokenize, write_pairs
 
@@ -226,7 +227,7 @@ def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: in
             assert view.mix is not None
             assert all(mix is not None and torch.equal(mix.partner, view.mix.partner) for mix in mixes)  # of all rows
             assert {(mix.share, mix.box) for mix in mixes if mix is not None} == {(view.mix.share, view.mix.box)}
-    with pytest.raises(DataError, match=r"batch of 8 pairs .* by 3 processes"):
+    with pytest.raises(LaunchError, match=r"batch of 8 pairs .* by 3 processes"):
         Loader(dataset, definition(8), SIZE, place=Place(0, 3))
 
 

@@ -17,8 +17,8 @@ from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
 from core.spec.run.folder import RunDir, RunDirError
-from core.training import train as training
 from core.training.errors import TrainingError
+from core.training.team import recording
 from core.training.train import train
 from tests.core.spec.run.hostile_events import HOSTILE_LINES
 
@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_before_the_definition_is_written(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_whole", full)
+        patch.setattr(recording, "write_whole", full)
         with pytest.raises(UserError, match=r"run/config\.json: .*; free some space"):
             train(CONFIG, run, quiet=True)
     with monkeypatch.context() as patch:
@@ -165,7 +165,7 @@ def test_a_definition_that_may_not_be_written(run: RunDir, monkeypatch: pytest.M
     def refused(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(training, "write_whole", refused)
+    monkeypatch.setattr(recording, "write_whole", refused)
     with pytest.raises(RunDirError, match=r"cannot write .*run/config\.json: Permission denied; choose a"):
         train(override(CONFIG, ["seed=3"]), run, quiet=True)
 
