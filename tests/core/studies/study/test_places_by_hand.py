@@ -15,11 +15,12 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import Chunk, DataFacts, Facts, Gpu, Standing, Submitted, packed
 from core.spec.machines.connection import LineState
 from core.spec.machines.machine import Machine
-from core.spec.machines.record import RemoteRecord, write_record
+from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.machines.ssh import LineDown, MachineRefused
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
 from core.spec.study import StudyDir
+from core.spec.study.folder import StudyRun
 from core.studies.study.places import elsewhere as elsewhere_module
 from core.studies.study.places import remote_step
 from core.studies.study.places import work as work_module
@@ -365,6 +366,21 @@ def test_a_run_here_is_one_that_left_something(tmp_path: Path) -> None:
         path.unlink()
     write_record(run, RemoteRecord(machine="far"))
     assert trained_on(run) == "far"
+
+
+def test_what_was_asked_of_a_run_before_is_not_asked_again(tmp_path: Path) -> None:
+    out = StudyDir(tmp_path / "out")
+    mirror = out.run("a", 0)
+    mirror.create()
+    mirror.control.write_text("stop")
+    remote, study, nobody = SimpleNamespace(), SimpleNamespace(), lambda: None
+    run = StudyRun(arm="a", seed=0, folder="runs/a-s0")
+    begun: Any = RemoteTraining
+    begun(remote, Asked(), study, out, run, ORDER, nobody)
+    assert not mirror.control.exists()
+    record = read_record(mirror)
+    assert record is not None
+    assert (record.machine, record.token, record.waiting, record.study) == ("far", ORDER.token, True, True)
 
 
 def test_all_that_a_run_elsewhere_has_told_is_here_when_it_is_called_done(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_a_candidate_shows_its_figures_however_narrow_the_column_is(
 def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, pictures(tmp_path, "a.png", "ab.png", "c.png"))
     panel.view.replace.open()
+    assert not panel.view.replace.isHidden()
     panel.view.replace.whole.setChecked(True)
     panel.view.replace.words.setText("A")
     qtbot.waitUntil(lambda: panel.view.replace.found.text() == "4 in 3 captions")

@@ -195,6 +195,13 @@ def test_log_time_and_export(grid: PlotGrid, tmp_path: Path, monkeypatch: pytest
     assert grid.message.text == f"Export failed: {tmp_path / 'b.csv'} already exists; choose another name."
 
 
+def test_a_card_s_button_maximises_it_and_brings_all_back(grid: PlotGrid) -> None:
+    card = grid._cards["train/loss"]
+    for maximised in ("train/loss", None):
+        card._button.click()
+        assert grid._maximized == maximised
+
+
 def test_renaming_keeps_points(grid: PlotGrid) -> None:
     grid.set_run("r1", "renamed", 4)
     one = next(iter(grid._cards["train/loss"].series.values()))
