@@ -64,14 +64,14 @@ class Place:
             return asked
         if not self.on_gpu:
             return 0
-        return max(1, min(MOST_WORKERS, _cores() // self.local_world - 1))
+        return max(1, min(MOST_WORKERS, usable_cores() // self.local_world - 1))
 
     def share(self, count: int) -> tuple[int, int]:
         """First row of this process's share of ``count``, and the one after its last."""
         return self.rank * count // self.world, (self.rank + 1) * count // self.world
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -19,7 +19,7 @@ from core.data.sources.shards.collection import Shards
 from core.model.towers.sizes import input_sizes
 from core.spec.config import DataConfig, RunConfig, expand_user, validate
 from core.spec.errors import writing
-from core.spec.files import write_whole
+from core.spec.files import whole_file
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
 from core.worker.data.checking import check_source, overlap
@@ -73,10 +73,11 @@ class DataSession(Session):
         maker = ViewMaker(dataset, definition, size, patch)
         with _one_thread():
             drawn = maker.draw(step, rows, most)
-        pixels = bytearray()
-        views = [_view(shown, dataset, patch, pixels) for shown in drawn.shown]
-        with writing(to):
-            write_whole(Path(to), bytes(pixels), durable=False)
+        views, offset = [], 0
+        with writing(to), whole_file(Path(to), durable=False) as file:
+            for shown in drawn.shown:
+                views.append(_view(shown, dataset, patch, offset))
+                offset += file.write(shown.images.permute(0, 2, 3, 1).contiguous().numpy().data)  # (n, S, S, 3)
         return {
             "epoch": drawn.epoch,
             "steps_per_epoch": maker.order.steps_per_epoch,
@@ -131,14 +132,14 @@ def _pictures(drawn: Drawn, dataset: Pairs) -> list[dict[str, Any]]:
     return [{"row": row, "path": str(dataset.path(row)), "caption": text, "batch": batch} for row, text, batch in facts]
 
 
-def _view(shown: Shown, dataset: Pairs, patch: int, pixels: bytearray) -> dict[str, Any]:
-    cells, begins = [], len(pixels)
-    images = shown.images.permute(0, 2, 3, 1)  # (n, S, S, 3)
-    for index in range(len(images)):
+def _view(shown: Shown, dataset: Pairs, patch: int, offset: int) -> dict[str, Any]:
+    """``offset``: of the view's first byte in the file of pixels."""
+    cells = []
+    for index, image in enumerate(shown.images):
         mixed = shown.mixed[index]
         cells.append(
             {
-                "offset": begins + index * images[index].numel(),
+                "offset": offset + index * image.numel(),
                 "mask": _marks(shown, index),
                 "mixed": None
                 if mixed is None
@@ -150,7 +151,6 @@ def _view(shown: Shown, dataset: Pairs, patch: int, pixels: bytearray) -> dict[s
                 },
             }
         )
-    pixels += images.numpy().tobytes()
     return {
         "title": shown.title,
         "who": shown.who,

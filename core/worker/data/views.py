@@ -11,7 +11,9 @@ Legend: n pictures, B batch, S side of a view, P patches.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -19,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.batch import Mix
+from core.data.batch import Mix, View
 from core.data.dataset import PairDataset
 from core.data.errors import DataError
 from core.data.labelling import label_rows
+from core.data.loader import usable_cores
 from core.data.orders import EpochOrder, Order, Rows, batch_order
 from core.data.pairs import Pairs
 from core.data.parts import (
@@ -43,6 +46,7 @@ from core.worker.session import Recent
 MOST = 64  # pictures at once
 KEPT = 256  # decoded pictures in memory
 KEPT_VIEWS = 2048  # views of one picture in memory
+THREADS = 4  # that draw, at most: a dozen pictures
 PIXELS = 4 * 224**2  # of a view that are distorted at once: more no longer fits the processor's cache
 
 Place = tuple[int, int]  # a batch, counted from 0, and a position in it
@@ -124,6 +128,7 @@ class ViewMaker:
         labels = label_rows(dataset, config.data, config.seed)
         self.order: Order = batch_order(len(dataset), dataset.sharded, self.config, labels)
         self._maker = PartMaker(dataset, self.config, image_size, self.order, labels, patch)
+        self._threads = min(THREADS, usable_cores())
 
     @property
     def by_choice(self) -> bool:
@@ -148,7 +153,8 @@ class ViewMaker:
     def _draw(self, epoch: int, places: Sequence[Place], skipped: list[int]) -> Drawn:
         drawn = [self._readable(*place) for place in places]
         rows, passes = [row for row, _ in drawn], [one for _, one in drawn]
-        shown = [self._shown(view, places, drawn) for view in self._views()] if drawn else []
+        with ThreadPoolExecutor(self._threads, "views") as pool:
+            shown = [self._shown(view, places, drawn, pool) for view in self._views()] if drawn else []
         captions = self._captions(np.array(rows, np.int64), np.array(passes, np.int64))
         return Drawn(rows, epoch, [batch for batch, _ in places], captions, shown, skipped)
 
@@ -180,13 +186,13 @@ class ViewMaker:
             for i, one in enumerate(whole, 1):
                 yield _Seen(_numbered("Student", i, whole, every), "teacher", one, as_whole=True)
 
-    def _shown(self, seen: _Seen, places: Sequence[Place], drawn: Sequence[tuple[int, int]]) -> Shown:
+    def _shown(self, seen: _Seen, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor) -> Shown:
         """The view ``seen`` of the pictures ``drawn`` (row, pass), which are at ``places``, as it reaches the tower."""
         wanted, side = seen.wanted, view_side(seen.wanted.config, self.size, self.patch)
         mixes = [] if seen.as_whole else self._mixes(wanted, side, places)
         pairs = zip(places, mixes, strict=False)  # no mixes where the view is not interpolated
         partners = [self._readable(batch, int(mix.partner[at])) for (batch, at), mix in pairs]
-        ones = self._drawn(wanted, side, [*drawn, *partners])
+        ones = self._drawn(wanted, side, [*drawn, *partners], pool)
         own, theirs = ones[: len(drawn)], ones[len(drawn) :]
         images, mixed = [image for image, _, _ in own], list[Mixed | None]([None] * len(own))
         for index, mix in enumerate(mixes):
@@ -206,17 +212,23 @@ class ViewMaker:
         mixes = {batch: mix_of(wanted, side, self.config.seed, batch, self.order.batch_size) for batch in batches}
         return [mix for batch, _ in places if (mix := mixes[batch]) is not None]
 
-    def _drawn(self, wanted: WantedView, side: int, pictures: Sequence[tuple[int, int]]) -> list[One]:
+    def _drawn(self, wanted: WantedView, side: int, pictures: Sequence[tuple[int, int]], pool: Executor) -> list[One]:
         """A view of each of ``pictures`` (row, pass); only those that are not in memory are drawn."""
         kept = self.dataset.views
         keys = {one: (wanted, side, self.patch, self.config.seed, *one) for one in pictures}
         found = {one: kept.get(key, _never) for one, key in keys.items() if key in kept}
         missing = [one for one in keys if one not in found]
-        at_once = max(1, PIXELS // side**2)
-        for first in range(0, len(missing), at_once):
-            part = missing[first : first + at_once]
+        decoded = {row: self.dataset.picture(row) for row, _ in missing}
+
+        def draw(part: Sequence[tuple[int, int]]) -> View:
             rows, passes = (np.array(column, np.int64) for column in zip(*part, strict=True))
-            view = self._maker.view(wanted, passes, rows, [self.dataset.picture(row) for row, _ in part])
+            return self._maker.view(wanted, passes, rows, [decoded[row] for row, _ in part])
+
+        # As many parts for each thread, none of them too large.
+        rounds = max(1, math.ceil(len(missing) / (self._threads * max(1, PIXELS // side**2))))
+        size = max(1, math.ceil(len(missing) / (self._threads * rounds)))
+        parts = [missing[first : first + size] for first in range(0, len(missing), size)]
+        for part, view in zip(parts, pool.map(draw, parts), strict=True):
             for index, one in enumerate(part):
                 hidden = None if view.mask is None else view.mask[index]
                 places = None if view.kept is None else view.kept[index]

@@ -232,7 +232,7 @@ def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: in
 
 
 def test_loader_processes_are_chosen_from_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.data.loader._cores", lambda: 48)
+    monkeypatch.setattr("core.data.loader.usable_cores", lambda: 48)
     assert Place(on_gpu=True).workers(-1) == 32
     assert Place(0, 8, local_world=8, on_gpu=True).workers(-1) == 5
     assert Place(0, 64, local_world=64, on_gpu=True).workers(-1) == 1
