@@ -369,14 +369,12 @@ def test_a_run_here_is_one_that_left_something(tmp_path: Path) -> None:
 
 
 def test_what_was_asked_of_a_run_before_is_not_asked_again(tmp_path: Path) -> None:
-    out = StudyDir(tmp_path / "out")
+    out, run = StudyDir(tmp_path / "out"), StudyRun(arm="a", seed=0, folder="runs/a-s0")
     mirror = out.run("a", 0)
     mirror.create()
     mirror.control.write_text("stop")
-    remote, study, nobody = SimpleNamespace(), SimpleNamespace(), lambda: None
-    run = StudyRun(arm="a", seed=0, folder="runs/a-s0")
     begun: Any = RemoteTraining
-    begun(remote, Asked(), study, out, run, ORDER, nobody)
+    begun(SimpleNamespace(), Asked(), SimpleNamespace(), out, run, ORDER, lambda: None)
     assert not mirror.control.exists()
     record = read_record(mirror)
     assert record is not None
