@@ -57,8 +57,9 @@ def relay(machine: Machine, home: Path) -> int:
 
 def _pass_requests(sender: Sender) -> None:
     """In a thread of its own, until stdin ends: then the worker's does too."""
-    with suppress(OSError, ValueError):
-        for line in sys.stdin.buffer:
+    # A reader of its own: Python aborts if it ends while a thread reads sys.stdin.
+    with suppress(OSError, ValueError), open(sys.stdin.fileno(), "rb", closefd=False) as requests:
+        for line in requests:
             sender.put(line)
     sender.close()
 

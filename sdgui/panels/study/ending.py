@@ -5,7 +5,6 @@ Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; th
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Literal
 
@@ -29,13 +28,15 @@ class StudyEnding(QObject):
         super().__init__(parent)
         self._programs = programs
         self._tasks = BackgroundTasks(self)
-        self._asked: dict[int, float] = {}  # study id -> when, by the monotonic clock
+        self._asked: dict[int, QTimer] = {}  # study id -> what tells that it is overdue
 
     def ask(self, study_id: int, what: EndRequest) -> None:
         """Pause, stop or kill the study's program."""
         if what != "kill":
-            self._asked[study_id] = time.monotonic()
-            QTimer.singleShot(round(1000 * KILL_AFTER) + 1, self, self.became_overdue.emit)
+            self.forget(study_id)
+            timer = self._asked[study_id] = QTimer(self, singleShot=True)
+            timer.timeout.connect(self.became_overdue)
+            timer.start(round(1000 * KILL_AFTER))
         programs = self._programs
         self._tasks.run(lambda: programs.ask_to_end(study_id, what), None, partial(self._refused, study_id))
 
@@ -45,12 +46,15 @@ class StudyEnding(QObject):
 
     def overdue(self, study_id: int | None) -> bool:
         """Whether it was asked so long ago that it may be killed."""
-        asked = self._asked.get(study_id or 0)
-        return asked is not None and time.monotonic() - asked >= KILL_AFTER
+        timer = self._asked.get(study_id or 0)
+        return timer is not None and not timer.isActive()
 
     def forget(self, study_id: int | None) -> None:
         """The study has ended, or the request was withdrawn."""
-        self._asked.pop(study_id or 0, None)
+        timer = self._asked.pop(study_id or 0, None)
+        if timer is not None:
+            timer.stop()
+            timer.deleteLater()
 
     def _refused(self, study_id: int, sentence: str) -> None:
         self.forget(study_id)

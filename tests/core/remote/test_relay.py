@@ -107,9 +107,11 @@ def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch
     assert left.returncode == 1
     assert "gpu cannot be reached" in left.stderr, "though it had answered before"
     fake.write_text("#!/bin/sh\necho 'No module named core' >&2; exit 1\n")
-    refused = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert refused.returncode == 1
-    assert "Install there" in refused.stderr
+    pipe = subprocess.PIPE  # open until the end, as the window's is
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as refused:
+        assert refused.wait(60) == 1
+        assert refused.stderr is not None
+        assert "Install there" in refused.stderr.read()
 
 
 def test_a_study_s_runs_may_lie_anywhere(home: Path, tmp_path: Path) -> None:

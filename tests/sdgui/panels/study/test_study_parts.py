@@ -97,6 +97,8 @@ def test_a_request_disables_what_was_asked_until_it_may_be_killed(
     assert buttons() == (False, False, "Sto&p")
     assert not ending.asked(2), "another study was not asked"
     monkeypatch.setattr(study_ending, "KILL_AFTER", 0.0)
+    with qtbot.waitSignal(ending.became_overdue):
+        ending.ask(1, "pause")
     assert buttons() == (False, True, "&Kill")
     ending.forget(1)
     assert buttons() == (True, True, "Sto&p")
