@@ -56,7 +56,8 @@ class RunsPanel(Panel):
         """Below the table: curves, comparisons, samples and events."""
         made = RunTabs(self._services, self.view, self)
         made.message_requested.connect(self.message_requested)
-        made.view.scatter.run_chosen.connect(self.choose_asked)
+        for relation in (made.view.scatter, made.view.parallel):
+            relation.run_chosen.connect(self.choose_asked)
         made.view.parallel.filter_asked.connect(self.view.table.add_to_filter)
         made.view.parallel.ticks_asked.connect(lambda runs: self.commands.tick(runs, True))
         if self._actions is not None:

@@ -1,5 +1,7 @@
 """Parallel coordinates: a line a run over an axis a column; dragging along an axis brushes, and lines outside fade.
 
+The line under the pointer is drawn thick and named; a click on it chooses its run.
+
 All lines are painted once into a picture; while one brushes, only those within are painted over it, a path for each of
 a few colours. So a frame costs as much as what is chosen.
 """
@@ -21,6 +23,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 _TOP, _BOTTOM, _SIDE = 6 * SPACE, 4 * SPACE, 9 * SPACE
 _GRAB = 10  # px beside an axis that belong to it
+_NEAR = 6  # px above or below a line that belong to it
 _COLORS = 12  # steps of the colour scale
 _STEP = 0.05  # of an axis, by a key
 MOST_RUNS = 5000
@@ -42,6 +45,7 @@ class ParallelCoordinates(QWidget):
         self.brushes: dict[int, Range] = {}
         self._current = 0
         self._drag: tuple[int, float] | None = None  # axis, where it began
+        self._under: int | None = None  # position of the run whose line is under the pointer
         self._all: QPixmap | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
@@ -57,6 +61,7 @@ class ParallelCoordinates(QWidget):
         self._places = np.stack([one.places() for one in axes]) if axes else np.empty((0, 0))
         self.brushes = {at: kept[one.field.name] for at, one in enumerate(axes) if one.field.name in kept}
         self._current = min(self._current, max(0, len(axes) - 1))
+        self._under = None
         self._restyle()
         self._tell()
 
@@ -125,6 +130,8 @@ class ParallelCoordinates(QWidget):
         painter.drawPixmap(0, 0, self._all)
         if self.brushes:
             self._paint_lines(painter, self.chosen(), faint=False)
+        if self._under is not None:
+            self._paint_lines(painter, np.array([self._under]), faint=False, width=3)
         self._paint_axes(painter)
 
     def _paint_all(self) -> QPixmap:
@@ -136,7 +143,7 @@ class ParallelCoordinates(QWidget):
         painter.end()
         return pixmap
 
-    def _paint_lines(self, painter: QPainter, runs: NDArray[np.intp], faint: bool) -> None:
+    def _paint_lines(self, painter: QPainter, runs: NDArray[np.intp], faint: bool, width: int = 1) -> None:
         """A path for each colour; few lines are antialiased."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(runs) * len(self.axes) < 400)
         tone = self._places[-1]
@@ -147,7 +154,7 @@ class ParallelCoordinates(QWidget):
             of_color = runs[groups == step]
             y = self._ys(of_color)
             path = pg.arrayToQPath(*_broken(x, y), connect="finite")
-            pen = QPen(theme().color("border") if faint else scale_color(step / (_COLORS - 1)), 1)
+            pen = QPen(theme().color("border") if faint else scale_color(step / (_COLORS - 1)), width)
             painter.setPen(pen)
             painter.drawPath(path)
 
@@ -190,22 +197,51 @@ class ParallelCoordinates(QWidget):
         near = [(abs(self._x(at) - x), at) for at in range(len(self.axes))]
         return min(near)[1] if near and min(near)[0] <= _GRAB else None
 
+    def _line_at(self, point: QPoint) -> int | None:
+        """The run within the brushes whose line passes the point, between two axes; None on an axis."""
+        left = int(np.searchsorted([self._x(at) for at in range(len(self.axes))], point.x())) - 1
+        if not 0 <= left < len(self.axes) - 1 or self._axis_at(point.x()) is not None:
+            return None
+        runs = self.chosen()
+        share = (point.x() - self._x(left)) / (self._x(left + 1) - self._x(left))
+        ends = self._ys(runs)[:, left : left + 2]
+        away = np.abs(ends[:, 0] + share * (ends[:, 1] - ends[:, 0]) - point.y())
+        away = np.nan_to_num(away, nan=np.inf)  # a run without a value there has no line
+        return int(runs[away.argmin()]) if len(runs) and away.min() <= _NEAR else None
+
+    def _point_to(self, run: int | None) -> None:
+        if run != self._under:
+            self._under = run
+            self.update()
+
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() != Qt.MouseButton.LeftButton:
+            return
         at = self._axis_at(event.position().x())
-        if event.button() == Qt.MouseButton.LeftButton and at is not None:
+        if at is not None:
             self._current = at
             self._drag = (at, self._place(event.position().y()))
             self.set_brush(at, None)
+        elif (run := self._line_at(event.position().toPoint())) is not None:
+            self.run_clicked.emit(run)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._drag is None:
-            over = self._axis_at(event.position().x()) is not None
-            self.setCursor(Qt.CursorShape.SplitVCursor if over else Qt.CursorShape.ArrowCursor)
+            run = self._line_at(event.position().toPoint())
+            self._point_to(run)
+            if self._axis_at(event.position().x()) is not None:
+                self.setCursor(Qt.CursorShape.SplitVCursor)
+            else:
+                self.setCursor(Qt.CursorShape.ArrowCursor if run is None else Qt.CursorShape.PointingHandCursor)
             return
         at, began = self._drag
         if not self.brushes:
             self._all = None  # what is outside fades from now on
         self.set_brush(at, (began, self._place(event.position().y())))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self._point_to(None)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         if self._drag is not None and not self.brushes:
@@ -219,10 +255,11 @@ class ParallelCoordinates(QWidget):
         return super().event(event)
 
     def _tip(self, point: QPoint) -> str:
-        """The run whose line is nearest below the mouse."""
+        """The run whose line is under the pointer; on an axis the nearest, with its value there."""
         at = self._axis_at(point.x())
         if at is None:
-            return "Drag along an axis to brush; click it to end that"
+            run = self._line_at(point)
+            return "Drag along an axis to brush; click it to end that" if run is None else self._names[run]
         place = self._place(point.y())
         runs = self.chosen()
         if not len(runs):

@@ -181,6 +181,7 @@ class ParallelPart(_Relation):
         layout.addLayout(row)
         layout.addWidget(self.lines, 1)
         self.lines.brushed.connect(lambda chosen: self._brushed(len(chosen)))
+        self.lines.run_clicked.connect(self.choose)
         self.filter.clicked.connect(lambda: self.filter_asked.emit(self.lines.condition()))
         self.overlay.clicked.connect(self._overlay)
         self.clear.clicked.connect(self.lines.clear)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, QSettings, Qt
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -131,6 +132,54 @@ def test_brushes_by_keys(qtbot: QtBot) -> None:
     assert lines.chosen().tolist() == [2]
     qtbot.keyClick(lines, Qt.Key.Key_Delete)
     assert lines.chosen().tolist() == [0, 1, 2]
+
+
+def move(widget: QWidget, to: QPoint) -> None:
+    """Without the screen's pointer, which another window may have."""
+    none, at = Qt.MouseButton.NoButton, QPointF(to)
+    kind, keys = QEvent.Type.MouseMove, Qt.KeyboardModifier.NoModifier
+    QApplication.sendEvent(widget, QMouseEvent(kind, at, widget.mapToGlobal(at), none, none, keys))
+
+
+def test_a_click_on_a_line_chooses_its_run(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+    part = ParallelPart(filled[0], table, table)
+    shown(part, table)
+    lines = part.lines
+    left = len(lines.axes) - 2
+    ends = lines._ys(np.array([0]))[0]
+    on_line = QPoint(int((lines._x(left) + lines._x(left + 1)) / 2), round((ends[left] + ends[left + 1]) / 2))
+    move(lines, on_line)
+    assert lines.cursor().shape() is Qt.CursorShape.PointingHandCursor
+    assert lines._tip(on_line) == part.columns.names[0]
+    pointed = lines.grab().toImage()
+    with qtbot.waitSignal(part.run_chosen) as chosen:
+        qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=on_line)
+    assert chosen.args == [part.columns.run_ids[0]]
+    beside = QPoint(on_line.x(), 2)
+    move(lines, beside)
+    assert lines.cursor().shape() is Qt.CursorShape.ArrowCursor
+    assert lines.grab().toImage() != pointed, "the line is thick only under the pointer"
+    with qtbot.assertNotEmitted(part.run_chosen):
+        qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=beside)
+
+
+def test_a_line_is_chosen_only_where_it_is_drawn(qtbot: QtBot) -> None:
+    lines = ParallelCoordinates()
+    qtbot.addWidget(lines)
+    lines.resize(600, 400)
+    one, two = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, None, 0.3])
+    assert one is not None
+    assert two is not None
+    lines.show_axes([one, two], ["a", "b", "c"])
+    middle = int((lines._x(0) + lines._x(1)) / 2)
+    assert lines._line_at(QPoint(middle, int(lines._y(0.0)))) == 0
+    assert lines._line_at(QPoint(middle, int(lines._y(0.5)))) is None, "b has no value on the second axis"
+    assert lines._line_at(QPoint(middle, int(lines._y(0.9)))) is None, "no line is so near"
+    assert lines._line_at(QPoint(middle, int(lines._y(1.0)))) == 2
+    assert lines._line_at(QPoint(int(lines._x(0)), int(lines._y(0.0)))) is None, "there one brushes"
+    assert lines._line_at(QPoint(1, int(lines._y(0.0)))) is None
+    lines.set_brush(0, (0.5, 1.0))
+    assert lines._line_at(QPoint(middle, int(lines._y(0.0)))) is None, "a is outside of the brush"
 
 
 def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
