@@ -365,6 +365,7 @@ class SearchPanel(Panel):
 
     def _tab_changed(self, tab: int) -> None:
         self.view.show_tab(tab)
+        self.queries.invite()
         self.tab_results.changed()
         if tab == EVALUATION and QApplication.focusWidget() is self.view.tabs:
             self.view.evaluation.filter_box.setFocus()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer
 
-from sdgui.panels.search.layout import SearchView
+from sdgui.panels.search.layout import EVALUATION, SearchView
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.results import Score
 from sdgui.panels.search.work import SearchSession, same_collection
@@ -79,15 +79,21 @@ class SearchQueries(QObject):
         self._number += 1
         self._asked, self._answers = query, [None, None]
         if query.empty:
-            for widget, session in zip(self._view.sides, self._sessions, strict=True):
-                if session.facts is not None:  # else it says what is being opened, or is missing
-                    widget.clear("Type a query or drop a picture here.")
+            self.invite()
             self._view.query.show_known("", "")
             return
         words = "the query picture" if query.find == "captions" else "the correct picture"
         self._view.query.show_known(query.true_path, words)
         for side in (0, 1):
             self._ask(side)
+
+    def invite(self) -> None:
+        """Without a query, say in the empty galleries how to make one."""
+        evaluation = self._view.tabs.currentIndex() == EVALUATION
+        text = "Choose a query on the left, or type one." if evaluation else "Type a query or drop a picture here."
+        for widget, session in zip(self._view.sides, self._sessions, strict=True):
+            if self._asked.empty and session.facts is not None:  # else it says what is being opened, or is missing
+                widget.clear(text)
 
     def _ask(self, side: int) -> None:
         if self._sessions[side].facts is not None:

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import QMimeData, Qt, QUrl
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.search.layout import EVALUATION
+from sdgui.panels.search.layout import EVALUATION, PICTURES_TAB
 from sdgui.panels.search.model import Query
 from sdgui.widgets.gallery.items import spoken
 from tests.sdgui.panels.search.conftest import (
@@ -169,7 +169,13 @@ def test_wrong_queries_long_ones_and_none_are_told_in_words(qtbot: QtBot, open_s
     answered(qtbot, search, "луна 月")
     search.view.query.set_query(Query())
     qtbot.waitUntil(lambda: search.view.sides[0].answer is None)
-    assert search.view.sides[0].gallery.items() == []
+    gallery = search.view.sides[0].gallery
+    assert gallery.items() == []
+    assert gallery._empty.text() == "Type a query or drop a picture here."
+    search.view.tabs.setCurrentIndex(EVALUATION)
+    assert gallery._empty.text() == "Choose a query on the left, or type one."
+    search.view.tabs.setCurrentIndex(PICTURES_TAB)
+    assert gallery._empty.text() == "Type a query or drop a picture here."
 
 
 def test_an_answer_to_a_question_that_is_no_longer_asked_is_not_shown(
