@@ -81,7 +81,6 @@ class CleanPanel(Panel):
         self.view.gallery.selection_changed.connect(
             lambda rows: self.view.table.set_chosen(rows, self.view.gallery.current())
         )
-        self.view.gallery.activated.connect(self.view.gallery.preview)
         self.view.table.doubleClicked.connect(lambda index: self.view.gallery.preview(index.row()))
         self.view.exclude_below.toggled.connect(self._exclude_below)
         self.view.marked.connect(self.mark)

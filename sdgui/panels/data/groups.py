@@ -97,7 +97,6 @@ class GroupsPage(QWidget):
         self.empty.activated.connect(self.check_asked)
         self.others.clicked.connect(self.other_asked)
         self.list.currentRowChanged.connect(self._show_group)
-        self.gallery.activated.connect(self.gallery.preview)
         self.copies.clicked.connect(self._exclude_copies)
         self.leaks.clicked.connect(self._exclude_leaks)
 

@@ -75,7 +75,6 @@ class DataPanel(Panel):
         view.label.activated.connect(self._label_chosen)
         view.asked.connect(self._asked)
         view.tabs.currentChanged.connect(self._tab_changed)
-        view.gallery.activated.connect(view.gallery.preview)
         view.gallery.remove_asked.connect(lambda _rows: self.exclude(self.shown.chosen()))
         view.gallery.selection_changed.connect(lambda _rows: self._show_views())
         view.figures.value_chosen.connect(self._value_chosen)

@@ -84,7 +84,6 @@ class SearchSide(QWidget):
         gallery = self.gallery
         gallery.current_changed.connect(self._moved)
         gallery.menu_opening.connect(self._fill_menu)
-        gallery.activated.connect(gallery.preview)
         gallery.scrolled.connect(lambda share: self.more_wanted.emit() if share > _MORE_AT else None)
         keys = {"M": self._like, "Ctrl+Alt++": partial(self._part, 1.0), "Ctrl+Alt+-": partial(self._part, -1.0)}
         for key, slot in {**keys, "T": self._captions, "W": self.why_asked.emit}.items():

@@ -56,7 +56,6 @@ class FixingDialog(QDialog):
         view.sources.activated.connect(lambda _row: self._source_chosen())
         view.gallery.selection_changed.connect(lambda _rows: self._show_buttons())
         view.gallery.remove_asked.connect(self.take_out)
-        view.gallery.activated.connect(view.gallery.preview)
         view.take_out.clicked.connect(lambda: self.take_out(view.gallery.selected()))
         view.take_all.clicked.connect(lambda: self.take_out(list(range(len(self.shown)))))
         view.undo.clicked.connect(self._basket.undo)

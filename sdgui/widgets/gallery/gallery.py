@@ -59,7 +59,6 @@ class Gallery(QWidget):
 
     current_changed = Signal(int)  # index, -1 for none
     selection_changed = Signal(object)  # list of indices, ascending
-    activated = Signal(int)  # Enter or double click
     scrolled = Signal(float)  # share of the way down, 0 to 1, by the user's hand
     thumbnail_size_changed = Signal(int)
     menu_opening = Signal(object, list)  # QMenu and the selected indices: a panel adds what it can do with them
@@ -131,7 +130,7 @@ class Gallery(QWidget):
         selection = self.view.selectionModel()
         selection.currentChanged.connect(self._current_changed)
         selection.selectionChanged.connect(self._selection_changed)
-        self.view.doubleClicked.connect(lambda index: self.activated.emit(index.row()))
+        self.view.doubleClicked.connect(lambda index: self.preview(index.row()))
         self.view.customContextMenuRequested.connect(self.open_menu)
         self.view.verticalScrollBar().valueChanged.connect(self._scrolled)
         self.view.installEventFilter(self)
@@ -247,7 +246,7 @@ class Gallery(QWidget):
             one.selection_changed.connect(two.set_selected)
 
     def preview(self, index: int) -> None:
-        """Show the picture large, as Space does."""
+        """Show the picture large, as Space, Enter and a double click do."""
         if not 0 <= index < self.model.rowCount():
             return
         if self._preview is None:
@@ -358,8 +357,8 @@ class Gallery(QWidget):
             self.remove_asked.emit(self.selected())
         elif event.key() == Qt.Key.Key_C and event.modifiers() == control | shift:
             copy_captions(self.selected_items())
-        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.current() >= 0:
-            self.activated.emit(self.current())
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.preview(self.current())
         elif event.matches(QKeySequence.StandardKey.SelectAll):
             self.select_all()
         elif event.matches(QKeySequence.StandardKey.Copy):

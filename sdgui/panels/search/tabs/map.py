@@ -110,7 +110,6 @@ class MapPage(QWidget):
         self.canvas.hovered.connect(self._hovered)
         self.canvas.lassoed.connect(self._show_lassoed)
         self.canvas.clicked.connect(self._clicked)
-        self.gallery.activated.connect(self.gallery.preview)
         self.gallery.current_changed.connect(self._current)
         self.gallery.menu_opening.connect(self._fill_menu)
         theme().changed.connect(self._recolor)
