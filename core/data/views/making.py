@@ -49,7 +49,10 @@ def cut_view(
     shapes = np.array([picture.shape[1:] for picture in pictures], dtype=np.int64)
     draws = uniforms(2 * ATTEMPTS + 2, seed, epoch, rows, view, CROP)
     boxes = draw_crops(shapes, (config.crop_min, config.crop_max), draws)
-    return torch.cat([_cut(picture, box, size) for picture, box in zip(pictures, boxes.tolist(), strict=True)])
+    views = pictures[0].new_empty((len(pictures), 3, size, size))
+    for view, picture, box in zip(views, pictures, boxes.tolist(), strict=True):
+        view.copy_(_cut(picture, box, size))
+    return views
 
 
 def view_side(config: ViewConfig, image_size: int, multiple: int = 1) -> int:
@@ -85,12 +88,12 @@ def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes
 
 
 def _cut(picture: Tensor, box: Sequence[int], size: int) -> Tensor:
-    """(1, 3, S, S): the box (top, left, height, width) of ``picture`` resized, antialiased."""
+    """(3, S, S): the box (top, left, height, width) of ``picture`` resized, antialiased."""
     top, left, height, width = box
     part = picture[None, :, top : top + height, left : left + width]
-    if height == width == size:
-        return part.contiguous()
-    return resized(part, size)
+    if not height == width == size:  # torch resizes pixels as they were decoded, but takes a cut-out apart first
+        part = resized(part.contiguous(memory_format=torch.channels_last), size)
+    return part[0]
 
 
 def resized(pictures: Tensor, size: int) -> Tensor:
@@ -127,4 +130,4 @@ def centre_view(picture: Tensor, size: int) -> Tensor:
     """(3, S, S) uint8 for evaluation: the middle square of ``picture`` (3, h, w), resized."""
     height, width = picture.shape[1:]
     side = min(height, width)
-    return _cut(picture, ((height - side) // 2, (width - side) // 2, side, side), size)[0]
+    return _cut(picture, ((height - side) // 2, (width - side) // 2, side, side), size).contiguous()
