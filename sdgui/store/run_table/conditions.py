@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, func, not_, or_, true
+from sqlalchemy import and_, func, not_, or_, select, true
 
 from sdgui.store.run_table.columns import SEARCHED, Columns, Sql, contains
 from sdgui.store.run_table.expressions import All, Comparison, Expression, Not, OneOf, Some, Value, Word
-from sdgui.store.run_table.fields import Field, Kind, setting
+from sdgui.store.run_table.fields import Field, Kind, Source, setting
+from sdgui.store.tables import DefinitionRow, RunRow
 
 _PRESET = setting("preset")
 
@@ -18,16 +19,29 @@ def condition(expression: Expression, columns: Columns) -> Sql:
     match expression:
         case Word(text):
             return _word(text, columns)
-        case Comparison():
-            return func.coalesce(_comparison(expression, columns), False)
+        case Comparison(field, operator, value):
+            lacking = operator in ("=", "!=") and (operator == "=") == (value is None)
+            return _fits(field, _comparison(expression, columns), lacking)
         case OneOf(field, values):
-            return func.coalesce(or_(*(_equal(field, value, columns) for value in values)), False)
+            return _fits(field, or_(*(_equal(field, value, columns) for value in values)), None in values)
         case Not(part):
             return not_(condition(part, columns))
         case All(parts):
             return and_(true(), *(condition(part, columns) for part in parts))
         case Some(parts):
             return or_(*(condition(part, columns) for part in parts))
+
+
+def _fits(field: Field, comparison: Sql, lacking: bool) -> Sql:
+    """A setting is compared once for each definition, of which many runs have the same, and not for each run.
+
+    ``lacking``: whether runs without a definition fit.
+    """
+    fits = func.coalesce(comparison, False)
+    if field.source is not Source.SETTING:
+        return fits
+    with_it = RunRow.digest.in_(select(DefinitionRow.digest).where(fits).correlate(None))
+    return or_(DefinitionRow.digest.is_(None), with_it) if lacking else func.coalesce(with_it, False)
 
 
 def _word(text: str, columns: Columns) -> Sql:
