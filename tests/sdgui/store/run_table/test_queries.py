@@ -17,6 +17,7 @@ from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
 from sdgui.store.run_table.tagging import TagChange
 from sdgui.store.store import Store
+from sdgui.store.tables import DefinitionRow, RunRow
 from tests.sdgui.store.folders import make_folder
 from tests.sdgui.store.run_table.listing import TEACHER, fill, recall
 
@@ -159,6 +160,29 @@ def test_what_is_in_the_bin_is_not_listed(store: Store) -> None:
     store.delete_run(ids[0])
     store.delete_experiment(store.run(ids[4]).experiment_id)
     assert len(store.run_ids(RunQuery())) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "whether"),
+    [
+        ("data.train = none", True),
+        ("seed in (none, 7)", True),
+        ("seed != 0", True),
+        ("not seed = 0", True),
+        ("seed = 0", False),
+        ("data.train != none", False),
+        ("seed in (1, 2)", False),
+        ("seed >= 0", False),
+        ("not seed >= 0", True),
+        ("towers.architecture : tiny", False),
+    ],
+)
+def test_a_run_whose_definition_is_not_known_has_no_settings(store: Store, text: str, whether: bool) -> None:
+    ids = fill(store)
+    with store._write() as session:
+        lost = session.get_one(RunRow, ids[1]).digest
+        session.delete(session.get_one(DefinitionRow, lost))
+    assert (ids[1] in fitting(store, text)) is whether
 
 
 @pytest.mark.parametrize("binary", [True, False])
