@@ -7,6 +7,7 @@ only wait for each other.
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections.abc import Iterator
 from importlib import import_module
@@ -23,10 +24,18 @@ hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy mac
 hypothesis.settings.load_profile("no-deadline")
 
 
+@pytest.fixture(scope="session")
+def next_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Names of folders; numbers that pytest looks for among thousands of others' take longer than many a test."""
+    root = tmp_path_factory.mktemp("users")
+    return (root / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def user_folders(next_user: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folders in which a program keeps a user's data, empty and gone after the test."""
-    folder = tmp_path_factory.mktemp("user")
+    folder = next(next_user)
+    folder.mkdir()
     for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "APPDATA", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(folder))
     return folder
