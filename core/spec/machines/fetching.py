@@ -39,7 +39,7 @@ def choose(found: Sequence[CheckpointFacts], which: str) -> CheckpointFacts:
     """The checkpoint that ``which`` names: best, last, a step or a name. UserError when there is none."""
     for one in found:
         step = one.name.rpartition("-")[2].lstrip("0") or "0"
-        if which in (one.name, *one.pointers) or which.lstrip("0") == step:
+        if which in (one.name, *one.pointers) or (which.isdecimal() and (which.lstrip("0") or "0") == step):
             return one
     if which == "last" and found:
         return found[-1]

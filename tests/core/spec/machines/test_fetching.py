@@ -1,0 +1,184 @@
+"""A checkpoint in parts from a machine that is made up here: what is asked for when, what is refused, what is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines import fetching
+from core.spec.machines.answers import CheckpointFacts, Chunk, FileFacts
+from core.spec.machines.fetching import FetchCancelled, choose, fetch_checkpoint
+from core.spec.machines.record import RemoteRecord, write_record
+from core.spec.run.folder import RunDir
+
+WEIGHTS = bytes(range(95))
+
+
+class Pretended:
+    """A machine with one checkpoint; ``asked`` are the parts, ``ahead`` how many were under way at each."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.files = {f"{name}.safetensors": data for name, data in files.items()}
+        self.stamp, self.pointers = 7, ["best"]
+        self.asked: list[tuple[str, int, int]] = []
+        self.open = 0
+        self.ahead: list[int] = []
+
+    def checkpoints(self, folder: str) -> Future[Any]:
+        assert folder == "/there/one"
+        files = [FileFacts(name=name, size=len(data), stamp=self.stamp) for name, data in self.files.items()]
+        one = CheckpointFacts.model_validate({"name": "step-00000040", "files": files, "pointers": self.pointers})
+        return answered(one.model_copy(update={"name": "step-00000020", "pointers": []}), one)
+
+    def read(self, folder: str, file: str, offset: int, length: int, timeout: float) -> Any:
+        assert (folder, timeout) == ("/there/one", 300.0)
+        where, _, name = file.rpartition("/")
+        assert where == "checkpoints/step-00000040"
+        self.asked.append((name, offset, length))
+        self.open += 1
+        self.ahead.append(self.open)
+        data = self.files[name]
+        chunk = {"data": data[offset : offset + length], "size": len(data), "stamp": self.stamp}
+
+        def result() -> Chunk:
+            self.open -= 1
+            return Chunk.model_construct(**chunk | self.changed(offset))  # type: ignore[arg-type]
+
+        return SimpleNamespace(result=result)
+
+    def changed(self, offset: int) -> dict[str, Any]:
+        """What of an answer is another than it should be."""
+        return {}
+
+
+def answered(*found: CheckpointFacts) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(list(found))
+    return future
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    monkeypatch.setattr(fetching, "PART", 10)
+    run = RunDir(tmp_path / "one")
+    run.create()
+    write_record(run, RemoteRecord(machine="far", folder="/there/one"))
+    return run
+
+
+def fetch(host: Pretended, run: RunDir, which: str = "last", **more: Any) -> Path:
+    return fetch_checkpoint(host, run, which, **more)  # type: ignore[arg-type]
+
+
+def test_parts_are_asked_for_a_few_ahead_and_each_is_told(run: RunDir) -> None:
+    host, seen = Pretended(student=WEIGHTS, teacher=WEIGHTS[:20], empty=b""), list[tuple[int, int]]()
+    folder = fetch(host, run, progress=lambda done, total: seen.append((done, total)))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == host.files
+    student = [(offset, length) for name, offset, length in host.asked if name == "student.safetensors"]
+    assert student == [(at, 10) for at in range(0, 90, 10)] + [(90, 5)]
+    assert [(offset, length) for name, offset, length in host.asked if name == "teacher.safetensors"] == [
+        (0, 10), (10, 10),
+    ]  # fmt: skip
+    assert max(host.ahead) == 4
+    assert host.ahead[:6] == [1, 2, 3, 4, 4, 4], "the line is full all the time"
+    assert seen == [(done, 115) for done in (0, *range(10, 91, 10), 95, 95, 105, 115, 115)]
+    assert (run.checkpoints / "best").read_text() == (run.checkpoints / "last").read_text() == "step-00000040"
+    count = len(host.asked)
+    assert fetch(host, run) == folder
+    assert len(host.asked) == count, "it is here"
+    host.pointers = ["best", "last"]
+    (run.checkpoints / "last").write_text("step-00000010")
+    fetch(host, run)
+    assert (run.checkpoints / "last").read_text() == "step-00000040"
+    host.pointers = []
+    (run.checkpoints / "last").write_text("step-00000010")
+    fetch(host, run)
+    assert (run.checkpoints / "last").read_text() == "step-00000010", "another one is the last here"
+
+
+@pytest.mark.parametrize("wrong", [{"stamp": 8}, {"size": 96}, {"data": b""}])
+def test_what_changes_while_it_is_fetched_is_refused_and_fetched_anew(run: RunDir, wrong: dict[str, Any]) -> None:
+    host = Pretended(student=WEIGHTS)
+    host.changed = lambda offset: wrong if offset == 30 else {}  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="step-00000040 was replaced on its machine while it was fetched; fetch it"):
+        fetch(host, run)
+    assert not (run.checkpoints / "step-00000040").exists()
+    assert not (run.checkpoints / "best").exists()
+    held = run.checkpoints / ".step-00000040.fetch.tmp"
+    assert (held / "student.safetensors").read_bytes() == WEIGHTS[:30]
+    good = Pretended(student=WEIGHTS)
+    fetch(good, run)
+    assert good.asked[0] == ("student.safetensors", 30, 10), "it goes on from there"
+    assert (run.checkpoints / "step-00000040" / "student.safetensors").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("stale", ["stamps", "garbage", "list", "longer", "none"])
+def test_what_was_held_of_another_file_is_dropped(run: RunDir, stale: str) -> None:
+    held = run.checkpoints / ".step-00000040.fetch.tmp"
+    held.mkdir()
+    (held / "student.safetensors").write_bytes(b"x" * (99 if stale == "longer" else 30))
+    stamps = {"stamps": json.dumps({"student.safetensors": 6}), "garbage": "{", "list": "[1]"}
+    text = stamps.get(stale, json.dumps({"student.safetensors": 7}))
+    if stale != "none":
+        (held / ".stamps.json").write_text(text)
+    host = Pretended(student=WEIGHTS)
+    folder = fetch(host, run)
+    assert host.asked[0] == ("student.safetensors", 0, 10)
+    assert (folder / "student.safetensors").read_bytes() == WEIGHTS
+    assert [path.name for path in folder.iterdir()] == ["student.safetensors"]
+
+
+def test_a_disk_without_room_is_told_before_anything_is_asked(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, free = Pretended(student=WEIGHTS), [94]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[0]))
+    with pytest.raises(UserError, match=r"step-00000040 needs 0 MB more, and the disk of .* has 0 MB free; free some"):
+        fetch(host, run)
+    assert host.asked == []
+    held = run.checkpoints / ".step-00000040.fetch.tmp"
+    (held / "student.safetensors").write_bytes(b"x")  # what is here needs no room
+    fetch(host, run)
+    assert host.asked
+
+
+def test_a_cancelled_fetch_says_so_and_leaves_what_it_has(run: RunDir) -> None:
+    host, done = Pretended(student=WEIGHTS), [0]
+    with pytest.raises(
+        FetchCancelled, match=r"Fetching step-00000040 was cancelled; the next fetch goes on from here\."
+    ):
+        fetch(host, run, progress=lambda so_far, _: done.append(so_far), cancelled=lambda: done[-1] >= 20)
+    held = run.checkpoints / ".step-00000040.fetch.tmp" / "student.safetensors"
+    assert held.read_bytes() == WEIGHTS[:20]
+
+
+@pytest.mark.parametrize("record", [None, RemoteRecord(machine="far")])
+def test_a_run_whose_checkpoints_are_here_has_none_to_fetch(tmp_path: Path, record: RemoteRecord | None) -> None:
+    run = RunDir(tmp_path / "own")
+    run.create()
+    if record is not None:
+        write_record(run, record)
+    with pytest.raises(UserError, match="is no run of another machine; its checkpoints are here"):
+        fetch(Pretended(), run)
+
+
+def test_a_checkpoint_is_chosen_by_its_step_its_name_and_what_points_at_it() -> None:
+    names = ("step-00000000", "step-00000100", "step-00000250")
+    found = [CheckpointFacts(name=name, files=[]) for name in names]
+    found[1] = found[1].model_copy(update={"pointers": ["best"]})
+    chosen = {which: choose(found, which).name for which in ("0", "100", "0100", "best", "last", names[2])}
+    assert chosen == {
+        "0": names[0], "100": names[1], "0100": names[1], "best": names[1], "last": names[2], names[2]: names[2],
+    }  # fmt: skip
+    found[0] = found[0].model_copy(update={"pointers": ["last"]})
+    assert choose(found, "last").name == names[0], "as its machine says"
+    with pytest.raises(UserError, match=f"has no checkpoint 25 on its machine; it has {', '.join(names)}"):
+        choose(found, "25")
+    for which in ("last", "best"):
+        with pytest.raises(UserError, match="it has none yet"):
+            choose([], which)
