@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from core.spec.machines import connection as connection_module
 from core.spec.machines.answers import Bytes, Standing, packed
 from core.spec.machines.connection import Connection, LineState
 from core.spec.machines.machine import Machine
+from core.spec.machines.machines import Machines
 from core.spec.machines.ssh import PROTOCOL, LineDown, MachineRefused
 
 HELLO = {"event": "hello", "protocol": PROTOCOL, "version": "1", "host": "far-01"}
@@ -243,6 +245,10 @@ def test_calls_that_are_late_fail_and_a_silent_line_is_cut(
             waited.acquire()
             return self.is_set()
 
+        def set(self) -> None:
+            super().set()
+            waited.release()
+
     connection._closing = Ticking()
     monkeypatch.setattr(connection_module, "PING_SECONDS", -1.0)
     lines.script = [[HELLO]]
@@ -266,5 +272,58 @@ def test_calls_that_are_late_fail_and_a_silent_line_is_cut(
     monkeypatch.setattr(connection_module, "HELLO_SECONDS", -1.0)
     waited.release()
     wait_for(lambda: second.killed)
-    for _ in range(100):
-        waited.release()
+
+
+def test_a_machine_that_refuses_is_asked_again_by_itself_only_while_runs_are_followed(
+    lines: type[Spoken], connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "REFUSED_SECONDS", 0.01)
+    lines.ends = (127, "sh: python: not found")
+    lines.script = [[None]] * 3
+    with pytest.raises(MachineRefused):
+        connection.call("probe").result(60)
+    wait_for(lambda: connection.state.kind == "refused")
+    assert connection.state.retry == 0.01
+    time.sleep(0.05)
+    assert len(lines.made) == 1, "nobody waits for it"
+    connection.follow("f", Sink(0))
+    wait_for(lambda: len(lines.made) >= 3)
+    lines.script = [[HELLO]]
+    wait_for(lambda: connection.state.kind == "ready")
+    [follow] = lines.made[-1].sent
+    assert follow["folder"] == "f"
+
+
+def test_an_answer_that_nobody_waits_for_any_more_ends_nothing(lines: type[Spoken], connection: Connection) -> None:
+    lines.script = [[HELLO]]
+    given_up, asked = connection.call("probe"), connection.call("runs")
+    given_up.cancel()
+    wait_for(lambda: lines.made and len(lines.made[0].sent) == 2)
+    for number in (1, 1, 2):
+        lines.made[0].arrives.put({"event": "done", "id": number, "result": {"n": number}})
+    assert asked.result(60) == {"n": 2}
+    assert connection.state.kind == "ready"
+    late = connection.call("runs")
+    lines.made[0].arrives.put({"event": "failed", "id": 3})
+    with pytest.raises(UserError, match="it failed"):
+        late.result(60)
+
+
+def test_each_machine_has_one_connection_until_its_settings_change(tmp_path: Path) -> None:
+    told: list[tuple[str, LineState]] = []
+    machines = Machines(tmp_path, lambda name, state: told.append((name, state)), lambda machine: [machine.python])
+    machines.list.put(FAR.model_copy(update={"python": "/none"}))
+    first = machines.host("far")
+    assert machines.host("far") is first
+    assert machines.states() == {"far": LineState()}
+    assert first._command == ["/none"]
+    machines.list.put(FAR.model_copy(update={"python": "/other"}))
+    second = machines.host("far")
+    assert second is not first
+    assert (first.state.kind, second.state.kind) == ("closed", "off")
+    assert told == [("far", LineState("closed"))]
+    with pytest.raises(UserError, match="there is no machine near; known: far"):
+        machines.host("near")
+    machines.close()
+    assert second.state.kind == "closed"
+    assert machines.states() == {}

@@ -1,0 +1,233 @@
+"""The program on a machine, request by request and in one process: what it says unasked, answers, refuses and ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.remote import server as server_module
+from core.remote.server import Remote
+from core.spec.chain import Chain, ChainStage, write_chain
+from core.spec.machines.answers import Standing, Submitted
+from core.spec.machines.machine import Machine
+from core.spec.machines.ssh import PROTOCOL
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState, RunStatus
+
+NEAR = Machine(name="near").model_dump()
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.002)
+
+
+class Said(io.StringIO):
+    """Replies, of which those without an id, and of a kind, can be asked for."""
+
+    def all(self, event: str = "") -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self.getvalue().splitlines()]
+        return [one for one in found if not event or one["event"] == event]
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
+@pytest.fixture
+def remote(tmp_path: Path, said: Said) -> Iterator[Remote]:
+    found = Remote(io.StringIO(), said, tmp_path / "runs")
+    yield found
+    found._following.end()
+
+
+def asked(remote: Remote, said: Said, do: str, **more: Any) -> dict[str, Any]:
+    """The answer to one request."""
+    before = len(said.all())
+    remote._answer({"id": 3, "do": do, **more})
+    [reply] = said.all()[before:]
+    assert reply["id"] == 3
+    return reply
+
+
+def run_there(remote: Remote, name: str = "one", **status: Any) -> RunDir:
+    run = RunDir(remote._runs / name)
+    run.create()
+    run.config.write_text(preset_config("clip", "tiny").to_json())
+    if status:
+        run.write_status(RunStatus(pid=1 << 22, started=1.0, heartbeat=1.0, **status))
+    return run
+
+
+def test_it_greets_once_answers_in_order_and_ends_with_its_requests(tmp_path: Path, said: Said) -> None:
+    lines = ['{"id": 1, "do": "ping"}', '{"do": "ping"}', "no request", "[1]", '{"id": 2}', '{"id": 4, "do": "ping"}']
+    remote = Remote(io.StringIO("\n".join(lines) + "\n"), said, tmp_path)
+    remote.serve()
+    hello, *replies = said.all()
+    assert (hello["event"], hello["protocol"], hello["host"]) == ("hello", PROTOCOL, platform.node())
+    assert hello["python"] == platform.python_version()
+    assert [(one["event"], one["id"]) for one in replies] == [
+        ("done", 1), ("failed", None), ("failed", None), ("failed", None), ("done", 4),
+    ]  # fmt: skip
+    assert replies[1]["message"].startswith("not a request: no request")
+    assert remote._gone.is_set()
+    assert remote._following._ended.is_set()
+
+
+def test_it_says_that_it_lives_and_ends_when_nobody_has_spoken_for_long(
+    remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(server_module, "ALIVE_SECONDS", 0.002)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    beat = threading.Thread(target=remote._beat)
+    beat.start()
+    wait_for(lambda: len(said.all("alive")) > 2)
+    assert ended == []
+    assert abs(said.all("alive")[0]["time"] - time.time()) < 60
+    remote._heard = time.monotonic() - 119.0
+    count = len(said.all("alive"))
+    wait_for(lambda: len(said.all("alive")) > count + 1)
+    assert ended == []
+    remote._heard = time.monotonic() - 121.0
+    wait_for(lambda: ended)
+    remote._gone.set()
+    beat.join(60)
+    assert set(ended) == {0}
+
+
+def test_a_line_that_is_gone_is_noticed(remote: Remote, said: Said) -> None:
+    said.close()
+    remote._send({"event": "alive"})
+    assert remote._gone.is_set()
+
+
+def test_what_it_cannot_do_is_refused_in_words(
+    remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def message(do: str, **more: Any) -> str:
+        reply = asked(remote, said, do, **more)
+        assert reply["event"] == "failed"
+        return str(reply["message"])
+
+    assert message("dance") == "This version of sdgui cannot dance; update it with Install there."
+    assert message("standing") == "the request standing is incomplete or wrong: KeyError('folder'); update sdgui."
+    assert message("check", machine={"name": "a/b"}).startswith("the machine's settings")
+    for do in ("control", "end", "checkpoints", "read"):
+        more: dict[str, Any] = {"what": "stop", "how": "kill", "file": "a", "offset": 0, "length": 1}
+        said_so = "there is no run folder /no/where on this machine; it was moved or deleted."
+        assert message(do, folder="/no/where", **more) == said_so
+    assert capsys.readouterr().err == ""
+
+    def broken() -> Any:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setitem(remote._verbs, "ping", lambda asked: broken())
+    assert message("ping") == "ZeroDivisionError: by nothing"
+    assert "ZeroDivisionError" in capsys.readouterr().err, "a fault of ours leaves its trace"
+    before = len(said.all())
+    remote._answer({"do": "dance"})
+    assert len(said.all()) == before, "nobody waits for it"
+
+
+def test_what_is_asked_of_a_followed_run_is_looked_at_at_once(
+    remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, looked = run_there(remote, doing="training"), list[str]()
+    monkeypatch.setattr(remote._following, "look", looked.append)
+    folder = str(run.path)
+    assert asked(remote, said, "follow", folder=folder, files={})["result"] == {}
+    watched = remote._following.watched(folder)
+    ended: list[object] = []
+    monkeypatch.setattr(watched, "end", lambda kill: ended.append(kill))
+    monkeypatch.setattr(watched, "ask", ended.append)
+    monkeypatch.setattr(watched, "stand", lambda: Standing(folder=folder, state=RunState.PAUSED))
+    for do, more in (("control", {"what": "pause"}), ("end", {"how": "kill"}), ("end", {"how": "terminate"})):
+        assert asked(remote, said, do, folder=folder, **more)["result"]["state"] == "paused"
+    assert ended == ["pause", True, False]
+    assert looked == [folder] * 3
+    assert asked(remote, said, "standing", folder=folder)["result"]["state"] == "paused"
+    looked.clear()
+    for do in ("submit", "submit_chain", "submit_study"):
+        given: list[Any] = []
+        monkeypatch.setattr(
+            remote._starter, do, lambda *what, given=given: given.append(what) or Submitted(folder=folder, pid=3)
+        )
+        arguments: dict[str, Any] = {
+            "name": "n", "stage": "s", "token": "t", "config": "{}", "chain": "[]", "devices": [0, "1"], "script": "#!",
+            "study": "y", "files": {"study.json": "{}"}, "what": ["step", "a", 1], "machine": NEAR,
+        }  # fmt: skip
+        assert asked(remote, said, do, **arguments)["result"] == {"folder": folder, "pid": 3, "job": ""}
+        machine = Machine(name="near")
+        assert given == [
+            {
+                "submit": (machine, "n", "t", "{}", ["0", "1"], "#!"),
+                "submit_chain": (machine, "n", "s", "t", "[]", ["0", "1"], "#!"),
+                "submit_study": (machine, "y", {"study.json": "{}"}, ["step", "a", "1"], "t", ["0", "1"]),
+            }[do]
+        ]
+    assert looked == [folder] * 3
+    assert asked(remote, said, "unfollow", folder=folder)["result"] == {}
+    assert remote._following.watched(folder) is not watched
+
+
+def test_the_runs_of_a_machine_are_listed_with_stages_and_without_what_cannot_be_read(
+    remote: Remote, said: Said
+) -> None:
+    config = preset_config("clip", "tiny")
+    assert asked(remote, said, "runs")["result"] == {"runs": []}
+    run_there(remote, "b", step=4, total_steps=9)
+    run_there(remote, "a")
+    broken = run_there(remote, "c")
+    broken.events.mkdir()
+    chain = Chain(name="c", stages=[ChainStage(name="one", config=config), ChainStage(name="two", config=config)])
+    write_chain(remote._runs / "chain", chain)
+    found = asked(remote, said, "runs")["result"]["runs"]
+    rows = {Path(one["folder"]).name: (one["state"], one["step"], one["total_steps"], one["started"]) for one in found}
+    assert rows == {
+        "a": ("interrupted", 0, 0, None),
+        "b": ("interrupted", 4, 9, 1.0),
+        "stage-1-one": ("interrupted", 0, 0, None),
+    }
+    assert [one["name"] for one in found][:2] == ["a", "b"]
+    assert "chain" in found[2]["name"]
+
+
+def test_scripts_checks_data_and_files_are_given(remote: Remote, said: Said, tmp_path: Path) -> None:
+    slurm = NEAR | {"launcher": "slurm"}
+    script = asked(remote, said, "script", machine=slurm, name="one", devices=[1])["result"]["script"]
+    assert "config.json" in script
+    assert "--gpus-per-node=1" in script
+    chain = asked(remote, said, "script", machine=slurm, name="c", stage="stage-1-a", devices=[])["result"]["script"]
+    assert "chain.json" in chain
+    own = slurm | {"script": "#!/bin/sh\n"}
+    assert asked(remote, said, "script", machine=own, name="one", devices=[])["result"] == {"script": "#!/bin/sh\n"}
+    findings = asked(remote, said, "check", machine=NEAR)["result"]["findings"]
+    assert [one["what"] for one in findings] == ["Python", "Packages", "Runs folder", "Disk", "GPUs"]
+    config = preset_config("clip", "tiny")
+    config = config.model_copy(update={"data": config.data.model_copy(update={"train": "/no/pairs.csv"})})
+    found = asked(remote, said, "check_data", config=config.to_json())["result"]["findings"]
+    assert [one["what"] for one in found] == ["Training data"]
+    found = asked(remote, said, "check", machine=NEAR, config=config.to_json())["result"]["findings"]
+    assert found[-1]["what"] == "Training data"
+    facts = asked(remote, said, "data_facts", paths={"train": "/no/pairs.csv"})["result"]["data"]
+    assert (facts[0]["name"], facts[0]["pairs"], "pairs.csv" in facts[0]["problem"]) == ("train", 0, True)
+    run = run_there(remote)
+    part = asked(remote, said, "read", folder=str(run.path), file="config.json", offset="0", length="4")["result"]
+    assert part["size"] == run.config.stat().st_size
+    assert asked(remote, said, "checkpoints", folder=str(run.path))["result"] == {"checkpoints": []}
+    assert asked(remote, said, "pictures", paths=["/none.png"], side="64")["result"] == {"pictures": {}}
+    assert asked(remote, said, "probe")["result"]["runs"] == str(remote._runs)

@@ -1,0 +1,145 @@
+"""What a machine is asked, and its answers: checked, handed on to whoever waits, or told in a sentence."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import MOST_BYTES, Gpu, Submitted, packed, unpacked
+from core.spec.machines.host import Host, _typed, when_done
+from core.spec.machines.machine import Machine
+
+FAR = Machine(name="far", host="user@far", runs="/runs")
+SETTINGS = FAR.model_dump()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str, Any]]]:
+    found: list[tuple[str, float, dict[str, Any]]] = []
+
+    def call(host: Host, do: str, timeout: float = 60.0, **arguments: Any) -> Future[Any]:
+        found.append((do, timeout, arguments))
+        return Future()
+
+    monkeypatch.setattr(Host, "call", call)
+    return found
+
+
+def test_each_question_is_asked_with_all_that_it_needs(asked: list[tuple[str, float, dict[str, Any]]]) -> None:
+    host, other = Host(FAR, command=["none"]), FAR.model_copy(update={"gpus": 2})
+    host.probe()
+    host.check("{}")
+    host.check_data("{}")
+    host.script("one", ["1"])
+    host.script("c", machine=other, stage="stage-1-a")
+    host.submit("one", "t", "{}", ("0",), "#!", 5.0)
+    host.submit("one", "t")
+    host.submit_chain("c", "stage-1-a", "t", "{}", ("0",), "#!", 6.0)
+    host.submit_study("s", {"study.json": "{}"}, ("step", "a", "1"), "t", ("0",))
+    host.data_facts({"train": "/a"})
+    host.control("/f", "pause")
+    host.end("/f", "kill")
+    host.standing("/f")
+    host.runs()
+    host.checkpoints("/f")
+    host.read("/f", "a", 3, 4, 7.0)
+    host.pictures(("/a.png",), 64)
+    run = {"devices": ["0"], "token": "t", "machine": SETTINGS}
+    assert [(do, arguments) for do, _, arguments in asked] == [
+        ("probe", {}),
+        ("check", {"machine": SETTINGS, "config": "{}"}),
+        ("check_data", {"config": "{}"}),
+        ("script", {"machine": SETTINGS, "name": "one", "devices": ["1"], "stage": ""}),
+        ("script", {"machine": other.model_dump(), "name": "c", "devices": [], "stage": "stage-1-a"}),
+        ("submit", run | {"name": "one", "config": "{}", "script": "#!"}),
+        ("submit", run | {"name": "one", "config": "", "script": "", "devices": []}),
+        ("submit_chain", run | {"name": "c", "stage": "stage-1-a", "chain": "{}", "script": "#!"}),
+        ("submit_study", run | {"study": "s", "files": {"study.json": "{}"}, "what": ["step", "a", "1"]}),
+        ("data_facts", {"paths": {"train": "/a"}}),
+        ("control", {"folder": "/f", "what": "pause"}),
+        ("end", {"folder": "/f", "how": "kill"}),
+        ("standing", {"folder": "/f"}),
+        ("runs", {}),
+        ("checkpoints", {"folder": "/f"}),
+        ("read", {"folder": "/f", "file": "a", "offset": 3, "length": 4}),
+        ("pictures", {"paths": ["/a.png"], "side": 64}),
+    ]
+    timeouts = [timeout for do, timeout, _ in asked if do in ("submit", "submit_chain", "read")]
+    assert timeouts == [5.0, 120.0, 6.0, 7.0]
+    assert host._command == ["none"]
+
+
+def test_an_answer_is_checked_and_one_that_nobody_waits_for_is_dropped() -> None:
+    def settled(raw: object, part: str = "", cancelled: bool = False) -> Future[Any]:
+        question: Future[Any] = Future()
+        answer = _typed(question, Submitted if not part else list[Submitted], part)
+        if cancelled:
+            answer.cancel()
+        if isinstance(raw, Exception):
+            question.set_exception(raw)
+        else:
+            question.set_result(raw)
+        return answer
+
+    assert settled({"folder": "/f", "pid": 3}).result(0) == Submitted(folder="/f", pid=3)
+    assert settled({"all": [{"folder": "/f"}]}, "all").result(0) == [Submitted(folder="/f")]
+    for raw, part in (({}, ""), ({"folder": "/f"}, "all"), ({"all": 7}, "all")):
+        with pytest.raises(UserError, match="the answer"):
+            settled(raw, part).result(0)
+    with pytest.raises(UserError, match=r"No room\."):
+        settled(UserError("No room.")).result(0)
+    assert settled({}, cancelled=True).cancelled()
+
+
+def test_whoever_waits_hears_the_answer_or_why_there_is_none() -> None:
+    heard: list[object] = []
+
+    def wait(settle: Any) -> list[object]:
+        heard.clear()
+        future: Future[Any] = Future()
+        assert when_done(future, heard.append, lambda error: heard.append(str(error))) is future
+        settle(future)
+        return list(heard)
+
+    assert wait(lambda future: future.set_result(5)) == [5]
+    assert wait(lambda future: future.set_exception(UserError("No room."))) == ["No room."]
+    assert wait(lambda future: future.set_exception(KeyError("x"))) == ["KeyError: 'x'"]
+    assert wait(lambda future: future.cancel()) == []
+
+
+def test_parts_are_packed_where_that_is_less_and_never_beyond_the_limit() -> None:
+    same = b"a" * 513
+    assert packed(same[:512])[0] == "="
+    assert packed(same)[0] == "z"
+    odd = bytes(i * i % 251 ^ i % 7 for i in range(600))
+    assert unpacked(packed(odd)) == odd
+    most = b"a" * MOST_BYTES
+    assert unpacked(packed(most)) == most
+    with pytest.raises(ValueError, match="larger than allowed, or cut"):
+        unpacked(packed(most + b"a"))
+    with pytest.raises(ValueError, match="larger than allowed, or cut"):
+        unpacked("z" + packed(same)[1:-8])
+    for wrong in ("", "x" + packed(same)[1:], "zAAAA", 5, "=" * (2 * MOST_BYTES + 1)):
+        with pytest.raises(ValueError, match=r"."):
+            unpacked(wrong)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "free"),
+    [
+        (Gpu(index=0), True),
+        (Gpu(index=0, users=["x (1)"]), False),
+        (Gpu(index=0, memory=1000, used=600), True),
+        (Gpu(index=0, memory=1000, used=601), False),
+        (Gpu(index=0, memory=80_000, used=1600), True),
+        (Gpu(index=0, memory=80_000, used=1601), False),
+    ],
+)
+def test_a_gpu_is_free_where_nobody_computes_and_next_to_no_memory_is_taken(gpu: Gpu, free: bool) -> None:
+    assert gpu.free is free
+    assert gpu.device == "0"
+    assert gpu.model_copy(update={"uuid": "GPU-1"}).device == "0"
+    assert gpu.model_copy(update={"uuid": "MIG-1"}).device == "MIG-1"
