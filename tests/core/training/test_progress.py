@@ -133,3 +133,29 @@ def test_another_failure_is_not_taken_for_want_of_memory() -> None:
 
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         largest_fitting(attempt, 8)
+
+
+def test_a_terminal_has_one_line_that_is_drawn_over_and_a_quiet_run_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, shown = [1000.0], list[str]()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    heartbeat = Heartbeat(RunDir(tmp_path))
+    for seconds in (0.0, 0.4, 0.1, 0.4):
+        now[0] += seconds
+        heartbeat.part("decoding pictures", 3, 9)
+        shown.append(capsys.readouterr().err)
+    line = "\r\x1b[Kdecoding pictures 3/9: step 0/0"
+    assert shown == [line, "", line, ""], "twice a second"
+    heartbeat.update("training", 9, 9)
+    assert capsys.readouterr().err == "\r\x1b[Ktraining: step 9/9"
+    quiet = Heartbeat(RunDir(tmp_path), quiet=True)
+    quiet.update("training", 9, 9)
+    assert capsys.readouterr().err == ""
+
+
+def test_another_rank_s_status_is_left_alone(tmp_path: Path) -> None:
+    with Heartbeat(RunDir(tmp_path), quiet=True, writes=False) as heartbeat:
+        heartbeat.update("training", 3, 9)
+    assert not RunDir(tmp_path).status.exists()

@@ -1,0 +1,177 @@
+"""What a search keeps for the next one, and where room is made; an animated picture, point by point."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.search import animation, kept, layouts
+from core.search.animation import GAP, HEAD, SIDE, Frame, Hit
+from core.search.errors import IndexFolderError
+from core.search.kept import KEPT, kept_index
+from core.search.layouts import keep_layout, kept_layout, layout_digest
+from core.spec.errors import UserError
+from tests.core.search.samples import quiet
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What was asked for of indexes, which are folders without anything in them."""
+    found: list[tuple[Any, ...]] = []
+
+    def build(model: str, source: str, path: Path, progress: object, log: object, weights: str) -> None:
+        found.append((model, source, weights))
+        if source.endswith("empty"):
+            raise IndexFolderError("There are no pictures.")
+        if source.endswith("odd"):
+            raise UserError("There is no such model.")
+        path.mkdir(exist_ok=True)
+
+    monkeypatch.setattr(kept, "build_index", build)
+    return found
+
+
+def test_each_model_and_folder_has_an_index_of_its_own(built: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    home = tmp_path / "home" / "indexes"
+    folder = str(tmp_path / ("long" * 20))
+    asked = [("m", "student", folder), ("m", "teacher", folder), ("n", "student", folder), ("m", "student", "/other")]
+    paths = [kept_index(home, *one, quiet) for one in asked]
+    assert [(model, weights, source) for model, source, weights in built] == asked
+    assert len(set(paths)) == 4
+    assert [path.name[:41] for path in paths if path][:3] == [("long" * 10) + "-"] * 3
+    assert kept_index(home, *asked[0], quiet) == paths[0]
+    assert kept_index(home, "m", "", str(tmp_path / "empty"), quiet) is None
+    with pytest.raises(UserError, match="no such model"):
+        kept_index(home, "m", "", str(tmp_path / "odd"), quiet)
+
+
+def test_the_index_that_was_not_searched_for_longest_makes_room(built: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    home = tmp_path / "indexes"
+    paths = [kept_index(home, "m", "", f"/pictures/{number}", quiet) for number in range(KEPT)]
+    for number, path in enumerate(paths):
+        assert path is not None
+        os.utime(path, (number + 1, number + 1))
+    (home / "mine").mkdir()
+    (home / f"file-{'0' * 20}").write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (home / f"link-{'0' * 20}").symlink_to(tmp_path / "elsewhere")
+    for name in ("mine", f"file-{'0' * 20}"):
+        os.utime(home / name, (0, 0))
+    assert kept_index(home, "m", "", "/pictures/0", quiet) == paths[0], "it is the last now"
+    assert all(path is not None and path.is_dir() for path in paths)
+    new = kept_index(home, "m", "", "/pictures/new", quiet)
+    assert new is not None
+    there = {path for path in home.iterdir() if path.is_dir() and not path.is_symlink()}
+    assert there == {home / "mine", new, *paths} - {paths[1]}
+    assert (home / f"file-{'0' * 20}").exists()
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+@pytest.fixture
+def maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(layouts, "cache_folder", lambda: tmp_path)
+    return tmp_path / "maps"
+
+
+def test_a_layout_is_kept_as_it_was_and_anything_else_is_laid_out_anew(maps: Path) -> None:
+    layout = np.arange(10.0).reshape(5, 2) / 8
+    assert kept_layout("a", 5) is None
+    keep_layout("a", layout)
+    found = kept_layout("a", 5)
+    assert found is not None
+    assert found.dtype == np.float64
+    assert found.tolist() == layout.tolist()
+    assert kept_layout("a", 4) is None
+    others: list[Any] = [layout.astype(np.float32).T, layout, np.full((5, 2), np.nan, np.float32)]
+    for number, other in enumerate(others):
+        np.save(maps / f"{number}.npy", other)
+        assert kept_layout(str(number), 5) is None, "of another shape, kind, or without values"
+    (maps / "text.npy").write_text("no layout")
+    np.save(maps / "object.npy", np.array([{}]), allow_pickle=True)
+    assert kept_layout("text", 5) is kept_layout("object", 5) is None
+
+
+def test_the_layout_that_was_not_used_for_longest_makes_room(maps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layouts, "KEPT", 3)
+    layout = np.zeros((1, 2))
+    for number in range(3):
+        keep_layout(str(number), layout)
+        os.utime(maps / f"{number}.npy", (number + 1, number + 1))
+    assert kept_layout("0", 1) is not None
+    keep_layout("new", layout)
+    assert {path.stem for path in maps.iterdir()} == {"0", "2", "new"}
+    monkeypatch.setattr(layouts, "cache_folder", lambda: maps / "2.npy")
+    keep_layout("nowhere", layout)  # a file where a folder would be: it is computed again the next time
+    assert kept_layout("nowhere", 1) is None
+
+
+def test_layouts_are_named_by_vectors_and_method() -> None:
+    vectors = np.arange(6.0).reshape(3, 2)
+    name = layout_digest(vectors, "umap 15")
+    assert name == layout_digest(vectors.astype(np.float32), "umap 15")
+    assert len(name) == 32
+    others = (layout_digest(vectors, "umap 16"), layout_digest(vectors.reshape(2, 3), "umap 15"))
+    assert len({name, *others, layout_digest(vectors + 1, "umap 15")}) == 4
+
+
+def drawn(frame: Frame, total: int = 10, title: str = "") -> Any:
+    return np.asarray(animation._draw(frame, total, title)).astype(int)
+
+
+def near(pixel: Any, colour: str) -> bool:
+    wanted = np.array(Image.new("RGB", (1, 1), colour))[0, 0].astype(int)
+    return bool(np.abs(pixel - wanted).max() < 12)
+
+
+def test_results_stand_in_rows_of_four_beside_those_of_the_other_network(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 300), "red").save(tmp_path / "red.png")
+    Image.new("RGB", (300, 150), "lime").save(tmp_path / "wide.png")
+    red, wide = Hit(str(tmp_path / "red.png")), Hit(str(tmp_path / "wide.png"))
+    faint, named = Hit(red.path, below=True), Hit(red.path, text="a caption")
+    hits = (red, wide, faint, named, red, *(wide for _ in range(20)))
+    sheet = drawn(Frame(5, (("student", hits), ("teacher", (wide,)))))
+    across = 4 * (SIDE + GAP) + GAP
+    assert sheet.shape == (2 * HEAD + 3 * (SIDE + GAP) + GAP, 2 * across, 3)
+
+    def cell(place: int, network: int = 0) -> Any:
+        x, y = network * across + GAP + place % 4 * (SIDE + GAP), HEAD + 4 * GAP + place // 4 * (SIDE + GAP)
+        return sheet[y : y + SIDE, x : x + SIDE]
+
+    middle, edge = SIDE // 2, 2
+    assert near(cell(0)[middle, middle], "red")
+    assert near(cell(0)[edge, edge], "red"), "a square picture fills its place"
+    assert near(cell(1)[middle, middle], "lime")
+    assert near(cell(1)[edge, middle], "#2a2d34"), "a wide one is in its middle"
+    assert near(cell(1)[-edge, middle], "#2a2d34")
+    assert near(cell(1)[middle, edge], "lime")
+    assert 60 < cell(2)[middle, middle][0] < 160, "under the cut-off it is faint"
+    assert near(cell(3)[SIDE - 2, SIDE - 2], "#16181d"), "its caption has a ground of its own"
+    assert near(cell(3)[middle, middle], "red")
+    assert near(cell(0)[SIDE - 2, SIDE - 2], "red")
+    assert near(cell(4)[middle, middle], "red"), "the second row"
+    assert near(cell(11)[middle, middle], "lime"), "the last of the third"
+    assert not near(sheet[-3, middle], "lime")
+    assert near(cell(0, 1)[middle, middle], "lime")
+    assert near(cell(1, 1)[middle, middle], "#16181d")
+
+
+def test_a_bar_says_how_far_the_run_is() -> None:
+    def lit(step: int, total: int) -> int:
+        row = drawn(Frame(step, (("student", ()),)), total)[HEAD - 3]
+        return int((np.abs(row - np.array([0x4E, 0xA1, 0xFF])).max(axis=1) < 12).sum())
+
+    across = 4 * (SIDE + GAP) + GAP
+    assert [lit(5, 10), lit(10, 10)] == [across // 2 + 1, across]
+    assert lit(0, 0) == 1
+
+
+def test_long_titles_are_cut_and_words_stand_on_one_line() -> None:
+    assert animation._cut("a\n b   c") == "a b c"
+    assert animation._cut("x" * 90) == "x" * 90
+    assert animation._cut("x" * 91) == "x" * 89 + "…"
+    assert animation._cut("abcdef", 5) == "abcd…"

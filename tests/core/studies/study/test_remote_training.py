@@ -1,0 +1,276 @@
+"""One run of a study on another machine, answer by answer: handed over, found again, measured, given up, forgotten."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import Chunk, Standing, Submitted
+from core.spec.machines.connection import LineState
+from core.spec.machines.record import RemoteRecord, read_record, record_file, write_record
+from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunState
+from core.spec.study import StudyDir
+from core.spec.study.folder import StudyRun
+from core.studies.study.places import remote_training
+from core.studies.study.places.place import Ended
+from core.studies.study.places.remote_training import EVALUATING, RemoteTraining
+from tests.core.studies.study.test_places_by_hand import ORDER, Asked
+
+THERE = "/there/a-s0"
+
+
+class Far(Asked):
+    """A machine with files, which are given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: dict[str, bytes | UserError] = {
+            "config.json": b'{"a": 1}', "exports/measures.json": b'{"networks": {}}', "events.jsonl": b"",
+        }  # fmt: skip
+
+    def read(self, folder: str, file: str, offset: int, length: int, timeout: float = 0.0) -> Future[Any]:
+        self.heard.append(("read", folder, file))
+        found: Future[Any] = Future()
+        data = self.files[file]
+        if isinstance(data, UserError):
+            found.set_exception(data)
+        else:
+            part = data[offset : offset + length]
+            found.set_result(Chunk.model_construct(data=part, size=len(data), stamp=1))
+        return found
+
+    def control(self, folder: str, what: str) -> Future[Any]:
+        self.heard.append(("control", folder, what))
+        return Future()
+
+
+class Mirrors:
+    """What is followed here of runs elsewhere."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+
+    def attach(self, run: RunDir) -> None:
+        self.did.append("attach")
+
+    def detach(self, run: RunDir) -> None:
+        self.did.append("detach")
+
+
+class Parts:
+    """A run, its machine, and what became of its device."""
+
+    def __init__(self, folder: Path) -> None:
+        self.out, self.far, self.mirrors, self.freed = StudyDir(folder), Far(), Mirrors(), list[None]()
+        self.dir = self.out.run("a", 0)
+
+    def begin(self) -> RemoteTraining:
+        run = StudyRun(arm="a", seed=0, folder="runs/a-s0")
+        begun: Any = RemoteTraining
+        found: RemoteTraining = begun(
+            self.mirrors, self.far, SimpleNamespace(), self.out, run, ORDER, lambda: self.freed.append(None)
+        )
+        self.training = found
+        return found
+
+    def found_again(self) -> RemoteTraining:
+        """It was begun when the study ran before."""
+        self.dir.create()
+        write_record(self.dir, RemoteRecord(machine="far", folder=THERE, token="old", study=True))
+        return self.begin()
+
+    def hears(self, answer: object) -> Ended | None:
+        """Ask, be answered, and take what follows."""
+        assert self.training.look() is None
+        if isinstance(answer, Exception):
+            self.far.future.set_exception(answer)
+        else:
+            self.far.future.set_result(answer)
+        return self.training.look()
+
+    def stands(self, state: RunState, note: str = "") -> Ended | None:
+        return self.hears(Standing(folder=THERE, state=state, note=note))
+
+    def fetched(self) -> Ended | None:
+        fetching = self.training._fetching
+        assert fetching is not None
+        fetching.join(60)
+        return self.training.look()
+
+    @property
+    def record(self) -> RemoteRecord | None:
+        return read_record(self.dir)
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    monkeypatch.setattr(remote_training, "_MIRRORED_SECONDS", 0.0)
+    return Parts(tmp_path / "out")
+
+
+def test_a_run_is_handed_over_followed_measured_and_leaves_its_device(parts: Parts) -> None:
+    training = parts.begin()
+    assert (training.state, training.told) == ("training", "")
+    assert parts.hears(Submitted(folder=THERE)) is None
+    assert parts.far.heard == [("submit", "s", ["run", "a", "0", "9"], "t", ["1"])]
+    record = parts.record
+    assert record is not None
+    assert (record.folder, record.waiting, record.devices, record.host) == (THERE, False, ["1"], "far")
+    assert parts.stands(RunState.STARTING, "job 7 waits") is None
+    assert (training.state, training.told, parts.mirrors.did) == ("training", "job 7 waits", ["attach"])
+    assert parts.stands(RunState.RUNNING, "odd") is None
+    assert (training.told, parts.dir.config.exists()) == ("", False)
+    parts.dir.events.write_bytes(b"{}\n")
+    assert parts.stands(RunState.RUNNING) is None
+    assert parts.fetched() is None
+    assert parts.dir.config.read_bytes() == b'{"a": 1}'
+    assert parts.stands(RunState.RUNNING, EVALUATING) is None
+    assert training.state == "measuring"
+    assert parts.far.heard.count(("read", THERE, "config.json")) == 1
+    assert parts.stands(RunState.DONE) is None
+    assert parts.freed == []
+    assert parts.fetched() == Ended()
+    assert parts.out.measures("a", 0).read_bytes() == b'{"networks": {}}'
+    assert len(parts.freed) == 1
+    assert parts.mirrors.did[-1] == "detach"
+    assert parts.far.heard.count(("read", THERE, "config.json")) == 1, "it is here"
+
+
+def test_a_run_that_was_done_before_it_was_looked_at_brings_its_definition_too(parts: Parts) -> None:
+    parts.begin()
+    parts.hears(Submitted(folder=THERE))
+    assert parts.stands(RunState.DONE) is None
+    assert parts.fetched() == Ended()
+    assert parts.dir.config.read_bytes() == b'{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("state", "note", "problem"),
+    [
+        (RunState.PAUSED, "", "it was paused on far; resume the study to go on."),
+        (RunState.STOPPED, "x", "it was stopped on far; resume the study to go on."),
+        (RunState.FAILED, "error: no room", "error: no room"),
+        (RunState.INTERRUPTED, "", "it ended as interrupted"),
+    ],
+)
+@pytest.mark.parametrize("trained", [False, True])
+def test_how_a_run_ends_without_measures(parts: Parts, state: RunState, note: str, problem: str, trained: bool) -> None:
+    parts.begin()
+    parts.hears(Submitted(folder=THERE))
+    if trained:
+        parts.dir.events.write_bytes(b"{}\n")
+    assert parts.stands(state, note) == Ended(problem)
+    assert (len(parts.freed), parts.mirrors.did) == (1, ["attach", "detach"])
+    kept = trained or state in (RunState.PAUSED, RunState.STOPPED)
+    assert record_file(parts.dir.path).exists() is kept, "what has not trained a step may be begun elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "ended"),
+    [
+        (MachineRefused("It has no Python."), Ended("It has no Python.", again=True)),
+        (UserError("There is no room."), Ended("There is no room.")),
+    ],
+)
+def test_a_machine_that_does_not_take_it_is_left(parts: Parts, refusal: UserError, ended: Ended) -> None:
+    parts.begin()
+    assert parts.hears(refusal) == ended
+    assert len(parts.freed) == 1
+    assert parts.record is None
+
+
+def test_a_run_that_is_alive_there_is_gone_on_with(parts: Parts) -> None:
+    parts.found_again()
+    record = parts.record
+    assert record is not None
+    assert (record.folder, record.waiting, record.devices) == (THERE, False, ["1"])
+    assert parts.stands(RunState.RUNNING) is None
+    assert parts.far.heard == [("standing", THERE)]
+    assert parts.stands(RunState.INTERRUPTED, "killed") == Ended("killed"), "it was alive: it is not begun once more"
+
+
+@pytest.mark.parametrize("state", [RunState.INTERRUPTED, RunState.PAUSED, RunState.FAILED])
+def test_a_run_that_ended_meanwhile_is_handed_over_again_once(parts: Parts, state: RunState) -> None:
+    parts.found_again()
+    assert parts.stands(state) is None
+    record = parts.record
+    assert record is not None
+    assert (record.folder, record.waiting) == ("", True)
+    assert record.token not in ("old", "t")
+    assert parts.hears(Submitted(folder=THERE)) is None
+    assert parts.far.heard[-1] == ("submit", "s", ["run", "a", "0", "9"], record.token, ["1"])
+    assert parts.freed == []
+    assert parts.stands(RunState.FAILED, "again") == Ended("again")
+
+
+def test_a_run_that_is_being_ended_is_not_handed_over_again(parts: Parts) -> None:
+    training = parts.found_again()
+    training.ask_to_end()
+    assert parts.stands(RunState.PAUSED) == Ended("it was paused on far; resume the study to go on.")
+
+
+@pytest.mark.parametrize("missing", [[], ["a measure"]])
+def test_a_run_that_was_done_before_is_handed_over_for_new_measures_alone(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, missing: list[str]
+) -> None:
+    monkeypatch.setattr(parts.out, "missing", lambda study, arm, seed: missing)
+    parts.found_again()
+    assert parts.stands(RunState.DONE) is None
+    ended = parts.fetched()
+    record = parts.record
+    assert record is not None
+    assert (ended, record.waiting) == ((None, True) if missing else (Ended(), False))
+    if missing:
+        parts.hears(Submitted(folder=THERE))
+        assert parts.stands(RunState.DONE) is None
+        assert parts.fetched() == Ended(), "it is not measured for ever"
+
+
+def test_what_was_handed_over_and_not_confirmed_is_asked_for_by_the_same_token(parts: Parts) -> None:
+    parts.dir.create()
+    write_record(parts.dir, RemoteRecord(machine="far", token="first", waiting=True, devices=["7"]))
+    parts.begin()
+    parts.training.look()
+    assert parts.far.heard == [("submit", "s", ["run", "a", "0", "9"], "first", ["1"])]
+
+
+def test_who_is_asked_to_end_is_told_at_once_where_the_line_is_up(parts: Parts) -> None:
+    training = parts.begin()
+    training.ask_to_end()
+    assert parts.dir.asked() == "stop"
+    assert training.look() == Ended("it was not begun before the study was ended.")
+    assert parts.far.heard == []
+    parts.dir.clear_control()
+    training = parts.begin()
+    training.look()
+    training.ask_to_end()
+    assert training.look() is None, "it may have begun there"
+    parts.far.future.set_result(Submitted(folder=THERE))
+    training.look()
+    for kind, told in (("waiting", False), ("ready", True)):
+        parts.far.state = LineState(kind)
+        training.ask_to_end()
+        assert (("control", THERE, "stop") in parts.far.heard) is told
+
+
+def test_measures_that_cannot_be_fetched_fail_the_run_and_a_cut_line_does_not(parts: Parts) -> None:
+    training = parts.begin()
+    parts.hears(Submitted(folder=THERE))
+    training.leave()
+    parts.far.files["exports/measures.json"] = LineDown("The line is down.")
+    assert parts.stands(RunState.DONE) is None
+    assert parts.fetched() is None, "it goes on there, and is found the next time"
+    assert parts.freed == []
+    assert training._fetching is None
+    parts.far.files["exports/measures.json"] = UserError("They are no longer there.")
+    assert parts.hears(Standing(folder=THERE, state=RunState.DONE)) is None
+    assert parts.fetched() == Ended("They are no longer there.")
+    assert len(parts.freed) == 1
+    assert not parts.out.measures("a", 0).exists()

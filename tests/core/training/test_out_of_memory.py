@@ -1,0 +1,82 @@
+"""What is told when memory runs out, and of how many pairs a step has room; what is told of another rank's end."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from core.model.runtime import Runtime
+from core.training import over_ranks
+from core.training.loop import Loop
+
+
+class Rows:
+    """A batch of so many pairs."""
+
+    def __init__(self, count: int) -> None:
+        self.rows = range(count)
+
+    def first(self, size: int) -> Rows:
+        return Rows(size)
+
+
+def told(fits: int, pairs: int = 12, micro: int = 0, ranks: int = 1) -> tuple[str, list[int], list[bool]]:
+    """The sentence, the sizes that were tried, and how the gradients were let go."""
+    tried, let_go = list[int](), list[bool]()
+
+    def losses(batch: Rows, step: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        tried.append(len(batch.rows))
+        if len(batch.rows) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return {"a": torch.ones((), requires_grad=True)}, {}
+
+    loop: Any = SimpleNamespace(
+        optimizer=SimpleNamespace(zero_grad=lambda set_to_none: let_go.append(set_to_none)),
+        team=SimpleNamespace(size=ranks),
+        parts=SimpleNamespace(runtime=Runtime(torch.device("cpu"), "fp32")),
+        config=SimpleNamespace(optim=SimpleNamespace(micro_batch=micro)),
+        losses=losses,
+        step=7,
+    )
+    batch: Any = Rows(pairs)
+    return str(Loop._out_of_memory(loop, batch)), tried, let_go
+
+
+def test_the_largest_half_that_fits_is_named_with_both_remedies() -> None:
+    sentence, tried, let_go = told(fits=4)
+    assert (
+        "at step 7 with optim.batch_size 12; 3 fits: set optim.batch_size to 3, or optim.micro_batch to 3 and keep"
+        in (sentence)
+    )
+    assert tried == [6, 3]
+    assert let_go == [True, True], "before it is tried, and after what fitted"
+
+
+def test_a_batch_that_is_taken_in_chunks_already_is_made_smaller() -> None:
+    sentence, _, _ = told(fits=4, micro=2)
+    assert "3 fits: set optim.batch_size to 3, or choose a smaller architecture" in sentence
+
+
+@pytest.mark.parametrize("micro", [0, 2])
+def test_where_nothing_fits_that_is_said(micro: int) -> None:
+    sentence, tried, _ = told(fits=0, micro=micro)
+    assert "optim.batch_size 12; not even one pair fits, or choose a smaller architecture." in sentence
+    assert tried == [6, 3, 1]
+
+
+@pytest.mark.parametrize(("pairs", "half"), [(12, 6), (1, 1)])
+def test_beside_other_ranks_nothing_is_tried(pairs: int, half: int) -> None:
+    sentence, tried, _ = told(fits=4, pairs=pairs, ranks=2)
+    assert f"with {pairs} pairs on each of 2 ranks; set optim.micro_batch to {half} or less" in sentence
+    assert tried == []
+
+
+def test_a_long_error_is_told_by_its_beginning_and_its_end() -> None:
+    assert over_ranks._short(RuntimeError("a\n  b")) == "a b"
+    text = "x" * 80 + "y" * 9 + "z" * 70
+    assert len(text) == 159
+    assert over_ranks._short(RuntimeError(text)) == text
+    assert over_ranks._short(RuntimeError(text + "!")) == "x" * 80 + " ... " + "z" * 69 + "!"
