@@ -53,7 +53,7 @@ class _Grid(QListView):
 class Gallery(QWidget):
     """Thumbnails; loads what is visible first, off the window's thread.
 
-    Keys: Space previews, Enter activates, Ctrl+A selects all, Ctrl+C copies files and paths, Ctrl+Shift+C captions,
+    Keys: Space and Enter preview, Ctrl+A selects all, Ctrl+C copies files and paths, Ctrl+Shift+C captions,
     Ctrl+plus, Ctrl+minus and Ctrl+wheel zoom, the menu key or Shift+F10 opens the menu, Delete asks to remove.
     """
 
