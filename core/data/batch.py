@@ -88,7 +88,7 @@ class View:
     Views with the same ``number`` are the same crop: the student's, and what the teacher sees of it.
     """
 
-    images: Tensor  # (B, 3, H, W) uint8
+    images: Tensor  # (B, 3, H, W) uint8; channels last in memory on the way to a GPU
     mix: Mix | None = None
     mask: Tensor | None = None  # (B, P) bool, the patches that are hidden from the student
     number: int = 0
@@ -140,12 +140,12 @@ class Batch:
 
         def move(tensor: Tensor) -> Tensor:
             if id(tensor) not in made:
-                made[id(tensor)] = sent(tensor, device)
+                made[id(tensor)] = sent(tensor, device).contiguous()
             return made[id(tensor)]
 
         def distorted(view: View) -> View:
             if id(view.images) not in made and view.distortion is not None:
-                made[id(view.images)] = view.distortion.apply(sent(view.images, device))
+                made[id(view.images)] = view.distortion.apply(sent(view.images, device).contiguous())
             return replace(view.map(move), distortion=None)
 
         return replace(self._changed(move, distorted), source=self)

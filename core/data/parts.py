@@ -29,7 +29,7 @@ from core.data.views.making import cut_view, draw_mix, view_side
 from core.data.views.masks import draw_kept, draw_masks, kept_count
 from core.spec.config import RunConfig, Teaching, ViewConfig
 
-ROWS = 64  # of a part
+ROWS = 128  # of a part
 CAPTION, MIX = 1002, 1003  # purposes of draws, beside views
 CLEAN, TEACHER, STUDENT = 0, 1, 2  # numbers of views; the student's further ones count on
 TEACHERS, LOCAL = 100, 200  # the teacher's further views and the student's local ones
@@ -103,8 +103,10 @@ class PartMaker(Dataset[LoadedPart]):
         side = view_side(config, self.size, self.multiple)
         images = cut_view(pictures, config, side, *key, wanted.number)  # (b, 3, S, S)
         distortion = draw_distortion(config, *key, wanted.number)
-        if distortion is not None and not self.by_device:
-            images, distortion = distortion.apply(images), None
+        if not self.by_device:
+            images = images.contiguous()
+            if distortion is not None:
+                images, distortion = distortion.apply(images), None
         across = side // self.multiple
         mask = draw_masks(config, across, *key, wanted.number)
         kept = draw_kept(config, across, *key, wanted.number)
@@ -226,5 +228,9 @@ class Joiner:
         """One tensor of all ``parts``."""
         if len(parts) == 1 and not self._pinned:
             return parts[0]
+        if not self._pinned:
+            return torch.cat(list(parts))
         shape = (sum(map(len, parts)), *parts[0].shape[1:])
-        return torch.cat(list(parts), out=torch.empty(shape, dtype=parts[0].dtype, pin_memory=self._pinned))
+        layout = torch.contiguous_format if parts[0].is_contiguous() else torch.channels_last
+        out = torch.empty(shape, dtype=parts[0].dtype, pin_memory=True, memory_format=layout)
+        return torch.cat(list(parts), out=out)

@@ -37,7 +37,7 @@ def make_view(
 
     ``view`` numbers the views of a picture, ``epoch`` (one for all, or (B,)) the times it is shown.
     """
-    crops = cut_view(pictures, config, size, seed, epoch, rows, view)
+    crops = cut_view(pictures, config, size, seed, epoch, rows, view).contiguous()
     distortion = draw_distortion(config, seed, epoch, rows, view)
     return crops if distortion is None else distortion.apply(crops)
 
@@ -45,14 +45,18 @@ def make_view(
 def cut_view(
     pictures: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
 ) -> Tensor:
-    """The crops of ``make_view``, before ``draw_distortion``'s is applied."""
+    """The crops of ``make_view``, before ``draw_distortion``'s is applied.
+
+    They are laid out as decoded pictures are, channels last: to turn them round takes a third of the time of a crop,
+    and a GPU none.
+    """
     shapes = np.array([picture.shape[1:] for picture in pictures], dtype=np.int64)
     draws = uniforms(2 * ATTEMPTS + 2, seed, epoch, rows, view, CROP)
     boxes = draw_crops(shapes, (config.crop_min, config.crop_max), draws)
-    views = pictures[0].new_empty((len(pictures), 3, size, size))
-    for view, picture, box in zip(views, pictures, boxes.tolist(), strict=True):
-        view.copy_(_cut(picture, box, size))
-    return views
+    crops = torch.empty((len(pictures), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
+    for crop, picture, box in zip(crops, pictures, boxes.tolist(), strict=True):
+        crop.copy_(_cut(picture, box, size))
+    return crops
 
 
 def view_side(config: ViewConfig, image_size: int, multiple: int = 1) -> int:

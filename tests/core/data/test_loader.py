@@ -204,6 +204,8 @@ def test_a_view_that_the_device_distorts_is_the_same(
         assert not any(same(a, b) for a, b in zip(plain, cropped, strict=True))
         made = [batch.sent(device) for batch in cropped]
         assert all(same(a, b) for a, b in zip(plain, made, strict=True))
+        assert all(view.images.is_contiguous() for batch in (*plain, *made) for view in (batch.clean, *batch.student))
+        assert not any(batch.student[0].images.is_contiguous() for batch in cropped), "the device turns them round"
         assert all(batch.sent(device) is batch for batch in made)
         half = cropped[0].first(2).sent(device)
         assert torch.equal(half.student[1].images, plain[0].student[1].images[:2])
