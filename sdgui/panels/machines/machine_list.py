@@ -74,7 +74,7 @@ class MachineList(QListWidget):
                 if item.data(role) != value:
                     item.setData(role, value)
         self._quiet = False
-        if self.key() != kept:
+        if not kept or self.key() != kept:
             self.choose(kept or QUEUE)
 
     def key(self) -> str:

@@ -94,7 +94,7 @@ class FixingDialog(QDialog):
         for source, number in sources_of(self.entries):
             box.addItem(f"{Path(source).name or ANY_DATA} ({count(number)})", source)
             box.setItemData(box.count() - 1, plain_tip(source or ANY_DATA), 3)  # the tool tip's role
-        if not chosen and box.count() and not box.itemData(0):  # nothing says whose data these pictures are
+        if box.count() and not box.itemData(0):  # nothing says whose data these pictures are
             box.addItem("Choose the data …", None)
         box.setCurrentIndex(max(0, box.findData(chosen)) if box.count() else -1)
         self._source_chosen(keep=chosen == self.source())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
+from sdgui.app import failures as failures_module
 from sdgui.app.failures import Failures
 
 
@@ -68,3 +70,61 @@ def test_a_log_that_cannot_be_written_does_not_hide_the_error(qtbot: QtBot, tmp_
     assert failures.dialog is not None
     qtbot.addWidget(failures.dialog)
     assert "ValueError: x" in failures.dialog.details.toPlainText()
+
+
+def test_one_error_is_shown_at_a_time_and_the_next_once_it_is_closed(qtbot: QtBot, tmp_path: Path) -> None:
+    failures = Failures(tmp_path / "sdgui.log")
+
+    def fail(text: str) -> None:
+        error = raised(ValueError(text))
+        failures.hook(type(error), error, error.__traceback__)
+
+    fail("one")
+    first = failures.dialog
+    assert first is not None
+    fail("two")
+    assert failures.dialog is first
+    assert f"See {failures.log}." in "".join(label.text() for label in first.findChildren(QLabel))
+    first.close()
+    qtbot.waitUntil(lambda: failures.dialog is None)
+    fail("three")
+    assert failures.dialog is not None
+    qtbot.addWidget(failures.dialog)
+    assert "three" in failures.dialog.details.toPlainText()
+    assert [text in failures.log.read_text(encoding="utf-8") for text in ("one", "two", "three")] == [True] * 3
+
+
+def test_a_long_log_is_kept_once_beside_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures_module, "_LOG_LIMIT", 10)
+    failures = Failures(tmp_path / "sdgui.log")
+    monkeypatch.setattr(failures, "_show", lambda *_: None)
+    for text in ("first", "second", "third"):
+        assert failures._write(text)
+    assert "third" in failures.log.read_text(encoding="utf-8")
+    assert "second" in (tmp_path / "sdgui.log.1").read_text(encoding="utf-8")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_interrupt_from_the_keyboard_ends_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quits: list[None] = []
+    monkeypatch.setattr(QApplication, "quit", lambda: quits.append(None))
+    failures = Failures(tmp_path / "sdgui.log")
+    failures.hook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert (len(quits), failures.log.exists()) == (1, False)
+
+
+def test_hooks_of_the_program_and_of_its_threads_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sys, threading):
+        monkeypatch.setattr(module, "excepthook", module.excepthook)  # put back afterwards
+    failures, seen = Failures(tmp_path / "sdgui.log"), list[str]()
+    monkeypatch.setattr(failures, "hook", lambda kind, error, trace: seen.append(str(error)))
+    failures.install()
+    assert sys.excepthook is failures.hook
+
+    def work() -> None:
+        raise ValueError("in a thread")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == ["in a thread"]

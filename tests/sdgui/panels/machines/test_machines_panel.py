@@ -219,3 +219,114 @@ def test_showing_a_machine_changes_nothing_of_it(qtbot: QtBot) -> None:
     form.show_machine(Machine(name="two", launcher="torchrun", python="/opt/python", gpus=1))
     form.show_machine(one)
     assert told == []
+
+
+def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(panel: MachinesPanel, qtbot: QtBot) -> None:
+    hosts = panel._hosts
+    for name in ("box", "other"):
+        panel.name.setText(f" {name} ")
+        panel.add.click()
+        qtbot.waitUntil(lambda name=name: panel.list.key() == name)  # type: ignore[misc]
+        assert panel.name.text() == ""
+    put: list[Machine] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hosts, "put", put.append)
+        panel.name.setText("box")
+        panel.add.click()
+        assert (panel.list.key(), put) == ("box", [])
+        panel.name.setText("  ")
+        panel.list.setFocus()
+        panel.add.click()
+        assert panel.name.hasFocus(), "it says where a name is typed"
+    assert [one.name for one in hosts.listing()][1:] == ["box", "other"]
+    panel.focus_search()
+    assert panel.name.hasFocus()
+
+
+def test_a_machine_is_asked_while_the_panel_is_shown(
+    panel: MachinesPanel, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(panel._hosts, "probe", asked.append)
+    panel._machines = [*panel._machines, Machine(name="far", host="far"), Machine(name="known", host="known")]
+    panel._hosts._facts["known"] = (time.monotonic(), Facts(host="known"))
+    panel._show()
+    assert panel._probing.isActive()
+    panel.list.choose(LOCAL)
+    asked.clear()
+    panel._probe_shown()
+    assert sorted(asked) == ["far", LOCAL], "the one that is shown, and those of which nothing is known yet"
+    asked.clear()
+    window.show_panel("home")
+    assert not panel._probing.isActive()
+    panel._probe_shown()
+    panel._soon()
+    assert (asked, panel._gather.isActive()) == ([], False)
+
+
+def test_an_installation_is_followed_told_and_used(
+    panel: MachinesPanel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts, begun, probed = panel._hosts, list[str](), list[str]()
+    hosts.put(Machine(name="far", host="far", python="/old/python"))
+    qtbot.waitUntil(lambda: len(panel._machines) == 2)
+    panel.list.choose("far")
+    monkeypatch.setattr(panel.installation, "start", lambda machine: begun.append(machine.name))
+    monkeypatch.setattr(hosts, "probe", probed.append)
+    said: list[tuple[str, str]] = []
+    panel.message_requested.connect(lambda message: said.append((message.level, message.text)))
+    panel.page.install.click()
+    assert (begun, panel.page.output.toPlainText()) == (["far"], "Connecting …")
+    panel.installation.lines["far"] = []
+    panel.installation.line.emit("far", "Collecting torch")
+    panel.installation.lines["other"] = []
+    panel.installation.line.emit("other", "of another")
+    assert panel.page.output.toPlainText() == "Connecting …\nCollecting torch"
+    panel.installation.ended.emit("far", "No room.")
+    assert said == [("error", "No room.")]
+    panel._tasks.wait()
+    assert hosts.machines.list.find("far").python == "/old/python"
+    panel.installation.ended.emit("far", "")
+    assert said[1:] == [("info", "sdgui is installed on far.")]
+    qtbot.waitUntil(lambda: hosts.machines.list.find("far").python != "/old/python")
+    assert probed[:2] == ["far", "far"]
+    panel.list.choose(LOCAL)
+    assert not panel.page.output.isVisible()
+    panel.list.choose("far")
+    assert panel.page.output.toPlainText() == "Collecting torch"
+
+
+def test_a_check_is_asked_for_once_and_what_it_found_is_kept_by_machine(
+    panel: MachinesPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(panel._hosts, "check", asked.append)
+    panel._machines = [*panel._machines, Machine(name="far", host="far")]
+    panel._show()
+    panel.list.choose("far")
+    panel.page.check.click()
+    assert (asked, panel.page.check.isEnabled()) == (["far"], False)
+    panel.list.choose(LOCAL)
+    panel._hosts.checked.emit("far", [Finding(what="Disk", works=True)])
+    assert not panel.page.findings.isVisible(), "of another machine"
+    panel._hosts.refused.emit(LOCAL, "It does not answer.")
+    assert LOCAL not in panel._findings, "nobody asked"
+    panel.list.choose("far")
+    assert panel.page.findings.isVisible()
+    assert panel.page.check.isEnabled()
+
+
+def test_what_waits_is_counted_and_taken_out_with_a_word(
+    window: MainWindow, panel: MachinesPanel, qtbot: QtBot
+) -> None:
+    first, second, _ = queue_three(window, panel, qtbot)
+    assert panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 3 waiting"
+    said: list[str] = []
+    panel.message_requested.connect(lambda message: said.append(message.text))
+    panel.queue.table.leave_asked.emit([])
+    panel.queue.table.leave_asked.emit([first, second])
+    settle(window)
+    assert said == ["Took 2 runs out of the queue."]
+    qtbot.waitUntil(lambda: panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 1 waiting")
+    panel.queue.table.opened.emit(window.services.store.queue()[0].id)
+    assert window.panel == "runs"

@@ -1,0 +1,174 @@
+"""What parts of the window tell it, and what it does with that: messages, panels, the selection, its title."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.runs.panel import RunsPanel
+from sdgui.store.changes import Changes
+from sdgui.store.records import Progress
+from sdgui.widgets.message import Message
+from tests.sdgui.conftest import settle
+from tests.sdgui.driving import OpenWindow, add
+
+
+@pytest.fixture
+def window(open_window: OpenWindow) -> MainWindow:
+    return open_window()
+
+
+def test_what_goes_wrong_beside_the_window_is_told_in_its_bar(window: MainWindow) -> None:
+    services, bar = window.services, window.bar
+    tells = (
+        (lambda: services.tailer.trouble.emit(0, "The database is locked."), "warning", "The database is locked."),
+        (lambda: services.writer.trouble.emit("It is full."), "error", "It is full."),
+        (lambda: services.hosts.trouble.emit("far is gone."), "warning", "far is gone."),
+        (lambda: services.studies.trouble.emit("It cannot be read."), "warning", "It cannot be read."),
+        (lambda: services.hosts.fetches.fetched.emit(1, Path("/runs/a")), "info", "Fetched: /runs/a"),
+        (lambda: services.hosts.fetches.failed.emit(1, "No room."), "error", "No room."),
+        (lambda: window.run_commands.message_requested.emit(Message("info", "one")), "info", "one"),
+        (lambda: window.experiment_commands.message_requested.emit(Message("info", "two")), "info", "two"),
+        (lambda: window.demo_report.message_requested.emit(Message("info", "three")), "info", "three"),
+        (lambda: window.panels[window.panel].message_requested.emit(Message("info", "four")), "info", "four"),
+    )
+    for tell, level, text in tells:
+        bar.clear()
+        tell()
+        assert bar.message is not None, text
+        assert (bar.message.level, bar.message.text) == (level, text)
+    bar.clear()
+    services.hosts.fetches.failed.emit(1, "")
+    assert bar.message is None, "who cancelled knows it"
+
+
+def test_a_run_that_is_done_is_announced_with_the_search(window: MainWindow) -> None:
+    store = window.services.store
+    experiment = add(window, "mine")
+    run, imported = store.add_run(experiment), store.add_run(experiment, queued=True)
+    for one in (run, imported):
+        store.record(one.id, Progress(RunState.DONE, 1, step=5, total_steps=5, ending="done"))
+    window.reload()
+    window.bar.clear()
+    tell = window.services.tailer.state_changed
+    tell.emit(imported.id, RunState.DONE)
+    assert window.bar.message is None, "it was never launched here"
+    tell.emit(run.id, RunState.DONE)
+    assert window.bar.text == "mine · run 1 finished. Not validated yet."
+    window.bar.press_remedy()
+    assert window.panel == "search"
+    assert window.bar.message is None
+    tell.emit(run.id, RunState.RUNNING)
+    tell.emit(99, RunState.DONE)
+    assert window.bar.message is None
+
+
+def test_runs_that_come_and_go_elsewhere_are_read(window: MainWindow) -> None:
+    store, tailer, model = window.services.store, window.services.tailer, window.experiments.model
+    run = store.add_run(add(window, "mine"))
+    tailer.run_added.emit(run.id)
+    settle(window)
+    assert model.run(run.id) is not None
+    store.delete_run(run.id)
+    tailer.run_removed.emit(run.id)
+    settle(window)
+    assert model.run(run.id) is None
+    tailer.run_removed.emit(run.id)
+    assert not window._gather.isActive(), "it is known"
+    store.restore_run(run.id)
+    window.services.studies.listed.emit(frozenset((run.id,)))
+    settle(window)
+    assert model.run(run.id) is not None
+    tailer.run_added.emit(run.id)
+    assert not window._gather.isActive()
+
+
+def test_the_title_names_the_experiment_where_the_panel_is_about_one(window: MainWindow) -> None:
+    window.show_panel("define")
+    assert window.windowTitle() == "Define – sdgui"
+    number = add(window, "mine")
+    assert window.windowTitle() == "mine – Define – sdgui"
+    window.services.store.rename_experiment(number, "best")
+    window._changed(Changes.of(experiment=number))
+    settle(window)
+    assert window.windowTitle() == "best – Define – sdgui"
+    window.show_panel("search")
+    assert window.windowTitle() == "Search – sdgui"
+    assert window.window_actions["search"].isChecked()
+    assert not window.experiments.isVisible()
+    window.show_tree()
+    assert (window.panel, window.experiments.isVisible()) == ("runs", True)
+    window.show_panel("define")
+    window.show_tree()
+    assert window.panel == "define"
+
+
+def test_what_panels_ask_for_is_shown(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = add(window, "first"), add(window, "second")
+    store = window.services.store
+    runs = [store.add_run(first).id for _ in range(2)]
+    window.reload()
+    home = window.show_panel("home")
+    home.experiment_asked.emit(first)
+    assert (window.panel, window.selection.experiment_id) == ("define", first)
+    home.choose_asked.emit(runs[0])
+    assert (window.panel, window.selection.run_id) == ("define", runs[0])
+    home.ticks_asked.emit(frozenset(runs))
+    assert window.selection.ticked == tuple(runs)
+    window.bar.show_message(Message("info", "of before"))
+    home.run_asked.emit(runs[1])
+    assert (window.panel, window.selection.run_id, window.bar.message) == ("runs", runs[1], None)
+    shown: list[str] = []
+    data = window.show_panel("data")
+    monkeypatch.setattr(data, "show_source", shown.append)
+    window.show_panel("home")
+    home.source_asked.emit("data", "/pairs.csv")
+    assert (window.panel, shown) == ("data", ["/pairs.csv"])
+    store.rename_experiment(second, "renamed")
+    home.changed.emit(Changes.of(experiment=second))
+    settle(window)
+    assert window.experiments.model.experiment_name(second) == "renamed"
+    home.define_asked.emit(preset_config("clip", "tiny").model_copy(update={"name": "asked for"}))
+    settle(window)
+    assert window.experiments.model.experiment_name(store.experiments()[-1].id) == "asked for"
+
+
+def test_data_that_cannot_train_are_shown_at_their_field(window: MainWindow) -> None:
+    first = add(window, "first")
+    add(window, "second")
+    window.show_panel("search")
+    window.run_commands.data_refused.emit(first, {"data.train": "It is empty."})
+    define = window.panels["define"]
+    assert isinstance(define, DefinePanel)
+    assert (window.panel, window.selection.experiment_id) == ("define", first)
+    assert "It is empty." in define.bar.text
+
+
+def test_a_run_that_was_just_made_is_read_and_shown(window: MainWindow) -> None:
+    run = window.services.store.add_run(add(window, "mine"))
+    window.run_commands.started.emit(run.id)
+    panel = window.panels["runs"]
+    assert isinstance(panel, RunsPanel)
+    assert (window.panel, window.selection.run_id) == ("runs", run.id)
+
+
+def test_it_closes_once_the_last_writes_are_done_unless_one_failed(qtbot: QtBot, window: MainWindow) -> None:
+    writer = window.services.writer
+    writer.pending = 1
+    assert not window.close()
+    assert window.bar.text == "Saving the last changes; the window closes when they are saved."
+    writer.failures, writer.pending = writer.failures + 1, 0
+    writer.idle.emit()
+    qtbot.wait(20)
+    assert window.isVisible(), "what failed can be tried again"
+    writer.pending = 1
+    assert not window.close()
+    writer.pending = 0
+    writer.idle.emit()
+    qtbot.waitUntil(lambda: not window.isVisible())

@@ -1,0 +1,172 @@
+"""Saving, loading and applying a probe without a worker: what is asked, which names are made, what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.classify.probes import Probes
+from sdgui.widgets.message import Message
+from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.classify.classifying import a_measure
+
+
+class Session:
+    """Notes what it is asked; the test answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def save(self, *given: Any) -> None:
+        self.asked.append(given)
+
+    apply = save
+
+
+class Parts:
+    def __init__(self, window: QWidget) -> None:
+        self.session, self.told, self.busy = Session(), list[Message](), list[str]()
+        self.probes = Probes(cast(Any, self.session), self.told.append, self.busy.append, window)
+
+
+@pytest.fixture
+def window(qtbot: QtBot) -> QWidget:
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.show()
+    return window
+
+
+@pytest.fixture
+def parts(window: QWidget) -> Parts:
+    return Parts(window)
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """What dialogs answer, in order, and what they were opened with."""
+    answers, opened = list[str](), list[tuple[Any, ...]]()
+
+    def file(*given: Any, **_more: Any) -> tuple[str, str]:
+        opened.append(given[1:])
+        return answers.pop(0), ""
+
+    def folder(*given: Any) -> str:
+        opened.append(given[1:])
+        return answers.pop(0)
+
+    for name, answer in (("getSaveFileName", file), ("getOpenFileName", file), ("getExistingDirectory", folder)):
+        monkeypatch.setattr(QFileDialog, name, answer)
+    return answers, opened
+
+
+Typed = tuple[list[str], list[tuple[Any, ...]]]
+PROBE = a_measure(model="/runs/mine@best")
+
+
+def test_without_a_probe_nothing_is_asked(parts: Parts, typed: Typed) -> None:
+    parts.probes.ask_save(None)
+    parts.probes.ask_apply(None)
+    assert [message.level for message in parts.told] == ["info", "info"]
+    assert parts.told[0].text == parts.told[1].text != ""
+    assert typed[1] == []
+
+
+def test_a_probe_is_saved_with_its_suffix(parts: Parts, typed: Typed, tmp_path: Path) -> None:
+    typed[0].extend(["", str(tmp_path / "a"), str(tmp_path / "b.safetensors")])
+    for _ in range(3):
+        parts.probes.ask_save(PROBE)
+    assert typed[1][0][1] == "probe-mine.safetensors"
+    assert [given[:2] for given in parts.session.asked] == [
+        (PROBE, str(tmp_path / "a.safetensors")), (PROBE, str(tmp_path / "b.safetensors"))
+    ]  # fmt: skip
+    parts.session.asked[0][2]({"path": str(tmp_path / "a.safetensors"), "json": str(tmp_path / "a.json")})
+    assert parts.told[0].text == (f"Saved the probe as {tmp_path}/a.safetensors, its description as a.json beside it.")
+
+
+def test_a_file_is_replaced_only_when_that_is_answered(
+    qtbot: QtBot, parts: Parts, window: QWidget, typed: Typed, tmp_path: Path
+) -> None:
+    for name in ("a.safetensors", "a.json"):
+        (tmp_path / name).touch()
+
+    def box() -> QMessageBox:
+        found = [one for one in window.findChildren(QMessageBox, "replace") if one.isVisible()]
+        assert len(found) == 1
+        return found[0]
+
+    answers: list[tuple[Callable[[QMessageBox], object], int]] = [
+        (lambda shown: shown.reject(), 0),
+        (lambda shown: next(one for one in shown.buttons() if "Replace" in one.text()).click(), 1),
+    ]
+    for answer, saved in answers:
+        typed[0].append(str(tmp_path / "a"))
+        parts.probes.ask_save(PROBE)
+        shown = box()
+        assert shown.text() == "a.safetensors and a.json already exist."
+        assert shown.informativeText() == f"In {tmp_path}"
+        assert shown.defaultButton().text().replace("&", "") == "Cancel"
+        answer(shown)
+        assert len(parts.session.asked) == saved
+        qtbot.waitUntil(lambda: not window.findChildren(QMessageBox, "replace"))
+
+
+def test_a_probe_is_loaded_by_either_of_its_files(parts: Parts, typed: Typed) -> None:
+    taken: list[Path] = []
+    typed[0].extend(["", "/a/b.json"])
+    for _ in range(2):
+        parts.probes.ask_load(taken.append)
+    assert taken == [Path("/a/b.safetensors")]
+
+
+def test_a_folder_is_classified_into_a_table_beside_it(
+    parts: Parts, typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pictures"
+    typed[0].extend(["", str(folder), "", str(folder), str(tmp_path / "out"), str(folder), str(tmp_path / "out.tsv")])
+    for _ in range(4):
+        parts.probes.ask_apply(PROBE)
+    assert typed[1][2][1] == str(tmp_path / "pictures-classes.csv")
+    assert [given[1:3] for given in parts.session.asked] == [
+        ([str(folder)], str(tmp_path / "out.csv")), ([str(folder)], str(tmp_path / "out.tsv"))
+    ]  # fmt: skip
+    assert parts.busy == ["Classifying pictures"] * 2
+    answer: dict[str, Any] = {
+        "path": str(tmp_path / "out.csv"), "pictures": 1200, "unreadable_count": 0, "unreadable": [],
+        "classes": [{"class": "cat", "pictures": 1200}],
+    }  # fmt: skip
+    done = parts.session.asked[0][3]
+    done(answer)
+    bad = {"unreadable_count": 2, "unreadable": [{"where": "a.png", "reason": "cut off"}]}
+    done(answer | bad)
+    fine, some = parts.told
+    assert (fine.level, fine.text) == (
+        "info", f"1\u2009200 pictures classified; the classes are in {tmp_path}/out.csv."
+    )  # fmt: skip
+    assert fine.details == "cat: 1\u2009200"
+    assert (some.level, some.text.removeprefix(fine.text)) == (
+        "warning", " 2 could not be read; the details list them."
+    )  # fmt: skip
+    assert some.details == "cat: 1\u2009200\na.png: cut off"
+    assert parts.busy[2:] == ["", ""]
+    opened: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    assert fine.remedy is not None
+    fine.remedy.do()
+    assert opened == [QUrl.fromLocalFile(str(tmp_path))]
+
+
+def test_what_failed_or_was_cancelled_is_said(parts: Parts) -> None:
+    parts.probes.apply(PROBE, Path("/p"), Path("/out.csv"))
+    failed = parts.session.asked[0][4]
+    failed(Failure("No room.", "details"))
+    failed(Cancelled())
+    assert [(one.level, one.details) for one in parts.told] == [("error", "details"), ("info", "")]
+    assert parts.busy == ["Classifying p", "", ""]

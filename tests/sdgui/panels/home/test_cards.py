@@ -1,0 +1,288 @@
+"""Home by itself: what its cards say and ask for, which of them are shown, and what is read of the runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, QSettings, Qt, QUrl, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard
+from sdgui.panels.home.model import HomeRuns, Picture
+from sdgui.panels.home.panel import HomePanel
+from sdgui.panels.home.sparkline import Sparkline
+from sdgui.panels.home.view import HomeView
+from sdgui.runs.live import RunProgress
+from sdgui.shared.run_texts import when
+from sdgui.store.records import BestPoint, Progress, Run
+from sdgui.store.store import Store
+from sdgui.widgets.actions import Action, Actions
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message import Message
+
+RUN = Run(1, 7, "k1", Path("/r"), "d", 5.0, RunState.RUNNING)
+DONE = replace(RUN, state=RunState.DONE, launched=10.0, started=20.0, finished=80.0)
+FAILED = replace(RUN, id=2, state=RunState.FAILED, failure="No such file.\n\nChoose another.\nthird\nfourth")
+
+
+def progress(**more: Any) -> RunProgress:
+    return replace(RunProgress(1, RunState.RUNNING, 30, 120, "training", 60.0, None, ""), **more)
+
+
+def test_a_card_is_opened_by_a_click_on_it_enter_and_space(qtbot: QtBot) -> None:
+    card, opened = LiveCard(RUN, "clip · run 1"), list[int]()
+    qtbot.addWidget(card)
+    card.opened.connect(opened.append)
+    card.show()
+    qtbot.mouseClick(card, Qt.MouseButton.RightButton)
+    qtbot.mousePress(card, Qt.MouseButton.LeftButton)
+    qtbot.mouseRelease(card, Qt.MouseButton.LeftButton, pos=QPoint(-5, 5))
+    qtbot.keyClick(card, Qt.Key.Key_X)
+    assert opened == [], "neither another button nor one that is let go elsewhere opens it"
+    qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
+    for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
+        qtbot.keyClick(card, key)
+    assert opened == [1] * 4
+
+
+def test_a_live_card_says_how_far_its_run_is(qtbot: QtBot) -> None:
+    card = LiveCard(RUN, "clip · run 1")
+    qtbot.addWidget(card)
+    card.show_progress(None)
+    assert (card.line.text(), card.bar.maximum()) == ("Running", 0), "it wanders while nothing is known"
+    card.show_progress(progress())
+    assert (card.bar.maximum(), card.bar.value()) == (100, 25)
+    assert card.line.text() == "Running · step 30 of 120 · 25 % · 1 min left"
+    assert card.accessibleName() == f"clip · run 1: {card.line.text()}"
+    card.show_progress(progress(state=RunState.PAUSED, total_steps=0, seconds_left=None))
+    assert card.bar.maximum() == 0
+    assert card._icon.toolTip() == "paused"
+    card.show_glimpse(cast(Any, SimpleNamespace(curve=(1.0, 0.5), metric="train/loss", pictures=())), 3)
+    assert card.curve.accessibleName() == "train/loss, 2 points, last 0.5"
+
+
+def test_a_done_card_says_its_metric_and_shows_what_was_found(qtbot: QtBot) -> None:
+    card, asked = DoneCard(DONE, "clip · run 1"), list[int]()
+    qtbot.addWidget(card)
+    card.show()
+    assert card.line.text() == f"Not validated · 1 min · {when(80.0)}"
+    assert not card.curve.isVisible()
+    card.search_asked.connect(asked.append)
+    button = card.findChild(QPushButton)
+    assert button is not None
+    button.click()
+    assert asked == [1]
+    pictures = (Picture(Path("/a.png"), "a cat"), Picture(Path("/b.png"), "a dog"))
+    card.show_glimpse(cast(Any, SimpleNamespace(curve=(0.1,), metric="val/x", pictures=pictures)), 0)
+    assert card.curve.isVisible()
+    assert [one.isVisible() for one in card.pictures] == [True, True, False, False]
+    assert [one.toolTip() for one in card.pictures[:2]] == ["a cat", "a dog"]
+    card.show_glimpse(cast(Any, SimpleNamespace(curve=(), metric="", pictures=())), 0)
+    assert not card.curve.isVisible()
+    for metric, who in (("val/teacher/mean_recall", "teacher"), ("val/student/mean_recall", "student")):
+        best = replace(DONE, best=BestPoint(metric, 0.412, 3), finished=None)
+        shown = DoneCard(best, "x")
+        qtbot.addWidget(shown)
+        assert shown.line.text() == f"Mean recall 41.2 %, {who} · {when(5.0)}"
+        assert who in shown.line.toolTip()
+
+
+def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
+    card, told = FailedCard(FAILED, "clip · run 2"), list[tuple[str, int]]()
+    qtbot.addWidget(card)
+    card.show()
+    card.edit_asked.connect(lambda number: told.append(("edit", number)))
+    card.dismissed.connect(lambda number: told.append(("dismiss", number)))
+    assert card.reason.text() == "No such file. Choose another. third"
+    assert card.accessibleName() == f"clip · run 2: {card.reason.text()}"
+    assert card.line.isHidden()
+    edit = card.findChild(QPushButton)
+    close = card.findChild(IconButton)
+    assert edit is not None
+    assert close is not None
+    edit.click()
+    close.click()
+    assert told == [("edit", 7), ("dismiss", 2)]
+    silent = FailedCard(replace(FAILED, failure=" \n"), "x")
+    qtbot.addWidget(silent)
+    assert silent.reason.text() == "It ended without a word; its log is in Runs, under Events."
+
+
+def test_a_small_curve_reaches_from_edge_to_edge(qtbot: QtBot) -> None:
+    line = Sparkline()
+    qtbot.addWidget(line)
+    line.resize(100, 40)
+    bare = line.grab().toImage()
+    line.show_curve((1.0,), 0, "train/loss")
+    assert line.grab().toImage() == bare, "one point makes no curve"
+    assert line.accessibleName() == "train/loss, 1 points, last 1"
+
+    def inked(values: tuple[float, ...]) -> tuple[set[int], set[int]]:
+        line.show_curve(values, 0, "train/loss")
+        image = line.grab().toImage()
+        there = [(x, y) for x in range(image.width()) for y in range(image.height())
+                 if image.pixel(x, y) != bare.pixel(x, y)]  # fmt: skip
+        return {x for x, _ in there}, {y for _, y in there}
+
+    across, down = inked((0.0, 2.0, 1.0))
+    assert (min(across) <= 4, max(across) >= 95, min(down) <= 4, max(down) >= 35) == (True, True, True, True)
+    _, flat = inked((2.0, 2.0, 2.0))
+    assert max(flat) - min(flat) < 8
+    assert min(flat) > 30, "what does not change lies at the bottom"
+    line.show_curve((), 0, "")
+    assert (line.accessibleName(), line.grab().toImage() == bare) == ("", True)
+
+
+def starts(owner: QWidget) -> Actions:
+    actions = Actions(owner)
+    names = ("demo", "new_from_folder", "pretrained")
+    actions.register([Action(name, "x", name, "tip", lambda _: None, f"Ctrl+{name[0]}") for name in names], owner)
+    return actions
+
+
+def test_what_is_shown_by_what_there_is(qtbot: QtBot) -> None:
+    view = HomeView()
+    qtbot.addWidget(view)
+    view.set_actions(starts(view))
+    assert list(view.empty.buttons) == ["demo", "new_from_folder", "pretrained"]
+    assert [one.property("role") for one in view.empty.buttons.values()] == ["primary", None, None]
+    row = [one.widget() for at in range(3) if (one := view.starts._row.itemAt(at)) is not None]
+    assert [(one.objectName(), one.property("role")) for one in row if one is not None] == [
+        ("do_demo", None), ("do_pretrained", None), ("do_new_from_folder", "primary")
+    ]  # fmt: skip
+    view.show()
+    assert view.currentWidget() is view.blank
+    view.show_runs(HomeRuns())
+    assert view.currentWidget() is view.empty
+    view.show_runs(HomeRuns(any=True))
+    assert view.currentWidget() is view._area
+    assert (view.nothing.isVisible(), view.queued.text(), view._live.isVisible()) == (True, "", False)
+    made: list[object] = []
+    for signal in (view.live_made, view.done_made, view.failed_made):
+        signal.connect(made.append)
+    other = replace(DONE, id=3, key="k3")
+    listed = HomeRuns((RUN,), (other, replace(DONE, id=4)), (FAILED,), queued=2, any=True)
+    view.show_runs(listed)
+    assert (view.nothing.isVisible(), view.queued.text()) == (False, "2 queued")
+    assert [one.isVisible() for one in (view._live, view._done, view._failed)] == [True, True, True]
+    kept = view.done[4]
+    assert made == [view.live[1], view.done[3], kept, view.failed[2]]
+    assert view.done[3].title.text() == "Run k3"
+    view.show_runs(replace(listed, live=(), done=(listed.done[1], other), failed=(), queued=0))
+    assert len(made) == 4, "cards of runs that are listed still stay"
+    inside = [one.widget() for at in range(2) if (one := view._done.row.itemAt(at)) is not None]
+    assert inside == [kept, view.done[3]], "in the order of the runs"
+    assert (view.live, view.failed, view.queued.text(), view._live.isVisible()) == ({}, {}, "", False)
+
+
+class Signals(QObject):
+    state_changed = Signal(int, object)
+    progress_changed = Signal(int, object)
+    queue_changed = Signal()
+
+    def progress(self, run_id: int) -> None:
+        return None
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[HomePanel]:
+    """Over an empty store, and shown."""
+    signals, store = Signals(), Store.open(tmp_path / "home")
+    settings = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+    services = SimpleNamespace(store=store, tailer=signals, launcher=signals, settings=settings)
+    made = HomePanel(cast(Any, services))
+    qtbot.addWidget(made)
+    made.set_actions(starts(made))
+    made.show()
+    made.entered()
+    qtbot.waitUntil(lambda: made.view.currentWidget() is made.view.empty)
+    yield made
+    made._tasks.wait()
+    store.close()
+
+
+def test_what_trains_is_followed_while_home_is_shown(qtbot: QtBot, panel: HomePanel) -> None:
+    store, signals, view = panel._services.store, cast(Signals, panel._services.tailer), panel.view
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    store.record(run.id, Progress(RunState.RUNNING, 1, step=5, total_steps=10))
+    signals.state_changed.emit(run.id, RunState.RUNNING)
+    qtbot.waitUntil(lambda: set(view.live) == {run.id})
+    signals.progress_changed.emit(run.id, progress())
+    assert view.live[run.id].bar.value() == 25
+    panel.hide()
+    signals.progress_changed.emit(run.id, progress(step=60))
+    panel.refresh()
+    assert (view.live[run.id].bar.value(), panel._gather.isActive()) == (25, False), "nobody sees it"
+    assert panel._read_on.isActive()
+    panel.left()
+    assert not panel._read_on.isActive()
+    panel.show()
+    store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10, ending="done"))
+    signals.queue_changed.emit()
+    qtbot.waitUntil(lambda: (set(view.live), set(view.done)) == (set(), {run.id}))
+
+
+def test_what_changes_while_runs_are_read_is_read_once_more(qtbot: QtBot, panel: HomePanel) -> None:
+    panel._list()
+    panel._list()
+    panel._list()
+    assert panel._stale
+    panel._services.store.add_experiment(preset_config("clip", "tiny"))
+    qtbot.waitUntil(lambda: not panel._listing)
+    assert (panel._stale, panel.view.currentWidget() is panel.view._area) == (False, True)
+
+
+def test_a_store_that_cannot_be_read_is_told_and_asked_again(
+    qtbot: QtBot, panel: HomePanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Message] = []
+    panel.message_requested.connect(told.append)
+    with monkeypatch.context() as broken:
+        broken.setattr(panel._services.store, "latest_runs", lambda *_: 1 / 0)
+        panel._list()
+        qtbot.waitUntil(lambda: bool(told))
+    assert told[0].level == "error"
+    panel._services.store.add_experiment(preset_config("clip", "tiny"))
+    panel._list()
+    qtbot.waitUntil(lambda: panel.view.currentWidget() is panel.view._area)
+
+
+def test_failures_that_were_seen_are_remembered(panel: HomePanel) -> None:
+    settings = panel._services.settings
+    for kept, known in (("[{", []), ('{"a": 1}', []), ('[1, "x", 2]', [1, 2])):
+        settings.setValue("home/dismissed", kept)
+        assert panel._dismissed() == known
+    panel._dismiss(9)
+    assert panel._dismissed() == [1, 2, 9]
+    settings.setValue("home/dismissed", json.dumps(list(range(200))))
+    panel._dismiss(900)
+    assert (len(panel._dismissed()), panel._dismissed()[-1]) == (200, 900)
+
+
+def test_data_that_are_dropped_make_an_experiment(panel: HomePanel, tmp_path: Path) -> None:
+    told: list[Any] = []
+    panel.define_asked.connect(told.append)
+    panel.message_requested.connect(told.append)
+    (tmp_path / "pairs.csv").write_text("filepath,title\n")
+    (tmp_path / "notes.txt").touch()
+    none, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    for name in ("pairs.csv", "notes.txt"):
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(str(tmp_path / name))])
+        entering = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, data, none, keys)
+        panel.dragEnterEvent(entering)
+        assert entering.isAccepted()
+        panel.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, none, keys))
+    assert panel.acceptDrops()
+    assert told[0].data.train == str(tmp_path / "pairs.csv")
+    assert (told[1].level, "is not a table of pairs" in told[1].text) == ("error", True)

@@ -1,0 +1,285 @@
+"""The page of a machine by itself: what is shown in each state, the form by its way of launching, checks and output."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QPixmap
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPlainTextEdit, QSpinBox
+from pytestqt.qtbot import QtBot
+
+from core.spec.machines.answers import Facts, Finding, Gpu, Partition
+from core.spec.machines.connection import LineState
+from core.spec.machines.machine import Machine, this_computer
+from sdgui.panels.machines.findings import FindingList
+from sdgui.panels.machines.launch_form import LaunchForm
+from sdgui.panels.machines.machine_list import QUEUE, Entry, MachineList
+from sdgui.panels.machines.machine_page import MachinePage
+from sdgui.panels.machines.model import fact_rows, gibibytes, state_line, summary
+
+FAR = Machine(name="far", host="far")
+SLURM = Machine(name="cluster", host="cluster", launcher="slurm", partition="long", gpus=4)
+READY = LineState("ready")
+
+
+@pytest.fixture
+def page(qtbot: QtBot) -> MachinePage:
+    page = MachinePage()
+    qtbot.addWidget(page)
+    page.resize(900, 700)
+    page.show()
+    return page
+
+
+@pytest.fixture
+def form(qtbot: QtBot) -> LaunchForm:
+    form = LaunchForm()
+    qtbot.addWidget(form)
+    form.show()
+    return form
+
+
+def texts(page: MachinePage) -> dict[str, str]:
+    """Label and value of each fact."""
+    found = {}
+    for row in range(page._grid.rowCount()):
+        cells = [item.widget() for column in range(2) if (item := page._grid.itemAtPosition(row, column)) is not None]
+        if len(cells) == 2 and all(isinstance(cell, QLabel) for cell in cells):
+            found[cells[0].text()] = cells[1].text()  # type: ignore[union-attr]
+    return found
+
+
+def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
+    page.show_machine(FAR, None, LineState("connecting"))
+    assert (page.title.text(), page.line.text()) == ("far", "Connecting to far …")
+    assert (page.waiting.text(), page.waiting.isVisible()) == ("Looking what it has …", True)
+    assert (page.facts.isVisible(), page.gpus.isVisible(), page._script_card.isVisible()) == (False, False, False)
+    assert (page.install.isVisible(), page.remove.isVisible()) == (True, True)
+    page.show_machine(FAR, None, LineState("refused", "Set up a key."))
+    assert (page.waiting.text(), page.line.text()) == ("Nothing is known of it yet.", "Set up a key.")
+    assert page.line.property("role") == "error"
+    facts = Facts(host="x", cores=8, load=2.0, memory=2048, memory_free=1024, runs="/r", disk_free=2**40, gpus=[
+        Gpu(index=0, name="A100", memory=81920, used=71000, load=0.97, users=["ann"]), Gpu(index=1, name="A100"),
+    ])  # fmt: skip
+    page.show_machine(FAR, facts, READY)
+    assert page.line.property("role") == "muted"
+    assert (page.waiting.isVisible(), page.facts.isVisible(), page.gpus.isVisible()) == (False, True, True)
+    assert texts(page)["Processor"] == "8 cores, 2.0 busy"
+    assert texts(page)["Runs folder"] == "/r (1024 GiB free)"
+    shown = [page.gpus.model().index(0, column) for column in range(5)]
+    assert [one.data() for one in shown] == ["0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann"]
+    assert shown[4].data(Qt.ItemDataRole.ToolTipRole) == "ann"
+    lone = facts.model_copy(update={"gpus": facts.gpus[1:], "load": 3.0, "slurm": "23"})
+    page.show_machine(FAR, lone, READY)
+    assert page.gpus.rowCount() == 1
+    assert page.gpus.model().index(0, 4).data() == "free"
+    assert (texts(page)["Processor"], texts(page)["Slurm"]) == ("8 cores, 3.0 busy", "23")
+    page.show_machine(this_computer(), lone, READY)
+    assert page.title.text() == "This computer"
+    assert (page.install.isVisible(), page.remove.isVisible()) == (False, False)
+    page.show_machine(SLURM, lone.model_copy(update={"partitions": [Partition(name="short")]}), READY)
+    assert page._script_card.isVisible()
+    box = page.form.fields["partition"]
+    assert isinstance(box, QComboBox)
+    assert ([box.itemText(row) for row in range(box.count())], box.currentText()) == (["short"], "long")
+
+
+def test_the_buttons_of_a_machine_ask(qtbot: QtBot, page: MachinePage) -> None:
+    told: list[object] = []
+    for name in ("check", "install", "remove"):
+        getattr(page, f"{name}_asked").connect(lambda name=name: told.append(name))
+    page.changed.connect(told.append)
+    page.show_machine(SLURM, None, READY)
+    for button in (page.check, page.install, page.remove):
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    nodes = page.form.fields["nodes"]
+    assert isinstance(nodes, QSpinBox)
+    nodes.setValue(3)
+    page.script.changed.emit(FAR)
+    assert told == ["check", "install", "remove", SLURM.model_copy(update={"nodes": 3}), FAR]
+
+
+def test_output_and_findings_have_their_cards_while_there_are_any(page: MachinePage) -> None:
+    assert not page.output.isVisible()
+    page.show_output(["one", "two"])
+    assert (page.output.isVisible(), page.output.toPlainText()) == (True, "one\ntwo")
+    page.show_output([f"line {number}" for number in range(100)])
+    bar = page.output.verticalScrollBar()
+    assert bar.value() == bar.maximum() > 0
+    page.show_output([])
+    assert not page.output.isVisible()
+    page.add_output("three")
+    assert (page.output.isVisible(), page.output.toPlainText()) == (True, "three")
+    page.show_findings([Finding(what="Disk", works=True)])
+    assert page.findings.isVisible()
+    page.show_findings([])
+    assert (page.findings.isVisible(), page._findings_card.isVisible()) == (False, False)
+
+
+def test_what_does_not_work_has_its_remedy_below_it(qtbot: QtBot) -> None:
+    found = FindingList()
+    qtbot.addWidget(found)
+    found.show_findings([
+        Finding(what="Disk", works=True, found="enough", remedy="never shown"),
+        Finding(what="GPU", works=False, found="none"),
+        Finding(what="sdgui", works=False, found="not there", remedy="Press Install there."),
+    ])  # fmt: skip
+
+    def shown() -> list[str]:
+        items = [found._grid.itemAt(at) for at in range(found._grid.count())]
+        labels = [item.widget() for item in items if item is not None]
+        return [one.text() or one.accessibleName() for one in labels if isinstance(one, QLabel)]
+
+    assert shown() == ["works", "Disk", "enough", "does not work", "GPU", "none", "does not work", "sdgui",
+                       "not there", "Press Install there."]  # fmt: skip
+    assert found.accessibleName() == "Check: 3 things looked at, 2 to be mended"
+    picture = found._grid.itemAtPosition(0, 0).widget()  # type: ignore[union-attr]
+    assert isinstance(picture, QLabel)
+    assert isinstance(picture.pixmap(), QPixmap)
+    assert not picture.pixmap().isNull()
+    remedy = found._grid.itemAtPosition(3, 1).widget()  # type: ignore[union-attr]
+    assert isinstance(remedy, QLabel)
+    assert remedy.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
+    found.show_findings([Finding(what="Disk", works=True)])
+    assert shown() == ["works", "Disk", ""] or shown()[:2] == ["works", "Disk"]
+
+
+def rows(form: LaunchForm) -> list[str]:
+    return [name for name, box in form._boxes.items() if not box.isHidden()]
+
+
+def test_the_form_has_the_fields_of_its_way_of_launching(form: LaunchForm) -> None:
+    far = ["host", "python", "setup", "runs", "launcher"]
+    ways = {
+        "direct": ["at_once"],
+        "torchrun": ["gpus"],
+        "slurm": ["gpus", "nodes", "partition", "time", "warning", "sbatch"],
+    }
+    for launcher, fields in ways.items():
+        form.show_machine(FAR.model_copy(update={"name": launcher, "launcher": launcher}))
+        assert rows(form) == [*far, *fields]
+    form.show_machine(this_computer())
+    assert rows(form) == ["at_once"]
+
+
+def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
+    told: list[Machine] = []
+    form.changed.connect(told.append)
+    spins = ("at_once", "gpus", "nodes", "warning")
+    form._save()
+    assert told == [], "no machine is shown"
+    form.show_machine(FAR)
+    wanted: dict[str, object] = {"host": "b", "python": "/p", "runs": "/r", "time": "1:00:00"}
+    for name, text in wanted.items():
+        field = form.fields[name]
+        assert isinstance(field, QLineEdit)
+        field.setText(f" {text} ")
+        field.editingFinished.emit()
+        assert getattr(told[-1], name) == text
+    for name in spins:
+        field = form.fields[name]
+        assert isinstance(field, QSpinBox)
+        field.setValue(field.value() + 1)
+        assert getattr(told[-1], name) == field.value()
+    for name, text in (("setup", "module load cuda"), ("sbatch", "#SBATCH --x")):
+        field = form.fields[name]
+        assert isinstance(field, QPlainTextEdit)
+        field.setPlainText(f"\n{text}\n")
+        field.left.emit()  # type: ignore[attr-defined]
+        assert getattr(told[-1], name) == text
+    box = form.fields["partition"]
+    assert isinstance(box, QComboBox)
+    form.show_partitions([Partition(name="short"), Partition(name="long")])
+    box.setCurrentText(" own ")
+    line = box.lineEdit()
+    assert line is not None
+    line.editingFinished.emit()
+    assert told[-1].partition == "own"
+    form.show_partitions([Partition(name="short")])
+    assert (box.count(), box.currentText()) == (1, " own ")
+    box.setCurrentIndex(0)
+    box.activated.emit(0)
+    assert told[-1].partition == "short"
+    number = len(told)
+    form._save()
+    assert len(told) == number, "what did not change is not kept again"
+
+
+def test_a_field_that_is_wrong_says_so_and_keeps_nothing(form: LaunchForm) -> None:
+    told: list[Machine] = []
+    form.changed.connect(told.append)
+    form.show_machine(SLURM)
+    host, sbatch = form.fields["host"], form.fields["sbatch"]
+    assert isinstance(host, QLineEdit)
+    assert isinstance(sbatch, QPlainTextEdit)
+    host.setText("-oProxy=x")
+    host.editingFinished.emit()
+    shown = {name: label.text() for name, label in form._errors.items() if not label.isHidden()}
+    assert shown == {"host": "This is no name that ssh takes; give an alias of ~/.ssh/config, or USER@HOST"}
+    host.setText("cluster")
+    sbatch.setPlainText("--x")
+    form._save()
+    assert [name for name, label in form._errors.items() if not label.isHidden()] == ["sbatch"]
+    assert told == []
+    form.show_machine(FAR)
+    assert [name for name, label in form._errors.items() if not label.isHidden()] == [], "of another machine"
+
+
+def test_what_is_being_typed_stays_when_the_machine_is_shown_again(qtbot: QtBot, form: LaunchForm) -> None:
+    form.show_machine(FAR)
+    form.activateWindow()
+    qtbot.waitUntil(form.isActiveWindow)
+    runs = form.fields["runs"]
+    assert isinstance(runs, QLineEdit)
+    runs.setFocus()
+    runs.setText("/half")
+    form.show_machine(FAR.model_copy(update={"gpus": 2}))
+    assert runs.text() == "/half"
+    form.show_machine(SLURM)
+    assert runs.text() == SLURM.runs, "another machine's"
+
+
+def test_the_list_keeps_what_is_chosen_and_tells_only_what_a_user_chose(qtbot: QtBot) -> None:
+    shown, told = MachineList(), list[str]()
+    qtbot.addWidget(shown)
+    shown.chosen.connect(told.append)
+    entries = [Entry(QUEUE, "Queue", "2 waiting", "ph.queue"), *(Entry(n, n, "off", "ph.laptop") for n in "ab")]
+    assert shown.key() == ""
+    shown.show_entries(entries)
+    assert shown.key() == QUEUE
+    shown.choose("b")
+    assert (told[-1], shown.key()) == ("b", "b")
+    number = len(told)
+    shown.show_entries([*entries[:2], Entry("b", "b", "1 GPU, 1 free", "ph.laptop", "good")])
+    assert (shown.key(), len(told)) == ("b", number)
+    item = shown.currentItem()
+    assert (item.toolTip(), item.data(Qt.ItemDataRole.AccessibleTextRole)) == ("b\n1 GPU, 1 free", "b, 1 GPU, 1 free")
+    shown.show_entries(entries[:2])
+    assert (shown.count(), shown.key()) == (2, QUEUE), "what was chosen is gone"
+    shown.choose("nobody")
+    assert shown.key() == QUEUE
+    image = shown.grab().toImage()
+    shown.choose("a")
+    assert shown.grab().toImage() != image, "what is chosen is seen"
+
+
+def test_more_of_machines_in_words() -> None:
+    assert [gibibytes(1024 * 99.96), gibibytes(100 * 1024), gibibytes(512)] == ["100.0 GiB", "100 GiB", "0.5 GiB"]
+    assert [summary(None, LineState(kind), False) for kind in ("connecting", "off", "closed")] == [
+        "Connecting …", "Not asked yet", ""
+    ]  # fmt: skip
+    facts = Facts(host="x", cores=2)
+    assert summary(facts, LineState("refused"), False) == "Needs attention"
+    assert summary(facts, LineState("waiting"), True) == "2 cores, no GPU", "this computer is never out of reach"
+    assert state_line(this_computer(), None, LineState("off")).startswith("Runs start here")
+    assert state_line(FAR, None, LineState("off")) == "Connecting to far …"
+    assert state_line(FAR, None, LineState("closed")) == "ssh far"
+    assert state_line(FAR, facts, LineState("ready", "said once")) == "Connected by ssh far."
+    more = Facts(host="x", cores=2, system="Linux", slurm="23", python="3.12", version="1", torch="2", partitions=[
+        Partition(name="a", default=True), Partition(name="b"),
+    ])  # fmt: skip
+    found = fact_rows(more)
+    assert found[0] == ("System", "Linux")
+    assert dict(found)["Slurm"] == "23; partitions: a*, b"
+    assert [dict(found)[name] for name in ("Python", "sdgui", "PyTorch", "GPUs")] == ["3.12", "1", "2", "none"]
+    assert [label for label, _ in fact_rows(more.model_copy(update={"gpus": [Gpu(index=0)]}))].count("GPUs") == 0

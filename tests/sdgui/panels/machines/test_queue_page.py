@@ -1,0 +1,164 @@
+"""The queue's page by itself: what can be pressed, its menu, its keys, and how rows are moved and kept chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from PySide6.QtCore import QMimeData, QModelIndex, Qt
+from PySide6.QtWidgets import QApplication, QMenu
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.machines.model import QueueRow
+from sdgui.panels.machines.queue_page import QueuePage
+from sdgui.panels.machines.queue_table import QueueModel
+
+TRAINS = QueueRow(1, "one", None, "running", "here", "0", "50 %", "ann@lab")
+WAITS = [QueueRow(number, f"run {number}", number - 1, "queued", "here", "", "", "") for number in (2, 3, 4)]
+Role = Qt.ItemDataRole
+
+
+@pytest.fixture
+def page(qtbot: QtBot) -> QueuePage:
+    page = QueuePage()
+    qtbot.addWidget(page)
+    page.resize(800, 400)
+    page.show()
+    page.show_rows([TRAINS, *WAITS])
+    return page
+
+
+def heard(page: QueuePage) -> list[object]:
+    """What the page tells, in order."""
+    told: list[object] = []
+    page.table.rows.reordered.connect(lambda ids: told.append(list(ids)))
+    page.table.leave_asked.connect(lambda ids: told.append(("leave", *ids)))
+    page.table.opened.connect(lambda run: told.append(("open", run)))
+    page.place_asked.connect(lambda ids, host: told.append((host, *ids)))
+    page.limit_changed.connect(lambda limit: told.append(("limit", limit)))
+    return told
+
+
+def menu(page: QueuePage, row: int) -> QMenu:
+    at = page.table.visualRect(page.table.rows.index(row, 1)).center()
+    page.table.customContextMenuRequested.emit(at)
+    found = QApplication.activePopupWidget()
+    assert isinstance(found, QMenu)
+    return found
+
+
+def test_only_what_waits_can_be_moved_or_taken_out(page: QueuePage) -> None:
+    buttons = (page.up, page.down, page.top, page.leave)
+    told = heard(page)
+    assert page.line.text() == "1 training, 3 waiting"
+    assert not any(button.isEnabled() for button in buttons)
+    page.table.choose([1])
+    assert not any(button.isEnabled() for button in buttons), "it trains"
+    page.table.customContextMenuRequested.emit(page.table.visualRect(page.table.rows.index(0, 1)).center())
+    assert QApplication.activePopupWidget() is None
+    page.table.choose([4])
+    assert all(button.isEnabled() for button in buttons)
+    page.up.click()
+    page.down.click()
+    page.top.click()
+    page.leave.click()
+    assert told == [[2, 4, 3], [2, 3, 4], [4, 2, 3], ("leave", 4)]
+    assert page.table.chosen() == [4]
+    page.show_rows([])
+    assert page.stack.currentWidget() is page.empty
+    assert (page.line.text(), page.leave.isEnabled()) == ("0 training, 0 waiting", False)
+    page.show_rows([TRAINS])
+    assert page.stack.currentWidget() is page.table
+
+
+def test_the_menu_of_what_waits(page: QueuePage) -> None:
+    told = heard(page)
+    page.show_machines([("", "This computer"), ("r&d", "r&d")])
+    page.table.choose([3, 4])
+    for title in ("Start next", "Start last", "Take out of the queue"):
+        shown = menu(page, 2)
+        next(action for action in shown.actions() if action.text() == title).trigger()
+        shown.close()
+    shown = menu(page, 2)
+    places = next(action for action in shown.actions() if action.text() == "Train on").menu()
+    assert isinstance(places, QMenu)
+    assert [one.text() for one in places.actions()] == ["This computer", "r&&d"]
+    for one in places.actions():
+        one.trigger()
+    shown.close()
+    assert told == [[3, 4, 2], [2, 3, 4], ("leave", 3, 4), ("", 3, 4), ("r&d", 3, 4)]
+
+
+def test_keys_move_what_is_chosen_and_take_it_out(qtbot: QtBot, page: QueuePage) -> None:
+    told, table, alt = heard(page), page.table, Qt.KeyboardModifier.AltModifier
+    table.setFocus()
+    for key in (Qt.Key.Key_Up, Qt.Key.Key_Delete):
+        qtbot.keyClick(table, key, alt if key == Qt.Key.Key_Up else Qt.KeyboardModifier.NoModifier)
+    assert told == [], "nothing is chosen"
+    table.choose([3])
+    for key in (Qt.Key.Key_Up, Qt.Key.Key_Home, Qt.Key.Key_Down, Qt.Key.Key_End):
+        qtbot.keyClick(table, key, alt)
+    assert told == [[3, 2, 4], [2, 3, 4], [2, 4, 3]], "at the top there is nowhere to go"
+    qtbot.keyClick(table, Qt.Key.Key_Up)
+    assert (told[3:], table.chosen()) == ([], [4]), "without Alt the choice moves"
+    qtbot.keyClick(table, Qt.Key.Key_Delete)
+    table.activated.emit(table.rows.index(0, 0))
+    assert told[3:] == [("leave", 4), ("open", 1)]
+
+
+def test_what_is_chosen_stays_when_rows_come_anew(page: QueuePage) -> None:
+    page.table.choose([3, 4])
+    resets: list[None] = []
+    page.table.rows.modelReset.connect(lambda: resets.append(None))
+    page.show_rows([replace(TRAINS, progress="60 %"), *WAITS])
+    assert (page.table.chosen(), resets) == ([3, 4], [])
+    assert page.table.rows.index(0, 4).data() == "Running 60 %"
+    page.show_rows([TRAINS, WAITS[2], WAITS[1]])
+    assert (page.table.chosen(), len(resets)) == ([4, 3], 1)
+    assert page.leave.isEnabled()
+
+
+def test_how_many_run_at_once_is_asked_where_there_is_no_gpu(page: QueuePage) -> None:
+    told = heard(page)
+    page.show_limit(3, 0)
+    assert (page.limit.value(), page.limit.isVisible(), page._limit_label.isVisible()) == (3, True, True)
+    page.limit.setValue(4)
+    page.show_limit(1, 2)
+    assert (page.limit.isVisible(), page._limit_label.isVisible()) == (False, False)
+    assert told == [("limit", 4)], "what is shown is no wish"
+    page.limit.setValue(0)
+    assert page.limit.value() == 1
+
+
+def test_a_row_says_what_trains_where_and_whose(page: QueuePage) -> None:
+    rows = page.table.rows
+    assert [rows.index(0, column).data() for column in range(6)] == ["", "one", "here", "0", "Running 50 %", "ann"]
+    assert [rows.index(1, column).data() for column in range(6)] == ["1", "run 2", "here", "–", "Queued", ""]
+    assert rows.index(0, 1).data(Role.ToolTipRole) == "one\nRunning 50 % on here"
+    assert rows.index(0, 4).data(Role.DecorationRole) is not None
+    assert rows.index(0, 1).data(Role.DecorationRole) is None
+    heads = [rows.headerData(column, Qt.Orientation.Horizontal) for column in range(rows.columnCount())]
+    assert heads == ["", "Run", "Machine", "Devices", "State", "Whose"]
+    assert rows.headerData(1, Qt.Orientation.Vertical) is None
+    assert (rows.rowCount(rows.index(0, 0)), rows.columnCount(rows.index(0, 0))) == (0, 0)
+
+
+def test_what_waits_is_dropped_before_a_row_on_it_or_at_the_end() -> None:
+    model, order = QueueModel(), list[list[int]]()
+    model.reordered.connect(lambda ids: order.append(list(ids)))
+    model.show_rows([TRAINS, *WAITS])
+    drags = Qt.ItemFlag.ItemIsDragEnabled
+    assert [bool(model.flags(model.index(row, 0)) & drags) for row in range(4)] == [False, True, True, True]
+    assert model.flags(QModelIndex()) == Qt.ItemFlag.ItemIsDropEnabled
+    assert model.supportedDropActions() == Qt.DropAction.MoveAction
+    dragged = model.mimeData([model.index(3, 0), model.index(3, 1)])
+    assert model.mimeTypes() == dragged.formats()
+    move, nowhere = Qt.DropAction.MoveAction, QModelIndex()
+    assert not model.dropMimeData(dragged, move, -1, -1, model.index(1, 0))
+    assert order == [[4, 2, 3]]
+    model.dropMimeData(dragged, move, -1, -1, nowhere)
+    model.dropMimeData(dragged, move, 0, 0, nowhere)
+    assert order[1:] == [[2, 3, 4], [4, 2, 3]], "what trains stays before what waits"
+    model.dropMimeData(QMimeData(), move, 0, 0, nowhere)
+    model.move([0], 3)
+    assert len(order) == 3, "neither another program's data nor a run that trains is moved"

@@ -1,0 +1,248 @@
+"""Plots pinned, folded, sought and maximised; the toolbar, the legend and the keys of the grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtWidgets import QApplication, QMenu
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
+from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.plots.legend import PlotLegend
+from sdgui.panels.runs.plots.toolbar import PlotToolbar
+
+RECALL, LOSS, RATE = "val/student/mean_recall", "train/loss", "train/lr"
+
+
+@pytest.fixture
+def grid(qtbot: QtBot) -> PlotGrid:
+    grid = PlotGrid()
+    qtbot.addWidget(grid)
+    grid.resize(1000, 900)
+    for number, key in enumerate(("r1", "r2")):
+        grid.set_run(key, f"run {key}", number)
+        for metric in (LOSS, RATE, RECALL):
+            grid.set_points(key, metric, np.arange(1, 9), 1.0 / np.arange(1, 9))
+    grid.show()
+    qtbot.waitExposed(grid)
+    qtbot.waitUntil(lambda: all(card.canvas is not None for card in grid._cards.values()))
+    return grid
+
+
+def sections(grid: PlotGrid) -> list[tuple[str, list[str], bool]]:
+    return [(part.title, [card.chart.id for card in part.cards], part.folded) for part in grid.page._sections]
+
+
+def test_plots_are_pinned_folded_and_sought(qtbot: QtBot, grid: PlotGrid) -> None:
+    told: list[Arrangement] = []
+    grid.arranged.connect(told.append)
+    before = [
+        (SELECTION, ["val/mean_recall"], False), ("Losses", [LOSS], False), ("Speed and rates", [RATE], False)
+    ]  # fmt: skip
+    assert sections(grid) == before
+    pin = grid._cards[RATE]._pin
+    pin.click()
+    assert sections(grid) == [before[0], (PINNED, [RATE], False), before[1]]
+    assert (pin.isChecked(), grid._cards[LOSS]._pin.isChecked()) == (True, False)
+    grid.page.lay_out()
+    head = grid.page._heads["Losses"]
+    head.click()
+    assert sections(grid)[2] == ("Losses", [LOSS], True)
+    assert grid._cards[LOSS].isHidden()
+    assert sections(grid)[1] == (PINNED, [RATE], False), "what is pinned stays so"
+    grid.page.lay_out()
+    assert (head.text(), "Unfold Losses" in head.toolTip()) == ("Losses (1)", True)
+    grid.toolbar.search.setText("LOSS total")
+    assert sections(grid) == [("Losses", [LOSS], False)], "what is found is unfolded"
+    grid.page.lay_out()
+    assert (head.text(), head.isVisible()) == ("Losses", True)
+    assert grid.page._heads[SELECTION].isHidden()
+    grid.toolbar.search.clear()
+    pin.click()
+    head.click()
+    assert sections(grid) == before
+    last = told[-1]
+    assert (last.pinned, last.folded, last.words, len(told)) == ((), frozenset(), "", 6)
+
+
+def test_keys_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
+    loss = grid._cards[LOSS].canvas
+    assert loss is not None
+    grid.activateWindow()
+    qtbot.waitUntil(grid.isActiveWindow)
+    grid.legend.setFocus()
+
+    def press(key: Qt.Key) -> None:
+        qtbot.keyClick(grid.legend, key)
+
+    press(Qt.Key.Key_L)
+    assert (grid.toolbar.log.isChecked(), loss._curves.log) == (True, True)
+    press(Qt.Key.Key_L)
+    assert (grid.toolbar.log.isChecked(), loss._curves.log) == (False, False)
+    loss.view_changed.emit(2.0, 3.0)
+    assert grid.toolbar.reset.isEnabled()
+    press(Qt.Key.Key_R)
+    assert not grid.toolbar.reset.isEnabled()
+    grid.maximize(LOSS)
+    press(Qt.Key.Key_Escape)
+    assert grid._maximized is None
+
+
+def test_a_plots_menu_maximises_it_and_shows_everything(grid: PlotGrid) -> None:
+    loss = grid._cards[LOSS].canvas
+    assert loss is not None
+
+    def choose(title: str) -> None:
+        loss.menu_asked.emit(QPoint(5, 5))
+        menu = QApplication.activePopupWidget()
+        assert isinstance(menu, QMenu)
+        next(action for action in menu.actions() if action.text() == title).trigger()
+        menu.close()
+
+    choose("Maximise")
+    assert grid._maximized == LOSS
+    loss.view_changed.emit(2.0, 3.0)
+    choose("Show all")
+    assert not grid.toolbar.reset.isEnabled()
+    assert grid._maximized == LOSS
+
+
+def test_the_wheel_zooms_a_maximised_plot_and_scrolls_the_page_of_all(grid: PlotGrid) -> None:
+    card = grid._cards[LOSS]
+    assert card.canvas is not None
+    for maximised, needs, tip in ((LOSS, False, "Restore (Esc)"), (None, True, "Maximise Total loss")):
+        grid.maximize(maximised)
+        assert card.canvas._wheel_needs_ctrl is needs
+        assert tip in card._button.toolTip()
+
+
+def test_a_plot_that_is_seen_late_is_as_the_others_are(qtbot: QtBot, grid: PlotGrid) -> None:
+    grid.set_log(True)
+    grid.set_smoothing(0.5)
+    grid.set_x_mode("time")
+    loss = grid._cards[LOSS].canvas
+    assert loss is not None
+    loss.view_changed.emit(2.0, 3.0)
+    grid.append("r1", "train/contrastive", 1, 1.0)
+    grid.append("r1", "val/student/top1", 1, 1.0)
+    late = [grid._cards[one] for one in ("train/contrastive", "val/top1")]
+    for card in late:
+        grid._seen(card)
+        assert card.canvas is not None
+        assert (card.canvas._curves.log, card.canvas._curves.x_mode) == (True, "time")
+        assert card.canvas.view_range()[0] == pytest.approx((2.0, 3.0))
+    assert [card.canvas._curves.smooth for card in late if card.canvas is not None] == [True, False]
+    for metric in (LOSS, RECALL):
+        grid.set_x_mode("step")
+        assert grid._view is None, metric
+
+
+def test_the_step_that_is_looked_at_is_marked_again_when_the_mouse_left(grid: PlotGrid) -> None:
+    loss, rate = grid._cards[LOSS].canvas, grid._cards[RATE].canvas
+    assert loss is not None
+    assert rate is not None
+    grid.pin_step(4)
+    assert (loss._cross.isVisible(), loss._cross.value()) == (True, 4.0)
+    loss.hovered.emit(6.0)
+    assert (rate._cross.value(), loss._cross.value()) == (6.0, 4.0), "the one under the mouse marks its own"
+    loss.hovered.emit(None)
+    assert (rate._cross.value(), loss._cross.value()) == (4.0, 4.0)
+    grid.set_x_mode("time")
+    grid.pin_step(4)
+    assert not loss._cross.isVisible(), "a step is no time"
+    grid.set_x_mode("step")
+    grid.pin_step(None)
+    assert not loss._cross.isVisible()
+
+
+def test_points_and_hidden_runs_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
+    steps, values = grid.points("r1", LOSS)
+    assert (steps.tolist(), values[1]) == (list(range(1, 9)), 0.5)
+    assert [len(one) for one in grid.points("r1", "diag/unknown")] == [0, 0]
+    assert [len(one) for one in grid.points("nobody", LOSS)] == [0, 0]
+    grid.set_points("r2", LOSS, [1, 500], [1.0, 2.0])
+    loss = grid._cards[LOSS].canvas
+    assert loss is not None
+    qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 500.0))
+    grid.set_run_visible("r2", False)
+    qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 8.0))
+    assert grid.legend._rows["r2"].checkState() == Qt.CheckState.Unchecked
+    assert {card_id for card_id, _ in grid.shown().curves} == {LOSS, RATE, "val/mean_recall"}
+    assert {one.group for _, one in grid.shown().curves} == {"r1"}
+    grid.set_run("r2", "renamed", 3)
+    assert grid.legend._rows["r2"].text() == "renamed"
+    assert {one.visible for card in grid._cards.values() for one in card.series.values() if one.group == "r2"} == {
+        False
+    }
+    grid.remove_run("nobody")
+    grid.remove_run("r2")
+    assert grid.legend.keys() == ["r1"]
+
+
+def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> None:
+    legend = PlotLegend()
+    qtbot.addWidget(legend)
+    heard: list[tuple[object, ...]] = []
+    legend.hovered.connect(lambda *what: heard.append(("hovered", *what)))
+    legend.toggled.connect(lambda *what: heard.append(("toggled", *what)))
+    legend.soloed.connect(lambda *what: heard.append(("soloed", *what)))
+    for number, key in enumerate("ab"):
+        legend.set_entry(key, f"run {key}", number)
+    legend.show()
+    legend.set_shown("a", False)
+    legend.set_shown("nobody", False)
+    legend.set_entry("a", "first", 0)
+    assert legend.item(0).checkState() == Qt.CheckState.Unchecked, "a new name keeps its state"
+    assert (heard, legend.item(0).text()) == ([], "first")
+    legend.itemEntered.emit(legend.item(1))
+    legend.itemDoubleClicked.emit(legend.item(1))
+    QApplication.sendEvent(legend, QEvent(QEvent.Type.Leave))
+    assert heard == [("hovered", "b"), ("soloed", "b"), ("hovered", "")]
+    legend.setCurrentRow(0)
+    qtbot.keyClick(legend, Qt.Key.Key_Space)
+    qtbot.keyClick(legend, Qt.Key.Key_Space)
+    assert heard[3:] == [("hovered", "a"), ("toggled", "a", True), ("toggled", "a", False)]
+    qtbot.mouseClick(legend.viewport(), Qt.MouseButton.LeftButton, pos=legend.visualItemRect(legend.item(1)).center())
+    assert heard[-1] == ("toggled", "b", False)
+    legend.remove("nobody")
+    legend.remove("a")
+    assert (legend.keys(), legend.count(), legend.item(0).text()) == (["b"], 1, "run b")
+    legend.clear()
+    assert (legend.keys(), legend.count()) == ([], 0)
+    legend.set_entry("b", "again", 0)
+    assert legend.item(0).checkState() == Qt.CheckState.Checked
+
+
+def test_the_toolbar_says_the_weight_and_tells_what_is_set(qtbot: QtBot) -> None:
+    toolbar, heard = PlotToolbar(), list[object]()
+    qtbot.addWidget(toolbar)
+    for signal in (
+        toolbar.smoothing_changed, toolbar.log_changed, toolbar.x_mode_changed, toolbar.searched, toolbar.means_changed
+    ):  # fmt: skip
+        signal.connect(heard.append)
+    toolbar.reset_asked.connect(lambda: heard.append("reset"))
+    toolbar.export_asked.connect(lambda row: heard.append(row.title))
+    for weight, text in ((0.6, "0.60"), (0.99, "0.99"), (0.995, "0.995")):
+        toolbar.set_smoothing(weight)
+        assert toolbar._weight.text() == text
+    toolbar.log.click()
+    toolbar.set_x_mode("time")
+    assert toolbar.mode == "time"
+    toolbar.search.setText("loss")
+    assert (toolbar.reset.isEnabled(), toolbar.means.isEnabled()) == (False, False)
+    toolbar.reset.setEnabled(True)
+    toolbar.reset.click()
+    toolbar.means.setEnabled(True)
+    toolbar.means.click()
+    assert heard == [0.6, 0.99, 0.995, True, "time", "loss", "reset", True]
+    toolbar.show()
+    toolbar.export.click()
+    menu = QApplication.activePopupWidget()
+    assert isinstance(menu, QMenu)
+    assert menu.toolTipsVisible()
+    first = menu.actions()[0]
+    first.trigger()
+    menu.close()
+    assert heard[-1] == first.text()

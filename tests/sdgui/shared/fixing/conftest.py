@@ -1,0 +1,58 @@
+"""The basket's dialog over a home with a run on three pictures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import QProcess
+from pytestqt.qtbot import QtBot
+
+from core.spec.data.fixes import Fix
+from sdgui.app.start import make_application, make_services
+from sdgui.shared.basket import Finding
+from sdgui.shared.fixing.dialog import FixingDialog
+from sdgui.shared.services import Services
+from tests.sdgui.conftest import program
+from tests.sdgui.panels.clean.cleaning import make_run
+
+PICTURES = ("a", "b", "c")
+
+
+@pytest.fixture
+def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
+    """A home with a run on ``pairs.csv``, which has three pictures. Nothing in it is trained."""
+    make_application()
+    found = make_services(tmp_path / "home", trainer=["false"], worker=program("fake_clean_worker.py"))
+    make_run(found, tmp_path / "run", tmp_path / "pairs.csv")
+    for name in PICTURES:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("filepath", "title"), *((f"{name}.png", f"a {name}") for name in PICTURES)])
+    yield found
+    found.pool.shutdown()
+    qtbot.waitUntil(lambda: not found.pool.findChildren(QProcess))
+    found.launcher.close()
+    found.writer.wait()
+    found.store.close()
+
+
+@pytest.fixture
+def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingDialog]:
+    """Open, with two fixes of the run's data, and one of a picture of any."""
+    data, run = str(tmp_path / "pairs.csv"), str(tmp_path / "run")
+    fixes = [Fix(kind="wrong", path=str(tmp_path / f"{name}.png"), caption=f"a {name}", panel="Clean", run=run)
+             for name in "ab"]  # fmt: skip
+    services.basket.put(Finding(data, tuple(fixes)))
+    edited = Fix(kind="recaptioned", path=str(tmp_path / "c.png"), value="a hat", panel="Caption")
+    services.basket.put(Finding("", (edited,)))
+    made = FixingDialog(services)
+    qtbot.addWidget(made)
+    made.open_up()
+    qtbot.waitUntil(lambda: len(made.shown) == 3 and made.view.retrain.isEnabled())
+    yield made
+    made.work.tasks.wait()
+    made.view.gallery.close_threads()

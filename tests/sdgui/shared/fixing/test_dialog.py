@@ -1,0 +1,198 @@
+"""The basket's dialog: what its buttons, boxes and messages do in each state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog
+from pytestqt.qtbot import QtBot
+
+from core.spec.data.fixes import Fix
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.shared.basket import Finding
+from sdgui.shared.fixing.dialog import FixingDialog
+from sdgui.shared.fixing.retraining import RunPair
+from sdgui.widgets.message import info
+from sdgui.worker.replies import Cancelled, Failure
+
+
+@pytest.fixture
+def asked(dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the dialog asks to be saved or compared; nothing is."""
+    what: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(dialog.work, "save", lambda *arguments: what.append(arguments))
+    monkeypatch.setattr(dialog.work, "page", lambda *arguments: what.append(arguments))
+    return what
+
+
+def test_closing_it_puts_its_message_away(dialog: FixingDialog) -> None:
+    dialog.view.bar.show_message(info("Saved."))
+    dialog.close()
+    assert (dialog.view.bar.text, dialog.view.bar.isHidden()) == ("", True)
+    assert (dialog.windowTitle(), dialog.isModal()) == ("Basket", False)
+
+
+def test_while_something_is_saved_only_cancelling_is_offered(
+    qtbot: QtBot, dialog: FixingDialog, asked: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, cancelled = dialog.view, list[str]()
+    view.bar.show_message(info("of before"))
+    dialog._save(tmp_path / "new.csv", replace=False)
+    assert view.strip.text == "Saving the fixed data"
+    assert (view.bar.text, view.save.isEnabled(), view.retrain.isEnabled()) == ("", False, False)
+    dialog.work.progress.emit("reading the data", 1, 4)
+    assert view.strip.text == "Reading the data · 25 %"
+    monkeypatch.setattr(dialog.work._calls, "cancel", cancelled.append)
+    view.strip.cancelled.emit()
+    assert cancelled == ["save"]
+    dialog.work.failed.emit(Cancelled())
+    assert (view.bar.message, view.strip.isHidden()) == (info("Cancelled."), True)
+    assert (view.save.isEnabled(), view.retrain.isEnabled()) == (True, True)
+    dialog.work.failed.emit(Failure("The disk is full.", "details"))
+    assert view.bar.message is not None
+    assert (view.bar.message.level, view.bar.message.details) == ("error", "details")
+    dialog.work.saved.emit({"path": "/n.csv", "record": "/n.json", "pictures": 2, "captions": 1200})
+    assert view.bar.text == "1\u2009200 pairs saved as /n.csv; what was fixed is in /n.json."
+    source, entries, to, over = asked[0]
+    assert (source, [one.id for one in entries], to, over) == (
+        dialog.source(), [one.id for one in dialog.shown], tmp_path / "new.csv", False
+    )  # fmt: skip
+
+
+def test_a_name_is_suggested_completed_and_replaced_only_when_the_dialog_asked(
+    dialog: FixingDialog, asked: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suggested: list[str] = []
+    typed = ["", str(tmp_path / "new"), str(tmp_path / "there.csv"), str(tmp_path / "there"), str(tmp_path / "New.CSV")]
+    answers = iter(typed)
+
+    def choose(_parent: object, _title: str, start: str, _kinds: str) -> tuple[str, str]:
+        suggested.append(start)
+        return next(answers), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    (tmp_path / "there.csv").touch()
+    (tmp_path / "pairs-fixed.csv").touch()
+    for _ in typed:
+        dialog.view.save.setEnabled(True)
+        dialog.view.save.click()
+    assert set(suggested) == {str(tmp_path / "pairs-fixed-2.csv")}
+    assert [(to.name, over) for _, _, to, over in asked] == [
+        ("new.csv", False), ("there.csv", True), ("there.csv", False), ("New.CSV", False)
+    ]  # fmt: skip
+
+
+def test_what_is_taken_out_is_what_is_selected_or_all_of_these_data(qtbot: QtBot, dialog: FixingDialog) -> None:
+    view = dialog.view
+    assert (view.take_out.isEnabled(), view.take_all.isEnabled(), view.undo.isEnabled()) == (False, True, True)
+    view.gallery.set_selected([0, 2])
+    view.gallery.selection_changed.emit([0, 2])
+    assert view.take_out.isEnabled()
+    view.take_out.click()
+    qtbot.waitUntil(lambda: len(dialog.shown) == 1)
+    assert not view.take_out.isEnabled()
+    view.take_all.click()
+    qtbot.waitUntil(lambda: dialog.entries == [])
+    assert (view.take_all.isEnabled(), view.save.isEnabled(), view.sources.count()) == (False, False, 0)
+    assert view.runs.placeholderText() == ""
+    for _ in range(4):
+        view.undo.click()
+    qtbot.waitUntil(lambda: not view.undo.isEnabled())
+
+
+def test_each_of_several_data_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_path: Path) -> None:
+    view, other = dialog.view, str(tmp_path / "other.csv")
+    dialog._services.basket.put(Finding(other, (Fix(kind="excluded", path="/x.png"),)))
+    qtbot.waitUntil(lambda: view.sources.count() == 2)
+    assert [view.sources.itemText(row) for row in range(2)] == ["pairs.csv (3)", "other.csv (2)"]
+    assert view.sources.itemData(1, 3) == other
+    assert (dialog.source(), len(dialog.shown), view.runs.count()) == (str(tmp_path / "pairs.csv"), 3, 1)
+    view.sources.setCurrentIndex(1)
+    view.sources.activated.emit(1)
+    assert view.counts.text() == "2 changes: 1 new caption · 1 left out"
+    assert view.runs.count() == 0
+    dialog.work.tasks.wait()
+    qtbot.waitUntil(lambda: view.runs.placeholderText() == "No run on these data; save them, then define one")
+    assert (view.save.isEnabled(), view.retrain.isEnabled()) == (True, False)
+    dialog.refresh()
+    dialog._services.writer.wait()
+    qtbot.waitUntil(lambda: view.sources.count() == 2)
+    assert dialog.source() == other, "what was chosen stays"
+
+
+def test_pictures_of_any_data_are_of_those_that_one_chooses(
+    qtbot: QtBot, dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = dialog.view
+    dialog.take_out([0, 1])
+    qtbot.waitUntil(lambda: len(dialog.entries) == 1)
+    assert [view.sources.itemText(row) for row in range(2)] == [
+        "any data with the picture (1)", "Choose the data …"
+    ]  # fmt: skip
+    assert (view.save.isEnabled(), view.retrain.isEnabled()) == (False, False)
+    answers = ["", str(tmp_path / "pairs.csv")]
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (answers.pop(0), ""))
+    view.sources.setCurrentIndex(1)
+    view.sources.activated.emit(1)
+    assert (dialog.source(), view.sources.count()) == ("", 2), "none was chosen"
+    view.sources.setCurrentIndex(1)
+    view.sources.activated.emit(1)
+    assert (dialog.source(), view.sources.currentText()) == (str(tmp_path / "pairs.csv"), "pairs.csv (1)")
+    assert len(dialog.shown) == 1
+    qtbot.waitUntil(lambda: view.runs.count() == 1 and view.retrain.isEnabled())
+
+
+def test_the_page_of_a_finished_pair_is_saved_and_opened(
+    qtbot: QtBot, dialog: FixingDialog, asked: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, store = dialog.view, dialog._services.store
+    experiment = store.add_experiment(preset_config("clip", "tiny"), "mine").id
+    runs = [replace(store.add_run(experiment), state=RunState.DONE) for _ in range(2)]
+    dialog.ask_page()
+    assert asked == [], "there is no pair"
+    dialog._show_pairs([])
+    assert view.pairs.placeholderText() == "Pairs that were retrained are listed here"
+    pair = RunPair("mine", runs[0], runs[1])
+    dialog._show_pairs([pair])
+    assert view.pairs.placeholderText() == ""
+    names = ["", str(tmp_path / "a.HTML"), str(tmp_path / "b")]
+    starts: list[str] = []
+
+    def choose(_parent: object, _title: str, start: str, _kinds: str) -> tuple[str, str]:
+        starts.append(start)
+        return names.pop(0), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    for _ in range(3):
+        view.page.setEnabled(True)
+        view.page.click()
+    assert [to.name for _, to in asked] == ["a.HTML", "b.html"]
+    assert {Path(start).name for start in starts} == {"before-and-after.html"}
+    assert (view.strip.text, view.page.isEnabled()) == ("Loading the models", False)
+    dialog.work.page_saved.emit({"path": "/b.html", "differences": {}})
+    assert (view.bar.text, view.strip.isHidden(), view.page.isEnabled()) == (
+        "The comparison is in /b.html.", True, True
+    )  # fmt: skip
+    opened: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    view.bar.press_remedy()
+    assert opened == [QUrl.fromLocalFile("/b.html")]
+
+
+def test_how_a_pair_stands_in_words(dialog: FixingDialog) -> None:
+    store = dialog._services.store
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny"), "mine").id)
+    done, failed = replace(run, state=RunState.DONE), replace(run, state=RunState.FAILED)
+    pairs = [
+        RunPair("x", done, failed), RunPair("x", failed, done), RunPair("x", done, done),
+        RunPair("x", done, done, ((done, done),)), RunPair("x", done, done, ((done, failed),)),
+    ]  # fmt: skip
+    assert [pair.state_text() for pair in pairs] == [
+        "before done, after failed", "before failed, after done", "done", "2 seeds done", "1 of 2 seeds done"
+    ]  # fmt: skip

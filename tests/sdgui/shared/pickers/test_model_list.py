@@ -1,0 +1,166 @@
+"""The list of models by itself: what is listed, found, told and reached by keys; and its popover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.runs.models import RunFacts
+from sdgui.shared.pickers.entries import ModelEntry
+from sdgui.shared.pickers.model_list import ModelLines
+from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover, groups_of
+
+ONE = ModelEntry("run", "/r/1", "clip · run 1", metric="mean recall 50.0 %", about="today · search")
+TWO = ModelEntry("run", "/r/2", "coca · run 1", "It has not saved a checkpoint yet.")
+THREE = ModelEntry("open_clip", "ViT-B-32,openai", "ViT-B-32 · openai", about="to download")
+BARE = ModelEntry("open_clip", "RN50", "RN50 · no weights")
+GROUPS = groups_of([], [ONE, TWO], [THREE], [BARE])
+Role = Qt.ItemDataRole
+
+
+def shown(lines: ModelLines) -> list[str]:
+    return [str(lines.index(row).data()) for row in range(lines.rowCount())]
+
+
+def test_entries_stand_under_headings_and_are_found_by_every_word(qapp: object) -> None:
+    lines = ModelLines()
+    lines.replace(GROUPS, "", (UNTRAINED,))
+    runs, pretrained = "Runs", "Pretrained, by open_clip"
+    assert shown(lines) == [runs, ONE.title, TWO.title, pretrained, THREE.title], "random weights are seldom wanted"
+    assert lines.entries() == [ONE, TWO, THREE]
+    found = {
+        "RUN clip": [runs, ONE.title],
+        "recall": [runs, ONE.title],
+        "/r/2": [runs, TWO.title],
+        "download": [pretrained, THREE.title],
+        "open_clip:vit": [pretrained, THREE.title],
+        "rn50": [UNTRAINED, BARE.title],
+        "clip coca": [],
+    }
+    for words, titles in found.items():
+        lines.find(words)
+        assert shown(lines) == titles, words
+    lines.replace(GROUPS)
+    assert shown(lines)[-2:] == [UNTRAINED, BARE.title]
+
+
+def test_keys_pass_over_headings_and_what_cannot_be_picked(qapp: object) -> None:
+    lines = ModelLines()
+    lines.replace(GROUPS)
+    assert [lines.next_row(row, 1) for row in (-1, 1, 4, 6)] == [1, 4, 6, 6]
+    assert [lines.next_row(row, -1) for row in (6, 4, 1)] == [4, 1, 1]
+    assert [lines.entry(row) for row in (-1, 0, 1, 99)] == [None, None, ONE, None]
+    flags = [lines.flags(lines.index(row)) for row in range(3)]
+    assert flags == [
+        Qt.ItemFlag.NoItemFlags, Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled, Qt.ItemFlag.ItemIsSelectable
+    ]  # fmt: skip
+    empty = ModelLines()
+    assert (empty.next_row(-1, 1), empty.rowCount(), empty.rowCount(lines.index(0))) == (-1, 0, 0)
+
+
+def test_a_line_tells_what_it_is(qapp: object) -> None:
+    lines = ModelLines()
+    lines.replace(GROUPS)
+    one, two = lines.index(1), lines.index(2)
+    assert [one.data(role) for role in (Role.UserRole, Role.ToolTipRole, Role.AccessibleTextRole)] == [
+        ONE, "/r/1", "clip · run 1, mean recall 50.0 %, today · search"
+    ]  # fmt: skip
+    assert [two.data(role) for role in (Role.ToolTipRole, Role.AccessibleTextRole)] == [
+        TWO.reason, f"coca · run 1, {TWO.reason}"
+    ]  # fmt: skip
+    assert one.data(Role.DecorationRole) is None
+    assert [lines.index(0).data(role) for role in (Role.DisplayRole, Role.UserRole)] == ["Runs", None]
+    assert lines.data(QModelIndex()) is None
+
+
+@pytest.fixture
+def popover(qtbot: QtBot) -> Iterator[ModelPopover]:
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.resize(900, 700)
+    chip = QWidget(window)
+    chip.setGeometry(800, 10, 90, 30)
+    window.show()
+    popover = ModelPopover("search", window)
+    popover.open_below(chip, "")
+    yield popover
+    popover.hide()
+
+
+def current(popover: ModelPopover) -> ModelEntry | None:
+    return popover.lines.entry(popover.list.currentIndex().row())
+
+
+def test_the_popover_stands_within_its_window_and_says_what_is_missing(popover: ModelPopover) -> None:
+    window = popover.parentWidget()
+    assert window is not None
+    assert popover.geometry().right() <= window.mapToGlobal(window.rect().topRight()).x()
+    assert popover.geometry().bottom() <= window.mapToGlobal(window.rect().bottomRight()).y()
+    assert popover.focusWidget() is popover.line
+    assert (popover.note.text(), popover.note.isVisible()) == ("Reading the models …", True)
+    popover.show_groups(GROUPS)
+    assert (popover.note.text(), popover.note.isVisible(), current(popover)) == ("", False, ONE)
+    popover.line.setText("nobody")
+    assert popover.note.text().startswith("No model matches “nobody”.")
+    assert current(popover) is None
+    popover.open_below(window, "coca")
+    assert (popover.line.text(), popover.lines.entries(), current(popover)) == ("coca", [TWO], None)
+
+
+def test_arrows_and_pages_move_through_what_can_be_picked(qtbot: QtBot, popover: ModelPopover) -> None:
+    picked: list[ModelEntry] = []
+    popover.picked.connect(picked.append)
+    many = [replace(ONE, name=f"/r/{number}", title=f"run {number}") for number in range(20)]
+    popover.show_groups(groups_of([], many, [], []))
+    at: list[str] = []
+    for key in (Qt.Key.Key_Down, Qt.Key.Key_PageDown, Qt.Key.Key_Up, Qt.Key.Key_PageUp, Qt.Key.Key_PageUp):
+        qtbot.keyClick(popover.line, key)
+        entry = current(popover)
+        assert entry is not None
+        at.append(entry.title)
+    assert at == ["run 1", "run 7", "run 6", "run 0", "run 0"]
+    qtbot.keyClick(popover.line, Qt.Key.Key_Down)
+    popover.show_groups(groups_of([], many[::-1], [], []))
+    assert current(popover) == many[1], "the line that was reached stays"
+    qtbot.keyClick(popover.line, Qt.Key.Key_Return)
+    assert (picked, popover.isVisible()) == ([many[1]], False)
+
+
+def test_checkpoints_and_networks_of_a_run_are_offered(popover: ModelPopover) -> None:
+    asked: list[object] = []
+    popover.checkpoint_picked.connect(asked.append)
+    popover.network_picked.connect(asked.append)
+    facts = RunFacts(steps=(200, 100), best=100, last=200, networks=("teacher", "student"), captions=False)
+    popover.show_run(facts, 200, "student")
+    which, weights = popover.which, popover.weights
+    assert [which.itemText(row) for row in range(which.count())] == [
+        "best · step 100", "last · step 200", "step 200", "step 100"
+    ]  # fmt: skip
+    assert (which.currentData(), weights.currentData()) == (200, "student")
+    which.setCurrentIndex(0)
+    which.activated.emit(0)
+    weights.setCurrentIndex(0)
+    weights.activated.emit(0)
+    assert asked == ["best", "teacher"]
+    parts = (popover._which_title, which, popover._weights_title, weights)
+    assert [part.isVisible() for part in parts] == [True] * 4
+    popover.show_run(replace(facts, networks=("student",), best=None), "last", "student")
+    assert [part.isVisible() for part in parts] == [True, True, False, False]
+    assert which.itemText(0) == "last · step 200"
+    popover.show_run(None, "", "")
+    assert [part.isVisible() for part in parts] == [False] * 4
+
+
+def test_a_folder_that_is_typed_is_offered_first(popover: ModelPopover, tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    popover.show_groups(GROUPS)
+    popover.line.setText(f" {tmp_path} ")
+    assert shown(popover.lines) == ["Folder", tmp_path.name]
+    popover.line.setText(str(tmp_path / "open_clip_config.json"))
+    assert popover.lines.rowCount() == 0, "a file is none"

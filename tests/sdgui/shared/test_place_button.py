@@ -1,0 +1,139 @@
+"""Where the next run trains: what the button says, what its menu offers, and the head that it stands in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import Facts, Gpu
+from core.spec.machines.machine import LOCAL, Machine, this_computer
+from core.spec.presets import preset_config
+from sdgui.shared.experiment_head import ExperimentHead
+from sdgui.shared.place_button import PlaceButton
+from sdgui.shared.services import Selection
+from sdgui.store.records import HERE, Place
+from sdgui.store.store import Store
+from sdgui.widgets.actions import Action, Actions
+
+
+class Hosts(QObject):
+    place_changed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place, self.known, self.broken = HERE, dict[str, Facts](), False
+        self.list = [this_computer(), Machine(name="r&d", host="rd"), Machine(name="slow", host="s", launcher="slurm")]
+        self.machines = SimpleNamespace(list=SimpleNamespace(find=lambda name: self.list[0] if name == LOCAL else None))
+
+    def listing(self) -> list[Machine]:
+        if self.broken:
+            raise UserError("The list cannot be read.")
+        return self.list
+
+    def facts(self, name: str) -> Facts | None:
+        return self.known.get(name)
+
+    def set_place(self, place: Place) -> None:
+        self.place = place
+        self.place_changed.emit(place)
+
+
+@pytest.fixture
+def hosts(qapp: object) -> Hosts:
+    return Hosts()
+
+
+@pytest.fixture
+def button(qtbot: QtBot, hosts: Hosts) -> PlaceButton:
+    button = PlaceButton(cast(Any, hosts))
+    qtbot.addWidget(button)
+    return button
+
+
+def test_the_button_says_where_the_next_run_trains(button: PlaceButton, hosts: Hosts) -> None:
+    assert (button.text(), button.toolTip()) == (
+        "This computer", "The next run trains on: This computer, the first device that is free"
+    )  # fmt: skip
+    icon = button.icon().cacheKey()
+    hosts.set_place(Place("r&d", "0,1"))
+    assert button.text() == "r&&d · GPU 0,1"
+    assert button.icon().cacheKey() != icon
+    assert button.accessibleName() == "Where the next run trains: r&d, GPU 0,1"
+    for name, text in (("x" * 24, "x" * 24), ("x" * 25, "x" * 23 + "…")):
+        hosts.set_place(Place(name))
+        assert button.text() == text
+    hosts.set_place(Place("a", "MIG-" + "x" * 40))
+    assert button.text() == "a · GPU MIG-" + "x" * 20
+
+
+def test_machines_are_offered_with_their_devices(button: PlaceButton, hosts: Hosts) -> None:
+    gpus = [Gpu(index=0, name="A100", used=2048, memory=4096, users=["x"]), Gpu(index=1), Gpu(index=2, uuid="MIG-a")]
+    hosts.known = {"r&d": Facts(host="x", gpus=gpus), "slow": Facts(host="x", gpus=gpus)}
+    hosts.set_place(Place("r&d", "1"))
+    button.places.aboutToShow.emit()
+    here, far, slow = button.places.actions()
+    assert [(one.text(), one.menu() is None) for one in (here, far, slow)] == [
+        ("This computer", True), ("r&&d", False), ("slow", True)
+    ]  # fmt: skip
+    inner = far.menu()
+    assert isinstance(inner, QWidget)
+    devices = [one for one in inner.actions() if not one.isSeparator()]
+    assert [(one.text(), one.isChecked()) for one in devices] == [
+        ("First that is free", False), ("GPU 0 · A100 · 2.0 of 4.0 GiB in use", False), ("GPU 1 · free", True),
+        ("GPU 2 · free", False), ("All 2 GPUs", False),
+    ]  # fmt: skip
+    places = []
+    for one in (here, *devices, slow):
+        one.trigger()
+        places.append(hosts.place)
+    assert places == [HERE, *(Place("r&d", one) for one in ("", "0", "1", "MIG-a", "0,1")), Place("slow")]
+    hosts.known["r&d"] = Facts(host="x", gpus=gpus[:1])
+    button.fill()
+    inner = button.places.actions()[1].menu()
+    assert isinstance(inner, QWidget)
+    assert "All" not in " ".join(one.text() for one in inner.actions())
+
+
+def test_a_list_that_cannot_be_read_leaves_this_computer(button: PlaceButton, hosts: Hosts) -> None:
+    hosts.broken = True
+    button.fill()
+    assert [(one.text(), one.isEnabled()) for one in button.places.actions()] == [
+        ("The list cannot be read.", False), ("This computer", True)
+    ]  # fmt: skip
+
+
+def test_the_head_names_what_is_launched_and_offers_to_add_machines(qtbot: QtBot, hosts: Hosts, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "home")
+    head = ExperimentHead(cast(Any, SimpleNamespace(store=store, hosts=hosts)))
+    qtbot.addWidget(head)
+    actions, done = Actions(head), list[str]()
+    names = ("launch", "queue", "machines")
+    actions.register([Action(name, "x", name, "tip", lambda _: done.append("pressed")) for name in names], head)
+    head.set_actions(actions)
+    items = [head._row.itemAt(at) for at in range(1, head._row.count())]
+    widgets = [widget for item in items if item is not None and (widget := item.widget()) is not None]
+    assert [one.objectName() for one in widgets[1:]] == ["do_queue", "do_launch"]
+    assert (widgets[0], widgets[2].property("role")) == (head.place, "primary")
+    head.place.fill()
+    assert head.place.places.actions()[-2].isSeparator()
+    head.place.places.actions()[-1].trigger()
+    assert (head.place.places.actions()[-1].text(), done) == ("Machines …", ["pressed"])
+    number = store.add_experiment(preset_config("clip", "tiny"), "mine").id
+    head.show_experiment(number)
+    assert (head.title.text(), head.line.text().endswith("no run yet")) == ("mine", True)
+    head.show_experiment(99)
+    assert (head.title.text(), head.line.text()) == ("", "")
+    head.show_selection(Selection(experiment_id=number))
+    assert head.title.text() == "mine"
+    head.show_experiment(None)
+    assert head.title.text() == ""
+    head.show_selection(Selection())
+    assert head.title.text() == "All runs"
+    store.close()

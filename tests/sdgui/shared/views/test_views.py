@@ -1,0 +1,288 @@
+"""Views of pictures: cut from what a worker drew, painted in a grid, told of, and drawn again as settings move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QColor, QImage, QMouseEvent
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import RunConfig, override
+from core.spec.presets import preset_config
+from sdgui.shared.views.canvas import ViewsCanvas, spoken
+from sdgui.shared.views.drawing import Views, ViewsWork, views_of
+from sdgui.shared.views.preview import MOST, ViewsPreview, note_of
+from sdgui.worker.data_verbs import DrawnViews
+from sdgui.worker.pool import WorkerPool
+from sdgui.worker.replies import Cancelled, Failure
+
+RED, GREEN, BLUE = QColor("#ff0000"), QColor("#00ff00"), QColor("#0000ff")
+SIDE, PATCH = 4, 2  # pixels of a view, and of one of its four patches
+
+
+def cell(number: int, mask: str = "", mixed: Any = None) -> dict[str, Any]:
+    return {"offset": number * 3 * SIDE * SIDE, "mask": mask, "mixed": mixed}
+
+
+def view(title: str, who: str, *cells: dict[str, Any], attended: int = 0) -> dict[str, Any]:
+    return {"title": title, "who": who, "local": False, "side": SIDE, "patch": PATCH, "attended": attended,
+            "cells": list(cells)}  # fmt: skip
+
+
+def answer(**more: Any) -> DrawnViews:
+    """Two pictures: the teacher's view, given first, is red and green; the student's two are blue, one masked."""
+    mixed = {"path": "/p/other.png", "caption": "a hat", "share": 0.75, "box": [0, 2, 4, 4]}
+    fields: dict[str, Any] = {
+        "epoch": 3,
+        "steps_per_epoch": 20,
+        "batch": 128,
+        "by_choice": True,
+        "pictures": [
+            {"row": 5, "path": "/p/a.png", "caption": "a cat", "batch": 61},
+            {"row": 7, "path": "/p/b.png", "caption": "", "batch": 62},
+        ],
+        "views": [
+            view("Clean", "teacher", cell(0), cell(1)),
+            view("Strong", "student", cell(2, "1200"), cell(2), attended=3),
+            view("Mixed", "student", cell(2, "", mixed), cell(2, "", {**mixed, "box": [], "caption": ""})),
+        ],
+        "skipped": [],
+    }
+    return cast(DrawnViews, fields | more)
+
+
+PIXELS = b"".join(bytes(color.getRgb()[:3]) * SIDE * SIDE for color in (RED, GREEN, BLUE))
+
+
+@pytest.fixture
+def views() -> Views:
+    return views_of(answer(), PIXELS)
+
+
+@pytest.fixture
+def canvas(qtbot: QtBot, views: Views) -> ViewsCanvas:
+    canvas = ViewsCanvas()
+    qtbot.addWidget(canvas)
+    canvas.resize(300, 300)
+    canvas.show_views(views)
+    canvas.show()
+    return canvas
+
+
+def test_the_students_views_stand_before_the_teachers_each_kind_under_one_heading(views: Views) -> None:
+    assert [(row.heading, row.title, row.patches, row.attended) for row in views.rows] == [
+        ("The student sees", "Strong", 2, 3),
+        ("", "Mixed", 2, 0),
+        ("The teacher sees", "Clean", 2, 0),
+    ]
+    assert [[image.pixelColor(3, 3) for image in row.images] for row in views.rows] == [
+        [BLUE, BLUE], [BLUE, BLUE], [RED, GREEN]
+    ]  # fmt: skip
+    assert views.rows[0].images[0].size().toTuple() == (SIDE, SIDE)
+    assert (views.epoch, views.steps_per_epoch, views.batch, views.by_choice) == (3, 20, 128, True)
+
+
+def at(canvas: ViewsCanvas, row: int, column: int) -> QPoint:
+    return canvas._cell(column, canvas._tops[row]).center()
+
+
+def test_views_are_painted_in_a_grid_with_what_is_hidden_covered(canvas: ViewsCanvas) -> None:
+    assert canvas._side == (300 - 72) // 2 - 4
+    picture = canvas.grab().toImage()
+    quarter = canvas._side // 4
+    left = QPoint(-quarter, 0)  # what was pasted begins in the middle
+    shown = [[picture.pixelColor(at(canvas, row, column) + left) for column in range(2)] for row in (1, 2)]
+    assert shown == [[BLUE, BLUE], [RED, GREEN]]
+    masked = canvas._cell(0, canvas._tops[0])
+    corners = [masked.topLeft() + QPoint(x * quarter, y * quarter) for y in (1, 3) for x in (1, 3)]
+    assert [picture.pixelColor(corner) == BLUE for corner in corners] == [False, False, True, True]
+
+    def colors(left: int) -> int:
+        box = masked.adjusted(left, 0, left - 2 * quarter, -2 * quarter)
+        return len({picture.pixel(x, y) for x in range(box.left() + 2, box.right() - 2)
+                    for y in range(box.top() + 2, box.bottom() - 2)})  # fmt: skip
+
+    assert colors(0) > 1, "hidden patches are hatched"
+    assert colors(2 * quarter) == 1, "those that are left out are only pale"
+    bare = canvas._cell(1, canvas._tops[1])
+    boxed = canvas._cell(0, canvas._tops[1])
+    edge = [picture.pixelColor(boxed.left() + boxed.width() // 2, y) for y in range(boxed.top(), boxed.bottom())]
+    assert any(color != BLUE for color in edge), "what was pasted is outlined"
+    assert all(picture.pixelColor(bare.left() + bare.width() // 2, y) == BLUE for y in range(bare.top(), bare.bottom()))
+    tops = canvas._tops
+    line = canvas.fontMetrics().height()
+    assert tops[1] == tops[0] + canvas._side + 4, "rows of one kind follow close"
+    assert tops[2] == tops[1] + canvas._side + 4 + line + line + 8, "below the partner's words and a heading"
+    assert canvas.height() == tops[2] + canvas._side + 4 + 8
+
+
+def test_views_that_are_not_of_what_is_asked_are_pale(canvas: ViewsCanvas, views: Views) -> None:
+    spot = at(canvas, 2, 0)
+    canvas.set_stale(True)
+    assert canvas.grab().toImage().pixelColor(spot) != RED
+    canvas.show_views(views)
+    assert canvas.grab().toImage().pixelColor(spot) == RED
+    canvas.set_stale(True)
+    canvas.set_stale(False)
+    assert canvas.grab().toImage().pixelColor(spot) == RED
+    assert canvas.accessibleDescription() == spoken(views)
+    canvas.show_views(None)
+    assert (canvas.height(), canvas.accessibleDescription(), canvas.text_at(spot)) == (0, "", "")
+
+
+def test_a_cell_tells_its_picture_what_is_hidden_and_its_partner(canvas: ViewsCanvas) -> None:
+    assert canvas.text_at(at(canvas, 0, 0)).splitlines() == [
+        "Strong, in batch 61", "a cat", "/p/a.png", "1 of 4 patches are hidden.", "1 of 4 patches are left out.",
+        "Of its patches 3 are read: those that the teacher attends to most.",
+    ]  # fmt: skip
+    assert canvas.text_at(at(canvas, 1, 0)).splitlines()[-1] == "75.0 % of itself, pasted from a hat: /p/other.png"
+    assert "blended with" in canvas.text_at(at(canvas, 1, 1))
+    assert canvas.text_at(at(canvas, 2, 1)).splitlines() == ["Clean, in batch 62", "/p/b.png"]
+    assert canvas.text_at(QPoint(at(canvas, 0, 0).x(), 3)).splitlines() == ["a cat", "/p/a.png"], "the picture itself"
+    assert canvas.text_at(QPoint(5, at(canvas, 0, 0).y())) == ""
+    assert canvas.text_at(QPoint(299, at(canvas, 0, 0).y())) == "" or canvas._column(QPoint(299, 0)) < 2
+    assert spoken(views_of(answer(), PIXELS)) == "2 pictures: The student sees Strong; Mixed; The teacher sees Clean"
+
+
+def test_a_double_click_opens_the_picture(canvas: ViewsCanvas) -> None:
+    opened: list[str] = []
+    canvas.opened.connect(opened.append)
+    left, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    for point in (at(canvas, 1, 1), QPoint(5, 5)):
+        place = QPointF(point)
+        QApplication.sendEvent(
+            canvas, QMouseEvent(QEvent.Type.MouseButtonDblClick, place, canvas.mapToGlobal(place), left, left, keys)
+        )
+    assert opened == ["/p/b.png"]
+
+
+def test_cells_are_as_large_as_fits(canvas: ViewsCanvas, views: Views) -> None:
+    for width, side in ((100, 40), (300, 110), (2000, 160)):
+        canvas.resize(width, canvas.height())
+        assert canvas._side == side
+    assert canvas.minimumWidth() == 72 + 2 * 44
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_pictures_themselves_stand_above_their_views(
+    qtbot: QtBot, canvas: ViewsCanvas, tmp_path: Path, dark: bool
+) -> None:
+    image = QImage(20, 10, QImage.Format.Format_RGB32)
+    image.fill(GREEN if dark else RED)
+    image.save(str(tmp_path / "a.png"))
+    pictures = [{"row": 0, "path": str(tmp_path / "a.png"), "caption": "a cat", "batch": 0}]
+    canvas.show_views(views_of(answer(pictures=pictures, views=[view("Clean", "both", cell(0))]), PIXELS))
+    centre = canvas._cell(0, 0).center()
+    qtbot.waitUntil(lambda: canvas.grab().toImage().pixelColor(centre) == (GREEN if dark else RED))
+    shown = canvas.grab().toImage()
+    assert shown.pixelColor(centre.x(), 3) != image.pixelColor(0, 0), "its form is kept"
+
+
+CONFIG = override(preset_config("clip", "tiny"), ["data.train=/t.csv", "seed=7"])
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What is asked to be drawn; "cancel" where it is given up."""
+    what: list[Any] = []
+    monkeypatch.setattr(ViewsWork, "draw", lambda _work, *given: what.append(given))
+    monkeypatch.setattr(ViewsWork, "cancel", lambda _work: what.append("cancel"))
+    return what
+
+
+@pytest.fixture
+def preview(qtbot: QtBot, asked: list[Any]) -> ViewsPreview:
+    pool = WorkerPool()
+    preview = ViewsPreview(pool)
+    qtbot.addWidget(preview, before_close_func=lambda _: pool.close())
+    return preview
+
+
+def test_what_changes_at_once_is_drawn_once(qtbot: QtBot, preview: ViewsPreview, asked: list[Any]) -> None:
+    preview.show_definition(CONFIG, range(20))
+    assert preview.seed.value() == 7
+    preview.step.setValue(40)
+    preview.seed.setValue(8)
+    qtbot.waitUntil(lambda: bool(asked))
+    ((config, step, rows, most),) = asked
+    assert (config.seed, step, rows, most) == (8, 40, list(range(MOST)), MOST)
+    assert preview.definition() == CONFIG.model_copy(update={"seed": 8})
+    preview.show_definition(CONFIG, [1])
+    assert preview.seed.value() == 8, "the seed that was chosen here stays"
+    qtbot.waitUntil(lambda: len(asked) == 2)
+    preview.show_definition(CONFIG.model_copy(update={"seed": 3}))
+    assert preview.seed.value() == 3, "a definition with another has its own"
+
+
+def test_a_definition_with_errors_or_without_data_leaves_what_is_shown_pale(
+    qtbot: QtBot, preview: ViewsPreview, asked: list[Any], views: Views
+) -> None:
+    told: list[None] = []
+    preview.drawn.connect(lambda: told.append(None))
+    preview.work.drawn.emit(views)
+    assert (preview.views(), preview.canvas.views, len(told)) == (views, views, 1)
+    without: list[RunConfig | None] = [None, override(CONFIG, ["data.train="])]
+    for config in without:
+        asked.clear()
+        preview.canvas.set_stale(False)
+        preview.show_definition(config)
+        assert (asked, preview.canvas._stale) == (["cancel"], True)
+    preview.step.setValue(3)
+    qtbot.wait(40)
+    assert asked == ["cancel"]
+    preview.work.drawn.emit(views)
+    assert not preview.canvas._stale
+    preview.work.failed.emit("It cannot be read.\nline two")
+    assert (preview.note.text(), preview.canvas._stale) == ("It cannot be read.", True)
+    assert (preview.note.property("role"), "line two" in preview.note.toolTip()) == ("error", True)
+    preview.work.drawn.emit(views)
+    assert preview.note.property("role") == "small"
+
+
+def test_drawing_again_goes_on_by_an_epoch_or_a_batch(preview: ViewsPreview, views: Views) -> None:
+    preview.again.click()
+    assert preview.step.value() == 1, "nothing is known yet"
+    preview.show_definition(CONFIG, [5])
+    preview.work.drawn.emit(views)
+    preview.again.click()
+    assert preview.step.value() == 21, "the same pictures in the next epoch"
+    preview.work.drawn.emit(views_of(answer(by_choice=False), PIXELS))
+    preview.again.click()
+    assert preview.step.value() == 22
+    preview.work.drawn.emit(views)
+    preview.show_definition(CONFIG)
+    preview.draw_again()
+    assert preview.step.value() == 23
+    opened: list[str] = []
+    preview.opened.connect(opened.append)
+    preview.canvas.opened.emit("/p/a.png")
+    assert opened == ["/p/a.png"]
+
+
+def test_what_is_shown_in_words(views: Views) -> None:
+    assert note_of(views) == "epoch 3 · batches of 128 · 20 an epoch"
+    other = views_of(answer(by_choice=False, skipped=[3, 4]), PIXELS)
+    assert note_of(other).removeprefix(note_of(views)) == (
+        " · 2 in no batch of this epoch, whose last partial one is dropped · the pictures are those of the batch"
+    )
+
+
+def test_what_a_worker_drew_is_read_and_removed_and_a_refusal_is_told(qapp: object, tmp_path: Path) -> None:
+    pool = WorkerPool()
+    work, drawn, failed = ViewsWork(pool), list[Views](), list[str]()
+    work.drawn.connect(drawn.append)
+    work.failed.connect(failed.append)
+    (tmp_path / "0.rgb").write_bytes(PIXELS)
+    work._answered(answer(), tmp_path / "0.rgb")
+    assert [one.rows[2].images[0].pixelColor(0, 0) for one in drawn] == [RED]
+    assert not (tmp_path / "0.rgb").exists()
+    work._answered(answer(), tmp_path / "0.rgb")
+    assert failed == ["The views cannot be read: No such file or directory. Draw them again."]
+    work._refused(Cancelled())
+    work._refused(Failure("No such column."))
+    assert failed[1:] == ["No such column."]
+    pool.close()
