@@ -1,0 +1,185 @@
+"""The pictures of a study, shape by shape: where each value lies, by what it is named, and that all is on the sheet."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+from core.studies.study import cost_plot, plot
+from core.studies.study.cost_plot import curve, draw_costs
+from core.studies.study.plot import draw
+from core.studies.study.svg import COLOURS
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+class Sheet:
+    """A picture's shapes by kind, with their numbers as numbers."""
+
+    def __init__(self, text: str) -> None:
+        self._root = ElementTree.fromstring(text)
+        self.width, self.height = (float(self._root.attrib[side]) for side in ("width", "height"))
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        found = []
+        for one in self._root.iter(SVG + kind):
+            numbers = {name: self._number(value) for name, value in one.attrib.items()}
+            found.append(numbers | {"words": one.text or ""})
+        return found
+
+    @staticmethod
+    def _number(value: str) -> float | str:
+        try:
+            return float(value)
+        except ValueError:
+            return value
+
+    def words(self, words: str) -> list[tuple[float, float, str]]:
+        """Where they stand."""
+        return [(one["x"], one["y"], one["text-anchor"]) for one in self.all("text") if one["words"] == words]
+
+    def check(self) -> None:
+        """Every shape is on the sheet."""
+        for kind in ("line", "circle", "rect", "text"):
+            for one in self.all(kind):
+                for name, value in one.items():
+                    if name in ("x", "x1", "x2", "cx"):
+                        assert 0 <= value <= self.width, one
+                    if name in ("y", "y1", "y2", "cy"):
+                        assert 0 <= value <= self.height, one
+
+
+def mean(value: float, *values: float, half: float | None = None) -> dict[str, Any]:
+    low, high = (None, None) if half is None else (value - half, value + half)
+    return {"mean": value, "low": low, "high": high, "values": list(values)}
+
+
+def test_bars_dots_and_whiskers_lie_at_their_values_in_the_row_of_their_arm() -> None:
+    arms = {
+        "one": {"networks": {"final": {"R@1": mean(0.4, 0.3, 0.5, half=0.1), "loss": mean(2.0), "third": mean(0.0)}}},
+        "none": {"networks": {}},
+        "two & more": {"networks": {"final": {"R@1": mean(0.8, 0.8)}}},
+    }
+    sheet = Sheet(draw({"name": "x", "arms": arms, "metrics": ["R@1", "loss", "third"]}))
+    sheet.check()
+    assert (sheet.width, sheet.height) == (2 * (150 + 360 + 30), 40 + 2 * (34 + 22 * 2 + 26))
+    assert sheet.words("x: means over seeds with 95 % intervals") == [(10, 20, "start")]
+    right, below = 540, 104
+    assert sheet.words("R@1") == [(150, 54, "start")]
+    assert sheet.words("loss") == [(150 + right, 54, "start")]
+    assert sheet.words("third") == [(150, 54 + below, "start")]
+    rows = [40 + 34, 40 + 34 + 22]
+    assert sheet.words("one") == [
+        (142, rows[0] + 4, "end"), (142 + right, rows[0] + 4, "end"), (142, rows[0] + 4 + below, "end"),
+    ]  # fmt: skip
+    assert len(sheet.words("two & more")) == 3
+    assert sheet.words("none") == []
+    bars = [(one["x"], one["y"], one["width"], one["height"], one["fill"]) for one in sheet.all("rect")[1:]]
+    assert bars == [
+        (150, rows[0] - 7, 180, 14, COLOURS[0]),
+        (150, rows[1] - 7, 360, 14, COLOURS[1]),
+        (150 + right, rows[0] - 7, 360, 14, COLOURS[0]),
+        (150, rows[0] - 7 + below, 0.5, 14, COLOURS[0]),
+    ]
+    dots = [(one["cx"], one["cy"]) for one in sheet.all("circle")]
+    assert dots == [(285, rows[0]), (375, rows[0]), (510, rows[1])]
+    ends = [(one["x1"], one["y1"], one["x2"], one["y2"]) for one in sheet.all("line")]
+    low, high = 285, 375
+    assert ends[:3] == [
+        (low, rows[0], high, rows[0]),
+        (low, rows[0] - 4, low, rows[0] + 4),
+        (high, rows[0] - 4, high, rows[0] + 4),
+    ]
+    assert ends[3:] == [
+        (left, top + 40 + 34 - 11, left, top + 40 + 34 + 33) for left, top in ((150, 0), (690, 0), (150, below))
+    ]
+    assert sheet.words("40.0") == [(514, rows[0] + 4, "start")]
+    assert sheet.words("80.0") == [(514, rows[1] + 4, "start")]
+
+
+def test_a_whisker_is_within_its_panel_and_twelve_metrics_are_drawn() -> None:
+    final = {f"m{number}": mean(0.1, half=0.3) for number in range(13)}
+    sheet = Sheet(draw({"name": "x", "arms": {"a": {"networks": {"final": final}}}, "metrics": list(final)}))
+    sheet.check()
+    assert sheet.words("m12") == []
+    assert len(sheet.words("m11")) == 1
+    assert (sheet.all("line")[0]["x1"], sheet.all("line")[0]["x2"]) == (150, 510), "it does not go below nothing"
+    empty = Sheet(draw({"name": "x", "arms": {}, "metrics": []}))
+    assert (empty.width, empty.height) == (540, 60)
+    assert plot.MOST == cost_plot.MOST == 12
+
+
+def costs(**more: Any) -> dict[str, Any]:
+    def arm(of: str, budget: float, **metrics: Any) -> dict[str, Any]:
+        return {"of": of, "cost": {"budget": budget}, "networks": {"final": metrics} if metrics else {}}
+
+    arms = {
+        "a-100": arm("a", 100.0, **{"R@1": mean(0.5, half=0.1), "other": mean(0.2)}),
+        "a-10": arm("a", 10.0, **{"R@1": mean(0.2, half=0.1), "other": mean(0.2)}),
+        "b-10": arm("b", 10.0, **{"R@1": mean(0.3)}),
+        "b-100": arm("b", 100.0),
+    }
+    return {"name": "x", "arms": arms, "metrics": ["R@1", "other", "third"], "budgets": [100.0, 10.0], **more}
+
+
+def test_a_curve_is_of_one_arm_by_its_budgets() -> None:
+    results = costs()
+    assert [(seconds, one["mean"]) for seconds, one in curve(results, "a", "R@1")] == [(10.0, 0.2), (100.0, 0.5)]
+    assert [(seconds, one["mean"]) for seconds, one in curve(results, "b", "R@1")] == [(10.0, 0.3)]
+    assert curve(results, "a", "third") == curve(results, "a", "R@1", "teacher") == curve(results, "c", "R@1") == []
+
+
+def test_costs_are_drawn_over_the_logarithm_of_the_budget_with_a_legend() -> None:
+    sheet = Sheet(draw_costs(costs()))
+    sheet.check()
+    across, down = 60 + 360 + 40, 220 + 60
+    top = 60 + 18 * 2 + 20
+    assert (sheet.width, sheet.height) == (2 * across, top + 2 * down)
+    assert [sheet.words(name) for name in "ab"] == [[(92, 44, "start")], [(92, 62, "start")]]
+    legend = [(one["x1"], one["x2"], one["y1"], one["y2"], one["stroke"]) for one in sheet.all("line")[:2]]
+    assert legend == [(60, 84, 40, 40, COLOURS[0]), (60, 84, 58, 58, COLOURS[1])]
+    assert sheet.words("R@1") == [(60, top - 8, "start")]
+    assert sheet.words("other") == [(60 + across, top - 8, "start")]
+    assert sheet.words("third") == [(60, top + down - 8, "start")]
+
+    def at(value: float) -> float:
+        return round(top + 220 * (1 - (value - 0.1) / 0.5), 1)
+
+    dots = [(one["cx"], one["cy"], one["fill"]) for one in sheet.all("circle")]
+    assert dots == [
+        (60, at(0.2), COLOURS[0]),
+        (420, at(0.5), COLOURS[0]),
+        (60, at(0.3), COLOURS[1]),
+        (60 + across, top + 110, COLOURS[0]),  # all the same: in the middle
+        (420 + across, top + 110, COLOURS[0]),
+    ]
+    paths = [(one["points"], one["stroke"]) for one in sheet.all("polyline")]
+    assert paths[0] == (f"60.0,{at(0.2)} 420.0,{at(0.5)}", COLOURS[0])
+    assert paths[1] == (f"60.0,{at(0.3)}", COLOURS[1])
+    whiskers = [one for one in sheet.all("line")[2:] if one["stroke"] != "black"]
+    assert [(one["x1"], one["y1"], one["x2"], one["y2"]) for one in whiskers] == [
+        (60, at(0.1), 60, at(0.3)), (420, at(0.4), 420, at(0.6)),
+    ]  # fmt: skip
+    assert sheet.words("10.0") == [(54, top + 220 + 4, "end")]
+    assert sheet.words("60.0") == [(54, top + 4, "end")]
+    assert sheet.words("10 s")[0] == (60, top + 236, "middle")
+    assert sheet.words("100 s")[0] == (420, top + 236, "middle")
+    axes = [one for one in sheet.all("line") if one["stroke"] == "black"][:2]
+    assert [(one["x1"], one["y1"], one["x2"], one["y2"]) for one in axes] == [
+        (60, top, 60, top + 220), (60, top + 220, 420, top + 220),
+    ]  # fmt: skip
+
+
+def test_a_single_budget_stands_in_the_middle_and_twelve_metrics_are_drawn() -> None:
+    one = {"a": {"of": "a", "cost": {"budget": 10.0}, "networks": {"final": {"m0": mean(0.5)}}}}
+    names = [f"m{number}" for number in range(13)]
+    sheet = Sheet(draw_costs({"name": "x", "arms": one, "metrics": names, "budgets": [10.0]}))
+    sheet.check()
+    [dot] = sheet.all("circle")
+    assert dot["cx"] == 60 + 180
+    assert sheet.words("m12") == []
+    assert len(sheet.words("m11")) == 1
+    many = {f"a{place}": {"of": f"a{place}", "cost": {"budget": 10.0}, "networks": {}} for place in range(9)}
+    sheet = Sheet(draw_costs({"name": "x", "arms": many, "metrics": [], "budgets": [10.0]}))
+    assert [line["stroke"] for line in sheet.all("line")] == [*COLOURS, COLOURS[0]]
+    assert sheet.width == 460
