@@ -1,0 +1,211 @@
+"""A run folder before and after a training: prepared once, refused in words, its ending recorded whatever it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.spec.config import override
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.events import EventReader, EventWriter, RunFailed, RunFinished, RunStarted
+from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.processes import own_start_time
+from core.training.errors import TrainingError
+from core.training.team import recording
+from core.training.team import signals as signals_module
+from core.training.team.recording import disk_full, open_events, prepared, record_failure, record_refusal
+from core.training.team.signals import AGAIN_SECONDS, signals_as_requests
+
+CONFIG = preset_config("clip", "tiny")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    return run
+
+
+def write(run: RunDir, *events: Any) -> None:
+    writer = EventWriter(run.events)
+    for event in events:
+        writer.write(event)
+    writer.close()
+
+
+def finished(outcome: Any) -> RunFinished:
+    return RunFinished(step=3, outcome=outcome)
+
+
+def test_a_folder_is_prepared_with_its_definition_and_one_that_is_done_is_left(run: RunDir) -> None:
+    assert prepared(CONFIG, run) is None
+    assert run.config.read_text() == CONFIG.to_json()
+    for events, outcome in (
+        ([RunStarted(step=0, total_steps=3, config_digest="d")], None),
+        ([finished("paused")], None),
+        ([finished("done")], "done"),
+        ([RunStarted(step=0, total_steps=3, config_digest="d")], None),
+        ([RunFailed(step=1, error="E", message="m")], None),
+    ):
+        write(run, *events)
+        assert prepared(CONFIG, run) == outcome
+
+
+def test_what_was_asked_of_the_trainer_before_is_forgotten_and_what_was_asked_since_counts(run: RunDir) -> None:
+    for seconds, asked in ((-9.0, None), (9.0, "pause")):
+        run.ask("pause")
+        os.utime(run.control, (own_start_time() + seconds,) * 2)
+        prepared(CONFIG, run)
+        assert run.asked() == asked
+    write(run, finished("done"))
+    os.utime(run.control, (1.0, 1.0))
+    prepared(CONFIG, run)
+    assert run.asked() == "pause", "nothing is begun"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["name=other", "runtime.threads=3", "checkpoint.keep=9", "data.workers=5", "data.cache_mib=7"], ""),
+        (["seed=7"], "seed is 0 there and 7 here; choose another folder"),
+        (["seed=7", "optim.epochs=99"], " there and .* here and 1 more fields; choose"),
+        (["seed=7", "optim.epochs=99", "optim.batch_size=3"], " there and .* here and 2 more fields; choose"),
+    ],
+)
+def test_what_may_differ_when_a_run_goes_on(run: RunDir, settings: list[str], said: str) -> None:
+    prepared(CONFIG, run)
+    before = run.config.read_bytes()
+    if said:
+        with pytest.raises(RunDirError, match=said):
+            prepared(override(CONFIG, settings), run)
+    else:
+        assert prepared(override(CONFIG, settings), run) is None
+    assert run.config.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (
+            errno.ENOSPC,
+            TrainingError,
+            r"the disk that holds .*/run is full; the last good checkpoint is kept\. Free some",
+        ),
+        (errno.EDQUOT, TrainingError, "is full"),
+        (errno.EACCES, RunDirError, "cannot write the run folder .*/run: Permission denied; choose another"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told_by_its_reason(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[UserError], said: str
+) -> None:
+    def refuse(*_: object) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(recording, "EventWriter", refuse)
+    with pytest.raises(kind, match=said):
+        open_events(run)
+    monkeypatch.setattr(recording, "lifecycle", refuse)
+    with pytest.raises(kind, match=said):
+        prepared(CONFIG, run)
+    assert (disk_full(run, OSError(number, "")) is None) == (number == errno.EACCES)
+
+
+def last(run: RunDir) -> RunFailed:
+    event = EventReader(run.events).read_all()[-1]
+    assert isinstance(event, RunFailed)
+    return event
+
+
+def test_a_failure_is_recorded_in_words_with_where_it_came_from(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = open_events(run)
+    for error, said in ((UserError("No room."), "No room."), (KeyError("x"), "KeyError: 'x'")):
+        try:
+            raise error
+        except (UserError, KeyError) as caught:
+            record_failure(events, 7, caught)
+        found = last(run)
+        assert (found.step, found.error, found.message) == (7, type(error).__name__, said)
+        assert "test_recording.py" in found.traceback
+    events.close()
+
+    class Full:
+        def write(self, event: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left")
+
+    full: Any = Full()
+    record_failure(full, 7, UserError("x"))
+    assert capsys.readouterr().err == "the failure could not be written to the event log: No space left\n"
+
+
+def test_why_a_run_cannot_begin_is_recorded_unless_it_is_done(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "new")
+    assert not record_refusal(CONFIG, run, UserError("Too few devices."))
+    assert (last(run).message, last(run).step) == ("Too few devices.", 0)
+    assert run.config.is_file()
+    run.claim().release()
+    write(run, finished("done"))
+    count = len(EventReader(run.events).read_all())
+    assert record_refusal(CONFIG, run, UserError("Too few devices."))
+    assert len(EventReader(run.events).read_all()) == count
+    with pytest.raises(RunDirError, match="another definition"):
+        record_refusal(override(CONFIG, ["seed=5"]), run, UserError("x"))
+    run.claim().release()
+
+
+def test_the_first_signal_counts_and_the_handlers_are_given_back() -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+    for first, what in zip(numbers, ("stop", "stop", "pause", "pause"), strict=True):
+        with signals_as_requests() as asked:
+            assert not asked.is_set()
+            signal.raise_signal(first)
+            signal.raise_signal(signal.SIGUSR1)
+            assert (asked.is_set(), asked.what) == (True, what)
+            assert asked.since <= time.monotonic()
+            if first == signal.SIGTERM:
+                assert signal.getsignal(first) is signal.SIG_DFL, "the second one ends it"
+            if first == signal.SIGINT:
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(first)
+        assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_under_a_launcher_a_signal_that_comes_again_at_once_is_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[int] = []
+    now = [100.0]
+    monkeypatch.setattr(signals_module.time, "monotonic", lambda: now[0])
+    with signals_as_requests(launched=True) as asked:
+        handler: Any = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr(signals_module.signal, "raise_signal", raised.append)
+        for seconds in (0.0, 1.0, AGAIN_SECONDS - 1.0):
+            now[0] += seconds
+            handler(signal.SIGTERM, None)
+            assert signal.getsignal(signal.SIGTERM) is handler
+        assert (asked.what, asked.since, raised) == ("stop", 100.0, [])
+        now[0] += 0.1
+        handler(signal.SIGTERM, None)
+        assert raised == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_in_a_thread_no_signal_is_heard() -> None:
+    before, seen = signal.getsignal(signal.SIGTERM), list[object]()
+
+    def work() -> None:
+        with signals_as_requests() as asked:
+            seen.append((signal.getsignal(signal.SIGTERM), asked.is_set()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(before, False)]
