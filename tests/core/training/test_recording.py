@@ -20,7 +20,6 @@ from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
 from core.training.team import recording
-from core.training.team import signals as signals_module
 from core.training.team.recording import disk_full, open_events, prepared, record_failure, record_refusal
 from core.training.team.signals import AGAIN_SECONDS, signals_as_requests
 
@@ -183,10 +182,10 @@ def test_the_first_signal_counts_and_the_handlers_are_given_back() -> None:
 def test_under_a_launcher_a_signal_that_comes_again_at_once_is_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
     raised: list[int] = []
     now = [100.0]
-    monkeypatch.setattr(signals_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with signals_as_requests(launched=True) as asked:
         handler: Any = signal.getsignal(signal.SIGTERM)
-        monkeypatch.setattr(signals_module.signal, "raise_signal", raised.append)
+        monkeypatch.setattr(signal, "raise_signal", raised.append)
         for seconds in (0.0, 1.0, AGAIN_SECONDS - 1.0):
             now[0] += seconds
             handler(signal.SIGTERM, None)

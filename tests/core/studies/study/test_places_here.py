@@ -59,9 +59,10 @@ def test_a_run_is_a_process_with_a_device_and_logs_of_its_own(out: StudyDir, mon
         folder.write_status(own_status(step=90, total_steps=90, doing="saving"))
         assert (training.look(), training.state) == (None, "measuring")
         training.ask_to_end()
-        ended: list[Any] = []
-        wait_for(lambda: ended.append(training.look()) or ended[-1])
-        assert ended[-1].problem == f"the trainer exited unexpectedly with status {-signal.SIGTERM}"
+        wait_for(lambda: training._process.poll() is not None)
+        ended = training.look()
+        assert ended is not None
+        assert ended.problem == f"the trainer exited unexpectedly with status {-signal.SIGTERM}"
         assert here._free == ["6", "4"]
     finally:
         training.leave()
@@ -94,7 +95,7 @@ def test_a_folder_that_leads_out_of_the_study_is_not_written(out: StudyDir, tmp_
 
 
 def test_a_study_is_sent_with_its_arms_as_they_are_defined_here(tmp_path: Path) -> None:
-    arms = [
+    arms: list[dict[str, Any]] = [
         {"name": "one", "preset": "clip", "set": ["optim.beta1=0.7"]},
         {"name": "same", "preset": "clip", "set": ["optim.beta1=0.7"]},
         {"name": "other", "preset": "sd-clip"},
