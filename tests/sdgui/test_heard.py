@@ -150,7 +150,7 @@ NOT_NEEDED = {
 NOBODYS = {
     "ChainWatch.found", "ConfusionMatrix.view_changed", "EvaluationPane.way_changed", "KnownModel.arranged",
     "Launcher.ended", "ParallelCoordinates.run_clicked", "PlotCanvas.redrawn", "PlotGrid.run_hovered",
-    "PlotGrid.run_visibility_changed", "RunTableModel.styled", "ViewsPreview.drawn",
+    "PlotGrid.run_visibility_changed", "ViewsPreview.drawn",
 }  # fmt: skip
 
 

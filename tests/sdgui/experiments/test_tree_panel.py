@@ -138,7 +138,7 @@ def test_a_restart_unfolds_what_trains_and_forgives_what_is_gone_or_unreadable(q
 
 def test_what_is_chosen_is_told_once_with_the_run_that_is_watched(tree: Tree, tmp_path: Path) -> None:
     tree.panel.select_experiment(tree.first)
-    tree.panel.select_experiment(tree.first)
+    tree.panel.refresh(Changes())
     (told,) = tree.told
     assert (told.experiment_id, told.run_id, told.current_run) == (tree.first, None, tree.runs[1]), "its newest"
     assert tree.colors.of(tree.runs[1]) == 0

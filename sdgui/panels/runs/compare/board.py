@@ -146,10 +146,6 @@ class SamplesBoard(QWidget):
         super().showEvent(event)
         self._read()
 
-    def _changed(self, run_id: int, changed: frozenset[str]) -> None:
-        if "samples" in changed:
-            self._loaded(run_id)
-
     def _loaded(self, run_id: int) -> None:
         if run_id in self._ids and self.isVisible():
             self._read()

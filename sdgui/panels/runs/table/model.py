@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, QTimer, Signal
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, QTimer
 
 from sdgui.panels.runs.table.cells import (
     Style,
@@ -42,8 +42,6 @@ WAITING = "…"
 
 class RunTableModel(QAbstractTableModel):
     """Rows are runs or groups, columns are fields; column 0 is the name."""
-
-    styled = Signal()  # numbers are written otherwise: widths may change
 
     def __init__(self, reader: TableReader, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -260,9 +258,7 @@ class RunTableModel(QAbstractTableModel):
             values = [one.values[column] for one in known] if field.source is Source.METRIC else []
             values += [mean[field.name].mean for mean in means if field.name in mean]
             styles.append(style_of(field, values))
-        if styles != self._styles:
-            self._styles = styles
-            self.styled.emit()
+        self._styles = styles
 
 
 def columns_of(listing: Listing) -> list[Field]:
