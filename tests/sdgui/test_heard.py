@@ -103,7 +103,6 @@ EARS = {
 
 # Signals of parts that are used in several places, and the places that do without.
 NOT_NEEDED = {
-    "Bars.chosen": "FiguresPage.captions FiguresPage.words",
     "ClassTable.chosen": "CompareTab.table TryTab.by_names TryTab.by_probe",
     "ClassTable.current_changed": "AccuracyTab.table CompareTab.table TryTab.by_names TryTab.by_probe",
     "ConfigForm.updated": "ViewsPage.form",

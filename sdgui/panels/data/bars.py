@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QHelpEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtCore import QEvent, QPoint, QRect, QSize
+from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from sdgui.widgets.formats import count
@@ -26,15 +26,12 @@ class Bar:
 
 
 class Bars(QWidget):
-    """Upright bars from one common line; the highest is marked with its number. ``chosen``: a bar was clicked."""
-
-    chosen = Signal(int)
+    """Upright bars from one common line; the highest is marked with its number."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bars: list[Bar] = []
         self.setAccessibleName(name)
-        self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         theme().changed.connect(self.update)
 
@@ -98,8 +95,3 @@ class Bars(QWidget):
             QToolTip.showText(event.globalPos(), plain_tip(self._bars[index].tip) if index >= 0 else "", self)
             return True
         return super().event(event)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        index = self._at(event.position().toPoint())
-        if index >= 0 and event.button() == Qt.MouseButton.LeftButton:
-            self.chosen.emit(index)

@@ -163,8 +163,8 @@ class DataPanel(Panel):
         """Read the rows of ``source``; they are shown as they come."""
         self.rows = SourceRows(source)
         self._parts.clear()
-        self.shown.begin(self.rows)
         self.facts = self.checked = None
+        self.shown.begin(self.rows)
         self._others = splits_beside(self._services.store, source)
         self.view.bar.clear()
         self.view.figures.show_facts(None)

@@ -1,0 +1,398 @@
+"""The Data panel's messages, menus, keys and choices: what is said, offered, kept and restored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QFileDialog, QMenu
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import RunConfig
+from core.spec.presets import PRESETS, preset_config
+from sdgui.panels.data.layout import FIGURES, GROUPS, PICTURES, VIEWS
+from sdgui.panels.data.model import NONE, SourceRows
+from sdgui.panels.data.panel import DataPanel
+from sdgui.panels.data.views_page import ViewsPage
+from sdgui.widgets.actions import Actions
+from sdgui.widgets.message import Message
+from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.data.conftest import Asked, captions, checked, facts, opened, part
+
+
+@pytest.fixture
+def menus(monkeypatch: pytest.MonkeyPatch) -> list[QMenu]:
+    """The menus that opened."""
+    found: list[QMenu] = []
+    monkeypatch.setattr(QMenu, "popup", lambda menu, *_at: found.append(menu))
+    return found
+
+
+def entry(menu: QMenu, text: str) -> QAction:
+    return next(action for action in menu.actions() if text in action.text().replace("&", ""))
+
+
+def on(panel: DataPanel) -> list[bool]:
+    view = panel.view
+    return [one.isEnabled() for one in (view.words, view.label, view.value, view.which, view.save, view.more)]
+
+
+def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
+    qtbot: QtBot, panel: DataPanel, asked: Asked
+) -> None:
+    view = panel.view
+    assert view.stack.currentWidget() is view.empty
+    assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Look at your data", True)
+    assert [one.isVisible() for one in (view.words, view.which, view.save, view.more, view.counts)] == [False] * 5
+    panel.show_source("/one.csv")
+    assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Opening the data", False)
+    assert [one.isVisible() for one in (view.words, view.which, view.save, view.more, view.counts)] == [True] * 5
+    assert on(panel) == [False] * 6
+    assert view.strip.text == "Reading the data"
+    panel.work.part.emit(part("a", "b"))
+    qtbot.waitUntil(lambda: view.stack.currentWidget() is view.tabs)
+    assert view.counts.text() == "2 pictures"
+    assert view.words.isEnabled()
+    assert (view.strip.isVisible(), panel._taking.isActive()) == (True, True)
+    panel.work.opened.emit(facts("/one.csv", 4, listed=2, bad=1, reasons=[{"where": "row 3", "why": "empty"}]))
+    qtbot.waitUntil(lambda: panel.facts is not None and not panel._taking.isActive())
+    assert on(panel) == [True, True, False, True, True, True]
+    assert view.bar.text == "The first 2 of 4 pictures are listed."
+    assert not view.strip.isVisible()
+    assert [view.label.itemText(row) for row in range(view.label.count())] == ["Any label", "split", "kind"]
+    assert (view.tabs.tabText(GROUPS), view.tabs.tabText(3)) == ("&Duplicates and leaks", "Bro&ken (1)")
+    assert view.broken.list.topLevelItem(0).text(0) == "row 3"
+    assert view.figures.label.count() == 1
+    view.words.setText("a")
+    view.which.setCurrentIndex(1)
+    panel.open("/two.csv")
+    assert (view.words.text(), view.which.currentIndex(), view.bar.message, view.broken.list.topLevelItemCount()) == (
+        "", 0, None, 0,
+    )  # fmt: skip
+    assert view.label.itemText(0) == "No labels"
+    assert not view.label.isEnabled()
+    assert view.tabs.tabText(3) == "Bro&ken"
+    assert view.figures.label.count() == 0
+
+
+def test_what_fails_says_why_and_is_tried_again_where_nothing_is_open(
+    qtbot: QtBot, panel: DataPanel, asked: Asked
+) -> None:
+    bar, strip = panel.view.bar, panel.view.strip
+    told: list[Message] = []
+    panel.message_requested.connect(told.append)
+    panel.open("/one.csv")
+    panel.work.open_failed.emit(Cancelled())
+    assert (bar.text, strip.isVisible()) == ("Cancelled.", False)
+    panel.work.progress.emit("check", "reading pictures", 3, 6)
+    assert strip.text.startswith("Reading pictures · 50 %")
+    strip.finish()
+    panel.work.progress.emit("save", "", 0, 0)
+    assert strip.isVisible()
+    opened(qtbot, panel, "/one.csv", "a")
+    panel.check()
+    assert strip.text == "Checking the pictures"
+    panel.work.check_failed.emit(Failure("It ended.", "a traceback"))
+    assert (bar.text, strip.isVisible(), bar._action.isVisible()) == ("It ended.", False, False)
+    assert bar._details.toPlainText() == "a traceback"
+    panel.check()
+    assert bar.message is None
+    panel.save(Path("/kept.csv"))
+    assert strip.text == "Saving"
+    panel.work.save_failed.emit(Cancelled())
+    assert bar.text == "Cancelled."
+    panel.work.not_kept.emit("The disk is full.")
+    assert [(one.level, one.text) for one in told] == [("error", "The disk is full.")]
+    panel.facts = None
+    count = len(asked)
+    panel.check()
+    panel.ask_where()
+    assert len(asked) == count, "there is nothing yet to check or to save"
+
+
+def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel, asked: Asked) -> None:
+    view = panel.view
+    opened(qtbot, panel, "/one.csv", "a", "b", "c")
+
+    def choose(box: Any, row: int) -> None:
+        box.setCurrentIndex(row)
+        box.activated.emit(row)
+
+    view.tabs.setCurrentIndex(FIGURES)
+    choose(view.label, view.label.findData("split"))
+    assert [view.value.itemText(row) for row in range(view.value.count())] == ["Any value", "train", "val"]
+    assert view.value.isEnabled()
+    assert captions(panel) == ["a a", "a b", "a c"], "a label alone filters nothing"
+    choose(view.value, 2)
+    qtbot.waitUntil(lambda: captions(panel) == ["a b"])
+    assert view.counts.text() == "1 of 3"
+    choose(view.label, 0)
+    assert (view.value.count(), view.value.isEnabled()) == (1, False)
+    qtbot.waitUntil(lambda: len(captions(panel)) == 3)
+    view.figures.value_chosen.emit("split", "train")
+    assert captions(panel) == ["a a", "a c"]
+    assert view.tabs.currentIndex() == PICTURES
+    assert (view.label.currentText(), view.value.currentText()) == ("split", "train")
+    view.figures.value_chosen.emit("kind", NONE)
+    assert captions(panel) == [], "a value that is offered to be looked at, though no picture has it"
+    assert view.value.currentText() == NONE
+    choose(view.which, view.which.findData("excluded"))
+    choose(view.label, 0)
+    qtbot.waitUntil(lambda: view.counts.text() == "0 of 3")
+    view.tabs.setCurrentIndex(GROUPS)
+    view.words.setText("hat")
+    panel.focus_search()
+    assert (view.tabs.currentIndex(), view.words.selectedText()) == (PICTURES, "hat")
+
+
+def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPanel, asked: Asked) -> None:
+    view = panel.view
+    opened(qtbot, panel, "/one.csv", "a", "b")
+    grid = view.gallery.view
+    view.gallery.set_selected([0])
+    qtbot.keyClick(grid, Qt.Key.Key_X, Qt.KeyboardModifier.ShiftModifier)
+    qtbot.keyClick(grid, Qt.Key.Key_Z)
+    assert panel.rows.excluded == set(), "other keys are the list's own"
+    qtbot.keyClick(grid, Qt.Key.Key_X)
+    assert panel.rows.excluded == {0}
+    qtbot.keyClick(grid, Qt.Key.Key_X)
+    assert panel.rows.excluded == set(), "once more takes it in again"
+    qtbot.keyClick(grid, Qt.Key.Key_Delete)
+    assert panel.rows.excluded == {0}
+    assert view.counts.text() == "2 pictures · 1 excluded"
+    qtbot.keyClick(grid, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert panel.rows.excluded == set()
+    panel.work.wait()
+
+
+def test_the_menu_offers_what_can_be_done_and_does_it(
+    qtbot: QtBot, panel: DataPanel, asked: Asked, menus: list[QMenu], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, heard = panel.view, list[Any]()
+    view.open_more()
+    assert not any(action.isEnabled() for action in menus[-1].actions())
+    panel.show_source("/one.csv")
+    panel.work.part.emit(part("a", "b"))
+    panel.work.opened.emit(facts("/one.csv", 2))
+    qtbot.waitUntil(lambda: panel.facts is not None and not panel._parts)
+    view.more.click()
+    assert [action.isEnabled() for action in menus[-1].actions()] == [True, True, True, False, False, True, True]
+    view.gallery.set_selected([1])
+    view.more.click()
+    menu = menus[-1]
+    assert all(action.isEnabled() for action in menu.actions())
+    panel.source_asked.connect(lambda *what: heard.append(what))
+    monkeypatch.setattr(view.source, "hold_out", lambda: heard.append("held out"))
+    entry(menu, "Hold out").trigger()
+    entry(menu, "Search these").trigger()
+    entry(menu, "Put the excluded").trigger()
+    assert view.bar.message is None, "nothing is excluded"
+    entry(menu, "Exclude the selection").trigger()
+    assert panel.rows.excluded == {1}
+    entry(menu, "Put the excluded").trigger()
+    assert view.bar.text == "1 picture is in the basket, left out."
+    panel.exclude([0])
+    panel.to_basket()
+    assert view.bar.text == "2 pictures are in the basket, left out."
+    entry(menu, "Undo").trigger()
+    assert panel.rows.excluded == {1}
+    panel.define_asked.connect(lambda config: heard.append(config.data.train))
+    entry(menu, "Use in a new").trigger()
+    assert heard == ["held out", ("search", "/one.csv"), "/one.csv"]
+    titles: list[str] = []
+
+    def choose(_over: Any, title: str, start: str, kind: str) -> tuple[str, str]:
+        titles.append(Path(start).name)
+        return "", ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    view.save.click()
+    entry(menu, "Save the selection").trigger()
+    assert titles == ["one-kept.csv", "one-selection.csv"]
+    assert [one[0] for one in asked] == ["open"], "no file was chosen"
+    panel.work.wait()
+
+
+def test_a_table_is_replaced_only_where_the_dialog_asked_about_it(
+    qtbot: QtBot, panel: DataPanel, asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(qtbot, panel, "/one.csv", "a")
+    (tmp_path / "mine.csv").touch()
+    for typed in ("mine", "mine.csv", "MINE.CSV", "other.csv"):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, typed=typed: (str(tmp_path / typed), ""))
+        panel.ask_where()
+    saved = [(one[2].name, one[5]) for one in asked if one[0] == "save"]
+    assert saved == [("mine.csv", False), ("mine.csv", True), ("MINE.CSV", False), ("other.csv", False)]
+    panel.work.saved.emit({"path": "/kept.csv", "pictures": 1, "captions": 2})
+    assert panel.view.bar.text == "1 pictures with 2 captions saved as /kept.csv."
+    assert not panel.view.strip.isVisible()
+
+
+def test_data_are_opened_from_the_empty_page_and_the_demo_is_made(
+    panel: DataPanel, menus: list[QMenu], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel.view.empty.activated.emit()
+    assert len([one for one in menus[-1].actions() if one.text()]) == 3, "nobody makes the demo"
+    made: list[str] = []
+    panel.set_actions(cast(Actions, {"demo": _Trigger(made)}))
+    panel.view.empty.activated.emit()
+    entry(menus[-1], "Make the demo's pictures").trigger()
+    assert made == ["demo"]
+    demo = panel._services.demo
+    monkeypatch.setattr(type(demo), "complete", property(lambda _self: True))
+    panel.view.empty.activated.emit()
+    entry(menus[-1], "The demo's pictures").trigger()
+    assert panel.view.source.source() == str(demo.folder / "train.csv")
+
+
+class _Trigger:
+    def __init__(self, made: list[str]) -> None:
+        self._made = made
+
+    def trigger(self) -> None:
+        self._made.append("demo")
+
+
+def test_another_split_is_compared_with(
+    qtbot: QtBot, panel: DataPanel, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(qtbot, panel, "/data/one.csv", "a", "b")
+    starts: list[str] = []
+    for found in ("", "/data/held.csv"):
+        monkeypatch.setattr(
+            QFileDialog, "getOpenFileName", lambda _o, _t, start, found=found: (starts.append(start), (found, ""))[1]
+        )
+        panel.view.groups.others.click()
+    assert starts == ["/data", "/data"]
+    assert [one for one in asked if one[0] == "check"] == [("check", "/data/one.csv", {"held": "/data/held.csv"}, "")]
+    assert "held (held.csv)" in panel.view.groups.empty.accessibleDescription()
+    panel.work.checked.emit(checked("/data/one.csv", exact=[[0, 1]], exact_groups=1, near_groups=2, leak_count=4))
+    assert panel.view.tabs.tabText(GROUPS).endswith("(7)")
+    panel.view.which.setCurrentIndex(panel.view.which.findData("duplicates"))
+    panel.show_rows()
+    assert len(panel.shown.numbers) == 2
+
+
+def test_what_was_looked_at_and_how_comes_back(qtbot: QtBot, panel: DataPanel, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").touch()
+    panel.left()
+    settings = panel._services.settings
+    assert settings.value("data/tab") is None, "it was never looked at"
+    panel.entered()
+    panel.show_source(str(tmp_path / "one.csv"))
+    panel.view.gallery.set_thumbnail_size(200)
+    panel.view.tabs.setCurrentIndex(FIGURES)
+    panel.left()
+    again = DataPanel(panel._services)
+    qtbot.addWidget(again)
+    assert (again.view.tabs.currentIndex(), again.view.gallery.thumbnail_size()) == (FIGURES, 200)
+    assert again.view.source.source() == ""
+    again.entered()
+    assert again.view.source.source() == str(tmp_path / "one.csv")
+    again.show_source("/two.csv")
+    again.entered()
+    assert again.view.source.source() == "/two.csv", "only the first time"
+    (tmp_path / "one.csv").unlink()
+    third = DataPanel(panel._services)
+    qtbot.addWidget(third)
+    third.entered()
+    assert third.view.source.source() == "", "it is gone"
+    for one in (again, third):
+        one.work.wait()
+        one.view.gallery.close_threads()
+        one.view.groups.gallery.close_threads()
+
+
+def test_views_are_of_the_definition_that_trains_on_the_data(
+    qtbot: QtBot, panel: DataPanel, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, view = panel._services, panel.view
+    for name, train in (("old", "/one.csv"), ("new", "/one.csv"), ("other", "/two.csv")):
+        config = preset_config("sd-clip" if name == "new" else "clip", "tiny")
+        data = config.data.model_copy(update={"train": train})
+        services.store.add_experiment(config.model_copy(update={"data": data, "name": name}), name)
+    opened(qtbot, panel, "/one.csv", "a", "b")
+    page = view.views
+    shown: list[tuple[str | None, list[int]]] = []
+    monkeypatch.setattr(
+        page.preview,
+        "show_definition",
+        lambda config, rows: shown.append((None if config is None else config.data.train, list(rows))),
+    )
+    assert [page.definitions.itemText(row) for row in range(3)] == ["other", "new", "old"]
+    assert page.definitions.currentText() == "new", "the newest that trains on them"
+    view.gallery.set_selected([1])
+    view.tabs.setCurrentIndex(VIEWS)
+    assert shown[-1] == ("/one.csv", [1])
+    count = len(shown)
+    view.tabs.setCurrentIndex(PICTURES)
+    view.gallery.select_all()
+    assert len(shown) == count, "nothing is drawn for who does not look"
+    view.tabs.setCurrentIndex(VIEWS)
+    assert shown[-1] == ("/one.csv", [0, 1])
+    assert page.use.isEnabled()
+    page.form.set_values({"views.student.crop_min": 2.0})
+    assert page.definition() is None
+    assert shown[-1] == (None, [0, 1])
+    assert not page.use.isEnabled()
+    page.definitions.setCurrentIndex(0)
+    page.definitions.activated.emit(0)
+    assert page.use.isEnabled(), "another definition takes the place of what was wrong"
+    panel.open("/two.csv")
+    panel.refresh()
+    assert page.definitions.currentText() == "other"
+    panel._show_views()
+    assert shown[-1] == (None, []), "of what is being opened there are no views yet"
+    assert not page.use.isEnabled()
+
+
+def test_the_page_of_views_offers_experiments_and_presets(qtbot: QtBot, panel: DataPanel) -> None:
+    page: ViewsPage = panel.view.views
+    assert page.definitions.currentText() == PRESETS["sd-clip"].title
+    assert page.definitions.count() == len(PRESETS)
+    config = preset_config("clip", "tiny").model_copy(update={"name": "mine"})
+    page.offer([("mine", config)])
+    assert page.definitions.currentText() == PRESETS["sd-clip"].title, "what is chosen stays"
+    page.take("Run of mine", config)
+    assert page.definitions.currentText() == "Run of mine"
+    loaded = page.form.config()
+    assert loaded is not None
+    assert loaded.preset == "clip"
+    asked: list[RunConfig] = []
+    page.define_asked.connect(asked.append)
+    page.use.click()
+    assert asked == [], "there are no data yet"
+    page.show_source("/one.csv")
+    page.preview.seed.setValue(7)
+    page.use.click()
+    assert [(one.data.train, one.seed, one.name) for one in asked] == [("/one.csv", 7, "mine")]
+
+
+def test_a_run_whose_definition_cannot_be_read_says_so(qtbot: QtBot, panel: DataPanel) -> None:
+    store = panel._services.store
+    config = preset_config("clip", "tiny")
+    data = config.data.model_copy(update={"train": "/mine.csv"})
+    run = store.add_run(store.add_experiment(config, "mine").id)
+    run.dir.create()
+    panel.use_run(run.id)
+    assert panel.view.bar.text.startswith("The run's definition cannot be read: ")
+    panel.use_run(run.id + 1)
+    assert panel.view.bar.text.startswith("The run's definition cannot be read: ")
+    assert panel.view.source.source() == ""
+    run.dir.config.write_text(config.model_copy(update={"data": data, "name": "mine"}).to_json(), encoding="utf-8")
+    panel.use_run(run.id)
+    assert panel.view.source.source() == "/mine.csv"
+    assert panel.view.views.definitions.currentText() == "Run of mine"
+
+
+def test_a_name_tells_on_what_is_trained(panel: DataPanel) -> None:
+    names: list[str] = []
+    panel.define_asked.connect(lambda config: names.append(config.name))
+    panel.rows = SourceRows("/data/pairs.csv")
+    panel.use()
+    panel.use("/data/" + 120 * "x" + ".csv", "/val.csv")
+    assert names[0].endswith("pairs")
+    assert len(names[1]) == 100
