@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QProcess, Qt
 from pytestqt.qtbot import QtBot
@@ -55,3 +56,28 @@ def ranked(qtbot: QtBot, place: CleanPanel) -> RankedPairs:
 def press(qtbot: QtBot, place: CleanPanel, *keys: Qt.Key) -> None:
     for key in keys:
         qtbot.keyClick(place.view.gallery.view, key)
+
+
+BELIEFS = (0.1, 0.2, 0.4, 0.8)
+
+
+def some_pairs(
+    names: str = "abcd", total: int = 4, shuffled: int | None = None, remembered: bool = False, **more: Any
+) -> dict[str, Any]:
+    """An answer of ``noise_open``: four pairs are listed, the first is shuffled where that is known."""
+    bins = [0] * 1000
+    for belief in BELIEFS:
+        bins[int(belief * 1000)] += 1
+    bins[990] += total - len(BELIEFS)
+    pairs: list[dict[str, Any]] = [
+        {"path": f"/{name}.png", "caption": name, "belief": belief, "right": 1 - belief, "rank": rank}
+        for rank, (name, belief) in enumerate(zip(names, BELIEFS, strict=True), start=1)
+    ]
+    pairs[3]["right"] = None
+    if shuffled is not None:
+        for row, known in enumerate((True, False, False, None)):
+            pairs[row]["shuffled"] = known
+    return {
+        "list": pairs, "key": "k", "model": "m", "data": "/d.csv", "pairs": total, "doubted": 2, "groups": 2,
+        "remembered": remembered, "shuffled": shuffled, "precision": None, "bins": bins, **more,
+    }  # fmt: skip
