@@ -1,0 +1,294 @@
+"""The list of captions by itself: how rows are painted and sized, its keys, what it copies, and its header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QModelIndex, QPoint, Qt
+from PySide6.QtGui import QColor, QGuiApplication, QImage
+from PySide6.QtWidgets import QHeaderView, QPlainTextEdit
+from pytestqt.qtbot import QtBot
+
+from core.spec.caption_files import Candidate
+from sdgui.app.start import make_application
+from sdgui.panels.caption.list import delegate as painting
+from sdgui.panels.caption.list.rows import CAPTION, PICTURE, SCORE, SECOND, CaptionsModel
+from sdgui.panels.caption.list.table import CaptionsList
+from sdgui.panels.caption.model import HAND, Entry, ModelCaptions
+from sdgui.widgets.gallery.thumbnail_files import Thumbnail
+from sdgui.widgets.style.theme import theme
+
+A, B = (ModelCaptions(key, (Candidate(f"{key} says so", -1.0, -0.5),)) for key in ("a", "b"))
+CTRL, ALT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
+
+
+@pytest.fixture
+def view(qtbot: QtBot, tmp_path: Path) -> Iterator[CaptionsList]:
+    """Five pictures: waiting, captioned, edited, refused, and with models that differ."""
+    make_application()
+    model = CaptionsModel()
+    model.add(
+        [
+            Entry("/p/waiting.png", 0),
+            Entry("/p/captioned.png", 1).with_captions("a", A),
+            Entry("/p/edited.png", 2, "my HILL", HAND, captions={"a": A}),
+            Entry("/p/refused.png", 3, refused="it is TORN"),
+            Entry("/p/differing.png", 4).with_captions("a", A).with_captions("b", B),
+        ]
+    )
+    made = CaptionsList(model, tmp_path)
+    qtbot.addWidget(made)
+    made.resize(900, 500)
+    made.show()
+    made.activateWindow()
+    yield made
+    made.close_threads()
+
+
+def cell(view: CaptionsList, row: int, column: int) -> QImage:
+    image: QImage = view.viewport().grab(view.visualRect(view.captions.index(row, column))).toImage()
+    return image
+
+
+def colors(image: QImage) -> set[str]:
+    pixels = np.frombuffer(image.convertToFormat(QImage.Format.Format_RGB32).constBits(), np.uint32)
+    return {QColor.fromRgb(int(pixel)).name() for pixel in np.unique(pixels)}
+
+
+def test_words_are_in_the_colour_of_what_became_of_the_picture(view: CaptionsList) -> None:
+    look = theme()
+    view.captions.set_compares(True)
+    names = {name: look.color(name).name() for name in ("text", "muted", "error", "warning", "border")}
+
+    def inks(row: int, column: int) -> set[str]:
+        return {name for name, color in names.items() if color in colors(cell(view, row, column))} - {"border"}
+
+    assert [inks(row, CAPTION) & {"text", "muted", "error"} for row in range(4)] == [
+        {"muted"}, {"text"}, {"text"}, {"error"},
+    ]  # fmt: skip
+    assert names["warning"] in colors(cell(view, 4, SECOND))
+    assert names["border"] in colors(cell(view, 0, CAPTION)), "a line below each row"
+    assert "muted" in inks(1, SCORE)
+    assert inks(2, SCORE) == set(), "of what a person wrote there is no score"
+
+
+def test_a_row_that_is_chosen_or_under_the_mouse_is_seen(view: CaptionsList) -> None:
+    look = theme()
+    plain = cell(view, 1, CAPTION)
+    view.choose("/p/captioned.png")
+    chosen = cell(view, 1, CAPTION)
+    assert look.color("selection").name() in colors(chosen)
+    assert look.color("selection").name() not in colors(plain)
+    assert look.color("selection").name() not in colors(cell(view, 0, CAPTION))
+    view.setFocus()
+    view.activateWindow()
+    assert chosen != plain
+
+
+def test_a_picture_is_in_its_cell_with_its_state_and_name(view: CaptionsList, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = QImage(40, 20, QImage.Format.Format_RGB32)
+    picture.fill(Qt.GlobalColor.red)
+    clear = QImage(20, 20, QImage.Format.Format_ARGB32)
+    clear.fill(QColor(0, 0, 0, 0))
+    known = {
+        "waiting.png": None,
+        "captioned.png": Thumbnail(picture, ""),
+        "edited.png": Thumbnail(None, "It is torn."),
+        "refused.png": Thumbnail(clear, ""),
+    }
+    monkeypatch.setattr(view.thumbnails, "get", lambda path: known.get(path.name))
+    cells = [cell(view, row, PICTURE) for row in range(4)]
+    side = cells[0].height() - painting.SPACE
+    middle = QPoint(painting.SPACE // 2 + side // 2, cells[0].height() // 2)
+    look = theme()
+    assert cells[0].pixelColor(middle) == look.color("raised"), "it is being read"
+    assert cells[1].pixelColor(middle) == QColor(Qt.GlobalColor.red)
+    assert cells[3].pixelColor(middle) == QColor(Qt.GlobalColor.white), "as the model sees it"
+    red = [
+        QPoint(x, y)
+        for x in range(cells[1].width())
+        for y in range(cells[1].height())
+        if cells[1].pixelColor(x, y) == QColor(Qt.GlobalColor.red)
+    ]
+    wide, high = (max(values) - min(values) + 1 for values in ([p.x() for p in red], [p.y() for p in red]))
+    assert abs(wide - side) <= 1, "as wide as its place"
+    assert abs(wide - 2 * high) <= 2, "and in its own proportions"
+    assert abs((min(p.y() for p in red) + max(p.y() for p in red)) // 2 - middle.y()) <= 2
+    assert look.color("muted").name() in colors(cells[2]), "a dashed frame"
+    right = [one.copy(one.height(), 0, one.width() - one.height(), one.height()) for one in cells]
+    assert len({bytes(one.constBits()) for one in right}) == 4, "each state has its icon"
+    assert look.color("muted").name() in colors(right[0])
+    assert view.delegate._fitting(picture, side, 1.0) is view.delegate._fitting(picture, side, 1.0)
+    assert view.delegate._fitting(picture, side, 2.0).width() == 2 * side
+    monkeypatch.setattr(painting, "_KEPT", 2)
+    for wide in range(10, 16):
+        view.delegate._fitting(picture, wide, 1.0)
+        view.delegate._broken_text("words", wide)
+    assert len(view.delegate._scaled) <= 5
+    assert len(view.delegate._lines) <= 12
+
+
+def test_long_captions_are_broken_into_three_lines_in_the_middle_of_their_row(view: CaptionsList) -> None:
+    lines = view.delegate._broken_text("word " * 200, 200)
+    assert len(lines) == painting.LINES
+    assert view.rowHeight(0) >= painting.LINES * view.delegate._metrics.lineSpacing() + painting.SPACE
+    for text, share in (("x", 1), ("word " * 200, 3)):
+        view.captions.update([view.captions.at(0).with_text(text, HAND)])
+        image = cell(view, 0, CAPTION)
+        ink = theme().color("text").name()
+        rows = [y for y in range(image.height()) if any(image.pixelColor(x, y).name() == ink for x in range(60))]
+        middle = (rows[0] + rows[-1]) / 2
+        assert abs(middle - image.height() / 2) < image.height() / 6, share
+        assert rows[0] > 0
+
+
+def test_columns_share_the_room_that_picture_and_score_leave(view: CaptionsList) -> None:
+    head, model = view.horizontalHeader(), view.captions
+    stretched = [column for column in range(3) if head.sectionResizeMode(column) == QHeaderView.ResizeMode.Stretch]
+    assert stretched == [CAPTION]
+    wide = head.sectionSize(PICTURE)
+    model.set_compares(True)
+    assert [column for column in range(4) if head.sectionResizeMode(column) == QHeaderView.ResizeMode.Stretch] == [
+        CAPTION, SECOND,
+    ]  # fmt: skip
+    assert abs(head.sectionSize(CAPTION) - head.sectionSize(SECOND)) <= 1
+    assert sum(head.sectionSize(column) for column in range(4)) == view.viewport().width()
+    view.resize(400, 500)
+    assert head.sectionSize(PICTURE) < wide
+    titles = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(4)]
+    assert titles == ["Picture", "Caption", "Score", "Second model"]
+    align = Qt.ItemDataRole.TextAlignmentRole
+    right = [bool(model.headerData(column, Qt.Orientation.Horizontal, align) & Qt.AlignmentFlag.AlignRight)
+             for column in range(4)]  # fmt: skip
+    assert right == [False, False, True, False]
+    tip = model.headerData(SECOND, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+    assert tip.endswith("Ctrl+U accepts it")
+    assert model.heading(4, Qt.ItemDataRole.DisplayRole) is None
+    editable = [bool(model.flags(model.index(0, column)) & Qt.ItemFlag.ItemIsEditable) for column in range(4)]
+    assert editable == [False, True, False, False]
+    assert not model.setData(model.index(0, SCORE), "x")
+    assert (model.rowCount(model.index(0, 0)), model.columnCount(model.index(0, 0))) == (0, 0)
+
+
+def test_cells_say_what_they_hold_to_readers_and_in_tooltips(view: CaptionsList) -> None:
+    model = view.captions
+    model.set_compares(True)
+    speech, tip = Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole
+    assert [model.index(row, CAPTION).data(speech) for row in range(4)] == [
+        "waiting.png: without a caption",
+        "captioned.png: captioned. a says so",
+        "edited.png: edited by hand. my HILL",
+        "refused.png: refused. it is TORN",
+    ]
+    assert [model.index(4, column).data() for column in range(4)] == [
+        "differing.png",
+        "a says so",
+        "−0.500",
+        "b says so",
+    ]
+    assert [model.index(4, column).data(speech) for column in (PICTURE, SECOND)] == ["differing.png", "b says so"]
+    assert model.index(1, SECOND).data() == ""
+    assert model.index(0, PICTURE).data(tip) == "/p/waiting.png"
+    assert [model.index(row, CAPTION).data(tip) for row in (1, 3)] == ["a says so", "it is TORN"]
+    assert model.index(0, CAPTION).data(Qt.ItemDataRole.DecorationRole) is None
+
+
+def test_keys_preview_edit_open_the_menu_and_type(qtbot: QtBot, view: CaptionsList) -> None:
+    menus: list[QPoint] = []
+    view.menu_asked.connect(menus.append)
+    asked: list[tuple[str, str]] = []
+    view.captions.edit_asked.connect(lambda path, text: asked.append((path, text)))
+    view.setCurrentIndex(QModelIndex())
+    view.edit_current()
+    view.preview_current()
+    assert view.findChild(QPlainTextEdit) is None
+    assert view._preview is None, "nothing is current"
+    view.choose("/p/nowhere.png")
+    assert view.current_path() == ""
+    view.choose("/p/captioned.png")
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Menu)
+    assert view.viewport().rect().contains(view.viewport().mapFromGlobal(menus[0]))
+    assert view.rowAt(view.viewport().mapFromGlobal(menus[0]).y()) == 1
+    view.customContextMenuRequested.emit(QPoint(5, 6))
+    assert view.viewport().mapFromGlobal(menus[1]) == QPoint(5, 6)
+    qtbot.keyClick(view, Qt.Key.Key_Q, CTRL)
+    qtbot.keyClick(view, Qt.Key.Key_Q, ALT)
+    qtbot.keyClick(view, Qt.Key.Key_Down)
+    assert view.findChild(QPlainTextEdit) is None
+    assert view.current_path() == "/p/edited.png"
+    qtbot.keyClick(view, Qt.Key.Key_Return)
+    editor = view.findChild(QPlainTextEdit)
+    assert editor.toPlainText() == "my HILL"
+    assert editor.textCursor().selectedText() == "my HILL", "typing replaces it"
+    assert editor.geometry() == view.visualRect(view.captions.index(2, CAPTION))
+    qtbot.keyClicks(editor, "two")
+    qtbot.keyClick(editor, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
+    assert asked == [("/p/edited.png", "two")], "a caption is one line"
+    view.setCurrentIndex(view.captions.index(0, PICTURE))
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Space)
+    preview = view._preview
+    assert preview is not None
+    assert preview.isVisible()
+    preview.stepped.emit(-1)
+    assert view.current_path() == "/p/waiting.png", "there is none before"
+    for _ in range(9):
+        preview.stepped.emit(1)
+    assert view.current_path() == "/p/differing.png", "nor after the last"
+    assert preview is view._preview
+    preview.close()
+
+
+def test_what_is_copied_is_captions_and_files(qtbot: QtBot, view: CaptionsList) -> None:
+    clipboard = QGuiApplication.clipboard()
+    clipboard.setText("mine")
+    view.clearSelection()
+    view.copy()
+    assert clipboard.text() == "mine", "nothing is chosen"
+    view.choose("/p/captioned.png")
+    view.copy()
+    assert (clipboard.text(), clipboard.mimeData().urls()[0].toLocalFile()) == ("a says so", "/p/captioned.png")
+    clipboard.clear()
+    assert view.captions.mimeTypes() == ["text/uri-list", "text/plain"]
+
+
+def test_pictures_that_came_are_painted_and_those_out_of_view_are_forgotten(
+    qtbot: QtBot, view: CaptionsList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updated, kept = list[tuple[int, int]](), list[list[str]]()
+    monkeypatch.setattr(view, "update", lambda index: updated.append((index.row(), index.column())))
+    view.thumbnails.ready.emit("/p/edited.png")
+    view.thumbnails.ready.emit("/p/gone.png")
+    qtbot.waitUntil(lambda: (2, PICTURE) in updated)
+    assert {column for _, column in updated} == {PICTURE}
+    assert all(row >= 0 for row, _ in updated)
+    assert view._came == set()
+    view.captions.add_paths(f"/p/{number}.png" for number in range(40))
+    monkeypatch.setattr(view.thumbnails, "keep_only", lambda paths: kept.append([path.name for path in paths]))
+    view._drop_stale()
+    assert kept[0][0] == "waiting.png"
+    assert len(kept[0]) < 20
+    view.scrollToBottom()
+    qtbot.waitUntil(lambda: len(kept) == 2)
+    assert kept[1][-1] == "39.png"
+    assert "waiting.png" not in kept[1]
+    view.captions.set_filter(lambda entry: entry.position < 2)
+    view._drop_stale()
+    assert kept[2] == ["waiting.png", "captioned.png"]
+
+
+def test_the_current_picture_is_told_also_when_the_list_is_another(view: CaptionsList) -> None:
+    told: list[str] = []
+    reported: list[None] = []
+    view.current_changed.connect(told.append)
+    view.selection_reported.connect(lambda: reported.append(None))
+    view.choose("/p/edited.png")
+    assert told == ["/p/edited.png"]
+    assert reported
+    view.captions.remove(["/p/edited.png"])
+    assert told[-1] == ""
+    assert view.selected_count() == 0
