@@ -1,0 +1,200 @@
+"""What is wrong with a database, in a sentence with its remedy; and a server out of reach that no window waits for."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from sdgui.store import engine as engine_module
+from sdgui.store.engine import Database, Outage, ServerGoneError, store_error
+from sdgui.store.records import StoreError, StoreUnavailableError
+from sdgui.store.registry.address import parse_address
+from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
+from sdgui.store.registry.server import _refuse, registry_error
+
+PATH = Path("/home/x/sdgui.db")
+ADDRESS = parse_address("postgresql://ann:secret@db.lab:5433/group")
+
+
+def wrapped(said: str) -> OperationalError:
+    return OperationalError("SELECT 1", {}, Exception(said))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (wrapped("file is not a database"), StoreError, "is damaged (file is not a database). Rebuild it from the run"),
+        (wrapped("database disk image is malformed"), StoreError, "is damaged (database disk image is malformed)."),
+        (wrapped("database is locked"), StoreUnavailableError, "is locked by another program. Close it and try again."),
+        (wrapped("database or disk is full"), StoreUnavailableError, "The disk of /home/x/sdgui.db is full. Free some"),
+        (OSError(28, "No space"), StoreUnavailableError, "The disk of /home/x/sdgui.db is full."),
+        (OSError(27, "Too large"), StoreUnavailableError, "cannot be used: [Errno 27] Too large."),
+        (
+            wrapped("attempt to write a readonly database"),
+            StoreUnavailableError,
+            "cannot be written (attempt to write a",
+        ),
+        (wrapped("unable to open database file"), StoreUnavailableError, "cannot be written (unable to open database"),
+        (PermissionError(13, "Denied"), StoreUnavailableError, "cannot be written ([Errno 13] Denied). Fix its"),
+        (wrapped("no such table: x"), StoreUnavailableError, "cannot be used: no such table: x."),
+    ],
+)
+def test_what_is_wrong_with_a_file(error: Exception, kind: type[StoreError], said: str) -> None:
+    found = store_error(error, PATH)
+    assert type(found) is kind, "what passes can be tried again"
+    assert said in str(found)
+    assert str(PATH) in str(found)
+
+
+def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
+    cause: Any = Exception(said)
+    cause.sqlstate = state
+    error: Any = OperationalError("SELECT 1", {}, cause)
+    error.connection_invalidated = invalid
+    return registry_error(error, ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "kind", "sentence"),
+    [
+        ("x", "28P01", StoreError, "refused the user ann: check user and password"),
+        ("x", "28000", StoreError, "refused the user ann"),
+        ('role "ann" does not exist', "", StoreError, "refused the user ann"),
+        ("no password supplied", "", StoreError, "refused the user ann"),
+        ("no pg_hba.conf entry for host", "", StoreError, "refused the user ann"),
+        ("x", "3D000", StoreError, "There is no database group on db.lab:5433; make it with createdb"),
+        ('database "group" does not exist', "", StoreError, "There is no database group"),
+        ("denied for  table\nruns", "42501", StoreError, "may not be written by this user (denied for table runs)"),
+        ("x", "55P03", StoreUnavailableError, "is busy: another window is writing. Try again."),
+        ("canceling due to lock timeout", "", StoreUnavailableError, "is busy"),
+        ("too many clients", "53300", StoreUnavailableError, "is out of room or connections (too many clients)."),
+        ("x", "08006", ServerGoneError, "cannot be reached"),
+        ("x", "57P01", ServerGoneError, "cannot be reached"),
+        (
+            "Connection refused",
+            "",
+            ServerGoneError,
+            "Check the network, and that PostgreSQL runs on db.lab:5433; runs go",
+        ),
+        ("connection timeout expired", "", ServerGoneError, "cannot be reached"),
+        ("could not translate host name", "", ServerGoneError, "cannot be reached"),
+        ("syntax error at x", "42601", StoreUnavailableError, "cannot be used: syntax error at x."),
+        ("role of the table", "", StoreUnavailableError, "cannot be used"),
+        ("the relation does not exist", "", StoreUnavailableError, "cannot be used"),
+    ],
+)
+def test_what_is_wrong_with_a_server(said: str, state: str, kind: type[StoreError], sentence: str) -> None:
+    found = refused(said, state)
+    assert type(found) is kind
+    assert sentence in str(found)
+    assert "secret" not in str(found)
+
+
+def test_a_connection_that_is_gone_is_told_by_what_its_library_says() -> None:
+    assert type(refused("odd", invalid=True)) is ServerGoneError
+    long = "connection failed: connection to server at 10.0.0.1 failed: No route to host. Is the server running there?"
+    assert "cannot be reached (No route to host). Check" in str(refused(long))
+    assert "x" * 300 + "." in str(refused("x" * 400))
+    nobody = parse_address("postgresql:///group")
+    assert nobody.server == "the local socket:5432"
+    assert "refused the user name" in str(registry_error(Exception("password"), nobody))
+    assert str(ADDRESS) == "postgresql+psycopg://ann@db.lab:5433/group"
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("0009", ""),
+        ("0010", "has version 0010, but this sdgui supports versions up to 0009. Update sdgui"),
+        ("0008", "has version 0008, and this sdgui needs 0009. When everyone has closed"),
+        ("abc", "belongs to another program"),
+    ],
+)
+def test_a_registry_of_another_version(version: str, said: str) -> None:
+    if not said:
+        _refuse(version, "0009", ADDRESS)
+        return
+    with pytest.raises(StoreError, match=said):
+        _refuse(version, "0009", ADDRESS)
+
+
+def test_the_window_does_not_wait_for_a_server_that_was_out_of_reach_a_moment_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, outage = [100.0], Outage()
+    monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    answers: list[Exception | None] = []
+    database = Database("db", *(Any,) * 3, explain=lambda error: answers.pop(0), outage=outage)  # type: ignore[arg-type]
+
+    def ask(fails: Exception | None = None) -> str:
+        try:
+            with database.sentences():
+                if fails is not None:
+                    answers.append(fails)
+                    raise SQLAlchemyError("x")
+        except StoreError as error:
+            return str(error)
+        return "asked"
+
+    def elsewhere() -> str:
+        found: list[str] = []
+        thread = threading.Thread(target=lambda: found.append(ask()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    assert [ask(), ask(StoreError("No such table.")), ask()] == ["asked", "No such table.", "asked"]
+    assert ask(ServerGoneError("It is gone.")) == "It is gone."
+    now[0] += 9.9
+    assert ask() == "It is gone.", "at once"
+    now[0] += 0.1
+    assert ask() == "asked", "now and then it does ask"
+    assert ask(ServerGoneError("It is gone.")) == "It is gone."
+    assert elsewhere() == "asked", "other threads do wait"
+    assert ask() == "asked", "it was reached meanwhile"
+    plain = Database("db", *(Any,) * 3, explain=lambda error: StoreError("It is odd."))  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="It is odd"), plain.sentences():
+        raise SQLAlchemyError("x")
+    with pytest.raises(KeyError), plain.sentences():
+        raise KeyError("a fault of ours")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "yours", "merged"),
+    [
+        ("a\nb\nc", "a\nb\nC", "a\nb\nC"),
+        ("A\nb\nc", "a\nb\nc", "A\nb\nc"),
+        ("A\nb\nc", "a\nb\nC", "A\nb\nC"),
+        ("A\nb\nc", "A\nb\nc", "A\nb\nc"),
+        ("A\nb\nC", "A\nb\nc", "A\nb\nC"),
+        ("a\nc", "a\nb\nc\nd", "a\nc\nd"),
+        ("x\na\nb\nc", "a\nb\nc\ny", "x\na\nb\nc\ny"),
+        ("A\nB\nc", "a\nb\nC", "A\nB\nC"),
+        ("A\nb\nc", "X\nb\nc", None),
+        ("a\nb\nc\nx", "a\nb\nc\ny", None),
+        ("a", "a\nB\nc", None),
+        ("a\nx\nb\nc", "a\ny\nb\nc", None),
+    ],
+)
+def test_lines_that_two_wrote_are_merged_unless_they_touch(theirs: str, yours: str, merged: str | None) -> None:
+    if merged is not None:
+        assert merged_note("a\nb\nc", theirs, yours) == merged
+        return
+    with pytest.raises(NoteConflictError) as caught:
+        merged_note("a\nb\nc", theirs, yours)
+    assert (caught.value.before, caught.value.theirs, caught.value.yours) == ("a\nb\nc", theirs, yours)
+    both = caught.value.both.splitlines()
+    assert both[: len(theirs.splitlines())] == theirs.splitlines()
+    assert set(both) == {*theirs.splitlines(), *yours.splitlines()}
+    assert len(both) == len(set(both))
+
+
+def test_tags_that_two_changed_are_all_kept_and_taken_away() -> None:
+    assert merged_tags(["a", "b"], ["A", "b", "theirs"], ["a", "Mine"]) == ["A", "theirs", "Mine"]
+    assert merged_tags(["a", "b"], ["b"], ["a", "b", "B"]) == ["b"], "they took a away, and you did not put it there"
+    assert merged_tags([], ["x"], ["X", "y"]) == ["x", "y"]
