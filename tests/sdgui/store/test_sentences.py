@@ -128,10 +128,10 @@ def test_the_window_does_not_wait_for_a_server_that_was_out_of_reach_a_moment_ag
 ) -> None:
     now, outage = [100.0], Outage()
     monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    answers: list[Exception | None] = []
+    answers: list[StoreError] = []
     database = Database("db", *(Any,) * 3, explain=lambda error: answers.pop(0), outage=outage)  # type: ignore[arg-type]
 
-    def ask(fails: Exception | None = None) -> str:
+    def ask(fails: StoreError | None = None) -> str:
         try:
             with database.sentences():
                 if fails is not None:
