@@ -265,6 +265,8 @@ def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel
         replace(run, state=RunState.QUEUED, queue_position=1), None, None, None
     )
     assert "queued behind" not in status_line(replace(run, state=RunState.QUEUED), None, None, None)
+    bare = replace(START, parameters=0, pairs=0)
+    assert status_line(run, None, bare, None).endswith("cpu · fp32"), "nothing is said of what is not known"
 
 
 def test_the_headers_buttons_are_there_while_they_can_be_pressed(qtbot: QtBot) -> None:
@@ -353,3 +355,32 @@ def test_the_log_stays_where_one_reads_and_copies_what_is_selected(qtbot: QtBot)
     assert "other 0" in str(log.model().index(0, 0).data())
     log.show_history(None)
     assert log.model().rowCount() == 0
+
+
+def test_the_table_is_asked_for_when_the_panel_is_first_entered_and_anew_when_something_changed(
+    panel: RunsPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(panel.view.table, "start", lambda: asked.append("start"))
+    monkeypatch.setattr(panel.view.table, "refresh", lambda: asked.append("refresh"))
+    panel.refresh()
+    assert asked == [], "nobody has looked yet"
+    for _ in range(2):
+        panel.entered()
+        panel.left()
+    panel.refresh()
+    assert asked == ["start", "refresh"]
+
+
+def test_the_empty_page_offers_what_comes_next(qtbot: QtBot, panel: RunsPanel) -> None:
+    actions, done = Actions(panel), list[str]()
+    names = ("pause", "resume", "stop", "use_search", "launch", "queue", "new", "machines")
+    actions.register([Action(name, "Run", name, name, lambda _, name=name: done.append(name)) for name in names], panel)
+    panel.set_actions(actions)
+    titles = []
+    for selection in (Selection(), Selection(experiment_id=1)):
+        panel.select(selection)
+        titles.append((panel.empty._title.text(), panel.empty._button.text()))
+        panel.empty.activated.emit()
+    assert titles == [("No experiment yet", "New experiment"), ("No run yet", "Launch")]
+    assert done == ["new", "launch"]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QUrl
+from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
 from core.spec.data.fixes import Fix
@@ -36,6 +36,9 @@ def test_closing_it_puts_its_message_away(dialog: FixingDialog) -> None:
     dialog.close()
     assert (dialog.view.bar.text, dialog.view.bar.isHidden()) == ("", True)
     assert (dialog.windowTitle(), dialog.isModal()) == ("Basket", False)
+    own = dialog.view.findChildren(QPushButton, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    assert len(own) >= 6
+    assert [one.text() for one in own if one.autoDefault()] == [], "Enter presses none"
 
 
 def test_while_something_is_saved_only_cancelling_is_offered(

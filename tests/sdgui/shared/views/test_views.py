@@ -244,6 +244,7 @@ def test_a_definition_with_errors_or_without_data_leaves_what_is_shown_pale(
 
 
 def test_drawing_again_goes_on_by_an_epoch_or_a_batch(preview: ViewsPreview, views: Views) -> None:
+    assert preview.again.shortcut().toString() == "Ctrl+Shift+G"
     preview.again.click()
     assert preview.step.value() == 1, "nothing is known yet"
     preview.show_definition(CONFIG, [5])

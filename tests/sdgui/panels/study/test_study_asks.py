@@ -1,0 +1,199 @@
+"""What the buttons of the Study panel do with the study that is shown, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog
+from pytestqt.qtbot import QtBot
+
+from core.spec.study import StudyDir
+from sdgui.app.start import make_application, make_services
+from sdgui.panels.study import ending
+from sdgui.panels.study.panel import StudyPanel
+from sdgui.runs.study_programs import StudyProgramError
+from sdgui.runs.study_status import StudySnapshot
+from sdgui.shared.services import Services
+from sdgui.store.records import StoreError
+from sdgui.store.studies import StudyRecord
+from sdgui.widgets.message import error
+from tests.sdgui.panels.study.studying import a_study
+from tests.sdgui.panels.study.test_study_parts import a_look
+
+
+@pytest.fixture
+def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
+    make_application()
+    services = make_services(tmp_path / "home")
+    yield services
+    services.launcher.close()
+    services.pool.close()
+    services.store.close()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, services: Services) -> StudyPanel:
+    panel = StudyPanel(services)
+    qtbot.addWidget(panel)
+    panel.show()
+    return panel
+
+
+def listed(panel: StudyPanel, name: str, look: StudySnapshot | None = None) -> StudyRecord:
+    """A study in the store that is shown as ``look``."""
+    services = panel._services
+    folder = services.store.studies_folder / name
+    StudyDir(folder).runs.mkdir(parents=True)
+    StudyDir(folder).study.write_text(a_study(name=name).to_json(), encoding="utf-8")
+    study = services.store.add_study(folder, name)
+    panel.refresh()
+    if look is not None:
+        services.studies._snapshots = {**services.studies._snapshots, study.id: look}
+        services.studies.changed.emit(study.id)
+    return study
+
+
+def test_an_empty_panel_offers_to_make_a_study(panel: StudyPanel) -> None:
+    assert panel.stack.currentWidget() is panel.empty
+    panel.empty.activated.emit()
+    assert panel.stack.currentWidget() is panel.editor
+    assert panel.editor.name.selectedText() == panel.editor.name.text() != ""
+    assert not panel.toolbar.new.isVisible()
+    panel.editor.cancelled.emit()
+    assert panel.stack.currentWidget() is panel.empty
+    panel.toolbar.new.click()
+    assert panel.stack.currentWidget() is panel.editor
+
+
+def test_a_study_is_chosen_in_the_box_and_shown_again_the_next_time(
+    qtbot: QtBot, panel: StudyPanel, services: Services
+) -> None:
+    first, second = listed(panel, "one", a_look("done")), listed(panel, "two", a_look("done"))
+    panel.show_study(second.id)
+    row = panel.toolbar.box.findData(first.id)
+    panel.toolbar.box.setCurrentIndex(row)
+    panel.bar.show_message(error("of before"))
+    panel.toolbar.box.activated.emit(row)
+    assert (panel._id(), panel.bar.message) == (first.id, None)
+    panel.left()
+    again = StudyPanel(services)
+    qtbot.addWidget(again)
+    assert (again._id(), again.toolbar.box.currentData()) == (first.id, first.id)
+    services.settings.setValue("study/shown", "x")
+    other = StudyPanel(services)
+    qtbot.addWidget(other)
+    assert other._id() == second.id, "the newest"
+    panel.show_study(99)
+    assert panel.bar.message is not None
+    assert (panel.bar.message.level, panel._id()) == ("error", first.id)
+
+
+def test_pause_and_stop_ask_the_program_and_kill_comes_last(
+    qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = listed(panel, "mine", a_look("running"))
+    asked: list[tuple[int, str]] = []
+    monkeypatch.setattr(services.studies, "ask_to_end", lambda *what: asked.append(what))
+    panel.toolbar.pause.click()
+    qtbot.waitUntil(lambda: asked == [(study.id, "pause")])
+    assert panel.bar.text == "Active runs are saving their checkpoints; this takes a moment."
+    assert (panel.toolbar.pause.isEnabled(), panel.toolbar.stop.isEnabled()) == (False, False)
+    panel.ending.forget(study.id)
+    monkeypatch.setattr(ending, "KILL_AFTER", 0.01)
+    panel._enable(panel._look())
+    panel.toolbar.stop.click()
+    qtbot.waitUntil(lambda: panel.toolbar.stop.isEnabled() and panel.toolbar.stop.text() == "&Kill")
+    panel.bar.clear()
+    panel.toolbar.stop.click()
+    qtbot.waitUntil(lambda: asked[1:] == [(study.id, "stop"), (study.id, "kill")])
+    assert panel.bar.message is None, "a kill saves nothing"
+
+
+def test_a_program_that_cannot_be_asked_is_told_and_may_be_asked_again(
+    qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(panel, "mine", a_look("running"))
+
+    def refuse(*_: object) -> None:
+        raise StudyProgramError("It runs elsewhere.\nmore")
+
+    monkeypatch.setattr(services.studies, "ask_to_end", refuse)
+    panel.toolbar.stop.click()
+    qtbot.waitUntil(lambda: panel.bar.text == "It runs elsewhere.")
+    assert panel.bar.message is not None
+    assert panel.bar.message.details == "more"
+    assert panel.toolbar.stop.isEnabled()
+
+
+def test_machines_are_chosen_for_the_study(
+    qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[tuple[int, list[str]]] = []
+    monkeypatch.setattr(services.studies, "choose_machines", lambda *what: chosen.append(what))
+    panel.toolbar.machines.chosen.emit(["far"])
+    panel.toolbar.begin.clicked.emit()
+    assert (chosen, panel.bar.message) == ([], None), "there is no study"
+    study = listed(panel, "mine", a_look("not started"))
+    panel.bar.show_message(error("of before"))
+    panel.toolbar.machines.chosen.emit(["far"])
+    qtbot.waitUntil(lambda: chosen == [(study.id, ["far"])])
+    assert panel.bar.message is None
+
+
+def test_the_folder_is_shown_and_one_that_moved_is_found(
+    qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    study = listed(panel, "mine", StudySnapshot(tmp_path, "gone", problem="Its folder is missing."))
+    panel.toolbar.folder.click()
+    assert opened == [QUrl.fromLocalFile(str(study.folder))]
+    assert panel.bar.text == "Its folder is missing."
+    answers = ["", str(tmp_path / "wrong"), str(tmp_path / "moved")]
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: answers.pop(0))
+    panel.bar.press_remedy()
+    assert panel.bar.message is None, "none was chosen"
+    panel._find()
+    assert panel.bar.text == f"{tmp_path / 'wrong'} contains no study.json; choose the study's own folder."
+    study.folder.rename(tmp_path / "moved")
+    panel.bar.press_remedy()
+    qtbot.waitUntil(lambda: services.store.study(study.id).folder == tmp_path / "moved")
+    qtbot.waitUntil(lambda: panel._study is not None and panel._study.folder == tmp_path / "moved")
+
+
+def test_what_cannot_be_opened_or_read_is_said(
+    qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    panel.open_study(tmp_path / "broken.json")
+    qtbot.waitUntil(lambda: panel.bar.message is not None)
+    assert panel.stack.currentWidget() is panel.empty
+
+    def locked(*_: object) -> None:
+        raise StoreError("The database is locked.")
+
+    calls = (
+        ("studies", panel.refresh),
+        ("experiments", panel.edit),
+        ("run_in", lambda: panel.view.run_asked.emit(tmp_path)),
+    )
+    for name, call in calls:
+        panel.bar.clear()
+        with monkeypatch.context() as broken:
+            broken.setattr(services.store, name, locked)
+            call()
+        assert panel.bar.text == "The database is locked.", name
+    assert panel.stack.currentWidget() is panel.empty
+
+
+def test_the_same_message_leaves_its_details_as_they_are(panel: StudyPanel) -> None:
+    panel._failed("It broke.\nline 5")
+    panel.bar._fold.setChecked(True)
+    panel._failed("It broke.\nline 5")
+    assert panel.bar._fold.isChecked()
+    panel._failed("It broke.\nline 6")
+    assert not panel.bar._fold.isChecked()
