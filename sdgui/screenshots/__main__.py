@@ -126,7 +126,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check",
         action="store_true",
-        help=f"change nothing, and fail where a picture differs by more than {TOLERANCE:.1%} of its area; "
+        help=f"change nothing, and fail where a picture differs by more than {100 * TOLERANCE:g} %% of its area; "
         f"the new ones are left in {_DIFFERING}",
     )
     parser.add_argument("--record", action="store_true", help="train the study and record it anew first")

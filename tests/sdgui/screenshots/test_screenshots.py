@@ -27,6 +27,11 @@ def test_every_panel_has_a_scene() -> None:
     assert list(SCENES) == [panel.name for panel in PANELS]
 
 
+def test_the_options_are_told() -> None:
+    told = " ".join(command.make_parser().format_help().split())
+    assert f"differs by more than {100 * TOLERANCE:g} % of its area" in told
+
+
 def test_the_study_trains_each_arm_with_each_seed() -> None:
     study = study_of(steps=20, seeds=2, size="tiny")
     assert [arm.name for arm in study.arms] == list(ARMS)
