@@ -28,7 +28,7 @@ from sdgui.shared.basket import SHORTCUT
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
@@ -223,7 +223,7 @@ class CleanView(QWidget):
         if ranked.shuffled and ranked.precision is not None:
             facts += (
                 f" {count(ranked.shuffled)} are marked as shuffled in the data; of the same number with the lowest "
-                f"belief, {ranked.precision:.1%} are."
+                f"belief, {percent(ranked.precision)} are."
             )
         if ranked.made:
             facts += f" Ranked {datetime.fromtimestamp(ranked.made).strftime('%Y-%m-%d %H:%M')}."
@@ -231,7 +231,7 @@ class CleanView(QWidget):
         below, found = ranked.below(), ranked.shuffled_below()
         text = f"{count(below)} below {ranked.threshold / BINS:.3f}" if ranked.threshold else ""
         if found is not None and below and ranked.shuffled:
-            text += f": {found / below:.1%} of them shuffled, {found / ranked.shuffled:.1%} of all shuffled"
+            text += f": {percent(found / below)} of them shuffled, {percent(found / ranked.shuffled)} of all shuffled"
         self.threshold_text.setText(text)
         wrong, right = ranked.marked(wrong=True), ranked.marked(wrong=False)
         self.counts.setText(

@@ -63,8 +63,8 @@ def _unusable(source: str, facts: SourceFacts, config: RunConfig) -> str:
     if bad / rows > allowed:
         first = f" The first: {facts['reasons'][0]}" if facts["reasons"] else ""
         return (
-            f"{count(bad)} of the {count(rows)} rows of {source} cannot be used, more than the {allowed:.0%} allowed; "
-            f"mend them, or raise data.max_bad_share.{first}"
+            f"{count(bad)} of the {count(rows)} rows of {source} cannot be used, more than the {100 * allowed:g} % "
+            f"allowed; mend them, or raise data.max_bad_share.{first}"
         )
     return ""
 

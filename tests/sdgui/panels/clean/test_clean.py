@@ -27,9 +27,9 @@ def test_the_run_in_the_tree_ranks_its_training_data_and_the_most_doubted_come_f
     pairs = ranked(qtbot, place)
     assert [item.caption for item in place.view.gallery.items()][:2] == ["a cat", "a dog"]
     assert place.view.table.pairs.index(0, 2).data() == "0.050"
-    assert "66.7%" in place.view.facts.text()
+    assert "66.7 %" in place.view.facts.text()
     assert pairs.threshold == 251, "right after the three that are doubted"
-    assert "3 below 0.251: 66.7% of them shuffled, 66.7% of all shuffled" in place.view.threshold_text.text()
+    assert "3 below 0.251: 66.7 % of them shuffled, 66.7 % of all shuffled" in place.view.threshold_text.text()
     assert [item.line for item in place.view.gallery.items()].index(True) == 3
     assert place.view.facts.geometry().bottom() < place.view.threshold_text.geometry().top()
 
