@@ -9,7 +9,20 @@ import pyqtgraph as pg
 import pytest
 from PySide6.QtCore import QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QMenu, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QSplitter,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 from shiboken6 import isValid
 
@@ -48,6 +61,7 @@ from sdgui.store.records import Place, Progress, Run
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable
 from tests.sdgui.heard import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
+from tests.sdgui.placed import unplaced
 
 # Controls that are read when the button beside them is pressed, and tell nobody before.
 READ_WHEN_ASKED = """
@@ -152,6 +166,12 @@ NOBODYS = {
     "PlotGrid.run_visibility_changed", "ViewsPreview.drawn",
 }  # fmt: skip
 
+# Parts over others, popovers, and stand-ins: who made them moves them.
+PLACE_THEMSELVES = """
+    ClassifyView/QWidget DataView._no_views DropTarget._veil MainWindow/QMenuBar MapPage._popup PlotCanvas._empty
+    PlotCanvas._note PlotCanvas._readout SearchView.filter_popover SearchView.more_popover SourceBar.popover
+    StudyView.network TabsView._no_samples TabsView.time
+"""
 
 _HOVERED = (PlotCanvas, Scatter, PointPlot, RecallCurve, MapCanvas)  # say what is under the mouse
 
@@ -306,6 +326,7 @@ def test_every_control_every_signal_and_every_entry_of_a_menu_is_heard(
     }
     assert silent == {}, "connect it; or list it if this place does without"
     assert untold(window, window.services.store.runs()[0], told) == {}
+    assert unplaced(found) <= set(PLACE_THEMSELVES.split()), "put it into a layout"
     scenes = [plot.scene() for one in found if isinstance(one, _HOVERED) for plot in one.findChildren(pg.PlotWidget)]
     assert len(scenes) >= len(_HOVERED)
     assert all(receivers(scene, "sigMouseMoved") for scene in scenes)
@@ -325,6 +346,10 @@ class _Part(QWidget):
         super().__init__()
         self.button, self.line, self.box = QPushButton("Do it", self), QLineEdit(self), QComboBox(self)
         self.box.setEditable(True)  # its line is Qt's
+        self.split: QSplitter
+        self.tabs: QTabWidget
+        self.inner: QLabel
+        self.page: QLabel
 
 
 def test_what_is_deaf_is_found(qtbot: QtBot) -> None:
@@ -338,3 +363,17 @@ def test_what_is_deaf_is_found(qtbot: QtBot) -> None:
     part.told.connect(part.close)
     part.told.connect(part.line.clear)
     assert receivers(part, "told") == 2
+
+
+def test_what_stands_nowhere_is_found(qtbot: QtBot) -> None:
+    part = _Part()
+    qtbot.addWidget(part)
+    row = QHBoxLayout()
+    QVBoxLayout(part).addLayout(row)
+    row.addWidget(part.line)
+    part.split = QSplitter(part)
+    part.inner = QLabel("in it", part.split)
+    part.tabs = QTabWidget(part)
+    part.page = QLabel("no tab", part.tabs)
+    part.tabs.addTab(QLabel("a tab"), "one")
+    assert unplaced(everything(part)) == {"_Part.button", "_Part.box", "_Part.split", "_Part.tabs", "_Part.page"}

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.data.panel import DataPanel
 from sdgui.panels.data.work import DataWork
+from tests.sdgui.conftest import program
 
 Asked = list[tuple[Any, ...]]
 
@@ -28,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 @pytest.fixture
 def panel(qtbot: QtBot, tmp_path: Path, asked: Asked) -> Iterator[DataPanel]:
     make_application()
-    services = make_services(tmp_path / "home")
+    services = make_services(tmp_path / "home", worker=program("fake_worker.py"))
     panel = DataPanel(services)
     qtbot.addWidget(panel)
     panel.show()
@@ -36,6 +37,7 @@ def panel(qtbot: QtBot, tmp_path: Path, asked: Asked) -> Iterator[DataPanel]:
     panel.work.wait()
     panel.view.gallery.close_threads()
     panel.view.groups.gallery.close_threads()
+    services.pool.close()
     services.launcher.close()
     services.store.close()
 

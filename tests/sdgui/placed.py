@@ -1,0 +1,49 @@
+"""Whether everything that is shown stands somewhere: widgets in no layout, splitter, stack or tab of their parent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QLayout, QSplitter, QStackedWidget, QTabWidget, QWidget
+
+from tests.sdgui.heard import where
+
+
+def unplaced(found: Iterable[QObject]) -> set[str]:
+    """Widgets that lie in the corner of their parent, where they were made: nothing has put them into its layout."""
+    return {
+        where(each)
+        for each in found
+        if isinstance(each, QWidget) and _has_place_to_be(each) and not _placed(each, each.parentWidget())
+    }
+
+
+def _has_place_to_be(each: QWidget) -> bool:
+    """Whether it is a part of a part of the window, and no window of its own; Qt places what Qt made."""
+    parent = each.parentWidget()
+    if parent is None or each.isWindow():
+        return False
+    return parent.layout() is not None or isinstance(parent, (QSplitter, QStackedWidget, QTabWidget))
+
+
+def _placed(each: QWidget, parent: QWidget | None) -> bool:
+    if isinstance(parent, QSplitter):
+        return parent.indexOf(each) >= 0
+    if isinstance(parent, QStackedWidget):
+        return parent.indexOf(each) >= 0
+    if isinstance(parent, QTabWidget):
+        return each.objectName().startswith("qt_")
+    layout = parent.layout() if parent is not None else None
+    return layout is not None and _holds(layout, each)
+
+
+def _holds(layout: QLayout, each: QWidget) -> bool:
+    for number in range(layout.count()):
+        item = layout.itemAt(number)
+        if item is None:
+            continue
+        inner = item.layout()
+        if item.widget() is each or (inner is not None and _holds(inner, each)):
+            return True
+    return False
