@@ -65,6 +65,7 @@ class SearchBar(QWidget):
         self.prompts = NoWheelComboBox(tools)
         self._build()
         self._connect()
+        self.show_saved()  # there is nothing to save yet
 
     def _build(self) -> None:
         self.wanted.addItem("Pictures", "pictures")

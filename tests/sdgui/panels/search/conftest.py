@@ -16,6 +16,7 @@ from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.search.panel import SearchPanel
+from sdgui.shared.services import Services
 from tests.sdgui.conftest import leave, program
 
 OpenSearch = Callable[..., SearchPanel]
@@ -60,6 +61,16 @@ def open_search(qtbot: QtBot, home: Path, folder: Path) -> Iterator[OpenSearch]:
     for window in windows:
         leave(window, qtbot)
         window.services.store.close()
+
+
+@pytest.fixture
+def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
+    make_application()
+    made = make_services(tmp_path / "home", worker=program("fake_worker.py"))
+    yield made
+    made.pool.close()
+    made.launcher.close()
+    made.store.close()
 
 
 def _make_run(window: MainWindow, checkpoint: bool) -> None:

@@ -1,0 +1,102 @@
+"""The search box with its parts, its star and its menu of past searches."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.search.model import Part, Query
+from sdgui.panels.search.query.bar import SearchBar
+from sdgui.panels.search.query.history import SearchHistory
+from sdgui.shared.services import Services
+
+
+def test_the_query_bar_makes_parts_and_saves_searches(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = QWidget()
+    qtbot.addWidget(host)
+    history = SearchHistory(services.settings)
+    bar = SearchBar(history, host, host)
+    bar.resize(700, 40)
+    host.resize(700, 300)
+    host.show()
+    host.activateWindow()
+    qtbot.waitUntil(host.isActiveWindow)
+    told: list[None] = []
+    bar.changed.connect(lambda: told.append(None))
+    assert (bar.star.isEnabled(), bar.true_picture.isVisible(), bar.chips.isVisible()) == (False, False, False)
+    bar.plus.click()
+    assert (told, bar.line.hasFocus()) == ([], True), "nothing is typed"
+    qtbot.keyClicks(bar.line, "moon")
+    assert len(told) == 4
+    assert bar.star.isEnabled()
+    bar.minus.click()
+    assert [(part.words, part.weight) for part in bar.query().parts] == [("moon", -1.0)]
+    assert (bar.line.text(), bar.chips.isVisible(), len(told)) == ("", True, 5)
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (["/a.png", "/b.png"], ""))
+    bar.picture.click()
+    assert [part.image for part in bar.query().parts] == ["", "/a.png", "/b.png"]
+    for box in (bar.wanted, bar.prompts):
+        box.setCurrentIndex(1)
+        box.activated.emit(1)
+    assert len(told) == 9
+    assert (bar.query().find, bar.query().prompts) == ("captions", bar.prompts.itemData(1))
+    bar.star.click()
+    assert (len(history.saved), bar.star.isChecked()) == (1, True)
+    assert bar.star.toolTip().startswith("Remove this saved search")
+    bar.set_filters({"min_size": "2 KB"}, True)
+    assert (bar.star.isChecked(), bar.whole().filters) == (False, {"min_size": "2 KB"})
+    assert bar.star.toolTip().startswith("Save this search")
+    bar.set_query(Query("star", (Part("red"),)), tell=False)
+    assert (len(told), bar.line.cursorPosition(), bar.query().find) == (9, 4, "pictures")
+    bar.show_known("/true.png", "the correct picture")
+    assert bar.true_picture.isVisible()
+    assert bar.true_picture.toolTip() == "The correct picture\n/true.png"
+    bar.show_known("", "")
+    assert not bar.true_picture.isVisible()
+    bar.set_query(Query("known", true_path="/t.png", true_row=4))
+    bar.forget_known()
+    assert bar.query() == Query(prompts=bar.query().prompts)
+    bar.set_query(Query("mine"))
+    bar.forget_known()
+    assert bar.query().words == "mine"
+
+
+def test_the_menu_of_past_searches_tells_them_apart(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = QWidget()
+    qtbot.addWidget(host)
+    history = SearchHistory(services.settings)
+    bar = SearchBar(history, host, host)
+    empty = bar.past_menu()
+    assert [one.text() for one in empty.actions() if one.text()] == [
+        "Saved", "    None yet", "Recent", "    None yet", "Clear recent searches",
+    ]  # fmt: skip
+    assert not any(one.isEnabled() for one in empty.actions() if one.text())
+    history.save(Query("cats & dogs", group=False))
+    for number in range(20):
+        history.remember(Query(f"{number} " + 70 * "x", filters={"min_size": "1 KB"}))
+    opened: list[QMenu] = []
+    monkeypatch.setattr(QMenu, "popup", lambda menu, *_at: opened.append(menu))
+    bar.past.click()
+    entries = [one for one in opened[0].actions() if one.text()]
+    texts = [one.text() for one in entries]
+    assert texts[:3] == ["Saved", "cats && dogs  (ungrouped)", "Recent"]
+    assert texts[3] == f"19 {56 * 'x'}…  (filtered)"
+    assert len(texts) == 2 + 1 + 15 + 1
+    chosen: list[Query] = []
+    bar.past_chosen.connect(chosen.append)
+    entries[1].trigger()
+    assert chosen == [Query("cats & dogs", group=False)]
+    entries[-1].trigger()
+    assert history.recent == []
+    down: list[None] = []
+    bar.left_downwards.connect(lambda: down.append(None))
+    qtbot.keyClick(bar.line, Qt.Key.Key_Up)
+    assert (chosen[1:], down) == ([], []), "there is nothing before"
+    qtbot.keyClick(bar.line, Qt.Key.Key_Down)
+    assert len(down) == 1

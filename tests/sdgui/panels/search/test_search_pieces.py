@@ -1,0 +1,303 @@
+"""Pieces of the Search panel by themselves: where to search, the index sheet; a side's words, keys and menu."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.app.start import make_application
+from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short
+from sdgui.panels.search.index import IndexSheet
+from sdgui.panels.search.model import Query
+from sdgui.panels.search.side import SearchSide
+from sdgui.shared.export.menu import ExportMenu
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.shared.services import Services
+from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.message import Message
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.worker.replies import Cancelled, Failure
+
+CTRL_ALT = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
+
+
+def test_where_to_search_is_chosen_told_and_remembered(
+    qtbot: QtBot, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = CollectionBox(services)
+    qtbot.addWidget(box)
+    box.show()
+    told, folders, left, sheets = list[int](), list[None](), list[None](), list[bool]()
+    box.changed.connect(told.append)
+    box.folder_chosen.connect(lambda: folders.append(None))
+    box.left.connect(lambda: left.append(None))
+    box.sheet_asked.connect(sheets.append)
+
+    def seen() -> list[bool]:
+        return [one.isVisible() for one in (box.data, *box.indexes, box.browse)]
+
+    def choose(kind: str) -> None:
+        box.where.setCurrentIndex(box.where.findData(kind))
+        box.where.activated.emit(box.where.currentIndex())
+
+    assert (box.kind, box.title(), seen()) == (HELD_OUT, "Held-out data", [False] * 4)
+    choose(DATA)
+    assert (box.kind, box.title(), seen(), told) == (DATA, "Choose pictures", [True, False, False, False], [-1])
+    choose(INDEX)
+    assert (box.title(), seen(), told) == ("Choose an index", [False, True, False, True], [-1, -1])
+    box.set_comparing(True)
+    assert seen() == [False, True, True, True]
+    box.set_kind("nonsense")
+    assert (box.kind, told) == (HELD_OUT, [-1, -1]), "who sets it knows it"
+    (tmp_path / "mine").mkdir()
+    box.search_folder(str(tmp_path / "mine"))
+    assert (box.kind, box.title(), told[2:], len(folders)) == (DATA, "mine", [-1], 1)
+    box.search_folder(str(tmp_path / "mine"))
+    assert (told[2:], len(folders)) == ([-1], 2), "it is searched already, but may be typed in"
+    one, two = str(tmp_path / "a" / "one"), str(tmp_path / "b" / "two")
+    box.show_index(0, one)
+    assert (box.kind, box.title(), told[3:]) == (INDEX, "a/one", [-1]), "both leave what they searched"
+    box.show_index(1, two)
+    assert (told[4:], box.index(0), box.index(1)) == ([1], one, two)
+    assert [box.indexes[0].itemData(row) for row in range(2)] == [two, one], "both sides may choose either"
+    box.indexes[1].setCurrentIndex(1)
+    box.indexes[1].activated.emit(1)
+    assert told[5:] == [1]
+    state = json.loads(json.dumps(box.state()))
+    assert state == {"where": INDEX, "data": str(tmp_path / "mine"), "indexes": [one, one]}
+    for number in range(9):
+        box.show_index(0, str(tmp_path / f"i{number}"))
+    assert len(box._recent()) == 8
+    count = len(told)
+    again = CollectionBox(services)
+    qtbot.addWidget(again)
+    assert again.indexes[0].count() == 8
+    assert again.index(0) == "", "none is chosen"
+    again.changed.connect(told.append)
+    recent = again._recent()
+    again.restore({**state, "indexes": [recent[3], ""]})
+    assert (again.kind, again.data.source(), again.index(0), again.index(1)) == (
+        INDEX, str(tmp_path / "mine"), recent[3], "",
+    )  # fmt: skip
+    again.restore({"where": DATA, "data": str(tmp_path / "gone"), "indexes": 5})
+    assert (again.kind, again.data.source(), len(told)) == (DATA, str(tmp_path / "mine"), count)
+    services.settings.setValue("search/indexes", "{")
+    assert again._recent() == []
+    services.settings.setValue("search/indexes", '{"a": 1}')
+    assert again._recent() == []
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    box.ask_folder()
+    box.ask_index()
+    assert (len(left), len(told)) == (1, count), "nothing was chosen"
+    box.sheet.click()
+    assert sheets == [True]
+    assert (short("/a/b"), short("b")) == ("a/b", "b")
+
+
+class Sent(list[tuple[str, dict[str, Any]]]):
+    """What a sheet asked, with ways to answer the last."""
+
+    done: Any
+    failed: Any
+
+    def ask(self, _purpose: str, verb: Any, done: Any, failed: Any, _partial: Any, **asked: Any) -> None:
+        self.append((verb.name, asked))
+        self.done, self.failed = done, failed
+
+
+def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice: list[ModelChoice | None] = [None]
+    sheet = IndexSheet(services, lambda: choice[0])
+    qtbot.addWidget(sheet)
+    told, ended, finished, working = list[Message](), list[str](), list[None](), list[tuple[Any, ...]]()
+    sheet.message_requested.connect(told.append)
+    sheet.ended.connect(ended.append)
+    sheet.finished.connect(lambda: finished.append(None))
+    sheet.working.connect(lambda *what: working.append(what))
+    sent = Sent()
+    monkeypatch.setattr(sheet._calls, "ask", sent.ask)
+    buttons = (sheet.build, sheet.refresh, sheet.move_pictures)
+    sheet.build.click()
+    choice[0] = ModelChoice("m", "teacher", "model")
+    sheet.build.click()
+    sheet.source.set_source("/pictures")
+    sheet.build.click()
+    sheet.refresh.click()
+    sheet.new.setText("/new")
+    sheet.move_pictures.click()
+    sheet.old.setText(" /old ")
+    sheet.move_pictures.click()
+    assert [one.text for one in told] == [
+        "First choose a model above.",
+        "Choose the pictures to index.",
+        "Choose the folder of the index.",
+        "Choose the folder of the index.",
+        "Give the old and the new folder of the pictures.",
+        "Choose the folder of the index.",
+    ]
+    assert sent == []
+    sheet.folder.setText(" /made ")
+    sheet.build.click()
+    assert sent[-1] == ("search_index", {
+        "folder": "/made", "source": "/pictures", "drop_missing": False, "model": "m", "weights": "teacher",
+    })  # fmt: skip
+    assert working == [("index", "starting", 0, 0)]
+    assert [one.isEnabled() for one in buttons] == [False] * 3
+    counts = {
+        "added": 1,
+        "changed": 0,
+        "removed": 0,
+        "unchanged": 0,
+        "pictures": 1,
+        "log": ["read"],
+        "bad": [],
+        "away": 0,
+    }
+    sent.done(counts)
+    assert (ended, len(finished), [one.isEnabled() for one in buttons]) == (["/made"], 1, [True] * 3)
+    assert (told[-1].level, told[-1].text, told[-1].details) == ("info", "made: 1 pictures indexed; 1 added.", "read")
+    sheet.move_pictures.click()
+    assert sent[-1] == ("search_relocate", {"folder": "/made", "old": "/old", "new": "/new"})
+    sent.done({"relocated": 3})
+    assert told[-1].text == "3 pictures of /made were relocated."
+    sheet.drop.setChecked(True)
+    sheet.refresh.click()
+    assert sent[-1][1] == {"folder": "/made", "drop_missing": True}
+    sent.failed(Failure("The disk is full.", "more"))
+    assert (told[-1].level, told[-1].text, told[-1].details) == ("error", "The disk is full.", "more")
+    assert [one.isEnabled() for one in buttons] == [True] * 3
+    sheet.refresh.click()
+    sent.failed(Cancelled())
+    assert told[-1].text == "Stopped; encoded pictures are kept in /made; press the button again to continue."
+    assert (len(ended), len(finished)) == (2, 4)
+    for found in ("", "/found"):
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, found=found: found)
+        for button in sheet.findChildren(IconButton):
+            if button.parent() is sheet:
+                button.click()
+        assert (sheet.folder.text(), sheet.new.text()) == ((" /made ", "/new") if not found else (found, found))
+
+
+def answer(count: int = 3, **more: Any) -> Any:
+    rows = [
+        {
+            "row": 10 + at, "path": f"/{at}.png", "there": at != 1, "caption": f"c{at}", "captions": [f"c{at}", "more"],
+            "cosine": 0.9 - at / 10, "softmax": 0.5, "rank": at + 1, "above_cutoff": at == 0, "duplicates": [],
+            "labels": {"tone": "dark", "x": ""}, "size": 2048, "time": 0.0,
+        }
+        for at in range(count)
+    ]  # fmt: skip
+    cutoff = {"cosine": 0.85, "rate": 0.001, "meaning": "few are above"}
+    return {"rows": rows, "cutoff": cutoff, "above": 1, "searched": 9, "notes": [], "true_rank": None,
+            "true_row": None, **more}  # fmt: skip
+
+
+@pytest.fixture
+def side(qtbot: QtBot) -> Iterator[SearchSide]:
+    make_application()
+    host = QWidget()
+    qtbot.addWidget(host)
+    made = SearchSide(None, ExportMenu(ProgressStrip(host), lambda _message: None, host), host)
+    host.resize(700, 500)
+    made.resize(700, 500)
+    host.show()
+    host.activateWindow()
+    yield made
+    made.gallery.close_threads()
+
+
+def test_a_side_names_its_model_its_results_and_the_correct_picture(side: SearchSide) -> None:
+    side.set_name("Student", "shapes@best\nval.csv")
+    assert side.title.toolTip() == "Student\nshapes@best\nval.csv"
+    assert side.gallery.view.accessibleName() == side.gallery.accessibleName() == "Results of Student"
+    side.show_answer(answer(notes=["It is long."]), Query("q"), "cosine", None, "")
+    assert side.line.text() == "It is long. · 1 above the cut-off 0.850 · 9 pictures"
+    assert side.line.toolTip().startswith("It is long.\nFew are above.")
+    assert side.line.accessibleDescription() == side.line.toolTip()
+    assert (side.true.isVisible(), side.missing()) == (False, ["/1.png"])
+    assert [item.line for item in side.gallery.items()] == [False, True, False]
+    side.gallery.set_current(0)
+    kept = side.gallery.view.currentIndex()
+    side.show_answer(answer(5, true_rank=2.0), Query("q", caption=1), "rank", None, "")
+    assert side.gallery.current() == -1, "another query"
+    assert (side.true.isVisible(), side.true.text()) == (True, "Correct picture: rank 2 of 9")
+    assert [item.score for item in side.gallery.items()] == [None] * 5
+    side.gallery.set_current(1)
+    side.show_answer(answer(6, true_rank=2.0), Query("q", caption=1), "cosine", answer(2), "Teacher")
+    assert side.gallery.current() == 1, "the same query with more results"
+    assert [item.badge for item in side.gallery.items()] == ["", "", "new", "new", "new", "new"]
+    assert side.gallery.items()[0].score == 0.9
+    assert side.detail.text().startswith("cosine 0.800 (below the cut-off 0.850)")
+    assert side.detail.text().endswith("/1.png")
+    side.show_answer(answer(0), Query("none"), "cosine", None, "")
+    assert side.gallery._empty.text() == "No picture matches the filters."
+    assert side.detail.text() == ""
+    side.show_answer(answer(1), Query("none"), "cosine", None, "")
+    assert side.gallery._empty.text() == ""
+    side.clear("Opening …")
+    assert (side.answer, side.query, side.gallery.items(), side.line.text(), side.gallery._empty.text()) == (
+        None, Query(), [], "", "Opening …",
+    )  # fmt: skip
+    assert kept is not None
+
+
+def test_keys_and_the_menu_of_a_side_ask_about_the_chosen_picture(qtbot: QtBot, side: SearchSide) -> None:
+    heard: list[Any] = []
+    side.like_asked.connect(lambda *what: heard.append(("like", *what)))
+    side.part_asked.connect(lambda *what: heard.append(("part", *what)))
+    side.captions_asked.connect(lambda *what: heard.append(("captions", *what)))
+    side.why_asked.connect(lambda: heard.append("why"))
+    side.current_changed.connect(lambda what: heard.append(("at", what)))
+    grid = side.gallery.view
+    grid.setFocus()
+    for key in (Qt.Key.Key_M, Qt.Key.Key_T):
+        qtbot.keyClick(grid, key)
+    side._part(1.0)
+    assert heard == [], "nothing is chosen"
+    assert side.chosen_path() == ""
+    side.show_answer(answer(), Query("q"), "cosine", None, "")
+    grid.setCurrentIndex(side.gallery.model.index(2))
+    assert (side.chosen_path(), side.detail.text().endswith("/2.png")) == ("/2.png", True)
+    for key in (Qt.Key.Key_M, Qt.Key.Key_T, Qt.Key.Key_W):
+        qtbot.keyClick(grid, key)
+    qtbot.keyClick(grid, Qt.Key.Key_Plus, CTRL_ALT)
+    qtbot.keyClick(grid, Qt.Key.Key_Minus, CTRL_ALT)
+    expected = [
+        ("like", "/2.png", 12), ("captions", "/2.png", 12), "why", ("part", "/2.png", 12, 1.0),
+        ("part", "/2.png", 12, -1.0),
+    ]  # fmt: skip
+    assert [one for one in heard if one[0] != "at"] == expected
+    assert ("at", "/2.png") in heard
+    heard.clear()
+    menu = QMenu()
+    side.gallery.menu_opening.emit(menu, [2])
+    for text in ("More like this", "Its nearest captions", "Why this match?", "Add to the query", "Exclude similar"):
+        next(one for one in menu.actions() if one.text().startswith(text)).trigger()
+    assert heard == expected
+    assert any(isinstance(one, QAction) and one.text() == "&Export" for one in menu.actions())
+    side.choose("/1.png")
+    assert (side.gallery.current(), side.detail.text().endswith("/1.png"), heard) == (1, True, expected)
+    side.choose("/nowhere.png")
+    assert (side.gallery.current(), side.detail.text()) == (-1, "")
+    more: list[None] = []
+    side.more_wanted.connect(lambda: more.append(None))
+    side.gallery.scrolled.emit(0.9)
+    assert more == []
+    side.gallery.scrolled.emit(0.91)
+    assert len(more) == 1
+    side.show_why(False)
+    assert "why" not in vars(side), "it is made when it is first wanted"
+    side.show_why(True)
+    assert side.why.isVisible()
+    side.show_why(False)
+    assert not side.why.isVisible()

@@ -1,0 +1,104 @@
+"""Why a match, by hand: words on a ground as strong as their share, heat over the picture, what cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtGui import QColor, QImage
+from PySide6.QtWidgets import QLabel, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.app.start import make_application
+from sdgui.panels.search.why.picture import HEAT, HeatPicture, centre_square, heat
+from sdgui.panels.search.why.view import WhyView, where
+from sdgui.widgets.style.theme import theme
+
+
+def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, tmp_path: Path) -> None:
+    make_application()
+    reasons = WhyView()
+    qtbot.addWidget(reasons)
+    reasons.show()
+    closed: list[None] = []
+    reasons.closed.connect(lambda: closed.append(None))
+    image = QImage(40, 20, QImage.Format.Format_RGB32)
+    image.fill(QColor("red"))
+    image.save(str(tmp_path / "a.png"))
+
+    def words() -> list[str]:
+        return [one.text() for one in reasons._words.findChildren(QLabel) if one.isVisible()]
+
+    reasons.show_waiting(tmp_path / "a.png")
+    assert (reasons.title.text(), words()) == ("Computing what the match rests on …", [])
+    qtbot.waitUntil(lambda: reasons.picture._picture is not None)
+    found = [
+        {"text": text, "relevance": share} for text, share in (("a", 0.1), ("red", 0.6), ("hat", 0.3), ("on", 0.0))
+    ]
+    reasons.show_answer({"cosine": 0.25, "patches": [[0.0, 1.0], [0.0, 0.0]], "words": found})  # type: ignore[typeddict-item]
+    assert reasons.title.text() == "Cosine 0.250 · each word's share"
+    assert words() == ["a  10 %", "red  60 %", "hat  30 %", "on  0 %"]
+    assert reasons.accessibleDescription() == (
+        "Cosine 0.250. Words: red 60 %, hat 30 %, a 10 %. Most relevant patch: upper right."
+    )
+    grounds = [one._ground.alphaF() for one in reasons._words.findChildren(QLabel) if one.isVisible()]  # type: ignore[attr-defined]
+    assert grounds == pytest.approx([0.5 / 6, 0.5, 0.25, 0.0], abs=0.01)
+    shown = reasons.picture.grab().toImage()
+    side = shown.width()
+    assert shown.pixelColor(side - 4, 4).saturation() > 100 > 5 > shown.pixelColor(4, side - 4).saturation()
+    reasons.show_waiting(tmp_path / "a.png")
+    assert len(words()) == 4, "the older reasons stay until the newer are there"
+    reasons.show_answer({"cosine": 0.25, "patches": [[0.0]], "words": [{"text": "a", "relevance": 0.0}]})
+    assert "Words: no word. Most relevant patch: none." in reasons.accessibleDescription()
+    assert reasons.picture._heat is None
+    reasons.show_answer({"cosine": 0.2, "patches": [[1.0]], "words": found * 20})  # type: ignore[typeddict-item]
+    assert len(words()) == 40
+    reasons.show_sentence("Type words.")
+    assert (reasons.title.text(), reasons.accessibleDescription(), words(), reasons.picture._heat) == (
+        "Type words.", "Type words.", [], None,
+    )  # fmt: skip
+    next(one for one in reasons.findChildren(QWidget) if one.toolTip().startswith("Close: why")).click()  # type: ignore[attr-defined]
+    assert len(closed) == 1
+
+
+def test_a_picture_that_cannot_be_read_says_why_and_shows_nothing_of_the_last(qtbot: QtBot, tmp_path: Path) -> None:
+    make_application()
+    picture = HeatPicture()
+    qtbot.addWidget(picture)
+    picture.show()
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    picture.show_patches([[1.0]])
+    picture.show_picture(tmp_path / "b.png")
+    assert picture._heat is None
+    qtbot.waitUntil(lambda: picture.toolTip() != "")
+    assert picture.toolTip().startswith("The picture cannot be shown: ")
+    assert picture.grab().toImage().pixelColor(5, 5) == theme().color("raised")
+    picture.show_picture(None)
+    assert picture.path is None
+
+
+def test_heat_is_as_strong_as_the_relevance_and_lies_on_the_middle_of_the_picture() -> None:
+    assert heat([]) is None
+    assert heat([[0.0, 0.0]]) is None
+    assert heat([[1.0, 0.0], [1.0]]) is None, "rows of other lengths are no picture"
+    found = heat([[2.0, 1.0, -1.0]])
+    assert found is not None
+    assert (found.width(), found.height()) == (3, 1)
+    assert [found.pixelColor(x, 0).alphaF() for x in range(3)] == pytest.approx([0.8, 0.4, 0.0], abs=0.01)
+    assert found.pixelColor(0, 0).rgb() == HEAT.rgb()
+    image = QImage(60, 20, QImage.Format.Format_ARGB32)
+    image.fill(QColor(0, 0, 0, 0))
+    for x in range(20, 40):
+        for y in range(10):
+            image.setPixelColor(x, y, QColor("black"))
+    square = centre_square(image)
+    assert (square.width(), square.height()) == (20, 20)
+    assert [square.pixelColor(10, y).lightness() for y in (5, 15)] == [0, 255], "white where it is transparent"
+    tall = centre_square(image.copy(20, 0, 10, 20))
+    assert (tall.width(), tall.height()) == (10, 10)
+    assert [tall.pixelColor(5, y).lightness() for y in (2, 8)] == [0, 255]
+    places = {
+        where([[float((y, x) == at) for x in range(3)] for y in range(3)]) for at in ((0, 0), (1, 0), (2, 2), (0, 1))
+    }
+    assert places == {"upper left", "middle left", "lower right", "upper middle"}
+    assert where([[0.0], [0.0], [0.5]]) == "lower middle"
