@@ -55,9 +55,9 @@ def test_facts_counts_and_the_threshold_are_told_in_words(place: CleanPanel) -> 
     assert view.facts.text() == (
         "9 pairs ranked, using beliefs recorded during training: 2 likely mislabelled. "
         "The 4 with the lowest belief are listed. "
-        "2 are marked as shuffled in the data; of the same number with the lowest belief, 50.0% are."
+        "2 are marked as shuffled in the data; of the same number with the lowest belief, 50.0 % are."
     )
-    assert view.threshold_text.text() == "2 below 0.201: 50.0% of them shuffled, 50.0% of all shuffled"
+    assert view.threshold_text.text() == "2 below 0.201: 50.0 % of them shuffled, 50.0 % of all shuffled"
     assert view.filters.findData("shuffled") > 0
     view.histogram.box.setValue(0.0)
     assert view.threshold_text.text() == ""
