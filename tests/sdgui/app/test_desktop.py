@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtGui import QImage
 
+from core.spec.errors import UserError
 from sdgui.app import desktop
 from sdgui.app.start import main
 
@@ -39,3 +40,52 @@ def test_a_folder_with_odd_characters_is_started_all_the_same(tmp_path: Path, mo
     if (validate := shutil.which("desktop-file-validate")) is not None:
         written = desktop.write_entry(tmp_path / "share", desktop.start_command())[0]
         assert subprocess.run([validate, written], check=False).returncode == 0
+
+
+def test_the_entry_goes_to_the_users_share_folder_and_desktops_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+    monkeypatch.setattr(
+        desktop.shutil, "which", lambda name: f"/usr/bin/{name}" if name != "update-mime-database" else None
+    )
+    monkeypatch.setattr(desktop.subprocess, "run", lambda command, **_: told.append(command))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    files = desktop.install_desktop()
+    assert files == desktop.entry_files(tmp_path / "share")
+    assert all(file.stat().st_size > 0 for file in files)
+    updates = [
+        ["update-desktop-database", str(tmp_path / "share" / "applications")],
+        ["gtk-update-icon-cache", str(tmp_path / "share" / "icons" / "hicolor")],
+    ]
+    assert told == updates, "those that are there"
+    files[0].unlink()
+    assert desktop.uninstall_desktop() == files[1:]
+    assert told == updates * 2
+    for given in ("", "relative"):
+        monkeypatch.setenv("XDG_DATA_HOME", given)
+        assert desktop.user_share() == Path.home() / ".local" / "share"
+    for platform in ("win32", "darwin"):
+        monkeypatch.setattr(desktop.sys, "platform", platform)
+        with pytest.raises(UserError, match="on Linux and BSD alone"):
+            desktop.user_share()
+
+
+def test_a_program_that_hangs_or_is_gone_keeps_no_entry_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desktop.shutil, "which", lambda name: f"/usr/bin/{name}")
+    problems: list[Exception] = [OSError("gone"), subprocess.TimeoutExpired("x", 60), OSError("gone")]
+
+    def fail(*_: object, **__: object) -> None:
+        raise problems.pop()
+
+    monkeypatch.setattr(desktop.subprocess, "run", fail)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert len(desktop.install_desktop()) == 4 + len(desktop.SIZES)
+    assert problems == []
+
+
+def test_where_there_is_no_script_python_starts_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desktop.sys, "executable", str(tmp_path / "python"))
+    assert desktop.start_command() == f'"{tmp_path}/python" -P -m sdgui'
