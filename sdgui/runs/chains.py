@@ -90,6 +90,7 @@ class ChainWatch(QObject):
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
+        self._begun: set[Path] = set()  # stages whose listing was begun and not finished
         self._wanted, self._ending = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -145,16 +146,18 @@ class ChainWatch(QObject):
         # First: a program that ends after this may have started a stage meanwhile.
         statuses = [each.read_status() for each in stages if each.path in known]
         alive = any(status is not None and process_alive(status) for status in statuses)
-        missing = [stage for stage in stages if stage.path not in known]
+        missing = [stage for stage in stages if stage.path not in known or stage.path in self._begun]
         for stage in list(missing):
             if not stage.config.is_file():
                 continue
+            self._begun.add(stage.path)
             try:
                 run = self._store.import_run(stage.path, first.experiment_id)
                 self._store.same_place(run.id, first.id)
                 self._store.tag_run(run.id, [stage.path.name])
             except StoreError:  # retried at the next poll
                 continue
+            self._begun.discard(stage.path)
             if self._ending.is_set():
                 return False
             missing.remove(stage)
