@@ -16,7 +16,15 @@ import pytest
 from core.model.towers.architectures import list_architectures
 from core.spec.run.folder import RunDir
 from sdgui.runs import models as model_names
-from sdgui.runs.models import architectures, folder_captions, is_saved_model, pretrained_tags, run_facts
+from sdgui.runs.models import (
+    Weights,
+    architectures,
+    folder_captions,
+    is_saved_model,
+    pretrained_tags,
+    pretrained_weights,
+    run_facts,
+)
 
 
 def test_names_and_tags_are_those_that_open_clip_knows() -> None:
@@ -25,6 +33,15 @@ def test_names_and_tags_are_those_that_open_clip_knows() -> None:
     assert {(name, tag) for name, tags in pretrained_tags().items() for tag in tags} == set(open_clip.list_pretrained())
     ours = {name for name in architectures() if name.startswith("sd-coca")}
     assert {name for name, captions in architectures().items() if captions} == {*coca, *ours}
+
+
+def test_where_weights_come_from_is_what_open_clip_says() -> None:
+    found = pretrained_weights()
+    for name, tag in open_clip.list_pretrained():
+        wanted = open_clip.get_pretrained_cfg(name, tag)
+        assert found[name][tag] == Weights(wanted.get("hf_hub") or "", wanted.get("url") or ""), (name, tag)
+    assert any(one.hub for tags in found.values() for one in tags.values())
+    assert any(one.url for tags in found.values() for one in tags.values())
 
 
 def test_the_list_of_tags_is_read_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:

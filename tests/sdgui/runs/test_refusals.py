@@ -270,3 +270,19 @@ def test_a_run_of_another_machine_is_handed_over_or_marked_failed(
         alone.launch(experiment.id, place=Place("far"))
     assert len(store.runs()) == before
     alone.close()
+
+
+def test_a_launcher_that_is_closed_starts_nothing_more(
+    qtbot: QtBot, make_launcher: MakeLauncher, store: Store, experiment: Experiment
+) -> None:
+    launcher = make_launcher("--steps", "1")
+    launcher.close()
+    launcher._ended.put((1, 0))
+    ended = list[int]()
+    launcher.ended.connect(lambda run_id, _code: ended.append(run_id))
+    run = launcher.enqueue(experiment.id)
+    assert not launcher._timer.isActive()
+    assert launcher.chains._ending.is_set()
+    assert launcher._starter.pending == 0
+    assert ended == [], "nobody listens any more"
+    assert [one.id for one in store.queue()] == [run.id]
