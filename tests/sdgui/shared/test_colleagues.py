@@ -1,0 +1,69 @@
+"""What others did in a shared registry is told; in one's own nobody looks."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from sdgui.shared import colleagues as module
+from sdgui.shared.colleagues import Colleagues
+from sdgui.store.changes import Changes
+from sdgui.store.records import StoreError
+
+
+class Registry:
+    """Two changes of others after the row 7, then trouble, then one more."""
+
+    def __init__(self) -> None:
+        self.shared, self.asked = True, list[int]()
+        self._answers: list[Any] = [
+            [self.row(8, 1, None), self.row(9, 1, 5)],
+            StoreError("gone"),
+            [self.row(10, None, 6)],
+        ]
+
+    @staticmethod
+    def row(number: int, experiment: int | None, run: int | None) -> Any:
+        return SimpleNamespace(id=number, experiment_id=experiment, run_id=run)
+
+    def last_activity(self) -> int:
+        return 7
+
+    def activity_of_others(self, after: int) -> list[Any]:
+        self.asked.append(after)
+        found = self._answers.pop(0) if self._answers else []
+        if isinstance(found, StoreError):
+            raise found
+        return cast(list[Any], found)
+
+
+def test_what_others_do_is_told_from_the_last_row_on(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.001)
+    registry, told = Registry(), list[Changes]()
+    others = Colleagues(cast(Any, registry))
+    others.changed.connect(told.append)
+    others.start()
+    thread = others._thread
+    others.start()
+    assert others._thread is thread, "one looks"
+    qtbot.waitUntil(lambda: len(told) == 2)
+    qtbot.waitUntil(lambda: len(registry.asked) > 3)
+    others.close()
+    assert thread is not None
+    assert not thread.is_alive()
+    assert registry.asked[:4] == [7, 9, 9, 10]
+    assert told == [Changes(frozenset({1}), frozenset({5})), Changes(frozenset(), frozenset({6}))]
+
+
+def test_nobody_looks_in_a_registry_that_is_ones_own(qapp: object) -> None:
+    registry = Registry()
+    registry.shared = False
+    others = Colleagues(cast(Any, registry))
+    others.start()
+    assert others._thread is None
+    assert "colleagues" not in {one.name for one in threading.enumerate()}
+    others.close()
