@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLayout,
     QLineEdit,
     QPlainTextEdit,
     QProgressBar,
@@ -158,9 +159,9 @@ class ExportDialog(QDialog):
         layout.addLayout(rows)
         for widget in (self.bar, self.doing, self.progress, self.where, self.code):
             layout.addWidget(widget)
-        layout.addStretch(1)
         layout.addLayout(buttons)
-        self.resize(96 * SPACE, 66 * SPACE)
+        self.folder.setMinimumWidth(76 * SPACE)
+        layout.setSizeConstraint(QLayout.SizeConstraint.SetFixedSize)  # as large as what it shows at the moment
 
     def _connect_parts(self) -> None:
         self.form.currentIndexChanged.connect(self._form_changed)
