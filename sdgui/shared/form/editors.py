@@ -43,7 +43,7 @@ class FieldEditor(QWidget):
     def own(self, control: QWidget, stretch: int = 0) -> None:
         """Take the control that has the focus and tells screen readers what this is."""
         self.control = control
-        control.setAccessibleName(f"{self.spec.title} ({self.spec.unit})" if self.spec.unit else self.spec.title)
+        control.setAccessibleName(f"{self.spec.title} ({unit})" if (unit := self.spec.told_unit) else self.spec.title)
         control.setAccessibleDescription(self.spec.help)
         control.setToolTip(plain_tip(self.spec.help))
         self.row.addWidget(control, stretch)
@@ -51,8 +51,8 @@ class FieldEditor(QWidget):
 
     def tell_unit(self) -> None:
         """Put the unit beside the control."""
-        if self.spec.unit:
-            unit = PlainLabel(self.spec.unit, self)
+        if self.spec.told_unit:
+            unit = PlainLabel(self.spec.told_unit, self)
             set_role(unit, "muted")
             self.row.addWidget(unit)
 

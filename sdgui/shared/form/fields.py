@@ -35,6 +35,11 @@ class FieldSpec:
     widget: str
 
     @property
+    def told_unit(self) -> str:
+        """The unit; "" where the title says it, as in "Beams"."""
+        return "" if self.title.casefold().endswith(self.unit.casefold()) else self.unit
+
+    @property
     def help(self) -> str:
         """Description and bounds, one text for tooltips and screen readers."""
         return " ".join(part for part in (self.description, f"{self.bounds}." if self.bounds else "") if part)

@@ -13,6 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit
 
 from core.spec.config import RunConfig, field_names
+from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config, preset_names
 from sdgui.shared.form.editors import stepped_number
 from sdgui.shared.form.fields import groups_of, parse, text_of
@@ -21,6 +22,12 @@ from sdgui.shared.form.relevance import matters
 from sdgui.shared.form.row import FoldRow
 from sdgui.shared.form.state import FormState
 from sdgui.widgets.style.theme import apply_theme
+
+
+def test_a_unit_is_told_where_the_title_does_not_say_it() -> None:
+    told = {spec.path: spec.told_unit for spec in groups_of(GenerationSettings, "")[0].fields}
+    assert told["beams"] == told["beam_groups"] == told["captions"] == ""
+    assert told["max_tokens"] == "tokens"
 
 
 @pytest.fixture(scope="module")
