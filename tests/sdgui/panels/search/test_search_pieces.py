@@ -25,6 +25,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.search.by_hand import results
 
 CTRL_ALT = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
 
@@ -188,20 +189,6 @@ def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
         assert (sheet.folder.text(), sheet.new.text()) == ((" /made ", "/new") if not found else (found, found))
 
 
-def answer(count: int = 3, **more: Any) -> Any:
-    rows = [
-        {
-            "row": 10 + at, "path": f"/{at}.png", "there": at != 1, "caption": f"c{at}", "captions": [f"c{at}", "more"],
-            "cosine": 0.9 - at / 10, "softmax": 0.5, "rank": at + 1, "above_cutoff": at == 0, "duplicates": [],
-            "labels": {"tone": "dark", "x": ""}, "size": 2048, "time": 0.0,
-        }
-        for at in range(count)
-    ]  # fmt: skip
-    cutoff = {"cosine": 0.85, "rate": 0.001, "meaning": "few are above"}
-    return {"rows": rows, "cutoff": cutoff, "above": 1, "searched": 9, "notes": [], "true_rank": None,
-            "true_row": None, **more}  # fmt: skip
-
-
 @pytest.fixture
 def side(qtbot: QtBot) -> Iterator[SearchSide]:
     make_application()
@@ -220,29 +207,29 @@ def test_a_side_names_its_model_its_results_and_the_correct_picture(side: Search
     side.set_name("Student", "shapes@best\nval.csv")
     assert side.title.toolTip() == "Student\nshapes@best\nval.csv"
     assert side.gallery.view.accessibleName() == side.gallery.accessibleName() == "Results of Student"
-    side.show_answer(answer(notes=["It is long."]), Query("q"), "cosine", None, "")
+    side.show_answer(results(notes=["It is long."]), Query("q"), "cosine", None, "")
     assert side.line.text() == "It is long. · 1 above the cut-off 0.850 · 9 pictures"
     assert side.line.toolTip().startswith("It is long.\nFew are above.")
     assert side.line.accessibleDescription() == side.line.toolTip()
-    assert (side.true.isVisible(), side.missing()) == (False, ["/1.png"])
+    assert (side.true.isVisible(), side.missing()) == (False, ["/p/1.png"])
     assert [item.line for item in side.gallery.items()] == [False, True, False]
     side.gallery.set_current(0)
     kept = side.gallery.view.currentIndex()
-    side.show_answer(answer(5, true_rank=2.0), Query("q", caption=1), "rank", None, "")
+    side.show_answer(results(5, true_rank=2.0), Query("q", caption=1), "rank", None, "")
     assert side.gallery.current() == -1, "another query"
     assert (side.true.isVisible(), side.true.text()) == (True, "Correct picture: rank 2 of 9")
     assert [item.score for item in side.gallery.items()] == [None] * 5
     side.gallery.set_current(1)
-    side.show_answer(answer(6, true_rank=2.0), Query("q", caption=1), "cosine", answer(2), "Teacher")
+    side.show_answer(results(6, true_rank=2.0), Query("q", caption=1), "cosine", results(2), "Teacher")
     assert side.gallery.current() == 1, "the same query with more results"
     assert [item.badge for item in side.gallery.items()] == ["", "", "new", "new", "new", "new"]
     assert side.gallery.items()[0].score == 0.9
     assert side.detail.text().startswith("cosine 0.800 (below the cut-off 0.850)")
-    assert side.detail.text().endswith("/1.png")
-    side.show_answer(answer(0), Query("none"), "cosine", None, "")
+    assert side.detail.text().endswith("/p/1.png")
+    side.show_answer(results(0), Query("none"), "cosine", None, "")
     assert side.gallery._empty.text() == "No picture matches the filters."
     assert side.detail.text() == ""
-    side.show_answer(answer(1), Query("none"), "cosine", None, "")
+    side.show_answer(results(1), Query("none"), "cosine", None, "")
     assert side.gallery._empty.text() == ""
     side.clear("Opening …")
     assert (side.answer, side.query, side.gallery.items(), side.line.text(), side.gallery._empty.text()) == (
@@ -265,19 +252,19 @@ def test_keys_and_the_menu_of_a_side_ask_about_the_chosen_picture(qtbot: QtBot, 
     side._part(1.0)
     assert heard == [], "nothing is chosen"
     assert side.chosen_path() == ""
-    side.show_answer(answer(), Query("q"), "cosine", None, "")
+    side.show_answer(results(), Query("q"), "cosine", None, "")
     grid.setCurrentIndex(side.gallery.model.index(2))
-    assert (side.chosen_path(), side.detail.text().endswith("/2.png")) == ("/2.png", True)
+    assert (side.chosen_path(), side.detail.text().endswith("/p/2.png")) == ("/p/2.png", True)
     for key in (Qt.Key.Key_M, Qt.Key.Key_T, Qt.Key.Key_W):
         qtbot.keyClick(grid, key)
     qtbot.keyClick(grid, Qt.Key.Key_Plus, CTRL_ALT)
     qtbot.keyClick(grid, Qt.Key.Key_Minus, CTRL_ALT)
     expected = [
-        ("like", "/2.png", 12), ("captions", "/2.png", 12), "why", ("part", "/2.png", 12, 1.0),
-        ("part", "/2.png", 12, -1.0),
+        ("like", "/p/2.png", 12), ("captions", "/p/2.png", 12), "why", ("part", "/p/2.png", 12, 1.0),
+        ("part", "/p/2.png", 12, -1.0),
     ]  # fmt: skip
     assert [one for one in heard if one[0] != "at"] == expected
-    assert ("at", "/2.png") in heard
+    assert ("at", "/p/2.png") in heard
     heard.clear()
     menu = QMenu()
     side.gallery.menu_opening.emit(menu, [2])
@@ -285,8 +272,8 @@ def test_keys_and_the_menu_of_a_side_ask_about_the_chosen_picture(qtbot: QtBot, 
         next(one for one in menu.actions() if one.text().startswith(text)).trigger()
     assert heard == expected
     assert any(isinstance(one, QAction) and one.text() == "&Export" for one in menu.actions())
-    side.choose("/1.png")
-    assert (side.gallery.current(), side.detail.text().endswith("/1.png"), heard) == (1, True, expected)
+    side.choose("/p/1.png")
+    assert (side.gallery.current(), side.detail.text().endswith("/p/1.png"), heard) == (1, True, expected)
     side.choose("/nowhere.png")
     assert (side.gallery.current(), side.detail.text()) == (-1, "")
     more: list[None] = []
