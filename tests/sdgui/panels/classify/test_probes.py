@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.model import method_title
-from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
+from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, classify
 
 
 def test_pictures_are_tried_by_the_probe_and_among_names_as_they_are_typed(
@@ -104,3 +104,20 @@ def test_a_json_file_beside_a_new_probe_is_asked_about_too(
     qtbot.wait(100)
     assert mine.read_text() == "precious"
     assert not (tmp_path / "mine.safetensors").exists()
+
+
+def test_the_current_picture_is_tried_again_by_another_probe(
+    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify("")
+    tried: list[object] = []
+    monkeypatch.setattr(panel.session, "try_pictures", lambda *given: tried.append(given[2].method))
+    panel.view.results.add(a_result())
+    panel._probe_changed()
+    qtbot.wait(10)
+    assert tried == [], "there is no picture"
+    panel.view.trying.add([str(folder / "pictures" / "0-1.png")])
+    qtbot.waitUntil(lambda: tried[:1] == ["image"])
+    tried.clear()
+    panel.view.results.add(a_result(a_measure("fused")))
+    qtbot.waitUntil(lambda: "fused" in tried)

@@ -1,0 +1,237 @@
+"""Evaluations one after another, few-shot curves and comparisons, with stand-ins for the view and the worker."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.classify.evaluations import KEPT, Evaluations
+from sdgui.panels.classify.model import Measure, Measured, Settings
+from sdgui.panels.classify.results import ResultList
+from sdgui.widgets.message import Message
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.classify.classifying import a_measure, a_result
+
+
+class Session(QObject):
+    working = Signal(str, str, int, int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.cancelled: list[str] = []
+        self.is_busy = False
+
+    def busy(self, _purpose: str) -> bool:
+        return self.is_busy
+
+    def cancel(self, purpose: str) -> None:
+        self.cancelled.append(purpose)
+
+    def measure(self, *given: Any, **more: Any) -> None:
+        self.asked.append(("measure", given, more))
+
+    def few_shot(self, *given: Any) -> None:
+        self.asked.append(("few-shot", given, {}))
+
+    def compare(self, *given: Any) -> None:
+        self.asked.append(("compare", given, {}))
+
+
+class Source(QObject):
+    run_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrong, self.chosen, self.saved = "", list[Measure](), 0
+        self.options = SimpleNamespace(settings=lambda: Settings(k=7))
+
+    def problem(self) -> str:
+        return self.wrong
+
+    def measures(self) -> list[Measure]:
+        return self.chosen
+
+    def save(self) -> None:
+        self.saved += 1
+
+
+class Compare:
+    def __init__(self) -> None:
+        self.shown: list[object] = []
+        self.at: Measure | None = None
+
+    def first(self) -> Measure | None:
+        return self.at
+
+    def show_difference(self, a: Measure, b: Measure, answer: object) -> None:
+        self.shown.append((a, b, answer))
+
+    def show_failure(self) -> None:
+        self.shown.append("failed")
+
+    def choose(self, first: Measure, second: Measure) -> None:
+        self.shown.append(("choose", first, second))
+
+
+class View(QWidget):
+    few_shot_asked = Signal(str, int)
+    compare_asked = Signal(object, object)
+    measure_asked = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source, self.strip, self.bar = Source(), ProgressStrip(self), MessageBar(self)
+        self.results, self.compare = ResultList(self), Compare()
+        self.curves = SimpleNamespace(show_few_shot=lambda *what: self.few.append(what))
+        self.few: list[tuple[Any, ...]] = []
+        self.busy: list[str] = []
+
+    def set_busy(self, text: str) -> None:
+        self.busy.append(text)
+        if text:
+            self.strip.start(text)
+        else:
+            self.strip.finish()
+
+
+class Parts:
+    def __init__(self, view: View) -> None:
+        self.view, self.session, self.told = view, Session(), list[Message]()
+        self.evaluations = Evaluations(cast(Any, view), cast(Any, self.session), self.told.append)
+
+    def end(self, number: int, outcome: Measured | Failure) -> None:
+        """Answer the measure that was asked for as the ``number``-th."""
+        _, (_, done, failed), _ = self.session.asked[number]
+        (failed if isinstance(outcome, Failure) else done)(outcome)
+
+
+@pytest.fixture
+def parts(qtbot: QtBot) -> Parts:
+    view = View()
+    qtbot.addWidget(view)
+    return Parts(view)
+
+
+METHODS = [a_measure("image"), a_measure("knn"), a_measure("zero-shot")]
+
+
+def test_what_is_chosen_is_evaluated_one_after_another(parts: Parts) -> None:
+    view, source = parts.view, parts.view.source
+    source.wrong = "Choose a model."
+    source.run_asked.emit()
+    assert [(one.level, one.text) for one in parts.told] == [("error", "Choose a model.")]
+    source.wrong = ""
+    parts.session.is_busy = True
+    source.run_asked.emit()
+    assert (parts.session.asked, source.saved) == ([], 0), "one is under way"
+    parts.session.is_busy = False
+    source.chosen = METHODS[:2]
+    view.bar.show_message(Message("info", "of before"))
+    source.run_asked.emit()
+    assert (view.bar.message, source.saved) == (None, 1)
+    assert view.busy == ["Linear probe: opening the model"]
+    assert [given[0] for _, given, _ in parts.session.asked] == METHODS[:1]
+    parts.end(0, a_result(METHODS[0]))
+    assert [given[0] for _, given, _ in parts.session.asked] == METHODS[:2]
+    parts.end(1, a_result(METHODS[1]))
+    assert [one.measure for one in view.results.results()] == METHODS[1::-1]
+    assert view.busy[-1] == ""
+    assert len(parts.told) == 1
+
+
+def test_of_several_those_that_do_not_fit_are_told_at_the_end(parts: Parts) -> None:
+    parts.evaluations.start(METHODS)
+    parts.end(0, Failure("No layer."))
+    parts.end(1, a_result(METHODS[1]))
+    assert parts.told == []
+    parts.end(2, Failure("No prompts."))
+    (told,) = parts.told
+    assert (told.level, told.text) == ("warning", "Linear probe: No layer.")
+    assert told.details == "Zero-shot (photo prompts): No prompts."
+    assert [one.measure for one in parts.view.results.results()] == METHODS[1:2]
+
+
+def test_one_that_fails_or_is_cancelled_can_be_asked_for_again(parts: Parts) -> None:
+    parts.view.source.chosen = METHODS[:1]
+    parts.evaluations.start(METHODS[:1])
+    parts.end(0, Failure("It crashed.", "details"))
+    assert (parts.told[0].level, parts.told[0].details, parts.view.busy[-1]) == ("error", "details", "")
+    assert parts.told[0].remedy is not None
+    parts.told[0].remedy.do()
+    assert len(parts.session.asked) == 2
+    parts.evaluations.start(METHODS)
+    parts.end(2, Cancelled())
+    assert (parts.told[1].level, parts.told[1].text, parts.view.busy[-1]) == ("info", KEPT, "")
+    assert len(parts.session.asked) == 3, "the rest is not evaluated"
+    assert parts.told[1].remedy is not None
+    assert parts.told[1].remedy.label == "Continue"
+
+
+def test_progress_is_shown_of_what_takes_long_and_cancelled_with_it(parts: Parts) -> None:
+    parts.session.working.emit("measure", "encoding pictures", 1, 4)
+    assert parts.view.strip.isHidden()
+    parts.evaluations.start(METHODS[:1])
+    parts.session.working.emit("cell", "reading", 3, 4)
+    assert "opening the model" in parts.view.strip.text
+    parts.session.working.emit("measure", "encoding pictures", 1, 4)
+    assert parts.view.strip.text == "Encoding pictures · 25 %"
+    parts.view.strip.cancelled.emit()
+    assert parts.session.cancelled == ["measure", "compare", "few-shot", "apply"]
+
+
+def test_a_few_shot_curve_comes_point_by_point(parts: Parts) -> None:
+    parts.view.few_shot_asked.emit("fused", 3)
+    assert parts.session.asked == [], "no result is shown"
+    found = a_result()
+    parts.view.results.add(found)
+    for kind, method in (("fused", "fused"), ("image", "image")):
+        parts.view.few_shot_asked.emit(kind, 3)
+        name, (measure, draws, _done, _failed, _partial), _ = parts.session.asked[-1]
+        assert (name, measure.method, measure.target, draws) == ("few-shot", method, found.measure.target, 3)
+        assert measure.settings.k == 7
+    assert parts.view.busy[-1] == "Few-shot probes"
+    parts.session.asked[-1][1][4]({"curve": [1]})
+    assert parts.view.few == [(found.measure.target, "image", {"curve": [1]})]
+    assert parts.view.busy[-1] == "Few-shot probes"
+    parts.session.asked[-1][1][2]({"curve": [1, 2]})
+    assert (parts.view.few[-1][2], parts.view.busy[-1]) == ({"curve": [1, 2]}, "")
+    parts.session.asked[-1][1][3](Cancelled())
+    assert (parts.told[-1].level, parts.told[-1].text) == ("info", KEPT)
+    parts.session.asked[-1][1][3](Failure("It crashed."))
+    assert (parts.told[-1].level, parts.told[-1].text) == ("error", "It crashed.")
+
+
+def test_two_results_are_compared_and_one_is_evaluated_beside_the_other(parts: Parts) -> None:
+    view, (a, b) = parts.view, METHODS[:2]
+    view.compare_asked.emit(a, b)
+    assert view.busy[-1] == "Comparing"
+    _, (_, _, done, failed), _ = parts.session.asked[0]
+    done({"difference": 1})
+    assert (view.compare.shown, view.busy[-1]) == ([(a, b, {"difference": 1})], "")
+    failed(Failure("Other pictures."))
+    assert (view.compare.shown[-1], parts.told[-1].text) == ("failed", "Other pictures.")
+    view.measure_asked.emit(b)
+    assert len(parts.session.asked) == 1, "nothing is compared"
+    view.compare.at = a
+    parts.session.is_busy = True
+    view.measure_asked.emit(b)
+    assert len(parts.session.asked) == 1
+    parts.session.is_busy = False
+    view.results.add(a_result(a))
+    view.measure_asked.emit(b)
+    name, given, more = parts.session.asked[-1]
+    assert (name, given[0], more) == ("measure", b, {"beside": a})
+    given[1](a_result(b))
+    assert [one.measure for one in view.results.results()] == [b, a]
+    current = view.results.current()
+    assert current is not None
+    assert current.measure == a, "the one that is shown stays"
+    assert (view.compare.shown[-1], view.busy[-1]) == (("choose", a, b), "")
