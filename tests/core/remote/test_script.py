@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.remote import slurm as slurm_module
-from core.remote.script import direct_command, sbatch_script
+from core.remote.script import chain_script, direct_command, sbatch_script, study_script
 from core.remote.slurm import Slurm, SlurmError, moment
 from core.spec.machines.machine import Machine
 from core.spec.run.folder import RunDir
@@ -51,6 +51,66 @@ def test_torchrun_starts_a_process_a_device() -> None:
     assert command[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     assert command[-4:] == ["core", "train", str(RUN.config), str(RUN.path)]
     assert "torch.distributed.run" not in direct_command(Machine(name="a"), RUN, ["0"])
+
+
+def head_of(script: str) -> list[str]:
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    return [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH ")]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices", "given"),
+    [(0, [], None), (0, ["4"], 1), (0, ["4", "5"], 2), (3, [], 3), (3, ["4"], 1)],
+)
+def test_a_job_asks_for_as_many_gpus_as_were_chosen_else_as_the_machine_says(
+    gpus: int, devices: list[str], given: int | None
+) -> None:
+    machine = Machine(name="a", launcher="slurm", gpus=gpus, nodes=3, warning=90)
+    stage = RunDir(RUN.path / "stage-1-a")
+    lines = {
+        "run": head_of(sbatch_script(machine, RUN, devices)),
+        "chain": head_of(chain_script(machine, stage, devices)),
+        "study": head_of(study_script(machine, RUN, ["run", "a b"], devices[:1])),
+    }
+    asked = {what: [line for line in head if line.startswith("--gpus-per-node")] for what, head in lines.items()}
+    one = [] if given is None else ["--gpus-per-node=1"]
+    assert asked == {"run": [f"--gpus-per-node={given}"] if given else [], "chain": one, "study": one}
+    nodes = {what: next(line for line in head if line.startswith("--nodes")) for what, head in lines.items()}
+    assert nodes == {"run": "--nodes=3", "chain": "--nodes=1", "study": "--nodes=1"}
+    common = {"--requeue", "--open-mode=append", "--signal=B:USR1@90", "--ntasks-per-node=1"}
+    for head in lines.values():
+        assert common <= set(head)
+        assert not any(line.startswith(("--partition", "--time")) for line in head)
+    assert lines["study"][:2] == [
+        "--output=/home/a\\ person/runs/100%%\\ new/stdout.log", "--error=/home/a\\ person/runs/100%%\\ new/stderr.log",
+    ]  # fmt: skip
+
+
+def test_a_script_warns_before_its_end_and_starts_what_it_is_for() -> None:
+    machine = Machine(name="a", launcher="slurm", warning=90, processes=2)
+    script = sbatch_script(machine, RUN)
+    assert '[ "$left" -le 150 ] && why="time limit"' in script
+    assert "--nproc-per-node=2" in script
+    assert "torch.distributed" not in sbatch_script(Machine(name="a", launcher="slurm"), RUN)
+    assert "torch.distributed" in sbatch_script(Machine(name="a", launcher="slurm", nodes=2), RUN)
+    study = study_script(machine, RUN, ["run", "a b"])
+    assert "core.studies.study.places.there run 'a b' &" in study
+    assert "RUN='/home/a person/runs/100% new'\n" in study
+    assert "{" + "run}" not in script
+    assert "{" + "soon}" not in script
+    assert '"$RUN/control"' in script
+    assert '"$(stage)/control"' in chain_script(machine, RunDir(RUN.path / "stage-1-a"))
+
+
+def test_as_many_processes_as_are_set_else_as_there_are_devices() -> None:
+    for settings, devices, ranks in (
+        ({"processes": 4, "gpus": 2}, ["0"], 4),
+        ({"gpus": 2}, ["0", "1", "2"], 3),
+        ({"gpus": 2}, [], 2),
+        ({}, [], 1),
+    ):
+        machine = Machine.model_validate({"name": "a", "launcher": "torchrun", **settings})
+        assert f"--nproc-per-node={ranks}" in direct_command(machine, RUN, devices)
 
 
 class Commands:

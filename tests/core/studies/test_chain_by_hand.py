@@ -256,3 +256,23 @@ def test_the_table_of_a_filtered_manifest_is_read_back(
     filtered(source, tmp_path / "out.csv", monkeypatch, {})
     with (tmp_path / "out.csv").open(newline="") as file:
         assert next(csv.reader(file)) == ["filepath", "title", "kind", "made"]
+
+
+def test_what_a_stage_prints_goes_into_its_folder_from_its_beginning_on(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, folder = chain_of(source), ChainDir(tmp_path / "chain")
+    logs: list[str] = []
+
+    def write_to(run: RunDir) -> None:
+        assert run.checkpoints.is_dir(), "its folder is there"
+        logs.append(run.path.name)
+
+    monkeypatch.setattr(chain_run, "write_logs_to", write_to)
+    monkeypatch.setattr(chain_run, "train", lambda config, run, quiet: "done")
+    monkeypatch.setattr(chain_run, "prepare_stage", lambda config, run, progress, work: "done")
+    assert run_chain(chain, folder, quiet, stage_logs=True) == "done"
+    assert logs == [folder.stage(chain, place).path.name for place in range(len(chain.stages))]
+    logs.clear()
+    run_chain(chain, folder, quiet)
+    assert logs == []

@@ -1,0 +1,108 @@
+"""Ending a run's processes on a machine: the one that is meant, with all that it started when it is killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import pytest
+
+from core.remote.ending import end_processes
+from core.remote.job import Job
+from core.spec.run.status import RunStatus
+
+CODE = (
+    "import subprocess, sys, time;"
+    "p = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)']);"
+    "print(p.pid, flush=True); time.sleep(60)"
+)
+Started = tuple["subprocess.Popen[bytes]", psutil.Process]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[], Started]]:
+    """Starts a process in a session of its own, with a child."""
+    made: list[Any] = []
+
+    def begin() -> Started:
+        process = subprocess.Popen([sys.executable, "-S", "-c", CODE], stdout=subprocess.PIPE, start_new_session=True)
+        assert process.stdout is not None
+        child = psutil.Process(int(process.stdout.readline()))
+        made.extend((process, child))
+        return process, child
+
+    yield begin
+    for one in made:
+        if isinstance(one, subprocess.Popen) or one.is_running():
+            one.kill()
+        if isinstance(one, subprocess.Popen):
+            one.wait(20)
+            one.stdout.close()
+
+
+def status_of(process: subprocess.Popen[bytes]) -> RunStatus:
+    return RunStatus(process.pid, psutil.Process(process.pid).create_time(), time.time())
+
+
+def job_of(process: subprocess.Popen[bytes]) -> Job:
+    return Job(token="t", pid=process.pid, started=psutil.Process(process.pid).create_time())
+
+
+def gone(child: psutil.Process) -> bool:
+    until = time.monotonic() + 20
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
+        time.sleep(0.005)
+    return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def alive(process: subprocess.Popen[bytes], child: psutil.Process) -> bool:
+    return process.poll() is None and child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_trainer_is_terminated_alone_and_only_here(start: Callable[[], Started]) -> None:
+    process, child = start()
+    status, job = status_of(process), job_of(process)
+    end_processes(None, None, kill=False)
+    end_processes(job, None, kill=False)
+    end_processes(job, replace(status, host="another"), kill=False)
+    end_processes(job, replace(status, started=status.started - 50), kill=False)
+    assert alive(process, child), "it is none of these"
+    end_processes(job, status, kill=False)
+    assert process.wait(20) == -signal.SIGTERM
+    assert child.is_running(), "only the trainer is asked"
+
+
+def test_a_trainer_is_killed_with_what_it_started(start: Callable[[], Started]) -> None:
+    process, child = start()
+    status = status_of(process)
+    end_processes(None, None, kill=True)
+    end_processes(None, replace(status, host="another"), kill=True)
+    end_processes(None, replace(status, started=status.started - 50), kill=True)
+    assert alive(process, child)
+    end_processes(None, status, kill=True)
+    assert process.wait(20) == -signal.SIGKILL
+    assert gone(child)
+
+
+def test_the_session_of_a_job_is_killed_though_its_trainer_is_unknown(start: Callable[[], Started]) -> None:
+    process, child = start()
+    job = job_of(process)
+    end_processes(job.model_copy(update={"started": job.started - 50}), None, kill=True)
+    end_processes(job.model_copy(update={"pid": 0}), None, kill=True)
+    assert alive(process, child), "another process has its number by now"
+    end_processes(job, None, kill=True)
+    assert process.wait(20) == -signal.SIGKILL
+    assert gone(child)
+
+
+def test_what_is_gone_is_no_error() -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
+        status = status_of(process)
+    for kill in (False, True):
+        end_processes(Job(token="t", pid=status.pid, started=status.started), status, kill)

@@ -1,0 +1,216 @@
+"""Pictures on their way to a worker elsewhere, line by line: what goes first, what is held, given up, and told."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.remote import sending
+from core.remote.sending import Sender, as_line, parsed, pictures_here
+from core.spec.machines.answers import unpacked
+from core.spec.machines.elsewhere import Elsewhere
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.002)
+
+
+class Parts:
+    """A sender whose worker is a buffer; ``replied`` is what the window was told instead."""
+
+    def __init__(self, home: Path) -> None:
+        self.names, self.out, self.replied = Elsewhere(home, "gpu"), io.BytesIO(), list[dict[str, Any]]()
+        self.closed, self._close = threading.Event(), self.out.close
+        self.out.close = self.closed.set  # type: ignore[method-assign]
+        self.sender = Sender(self.names, "gpu", self.out, self.replied.append)
+
+    def sent(self) -> list[Any]:
+        return [json.loads(line) if line.startswith(b"{") else line for line in self.out.getvalue().splitlines()]
+
+    def told(self, number: int) -> list[str]:
+        """Why a request was not passed on."""
+        return [one["message"] for one in self.replied if one["id"] == number and one["event"] == "failed"]
+
+    def ask(self, number: int, *images: Path) -> None:
+        self.sender.put(as_line({"id": number, "do": "x", "images": [str(one) for one in images]}))
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
+    monkeypatch.setattr(sending, "PART", 10)
+    monkeypatch.setattr(sending, "_READY_SECONDS", 0.002)
+    found = Parts(tmp_path / "home")
+    yield found
+    found.sender.gone()
+    found.sender.close()
+    wait_for(found.closed.is_set)
+
+
+def picture(path: Path, size: int) -> Path:
+    path.write_bytes(bytes(range(size)))
+    return path
+
+
+def test_a_picture_goes_in_parts_before_its_request_and_once(parts: Parts, tmp_path: Path) -> None:
+    one, empty = picture(tmp_path / "A.PNG", 25), picture(tmp_path / "b.png", 0)
+    parts.sender.ready("/there")
+    parts.ask(1, one, empty, one)
+    wait_for(lambda: any(line.get("do") == "x" for line in parts.sent()))
+    *lines, request = parts.sent()
+    assert [(line["do"], line["id"], line["at"], len(unpacked(line["data"]))) for line in lines] == [
+        ("receive", 1, 0, 10), ("receive", 1, 10, 10), ("receive", 1, 20, 5), ("receive", 1, 0, 0),
+    ]  # fmt: skip
+    assert b"".join(unpacked(line["data"]) for line in lines[:3]) == one.read_bytes()
+    there = [f"/there/{line['name']}" for line in (lines[0], lines[3])]
+    assert request["images"] == [there[0], there[1], there[0]]
+    assert there[0].endswith(".png")
+    wait_for(lambda: len(parts.replied) == 5)
+    assert [(told["event"], told["done"], told["total"]) for told in parts.replied] == [
+        ("progress", 0, 2), ("progress", 0, 2), ("progress", 0, 2), ("progress", 1, 2), ("progress", 2, 2),
+    ]  # fmt: skip
+    assert parts.replied[0]["doing"] == "sending pictures to gpu"
+    parts.ask(2, one)
+    wait_for(lambda: parts.sent()[-1]["id"] == 2)
+    assert len(parts.sent()) == 6, "it is there"
+    picture(one, 24)
+    parts.ask(3, one)
+    wait_for(lambda: parts.sent()[-1].get("do") == "x" and parts.sent()[-1]["id"] == 3)
+    assert len(parts.sent()) == 6 + 3 + 1, "it has changed"
+    assert parts.sent()[-1]["images"] != [there[0]]
+
+
+def test_lines_keep_their_order_and_a_cancellation_overtakes_what_it_does_not_concern(
+    parts: Parts, tmp_path: Path
+) -> None:
+    one = picture(tmp_path / "a.png", 5)
+    parts.ask(1, one)  # held, since the worker is not ready
+    parts.sender.put(b"no request\n")
+    parts.ask(2)
+    parts.sender.put(as_line({"do": "cancel", "id": 9}))
+    wait_for(lambda: parts.sent() == [{"do": "cancel", "id": 9}])
+    parts.sender.put(as_line({"do": "cancel", "id": 2}))
+    parts.sender.ready("/there")
+    wait_for(lambda: parts.told(2))
+    parts.ask(3)
+    wait_for(lambda: parts.sent()[-1] == {"id": 3, "do": "x", "images": []})
+    assert parts.told(2) == ["cancelled"]
+    assert [line if isinstance(line, bytes) else (line["do"], line["id"]) for line in parts.sent()[1:]] == [
+        ("receive", 1), ("x", 1), b"no request", ("x", 3),
+    ]  # fmt: skip
+    parts.ask(2)
+    wait_for(lambda: parts.sent()[-1]["id"] == 2)
+    assert parts.told(2) == ["cancelled"], "its number may come again"
+
+
+def test_a_request_that_waits_for_the_worker_is_given_up(parts: Parts, tmp_path: Path) -> None:
+    one = picture(tmp_path / "a.png", 5)
+    parts.ask(1, one)
+    parts.sender.put(as_line({"do": "cancel", "id": 1}))
+    wait_for(lambda: parts.told(1) == ["cancelled"])
+    parts.ask(2, one)
+    parts.sender.gone()
+    wait_for(lambda: parts.told(2) == ["cancelled"])
+    parts.sender.ready("/there")
+    parts.ask(3, one)
+    wait_for(lambda: parts.told(3) == ["cancelled"])
+    assert parts.sent() == []
+
+
+def test_what_the_worker_could_not_keep_is_sent_again_and_told_by_the_worker_alone(
+    parts: Parts, tmp_path: Path
+) -> None:
+    one, two = picture(tmp_path / "a.png", 5), picture(tmp_path / "b.png", 15)
+    parts.sender.ready("/there")
+    parts.ask(1, one)
+    wait_for(lambda: len(parts.sent()) == 2)
+    parts.sender.answered(1, failed=False)
+    parts.ask(2, one)
+    wait_for(lambda: len(parts.sent()) == 3)
+    parts.ask(3, two)
+    wait_for(lambda: len(parts.sent()) == 6)
+    parts.sender.answered(3, failed=True)
+    parts.ask(4, one, two)
+    wait_for(lambda: len(parts.sent()) == 9)
+    assert [line["do"] for line in parts.sent()[6:]] == ["receive", "receive", "x"], "the second alone"
+    sender: Any = parts.sender
+    write = sender._write
+
+    def refused(line: bytes) -> None:
+        write(line)
+        if parsed(line) and json.loads(line).get("do") == "receive":
+            parts.sender.answered(5, failed=True)
+
+    sender._write = refused
+    picture(one, 25)
+    parts.ask(5, one)
+    wait_for(lambda: 5 not in sender._open)
+    assert [line["do"] for line in parts.sent()[9:]] == ["receive"], "nothing more of it"
+    assert parts.told(5) == [], "the worker has told it"
+    sender._write = write
+    parts.ask(6, one)
+    wait_for(lambda: parts.sent()[-1].get("do") == "x")
+    assert len(parts.sent()) == 10 + 3 + 1
+
+
+def test_what_cannot_be_sent_is_told_with_its_remedy(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "MOST_SENT", 3 << 20)
+    one, two = picture(tmp_path / "a.png", 5), picture(tmp_path / "b.png", 5)
+    with two.open("r+b") as file:
+        file.truncate((3 << 20) - 5)
+    parts.sender.ready("")
+    parts.ask(1, one)
+    wait_for(lambda: parts.told(1))
+    assert parts.told(1) == ["sdgui on gpu takes no pictures of another computer; update it there."]
+    monkeypatch.setattr(sending, "PART", 1 << 20)
+    parts.sender.ready("/there")
+    parts.ask(2, one, two)
+    wait_for(lambda: parts.sent() and parts.sent()[-1].get("do") == "x")
+    three = picture(tmp_path / "c.png", 1)
+    parts.ask(3, three)
+    wait_for(lambda: parts.told(3))
+    assert parts.told(3) == [
+        "these pictures have 0 MB, and 0 MB can still be sent to the worker on gpu; copy them there, or take fewer."
+    ]
+    real = Path.stat
+
+    def denied(path: Path, **more: Any) -> Any:
+        if path == three and threading.current_thread().name == "requests" and not more:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, **more)
+
+    monkeypatch.setattr(Path, "stat", denied)
+    monkeypatch.setattr(sending, "pictures_here", lambda value, names: [str(three)])
+    parts.ask(4, three)
+    wait_for(lambda: parts.told(4))
+    assert parts.told(4) == [f"{three} cannot be read: Permission denied; check the file."]
+
+
+def test_which_names_are_pictures_of_this_computer(tmp_path: Path) -> None:
+    names = Elsewhere(tmp_path / "home", "gpu")
+    one, text = picture(tmp_path / "a.JPG", 1), tmp_path / "a.txt"
+    text.write_text("x")
+    there = tmp_path / "home" / "elsewhere" / "gpu" / "data" / "b.png"
+    there.parent.mkdir(parents=True)
+    picture(there, 1)
+    deep: Any = str(one)
+    for _ in range(64):
+        deep = [deep]
+    value = {"a": [str(one), "a.JPG", str(text)], "b": {str(one): str(one)}, "c": str(tmp_path / "none.png"), "d": [7]}
+    assert pictures_here(value, names) == [str(one)]
+    assert pictures_here(deep, names) == [str(one)]
+    for none in ([deep], str(there), f"{one}\0.png", "/" + "x" * 5000 + ".png", str(tmp_path)):
+        assert pictures_here(none, names) == []
+    assert parsed(b'{"a": 1}') == {"a": 1}
+    assert parsed(b"[1]") is parsed(b"{") is parsed(b" {}") is None
