@@ -43,6 +43,7 @@ def start() -> Iterator[Callable[[], Started]]:
             one.kill()
         if isinstance(one, subprocess.Popen):
             one.wait(20)
+            assert one.stdout is not None
             one.stdout.close()
 
 

@@ -1,0 +1,80 @@
+"""What a machine has, as it is looked at: versions, free disk where a folder is yet to come, Slurm's partitions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from core.remote import probe as probe_module
+from core.remote.probe import disk_free, probe, version
+from core.spec.errors import UserError
+from core.spec.machines.answers import Gpu, Partition
+
+
+class Cluster:
+    def __init__(self, found: bool, refuses: bool = False) -> None:
+        self.found, self._refuses = found, refuses
+
+    def version(self) -> str:
+        return "23.11"
+
+    def partitions(self) -> list[Partition]:
+        if self._refuses:
+            raise UserError("The controller is away.")
+        return [Partition(name="low")]
+
+
+def test_facts_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SimpleNamespace(total=(7 << 20) + 5, available=3 << 20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(probe_module, "gpus", lambda: ([Gpu(index=3)], "nvml"))
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 2.5, 3.5))
+    monkeypatch.setattr(probe_module, "version", lambda name: {"torch": "2.9"}.get(name, ""))
+    slurm: Any = Cluster(found=True)
+    facts = probe(tmp_path / "runs", slurm)
+    assert (facts.memory, facts.memory_free, facts.load) == (7, 3, 1.5)
+    assert (facts.gpus, facts.gpus_by) == ([Gpu(index=3)], "nvml")
+    assert (facts.version, facts.torch, facts.python) == ("a checkout", "2.9", platform.python_version())
+    assert (facts.slurm, facts.partitions) == ("23.11", [Partition(name="low")])
+    assert (facts.host, facts.system, facts.runs) == (platform.node(), platform.platform(), str(tmp_path / "runs"))
+    assert facts.cores == len(os.sched_getaffinity(0))
+    assert abs(facts.time - time.time()) < 60
+    assert facts.disk_free > 0
+
+
+@pytest.mark.parametrize(("found", "refuses"), [(False, False), (True, True)])
+def test_without_slurm_or_while_it_is_away_there_are_no_partitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool, refuses: bool
+) -> None:
+    monkeypatch.setattr(probe_module, "gpus", lambda: ([], "none"))
+    slurm: Any = Cluster(found, refuses)
+    facts = probe(tmp_path, slurm)
+    assert (facts.slurm, facts.partitions) == ("", [])
+
+
+def test_free_disk_is_that_of_the_first_folder_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def usage(folder: Path) -> Any:
+        asked.append(folder)
+        if folder != tmp_path:
+            raise FileNotFoundError(folder)
+        return SimpleNamespace(free=77, total=99)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert disk_free(tmp_path / "a" / "b") == 77
+    assert asked == [tmp_path / "a" / "b", tmp_path / "a", tmp_path]
+    assert disk_free(Path("/none")) == 0
+
+
+def test_versions_of_what_is_installed() -> None:
+    assert version("pytest") == pytest.__version__
+    assert version("no-such-package-of-anyone") == ""

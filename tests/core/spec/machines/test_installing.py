@@ -1,0 +1,130 @@
+"""*Install there* without a machine: what is packed and sent, what is asked for, and why it did not come to an end."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.spec.errors import UserError
+from core.spec.machines import install as install_module
+from core.spec.machines.install import InstallError, dependencies, install, install_script, installed, packed_program
+from core.spec.machines.machine import Machine
+from core.spec.machines.ssh import LineDown, MachineRefused
+
+FAR = Machine(name="far", host="user@far", setup="module load x\n")
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """An ssh that is a script; what it was sent lies in the file that is returned."""
+
+    def made(code: str) -> Path:
+        program, sent = tmp_path / "ssh", tmp_path / "sent"
+        program.write_text(f'#!/bin/sh\nfor last; do :; done\nprintf %s "$last" > {tmp_path}/asked\n{code}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("SDGUI_SSH", str(program))
+        return sent
+
+    monkeypatch.setattr(install_module, "packed_program", lambda: b"packed")
+    return made
+
+
+def test_lines_of_output_are_told_as_they_come(ssh: Callable[[str], Path], tmp_path: Path) -> None:
+    sent, lines = ssh(f"cat > {tmp_path}/sent; echo one; echo 'two  '; echo three >&2"), list[str]()
+    install(FAR, lines.append)
+    assert lines == ["one", "two", "three"]
+    assert sent.read_bytes() == b"packed"
+    assert (tmp_path / "asked").read_text().startswith("sh -c ")
+    with pytest.raises(InstallError, match="This computer has sdgui already"):
+        install(Machine(name="near"), lines.append)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("exit 41", InstallError, r"user@far has no Python 3\.11 or later and no uv\. Install one of them"),
+        ("echo 'Connection refused'; exit 255", LineDown, "user@far cannot be reached"),
+        ("echo 'Permission denied'; exit 255", MachineRefused, "user@far asks for a password"),
+        ("echo first; echo '  No solution  '; echo; exit 7", InstallError, r"failed \(7\): No solution\. Its output"),
+        ("exit 3", InstallError, r"Installing on user@far failed \(3\): it said nothing\."),
+        ("head -c 400 /dev/zero | tr '\\0' x; exit 3", InstallError, rf"\(3\): {'x' * 300}\. Its"),
+    ],
+)
+def test_why_it_failed(ssh: Callable[[str], Path], code: str, kind: type[UserError], said: str) -> None:
+    ssh(code)
+    with pytest.raises(kind, match=said):
+        install(FAR, lambda line: None)
+
+
+def test_it_is_cancelled_at_the_next_line(ssh: Callable[[str], Path], tmp_path: Path) -> None:
+    ssh(f"cat > /dev/null; echo one; echo two; exec sleep 60; touch {tmp_path}/after")
+    lines: list[str] = []
+    with pytest.raises(InstallError, match="was cancelled; what was there before is untouched"):
+        install(FAR, lines.append, lambda: len(lines) == 2)
+    assert lines == ["one", "two"]
+
+
+def test_without_ssh_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_SSH", "/none/ssh")
+    with pytest.raises(MachineRefused, match=r"ssh cannot be started: No such file or directory\."):
+        install(FAR, lambda line: None)
+
+
+def test_the_script_is_a_shell_s_with_its_setup_first_and_a_python_where_one_is_named() -> None:
+    def script(python: str) -> list[str]:
+        text = install_script(FAR.model_copy(update={"python": python}))
+        subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+        return text.splitlines()
+
+    lines = script("")
+    assert lines[1:3] == ["set -e", "module load x"]
+    assert 'python=""' in lines
+    assert 'python="$HOME"/py' in script("~/py")
+    assert 'python=""' in script("/home/x/venv/bin/python"), "an environment is not made from itself"
+    assert installed(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
+
+
+def test_what_a_trainer_needs_is_what_the_program_says_of_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        "numpy>=2", "PySide6>=6", "psycopg[binary]>=3", 'torch>=2; extra == "train"', "faiss-cpu; extra == 'train'",
+        'pytest; extra == "test"',
+    ]  # fmt: skip
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: lines)
+    assert dependencies() == ["numpy>=2", "torch>=2", "faiss-cpu"]
+
+    def absent(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", absent)
+    monkeypatch.setattr(install_module, "SOURCE", tmp_path)
+    with pytest.raises(InstallError, match=r"cannot be read from .*pyproject\.toml: .*; reinstall it here"):
+        dependencies()
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["numpy", "sqlalchemy"]\n[project.optional-dependencies]\ntrain = ["torch"]\n'
+    )
+    assert dependencies() == ["numpy", "torch"]
+
+
+def test_what_is_packed_is_the_program_without_what_only_a_screen_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("core/a.py", "core/__pycache__/a.pyc", "sdgui/b.py", "resources/x.txt", "resources/screenshots/y.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(install_module, "SOURCE", tmp_path)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2")
+    with tarfile.open(fileobj=io.BytesIO(packed_program())) as tar:
+        members = {one.name: one for one in tar.getmembers() if one.isfile()}
+        info = tar.extractfile("sdgui-1.2.dist-info/METADATA")
+        assert info is not None
+        assert info.read() == b"Metadata-Version: 2.1\nName: sdgui\nVersion: 1.2\n"
+    assert set(members) == {"core/a.py", "sdgui/b.py", "resources/x.txt", "sdgui-1.2.dist-info/METADATA"}
+    assert {(one.uid, one.gid, one.uname, one.gname) for one in members.values()} == {(0, 0, "", "")}

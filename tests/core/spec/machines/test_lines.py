@@ -1,0 +1,87 @@
+"""A session's process by hand: replies among other words, what it said last, and its end, heeded or not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from core.spec.machines import line as line_module
+from core.spec.machines.line import Line
+
+Start = Callable[[str], Line]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    made: list[Line] = []
+
+    def begin(code: str) -> Line:
+        made.append(Line([sys.executable, "-S", "-u", "-c", f"import sys, time, signal\n{code}"]))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.kill()
+        one.end()
+
+
+def test_replies_are_objects_on_a_line_and_all_else_is_passed_over(start: Start) -> None:
+    line = start(
+        "for one in ('Welcome!', '[1]', '{', '{\"a\": 1}', ' {\"b\": 2}', '{\"c\": 3}'): print(one)\n"
+        "sys.stdout.write('{\"cut\": 4}')"
+    )
+    before = line.heard
+    assert [line.read(), line.read()] == [{"a": 1}, {"c": 3}]
+    assert line.heard > before
+    assert line.read() is None, "a line that is cut is the end"
+    assert line.end(20) == (0, "")
+
+
+def test_requests_arrive_in_order_whatever_is_in_them(start: Start) -> None:
+    line = start("for one in sys.stdin: print(one, end='')")
+    asked = [{"n": 1, "text": "ä\n"}, {"n": 2, "text": "half \udcff"}]
+    for one in asked:
+        line.send(one)
+    assert line.read() == asked[0]
+    second = line.read()
+    assert second is not None
+    assert second["n"] == 2
+    assert line.end(20) == (0, ""), "its requests end, and so does it"
+
+
+def test_what_it_said_last_is_kept_and_its_status_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "_STDERR_KEPT", 10)
+    line = start("sys.stderr.write('x' * 100 + 'the end'); sys.exit(7)")
+    assert line.read() is None
+    assert line.end(20) == (7, "xxxthe end")
+    line.send({"n": 1})
+    assert line.read() is None
+
+
+def test_one_that_does_not_end_is_killed(start: Start) -> None:
+    line = start("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}')\nwhile True: time.sleep(60)")
+    assert line.read() == {}
+    began = time.monotonic()
+    code, said = line.end(0.05)
+    assert (code, said) == (-9, "")
+    assert time.monotonic() - began < 20
+    other = start("print('{}')\nwhile True: time.sleep(60)")
+    assert other.read() == {}
+    other.kill()
+    assert other.read() is None
+    assert other.end()[0] == -9
+
+
+def test_an_endless_line_is_the_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "LONGEST_LINE", 10)
+    line = start("print('{}'); print('{' + ' ' * 20 + '}'); print('{}')")
+    assert line.read() == {}
+    assert line.read() is None
+
+
+def test_a_program_that_is_not_there() -> None:
+    with pytest.raises(FileNotFoundError):
+        Line(["/none/such"])
