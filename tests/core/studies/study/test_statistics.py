@@ -41,3 +41,35 @@ def test_the_same_gain_of_every_seed_is_no_certainty(seeds: int) -> None:
     assert found.p_exact == pytest.approx(2 / 2**seeds)
     same = paired(base, base)
     assert (same.p_t, same.p_exact, same.significant) == (None, 1.0, False)
+
+
+def test_two_seeds_have_an_interval_and_one_has_none() -> None:
+    found = mean_of([0.1, 0.3])
+    assert found.values == (0.1, 0.3)
+    half = 12.7062 * 0.1  # Student's t of one degree of freedom, times the standard error
+    assert (found.low, found.high) == (pytest.approx(0.2 - half, abs=1e-4), pytest.approx(0.2 + half, abs=1e-4))
+    narrow = mean_of([0.1, 0.3], level=0.5)
+    assert narrow.low is not None
+    assert narrow.low == pytest.approx(0.1)
+    one = paired([0.7], [0.4])
+    assert (one.difference.mean, one.difference.low, one.p_t, one.p_exact) == (pytest.approx(0.3), None, None, None)
+    assert not one.significant
+    two = paired([0.7, 0.6], [0.4, 0.5])
+    assert two.p_t == pytest.approx(stats.ttest_rel([0.7, 0.6], [0.4, 0.5]).pvalue)
+    assert two.p_exact == 0.5
+
+
+def test_a_difference_is_significant_to_either_side() -> None:
+    a, b = [0.5, 0.52, 0.51, 0.53], [0.1, 0.13, 0.1, 0.12]
+    assert paired(a, b).significant
+    assert paired(b, a).significant
+    assert not paired(a, [0.5, 0.1, 0.9, 0.5]).significant
+
+
+def test_of_very_many_pairs_some_signs_are_drawn() -> None:
+    gains = [0.01 * number for number in range(1, 41)]
+    assert permutation_p(gains) == 1 / 65_537, "no pattern that was drawn comes near it; the one that was seen counts"
+    even = [0.1 * (-1) ** number for number in range(18)]
+    assert permutation_p(even) == 1.0
+    sixteen = gains[:16]
+    assert permutation_p(sixteen) == 2 / 2**16
