@@ -1,0 +1,261 @@
+"""What is said of data and of pretrained weights, which splits belong together, and the picker's ways to choose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtWidgets import QApplication, QFileDialog, QInputDialog, QMenu
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from sdgui.app.start import make_application, make_services
+from sdgui.runs.models import Weights
+from sdgui.shared.pickers import pretrained
+from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.pickers.data_card import DataCard, figures_text, more_text, overlap_text, reasons_text
+from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
+from sdgui.shared.pickers.pretrained import Pretrained, hub_cache, size_text
+from sdgui.shared.pickers.splits import splits_beside
+from sdgui.shared.services import Services
+from sdgui.store.store import Store
+from sdgui.worker.calls import WorkerCalls
+from sdgui.worker.replies import Cancelled, Failure
+
+
+def facts(**more: Any) -> Any:
+    fields = {"source": "a.csv", "format": "CSV", "pairs": 9, "pictures": 8, "labels": {}, "bad": 0, "reasons": []}
+    return fields | more
+
+
+def test_figures_are_said_in_the_singular_and_the_plural() -> None:
+    assert figures_text(facts(pairs=1, pictures=1, bad=1)) == "1 pair · 1 picture · 1 bad row · CSV"
+    assert figures_text(facts(labels={"kind": 1200})) == "9 pairs · 8 pictures · kind: 1\u2009200 classes · CSV"
+    assert figures_text(facts(pairs=0, bad=2)) == "8 pictures · 2 bad rows · CSV"
+
+
+@pytest.mark.parametrize(
+    ("captions", "text"),
+    [
+        ([], ""),
+        ([8, 0, 0], "one caption a picture"),
+        ([0, 8, 0], "2 captions a picture"),
+        ([0, 0, 8], "3 or more captions a picture"),
+        ([2, 0, 1200], "captions a picture 1: 2, 3+: 1\u2009200"),
+    ],
+)
+def test_how_many_captions_pictures_have(captions: list[int], text: str) -> None:
+    assert more_text(facts(captions=captions)) == text
+    skipped = "skipped: line 2"
+    assert more_text(facts(captions=captions, reasons=["line 2"])) == (f"{text} · {skipped}" if text else skipped)
+
+
+def test_reasons_are_listed_with_how_many_more_there_are() -> None:
+    assert reasons_text(facts(bad=3, reasons=["line 2: gone", "line 4: gone"])).splitlines()[2:] == [
+        "Skipped:", "line 2: gone", "line 4: gone", "and 1 more"
+    ]  # fmt: skip
+    assert "more" not in reasons_text(facts(bad=1, reasons=["line 2: gone"]))
+    assert failure_lines(Failure("one\ntwo", "details")) == ("one", "one\ntwo\ndetails")
+    assert failure_lines(Failure("")) == ("The data cannot be read.", "")
+
+
+def test_what_splits_share_in_words() -> None:
+    others = {"val": "/v.csv", "test": "/t.csv", "train": "/x.csv"}
+    assert overlap_text(None, others, {"/v.csv": 1}) == overlap_text(facts(pictures=0), others, {"/v.csv": 1}) == ""
+    assert overlap_text(facts(), others, {}) == ""
+    assert overlap_text(facts(), others, {"/v.csv": 2, "/t.csv": 0}) == (
+        "2 pictures (25.0 %) are in val too · no picture is in test too"
+    )
+    assert overlap_text(facts(), others, {"/v.csv": 0, "/t.csv": 0}) == "no picture is in val or test too"
+
+
+def test_splits_that_experiments_name_together_or_that_lie_beside_each_other(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "home")
+    for name in ("older", "newer"):
+        named = [f"data.train=/{name}.csv", "data.val=/shared.csv"]
+        store.add_experiment(override(preset_config("clip", "tiny"), named), name)
+    store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
+    assert splits_beside(store, "/shared.csv") == {"train": "/newer.csv"}, "of the newest"
+    assert splits_beside(store, "/older.csv") == {"val": "/shared.csv"}
+    for name in ("training.csv", "dev.csv", "validation.csv", "test.tsv"):
+        (tmp_path / name).touch()
+    assert splits_beside(store, str(tmp_path / "Training.csv")) == {"val": str(tmp_path / "validation.csv")}
+    assert splits_beside(store, str(tmp_path / "dev.csv")) == {"train": str(tmp_path / "training.csv")}
+    assert splits_beside(store, str(tmp_path / "pairs.csv")) == {}
+    store.close()
+
+
+def test_sizes_of_weights_and_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [size_text(size) for size in (0, 400_000, 605_000_000, 999_999_999, 1_000_000_000, 4_040_000_000)] == [
+        "", "1 MB", "605 MB", "1000 MB", "1.0 GB", "4.0 GB"
+    ]  # fmt: skip
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert hub_cache() == Path.home() / ".cache" / "huggingface" / "hub"
+    for name, found in (
+        ("XDG_CACHE_HOME", "/c/huggingface/hub"), ("HF_HOME", "/c/hub"), ("HUGGINGFACE_HUB_CACHE", "/c"),
+        ("HF_HUB_CACHE", "/d"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, "/d" if name == "HF_HUB_CACHE" else "/c")
+        assert hub_cache() == Path(found), name
+    snapshot = tmp_path / "hub" / "models--timm--vit" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "open_clip_model.safetensors").write_bytes(bytes(30))
+    (snapshot / "own.safetensors").write_bytes(bytes(20))
+    (tmp_path / "plain.pt").write_bytes(bytes(10))
+
+    def size(hub: str, url: str = "") -> int:
+        return pretrained._size_here(Weights(hub=hub, url=url), tmp_path / "hub", tmp_path)
+
+    assert [size("timm/vit/"), size("timm/vit/own.bin"), size("timm/other/"), size("")] == [30, 20, 0, 0]
+    assert [size("", "https://x/plain.pt"), size("timm/other/", "https://x/plain.pt")] == [10, 10]
+
+
+def test_weights_that_are_here_come_first_and_studies_last() -> None:
+    made = [
+        Pretrained("a", "commonpool_s", False, False, 5), Pretrained("b", "x", False, False, 0),
+        Pretrained("c", "x", False, False, 9), Pretrained("d", "x", False, True, 99),
+        Pretrained("e", "x", False, False, 7),
+    ]  # fmt: skip
+    assert [one.architecture for one in sorted(made, key=pretrained._rank)] == ["d", "e", "c", "b", "a"]
+    assert made[1].name == "b,x"
+    assert Pretrained("a", "mscoco_finetuned_laion", True, False, 0).only_captions
+
+
+@pytest.fixture
+def services(qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    """No worker is asked anything."""
+    make_application()
+    monkeypatch.setattr(WorkerCalls, "ask", lambda *_given, **_more: None)
+    services = make_services(tmp_path / "home")
+    yield services
+    services.launcher.close()
+    services.pool.close()
+    services.store.close()
+
+
+@pytest.fixture
+def picker(qtbot: QtBot, services: Services) -> DataPicker:
+    picker = DataPicker(services)
+    qtbot.addWidget(picker)
+    picker.show()
+    return picker
+
+
+def test_data_are_chosen_as_a_file_a_folder_or_shards(
+    picker: DataPicker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    starts: list[str] = []
+    answers = ["", "/a/pairs.csv", "", "/a/pictures", ("/x.tar", False), ("  ", True), (" /a/{00..09}.tar ", True)]
+
+    def file(_over: object, _title: str, start: str, _kinds: str) -> tuple[str, str]:
+        starts.append(start)
+        return str(answers.pop(0)), ""
+
+    def folder(_over: object, _title: str, start: str) -> str:
+        starts.append(start)
+        return str(answers.pop(0))
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", file)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", folder)
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_given, text: answers.pop(0))
+    chosen: list[str] = []
+    picker.changed.connect(chosen.append)
+    assert not picker._show_card.isEnabled()
+    for row in (0, 0, 1, 1, 2, 2, 2):
+        picker._browse.click()
+        menu = QApplication.activePopupWidget()
+        assert isinstance(menu, QMenu)
+        menu.actions()[row].trigger()
+        menu.close()
+    assert chosen == ["/a/pairs.csv", "/a/pictures", "/a/{00..09}.tar"]
+    assert starts == ["", "", "/a", "/a"]
+    assert (picker._show_card.isEnabled(), picker.figures.text()) == (True, "Counting …")
+    kept = json.loads(str(picker._services.settings.value("data/recent")))
+    assert kept == ["/a/{00..09}.tar"], "what is not there is not remembered with the next"
+    picker.set_source("")
+    assert (picker.box.currentIndex(), picker._show_card.isEnabled(), picker.figures.isVisible()) == (-1, False, False)
+
+
+def test_the_picker_says_how_counting_goes_and_ends(picker: DataPicker) -> None:
+    refused: list[str] = []
+    picker.refused.connect(refused.append)
+    picker.set_source("/a.csv")
+    about = picker._about
+    about.progress.emit("counting rows", 0)
+    assert picker.figures.text() == "Counting …"
+    about.progress.emit("counting rows", 1200)
+    assert picker.figures.text() == "Counting rows … 1\u2009200"
+    about._described(facts())
+    assert picker.figures.text() == "9 pairs · 8 pictures · CSV"
+    about.progress.emit("counting rows", 9)
+    assert picker.figures.text() == "9 pairs · 8 pictures · CSV", "it is known"
+    about.refused.emit(Cancelled())
+    assert (picker.figures.text(), refused) == ("Counting was cancelled.", [])
+    about.refused.emit(Failure("No column.\nAdd it."))
+    assert (picker.figures.text(), picker.figures.property("role"), refused) == (
+        "No column.", "error", ["No column.\nAdd it."]
+    )  # fmt: skip
+    assert picker.box.accessibleDescription() == "No column."
+
+
+def test_the_card_compares_splits_and_what_was_held_out_is_listed(picker: DataPicker, tmp_path: Path) -> None:
+    for name in ("train.csv", "val.csv", "rest.csv", "tenth.csv"):
+        (tmp_path / name).touch()
+    held: list[tuple[str, str]] = []
+    picker.held_out.connect(lambda *what: held.append(what))
+    picker.set_source(str(tmp_path / "train.csv"))
+    picker._about._described(facts())
+    picker._show_card.click()
+    card, popup = picker.card, picker._popup
+    assert card is not None
+    assert popup is not None
+    assert (popup.isVisible(), card._others) == (True, {"val": str(tmp_path / "val.csv")})
+    assert popup.width() >= picker.width()
+    picker.show_card()
+    assert picker.card is card
+    picker.hold_out()
+    assert not card.hold_out.isEnabled()
+    picker._about.held_out.emit(str(tmp_path / "rest.csv"), str(tmp_path / "tenth.csv"))
+    assert held == [(str(tmp_path / "rest.csv"), str(tmp_path / "tenth.csv"))]
+    titles = [picker.box.itemText(row) for row in range(3)]
+    assert titles == [f"{tmp_path.name}/{name}" for name in ("rest.csv", "tenth.csv", "train.csv")]
+    assert picker.box.currentData() == str(tmp_path / "train.csv"), "what was chosen stays"
+    popup.hide()
+
+
+def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: Services) -> None:
+    about = DataFacts(services.pool)
+    plain, card = DataCard(about), DataCard(about, look=True)
+    for one in (plain, card):
+        qtbot.addWidget(one)
+        one.show()
+    looked: list[str] = []
+    card.look_asked.connect(looked.append)
+    assert (plain.look.isVisible(), card.look.isVisible(), card.figures.text()) == (False, True, "")
+    about.set_source("/a.csv")
+    card.look.click()
+    assert looked == ["/a.csv"]
+    for pictures, pairs, offered in ((1, 9, False), (8, 0, False), (2, 1, True)):
+        about._described(facts(pictures=pictures, pairs=pairs))
+        assert card.hold_out.isVisible() is offered
+    about._described(facts(reasons=["line 2"], bad=1))
+    assert (card.more.isVisible(), card.more.text()) == (True, "skipped: line 2")
+    assert "Skipped:" in card.more.toolTip()
+    about._described(facts())
+    assert not card.more.isVisible()
+    assert not card._shelf.isVisible(), "there are no pictures"
+    card.set_others({"val": "/v.csv"})
+    about._overlapped({"shared": {"/v.csv": 0}})  # type: ignore[arg-type]
+    assert (card.overlap.text(), card.overlap.property("role")) == ("no picture is in val too", "small")
+    about._overlapped({"shared": {"/v.csv": 4}})  # type: ignore[arg-type]
+    assert (card.overlap.text(), card.overlap.property("role")) == ("4 pictures (50.0 %) are in val too", "error")
+    about.refused.emit(Cancelled())
+    assert card.figures.property("role") != "error"
+    about.refused.emit(Failure("No column.\nAdd it."))
+    assert (card.figures.text(), card.figures.property("role")) == ("No column.", "error")
+    assert "Add it." in card.figures.toolTip()
