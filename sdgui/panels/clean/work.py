@@ -77,10 +77,9 @@ class CleanWork(QObject):
         calls.ask("rank", NOISE_OPEN, answered, self.rank_failed.emit, partial=None, most=LISTED, **request)
 
     def _forget_asked(self) -> None:
-        """Drop the last request, unless its ranking is shown."""
+        """Drop the last request, unless its ranking is shown; another one takes its place."""
         if self._asked is not None and self._asked is not self._shown:
             self._asked.calls.close()
-        self._asked = None
 
     def cancel(self) -> None:
         for session in (self._asked, self._shown):

@@ -11,7 +11,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject
 
-from sdgui.panels.search.layout import EVALUATION, MAP, SearchView
+from sdgui.panels.search.layout import EVALUATION, SearchView
 from sdgui.panels.search.tabs.map import SHOWN
 from sdgui.panels.search.work import SearchSession, Target, same_collection
 from sdgui.shared.run_texts import when
@@ -60,7 +60,7 @@ class TabResults(QObject):
         self.changed()
 
     def changed(self) -> None:
-        """Ask for what the tab that is shown needs."""
+        """Ask for the evaluation while it is shown; the map asks by itself."""
         view = self._view
         if view.tabs.currentIndex() == EVALUATION:
             for side, session in enumerate(self._sessions):
@@ -70,8 +70,6 @@ class TabResults(QObject):
                 elif self._evaluations[side] is None:
                     self._evaluate(side)
             self._show()
-        elif view.tabs.currentIndex() == MAP and view.map.empty:
-            self._make_map(view.map.captions.isChecked())
 
     # The evaluation
     def _evaluate(self, side: int) -> None:

@@ -226,6 +226,7 @@ def test_many_points_are_drawn_as_discs_over_triangles_within_the_picture() -> N
     big = dots_image(at[:1], np.array([red], np.uint32), 1, 40, 40, size=2)
     assert sum(big.pixelColor(x, y).alpha() > 0 for x in range(40) for y in range(40)) == 4 * len(disc)
     assert argb(QColor(255, 0, 0, 51)) == 51 << 24 | 51 << 16
+    assert argb(QColor("white")) == 0xFFFFFFFF
     assert argb(QColor(10, 20, 30)) == 255 << 24 | 10 << 16 | 20 << 8 | 30
 
 

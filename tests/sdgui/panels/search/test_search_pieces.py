@@ -204,6 +204,7 @@ def side(qtbot: QtBot) -> Iterator[SearchSide]:
 
 
 def test_a_side_names_its_model_its_results_and_the_correct_picture(side: SearchSide) -> None:
+    assert side.gallery.thumbnail_size() == 100
     side.set_name("Student", "shapes@best\nval.csv")
     assert side.title.toolTip() == "Student\nshapes@best\nval.csv"
     assert side.gallery.view.accessibleName() == side.gallery.accessibleName() == "Results of Student"

@@ -306,6 +306,7 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     assert view._pages.currentWidget() is view.map
     asked = one.last("search_map")
     assert (asked["captions"], asked["packed"], asked["shown"]) == (True, True, 100_000)
+    assert one.count("search_map") == 1, "it is computed once"
     one.partial.emit(one.number("search_map"), {"method": "PCA", "pictures": [], "captions": []})
     one.fail("search_map", Failure("It ended."))
     view.map.captions.setChecked(False)

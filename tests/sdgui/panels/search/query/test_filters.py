@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PySide6.QtCore import Qt
 
 from sdgui.panels.search.query.filters import FilterForm
 
@@ -72,6 +73,8 @@ def test_every_filter_is_heard_once_and_the_group_too(qapp: object) -> None:
     row, heard = FilterForm(), list[dict[str, Any]]()
     row.set_facets({"folders": ["/x", "/y"], "labels": {"group": ["animals", ""], "tone": ["dark"]}})
     row.changed.connect(lambda: heard.append(row.filters()))
+    tips = [row.folder.itemData(at, Qt.ItemDataRole.ToolTipRole) for at in range(3)]
+    assert tips == [None, "/x", "/y"]
 
     def choose(box: Any, text: str) -> None:
         box.setCurrentText(text)
