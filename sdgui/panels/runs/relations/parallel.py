@@ -36,6 +36,7 @@ class ParallelCoordinates(QWidget):
 
     brushed = Signal(object)  # (K,) positions
     run_clicked = Signal(int)  # position of a run
+    run_pointed = Signal(int)  # the position of the run whose line is under the pointer, -1 for none
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -212,6 +213,7 @@ class ParallelCoordinates(QWidget):
     def _point_to(self, run: int | None) -> None:
         if run != self._under:
             self._under = run
+            self.run_pointed.emit(-1 if run is None else run)
             self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:

@@ -21,6 +21,7 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.reader import cells_of
 from sdgui.store.run_table.fields import Field, Kind, fact
 from sdgui.store.store import Store
+from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -167,7 +168,7 @@ class ParallelPart(_Relation):
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(store, table, MOST_RUNS, parent)
         self.lines = ParallelCoordinates(self)
-        self.number = PlainLabel("", self)
+        self.number = ElidedLabel("", self)
         set_role(self.number, "muted")
         self.filter = IconButton("ph.funnel", "Filter the table to what is brushed", text="To filter", parent=self)
         self.overlay = IconButton("ph.chart-line", "Overlay the curves of what is brushed", text="Overlay", parent=self)
@@ -180,12 +181,13 @@ class ParallelPart(_Relation):
         layout.setContentsMargins(0, SPACE, 0, 0)
         layout.addLayout(row)
         layout.addWidget(self.lines, 1)
-        self.lines.brushed.connect(lambda chosen: self._brushed(len(chosen)))
+        self.lines.brushed.connect(lambda _chosen: self._brushed())
         self.lines.run_clicked.connect(self.choose)
+        self.lines.run_pointed.connect(self._tell)
         self.filter.clicked.connect(lambda: self.filter_asked.emit(self.lines.condition()))
         self.overlay.clicked.connect(self._overlay)
         self.clear.clicked.connect(self.lines.clear)
-        self._brushed(0)
+        self._brushed()
 
     def show_columns(self) -> None:
         """The metrics last, since the last axis colours the lines."""
@@ -193,12 +195,19 @@ class ParallelPart(_Relation):
         axes.sort(key=lambda axis: (axis.field.kind is not None, axis.field.name == "metric"))
         self.lines.show_axes(axes[-MOST_AXES:], self.columns.names)
 
-    def _brushed(self, chosen: int) -> None:
-        some = bool(self.lines.brushes)
+    def _brushed(self) -> None:
         for button in (self.filter, self.overlay, self.clear):
-            button.setEnabled(some)
-        text = f"{chosen} of {len(self.columns.run_ids)} runs" if some else "Drag along an axis to brush"
-        self.number.setText(text)
+            button.setEnabled(bool(self.lines.brushes))
+        self._tell()
+
+    def _tell(self, pointed: int = -1) -> None:
+        """The name of the run under the pointer; else how many are within the brushes."""
+        if pointed >= 0:
+            self.number.setText(self.columns.names[pointed])
+        elif self.lines.brushes:
+            self.number.setText(f"{len(self.lines.chosen())} of {len(self.columns.run_ids)} runs")
+        else:
+            self.number.setText("Drag along an axis to brush")
 
     def _overlay(self) -> None:
         self.ticks_asked.emit([self.columns.run_ids[at] for at in self.lines.chosen()])

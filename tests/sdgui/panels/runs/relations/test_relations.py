@@ -150,7 +150,7 @@ def test_a_click_on_a_line_chooses_its_run(qtbot: QtBot, table: RunTable, filled
     on_line = QPoint(int((lines._x(left) + lines._x(left + 1)) / 2), round((ends[left] + ends[left + 1]) / 2))
     move(lines, on_line)
     assert lines.cursor().shape() is Qt.CursorShape.PointingHandCursor
-    assert lines._tip(on_line) == part.columns.names[0]
+    assert lines._tip(on_line) == part.number.text() == part.columns.names[0]
     pointed = lines.grab().toImage()
     with qtbot.waitSignal(part.run_chosen) as chosen:
         qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=on_line)
@@ -158,6 +158,7 @@ def test_a_click_on_a_line_chooses_its_run(qtbot: QtBot, table: RunTable, filled
     beside = QPoint(on_line.x(), 2)
     move(lines, beside)
     assert lines.cursor().shape() is Qt.CursorShape.ArrowCursor
+    assert part.number.text() == "Drag along an axis to brush"
     assert lines.grab().toImage() != pointed, "the line is thick only under the pointer"
     with qtbot.assertNotEmitted(part.run_chosen):
         qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=beside)
