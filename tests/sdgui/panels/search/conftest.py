@@ -17,7 +17,9 @@ from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.services import Services
+from sdgui.worker.pool import WorkerPool
 from tests.sdgui.conftest import leave, program
+from tests.sdgui.panels.search.by_hand import Workers
 
 OpenSearch = Callable[..., SearchPanel]
 
@@ -71,6 +73,14 @@ def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
     made.pool.close()
     made.launcher.close()
     made.store.close()
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    """Workers that answer when the test says so, in place of all others."""
+    found = Workers()
+    monkeypatch.setattr(WorkerPool, "client", lambda _self, key, title="": found.client(key, title))
+    return found
 
 
 def _make_run(window: MainWindow, checkpoint: bool) -> None:

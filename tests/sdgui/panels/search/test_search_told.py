@@ -20,19 +20,11 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.store.records import Progress
 from sdgui.widgets.message import Message
-from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.search.by_hand import Workers, opened, results
 
 ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
 TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
-
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
-    found = Workers()
-    monkeypatch.setattr(WorkerPool, "client", lambda _self, key, title="": found.client(key, title))
-    return found
 
 
 @pytest.fixture

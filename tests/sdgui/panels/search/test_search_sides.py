@@ -1,0 +1,312 @@
+"""Two models side by side by hand: what is asked of each, what is chosen on both, why a match, what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.search.collection import DATA
+from sdgui.panels.search.layout import EVALUATION, PICTURES_TAB
+from sdgui.panels.search.model import Part, Query
+from sdgui.panels.search.panel import SearchPanel
+from sdgui.panels.search.tabs.known_queries import Known
+from sdgui.panels.search.work import Target, same_collection
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.shared.services import Services
+from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.search.by_hand import Worker, Workers, opened, results
+
+ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
+TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
+
+
+@pytest.fixture
+def search(qtbot: QtBot, workers: Workers, services: Services) -> Iterator[SearchPanel]:
+    """Both models are open over the same pictures."""
+    panel = SearchPanel(services)
+    qtbot.addWidget(panel)
+    panel.resize(1200, 700)
+    panel.show()
+    panel.activateWindow()
+    assert panel.view.source.pickers[0].set_choice(ONE)
+    assert panel.view.source.pickers[1].set_choice(TWO)
+    panel.view.source.compare.setChecked(True)
+    for side in (0, 1):
+        opened(panel, workers, side)
+    yield panel
+    panel.view.drop.close_threads()
+    for one in panel.view.sides:
+        one.gallery.close_threads()
+
+
+def ask(panel: SearchPanel, workers: Workers, query: Query, *answers: Any) -> list[Worker]:
+    """Search for ``query``; the models answer."""
+    panel.view.query.set_query(query)
+    panel.queries.run()
+    both = [workers[ONE.model], workers[TWO.model]]
+    for worker, answer in zip(both, answers, strict=False):
+        worker.answer("search_query", answer)
+    return both
+
+
+def test_both_show_what_moved_and_choose_the_same_picture(qtbot: QtBot, search: SearchPanel, workers: Workers) -> None:
+    one, two = search.view.sides
+    assert [side.title.text() for side in (one, two)] == ["ViT-B-32 · openai", "RN50 · openai"]
+    backwards = results()
+    backwards["rows"] = [{**row, "rank": at + 1} for at, row in enumerate(reversed(backwards["rows"]))]
+    ask(search, workers, Query("moon"), results())
+    assert [item.badge for item in one.gallery.items()] == ["", "", ""], "the other has not answered"
+    workers[TWO.model].answer("search_query", backwards)
+    assert [item.badge for item in one.gallery.items()] == ["▲ 2", "", "▼ 2"]
+    assert [item.badge for item in two.gallery.items()] == ["▲ 2", "", "▼ 2"]
+    one.gallery.view.setCurrentIndex(one.gallery.model.index(0))
+    assert two.gallery.current() == 2
+    two.gallery.view.setCurrentIndex(two.gallery.model.index(1))
+    assert one.gallery.current() == 1
+    one.gallery.set_current(-1)
+    search.view.query.left_downwards.emit()
+    assert (one.gallery.current(), one.gallery.view.hasFocus()) == (0, True), "Down goes into the results"
+    one.gallery.view.setCurrentIndex(one.gallery.model.index(2))
+    search.view.query.left_downwards.emit()
+    assert one.gallery.current() == 2, "what is chosen stays"
+    search.view.source.compare.setChecked(False)
+    assert [item.badge for item in one.gallery.items()] == ["", "", ""], "there is nothing to compare with"
+    assert (two.isHidden(), two.answer) == (True, None)
+
+
+def test_a_side_counts_rows_as_the_first_only_where_they_share_a_collection(
+    search: SearchPanel, workers: Workers
+) -> None:
+    part = Part(image="/p/2.png", row=12)
+    one, two = ask(search, workers, Query(parts=(part,)))
+    assert [worker.last("search_query")["texts"] for worker in (one, two)] == [[{"row": 12, "weight": 1.0}]] * 2
+    assert [search.queries.row_of(side, 12) for side in (0, 1)] == [12, 12]
+    search.open(1, anew=True)
+    opened(search, workers, 1, source="/other.csv")
+    assert [search.queries.row_of(side, 12) for side in (0, 1)] == [12, -1]
+    ask(search, workers, Query(parts=(part,)))
+    assert two.last("search_query")["texts"] == [{"image": "/p/2.png", "weight": 1.0}]
+    assert not same_collection(search.sessions)
+    search.view.sides[1].like_asked.emit("/p/1.png", 11)
+    assert search.view.query.query().parts == (Part(image="/p/1.png"),), "its number means nothing to the first"
+    search.view.sides[0].like_asked.emit("/p/1.png", 11)
+    assert search.view.query.query().parts == (Part(image="/p/1.png", row=11),)
+    search.view.sides[0].part_asked.emit("/p/2.png", 12, -1.0)
+    assert search.view.query.query().parts[1] == Part(image="/p/2.png", row=12, weight=-1.0)
+    search.view.sides[0].captions_asked.emit("/p/2.png", 12)
+    asked = search.view.query.query()
+    assert (asked.find, asked.true_path, asked.parts) == ("captions", "/p/2.png", (Part(image="/p/2.png", row=12),))
+
+
+def test_the_newest_query_waits_for_the_one_before_and_others_are_never_sent(
+    search: SearchPanel, workers: Workers
+) -> None:
+    one, _ = ask(search, workers, Query("a"))
+    count = one.count("search_query")
+    for words in ("ab", "abc", "abcd"):
+        search.view.query.line.setText(words)
+        search.queries.run()
+    assert one.count("search_query") == count, "one at a time"
+    one.answer("search_query", results(1))
+    assert search.view.sides[0].answer is None, "it is of a query that is no longer asked"
+    assert one.last("search_query")["texts"][0]["text"] == "abcd"
+    one.fail("search_query", Failure("It ended."))
+    assert search.view.bar.text == "It ended."
+    search.open(0, anew=True)
+    assert "search_query" not in one.cancelled
+    count = one.count("search_query")
+    search.queries.run()
+    assert one.count("search_query") == count, "it is being opened"
+    opened(search, workers, 0)
+    assert one.count("search_query") == count + 1, "and asked once it is open"
+    search.sessions[0].close()
+    search.queries.run()
+    assert (search.sessions[0].key, search.sessions[0].opening, one.count("search_query")) == ("", False, count + 1)
+
+
+def test_more_is_asked_of_both_until_there_is_no_more(search: SearchPanel, workers: Workers) -> None:
+    one, two = ask(search, workers, Query("moon"), results(50), results(50))
+    search.view.sides[1].more_wanted.emit()
+    assert [worker.last("search_query")["k"] for worker in (one, two)] == [200, 200]
+    one.answer("search_query", results(60))
+    two.answer("search_query", results(60))
+    count = one.count("search_query")
+    search.view.sides[0].more_wanted.emit()
+    assert one.count("search_query") == count, "there were fewer than asked for"
+    search.queries.changed()
+    search.queries.run()
+    assert one.last("search_query")["k"] == 50
+
+
+def test_a_known_query_is_looked_up_and_forgotten_in_other_pictures(search: SearchPanel, workers: Workers) -> None:
+    bar = search.view.query
+    search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
+    search.queries.run()
+    assert workers[ONE.model].last("search_query")["caption"] == 4
+    assert bar.true_picture.isVisible()
+    assert bar.true_picture.toolTip() == "The correct picture\n/p/2.png"
+    search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, -1, (3.0,)))
+    search.queries.run()
+    assert (bar.query().find, bar.true_picture.toolTip()) == ("captions", "The query picture\n/p/2.png")
+    search.view.source.collection.search_folder("/pictures")
+    assert bar.query() == Query(), "its picture is not there"
+    assert search.view.source.kind == DATA
+    search.view.known_activated.emit(Known("a hat", "/p/2.png", 12, -1, (3.0,)))
+    assert search.view.sides[0].gallery.view.hasFocus()
+
+
+def test_why_a_picture_matches_is_asked_of_each_model_as_one_types(
+    qtbot: QtBot, search: SearchPanel, workers: Workers
+) -> None:
+    one, two = search.view.sides
+    ask(search, workers, Query("moon"), results(), results())
+    worker = workers[ONE.model]
+    search.why.selected()
+    assert not search.why._soon.isActive(), "nobody wants to know"
+    one.why_asked.emit()
+    assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (True, True, True)
+    search.why._ask_all()
+    assert (one.why.title.text(), worker.count("search_why")) == ("Select a picture.", 0)
+    one.gallery.view.setCurrentIndex(one.gallery.model.index(2))
+    assert search.why._soon.isActive()
+    search.why._ask_all()
+    assert worker.last("search_why")["path"] == "/p/2.png"
+    assert worker.last("search_why")["text"] == "moon"
+    assert one.why.title.text() == "Computing what the match rests on …"
+    worker.progress.emit(worker.number("search_why"), "computing", 1, 2)
+    assert search.view.jobs.running() == ["why0"]
+    worker.answer("search_why", {"cosine": 0.3, "patches": [[1.0]], "words": [{"text": "moon", "relevance": 1.0}]})
+    assert (one.why.title.text(), search.view.jobs.running()) == ("Cosine 0.300 · each word's share", [])
+    workers[TWO.model].fail("search_why", Failure("It has no patches."))
+    assert two.why.title.text() == "It has no patches."
+    search.view.query.set_query(Query("", (Part("red"), Part("blue", weight=-1.0), Part(image="/x.png"))))
+    assert search.why._soon.isActive()
+    search.why._ask_all()
+    assert worker.last("search_why")["text"] == "red", "without what is avoided"
+    worker.fail("search_why", Cancelled())
+    assert one.why.title.text() == "Cancelled."
+    search.view.query.set_query(Query())
+    search.why._ask_all()
+    assert one.why.title.text() == "Type words to see what they rest on."
+    search.view.query.set_query(Query("sun"))
+    search.why._ask_all()
+    count = worker.count("search_why")
+    one.why.closed.emit()
+    assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (False, False, False)
+    assert worker.cancelled[-1] == "search_why"
+    assert not search.why._soon.isActive()
+    search.open(0, anew=True)
+    opened(search, workers, 0)
+    assert worker.count("search_why") == count
+    one.why_asked.emit()
+    search.open(0, anew=True)
+    opened(search, workers, 0)
+    assert worker.count("search_why") == count + 1, "of the model that is open now"
+
+
+def side(**ranks: float) -> dict[str, Any]:
+    texts = [
+        {"text": at, "caption": name, "row": at, "path": f"/{name}.png", "rank": rank}
+        for at, (name, rank) in enumerate(ranks.items())
+    ]
+    images = [
+        {"row": at, "path": f"/{name}.png", "captions": [name], "rank": rank}
+        for at, (name, rank) in enumerate(ranks.items())
+    ]
+    curve = {"k": [1], "text_to_image": [0.5], "image_to_text": [0.5]}
+    queries = {"text_to_image": len(texts), "image_to_text": len(images)}
+    return {"text_to_image": texts, "image_to_text": images, "curve": curve, "queries": queries}
+
+
+def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
+    qtbot: QtBot, search: SearchPanel, workers: Workers
+) -> None:
+    view, store = search.view, search._services.store
+    view.tabs.setFocus()
+    qtbot.waitUntil(lambda: QApplication.focusWidget() is view.tabs)
+    view.tabs.setCurrentIndex(EVALUATION)
+    pane = view.evaluation
+    assert pane.filter_box.hasFocus()
+    two = workers[TWO.model]
+    two.answer("search_evaluate", side(a=1.0, b=1.0))
+    assert pane.model.known == [], "the first one comes first"
+    workers[ONE.model].answer("search_evaluate", side(a=3.0, b=1.0))
+    assert [(one.title, one.ranks) for one in pane.model.known] == [("a", (3.0, 1.0)), ("b", (1.0, 1.0))]
+    current = pane.current()
+    assert current is not None
+    assert (current.title, view.query.query().caption) == ("a", 0), "the hardest is looked up"
+    search._services.writer.wait()
+    for model in (ONE.model, TWO.model):
+        kept = store.last_result("search", model, "held-out")
+        assert kept is not None
+        assert [row["caption"] for row in kept.content["text_to_image"]] == ["a", "b"]
+    view.tabs.setCurrentIndex(PICTURES_TAB)
+    assert not view._left.isVisible()
+    count = two.count("search_evaluate")
+    view.tabs.setCurrentIndex(EVALUATION)
+    assert two.count("search_evaluate") == count, "it is known"
+    search.open(0, anew=True)
+    opened(search, workers, 0)
+    assert workers[ONE.model].count("search_evaluate") == count + 1, "of what is open now"
+    assert search.view.source.pickers[0].set_choice(TWO)
+    assert pane.model.known == []
+    qtbot.waitUntil(lambda: "as of" in pane.found.text())
+    assert [one.title for one in pane.model.known] == ["a", "b"], "what was found of it before"
+    assert pane.isVisible()
+
+
+def test_popovers_open_by_their_buttons_and_filters_count_on_theirs(
+    qtbot: QtBot, search: SearchPanel, workers: Workers
+) -> None:
+    view = search.view
+    assert view.chosen_filters() == ({}, True) or "filters" in vars(view)
+    view.filter_button.click()
+    assert view.filter_popover.isVisible()
+    view.filter_button.click()
+    assert not view.filter_popover.isVisible()
+    view.filters.fields["min_size"].setText("2 KB")
+    view.filters.group.setChecked(False)
+    assert view.filter_button.text() == "Filters (1)"
+    search.queries.run()
+    ask(search, workers, Query("moon"))
+    asked = workers[ONE.model].last("search_query")
+    assert (asked["filters"], asked["group"]) == ({"min_size": "2 KB"}, False)
+    state = view.layout_state()
+    assert (state["filters"], state["group"], state["tab"], state["score"]) == (
+        {"min_size": "2 KB"}, False, PICTURES_TAB, "cosine",
+    )  # fmt: skip
+    view.filters.clear_button.click()
+    assert (view.filter_button.text(), view.chosen_filters()) == ("Filters", ({}, True))
+    view.restore_layout(state)
+    assert view.filter_button.text() == "Filters (1)"
+    view.more.click()
+    assert view.more_popover.isVisible()
+    qtbot.keyClicks(view.query.line, "sun")
+    view.query.minus.click()
+    assert not view.more_popover.isVisible()
+    view.more_popover.open()
+    view.query.plus.click()
+    assert not view.more_popover.isVisible()
+    view.show_relocate("/made/here", "/p")
+    sheet = view.sheet
+    assert (sheet.folder.text(), sheet.old.text(), sheet.isVisible()) == ("/made/here", "/p", True)
+    assert view.source.popover.isVisible()
+    view.source.collection.sheet.click()
+    assert not sheet.isVisible()
+    sheet.ended.emit("/made/here")
+    assert view.source.collection.index(0) == "/made/here", "what was made is searched"
+    search.search_again(Query("star", filters={"max_size": "1 MB"}))
+    assert (view.query.line.text(), view.filters.filters(), view.filters.group.isChecked()) == (
+        "star", {"max_size": "1 MB"}, True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "index", "grows"), [("", "", False), ("/gone", "", False), ("", "/made", False)])
+def test_what_grows_is_a_folder_alone(tmp_path: Any, data: str, index: str, grows: bool) -> None:
+    assert Target("m", "", "m", data=data, index=index).grows is grows
+    assert Target("m", "", "m", data=str(tmp_path)).grows
+    assert not Target("m", "", "m", data=str(tmp_path), index="/made").grows
