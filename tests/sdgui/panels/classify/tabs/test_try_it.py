@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.try_it import TryTab
@@ -90,3 +91,67 @@ def test_why_a_picture_cannot_be_read_is_said_while_it_is_looked_at(tried: Tried
     assert (tried.tab.line.text(), tried.tab.line.isVisible(), tried.shown) == ("", False, ["cat"])
     tried.choose(0)
     assert (tried.tab.line.isVisible(), tried.shown) == (True, [])
+
+
+def test_pictures_are_added_once_chosen_and_all_removed(
+    qtbot: QtBot, tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab = tried.tab
+    tried.answer(tried.paths[0], "cat")
+    tried.asked.clear()
+    tab.add([tried.paths[1], tried.paths[1]])
+    assert (tab.gallery.model.rowCount(), tried.asked) == (3, []), "they are there"
+    new = [str(tmp_path / name) for name in ("new.png", "newer.png")]
+    tab.add([new[0], new[0], new[1]])
+    assert (tab.gallery.model.rowCount(), tab.current()) == (5, new[0]), "the first new one is looked at"
+    assert tried.asked == [([new[0]], [], True)]
+    answers: list[list[str]] = [[], ["/a.png"]]
+    taken: list[list[str]] = []
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (answers.pop(0), ""))
+    monkeypatch.setattr(tab.drop, "take_paths", taken.append)
+    tab.choose.click()
+    tab.choose.click()
+    assert taken == [["/a.png"]]
+    tab._remove([4])
+    tried.choose(0)
+    assert tried.shown == ["cat"]
+    tab._remove([1])
+    assert tried.shown == ["cat"], "another was removed"
+    tab.clear.click()
+    assert (tab.gallery.model.rowCount(), tab.current(), tried.shown) == (0, "", [])
+
+
+def test_names_are_taken_from_the_data_and_read_as_they_are_typed(qtbot: QtBot, tried: Tried) -> None:
+    tab = tried.tab
+    assert not tab.data_names.isEnabled()
+    tab.set_class_names(["cat", "Smith, John"])
+    assert tab.data_names.isEnabled()
+    tab.data_names.click()
+    assert tab.typed() == ["cat", "Smith, John"], "a line each, whatever commas there are"
+    for text, names in ((" a , b ,, ", ["a", "b"]), ("a\n\n b, c ", ["a", "b, c"]), ("", []), ("a, b\n", ["a", "b"])):
+        tab.names.setPlainText(text)
+        assert tab.typed() == names
+    tab.set_class_names([])
+    assert not tab.data_names.isEnabled()
+    tab.show_probe("")
+    assert tab.probe_title.text().startswith("No probe yet")
+    tab.show_probe("colours", "another")
+    assert tab.probe_title.text() == "Probe: colours"
+
+
+def test_a_picture_says_its_likeliest_class_by_the_probe_or_else_by_names(tried: Tried) -> None:
+    def classes(*names: str) -> list[dict[str, object]]:
+        return [{"class": name, "probability": 0.5} for name in names]
+
+    one, two, three = tried.paths
+    tried.tab.show_answer({"pictures": [
+        {"image": one, "probe": classes("cat", "dog"), "zero_shot": classes("fox"), "error": ""},
+        {"image": two, "probe": None, "zero_shot": classes("fox"), "error": ""},
+        {"image": three, "probe": None, "zero_shot": None, "error": "It is no picture."},
+        {"image": "/removed.png", "probe": classes("cat"), "zero_shot": None, "error": ""},
+    ]})  # fmt: skip
+    items = tried.tab.gallery.items()
+    assert [(one.caption, one.score) for one in items] == [("cat", 0.5), ("fox", 0.5), ("", None)]
+    assert items[0].detail == "cat 50.0 %\ndog 50.0 %"
+    assert items[2].detail == "It is no picture."
+    assert [row["class"] for row in tried.tab.by_names.rows()] == ["fox"]

@@ -181,6 +181,22 @@ def test_points_and_hidden_runs_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> Non
     assert grid.legend.keys() == ["r1"]
 
 
+def test_a_group_is_shown_hidden_and_alone_with_all_of_its_runs(grid: PlotGrid) -> None:
+    grid.set_run("r3", "third", 2)
+    grid.set_points("r3", LOSS, [1, 2], [1.0, 2.0])
+    told: list[tuple[object, ...]] = []
+    grid.run_visibility_changed.connect(lambda *what: told.append(what))
+    grid.grouping.set_groups({"r1": "both", "r2": "both", "r3": "other", "gone": "both"})
+    assert grid.grouping.members("both") == ["r1", "r2"]
+    grid.legend.toggled.emit("both", False)
+    assert told == [("r1", False), ("r2", False)]
+    grid.legend.soloed.emit("both")
+    assert told[2:] == [("r1", True), ("r2", True), ("r3", False)]
+    grid.toolbar.means.setChecked(False)
+    assert grid.grouping.members("r3") == ["r3"]
+    assert grid.legend._rows["r3"].checkState() == Qt.CheckState.Unchecked
+
+
 def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> None:
     legend = PlotLegend()
     qtbot.addWidget(legend)
