@@ -1,0 +1,192 @@
+"""The row of models and what they search, by hand: ways to compare, names of both sides, steps, what is remembered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.files import write_whole
+from core.spec.presets import preset_config
+from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
+from sdgui.panels.search.source import SourceBar
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.shared.services import Services
+from sdgui.store.records import Run
+from tests.sdgui.panels.search.by_hand import Workers, facts
+from tests.sdgui.panels.search.conftest import add_checkpoint
+
+OTHER = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
+
+
+@pytest.fixture
+def bar(qtbot: QtBot, services: Services, workers: Workers) -> SourceBar:
+    assert workers == {}
+    made = SourceBar(services)
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+@pytest.fixture
+def run(services: Services) -> Run:
+    """A run with a student and a teacher after 3 and 9 steps."""
+    config = preset_config("sd-clip", "tiny")
+    found = services.store.add_run(services.store.add_experiment(config, "shapes").id)
+    found.dir.create()
+    write_whole(found.dir.config, config.to_json().encode())
+    for step in (3, 9):
+        add_checkpoint(found.dir.checkpoints / f"step-{step:08d}")
+    return found
+
+
+def chosen(bar: SourceBar) -> list[tuple[str, str] | None]:
+    choices = [picker.choice() for picker in bar.pickers]
+    return [None if one is None else (one.model.rpartition("/")[2], one.weights) for one in choices]
+
+
+def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_turned_round(bar: SourceBar, run: Run) -> None:
+    opened, compared = list[int](), list[bool]()
+    bar.changed.connect(opened.append)
+    bar.compared.connect(compared.append)
+    name = run.folder.name
+    assert not bar.show_run(run.id, run.folder / "nothing", "shapes", False)
+    assert (bar.comparing, bar.pickers[1].isVisible()) == (False, False)
+    assert bar.show_run(run.id, run.folder, "shapes", alive=True)
+    assert chosen(bar) == [(f"{name}@last", "student"), (f"{name}@last", "teacher")]
+    assert (bar.comparing, bar.pickers[1].isVisible(), opened, compared) == (True, True, [], []), "who asks opens it"
+    assert bar.show_run(run.id, run.folder, "shapes", alive=False)
+    assert chosen(bar)[0] == (f"{name}@best", "student")
+    assert [bar.name(side) for side in (0, 1)] == ["Student", "Teacher"]
+    bar.swap.trigger()
+    assert chosen(bar) == [(f"{name}@best", "teacher"), (f"{name}@best", "student")]
+    assert opened == [-1]
+    bar.versus.trigger()
+    assert (chosen(bar)[0], opened) == ((f"{name}@best", "student"), [-1, -1])
+    bar.presets.menu().aboutToShow.emit()
+    assert [one.isEnabled() for one in (bar.versus, bar.swap, bar.single)] == [True, True, True]
+    bar.collection.set_kind(INDEX)
+    bar.presets.menu().aboutToShow.emit()
+    assert not bar.swap.isEnabled(), "each index has its own model"
+    bar.collection.set_kind(HELD_OUT)
+    bar.single.trigger()
+    assert (bar.comparing, bar.pickers[1].isVisible(), compared) == (False, False, [False])
+    bar.presets.menu().aboutToShow.emit()
+    assert [one.isEnabled() for one in (bar.versus, bar.swap, bar.single)] == [True, False, False]
+    assert bar.name(0) == bar.pickers[0].text() or bar.name(0).startswith("shapes")
+    assert (bar.target(1), bar.same_model()) == (None, False)
+    bar.compare.click()
+    assert compared == [False, True]
+    assert chosen(bar)[1] == (f"{name}@best", "teacher"), "it was there"
+    assert bar.pickers[1].set_choice(OTHER)
+    assert opened[2:] == [1]
+    assert bar.name(1) == "ViT-B-32 · openai"
+    assert not bar.same_model()
+    assert bar.pickers[0].set_choice(OTHER)
+    assert bar.same_model()
+    bar.student_against_teacher()
+    assert chosen(bar)[0] == (OTHER.model, ""), "it has no teacher"
+    bar.presets.menu().aboutToShow.emit()
+    assert not bar.versus.isEnabled()
+
+
+def test_steps_of_one_run_are_told_apart_and_gone_to_together(bar: SourceBar, run: Run) -> None:
+    opened: list[int] = []
+    bar.changed.connect(opened.append)
+    bar.go_to_step(3)
+    assert (bar.run(), opened) == (None, [])
+    assert bar.show_run(run.id, run.folder, "shapes", alive=False)
+    assert bar.run() == run.folder
+    target = bar.target(0)
+    assert target is not None
+    assert target.worker == ""
+    bar.go_to_step(3)
+    assert (chosen(bar), opened) == (
+        [(f"{run.folder.name}@3", "student"), (f"{run.folder.name}@3", "teacher")], [-1],
+    )  # fmt: skip
+    for side in (0, 1):
+        target = bar.target(side)
+        assert target is not None
+        assert target.worker == str(run.folder), "all steps of a run are opened by one worker"
+    bar.pickers[1].set_checkpoint(9)
+    assert [bar.name(side) for side in (0, 1)] == ["run 1 · step 3", "run 1 · step 9"]
+    bar.compare.setChecked(False)
+    bar.go_to_step(9)
+    assert chosen(bar)[0] == (f"{run.folder.name}@9", "student")
+    bar.collection.set_kind(INDEX)
+    assert bar.run() is None, "an index is of one step"
+    bar.follow_model(0, f"{run.folder}@step-00000003", "teacher")
+    assert chosen(bar)[0] == (f"{run.folder.name}@3", "teacher")
+    count = len(opened)
+    bar.follow_model(0, f"{run.folder}@3", "teacher")
+    assert len(opened) == count, "it is chosen already"
+
+
+def test_what_is_searched_stands_on_its_button_and_all_of_it_is_remembered(
+    bar: SourceBar, run: Run, services: Services, qtbot: QtBot, tmp_path: Path
+) -> None:
+    opened: list[int] = []
+    bar.changed.connect(opened.append)
+    assert bar.button.text() == "Held-out data"
+    bar.show_facts(facts("k", captions=0))  # type: ignore[arg-type]
+    assert bar.button.text() == "Held-out data · 3 pictures"
+    assert bar.collection.facts.text() == "3 pictures · 8 dimensions\n/val.csv\nexact, in memory"
+    bar.compare.setChecked(True)
+    assert bar.button.text() == "Held-out data · 3 pictures", "the same pictures"
+    (tmp_path / "mine").mkdir()
+    bar.collection.search_folder(str(tmp_path / "mine"))
+    assert (bar.button.text(), opened) == ("mine", [-1])
+    bar.show_facts(None)
+    assert bar.collection.facts.text() == "Nothing is open yet."
+    assert (bar.kind, bar.target(0)) == (DATA, None), "there is no model"
+    assert bar.show_run(run.id, run.folder, "shapes", alive=False)
+    target = bar.target(0)
+    assert target is not None
+    assert (target.data, target.index) == (str(tmp_path / "mine"), "")
+    bar.show_index(0, "/made/one")
+    target = bar.target(0)
+    assert target is not None
+    assert (target.model, target.title, target.index, bar.target(1)) == ("", "made/one", "/made/one", None)
+    assert bar.button.text() == "made/one"
+    bar.button.click()
+    assert bar.popover.isVisible()
+    bar.collection.left.emit()
+    assert not bar.popover.isVisible()
+    state = json.loads(json.dumps(bar.state()))
+    again = SourceBar(services)
+    qtbot.addWidget(again)
+    told: list[Any] = []
+    again.changed.connect(told.append)
+    again.compared.connect(told.append)
+    again.restore(state)
+    assert (chosen(again), again.comparing, again.kind, again.collection.index(0)) == (
+        chosen(bar), True, INDEX, "/made/one",
+    )  # fmt: skip
+    assert told == [], "who restores it opens it"
+    assert again.button.text() == "made/one"
+    again.restore({"models": [[1, 2, 3], "x"], "compare": 0})
+    assert (chosen(again), again.comparing, again.kind) == (chosen(bar), False, HELD_OUT)
+    again.restore({"models": 5})
+    assert chosen(again) == chosen(bar)
+
+
+def test_another_model_to_compare_with_is_asked_for(bar: SourceBar, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(bar.pickers[1], "open", lambda: opened.append("second"))
+    bar.other.trigger()
+    assert (bar.comparing, opened, chosen(bar)) == (True, ["second"], [None, None])
+    bar.compare.setChecked(False)
+    assert bar.pickers[0].set_choice(ModelChoice(f"{run.folder}@best", "teacher", "shapes", run.id))
+    bar.compare.setChecked(True)
+    assert chosen(bar)[1] == (f"{run.folder.name}@best", "student"), "the other network of it"
+    renewed: list[int] = []
+    refused: list[str] = []
+    bar.renewed.connect(renewed.append)
+    bar.refused.connect(refused.append)
+    for picker in bar.pickers:
+        picker.renewed.emit(picker.choice())
+        picker.refused.emit("It is no model.")
+    assert (renewed, refused) == ([0, 1], ["It is no model."] * 2)
