@@ -1,0 +1,200 @@
+"""Stages of a chain elsewhere without a line: what is handed over, which mirror is next, and an ensemble's score."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.spec.chain import Chain, ChainDir, ChainStage, write_chain
+from core.spec.config import read_config
+from core.spec.errors import UserError
+from core.spec.machines.answers import MOST_BYTES, Chunk
+from core.spec.machines.elsewhere import Elsewhere, picture_there
+from core.spec.machines.record import RemoteRecord, read_record, write_record
+from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+
+CONFIG = preset_config("clip", "tiny")
+RECORD = RemoteRecord(machine="far", folder="/there/c/stage-1-one", token="t", devices=["2"], script="#!")
+
+
+class Far:
+    """A machine that keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self.read_answers: Future[Any] = Future()
+
+    def submit(self, *what: Any) -> str:
+        self.heard.append(("submit", *what))
+        return "asked"
+
+    def submit_chain(self, *what: Any) -> str:
+        self.heard.append(("chain", *what))
+        return "asked"
+
+    def read(self, *what: Any) -> Future[Any]:
+        self.heard.append(("read", *what))
+        self.read_answers = Future()
+        return self.read_answers
+
+
+def a_chain(folder: Path, ensemble: bool = True) -> list[RunDir]:
+    chain = Chain(name="c", ensemble=ensemble, stages=[ChainStage(name=name, config=CONFIG) for name in ("one", "two")])
+    write_chain(folder, chain)
+    return [ChainDir(folder).stage(chain, place) for place in range(2)]
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> list[RunDir]:
+    found = a_chain(tmp_path / "c")
+    write_record(found[0], RECORD)
+    return found
+
+
+def handed(run: RunDir, config: str) -> tuple[Any, ...]:
+    far: Any = Far()
+    answer: Any = submit(far, run, RECORD, config, 7.0)
+    assert answer == "asked"
+    return tuple(far.heard[0])
+
+
+def test_a_run_is_handed_over_by_itself_and_a_stage_as_its_chain(stages: list[RunDir], tmp_path: Path) -> None:
+    plain = RunDir(tmp_path / "plain")
+    plain.create()
+    assert handed(plain, "{}") == ("submit", "plain", "t", "{}", ["2"], "#!", 7.0)
+    definition = (tmp_path / "c" / "chain.json").read_text()
+    assert handed(stages[0], "{}") == ("chain", "c", "stage-1-one", "t", definition, ["2"], "#!", 7.0)
+    assert handed(stages[1], "") == ("chain", "c", "stage-2-two", "t", "", ["2"], "#!", 7.0)
+    with pytest.raises(
+        UserError, match="The stages before stage-2-two are on this computer, so it cannot go on on far"
+    ):
+        handed(stages[1], "{}")
+
+
+def test_the_mirror_of_the_next_stage_is_made_once(stages: list[RunDir], tmp_path: Path) -> None:
+    made = next_stage(stages[0])
+    assert made is not None
+    assert made.path == stages[1].path
+    record, status = read_record(made), made.read_status()
+    assert record == RECORD.model_copy(update={"folder": "/there/c/stage-2-two"})
+    assert status is not None
+    assert (status.pid, status.verdict, status.doing, status.host) == (0, "starting", "starting", "far (remote)")
+    assert read_config(made.config).preset == "clip"
+    made.status.unlink()
+    made.config.write_text("kept")
+    again = next_stage(stages[0])
+    assert again is not None
+    assert (again.config.read_text(), again.status.exists()) == ("kept", False)
+    assert next_stage(stages[1]) is None, "it is the last"
+
+
+def test_runs_that_have_no_stage_after_them(stages: list[RunDir], tmp_path: Path) -> None:
+    plain = RunDir(tmp_path / "plain")
+    plain.create()
+    write_record(plain, RECORD)
+    assert next_stage(plain) is None
+    other = RunDir(tmp_path / "c" / "stage-9-other")
+    other.create()
+    write_record(other, RECORD)
+    assert next_stage(other) is None, "it is none of this chain's"
+    write_record(stages[0], RECORD.model_copy(update={"folder": ""}))
+    assert next_stage(stages[0]) is None, "it is not there yet"
+    (stages[0].path / "remote.json").unlink()
+    assert next_stage(stages[0]) is None, "it is here"
+    assert not stages[1].path.exists()
+
+
+def test_the_score_of_an_ensemble_is_copied_where_there_is_one(stages: list[RunDir], tmp_path: Path) -> None:
+    far: Any = Far()
+    score = tmp_path / "c" / "ensemble.json"
+    fetch_ensemble(far, stages[0])
+    assert far.heard == [("read", "/there/c", "ensemble.json", 0, MOST_BYTES)]
+    far.read_answers.set_exception(UserError("There is none."))
+    fetch_ensemble(far, stages[0])
+    far.read_answers.cancel()
+    far.read_answers.set_running_or_notify_cancel()
+    assert not score.exists()
+    fetch_ensemble(far, stages[0])
+    far.read_answers.set_result(Chunk.model_construct(data=b"{}", size=2, stamp=1))
+    assert score.read_bytes() == b"{}"
+    heard = len(far.heard)
+    alone = a_chain(tmp_path / "alone", ensemble=False)
+    write_record(alone[0], RECORD)
+    plain = RunDir(tmp_path / "plain")
+    plain.create()
+    write_record(plain, RECORD)
+    for run in (alone[0], plain, stages[1]):
+        fetch_ensemble(far, run)
+    assert len(far.heard) == heard
+
+
+def test_names_on_both_sides(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    run = RunDir(home / "runs" / "a@b")
+    run.create()
+    write_record(run, RECORD.model_copy(update={"folder": "/there/a"}))
+    names = Elsewhere(home, "far")
+    root = f"{home}/elsewhere/far"
+    there = {
+        f"{root}/data/x.png": "/data/x.png",
+        f"{root}x/data/x.png": f"{root}x/data/x.png",
+        str(run.path): "/there/a",
+        f"{run.path}@best": "/there/a@best",
+        f"{run.path}/checkpoints/step-1/student.safetensors": "/there/a/checkpoints/step-1/student.safetensors",
+        f"{run.path}/x.png": "/there/a/x.png",
+        f"{tmp_path}/x.png": f"{tmp_path}/x.png",
+        "relative/x.png": "relative/x.png",
+        "open_clip:ViT-B-32": "open_clip:ViT-B-32",
+        f"{home}/runs/none@3": f"{home}/runs/none@3",
+        str(home): str(home),
+        "": "",
+        f"{run.path}\0": f"{run.path}\0",
+        "/" + "x" * 5000: "/" + "x" * 5000,
+    }
+    assert {name: names.to_there(name) for name in there} == there
+    assert {name for name in there if names.lies_there(name)} == {
+        name for name, other in there.items() if name != other
+    }
+    names.note_sent(f"{tmp_path}/x.png", "/tmp/sent/1.png")
+    assert names.to_there([{"a": f"{tmp_path}/x.png"}, 3, None]) == [{"a": "/tmp/sent/1.png"}, 3, None]
+    assert not names.lies_there(f"{tmp_path}/x.png"), "it is this computer's"
+    here = {
+        "/tmp/sent/1.png": f"{tmp_path}/x.png",
+        "/data/b.JPEG": f"{root}/data/b.JPEG",
+        "/data/b.csv": "/data/b.csv",
+        "b.png": "b.png",
+        "/a\0.png": "/a\0.png",
+    }
+    assert {name: names.to_here(name) for name in here} == here
+    deep: Any = "/a.png"
+    for _ in range(65):
+        deep = [deep]
+    assert names.to_here(deep) != deep
+    assert names.to_here([deep]) == [deep], "nobody nests so deep"
+    (run.path / "remote.json").write_text("half a rec")
+    assert names.to_there(str(run.path)) == str(run.path)
+
+
+def test_a_picture_s_name_here_tells_its_machine(tmp_path: Path) -> None:
+    found = {
+        name: picture_there(tmp_path, tmp_path / name)
+        for name in (
+            "elsewhere/far/a.png",
+            "elsewhere/far/b/c.png",
+            "elsewhere/far",
+            "elsewhere/far/../x.png",
+            "far/a.png",
+        )
+    }
+    assert found == {
+        "elsewhere/far/a.png": ("far", "/a.png"),
+        "elsewhere/far/b/c.png": ("far", "/b/c.png"),
+        "elsewhere/far": None,
+        "elsewhere/far/../x.png": None,
+        "far/a.png": None,
+    }
