@@ -67,7 +67,7 @@ class AdviceBar(QFrame):
             return
         self._config = config
         if config.data.train != self._source:
-            self._source, self._facts = config.data.train, None
+            self._source, self._facts, self._advice = config.data.train, None, []
             self._calls.drop("describe")
             self.hide()
             self._timer.start()
