@@ -1,0 +1,88 @@
+"""What a machine's settings may be: the last that is allowed, the first that is not, and what follows from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core.spec.machines.machine import LOCAL, Machine, this_computer
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": "x" * 100},
+        {"name": "my far one"},
+        {"host": "a" + "b" * 254},
+        {"python": "~/p" + "x" * 1997},
+        {"runs": ""},
+        {"setup": "a\n\tb" + "x" * 19_996},
+        {"sbatch": "#SBATCH --a=b\n\n#SBATCH -x\n"},
+        {"script": "#!/bin/bash\n" + "x" * 99_988},
+        {"at_once": 1},
+        {"at_once": 1000},
+        {"nodes": 10_000},
+        {"processes": 0},
+        {"processes": 1024},
+        {"gpus": 1024},
+        {"warning": 10},
+        {"warning": 36_000},
+        {"time": "2-00:00:00"},
+    ],
+)
+def test_what_is_allowed(settings: dict[str, Any]) -> None:
+    made = Machine.model_validate({"name": "a"} | settings)
+    assert all(getattr(made, name) == value for name, value in settings.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"name": ""}, "a machine's name is 1 to 100 characters"),
+        ({"name": "x" * 101}, "1 to 100"),
+        ({"name": "a/b"}, "without slashes"),
+        ({"name": "a\\b"}, "without slashes"),
+        ({"name": " a"}, "1 to 100"),
+        ({"name": "a\n"}, "1 to 100"),
+        ({"host": "a" + "b" * 255}, "no name that ssh takes"),
+        ({"host": " a"}, "ssh takes"),
+        ({"python": "a\nb"}, "one line of at most 2,000"),
+        ({"runs": "x" * 2001}, "one line"),
+        ({"time": "\t"}, "one line"),
+        ({"partition": "a\0"}, "one line"),
+        ({"setup": "x" * 20_001}, "at most 20,000"),
+        ({"setup": "\x1b[2J"}, "20,000"),
+        ({"sbatch": "#SBATCH -a\nrm -rf /"}, "each line here starts with '#SBATCH ', not 'rm -rf /'"),
+        ({"sbatch": " #SBATCH -a"}, "starts with"),
+        ({"sbatch": "#SBATCH"}, "starts with"),
+        ({"script": "echo"}, "begins with"),
+        ({"script": "#!" + "x" * 99_999}, "at most 100,000"),
+        ({"script": "#!\0"}, "100,000"),
+        ({"at_once": 0}, "at_once"),
+        ({"at_once": 1001}, "at_once"),
+        ({"nodes": 0}, "nodes"),
+        ({"nodes": 10_001}, "nodes"),
+        ({"processes": -1}, "processes"),
+        ({"processes": 1025}, "processes"),
+        ({"gpus": 1025}, "gpus"),
+        ({"gpus": -1}, "gpus"),
+        ({"warning": 9}, "warning"),
+        ({"warning": 36_001}, "warning"),
+        ({"launcher": "magic"}, "launcher"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_what_is_refused_and_why(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Machine.model_validate({"name": "a"} | settings)
+
+
+def test_what_follows_from_the_settings() -> None:
+    for settings, ranks in (({}, 1), ({"gpus": 2}, 2), ({"gpus": 2, "processes": 3}, 3)):
+        assert Machine.model_validate({"name": "a", **settings}).ranks == ranks
+    assert Machine(name="a").here
+    assert not Machine(name="a", host="b").here
+    here = this_computer("/my/runs")
+    assert (here.name, here.here, here.runs, here.at_once, here.launcher) == (LOCAL, True, "/my/runs", 1, "direct")

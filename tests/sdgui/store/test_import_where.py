@@ -1,0 +1,106 @@
+"""Where an imported run goes, and which folders are read when a database is made anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core.spec.chain import Chain, ChainStage, write_chain
+from core.spec.config import RunConfig, override
+from core.spec.presets import preset_config
+from core.spec.run.events import EventWriter, Metrics, RunStarted
+from core.spec.run.folder import RunDir
+from sdgui.store.records import StoreError
+from sdgui.store.store import DELETED, Store, _removed
+
+CONFIG = preset_config("clip", "tiny")
+
+
+@pytest.fixture
+def store(file_store: Store) -> Store:
+    return file_store
+
+
+def a_run(folder: Path, config: RunConfig = CONFIG, began: float = 0.0) -> Path:
+    run = RunDir(folder)
+    run.create()
+    run.config.write_text(config.to_json(), encoding="utf-8")
+    if began:
+        writer = EventWriter(run.events)
+        writer.write(RunStarted(step=0, total_steps=4, config_digest="x", time=began))
+        writer.write(Metrics(step=2, values={"train/loss": 1.0}, time=began + 5))
+        writer.close()
+    return folder
+
+
+def test_a_run_goes_to_the_same_definition_else_to_the_same_name_else_to_a_new_one(
+    store: Store, tmp_path: Path
+) -> None:
+    broken = store.add_experiment('{"name": "clip", "optim": {"epochs": -1}}').id
+    named = store.add_experiment(override(CONFIG, ["seed=3"]), "clip").id
+    same = store.add_experiment(override(CONFIG, ["name=other"]), "other").id
+
+    def goes(number: int, *settings: str) -> int:
+        return store.import_run(a_run(tmp_path / f"r{number}", override(CONFIG, [*settings]))).experiment_id
+
+    assert goes(1, "name=other") == same
+    assert goes(2, "seed=9") == named, "of the same name"
+    assert goes(3, "seed=9", "name=third") not in (broken, named, same)
+    assert [one.name for one in store.experiments()] == ["clip", "clip", "other", "third"]
+    chosen = store.import_run(a_run(tmp_path / "r4"), same)
+    assert chosen.experiment_id == same, "where somebody wants it"
+    assert [run.id for run in store.runs()] == [1, 2, 3, 4]
+
+
+def test_an_imported_run_is_as_old_as_its_training(store: Store, tmp_path: Path) -> None:
+    run = store.import_run(a_run(tmp_path / "job-abc7", began=1.7e9))
+    assert (run.created, run.started, run.step, run.key, run.owner) == (1.7e9, 1.7e9, 2, "abc7", store.who)
+    young = store.import_run(a_run(tmp_path / "young"))
+    assert young.created > 1.7e9
+    store.tag_run(run.id, ["mine"])
+    again = store.import_run(tmp_path / "job-abc7")
+    assert (again.id, again.tags) == (run.id, ("mine",))
+
+
+def test_folders_are_read_oldest_first_with_stages_and_without_what_was_being_deleted(store: Store) -> None:
+    made = [a_run(store.runs_folder / name) for name in ("b", "a", f"gone{DELETED}")]
+    chain = Chain(name="c", stages=[ChainStage(name=name, config=CONFIG) for name in ("one", "two")])
+    made.append(write_chain(store.runs_folder / "chain", chain))
+    made.append(write_chain(store.runs_folder / f"chain{DELETED}", chain))
+    for age, folder in enumerate(made):
+        os.utime(folder / "config.json", (1000 + age, 1000 + age))
+    (store.runs_folder / "no-run").mkdir()
+    assert store.import_folders() == []
+    assert [run.folder.name for run in store.runs()] == ["b", "a", "stage-1-one"]
+
+
+def test_folders_that_were_put_aside_come_back_where_something_fails(tmp_path: Path) -> None:
+    one, two, none = a_run(tmp_path / "one"), a_run(tmp_path / "two"), tmp_path / "none"
+    names: list[str] = []
+
+    def refused() -> None:
+        names.extend(sorted(path.name for path in tmp_path.iterdir()))
+        raise KeyError("the database refused")
+
+    with pytest.raises(KeyError), _removed([one, none, two]):
+        refused()
+    assert names == [f"one{DELETED}", f"two{DELETED}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    (tmp_path / "thesis").mkdir()
+    said = "thesis is not a run folder, so it was not deleted; move it elsewhere"
+    with pytest.raises(StoreError, match=said), _removed([one, tmp_path / "thesis"]):
+        refused()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "thesis", "two"]
+    with _removed([one, two]):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+
+
+def test_a_folder_is_said_to_be_ours_by_where_it_lies(store: Store, tmp_path: Path) -> None:
+    ours = store.import_run(a_run(store.runs_folder / "ours"))
+    theirs = store.import_run(a_run(tmp_path / "theirs"))
+    studys = store.import_run(a_run(store.studies_folder / "s" / "runs" / "clip-s0"))
+    assert [store.owns(run) for run in (ours, theirs, studys)] == [True, False, False]
+    assert [store.run(run.id).folder for run in (ours, theirs, studys)] == [ours.folder, theirs.folder, studys.folder]
