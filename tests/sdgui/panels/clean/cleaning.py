@@ -70,7 +70,7 @@ def some_pairs(
         bins[int(belief * 1000)] += 1
     bins[990] += total - len(BELIEFS)
     pairs: list[dict[str, Any]] = [
-        {"path": f"/{name}.png", "caption": name, "belief": belief, "right": 1 - belief, "rank": rank}
+        {"path": f"/{name}.png", "caption": name, "belief": belief, "right": 1 - belief, "rank": rank, "shuffled": None}
         for rank, (name, belief) in enumerate(zip(names, BELIEFS, strict=True), start=1)
     ]
     pairs[3]["right"] = None
@@ -79,5 +79,6 @@ def some_pairs(
             pairs[row]["shuffled"] = known
     return {
         "list": pairs, "key": "k", "model": "m", "data": "/d.csv", "pairs": total, "doubted": 2, "groups": 2,
-        "remembered": remembered, "shuffled": shuffled, "precision": None, "bins": bins, **more,
+        "remembered": remembered, "shuffled": shuffled, "precision": None, "bins": bins,
+        "shuffled_bins": None, **more,
     }  # fmt: skip

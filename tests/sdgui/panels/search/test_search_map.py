@@ -223,6 +223,9 @@ def test_many_points_are_drawn_as_discs_over_triangles_within_the_picture() -> N
     assert not any(image.pixelColor(x, y).alpha() for x in range(6) for y in range(15, 26)), (
         "what is cut off is left out"
     )
+    ends = np.array([(3, 3), (36, 36), (2, 20), (37, 20), (20, 2), (20, 37)], np.int32)
+    edges = dots_image(ends, np.full(6, red, np.uint32), 6, 40, 40)
+    assert [edges.pixelColor(x, y).alpha() > 0 for x, y in ends.tolist()] == [True] * 2 + [False] * 4
     big = dots_image(at[:1], np.array([red], np.uint32), 1, 40, 40, size=2)
     assert sum(big.pixelColor(x, y).alpha() > 0 for x in range(40) for y in range(40)) == 4 * len(disc)
     assert argb(QColor(255, 0, 0, 51)) == 51 << 24 | 51 << 16

@@ -1,0 +1,144 @@
+"""What Clean asks of a worker, by hand: one ranking at a time, what is dropped, cancelled, recalled and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QObject, Signal
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.clean.model import RankedPairs
+from sdgui.panels.clean.work import CleanWork, source_key
+from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.store.store import Store
+from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.clean.cleaning import some_pairs
+
+
+class Worker(QObject):
+    """A worker's client that writes down what it is asked."""
+
+    progress = Signal(int, str, int, int)
+    partial = Signal(int, object)
+    done = Signal(int, object)
+    failed = Signal(int, object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.cancelled: list[str] = []
+
+    def request(self, do: str, **arguments: Any) -> int:
+        self.asked.append((do, arguments))
+        return len(self.asked)
+
+    def cancel(self, number: int) -> None:
+        self.cancelled.append(self.asked[number - 1][0])
+
+
+class Works:
+    """The work over workers in miniature, and what it told."""
+
+    def __init__(self, store: Store) -> None:
+        self.workers: dict[str, Worker] = {}
+        pool: Any = self
+        self.work = CleanWork(pool, store)
+        self.told: list[tuple[str, Any]] = []
+        for name in ("ranked", "rank_failed", "saved", "save_failed", "not_kept"):
+            getattr(self.work, name).connect(lambda what, name=name: self.told.append((name, what)))
+        self.work.progress.connect(lambda *what: self.told.append(("progress", what)))
+
+    def client(self, key: str, _title: str = "") -> Worker:
+        return self.workers.setdefault(key, Worker())
+
+    def rank(self, model: str, data: str = "/d.csv") -> Worker:
+        request = {"run": model, "checkpoint": "best", "data": data, "weights": ""}
+        self.work.rank(ModelChoice(f"{model}@best", "", model), request)
+        return self.workers[f"{model}@best"]
+
+
+@pytest.fixture
+def works(qapp: object, tmp_path: Path) -> Iterator[Works]:
+    store = Store.open(tmp_path)
+    made = Works(store)
+    yield made
+    made.work.background.wait()
+    store.close()
+
+
+def names(works: Works) -> list[str]:
+    return [name for name, _ in works.told]
+
+
+def test_one_ranking_at_a_time_is_asked_for_and_the_shown_one_can_be_saved(qtbot: QtBot, works: Works) -> None:
+    work = works.work
+    assert (work.ranking, work.run) == (False, "")
+    work.cancel()
+    work.save(RankedPairs(some_pairs(), {}), Path("/x.csv"), False)
+    one = works.rank("/one")
+    do, asked = one.asked[0]
+    assert (do, asked["most"], asked["run"], asked["data"]) == ("noise_open", 3000, "/one", "/d.csv")
+    assert work.ranking
+    one.progress.emit(1, "encoding", 1, 2)
+    assert works.told == [("progress", ("encoding", 1, 2))]
+    two = works.rank("/two")
+    assert one.cancelled == ["noise_open"], "nobody waits for it any more"
+    one.done.emit(1, some_pairs())
+    two.done.emit(1, some_pairs(names="wxyz"))
+    assert not work.ranking
+    qtbot.waitUntil(lambda: "ranked" in names(works))
+    assert [what.pairs[0].caption for name, what in works.told if name == "ranked"] == ["w"]
+    assert work.run == "/two"
+    shown = next(what for name, what in works.told if name == "ranked")
+    shown.mark(shown.pairs[:1], True)
+    work.save(shown, Path("/x.csv"), True)
+    do, asked = two.asked[-1]
+    assert (do, asked["to"], asked["replace"], asked["pairs"], asked["data"]) == (
+        "noise_save", "/x.csv", True, [["/w.png", "w"]], "/d.csv",
+    )  # fmt: skip
+    three = works.rank("/three")
+    assert "noise_save" not in two.cancelled, "the shown one goes on saving"
+    three.failed.emit(1, Failure("It ended."))
+    assert (work.run, names(works)[-1]) == ("/two", "rank_failed")
+    two.done.emit(2, {"path": "/x.csv", "kept": 3, "captions": 3})
+    assert works.told[-1][0] == "saved"
+    work.save(shown, Path("/x.csv"), True)
+    work.cancel()
+    assert two.cancelled == ["noise_save"]
+    two.failed.emit(3, Cancelled())
+    assert works.told[-1][0] == "save_failed"
+
+
+def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
+    qtbot: QtBot, works: Works, tmp_path: Path
+) -> None:
+    work, store = works.work, works.work._store
+    work.recall("/one", "/d.csv")
+    work.background.wait()
+    qtbot.wait(5)
+    assert works.told == [], "it never ranked"
+    worker = works.rank("/one")
+    worker.done.emit(1, some_pairs())
+    qtbot.waitUntil(lambda: names(works) == ["ranked"])
+    first = works.told[0][1]
+    work.keep_marks(first, {("/a.png", "a"): True})
+    work.background.wait()
+    assert store.pair_marks(source_key("/d.csv")) == {("/a.png", "a"): True}
+    works.told.clear()
+    work.recall("/one", "/d.csv")
+    qtbot.waitUntil(lambda: names(works) == ["ranked"])
+    again = works.told[0][1]
+    assert (again.marks, again.made > 0, first.made) == ({("/a.png", "a"): True}, True, 0.0)
+    works.told.clear()
+    store.keep_result("clean", "/old", source_key("/d.csv"), {"list": 5})
+    work.recall("/old", "/d.csv")
+    work.background.wait()
+    qtbot.wait(5)
+    assert works.told == [], "another version's ranking"
+    works.rank("/two")
+    work._recalled("/one", again)
+    assert (works.told, work.ranking) == ([], True), "pairs are being ranked"
+    assert source_key(str(tmp_path / "a" / ".." / "d.csv")) == source_key(str(tmp_path / "d.csv"))
