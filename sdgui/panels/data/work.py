@@ -59,16 +59,6 @@ class DataWork(QObject):
         answers = (self.checked.emit, self.check_failed.emit)
         self._checks.ask(_CHECK, DATA_CHECK, *answers, None, source=source, others=dict(others), label=label)
 
-    @property
-    def opening(self) -> bool:
-        """Whether rows are still coming."""
-        return self._data.busy(_OPEN)
-
-    @property
-    def checking(self) -> bool:
-        """Whether a check runs."""
-        return self._checks.busy(_CHECK)
-
     def cancel(self) -> None:
         """As the user asks: each ends with ``Cancelled``."""
         for purpose in (_OPEN, _SAVE):

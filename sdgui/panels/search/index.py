@@ -103,10 +103,6 @@ class IndexSheet(QFrame):
         if folder:
             line.setText(folder)
 
-    @property
-    def busy(self) -> bool:
-        return self._calls.busy("index")
-
     def cancel(self) -> None:
         """Stop; pictures encoded so far are kept."""
         self._calls.cancel("index")

@@ -1,0 +1,118 @@
+"""What the Data panel asks of its workers, by hand: what is dropped, cancelled, answered, and kept in the home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QObject, Signal
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.data import exclusions
+from sdgui.panels.data.work import DataWork
+from sdgui.worker.pool import CHECKS, DATA
+from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.data.conftest import checked, facts, part
+
+
+class Worker(QObject):
+    """A worker's client that writes down what it is asked."""
+
+    progress = Signal(int, str, int, int)
+    partial = Signal(int, object)
+    done = Signal(int, object)
+    failed = Signal(int, object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.cancelled: list[int] = []
+
+    def request(self, do: str, **arguments: Any) -> int:
+        self.asked.append((do, arguments))
+        return len(self.asked)
+
+    def cancel(self, number: int) -> None:
+        self.cancelled.append(number)
+
+
+class Works(dict[str, Worker]):
+    """The work over workers in miniature, by what they are for, and what it told."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__()
+        pool: Any = self
+        self.work = DataWork(pool, home)
+        self.told: list[str] = []
+        for name in ("opened", "open_failed", "part", "checked", "check_failed", "saved", "save_failed", "not_kept"):
+            getattr(self.work, name).connect(lambda _what, name=name: self.told.append(name))
+        self.work.progress.connect(lambda purpose, *_: self.told.append(f"{purpose} goes on"))
+
+    def client(self, key: str, _title: str = "") -> Worker:
+        return self.setdefault(key, Worker())
+
+
+@pytest.fixture
+def works(qapp: object, tmp_path: Path) -> Iterator[Works]:
+    made = Works(tmp_path)
+    yield made
+    made.work.wait()
+
+
+def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works: Works) -> None:
+    work, data, checks = works.work, works[DATA], works[CHECKS]
+    work.open("/one.csv")
+    assert data.asked == [("data_open", {"source": "/one.csv", "pictures_only": True})]
+    data.progress.emit(1, "reading", 1, 2)
+    data.partial.emit(1, part("a"))
+    data.done.emit(1, facts("/one.csv", 1))
+    work.check("/one.csv", {"val": "/val.csv"}, "split")
+    assert checks.asked == [
+        ("data_check", {"source": "/one.csv", "others": {"val": "/val.csv"}, "label": "split"}),
+    ]  # fmt: skip
+    checks.progress.emit(1, "reading", 1, 2)
+    assert works.told == ["open goes on", "part", "opened", "check goes on"]
+    work.save("/one.csv", Path("/kept.csv"), ["/a"], ["/b"], True)
+    assert data.asked[1] == (
+        "data_save", {"source": "/one.csv", "to": "/kept.csv", "excluded": ["/a"], "only": ["/b"], "replace": True},
+    )  # fmt: skip
+    work.open("/two.csv")
+    assert (data.cancelled, checks.cancelled) == ([], [1]), "the check was of the source before; saving goes on"
+    checks.done.emit(1, checked("/one.csv"))
+    data.done.emit(2, {"path": "/kept.csv", "record": "/kept.provenance.json", "pictures": 1, "captions": 1})
+    assert works.told[4:] == ["saved"]
+    work.open("/three.csv")
+    assert data.cancelled == [3]
+    data.partial.emit(3, part("b"))
+    assert len(works.told) == 5, "of a source that was left nothing comes any more"
+    work.check("/three.csv", {}, "")
+    work.save("/three.csv", Path("/kept.csv"), [], [], False)
+    work.cancel()
+    assert (data.cancelled[1:], checks.cancelled[1:]) == ([4, 5], [2])
+    data.failed.emit(4, Cancelled())
+    data.failed.emit(5, Failure("The disk is full."))
+    checks.failed.emit(2, Cancelled())
+    assert works.told[5:] == ["open_failed", "save_failed", "check_failed"]
+    work.open("/four.csv")
+    work.close_source()
+    assert data.cancelled[-1] == 6
+
+
+def test_exclusions_are_kept_in_the_home_and_a_full_disk_is_told(
+    qtbot: QtBot, works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[list[str]] = []
+    works.work.keep_exclusions("/one.csv", ["/a", "/b"])
+    works.work.wait()
+    assert exclusions.read(tmp_path, "/one.csv") == ["/a", "/b"]
+    works.work.read_exclusions("/one.csv", found.append)
+    qtbot.waitUntil(lambda: found == [["/a", "/b"]])
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(exclusions, "write", full)
+    works.work.keep_exclusions("/one.csv", [])
+    qtbot.waitUntil(lambda: works.told == ["not_kept"])
