@@ -126,6 +126,38 @@ def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesV
     assert names(view)[0] == "40-0.png"
 
 
+def test_the_slider_tells_the_step_and_is_moved_without_telling(view: SamplesView) -> None:
+    told: list[int] = []
+    view.stepped.connect(told.append)
+    view.show_samples([found_by_each(step) for step in (10, 20, 30)])
+    view.slider.setValue(1)
+    assert (told, names(view)[0]) == ([20], "20-0.png"), "the caption is the same, what was found is not"
+    for step, shown in ((29, 20), (30, 30), (5, 10), (15, 10)):
+        view.go_to_step(step)
+        assert (view._step.text(), names(view)[0]) == (f"Step {shown}", f"{shown}-0.png")
+    assert told == [20]
+    view.slider.setValue(2)
+    assert told == [20, 30]
+
+
+def test_the_chosen_caption_stays_chosen_where_it_can(view: SamplesView) -> None:
+    def sample(step: int, *captions: str) -> Sample:
+        def entry(text: str) -> dict[str, Any]:
+            return {"caption": text, "hits": [{"image": f"/{step}-{text}.png", "score": 0.5, "true": True}]}
+
+        return Sample(step=step, what="retrieval", content={"student": [entry(text) for text in captions]})
+
+    view.show_samples([sample(10, "a", "b", "c"), sample(20, "d", "e", "f"), sample(30, "g", "h")])
+    assert (view.captions.currentRow(), names(view)) == (0, ["30-g.png"])
+    view.slider.setValue(1)
+    view.captions.setCurrentRow(2)
+    assert names(view) == ["20-f.png"]
+    view.slider.setValue(0)
+    assert (view.captions.currentRow(), names(view)) == (2, ["10-c.png"])
+    view.slider.setValue(2)
+    assert (view.captions.currentRow(), names(view)) == (1, ["30-h.png"]), "the last one where there are fewer"
+
+
 def test_the_true_picture_is_marked_and_a_run_without_a_teacher_has_one_side(view: SamplesView) -> None:
     view.show_samples([Sample(step=1, what="retrieval", content={"student": found_by_each(1).content["student"]})])
     assert [item.correct for item in view.galleries["student"].items()] == [None, True, None]

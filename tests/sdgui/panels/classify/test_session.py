@@ -1,0 +1,189 @@
+"""What Classify asks which worker, with which keys, and what it does not ask twice."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+import pytest
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QApplication
+
+from sdgui.panels.classify import work
+from sdgui.panels.classify.model import Measure, Measured, Method, Settings, Target
+from sdgui.panels.classify.work import ClassifySession
+from sdgui.worker.pool import WorkerPool
+from sdgui.worker.verbs import Verb
+
+EMPTY: dict[str, list[int]] = {"true": [], "predicted": [], "count": []}
+
+
+class Calls(QObject):
+    """Requests to one worker, answered at once."""
+
+    progress = Signal(str, str, int, int)
+    asked: ClassVar[list[tuple[str, str, str, dict[str, Any]]]] = []  # worker, purpose, verb, arguments: of all workers
+
+    def __init__(self, worker: str, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.worker, self.told = worker, list[tuple[str, str]]()
+
+    def ask(self, purpose: str, verb: Verb[Any], done: Any, _failed: Any, partial: Any = None, **given: Any) -> None:
+        self.asked.append((self.worker, purpose, verb.name, given))
+        answers: dict[str, Any] = {
+            "classify_open": {"opened": f"data of {given.get('model')}"},
+            "classify_load_probe": {"probe": "a probe", "result": {"result": "a saved result", "confusion": EMPTY}},
+        }
+        result = {"result": f"{verb.name} by {self.worker}", "confusion": EMPTY}
+        if partial is not None:
+            partial({**result, "result": "the first of it"})
+        done(answers.get(verb.name, result))
+
+    def drop(self, purpose: str) -> None:
+        self.told.append(("drop", purpose))
+
+    def cancel(self, purpose: str) -> None:
+        self.told.append(("cancel", purpose))
+
+    def busy(self, purpose: str) -> bool:
+        return (self.worker, purpose) == ("b", "apply")
+
+
+class Pool:
+    def client(self, model: str, _title: str) -> str:
+        return model
+
+
+@pytest.fixture
+def session(qapp: QApplication, monkeypatch: pytest.MonkeyPatch) -> ClassifySession:
+    monkeypatch.setattr(work, "WorkerCalls", Calls)
+    monkeypatch.setattr(Calls, "asked", [])
+    return ClassifySession(cast(WorkerPool, Pool()))
+
+
+def evaluation(model: str, method: Method = "image", data: str = "/data.csv", **settings: Any) -> Measure:
+    target = Target(model=model, weights="student", title=model, data=data)
+    return Measure(target, method, Settings(**settings), path="/probe.npz")
+
+
+def verbs() -> list[tuple[str, str]]:
+    return [(worker, verb) for worker, _, verb, _ in Calls.asked]
+
+
+def never(failure: object) -> None:
+    raise AssertionError(failure)
+
+
+def test_each_model_has_one_worker_whose_progress_is_told(session: ClassifySession) -> None:
+    told: list[tuple[object, ...]] = []
+    session.working.connect(lambda *what: told.append(what))
+    calls = cast(Calls, session.calls("a"))
+    assert session.calls("a") is calls
+    assert session.calls("b") is not calls
+    calls.progress.emit("measure", "Encoding", 1, 2)
+    assert told == [("measure", "Encoding", 1, 2)]
+    assert (session.busy("apply"), session.busy("measure")) == (True, False)
+    session.drop("step")
+    session.cancel("apply")
+    assert calls.told == [("drop", "step"), ("cancel", "apply")]
+
+
+def test_a_measure_opens_its_data_and_what_is_compared_shares_a_worker(session: ClassifySession) -> None:
+    found: list[Measured] = []
+    opened: list[tuple[object, object]] = []
+    session.opened.connect(lambda *what: opened.append(what))
+    a, b = evaluation("a"), evaluation("b", "knn")
+    session.measure(a, found.append, never)
+    assert Calls.asked[0][3] == a.target.request()
+    assert Calls.asked[1] == ("a", "measure", "classify_probe", {
+        "opened": "data of a", "kind": "image", "standardise": False,
+    })  # fmt: skip
+    assert opened == [(a.target, {"opened": "data of a"})]
+    session.measure(b, found.append, never, beside=a)
+    assert verbs()[2:] == [("a", "classify_open"), ("a", "classify_knn")]
+    assert [one.measure for one in found] == [a, b]
+    answers: list[dict[str, Any]] = []
+    session.compare(a, b, answers.append, never)
+    worker, purpose, verb, keys = Calls.asked[-1]
+    assert (worker, purpose, verb, len(Calls.asked)) == ("a", "compare", "classify_compare", 5), "both are known"
+    assert keys == {"a": "classify_probe by a", "b": "classify_knn by a"}
+    c = evaluation("c")
+    session.compare(c, b, answers.append, never)
+    assert verbs()[5:] == [("c", "classify_open"), ("c", "classify_probe"), ("c", "classify_compare")]
+
+
+def test_prompts_and_steps_are_measured_where_they_belong(session: ClassifySession) -> None:
+    found: list[Measured] = []
+    first: list[Measured] = []
+    session.try_prompts(evaluation("a", "zero-shot"), found.append, first.append, never)
+    assert [purpose for _, purpose, _, _ in Calls.asked] == ["prompts", "prompts"]
+    assert [one.answer["result"] for one in first] == ["the first of it"]
+    assert [one.answer["result"] for one in found] == ["classify_zero_shot by a"]
+    step = evaluation("step 9")
+    session.measure_step(step, "a", found.append, never)
+    assert [one[:2] for one in Calls.asked[2:]] == [("a", "step")] * 2
+    answers: list[dict[str, Any]] = []
+    session.ask("about", step, "classify_cell", answers.append, never, true=1)
+    assert Calls.asked[-1] == ("a", "about", "classify_cell", {"result": "classify_probe by a", "true": 1})
+
+
+def test_what_is_known_from_before_is_not_measured_again(session: ClassifySession) -> None:
+    old = evaluation("a")
+    answer = {"result": "of yesterday", "confusion": EMPTY}
+    session.know(Measured(old, answer, cast(Any, None)))
+    session.know(Measured(old, {**answer, "result": "another"}, cast(Any, None)))
+    session.ask("about", old, "classify_cell", lambda _: None, never)
+    assert Calls.asked == [("a", "about", "classify_cell", {"result": "of yesterday"})]
+    new = evaluation("a", "knn", k=3)
+    session.ask("about", new, "classify_cell", lambda _: None, never)
+    assert verbs()[1:] == [("a", "classify_open"), ("a", "classify_knn"), ("a", "classify_cell")]
+    assert [purpose for _, purpose, _, _ in Calls.asked] == ["about"] * 4
+
+
+def test_a_probe_alone_is_read_from_its_file_once(session: ClassifySession) -> None:
+    probe = evaluation("a", "saved", data="")
+    keys: list[str] = []
+    session.load(probe, keys.append, never)
+    session.load(probe, keys.append, never)
+    assert Calls.asked == [("a", "probe", "classify_load_probe", {"path": "/probe.npz"})]
+    assert keys == ["a probe", "a probe"]
+    answers: list[dict[str, Any]] = []
+    session.apply(probe, ["/pictures"], "/out.csv", answers.append, never)
+    assert Calls.asked[1:] == [("a", "apply", "classify_apply", {
+        "pictures": ["/pictures"], "out": "/out.csv", "model": "a", "weights": "student", "replace": True,
+        "probe": "a probe",
+    })]  # fmt: skip
+
+
+def test_a_probe_on_data_is_its_result_or_what_was_read_for_it(session: ClassifySession) -> None:
+    trained, read = evaluation("a"), evaluation("a", "saved")
+    session.save(trained, "/new.npz", lambda _: None, never)
+    given = {"result": "classify_probe by a", "path": "/new.npz", "replace": True}
+    assert Calls.asked[-1] == ("a", "probe", "classify_save_probe", given)
+    found: list[Measured] = []
+    session.measure(read, found.append, never)
+    assert found[0].answer["result"] == "a saved result"
+    session.save(read, "/new.npz", lambda _: None, never)
+    assert Calls.asked[-1][3]["result"] == "a probe"
+
+
+def test_pictures_are_tried_by_a_probe_or_by_names_alone(session: ClassifySession) -> None:
+    answers: list[dict[str, Any]] = []
+    session.try_pictures("try", ("b", "teacher"), None, ["/1.png"], ["cat"], answers.append, never)
+    given = {"model": "b", "weights": "teacher", "pictures": ["/1.png"], "classes": ["cat"], "top": 10}
+    assert Calls.asked == [("b", "try", "classify_try", {**given, "probe": ""})]
+    session.try_pictures("try", ("b", "teacher"), evaluation("a"), ["/1.png"], ["cat"], answers.append, never)
+    assert verbs()[1:] == [("a", "classify_open"), ("a", "classify_probe"), ("a", "classify_try")]
+    assert Calls.asked[-1][3] == {**given, "probe": "classify_probe by a"}
+    assert len(answers) == 2
+
+
+def test_few_pictures_a_class_are_drawn_for_the_probe_they_are_compared_with(session: ClassifySession) -> None:
+    answers: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
+    for method, kind in (("image", "image"), ("fused", "fused"), ("knn", "image")):
+        measure = evaluation("a", cast(Method, method), text="caption", templates="photo")
+        session.few_shot(measure, 5, answers.append, never, points.append)
+        assert Calls.asked[-1] == ("a", "few-shot", "classify_few_shot", {
+            "opened": "data of a", "kind": kind, "text": "caption", "templates": "photo", "draws": 5,
+        })  # fmt: skip
+    assert (len(answers), len(points)) == (3, 3)

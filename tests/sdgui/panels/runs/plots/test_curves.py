@@ -1,0 +1,144 @@
+"""The curves of a plot: which are shown, how far they reach, in which colours, and the dots and marks on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph as pg
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.runs.plots.curves import PlotCurves
+from sdgui.panels.runs.plots.series import Series
+from sdgui.widgets.style.theme import theme
+
+
+@pytest.fixture
+def plot(qtbot: QtBot) -> pg.PlotWidget:
+    plot = pg.PlotWidget()
+    qtbot.addWidget(plot)
+    plot.resize(400, 300)
+    return plot
+
+
+@pytest.fixture
+def curves(plot: pg.PlotWidget) -> PlotCurves:
+    return PlotCurves(plot.getPlotItem().getViewBox())
+
+
+def series(key: str, values: list[float], first: float = 1.0, **made: object) -> Series:
+    one = Series(key, **made)  # type: ignore[arg-type]
+    one.append(first + np.arange(len(values)), np.array(values, dtype=np.float64))
+    return one
+
+
+def parts(color: QColor) -> tuple[float, float, float]:
+    return color.redF(), color.greenF(), color.blueF()
+
+
+def mixed(color: QColor, share: float) -> list[object]:
+    """What ``share`` of a colour leaves over the ground."""
+    ground = parts(theme().color("surface"))
+    return [pytest.approx(share * a + (1 - share) * b, abs=0.005) for a, b in zip(parts(color), ground, strict=True)]
+
+
+def test_series_are_put_replaced_and_taken_away(curves: PlotCurves) -> None:
+    a, b, empty = series("a", [1.0, 2.0]), series("b", [3.0], first=9.0), series("c", [])
+    assert curves.extent() is None
+    for one in (a, b, empty):
+        curves.put(one)
+    assert (curves.shown(), curves.extent()) == ([a, b], (1.0, 9.0))
+    b.visible = False
+    assert (curves.shown(), curves.extent()) == ([a], (1.0, 2.0))
+    curves.put(again := series("a", [5.0]))
+    assert list(curves.series.values()) == [b, empty, again], "the newest is drawn over the others"
+    assert (curves.remove("a"), curves.remove("a"), curves.shown()) == (True, False, [])
+    curves.replace([a])
+    assert list(curves.series) == ["a"]
+
+
+def test_the_range_of_what_is_in_view(curves: PlotCurves) -> None:
+    assert curves.draw(0.0, 10.0, 100) is None
+    curves.put(series("a", [1.0, 2.0, -3.0, 4.0]))
+    curves.put(series("b", [9.0], first=50.0))
+    assert curves.draw(1.0, 4.0, 100) == (-3.0, 4.0)
+    curves.log = True
+    low, high = curves.draw(1.0, 4.0, 100) or (np.nan, np.nan)
+    assert (low, high) == (0.0, pytest.approx(np.log10(4.0)))
+    assert curves.not_positive() == 1
+    curves.series["a"].visible = False
+    assert curves.not_positive() == 0
+    curves.log = False
+    mean = series("m", [2.0, 2.0], first=1.0)
+    mean.band = (np.array([1.0, 1.5]), np.array([3.0, 7.0]))
+    curves.put(mean)
+    assert curves.draw(1.0, 2.0, 100) == (1.0, 7.0), "with its interval"
+
+
+def test_what_is_lifted_has_its_colour_and_the_others_fade(curves: PlotCurves) -> None:
+    own = QColor(200, 100, 30)
+    a, b = series("a", [1.0, 2.0], color=3, group="one"), series("b", [1.0, 2.0], color=own, group="two")
+    curves.put(a)
+    curves.put(b)
+    assert curves.color(a) == theme().run_color(3)
+    assert parts(curves.color(b)) == parts(own)
+    curves.lifted = "one"
+    assert curves.color(a) == theme().run_color(3)
+    assert list(parts(curves.color(b))) == mixed(own, 0.22)
+    curves.draw(1.0, 2.0, 10)
+    behind, lifted = curves._layers[1], curves._layers[3]
+    assert [reach.color for reach in lifted] == [theme().run_color(3)], "it is painted over the others"
+    assert [list(parts(reach.color)) for reach in behind] == [mixed(own, 0.22)]
+
+
+def test_a_raw_curve_beside_its_average_and_a_band_are_faint(curves: PlotCurves) -> None:
+    own = QColor(200, 100, 30)
+    one = series("a", [1.0, 2.0, 4.0], color=own, style=Qt.PenStyle.DashLine)
+    one.band = (np.zeros(3), np.full(3, 9.0))
+    curves.put(one)
+    curves.smooth = True
+    curves.draw(1.0, 3.0, 10)
+    bands, raw, smooth, *_ = curves._layers
+    assert [list(parts(reach.color)) for reach in bands] == [mixed(own, 0.18)]
+    assert [(list(parts(reach.color)), reach.dashed) for reach in raw] == [(mixed(own, 0.35), True)]
+    assert [(parts(reach.color), reach.dashed) for reach in smooth] == [(parts(own), True)]
+    paths = curves._paths()
+    assert [list(parts(path.color)) for path in paths] == [mixed(own, 0.35), list(parts(own))]
+    assert [path.dashed for path in paths] == [True, True]
+    curves.smooth = False
+    assert [parts(path.color) for path in curves._paths()] == [parts(own)]
+
+
+def test_a_gap_parts_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> None:
+    curves._box.setRange(xRange=(0.0, 10.0), yRange=(0.0, 10.0), padding=0)
+    curves.put(series("a", [np.nan, 2.0, 4.0, np.nan, np.nan, 6.0, np.inf], first=0.0))
+    curves.draw(0.0, 10.0, 100)
+    assert [len(path.points) for path in curves._paths()] == [2, 1]
+    curves.draw_dots(0.0, 10.0, top=9.5)
+    spots = {(spot.symbol(), spot.pos().x(), spot.pos().y()) for spot in curves._dots.points()}
+    assert ("o", 5.0, 6.0) in spots
+    assert {spot for spot in spots if spot[0] == "t"} == {("t", float(x), 9.5) for x in (0, 3, 4, 6)}
+    curves.log = True
+    curves.put(series("b", [-1.0], first=8.0))
+    curves.put(series("c", [100.0], first=8.0))
+    curves.draw_dots(0.0, 10.0, top=9.5)
+    lone = {(spot.pos().x(), spot.pos().y()) for spot in curves._dots.points() if spot.symbol() == "o"}
+    assert (8.0, 2.0) in lone
+    assert len([one for one in lone if one[0] == 8.0]) == 1, "a log scale cannot show the other"
+
+
+def test_readings_are_the_nearest_points_greatest_first(curves: PlotCurves) -> None:
+    curves.put(series("a", [1.0, 2.0, 3.0], name="first", group="one"))
+    curves.put(series("b", [7.0, 8.0], group="two"))
+    curves.put(series("c", [np.nan, np.nan, np.nan]))
+    curves.put(series("far", [1.0], first=50.0))
+    curves.lifted = "two"
+    found = curves.readings(2.2, 0.5)
+    assert [(one.name, one.at, one.value, one.lifted) for one in found if one.value == one.value] == [
+        ("b", 2.0, 8.0, True), ("first", 2.0, 2.0, False),
+    ]  # fmt: skip
+    assert all(one.value != one.value for one in found[2:]), "values that are none come last"
+    assert [one.smooth for one in found] == [None] * len(found)
+    curves.smooth = True
+    assert curves.readings(2.2, 0.5)[0].smooth is not None
