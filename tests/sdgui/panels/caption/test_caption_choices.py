@@ -89,6 +89,8 @@ def test_captioning_is_said_while_it_is_under_way_and_what_was_replaced_is_one_s
     assert works.undo.undoText() == "Re-caption 1 picture"
     works.undo.undo()
     assert works.model.at(0).text == "picture 0"
+    works.undo.redo()
+    assert works.model.at(0).text == "another"
     assert refused == [1]
 
 

@@ -260,6 +260,14 @@ def test_a_run_is_searched_as_soon_as_it_has_a_checkpoint_and_until_then_says_wh
         assert why().startswith(text)
         assert empty(search) == ("No model to search with yet", "Choose a model …")
     following = search.following
+    following._run, following.run_id = None, None
+    choose(search)
+    following.begin()
+    assert following._run is None, "a model was chosen"
+    search.view.source.pickers[0]._entry = None
+    following.begin()
+    assert following._run is not None
+    assert following._run.id == run.id, "the newest run"
     search._services.tailer.state_changed.emit(run.id + 1, RunState.DONE)
     assert not following._settle.isActive(), "another run's matter"
     search._services.tailer.state_changed.emit(run.id, RunState.DONE)

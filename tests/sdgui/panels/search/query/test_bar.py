@@ -50,7 +50,9 @@ def test_the_query_bar_makes_parts_and_saves_searches(
     bar.set_filters({"min_size": "2 KB"}, True)
     assert (bar.star.isChecked(), bar.whole().filters) == (False, {"min_size": "2 KB"})
     assert bar.star.toolTip().startswith("Save this search")
+    offered = bar.prompts.count()
     bar.set_query(Query("star", (Part("red"),)), tell=False)
+    assert bar.prompts.count() == offered, "its prompts are among them"
     assert (len(told), bar.line.cursorPosition(), bar.query().find) == (9, 4, "pictures")
     bar.show_known("/true.png", "the correct picture")
     assert bar.true_picture.isVisible()
