@@ -1,0 +1,169 @@
+"""The queue of a study over places that are made up here: what is told of them, logged, left, and when it is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.spec.run.status import own_status
+from core.spec.study import Study, StudyDir
+from core.studies.study import queue as queue_module
+from core.studies.study.chosen import ALL, Chosen
+from core.studies.study.places.place import Ended
+from core.studies.study.queue import _Queue
+from tests.core.studies.study.test_study import definition
+from tests.core.studies.study.test_study_by_hand import Pretended
+
+
+class Logged(_Queue):
+    """A queue that keeps what it says."""
+
+    said: list[str]
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logged]:
+    monkeypatch.setattr(queue_module, "write_results", lambda out, study: wrote.append(None))
+    wrote: list[None] = []
+
+    def make(*places: Any, seeds: tuple[int, ...] = (0,), chosen: Chosen = ALL) -> Logged:
+        study, out, said = Study.model_validate(definition(seeds=list(seeds))), StudyDir(tmp_path), list[str]()
+        out.runs.mkdir(exist_ok=True)
+        queue = Logged(study, out, places, said.append, chosen)
+        queue.said, queue.wrote = said, wrote  # type: ignore[attr-defined]
+        return queue
+
+    return make
+
+
+class Training:
+    """A run at work whose looks are given beforehand."""
+
+    state, told = "training", ""
+
+    def __init__(self, *looks: Ended | None) -> None:
+        self.looks, self.did = list(looks), list[str]()
+
+    def look(self) -> Ended | None:
+        return self.looks.pop(0) if self.looks else None
+
+    def ask_to_end(self) -> None:
+        self.did.append("ask")
+
+    def leave(self) -> None:
+        self.did.append("leave")
+
+
+def test_trouble_of_places_is_logged_when_it_changes_and_in_the_status(made: Callable[..., Logged]) -> None:
+    near, far, last = Pretended("", []), Pretended("far", []), Pretended("last", [])
+    queue = made(near, far, last)
+    trouble = []
+    for problem, told in (("", ""), ("", "far waits."), ("", "far waits."), ("far is full.", "far waits."), ("", "")):
+        far.problem, far.told = problem, told
+        last.told = told
+        queue._write_status()
+        status = queue.out.read_status()
+        assert status is not None
+        trouble.append(status.trouble)
+        assert status.pid > 0
+    assert trouble == ["", "far waits.", "far waits.", "far is full.\nfar waits.", ""]
+    assert queue.said == ["far waits.", "far is full.\nfar waits."], "once each, and the same words once"
+
+
+def test_runs_are_asked_to_end_and_those_that_do_not_in_time_are_left(
+    made: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, queue = Pretended("", []), made(Pretended("", []), seeds=(0, 1))
+    stopped, done, deaf = Training(None, Ended("stopped")), Training(Ended()), Training()
+    queue.running = {0: (place, stopped), 1: (place, done), 2: (place, deaf)}  # type: ignore[dict-item]
+    for run in queue.status.runs[:3]:
+        run.state, run.message = "training", "slowly"
+    now = [0.0]
+    monkeypatch.setattr("core.studies.study.queue.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("core.studies.study.queue.time.sleep", lambda seconds: now.__setitem__(0, now[0] + 30.0))
+    queue._end_all()
+    assert [(run.state, run.message) for run in queue.status.runs] == [
+        ("waiting", ""), ("done", ""), ("waiting", ""), ("waiting", ""),
+    ]  # fmt: skip
+    assert (stopped.did, done.did, deaf.did) == (["ask"], ["ask"], ["ask", "leave"])
+    assert len(queue.wrote) == 1, "what was done is in the results"  # type: ignore[attr-defined]
+
+
+def test_how_a_run_ended_is_logged_and_its_device_forgotten_where_it_was_not_taken(made: Callable[..., Logged]) -> None:
+    place, queue = Pretended("far", []), made(Pretended("", []))
+    run = queue.status.runs[0]
+    for ended, state, message, wrote in (
+        (Ended("no room"), "failed", "no room", 0),
+        (Ended(), "done", "", 1),
+        (Ended("cut", again=True), "waiting", "", 1),
+    ):
+        run.state, run.message, run.machine, run.device = "training", "slowly", "far", "3"
+        queue.running[0] = (place, Training())  # type: ignore[assignment]
+        queue._settle(0, place, ended)
+        assert (run.state, run.message, queue.running) == (state, message, {})
+        assert (run.machine, run.device) == (("", "") if ended.again else ("far", "3"))
+        assert len(queue.wrote) == wrote  # type: ignore[attr-defined]
+    assert queue.said == [f"failed: {run.arm}, seed 0: no room"]
+    assert place.problem == "cut"
+
+
+def test_what_is_begun_is_logged_with_its_steps_and_its_place(made: Callable[..., Logged]) -> None:
+    queue = made(Pretended("", ["0"]), Pretended("far", ["4"]))
+    queue._start()
+    first, second = queue.status.runs
+    assert queue.said == [
+        f"0/2 done; {first.arm}, seed 0, 10 steps",
+        f"0/2 done; {second.arm}, seed 0, 10 steps on far",
+    ]
+    assert [run.state for run in queue.status.runs] == ["training", "training"]
+
+
+def test_a_run_whose_trainer_is_still_ending_and_one_that_is_not_chosen_wait(made: Callable[..., Logged]) -> None:
+    queue = made(Pretended("", ["0", "1", "2"]), seeds=(0, 1), chosen=Chosen((), (0,)))
+    first = queue.status.runs[0]
+    folder = queue.out.run(first.arm, 0)
+    folder.create()
+    folder.write_status(own_status())
+    queue._start()
+    assert [run.state for run in queue.status.runs] == ["waiting", "training", "waiting", "waiting"]
+    assert [(run.arm, run.seed) for run in queue._chosen()] == [(run.arm, 0) for run in queue.status.runs[:2]]
+    folder.status.unlink()
+    queue._start()
+    assert [run.state for run in queue.status.runs] == ["training", "training", "waiting", "waiting"]
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_it_is_finished_when_all_that_were_chosen_are_and_others_wait_for_another_time(
+    made: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    ended = threading.Event()
+
+    @contextmanager
+    def asked() -> Any:
+        yield ended
+
+    monkeypatch.setattr(queue_module, "_asked_to_end", asked)
+    monkeypatch.setattr(queue_module, "LOOK_SECONDS", 0.001)
+    for chosen, finished in ((ALL, True), (Chosen((), (0,)), False)):
+        place = Pretended("", [str(number) for number in range(4)])
+        place.ends = Ended("it broke")
+        queue = made(place, seeds=(0, 1), chosen=chosen)
+        if interrupted:
+            ended.set()
+            with pytest.raises(KeyboardInterrupt):
+                queue.work()
+        else:
+            assert queue.work() is queue.status
+        assert queue.status.finished is (finished and not interrupted)
+        status = queue.out.read_status()
+        assert status is not None
+        assert status.finished == queue.status.finished
+        states = [run.state for run in queue.status.runs]
+        assert states == (
+            ["waiting"] * 4 if interrupted else ["failed"] * 4 if finished else ["failed"] * 2 + ["waiting"] * 2
+        )
