@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QHeaderView, QPlainTextEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
@@ -25,6 +26,7 @@ class ActivityDialog(QDialog):
         super().__init__(parent)
         self._store = store
         self._tasks = BackgroundTasks(self)
+        self._of: tuple[int | None, int | None] = (None, None)  # experiment and run whose changes are shown
         self.title = PlainLabel(self)
         set_role(self.title, "title")
         self.list = QTreeWidget(self)
@@ -54,9 +56,15 @@ class ActivityDialog(QDialog):
         self.show()
         self.raise_()
         self.activateWindow()
-        self._tasks.run(lambda: self._store.activity(experiment_id, run_id), self._fill, self.detail.setPlainText)
+        self._of = of = experiment_id, run_id
+        self._tasks.run(
+            lambda: self._store.activity(experiment_id, run_id), partial(self._fill, of), self.detail.setPlainText
+        )
 
-    def _fill(self, found: Sequence[Activity]) -> None:
+    def _fill(self, of: tuple[int | None, int | None], found: Sequence[Activity]) -> None:
+        if of != self._of:  # another was opened meanwhile
+            return
+        self.list.clear()
         for one in found:
             item = QTreeWidgetItem([when(one.time), one.who, one.what, one.name])
             item.setData(0, _DETAIL, one.detail)

@@ -107,3 +107,18 @@ def test_the_list_of_changes_shows_the_text_that_the_chosen_one_replaced(
     qtbot.waitUntil(lambda: dialog.detail.toPlainText() == "The database is locked.")
     dialog.close()
     store.close()
+
+
+def test_the_changes_of_another_opened_meanwhile_are_not_listed(qtbot: QtBot, window: QWidget, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "home")
+    mine, other = (store.add_experiment(preset_config("clip", "tiny"), name).id for name in ("mine", "other"))
+    dialog = ActivityDialog(store, window)
+    for experiment, name in ((mine, "mine"), (other, "other"), (other, "other")):
+        dialog.open_for(experiment, None, name)
+    dialog._tasks.wait()
+    qtbot.waitUntil(lambda: dialog.list.topLevelItemCount() > 0)
+    qtbot.wait(1)
+    rows = [item for row in range(dialog.list.topLevelItemCount()) if (item := dialog.list.topLevelItem(row))]
+    assert [row.text(3) for row in rows] == ["other"]
+    dialog.close()
+    store.close()
