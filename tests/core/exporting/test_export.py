@@ -152,7 +152,7 @@ def test_what_is_no_clip_model_is_refused(tmp_path: Path) -> None:
             open_model(str(out))
 
 
-@pytest.mark.parametrize("model_cfg", [CLIP, COCA], ids=["clip", "coca"])
+@pytest.mark.parametrize("model_cfg", [CLIP, pytest.param(COCA, marks=pytest.mark.slow)], ids=["clip", "coca"])
 def test_onnxruntime_computes_the_same_for_any_batch(tmp_path: Path, model_cfg: dict[str, Any]) -> None:
     source = save_model(tmp_path / "source", model_cfg)
     out = export_model(str(source), "", tmp_path / "out", "onnx")

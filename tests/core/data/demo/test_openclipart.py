@@ -87,6 +87,7 @@ def test_a_folder_without_categories_is_refused_by_name(tmp_path: Path) -> None:
         write_openclipart(top, tmp_path / "out", lambda text: None)
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_is_measured_later_without_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
