@@ -1,0 +1,97 @@
+"""What of a study is done on a machine: which words name it, in which folder, and which files may come with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from core.remote.studies import _LARGEST, study_work, write_study
+from core.spec.errors import UserError
+from core.spec.study import StudyDir
+
+ARM = "0123abcd"
+
+
+def test_a_run_and_a_step_are_named_by_their_arm_and_number(tmp_path: Path) -> None:
+    out = StudyDir(tmp_path / "studies" / "mine")
+    for given, folder, result, name in (
+        (("run", ARM, "3", "100"), out.run(ARM, 3).path, "exports/measures.json", f"mine-{ARM}-3"),
+        (("step", ARM, "2"), out.times / f"{ARM}-2", "exports/step.json", f"mine-{ARM}-2-step"),
+    ):
+        work = study_work(tmp_path, "mine", given)
+        assert (work.run.path, work.result, work.name) == (folder, result, name)
+        assert work.words == (given[0], str(out.path), *given[1:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("run",),
+        ("run", ARM),
+        ("run", ARM, "3"),
+        ("run", ARM, "3", "100", "5"),
+        ("run", ARM, "3", "-1"),
+        ("run", ARM, "x", "1"),
+        ("run", ARM, "3", "9" * 20),
+        ("step", ARM),
+        ("step", ARM, "1", "2"),
+        ("step", ARM, "1.5"),
+        ("stop", ARM, "1"),
+        ("", "", "1"),
+    ],
+    ids=" ".join,
+)
+def test_other_words_are_no_work(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="is no work of a study; update sdgui"):
+        study_work(tmp_path, "mine", words)
+
+
+def test_the_largest_number_is_one_of_nineteen_digits(tmp_path: Path) -> None:
+    assert study_work(tmp_path, "mine", ("run", ARM, "3", "9" * 19)).words[-1] == "9" * 19
+
+
+@pytest.mark.parametrize("name", ["", "..", "../mine", "a/b", "-rf", "a b", "a\n", "x" * 62])
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    for study, arm in ((name, ARM), ("mine", name)):
+        with pytest.raises(UserError, match="cannot be the name of a study's folder"):
+            study_work(tmp_path, study, ("step", arm, "1"))
+
+
+def test_files_are_written_where_they_are_not_what_they_are_to_be(tmp_path: Path) -> None:
+    files = {"study.json": "{}", f"arms/{ARM}.json": "ä"}
+    write_study(tmp_path, "mine", files)
+    folder = tmp_path / "studies" / "mine"
+    arm, study = folder / "arms" / f"{ARM}.json", folder / "study.json"
+    assert (study.read_bytes(), arm.read_bytes()) == (b"{}", "ä".encode())
+    before = arm.stat()
+    write_study(tmp_path, "mine", files | {"study.json": "{ }"})
+    after = arm.stat()
+    assert study.read_bytes() == b"{ }"
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "it is left as it is"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "other.json", "study.json/", "study_json", "../study.json", "arms/../study.json", "arms/0123abc.json",
+        f"arms/{'a' * 65}.json", "arms/0123ABCD.json", f"arms/{ARM}.json.x", f"x/arms/{ARM}.json",
+    ],
+)  # fmt: skip
+def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="is no file of a study; update sdgui"):
+        write_study(tmp_path, "mine", {name: "{}"})
+    assert not list(tmp_path.rglob("*.*")), "nothing is written"
+
+
+def test_a_file_has_a_largest_size_and_what_the_disk_refuses_is_told(tmp_path: Path) -> None:
+    write_study(tmp_path, "mine", {"study.json": "x" * _LARGEST})
+    with pytest.raises(UserError, match=re.escape("study.json is no file of a study")):
+        write_study(tmp_path, "mine", {"study.json": "y" * (_LARGEST + 1)})
+    path = tmp_path / "studies" / "mine" / "study.json"
+    assert path.read_bytes() == b"x" * _LARGEST
+    (path.parent / "arms").write_text("a file in the way")
+    with pytest.raises(UserError, match=ARM):
+        write_study(tmp_path, "mine", {f"arms/{ARM}.json": "{}"})
