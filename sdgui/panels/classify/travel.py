@@ -47,6 +47,7 @@ class ClassifyTravel(QObject):
         self._run = None
         if found is None:
             return
+        self._view.matrix.time.set_busy(False)  # whoever waited for a step is not told any more
         folder, at, which = found.measure.target.model.rpartition("@")
         if not at or found.measure.method in _NO_STEPS:
             self._view.matrix.offer_steps((), 0)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.classify.panel import ClassifyPanel
+from sdgui.store.records import Run
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
 
 
-def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
-    panel = open_classify()
+def keep_steps(panel: ClassifyPanel) -> Run:
+    """Give the run steps 1 and 2 beside its own."""
     (run,) = panel._services.store.runs()
     for step in (1, 2):
         other = run.dir.checkpoints / f"step-{step:08d}"
@@ -19,6 +22,12 @@ def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify
         for network in ("student", "teacher"):
             (other / f"{network}.safetensors").write_bytes(b"")
     (run.dir.checkpoints / "best").write_text("step-00000003\n", encoding="ascii")
+    return run
+
+
+def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+    panel = open_classify()
+    run = keep_steps(panel)
     classify(qtbot, panel)
     tab, travel = panel.view.matrix, panel._services.time_travel
     qtbot.waitUntil(lambda: tab.time.steps == (1, 2, 3))
@@ -45,3 +54,26 @@ def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify
     classify(qtbot, panel, "zero-shot")
     qtbot.waitUntil(lambda: tab.time.step() == 3)
     assert "step" not in tab.readout.text()
+
+
+def test_another_result_is_played_though_a_step_of_the_last_was_on_its_way(
+    qtbot: QtBot, open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify()
+    keep_steps(panel)
+    classify(qtbot, panel)
+    tab = panel.view.matrix
+    panel.view.tabs.setCurrentWidget(tab)
+    qtbot.waitUntil(lambda: tab.time.steps == (1, 2, 3))
+    wanted: list[object] = []
+    monkeypatch.setattr(panel.travel._session, "measure_step", lambda *what: wanted.append(what))
+    tab.time.slider.setValue(0)
+    qtbot.waitUntil(lambda: len(wanted) == 1)
+    tab.time._next()
+    assert tab.time.step() == 1, "it waits for the step"
+    classify(qtbot, panel, "zero-shot")
+    panel.view.tabs.setCurrentWidget(tab)
+    qtbot.waitUntil(lambda: tab.time.step() == 3)
+    tab.time.set_steps((1, 2, 3), 1)
+    tab.time._next()
+    assert tab.time.step() == 2
