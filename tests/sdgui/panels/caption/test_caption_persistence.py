@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtCore import QCoreApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption import persistence as caption_persistence
@@ -14,6 +15,7 @@ from sdgui.panels.caption.persistence import CaptionPersistence
 from sdgui.store.captions import KeptCaption
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
+from tests.sdgui.heard import receivers
 
 
 def test_what_could_not_be_written_is_written_later_and_what_is_newer_stands(
@@ -80,3 +82,39 @@ def test_a_list_that_could_not_be_read_is_read_again_from_where_it_stopped(
 def test_what_cannot_be_read_of_an_entry_is_left_out(made: dict[str, Any]) -> None:
     entry = entry_of(KeptCaption("/a.png", 0, made=made))
     assert all(one.log_prob is None and one.score is None for one in entry.captions["a"].candidates)
+
+
+def test_what_is_typed_last_is_written_when_the_application_ends(qtbot: QtBot, tmp_path: Path) -> None:
+    app, store = QCoreApplication.instance(), Store.open(tmp_path)
+    assert app is not None
+    before = receivers(app, "aboutToQuit")
+    persistence = CaptionPersistence(store)
+    assert receivers(app, "aboutToQuit") == before + 1
+    persistence.keep([Entry("/a.png", 0, text="typed")])
+    persistence.close()
+    assert [one.text for one in store.captions()[0]] == ["typed"], "close waits until it is written"
+    app.aboutToQuit.disconnect(persistence.close)
+    store.close()
+
+
+def test_a_failure_that_nobody_foresaw_is_told_and_tried_again(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, told = Store.open(tmp_path), list[str]()
+    persistence = CaptionPersistence(store)
+    persistence.failed.connect(told.append)
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(store, "forget_captions", broken)
+    persistence.forget(["/a.png"])
+    assert persistence._timer.isActive(), "changes are gathered"
+    persistence.flush()
+    assert not persistence._timer.isActive()
+    qtbot.waitUntil(lambda: told == ["The list of captions: RuntimeError: out of order."])
+    assert persistence._timer.isActive()
+    assert persistence._timer.interval() == caption_persistence._AGAIN_MS
+    monkeypatch.undo()
+    persistence.close()
+    store.close()

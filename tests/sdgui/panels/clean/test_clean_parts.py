@@ -221,6 +221,12 @@ def test_the_empty_page_says_the_next_step(qtbot: QtBot, place: CleanPanel, tmp_
     assert (view.bar.text, view.bar._action.text()) == ("Ranking was cancelled.", "Rank the pairs")
     place._not_saved(Failure("The disk is full.", "more"))
     assert (view.bar.text, view.bar._details.toPlainText()) == ("The disk is full.", "more")
+    asked: list[str] = []
+    view.source.model.refresh = lambda: asked.append("refresh")  # type: ignore[method-assign]
+    view.source.model.setFocus = lambda *_: asked.append("model")  # type: ignore[assignment, method-assign]
+    place.refresh()
+    place.ask_model()
+    assert asked == ["refresh", "model"]
     told: list[Any] = []
     place.message_requested.connect(told.append)
     place.work.not_kept.emit("The disk is full.")

@@ -310,3 +310,27 @@ def test_what_grows_is_a_folder_alone(tmp_path: Any, data: str, index: str, grow
     assert Target("m", "", "m", data=data, index=index).grows is grows
     assert Target("m", "", "m", data=str(tmp_path)).grows
     assert not Target("m", "", "m", data=str(tmp_path), index="/made").grows
+
+
+def test_the_panel_does_what_the_window_asks(
+    search: SearchPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    for side, picker in enumerate(search.view.source.pickers):
+        monkeypatch.setattr(picker, "open", lambda side=side: asked.append(f"open {side}"))
+        monkeypatch.setattr(picker, "refresh", lambda side=side: asked.append(f"refresh {side}"))
+    monkeypatch.setattr(search.following, "follow", lambda: asked.append("follow"))
+    search.ask_model()
+    search.refresh()
+    search.show_source("/pictures")
+    assert asked == ["open 0", "refresh 0", "refresh 1"]
+    assert search.view.source.collection.data.source() == "/pictures"
+    search.entered()
+    assert "follow" not in asked, "a turn later, so that the panel is on screen first"
+    search.entered()
+    assert asked[-1] == "follow"
+    search.view.query.line.setText("moon")
+    search.focus_search()
+    assert search.view.query.line.selectedText() == "moon"
+    search.left()
+    assert '"followed": null' in services.settings.value("search/state")
