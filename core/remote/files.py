@@ -79,11 +79,12 @@ def small_pictures(paths: Sequence[str], side: int) -> dict[str, Any]:
 
 
 def _small(path: Path, side: int) -> bytes:
-    from PIL import Image  # noqa: PLC0415  (most sessions never ask for a picture)
+    from PIL import Image, ImageOps  # noqa: PLC0415  (most sessions never ask for a picture)
 
     with open_regular(path, error=RunDirError, limit=256 << 20) as file, Image.open(file) as image:
         image.draft("RGB", (2 * side, 2 * side))
         image.thumbnail((side, side))
         held = io.BytesIO()
-        image.convert("RGB").save(held, "JPEG", quality=85)
+        upright = ImageOps.exif_transpose(image)  # what is saved below no longer says how it was held
+        upright.convert("RGB").save(held, "JPEG", quality=85)
     return held.getvalue()
