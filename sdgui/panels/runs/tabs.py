@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -42,6 +43,7 @@ class RunTabs(QObject):
         self._selection = Selection()
         self._run: Run | None = None
         self._shown_end: tuple[int, RunState] | None = None
+        self._grouped = 0  # how often it was asked which runs are one curve
         self.view = around.make_tabs()
         self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
         self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
@@ -86,6 +88,7 @@ class RunTabs(QObject):
     def group_curves(self) -> None:
         """Runs that the table groups are one curve in the plots, the mean with its interval."""
         table, watched = self._around.table, self._selection.watched
+        self._grouped += 1
         fields = list(table.model.listing.query.group_by) if table.model.listing is not None else []
         if not fields or len(watched) < 2:
             self.view.grid.grouping.set_groups({})
@@ -96,8 +99,12 @@ class RunTabs(QObject):
                 str(one): group_title(fields, cells.values, cells.name)
                 for one, cells in cells_of(store, watched, fields).items()
             },
-            self.view.grid.grouping.set_groups,
+            partial(self._show_groups, self._grouped),
         )
+
+    def _show_groups(self, number: int, groups: Mapping[str, str]) -> None:
+        if number == self._grouped:  # else others were chosen meanwhile
+            self.view.grid.grouping.set_groups(groups)
 
     def refresh(self) -> None:
         """Names, and the current run's record, may have changed."""

@@ -347,3 +347,16 @@ def test_the_menu_of_groups_ticks_those_in_force_and_takes_them_away(table: RunT
     entries()["Do not group"].trigger()
     settle(table)
     assert table.arrangement.group_by == ()
+
+
+def test_the_width_of_a_column_is_kept_and_shown_again(table: RunTable, tmp_path: Path) -> None:
+    table.show_layout(TableLayout(columns=(NAME, RATE)))
+    settle(table)
+    for _ in range(2):
+        table.view.horizontalHeader().resizeSection(1, 137)
+        assert table.arrangement.widths == {RATE: 137}
+        kept = SavedViews(QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)).current()
+        assert (kept.widths, kept.columns) == ({RATE: 137}, (NAME, RATE))
+        table.show_layout(TableLayout(columns=(NAME, RATE), widths={RATE: 90}))
+        settle(table)
+        assert table.view.columnWidth(1) == 90
