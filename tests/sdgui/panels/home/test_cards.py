@@ -118,6 +118,22 @@ def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
     assert silent.reason.text() == "It ended without a word; its log is in Runs, under Events."
 
 
+def test_the_parts_of_a_card_stand_beside_and_below_its_title(qtbot: QtBot) -> None:
+    for card in (LiveCard(RUN, "clip · run 1"), DoneCard(DONE, "clip · run 1"), FailedCard(FAILED, "clip · run 2")):
+        qtbot.addWidget(card)
+        card.show()
+        buttons = [one for one in card.findChildren(QWidget) if isinstance(one, (QPushButton, IconButton))]
+        title = card.title.geometry()
+        assert card._icon.geometry().right() < title.left()
+        lefts = [button.geometry().left() for button in buttons]
+        assert all(left > title.right() for left in lefts)
+        assert len(set(lefts)) == len(buttons), "none stands on another"
+        below = [card.reason] if isinstance(card, FailedCard) else [card.line, card.curve]
+        assert all(one.geometry().top() > title.bottom() for one in below if not one.isHidden())
+        if isinstance(card, LiveCard):
+            assert card.bar.geometry().top() > card.curve.geometry().bottom()
+
+
 def test_a_small_curve_reaches_from_edge_to_edge(qtbot: QtBot) -> None:
     line = Sparkline()
     qtbot.addWidget(line)
