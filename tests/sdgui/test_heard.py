@@ -61,7 +61,7 @@ from sdgui.store.records import Place, Progress, Run
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable
 from tests.sdgui.heard import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
-from tests.sdgui.placed import unplaced
+from tests.sdgui.placed import off_the_grid, unplaced
 
 # Controls that are read when the button beside them is pressed, and tell nobody before.
 READ_WHEN_ASKED = """
@@ -326,6 +326,7 @@ def test_every_control_every_signal_and_every_entry_of_a_menu_is_heard(
     }
     assert silent == {}, "connect it; or list it if this place does without"
     assert untold(window, window.services.store.runs()[0], told) == {}
+    assert off_the_grid(found) <= {"MainWindow.rail: 2 between parts"}
     assert unplaced(found) <= set(PLACE_THEMSELVES.split()), "put it into a layout"
     scenes = [plot.scene() for one in found if isinstance(one, _HOVERED) for plot in one.findChildren(pg.PlotWidget)]
     assert len(scenes) >= len(_HOVERED)
@@ -376,4 +377,11 @@ def test_what_stands_nowhere_is_found(qtbot: QtBot) -> None:
     part.tabs = QTabWidget(part)
     part.page = QLabel("no tab", part.tabs)
     part.tabs.addTab(QLabel("a tab"), "one")
+    alone = QWidget()
+    qtbot.addWidget(alone)
+    column = QVBoxLayout(alone)
+    assert off_the_grid(everything(alone)) == set()
+    column.setContentsMargins(0, 1, 0, 0)
+    column.setSpacing(3)
+    assert len(off_the_grid(everything(alone))) == 2
     assert unplaced(everything(part)) == {"_Part.button", "_Part.box", "_Part.split", "_Part.tabs", "_Part.page"}

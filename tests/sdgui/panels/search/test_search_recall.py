@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.app.start import make_application
 from sdgui.panels.search.tabs.evaluation import PAIRS, TEXTS, EvaluationPane
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
-from sdgui.widgets.style.theme import theme
+from sdgui.widgets.style.theme import SPACE, theme
 from tests.sdgui.panels.search.test_search_parts import side_of
 
 
@@ -65,7 +65,9 @@ def test_the_evaluation_counts_filters_and_leads_on(qtbot: QtBot) -> None:
     assert [line.name for line in pane.curve.lines()] == ["Best text→image", "Best image→text"]
     assert [(line.dashed, line.color) for line in pane.curve.lines()] == [(False, 0), (True, 0)]
     assert [line.recall for line in pane.curve.lines()] == [[0.25, 1.0], [0.5, 1.0]]
-    assert pane.table.horizontalHeader().sectionSize(0) > pane.table.horizontalHeader().sectionSize(1)
+    head = pane.table.horizontalHeader()
+    assert head.sectionSize(0) > head.sectionSize(1)
+    assert head.sectionSize(1) == head.fontMetrics().horizontalAdvance("Teacher") + 3 * SPACE, "as wide as its title"
     pane.choose_first()
     assert (chosen, pane.current() is not None) == (["a"], True)
     qtbot.keyClick(pane.table, Qt.Key.Key_Return)
