@@ -216,6 +216,9 @@ def test_queries_are_answered_refused_and_tried_again(qtbot: QtBot, search: Sear
     search.queries.run()
     worker.fail("search_query", Cancelled())
     assert bar.text == "It ended."
+    search.queries.run()
+    worker.answer("search_query", results(1))
+    assert bar.message is None, "there are results again"
     view.show_message(Message("info", "Something else."))
     search.queries.run()
     worker.answer("search_query", results(1))
