@@ -136,14 +136,14 @@ class Launcher(QObject):
         Raises LaunchError when the folder cannot be written.
         """
         plan = self._stops.get(run_id)
-        if plan is not None:
-            plan.advance(hurry=True)
-        else:
-            folder = self._store.run(run_id).dir
-            try:
+        folder = self._store.run(run_id).dir
+        try:
+            if plan is not None:
+                plan.advance(hurry=True)
+            else:
                 plan = self._stops[run_id] = StopPlan(run_id, folder, *self._patience)
-            except OSError as error:
-                raise _unwritable(folder, error) from error
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         self.stopping.emit(run_id, plan.now)
         return plan.now
 

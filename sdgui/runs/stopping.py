@@ -5,9 +5,12 @@ Flow: the launcher makes a ``StopPlan`` when the user stops a run and calls ``ad
 
 from __future__ import annotations
 
+import platform
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+
+import psutil
 
 from core.spec.run.folder import RunDir
 from core.spec.run.status import process_alive
@@ -31,13 +34,13 @@ class StopStage(StrEnum):
 class Stopping:
     """A run being stopped; unless it ends before ``deadline`` (seconds since the epoch), the next stage follows.
 
-    A trainer on another ``host`` can be asked only: no signal reaches it from here.
+    A trainer on another ``host``, or of another user, can be asked only: no signal reaches it from here.
     """
 
     run_id: int
     stage: StopStage
     deadline: float | None
-    host: str = ""  # the other machine that it trains on; "" for this one
+    host: str = ""  # where it trains if it can be asked only; "" otherwise
 
 
 class StopPlan:
@@ -51,7 +54,10 @@ class StopPlan:
         self.now = Stopping(run_id, StopStage.ASKED, self._begun + asked_seconds)
 
     def advance(self, hurry: bool = False) -> bool:
-        """Go to the next stage if the run ended or its time is up (or in a ``hurry``); whether the stage changed."""
+        """Go to the next stage if the run ended or its time is up (or in a ``hurry``); whether the stage changed.
+
+        OSError when it is asked again, in a hurry, and its folder cannot be written.
+        """
         now = time.time()
         status = self._folder.read_status()
         if status is None:  # no trainer has shown itself: it may be starting, or it is gone
@@ -60,16 +66,20 @@ class StopPlan:
             return self._enter(StopStage.ENDED, None)
         if not status.here:
             return self._only_ask(status.host, hurry)
-        if self.now.deadline is None or (now < self.now.deadline and not hurry):
+        waits = self.now.deadline is None or now < self.now.deadline
+        if self.now.stage is StopStage.KILLED or (waits and not hurry):
             return False
         saving = status.doing == "saving" and now - status.heartbeat < _SILENT_SECONDS
         if saving and not hurry and now - self._begun < _SAVING_SECONDS:
             return False
-        if self.now.stage is StopStage.ASKED:
-            end_process(status, kill=False)
-            return self._enter(StopStage.TERMINATED, now + self._terminated_seconds)
-        end_process(status, kill=True)
-        return self._enter(StopStage.KILLED, None)
+        kill = self.now.stage is not StopStage.ASKED
+        try:
+            end_process(status, kill)
+        except psutil.AccessDenied:
+            return self._only_ask(f"{platform.node()} as another user", hurry)
+        if kill:
+            return self._enter(StopStage.KILLED, None)
+        return self._enter(StopStage.TERMINATED, now + self._terminated_seconds)
 
     def _only_ask(self, host: str, hurry: bool) -> bool:
         if hurry:  # the trainer may have cleared what was asked before it resumed

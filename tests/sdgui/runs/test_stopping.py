@@ -16,6 +16,7 @@ from core.spec.run.events import EventReader, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, own_status
 from sdgui.runs import stopping
+from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stopping import StopPlan, StopStage
 from sdgui.shared.run_texts import stop_text
 from sdgui.store.records import Experiment, Run
@@ -89,6 +90,30 @@ def test_a_trainer_on_another_machine_is_asked_and_nothing_else_is_claimed(tmp_p
     assert plan.now.stage is StopStage.ENDED
 
 
+def test_a_trainer_of_another_user_is_asked_and_nothing_else_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+
+    def denied(status: RunStatus, kill: bool) -> None:
+        tried.append(kill)
+        raise psutil.AccessDenied(status.pid)
+
+    monkeypatch.setattr(stopping, "end_process", denied)
+    folder = folder_of(tmp_path)
+    plan = StopPlan(1, folder, asked_seconds=0.0, terminated_seconds=0.0)
+    assert plan.advance()
+    assert not plan.advance(), "it is not tried again and again"
+    folder.clear_control()
+    plan.advance(hurry=True)
+    assert folder.asked() == "stop", "asked again"
+    assert (plan.now.stage, plan.now.deadline, tried) == (StopStage.ASKED, None, [False, False])
+    assert "as another user; if it does not stop, end it there" in stop_text(plan.now)[1]
+    folder.write_status(replace(own_status(), pid=2**22 + 1))
+    assert plan.advance()
+    assert plan.now.stage is StopStage.ENDED
+
+
 @pytest.mark.parametrize(
     ("doing", "silent", "after", "stage"),
     [
@@ -142,6 +167,29 @@ def test_stages_by_the_clock(
 
 def starts(run: Run) -> int:
     return sum(isinstance(event, RunStarted) for event in EventReader(run.dir.events).read_all())
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_the_first_asking_and_at_the_next(
+    make_launcher: MakeLauncher, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, ended: list[bool]
+) -> None:
+    launcher = make_launcher()
+    run = launcher.enqueue(experiment.id)
+    ask = RunDir.ask
+
+    def full(_folder: RunDir, _what: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunDir, "ask", full)
+    with pytest.raises(LaunchError, match="cannot be written: No space left"):
+        launcher.stop(run.id)
+    assert launcher.stops() == {}
+    monkeypatch.setattr(RunDir, "ask", ask)
+    folder_of(run.folder, host="far-away")
+    launcher.stop(run.id)
+    monkeypatch.setattr(RunDir, "ask", full)
+    with pytest.raises(LaunchError, match="cannot be written: No space left"):
+        launcher.stop(run.id)
+    assert ended == []
 
 
 def outcomes(run: Run) -> list[str]:
