@@ -15,6 +15,7 @@ import pytest
 
 from core.remote.ending import end_processes
 from core.remote.job import Job
+from core.spec.errors import UserError
 from core.spec.run.status import RunStatus
 
 CODE = (
@@ -107,3 +108,19 @@ def test_what_is_gone_is_no_error() -> None:
         status = status_of(process)
     for kill in (False, True):
         end_processes(Job(token="t", pid=status.pid, started=status.started), status, kill)
+
+
+@pytest.mark.parametrize(("kill", "how"), [(False, "terminate"), (True, "kill")])
+def test_what_is_another_user_s_is_told(
+    start: Callable[[], Started], monkeypatch: pytest.MonkeyPatch, kill: bool, how: str
+) -> None:
+    process, _child = start()
+
+    def denied(one: psutil.Process) -> None:
+        raise psutil.AccessDenied(one.pid)
+
+    with monkeypatch.context() as context:
+        context.setattr(psutil.Process, how, denied)
+        with pytest.raises(UserError, match="is another user's; end it as that user"):
+            end_processes(None, status_of(process), kill)
+    assert process.poll() is None
