@@ -270,10 +270,9 @@ class CleanPanel(Panel):
         before = self._undo.pop()
         indices = {pair.key: index for index, pair in enumerate(self.ranked.pairs)}
         for key, mark in before.items():
-            if key in indices:
-                self.ranked.mark([self.ranked.pairs[indices[key]]], mark)
+            self.ranked.mark([self.ranked.pairs[indices[key]]], mark)
         self.work.keep_marks(self.ranked, before)
-        wanted = {indices[key] for key in before if key in indices}
+        wanted = {indices[key] for key in before}
         rows = [row for row, index in enumerate(self.shown) if index in wanted]
         self._redraw(rows)
         if rows:

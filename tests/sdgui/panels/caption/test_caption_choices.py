@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -323,3 +324,24 @@ def test_reading_the_list_back_is_said_once_and_with_what_waits(open_panel: Open
     assert len(panel.model) == 2
     assert panel.view.list.current_path() == "/p/a.png"
     panel.model.remove(["/p/a.png", "/p/b.png"])
+
+
+def test_what_is_captioned_again_is_what_is_chosen_or_shown(
+    open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, asked = open_panel(), list[Any]()
+    monkeypatch.setattr(panel.work, "caption", lambda paths: asked.append([Path(path).stem for path in paths]))
+    for name in ("waiting", "caption_missing", "open"):
+        monkeypatch.setattr(panel.work, name, lambda *side, name=name: asked.append((name, *side)))
+    assert panel.view.tools.pickers["a"].set_choice(MODEL)
+    assert asked == [("caption_missing", "a"), ("open", "a")], "it is loaded before the first picture comes"
+    panel.add_paths(["/p/a.png", "/p/b.png", "/p/c.png"])
+    panel.add_paths(["/p/a.png"])
+    panel.view.list.choose("/p/b.png")
+    panel.caption_selected()
+    panel.model.set_filter(lambda entry: entry.position < 2)
+    panel.caption_all()
+    panel.caption_waiting()
+    assert asked[2:] == [["a", "b", "c"], ["b"], ["a", "b"], ("waiting",)]
+    panel.model.set_filter(None)
+    panel.model.remove([f"/p/{name}.png" for name in "abc"])
