@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
-from core.checkpoint.opening import model_key, open_model, open_teachers
+from core.checkpoint.opening import Model, model_key, open_model, open_teachers
 from core.model import runtime
 from core.model.runtime import Runtime
 from core.spec.errors import UserError
@@ -155,3 +158,24 @@ def test_a_checkpoint_is_on_the_disk_before_it_is_named(tmp_path: Path, monkeypa
     parts = {"student.safetensors", "teacher.safetensors", "state.safetensors", "checkpoint.json"}
     assert parts <= set(synced[: synced.index("named")])
     assert json.loads((run.checkpoints / "step-00000001" / "checkpoint.json").read_text())["step"] == 1
+
+
+def test_a_network_is_named_by_its_weights_and_their_precision() -> None:
+    def digest(precision: str = "fp32", **tensors: torch.Tensor) -> str:
+        network: Any = SimpleNamespace(state_dict=lambda: tensors)
+        return Model(network, cast("Any", SimpleNamespace(precision=precision)), cast("Any", None)).digest
+
+    one, two = torch.tensor([1.0, 2.0]), torch.tensor([[3.0]])
+    name = digest(a=one, b=two)
+    assert re.fullmatch("[0-9a-f]{16}", name)
+    assert digest(b=two, a=one.clone()) == name, "in whatever order they are"
+    assert digest(a=torch.stack((one, two[0].expand(2)), dim=1)[:, 0], b=two) == name, "wherever they lie"
+    others = [
+        digest("bf16", a=one, b=two),
+        digest(a=one, c=two),
+        digest(a=one),
+        digest(a=torch.tensor([1.0, 2.0001]), b=two),
+        digest(a=one[:, None], b=two),
+        digest(a=one.view(torch.int32), b=two),
+    ]
+    assert len({name, *others}) == 7
