@@ -34,7 +34,7 @@ def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
         csv.writer(file).writerows([("filepath", "title"), *((f"{name}.png", f"a {name}") for name in PICTURES)])
     yield found
     found.pool.shutdown()
-    qtbot.waitUntil(lambda: not found.pool.findChildren(QProcess))
+    qtbot.waitUntil(lambda: not found.pool.findChildren(QProcess), timeout=30_000)
     found.launcher.close()
     found.writer.wait()
     found.store.close()
@@ -52,7 +52,7 @@ def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingD
     made = FixingDialog(services)
     qtbot.addWidget(made)
     made.open_up()
-    qtbot.waitUntil(lambda: len(made.shown) == 3 and made.view.retrain.isEnabled())
+    qtbot.waitUntil(lambda: len(made.shown) == 3 and made.view.retrain.isEnabled(), timeout=30_000)
     yield made
     made.work.tasks.wait()
     made.view.gallery.close_threads()
