@@ -218,6 +218,14 @@ def test_what_changes_at_once_is_drawn_once(qtbot: QtBot, preview: ViewsPreview,
     assert preview.seed.value() == 3, "a definition with another has its own"
 
 
+def test_no_buttons_cover_the_figures_of_step_and_seed(preview: ViewsPreview) -> None:
+    for box in (preview.step, preview.seed):
+        assert "down-button { width: 0" in box.styleSheet()
+        assert box.focusPolicy() == Qt.FocusPolicy.StrongFocus
+    assert (preview.step.accessibleName(), preview.seed.accessibleName()) == ("Step", "Seed")
+    assert (preview.step.minimum(), preview.seed.minimum(), preview.seed.maximum()) == (0, 0, 2**31 - 1)
+
+
 def test_a_definition_with_errors_or_without_data_leaves_what_is_shown_pale(
     qtbot: QtBot, preview: ViewsPreview, asked: list[Any], views: Views
 ) -> None:
