@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from PySide6.QtCore import QItemSelectionModel, QSemaphore, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu
 
 from core.spec.shards import member_path
 from sdgui.widgets.gallery.broken_text import broken_at_words
@@ -20,33 +19,7 @@ from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail
 from sdgui.widgets.gallery.thumbnail_service import ThumbnailService
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import Theme
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
-    paths = []
-    for i in range(12):
-        path = tmp_path / f"{i}.png"
-        Image.new("RGB", (60 + i, 40), (20 * i, 100, 50)).save(path)
-        paths.append(path)
-    return paths
-
-
-@pytest.fixture
-def gallery(qtbot):
-    gallery = Gallery(None, "Nothing here yet.")
-    qtbot.addWidget(gallery)
-    gallery.resize(700, 500)
-    gallery.show()
-    qtbot.waitExposed(gallery)
-    yield gallery
-    gallery.close_threads()
-
-
-def filled(gallery: Gallery, pictures: list[Path], times: int = 1) -> list[GalleryItem]:
-    items = [GalleryItem(path, f"picture {i}", 1.0 - i / 100, i + 1, i == 3) for i, path in enumerate(pictures * times)]
-    gallery.set_items(items)
-    return items
+from tests.sdgui.widgets.gallery.conftest import filled
 
 
 def test_empty_says_what_it_is_for(gallery: Gallery, pictures: list[Path]) -> None:
@@ -173,68 +146,6 @@ def test_setting_is_silent_and_out_of_range_is_none(gallery: Gallery, pictures: 
     assert gallery.selected() == []
 
 
-def test_space_previews_and_arrows_step(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures)
-    gallery.view.setCurrentIndex(gallery.model.index(2))
-    QTest.keyClick(gallery.view, Qt.Key.Key_Space)
-    preview = gallery._preview
-    assert preview is not None
-    assert preview.isVisible()
-    qtbot.waitUntil(lambda: preview._image is not None and preview._image.width() == 62, timeout=5000)
-    before = preview.fit().width()
-    QTest.keyClick(preview, Qt.Key.Key_Plus)
-    assert preview.fit().width() > before
-    QTest.keyClick(preview, Qt.Key.Key_Right)
-    assert gallery.current() == 3
-    assert preview._path == pictures[3]
-    preview.grab()
-    QTest.keyClick(preview, Qt.Key.Key_Escape)
-    assert not preview.isVisible()
-
-
-@pytest.mark.parametrize("how", ["double click", "Enter"])
-def test_a_double_click_and_enter_preview(gallery: Gallery, pictures: list[Path], qtbot, how: str) -> None:
-    filled(gallery, pictures)
-    index = gallery.model.index(1)
-    if how == "Enter":
-        gallery.view.setCurrentIndex(index)
-        QTest.keyClick(gallery.view, Qt.Key.Key_Return)
-    else:
-        place = gallery.view.visualRect(index).center()
-        QTest.mouseClick(gallery.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
-        QTest.mouseDClick(gallery.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    assert gallery._preview is not None
-    assert gallery._preview.isVisible()
-    assert gallery._preview._path == pictures[1]
-
-
-def test_the_preview_keeps_tab_and_goes_with_its_gallery(pictures: list[Path], qtbot) -> None:
-    window = QWidget()
-    qtbot.addWidget(window)
-    column = QVBoxLayout(window)
-    gallery = Gallery(None, "", window)
-    other = QLineEdit(window)
-    column.addWidget(gallery)
-    column.addWidget(other)
-    window.show()
-    window.activateWindow()
-    qtbot.waitUntil(window.isActiveWindow)
-    filled(gallery, pictures)
-    gallery.preview(2)
-    preview = gallery._preview
-    assert preview is not None
-    for key in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):
-        QTest.keyClick(window.focusWidget(), key)
-        assert preview.hasFocus()
-    other.setFocus()
-    assert not preview.isVisible()
-    assert other.hasFocus()
-    gallery.preview(2)
-    gallery.hide()
-    assert not preview.isVisible()
-    gallery.close_threads()
-
-
 def test_copy_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
     filled(gallery, pictures)
     gallery.set_selected([1, 2])
@@ -355,24 +266,6 @@ def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, pic
     with qtbot.waitSignal(gallery.remove_asked) as told:
         QTest.keyClick(gallery.view, Qt.Key.Key_Delete)
     assert told.args == [[2]]
-
-
-def test_the_preview_is_panned_and_zoomed_by_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures)
-    gallery.view.setCurrentIndex(gallery.model.index(2))
-    QTest.keyClick(gallery.view, Qt.Key.Key_Space)
-    preview = gallery._preview
-    qtbot.waitUntil(lambda: preview._whole, timeout=5000)
-    QTest.keyClick(preview, Qt.Key.Key_Plus)
-    before = preview.fit().center()
-    QTest.keyClick(preview, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
-    assert preview.fit().center().x() < before.x()
-    assert preview._path == pictures[2]
-    assert "62 × 40 px" in preview._facts()
-    QTest.keyClick(preview, Qt.Key.Key_0)
-    assert preview._zoom == 1.0
-    QTest.keyClick(preview, Qt.Key.Key_1)  # smaller than it fits: it stays fitting
-    assert preview.fit().width() >= 62
 
 
 def test_a_caption_with_emoji_is_broken_where_it_fits(look: Theme) -> None:
