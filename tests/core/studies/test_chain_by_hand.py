@@ -276,3 +276,31 @@ def test_what_a_stage_prints_goes_into_its_folder_from_its_beginning_on(
     logs.clear()
     run_chain(chain, folder, quiet)
     assert logs == []
+
+
+def test_an_ensemble_is_judged_once_and_on_the_test_data_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[Any] = []
+
+    def judge(*given: Any) -> dict[str, float]:
+        judged.append(given)
+        return {"top": 1.0}
+
+    monkeypatch.setattr("core.studies.chain.run.judge_together", judge)
+    data = SimpleNamespace(val=["val"], test=[], label="kind")
+    chain: Any = SimpleNamespace(ensemble=False, stages=[None, SimpleNamespace(config=SimpleNamespace(data=data))])
+    folder: Any = SimpleNamespace(
+        ensemble=tmp_path / "ensemble.json", write_status=lambda *_given: None, stage=lambda _chain, place: place
+    )
+    for chain.ensemble, data.val in ((False, ["val"]), (True, [])):
+        chain_run._together(chain, folder, print)
+    assert judged == []
+    data.val = ["val"]
+    for data.test, on in (([], ["val"]), (["test"], ["test"])):
+        for _again in range(2):
+            chain_run._together(chain, folder, print)
+        assert judged == [([0, 1], on, "kind", print)]
+        assert folder.ensemble.read_text() == '{\n "top": 1.0\n}\n'
+        judged.clear()
+        folder.ensemble.unlink()

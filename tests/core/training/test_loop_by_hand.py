@@ -311,3 +311,23 @@ def test_captions_are_padded_to_few_lengths(multiple: int, length: int, wanted: 
     assert (padded.texts[:, :length] == 1).all()
     assert (padded.texts[:, length:] == 7).all()
     assert (padded is batch) == (wanted == length)
+
+
+def test_what_was_skipped_is_told_before_anything_is_saved() -> None:
+    did: list[Any] = []
+
+    def note(name: str) -> Any:
+        return lambda *given, **named: did.append((name, *given, *named.values()))
+
+    made: Any = SimpleNamespace(
+        step=7, total_steps=9, standing="standing", _write_reports=note("reports"), _log_skipped=note("skipped"),
+        _guard=SimpleNamespace(taken=lambda: "taken"), heartbeat=SimpleNamespace(update=note("heartbeat")),
+        events=SimpleNamespace(sync=note("sync")), _announce_saved=note("announce"),
+        checkpointing=SimpleNamespace(save=note("save")), _saved=-1,
+    )  # fmt: skip
+    Loop.save(made)
+    assert did == [
+        ("reports", True), ("skipped", "taken"), ("heartbeat", "saving", 7, 9), ("sync",), ("announce", True),
+        ("save", "standing"), ("announce",),
+    ]  # fmt: skip
+    assert made._saved == 7
