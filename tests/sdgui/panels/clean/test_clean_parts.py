@@ -209,7 +209,10 @@ def test_the_empty_page_says_the_next_step(qtbot: QtBot, place: CleanPanel, tmp_
     place.use_run(fresh)
     assert view.bar.text == "This run has no checkpoint to rank pairs with yet."
     ready = make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")
+    recalled: list[tuple[str, str]] = []
+    place.work.recall = lambda *key: recalled.append(key)  # type: ignore[method-assign]
     place.use_run(ready)
+    assert set(recalled) == {(str(tmp_path / "run"), str(tmp_path / "pairs.csv"))}, "what it found before is looked for"
     assert view.empty._button.text() == "Rank the pairs   Ctrl+Shift+R"
     assert view.source.rank.isEnabled()
     view.bar.clear()
