@@ -41,6 +41,8 @@ def test_rows_are_asked_by_number_only_where_numbers_are_the_same() -> None:
     query = Query(parts=(Part(image="/a.png", row=3, weight=-2.0),))
     assert query.request(True)["minus"] == [{"row": 3, "weight": 2.0}]
     assert query.request(False)["minus"] == [{"image": "/a.png", "weight": 2.0}]
+    weighed = Query(parts=(Part("a", weight=0.5), Part("b", weight=-0.5))).request(True)
+    assert (weighed["texts"], weighed["minus"]) == ([{"text": "a", "weight": 0.5}], [{"text": "b", "weight": 0.5}])
     known = Query("a dog", caption=5)
     assert known.request(True)["caption"] == 5
     assert known.request(False)["texts"] == [{"text": "a dog", "weight": 1.0}]
