@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before Qt is loaded by any test
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, scikit-learn and faiss are
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start are compiled once, as a user's are
+sys.dont_write_bytecode = False
 
 
 hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy machine is no fault of the example

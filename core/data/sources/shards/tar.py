@@ -138,7 +138,7 @@ def _pax(content: bytes) -> dict[str, str]:
         length, blank, _ = content[:20].partition(b" ")
         if not blank or not length.isdigit() or not len(length) < int(length) <= len(content):
             break
-        key, _, value = content[len(length) + 1 : int(length)].rstrip(b"\n").partition(b"=")
+        key, _, value = content[len(length) + 1 : int(length)].removesuffix(b"\n").partition(b"=")
         facts[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
         content = content[int(length) :]
     return facts

@@ -7,7 +7,7 @@ import tarfile
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.data.errors import DataError
@@ -33,6 +33,8 @@ def found(content: bytes) -> list[TarMember]:
     return list(members(io.BytesIO(content), "a.tar"))
 
 
+@example(entries=[("a\n", b"")], format=tarfile.PAX_FORMAT)
+@example(entries=[("\x80\n", b"")], format=tarfile.PAX_FORMAT)
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
