@@ -323,7 +323,12 @@ def test_a_run_that_is_deleted_here_is_let_go(remote: RemoteRuns, run: RunDir, t
     remote.launch(run, "near", definition())
     wait_for(lambda: run.events.exists())
     folder = there(run)
-    shutil.rmtree(run.path)
+
+    def deleted() -> bool:
+        shutil.rmtree(run.path, ignore_errors=True)  # what is just being written may come and go meanwhile
+        return not run.path.exists()
+
+    wait_for(deleted)
     wait_for(lambda: run.path not in remote._attached)
     assert not run.path.exists()
     assert remote.machines.host("near").standing(str(folder.path)).result(60).state.alive

@@ -159,6 +159,7 @@ def test_paused_and_resumed_equals_uninterrupted_bit_for_bit(
     assert validations(run) == validations(uninterrupted)  # none skipped (step 6 is stopped in the midst of the second)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     data: tuple[Path, Path], tmp_path: Path, uninterrupted: RunDir
 ) -> None:
