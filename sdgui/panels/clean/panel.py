@@ -99,7 +99,6 @@ class CleanPanel(Panel):
             return
         if not self.view.source.show_run(run.id, run.folder):
             self.view.bar.show_message(warning("This run has no checkpoint to rank pairs with yet."))
-        self._update()
 
     def ask_model(self) -> None:
         self.view.source.model.setFocus()

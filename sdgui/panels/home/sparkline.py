@@ -31,7 +31,8 @@ class Sparkline(QWidget):
     def show_curve(self, values: Sequence[float], color: int, name: str) -> None:
         """``color``: the run's palette index; ``name``: the metric, for those who cannot see the curve."""
         self._values, self._color = tuple(values), color
-        self.setAccessibleName(f"{name}, {len(self._values)} points, last {self._values[-1]:.4g}" if values else "")
+        points = "1 point" if len(values) == 1 else f"{len(values)} points"
+        self.setAccessibleName(f"{name}, {points}, last {self._values[-1]:.4g}" if values else "")
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -91,6 +91,7 @@ def test_the_line_says_how_far_the_edits_have_come(qtbot: QtBot) -> None:
     editor = PromptEditor()
     qtbot.addWidget(editor)
     editor.begin("simple", ["cat"], 0.5)
+    assert editor.table.verticalHeader().isHidden(), "classes have no numbers"
     assert editor.state.text() == "Accuracy 50.0 %"
     for accuracy, line in ((0.5004, "Accuracy 50.0 %"), (0.5006, "Accuracy 50.1 %, +0.1 points since the edits began"),
                            (0.25, "Accuracy 25.0 %, -25.0 points since the edits began")):  # fmt: skip

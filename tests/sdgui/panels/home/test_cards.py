@@ -29,6 +29,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, Actions
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message
+from sdgui.widgets.style.theme import run_color
 
 RUN = Run(1, 7, "k1", Path("/r"), "d", 5.0, RunState.RUNNING)
 DONE = replace(RUN, state=RunState.DONE, launched=10.0, started=20.0, finished=80.0)
@@ -141,7 +142,7 @@ def test_a_small_curve_reaches_from_edge_to_edge(qtbot: QtBot) -> None:
     bare = line.grab().toImage()
     line.show_curve((1.0,), 0, "train/loss")
     assert line.grab().toImage() == bare, "one point makes no curve"
-    assert line.accessibleName() == "train/loss, 1 points, last 1"
+    assert line.accessibleName() == "train/loss, 1 point, last 1"
 
     def inked(values: tuple[float, ...]) -> tuple[set[int], set[int]]:
         line.show_curve(values, 0, "train/loss")
@@ -155,6 +156,9 @@ def test_a_small_curve_reaches_from_edge_to_edge(qtbot: QtBot) -> None:
     _, flat = inked((2.0, 2.0, 2.0))
     assert max(flat) - min(flat) < 8
     assert min(flat) > 30, "what does not change lies at the bottom"
+    line.show_curve((0.0, 0.0, 2.0), 0, "train/loss")
+    drawn = line.grab().toImage().pixelColor(30, 36)
+    assert all(abs(drawn.getRgb()[i] - run_color(0).getRgb()[i]) < 60 for i in range(3)), "in the run's colour"
     line.show_curve((), 0, "")
     assert (line.accessibleName(), line.grab().toImage() == bare) == ("", True)
 

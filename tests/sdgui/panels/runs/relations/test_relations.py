@@ -164,6 +164,20 @@ def test_a_click_on_a_line_chooses_its_run(qtbot: QtBot, table: RunTable, filled
         qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=beside)
 
 
+def test_what_was_read_is_not_read_again_when_it_is_seen_again(
+    table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = ScatterPart(filled[0], table, table)
+    shown(part, table)
+    asked: list[object] = []
+    monkeypatch.setattr(table.reader, "run", lambda *question: asked.append(question))
+    part.hide()
+    part.show()
+    assert asked == []
+    part.stale()
+    assert len(asked) == 1
+
+
 def test_a_line_is_chosen_only_where_it_is_drawn(qtbot: QtBot) -> None:
     lines = ParallelCoordinates()
     qtbot.addWidget(lines)
