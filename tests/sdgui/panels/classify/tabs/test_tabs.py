@@ -197,7 +197,9 @@ def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> Non
     curve = [{"shots": 1, "accuracy": 0.5, "low": None, "high": None}]
     tab.show_few_shot(there.measure.target, "image", {"curve": curve, "notes": ["few."]})
     assert tab.shots.lines() == []
+    assert tab.notes.isHidden()
     tab.show_result(there)
+    assert (tab.notes.text(), tab.notes.isHidden()) == ("few.", False)
     assert [line.name for line in tab.shots.lines()] == ["image-only probe"]
     asked: list[tuple[str, int]] = []
     tab.few_shot_asked.connect(lambda kind, draws: asked.append((kind, draws)))

@@ -11,6 +11,7 @@ from sdgui.panels.runs.plots.page import Cards, PlotPage
 
 def test_a_section_that_is_unfolded_shows_its_plots_again(qtbot: QtBot) -> None:
     page = PlotPage()
+    assert page.widget() is page.content, "what does not fit is scrolled"
     qtbot.addWidget(page)
     page.resize(700, 500)
     page.show()
