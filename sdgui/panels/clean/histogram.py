@@ -86,9 +86,7 @@ class BeliefHistogram(MadeLate):
         self.box.blockSignals(True)
         self.box.setValue(threshold / BINS)
         self.box.blockSignals(False)
-        self._line.blockSignals(True)
-        self._line.setValue(threshold / BINS)
-        self._line.blockSignals(False)
+        self._line.setValue(threshold / BINS)  # tells nothing new: the box has it
         self._describe()
 
     def threshold(self) -> int:

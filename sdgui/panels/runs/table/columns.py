@@ -190,6 +190,5 @@ def _item(field: Field, shown: bool) -> QListWidgetItem:
     item.setData(_NAME, field.name)
     item.setData(_TEXT, f"{title} {field.name}".casefold())
     item.setToolTip(plain_tip(tip_of(field)))
-    item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
     item.setCheckState(Qt.CheckState.Checked if shown else Qt.CheckState.Unchecked)
     return item

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QLabel, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
@@ -294,6 +295,11 @@ def test_what_a_lasso_holds_is_shown_once_each_and_marked_when_it_is_chosen(page
     assert [(item.path.name, item.caption, item.detail) for item in page.gallery.items()] == [
         ("1.png", "a cold one", "row 11"),
     ]  # fmt: skip
+    menu, liked = QMenu(page), list[tuple[str, int]]()
+    page.like_asked.connect(lambda path, row: liked.append((path, row)))
+    page.gallery.menu_opening.emit(menu, [0])
+    next(one for one in menu.actions() if one.text() == "More like this").trigger()
+    assert [(Path(path).name, row) for path, row in liked] == [("1.png", 11)]
     page.canvas.lassoed.emit([0, 2])
     page.gallery.view.setCurrentIndex(page.gallery.model.index(1))
     assert page.canvas._marked == [2]
