@@ -54,11 +54,6 @@ def collected_here() -> Iterator[None]:
             gc.collect(max(generation for generation in range(3) if due[generation]))
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """For ``-n logical``: one more than there are cores, since for a sixth of the time tests wait for programs."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_finish() -> None:
     """What was imported lives on: a full round of garbage collection need not walk it."""
     gc.collect()

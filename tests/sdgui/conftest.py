@@ -49,6 +49,7 @@ def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[QtBot]
     for window in qapp.topLevelWidgets():
         if isinstance(window, MainWindow):
             window.services.tailer.close()
+            qapp.sendPostedEvents()  # what it told last is heard while the window is there
             window.deleteLater()
     qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 

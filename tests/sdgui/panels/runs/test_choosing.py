@@ -34,6 +34,15 @@ def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window
     assert set(table.model.ticks.values()) == colors
     assert window.selection.run_id == runs[1].id, "ticking chooses nothing"
 
+    panel.commands.edit_many()
+    qtbot.waitUntil(lambda: panel.commands._sheet is not None and panel.commands._sheet.isVisible())
+    assert panel.commands._sheet is not None
+    assert set(panel.commands._sheet._run_ids) == {run.id for run in runs}
+    panel.commands._sheet.close()
+    table.view.clearSelection()
+    panel.commands.edit_many()
+    settle(window)
+    assert not panel.commands._sheet.isVisible(), "of no run there is nothing to edit"
     panel.commands.apply(ManyEdit(tuple(run.id for run in runs), add=("paper",), note="seen"))
     settle(window)
     assert [store.run(run.id).tags for run in runs] == [("paper",)] * 3

@@ -12,12 +12,14 @@ from PySide6.QtCore import QPointF, QSettings, Qt
 from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.classify.tabs.accuracy import AccuracyTab
 from sdgui.panels.classify.tabs.compare import difference_sentence
 from sdgui.panels.classify.tabs.confusion import PAGE, MatrixTab
 from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.shared.basket import Finding
+from sdgui.widgets.style.theme import theme
 from tests.sdgui.panels.classify.classifying import a_measure, a_result
 
 Asked = list[tuple[int, int, int]]
@@ -186,6 +188,14 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
         ("excluded", "/b.png", "", "", "/runs/x"), ("excluded", "/c.png", "", "", "/runs/x"),
     ]  # fmt: skip
     tab.gallery.close_threads()
+
+
+def test_the_figure_stands_out_in_either_theme(qtbot: QtBot) -> None:
+    tab = AccuracyTab()
+    qtbot.addWidget(tab)
+    tab.ensurePolished()
+    tab.figure.ensurePolished()
+    assert tab.figure.font().pointSizeF() == pytest.approx(1.9 * theme().font("heading").pointSizeF(), abs=0.1)
 
 
 def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> None:
