@@ -7,6 +7,7 @@ student and teacher scroll, zoom and select together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,8 @@ class Gallery(QWidget):
 
     def selected(self) -> list[int]:
         """Indices of the selected items, ascending."""
-        return sorted(row for one in self._ranges() for row in range(one.top(), one.bottom() + 1))
+        ranges = sorted((one.top(), one.bottom() + 1) for one in self._ranges())
+        return list(chain.from_iterable(range(top, end) for top, end in ranges))
 
     def _ranges(self) -> list[QItemSelectionRange]:
         """The selection as ranges of rows: an index for each of 100,000 would take a second."""
