@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import QPoint
@@ -23,26 +23,25 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.records import StoreError
 from sdgui.widgets.message import Message
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.by_hand import Workers
 from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel
-from tests.sdgui.panels.caption.test_caption_maker import FACTS, ONE, TWO, Worker
+from tests.sdgui.panels.caption.test_caption_maker import FACTS, ONE, TWO, caption
 
 
 class Works:
     """Captioning over workers in miniature that answer when the test says so."""
 
     def __init__(self) -> None:
-        self.workers: dict[str, Worker] = {}
+        self.workers = Workers()
         self.model, self.undo, self.strip = CaptionsModel(), QUndoStack(), ProgressStrip()
         self.told: list[Message] = []
         self.choices: dict[Side, ModelChoice | None] = {"a": ONE, "b": TWO}
-        pool: Any = self
+        pool = cast(WorkerPool, self.workers)
         self.work = CaptionsWork(
             pool, self.model, self.undo, self.choices.get, lambda: DEFAULTS, self.strip, self.told.append
         )
-
-    def client(self, key: str, _title: str = "") -> Worker:
-        return self.workers.setdefault(key, Worker())
 
     def asked(self, key: str) -> list[str]:
         """The pictures of the last request."""
@@ -70,23 +69,23 @@ def test_captioning_is_said_while_it_is_under_way_and_what_was_replaced_is_one_s
     assert work.busy
     assert strip.text.startswith("Opening the model · 0 % · 0 of 2 pictures")
     one = works.workers["one"]
-    one.answer({**FACTS, "notes": ["It is old.", "It is slow."]})
+    one.answer("caption_open", {**FACTS, "notes": ["It is old.", "It is slow."]})
     assert [(told.level, told.text, told.details) for told in works.told] == [("warning", "It is old.", "It is slow.")]
-    one.caption(0)
+    caption(one, 0)
     assert strip.text.startswith("Captioning · 50 % · 1 of 2 pictures")
-    one.say(index=1, error="")
-    one.say(note="cut to 12 tokens")
+    one.say("caption", index=1, error="")
+    one.say("caption", note="cut to 12 tokens")
     assert (works.told[-1].level, works.told[-1].text) == ("info", "cut to 12 tokens")
-    one.answer({})
+    one.answer("caption", {})
     assert [(entry.text, entry.refused) for entry in works.model.entries()] == [
         ("picture 0", ""), ("", "it could not be captioned"),
     ]  # fmt: skip
     assert (work.busy, strip.isHidden(), refused, works.undo.count()) == (False, True, [1], 0)
     work.caption(["a"])
-    one.answer({**FACTS, "notes": ["It is old."]})
+    one.answer("caption_open", {**FACTS, "notes": ["It is old."]})
     assert works.told[-1].text == "cut to 12 tokens", "a note is told once"
-    one.say(index=0, captions=[{"text": "another", "log_prob": None, "score": None}])
-    one.answer({})
+    one.say("caption", index=0, captions=[{"text": "another", "log_prob": None, "score": None}])
+    one.answer("caption", {})
     assert works.undo.undoText() == "Re-caption 1 picture"
     works.undo.undo()
     assert works.model.at(0).text == "picture 0"
@@ -100,35 +99,35 @@ def test_only_what_is_missing_is_asked_for_and_two_models_each_what_it_lacks(wor
     model.add_paths(["a", "b", "c"])
     assert work.sides == ("a",)
     work.caption(["a"])
-    for answer in (FACTS, {}):
-        if answer == {}:
-            works.workers["one"].caption(0)
-        works.workers["one"].answer(answer)
+    one = works.workers["one"]
+    one.answer("caption_open", FACTS)
+    caption(one, 0)
+    one.answer("caption", {})
     work.waiting()
-    works.workers["one"].answer(FACTS)
+    works.workers["one"].answer("caption_open", FACTS)
     assert works.asked("one") == ["b", "c"]
-    works.workers["one"].caption(0)
-    works.workers["one"].caption(1)
-    works.workers["one"].answer({})
+    caption(works.workers["one"], 0)
+    caption(works.workers["one"], 1)
+    works.workers["one"].answer("caption", {})
     work.compares = True
     assert work.sides == ("a", "b")
     model.update([model.at(1).with_text("", "")])
     work.waiting()
-    works.workers["one"].answer(FACTS)
-    works.workers["two"].answer(FACTS)
+    works.workers["one"].answer("caption_open", FACTS)
+    works.workers["two"].answer("caption_open", FACTS)
     assert (works.asked("one"), works.asked("two")) == (["b"], ["a", "b", "c"]), "a text that was emptied is missing"
     assert works.strip.text.startswith("Opening the model")
-    works.workers["two"].caption(0)
+    caption(works.workers["two"], 0)
     assert not works.strip.text.startswith("Captioning"), "of two the first one is told"
-    works.workers["one"].caption(0)
+    caption(works.workers["one"], 0)
     assert works.strip.text.startswith("Captioning")
-    works.workers["one"].answer({})
+    works.workers["one"].answer("caption", {})
     assert not works.strip.isHidden(), "the second is still at it"
-    works.workers["two"].caption(1)
-    works.workers["two"].answer({})
+    caption(works.workers["two"], 1)
+    works.workers["two"].answer("caption", {})
     assert works.strip.isHidden()
     work.caption_missing("b")
-    works.workers["two"].answer(FACTS)
+    works.workers["two"].answer("caption_open", FACTS)
     assert works.asked("two") == ["c"]
     works.choices["a"] = None
     count = len(works.workers["one"].asked)
@@ -142,8 +141,8 @@ def test_what_was_stopped_or_failed_goes_on_with_what_is_still_there(works: Work
     model.add_paths(["a", "b", "c"])
     work.caption(["a", "b", "c"])
     one = works.workers["one"]
-    one.answer(FACTS)
-    one.caption(0)
+    one.answer("caption_open", FACTS)
+    caption(one, 0)
     work.cancel()
     one.failed.emit(len(one.asked), Cancelled())
     told = works.told[-1]
@@ -153,7 +152,7 @@ def test_what_was_stopped_or_failed_goes_on_with_what_is_still_there(works: Work
     assert told.remedy is not None
     assert told.remedy.label == "Continue"
     told.remedy.do()
-    one.answer(FACTS)
+    one.answer("caption_open", FACTS)
     assert works.asked("one") == ["c"]
     one.failed.emit(len(one.asked), Failure("It ended.", "a traceback"))
     told = works.told[-1]
@@ -165,7 +164,7 @@ def test_what_was_stopped_or_failed_goes_on_with_what_is_still_there(works: Work
     work.cancel()
     one.failed.emit(len(one.asked), Cancelled())
     told.remedy.do()
-    one.answer(FACTS)
+    one.answer("caption_open", FACTS)
     assert works.asked("one") == ["c"]
 
 

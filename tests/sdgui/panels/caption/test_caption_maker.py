@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QObject, Signal
 
 from core.spec.generation import GenerationSettings
 from sdgui.panels.caption import maker as caption_maker
 from sdgui.panels.caption.maker import Answer, CaptionMaker, fitted
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.by_hand import Worker, Workers
 
 FACTS = {
     "model": "m", "pretrained": "", "weights": "", "step": 30, "digest": "d", "precision": "fp32", "device": "cpu",
@@ -20,43 +21,12 @@ FACTS = {
 ONE, TWO = ModelChoice("one", "", "one"), ModelChoice("two", "teacher", "two")
 
 
-class Worker(QObject):
-    """A worker's client that only writes down what it is asked."""
-
-    progress = Signal(int, str, int, int)
-    partial = Signal(int, object)
-    done = Signal(int, object)
-    failed = Signal(int, object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.cancelled: list[int] = []
-
-    def request(self, do: str, **arguments: Any) -> int:
-        self.asked.append((do, arguments))
-        return len(self.asked)
-
-    def cancel(self, number: int) -> None:
-        self.cancelled.append(number)
-
-    def answer(self, result: Any) -> None:
-        self.done.emit(len(self.asked), result)
-
-    def say(self, **part: Any) -> None:
-        self.partial.emit(len(self.asked), part)
-
-    def caption(self, index: int) -> None:
-        self.say(index=index, captions=[{"text": f"picture {index}", "log_prob": -1.0, "score": -0.5}])
-
-
 class Made:
     """A maker over workers in miniature, and what it told."""
 
     def __init__(self) -> None:
-        self.workers: dict[str, Worker] = {}
-        pool: Any = self
-        self.maker = CaptionMaker(pool)
+        self.workers = Workers()
+        self.maker = CaptionMaker(cast(WorkerPool, self.workers))
         self.answers: list[Answer] = []
         self.ends: list[Any] = []
         self.progress: list[tuple[str, int, int]] = []
@@ -67,12 +37,14 @@ class Made:
         self.maker.progress.connect(lambda *figures: self.progress.append(figures))
         self.maker.noted.connect(self.notes.append)
 
-    def client(self, key: str, _title: str = "") -> Worker:
-        return self.workers.setdefault(key, Worker())
-
     def make(self, *paths: str, choice: ModelChoice = ONE) -> Worker:
         self.maker.make(choice, paths, GenerationSettings(captions=3))
         return self.workers[choice.model]
+
+
+def caption(worker: Worker, index: int) -> None:
+    """The answer for one picture of the request."""
+    worker.say("caption", index=index, captions=[{"text": f"picture {index}", "log_prob": -1.0, "score": -0.5}])
 
 
 @pytest.fixture
@@ -83,35 +55,35 @@ def made(qapp: object) -> Made:
 def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_AT_ONCE", 2)
     worker = made.make("a", "b", "c")
-    worker.answer(FACTS)
+    worker.answer("caption_open", FACTS)
     assert worker.asked[-1][1]["paths"] == ["a", "b"]
     assert worker.asked[-1][1]["settings"]["max_tokens"] == 12
     assert all(made.maker.waits(path) for path in "abc")
-    worker.caption(0)
-    worker.say(index=1, error="it is no picture")
-    worker.say(note="cut to 12 tokens")
-    worker.answer({})
+    caption(worker, 0)
+    worker.say("caption", index=1, error="it is no picture")
+    worker.say("caption", note="cut to 12 tokens")
+    worker.answer("caption", {})
     assert not made.maker.waits("a"), "it may be asked for again"
     assert made.maker.waits("c")
-    worker.answer(FACTS)
+    worker.answer("caption_open", FACTS)
     assert worker.asked[-1][1]["paths"] == ["c"]
-    worker.caption(0)
-    worker.answer({})
+    caption(worker, 0)
+    worker.answer("caption", {})
     assert [(one.path, one.refused) for one in made.answers] == [("a", ""), ("b", "it is no picture"), ("c", "")]
     assert made.ends == [(2, 1)]
     assert made.notes == ["cut to 12 tokens"]
     assert made.progress[-1] == ("Captioning", 3, 3)
     assert not made.maker.busy
-    made.make("d").answer(FACTS)
-    worker.caption(0)
-    worker.answer({})
+    made.make("d").answer("caption_open", FACTS)
+    caption(worker, 0)
+    worker.answer("caption", {})
     assert made.ends == [(2, 1), (1, 0)], "a new beginning counts anew"
 
 
 def test_another_model_is_asked_in_its_own_worker(made: Made) -> None:
     one = made.make("a")
-    one.answer(FACTS)
-    one.answer({})
+    one.answer("caption_open", FACTS)
+    one.answer("caption", {})
     two = made.make("b", choice=TWO)
     assert two.asked == [("caption_open", {"model": "two", "weights": "teacher"})]
 
@@ -119,8 +91,8 @@ def test_another_model_is_asked_in_its_own_worker(made: Made) -> None:
 def test_what_is_left_after_a_failure_is_all_that_has_no_answer(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_AT_ONCE", 2)
     worker = made.make("a", "b", "c")
-    worker.answer(FACTS)
-    worker.caption(0)
+    worker.answer("caption_open", FACTS)
+    caption(worker, 0)
     worker.failed.emit(len(worker.asked), Failure("It ended."))
     assert made.maker.left == ["b", "c"]
     assert isinstance(made.ends[0], Failure)
@@ -133,16 +105,16 @@ def test_what_was_stopped_is_left_though_the_worker_was_done_before_it_heard(
 ) -> None:
     monkeypatch.setattr(caption_maker, "_AT_ONCE", 1)
     worker = made.make("a", "b", "c")
-    worker.answer(FACTS)
+    worker.answer("caption_open", FACTS)
     made.maker.cancel()
     assert worker.cancelled
     assert not made.maker.waits("b")
-    worker.caption(0)
-    worker.answer({})
+    caption(worker, 0)
+    worker.answer("caption", {})
     assert made.maker.left == ["b", "c"]
     assert isinstance(made.ends[-1], Cancelled)
     made.maker.close()
-    made.make("b").answer(FACTS)
+    made.make("b").answer("caption_open", FACTS)
     made.maker.close()
     assert not made.maker.waits("b")
     assert not made.maker.busy

@@ -4,55 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QObject, Signal
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.clean.model import RankedPairs
 from sdgui.panels.clean.work import CleanWork, source_key
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.store import Store
+from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.by_hand import Worker, Workers
 from tests.sdgui.panels.clean.cleaning import some_pairs
-
-
-class Worker(QObject):
-    """A worker's client that writes down what it is asked."""
-
-    progress = Signal(int, str, int, int)
-    partial = Signal(int, object)
-    done = Signal(int, object)
-    failed = Signal(int, object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.cancelled: list[str] = []
-
-    def request(self, do: str, **arguments: Any) -> int:
-        self.asked.append((do, arguments))
-        return len(self.asked)
-
-    def cancel(self, number: int) -> None:
-        self.cancelled.append(self.asked[number - 1][0])
 
 
 class Works:
     """The work over workers in miniature, and what it told."""
 
     def __init__(self, store: Store) -> None:
-        self.workers: dict[str, Worker] = {}
-        pool: Any = self
-        self.work = CleanWork(pool, store)
+        self.workers = Workers()
+        self.work = CleanWork(cast(WorkerPool, self.workers), store)
         self.told: list[tuple[str, Any]] = []
         for name in ("ranked", "rank_failed", "saved", "save_failed", "not_kept"):
             getattr(self.work, name).connect(lambda what, name=name: self.told.append((name, what)))
         self.work.progress.connect(lambda *what: self.told.append(("progress", what)))
-
-    def client(self, key: str, _title: str = "") -> Worker:
-        return self.workers.setdefault(key, Worker())
 
     def rank(self, model: str, data: str = "/d.csv") -> Worker:
         request = {"run": model, "checkpoint": "best", "data": data, "weights": ""}
@@ -85,7 +61,7 @@ def test_one_ranking_at_a_time_is_asked_for_and_the_shown_one_can_be_saved(qtbot
     one.progress.emit(1, "encoding", 1, 2)
     assert works.told == [("progress", ("encoding", 1, 2))]
     two = works.rank("/two")
-    assert one.cancelled == ["noise_open"], "nobody waits for it any more"
+    assert one.given_up == ["noise_open"], "nobody waits for it any more"
     one.done.emit(1, some_pairs())
     two.done.emit(1, some_pairs(names="wxyz"))
     assert not work.ranking
@@ -100,14 +76,14 @@ def test_one_ranking_at_a_time_is_asked_for_and_the_shown_one_can_be_saved(qtbot
         "noise_save", "/x.csv", True, [["/w.png", "w"]], "/d.csv",
     )  # fmt: skip
     three = works.rank("/three")
-    assert "noise_save" not in two.cancelled, "the shown one goes on saving"
+    assert "noise_save" not in two.given_up, "the shown one goes on saving"
     three.failed.emit(1, Failure("It ended."))
     assert (work.run, names(works)[-1]) == ("/two", "rank_failed")
     two.done.emit(2, {"path": "/x.csv", "kept": 3, "captions": 3})
     assert works.told[-1][0] == "saved"
     work.save(shown, Path("/x.csv"), True)
     work.cancel()
-    assert two.cancelled == ["noise_save"]
+    assert two.given_up == ["noise_save"]
     two.failed.emit(3, Cancelled())
     assert works.told[-1][0] == "save_failed"
 

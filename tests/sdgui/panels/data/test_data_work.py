@@ -4,54 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QObject, Signal
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.data import exclusions
 from sdgui.panels.data.work import DataWork
-from sdgui.worker.pool import CHECKS, DATA
+from sdgui.worker.pool import CHECKS, DATA, WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.by_hand import Workers
 from tests.sdgui.panels.data.conftest import checked, facts, part
 
 
-class Worker(QObject):
-    """A worker's client that writes down what it is asked."""
-
-    progress = Signal(int, str, int, int)
-    partial = Signal(int, object)
-    done = Signal(int, object)
-    failed = Signal(int, object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.cancelled: list[int] = []
-
-    def request(self, do: str, **arguments: Any) -> int:
-        self.asked.append((do, arguments))
-        return len(self.asked)
-
-    def cancel(self, number: int) -> None:
-        self.cancelled.append(number)
-
-
-class Works(dict[str, Worker]):
+class Works(Workers):
     """The work over workers in miniature, by what they are for, and what it told."""
 
     def __init__(self, home: Path) -> None:
         super().__init__()
-        pool: Any = self
-        self.work = DataWork(pool, home)
+        self.work = DataWork(cast(WorkerPool, self), home)
         self.told: list[str] = []
         for name in ("opened", "open_failed", "part", "checked", "check_failed", "saved", "save_failed", "not_kept"):
             getattr(self.work, name).connect(lambda _what, name=name: self.told.append(name))
         self.work.progress.connect(lambda purpose, *_: self.told.append(f"{purpose} goes on"))
-
-    def client(self, key: str, _title: str = "") -> Worker:
-        return self.setdefault(key, Worker())
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from sdgui.app.start import make_application, make_services
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.shared.services import Services
+from tests.sdgui.panels.by_hand import services_in
 
 WORKER = """
 import json, sys
@@ -29,13 +29,9 @@ for line in sys.stdin:
 
 @pytest.fixture
 def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
-    make_application()
     (tmp_path / "worker.py").write_text(WORKER)
-    services = make_services(tmp_path / "home", worker=[sys.executable, "-S", "-u", str(tmp_path / "worker.py")])
-    yield services
-    services.launcher.close()
-    services.pool.close()
-    services.store.close()
+    with services_in(tmp_path / "home", [sys.executable, "-S", "-u", str(tmp_path / "worker.py")]) as services:
+        yield services
 
 
 @pytest.fixture

@@ -1,56 +1,11 @@
-"""The Search panel over workers that answer when the test says so, and what they answer."""
+"""What workers of the Search panel answer when the test says so."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
-
 from sdgui.panels.search.panel import SearchPanel
-
-
-class Worker(QObject):
-    """A worker's client that writes down what it is asked."""
-
-    progress = Signal(int, str, int, int)
-    partial = Signal(int, object)
-    done = Signal(int, object)
-    failed = Signal(int, object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.cancelled: list[str] = []
-
-    def request(self, do: str, **arguments: Any) -> int:
-        self.asked.append((do, arguments))
-        return len(self.asked)
-
-    def cancel(self, number: int) -> None:
-        self.cancelled.append(self.asked[number - 1][0])
-
-    def number(self, do: str) -> int:
-        """Of the last request of this verb."""
-        return max(number for number, (name, _) in enumerate(self.asked, start=1) if name == do)
-
-    def last(self, do: str) -> dict[str, Any]:
-        return self.asked[self.number(do) - 1][1]
-
-    def count(self, do: str) -> int:
-        return sum(name == do for name, _ in self.asked)
-
-    def answer(self, do: str, result: Any) -> None:
-        self.done.emit(self.number(do), result)
-
-    def fail(self, do: str, failure: Any) -> None:
-        self.failed.emit(self.number(do), failure)
-
-
-class Workers(dict[str, Worker]):
-    """Workers by the key of their model."""
-
-    def client(self, key: str, _title: str = "") -> Worker:
-        return self.setdefault(key, Worker())
+from tests.sdgui.panels.by_hand import Worker, Workers
 
 
 def facts(key: str, **more: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.services import Services
 from sdgui.worker.pool import WorkerPool
 from tests.sdgui.conftest import leave, program
-from tests.sdgui.panels.search.by_hand import Workers
+from tests.sdgui.panels.by_hand import Workers, services_in
 
 OpenSearch = Callable[..., SearchPanel]
 
@@ -67,12 +67,8 @@ def open_search(qtbot: QtBot, home: Path, folder: Path) -> Iterator[OpenSearch]:
 
 @pytest.fixture
 def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
-    make_application()
-    made = make_services(tmp_path / "home", worker=program("fake_worker.py"))
-    yield made
-    made.pool.close()
-    made.launcher.close()
-    made.store.close()
+    with services_in(tmp_path / "home", program("fake_worker.py")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from sdgui.panels.search.work import Target, same_collection
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.search.by_hand import Worker, Workers, opened, results
+from tests.sdgui.panels.by_hand import Worker, Workers
+from tests.sdgui.panels.search.by_hand import opened, results
 
 ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
 TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
@@ -117,7 +118,7 @@ def test_the_newest_query_waits_for_the_one_before_and_others_are_never_sent(
     one.fail("search_query", Failure("It ended."))
     assert search.view.bar.text == "It ended."
     search.open(0, anew=True)
-    assert "search_query" not in one.cancelled
+    assert "search_query" not in one.given_up
     count = one.count("search_query")
     search.queries.run()
     assert one.count("search_query") == count, "it is being opened"
@@ -197,7 +198,7 @@ def test_why_a_picture_matches_is_asked_of_each_model_as_one_types(
     count = worker.count("search_why")
     one.why.closed.emit()
     assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (False, False, False)
-    assert worker.cancelled[-1] == "search_why"
+    assert worker.given_up[-1] == "search_why"
     assert not search.why._soon.isActive()
     search.open(0, anew=True)
     opened(search, workers, 0)

@@ -21,7 +21,8 @@ from sdgui.shared.services import Services
 from sdgui.store.records import Progress
 from sdgui.widgets.message import Message
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.search.by_hand import Workers, opened, results
+from tests.sdgui.panels.by_hand import Workers
+from tests.sdgui.panels.search.by_hand import opened, results
 
 ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
 TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
@@ -123,7 +124,7 @@ def test_work_is_named_in_the_strip_and_ends_when_it_is_cancelled(search: Search
     worker.progress.emit(worker.number("search_open"), "encoding pictures", 1, 4)
     assert strip.text.startswith("Encoding pictures · 25 %")
     strip.cancelled.emit()
-    assert worker.cancelled == ["search_open"]
+    assert worker.given_up == ["search_open"]
     worker.fail("search_open", Cancelled())
     assert (strip.isHidden(), search.view.bar.text, search.view.bar._action.text()) == (
         True, "Opening was cancelled.", "Open",
@@ -317,7 +318,7 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     view.map_names_wanted.emit([3], [])
     view.map_names_wanted.emit([3, 4], [1])
     assert one.last("search_points")["rows"] == [3, 4]
-    assert "search_points" not in one.cancelled, "the mouse moves on while a lasso is answered"
+    assert "search_points" not in one.given_up, "the mouse moves on while a lasso is answered"
     one.fail("search_points", Failure("It ended."))
     count = one.count("search_points")
     bar.press_remedy()
@@ -371,7 +372,7 @@ def test_steps_are_saved_only_of_a_search_and_say_how_it_ended(
     worker.progress.emit(worker.number("search_travel"), "drawing", 1, 4)
     assert search.view.strip.text.startswith("Drawing · 25 %")
     search.view.strip.cancelled.emit()
-    assert worker.cancelled == ["search_travel"]
+    assert worker.given_up == ["search_travel"]
     worker.fail("search_travel", Cancelled())
     assert (bar.text, search.view.strip.isHidden()) == ("Saving was cancelled.", True)
     real(tmp_path / "found.webp")

@@ -12,7 +12,6 @@ from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.study import StudyDir
-from sdgui.app.start import make_application, make_services
 from sdgui.panels.study import ending
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.runs.study_programs import StudyProgramError
@@ -21,18 +20,15 @@ from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.message import error
+from tests.sdgui.panels.by_hand import services_in
 from tests.sdgui.panels.study.studying import a_study
 from tests.sdgui.panels.study.test_study_parts import a_look
 
 
 @pytest.fixture
 def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
-    make_application()
-    services = make_services(tmp_path / "home")
-    yield services
-    services.launcher.close()
-    services.pool.close()
-    services.store.close()
+    with services_in(tmp_path / "home") as services:
+        yield services
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.study import StudyDir
-from sdgui.app.start import make_application, make_services
 from sdgui.panels.study import ending
 from sdgui.panels.study.export import RESULT_FORMATS
 from sdgui.panels.study.panel import StudyPanel
@@ -21,18 +20,15 @@ from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.studies import StudyRecord
+from tests.sdgui.panels.by_hand import services_in
 from tests.sdgui.panels.study.studying import a_study
 from tests.sdgui.panels.study.test_study_parts import RESULTS, a_look, a_run
 
 
 @pytest.fixture
 def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
-    make_application()
-    services = make_services(tmp_path / "home")
-    yield services
-    services.launcher.close()
-    services.pool.close()
-    services.store.close()
+    with services_in(tmp_path / "home") as services:
+        yield services
 
 
 @pytest.fixture

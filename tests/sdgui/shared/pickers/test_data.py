@@ -16,12 +16,12 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import preset_config
-from sdgui.app.start import make_application, make_services
 from sdgui.shared.pickers.data import DataPicker, figures_text, reasons_text
 from sdgui.shared.pickers.data_card import DataCard
 from sdgui.shared.pickers.data_facts import DataFacts
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Failure
+from tests.sdgui.panels.by_hand import services_in
 
 WORKER = textwrap.dedent(
     """
@@ -52,12 +52,9 @@ WORKER = textwrap.dedent(
 
 @pytest.fixture
 def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
-    make_application()
     (tmp_path / "worker.py").write_text(WORKER)
-    services = make_services(tmp_path / "home", worker=[sys.executable, "-S", "-u", str(tmp_path / "worker.py")])
-    yield services
-    services.pool.close()
-    services.store.close()
+    with services_in(tmp_path / "home", [sys.executable, "-S", "-u", str(tmp_path / "worker.py")]) as services:
+        yield services
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import preset_config
-from sdgui.app.start import make_application, make_services
 from sdgui.runs.models import Weights
 from sdgui.shared.pickers import pretrained
 from sdgui.shared.pickers.data import DataPicker
@@ -25,6 +24,7 @@ from sdgui.shared.services import Services
 from sdgui.store.store import Store
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.by_hand import services_in
 
 
 def facts(**more: Any) -> Any:
@@ -129,13 +129,9 @@ def test_weights_that_are_here_come_first_and_studies_last() -> None:
 @pytest.fixture
 def services(qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """No worker is asked anything."""
-    make_application()
     monkeypatch.setattr(WorkerCalls, "ask", lambda *_given, **_more: None)
-    services = make_services(tmp_path / "home")
-    yield services
-    services.launcher.close()
-    services.pool.close()
-    services.store.close()
+    with services_in(tmp_path / "home") as services:
+        yield services
 
 
 @pytest.fixture
