@@ -17,6 +17,7 @@ from sdgui.shared.form.editors import ColumnEditor
 from sdgui.shared.pickers.preset_facts import FAMILIES, needs
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.shared.services import Selection, Services
+from sdgui.widgets.actions import Action, Actions
 from tests.sdgui.panels.define.defining import show, stored
 
 
@@ -205,3 +206,55 @@ def test_what_was_typed_is_kept_when_another_experiment_is_chosen_at_once(
     define.select(Selection(first))
     define.select(Selection(other.id))
     assert define.form.draft()["optim.epochs"] == "many"
+
+
+def test_fields_are_gone_to_from_the_differences_and_by_search_and_what_is_typed_is_saved_after_a_pause(
+    qtbot: QtBot, define: DefinePanel, services: Services
+) -> None:
+    experiment = show(define, services, "clip", "optim.clip_norm=7")
+    define.activateWindow()
+    define.focus_search()
+    assert define.form._search.hasFocus()
+    (row,) = [define.differences.list.topLevelItem(0)]
+    assert row is not None
+    define.differences.list.itemClicked.emit(row, 0)
+    assert define.form.row("optim.clip_norm").editor.isAncestorOf(define.form.focusWidget())
+    define.form.set_value("seed", 5)
+    assert define._timer.isActive()
+    with qtbot.waitSignal(define.edited):
+        define._timer.timeout.emit()
+    config = stored(services, experiment).config
+    assert config is not None
+    assert (config.seed, define._timer.isActive()) == (5, False)
+    define.split.setSizes([300, 600])
+    define.left()
+    again = DefinePanel(services)
+    qtbot.addWidget(again)
+    assert again.split.saveState() == define.split.saveState()
+
+
+def test_without_an_experiment_the_page_makes_one_and_a_definition_mended_elsewhere_is_shown(
+    define: DefinePanel, services: Services
+) -> None:
+    actions, made = Actions(define), list[str]()
+    tip = "Define a new experiment"
+    actions.register([Action("new", "Experiment", "&New", tip, lambda _: made.append("new"), "Ctrl+N")], None)
+    define._empty.set_content("x", "y")
+    define.head.set_actions = lambda given: made.append("head")  # type: ignore[method-assign]
+    define.set_actions(actions)
+    assert define._empty._button.text() == "New experiment   Ctrl+N"
+    define._empty._button.click()
+    assert made == ["head", "new"]
+    hidden = (define.head, define.preset_bar, define.hint, define.advice, define.split)
+    assert [one.isVisible() for one in hidden] == [False] * 5
+    broken = services.store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
+    define.select(Selection(broken.id))
+    define.refresh()
+    assert define.bar.message is not None
+    services.store.edit_experiment(broken.id, preset_config("clip", "demo"))
+    define.refresh()
+    assert (define.bar.message, define.split.isVisible(), define.form.draft()["name"]) == (
+        None, True, preset_config("clip", "demo").name
+    )  # fmt: skip
+    assert not define._empty.isVisible()
+    assert [one.isVisible() for one in (define.head, define.preset_bar)] == [True, True]

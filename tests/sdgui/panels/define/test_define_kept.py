@@ -56,6 +56,11 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     with qtbot.waitSignal(differences.field_chosen) as chosen:
         differences.list.itemActivated.emit(rows[0], 0)
     assert chosen.args == ["optim.clip_norm"]
+    with qtbot.waitSignal(differences.field_chosen) as chosen:
+        differences.list.itemClicked.emit(rows[1], 0)
+    assert chosen.args == ["seed"]
+    assert rows[1].data(0, Qt.ItemDataRole.AccessibleTextRole) == "Seed: preset 0, here 5"
+    assert rows[1].toolTip(0) == "seed\npreset: 0\nthis experiment: 5"
     differences.show_changes({"seed": (0, 5)}, "CLIP")
     assert differences.title.text() == "1 difference"
     differences.show_changes({}, "CLIP")

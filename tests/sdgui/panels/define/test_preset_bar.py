@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
-from core.spec.presets import SIZES, Size, preset_config, preset_names
+from core.spec.presets import PRESETS, SIZES, Size, preset_config, preset_names
+from sdgui.app.start import make_application
+from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.runs.stages import flat, on_preset, origin
 from sdgui.shared.form.texts import field_title, value_text
+from sdgui.shared.pickers.preset_facts import needs
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -39,3 +43,40 @@ def test_fields_and_values_are_called_as_the_form_calls_them() -> None:
     assert field_title("views.student.mix").count(" · ") == 1
     assert field_title("no.such") == "no.such"
     assert [value_text(value) for value in (True, 0.001, "", 8)] == ["on", "0.001", "–", "8"]
+
+
+def test_the_bar_names_its_preset_tells_about_it_and_opens_the_others(qtbot: QtBot) -> None:
+    make_application()
+    bar = PresetBar()
+    qtbot.addWidget(bar)
+    bar.show()
+    assert (bar.preset.text(), bar.preset.accessibleName()) == ("No preset  ▾", "Preset: No preset")
+    assert (bar.in_stages.isVisible(), bar._paper.isVisible()) == (False, False)
+    bar.show_origin("born-again", "tiny", read_only=False)
+    title = PRESETS["born-again"].title
+    assert (bar.preset.text(), bar.preset.accessibleName()) == (f"{title} · tiny  ▾", f"Preset: {title} · tiny")
+    assert (bar.in_stages.text(), bar.in_stages.isChecked()) == ("Train in 3 stages", False)
+    assert bar.in_stages.toolTip() != ""
+    wanted = [need.sentence for need in needs("born-again", "tiny")]
+    assert bar._paper.text().splitlines() == [*PRESETS["born-again"].paper.splitlines(), *wanted]
+    bar.about.click()
+    assert (bar._description.isVisible(), bar._paper.isVisible()) == (False, False)
+    bar.about.click()
+    assert (bar._description.isVisible(), bar._paper.isVisible()) == (True, True)
+    told: list[object] = []
+    bar.staged.connect(told.append)
+    bar.chosen.connect(lambda *what: told.append(what))
+    bar.in_stages.click()
+    bar.preset.click()
+    chooser = bar.chooser
+    assert chooser is not None
+    assert (chooser.isVisible(), chooser.preset_chosen(), chooser.size_chosen()) == (True, "born-again", "tiny")
+    chooser.chosen.emit("clip", "demo")
+    chooser.hide()
+    bar.preset.click()
+    assert bar.chooser is chooser, "it is made once"
+    chooser.hide()
+    assert told == [True, ("clip", "demo")]
+    bar.show_origin("clip", "", read_only=False)
+    assert bar._paper.text().startswith(PRESETS["clip"].paper), "of a size that is not known what the demo needs"
+    assert (bar.in_stages.isVisible(), bar.in_stages.toolTip()) == (False, "")
