@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QMouseEvent, QWheelEvent
+from PySide6.QtWidgets import QApplication, QToolTip
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.matrix.cells import STEPS, ConfusionCells
@@ -170,3 +171,121 @@ def test_a_notch_of_the_wheel_is_one_step_of_zoom(matrix: ConfusionMatrix) -> No
         keys = (Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase)
         matrix.wheelEvent(QWheelEvent(centre, centre, QPoint(), turn, *keys, False))
         assert matrix.viewport().scale == pytest.approx(before * factor)
+
+
+def large(matrix: ConfusionMatrix, size: int = 60) -> None:
+    """A matrix of which a part is in view: all are correct but for the last class."""
+    every = np.arange(size)
+    matrix.set_matrix([f"class {i}" for i in every], every, np.minimum(every, size - 2), np.full(size, 3))
+    matrix.zoom(3.0, QPointF(matrix.viewport().area.topLeft()))
+
+
+def test_keys_move_by_a_screen_zoom_and_with_control_move_the_view(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
+    large(matrix)
+    view, control = matrix.viewport(), Qt.KeyboardModifier.ControlModifier
+    screen = int(view.area.height() / view.scale) - 1
+    assert screen > 2
+    qtbot.keyClick(matrix, Qt.Key.Key_PageDown)
+    assert matrix.current() == (screen, 0)
+    for key, expected in (
+        (Qt.Key.Key_Down, (screen + 1, 0)), (Qt.Key.Key_Right, (screen + 1, 1)), (Qt.Key.Key_Left, (screen + 1, 0)),
+        (Qt.Key.Key_Left, (screen + 1, 0)), (Qt.Key.Key_Up, (screen, 0)), (Qt.Key.Key_PageUp, (0, 0)),
+        (Qt.Key.Key_Up, (0, 0)),
+    ):  # fmt: skip
+        qtbot.keyClick(matrix, key)
+        assert matrix.current() == expected
+    assert (matrix.viewport().left, matrix.viewport().top) == (0, 0)
+    pace = max(1.0, 24 / view.scale)
+    for key, left, top in (
+        (Qt.Key.Key_Right, pace, 0), (Qt.Key.Key_Down, pace, pace), (Qt.Key.Key_Left, 0, pace), (Qt.Key.Key_Up, 0, 0),
+    ):  # fmt: skip
+        qtbot.keyClick(matrix, key, control)
+        assert (matrix.viewport().left, matrix.viewport().top) == pytest.approx((left, top))
+    assert matrix.current() == (0, 0)
+    scale = matrix.viewport().scale
+    for key, factor in ((Qt.Key.Key_Plus, 1.25), (Qt.Key.Key_Equal, 1.25**2), (Qt.Key.Key_Minus, 1.25)):
+        qtbot.keyClick(matrix, key)
+        assert matrix.viewport().scale == pytest.approx(scale * factor)
+    assert matrix.viewport().left < 1, "around the current cell"
+    qtbot.keyClick(matrix, Qt.Key.Key_0)
+    assert matrix.viewport().scale * 60 <= matrix.viewport().area.height() + 1
+    chosen: list[tuple[int, int]] = []
+    matrix.cell_chosen.connect(lambda *cell: chosen.append(cell))
+    for key in (Qt.Key.Key_Space, Qt.Key.Key_Enter):
+        qtbot.keyClick(matrix, key)
+    qtbot.keyClick(matrix, Qt.Key.Key_Return, control)
+    qtbot.keyClick(matrix, Qt.Key.Key_Q)
+    assert chosen == [(0, 0)] * 2
+    for _ in range(2):
+        matrix.next_mistake()
+        assert matrix.current() == (59, 58), "the only one"
+    every = np.arange(3)
+    matrix.set_matrix("abc", every, every, every + 1)
+    matrix.next_mistake()
+    assert matrix.current() == (0, 0), "there is no mistake"
+    matrix.set_matrix([], [], [], [])
+    qtbot.keyClick(matrix, Qt.Key.Key_Right)
+    matrix.zoom(1.25)
+    assert (matrix.current(), matrix.sentence()) == (None, "The matrix is empty.")
+
+
+def test_the_view_is_dragged_cells_under_the_mouse_are_told_and_a_resize_keeps_what_was_zoomed_to(
+    qtbot: QtBot, matrix: ConfusionMatrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tips: list[str] = []
+    monkeypatch.setattr(QToolTip, "showText", lambda _at, text, _over: tips.append(text))
+    large(matrix)
+    chosen: list[tuple[int, int]] = []
+    matrix.cell_chosen.connect(lambda *cell: chosen.append(cell))
+    left, middle, none = Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton, Qt.MouseButton.NoButton
+    press, move, release = QEvent.Type.MouseButtonPress, QEvent.Type.MouseMove, QEvent.Type.MouseButtonRelease
+
+    def mouse(kind: QEvent.Type, at: QPointF, button: Qt.MouseButton) -> None:
+        there = QPointF(matrix.mapToGlobal(at.toPoint()))
+        held = none if kind == release else button
+        event = QMouseEvent(kind, at, there, none if kind == move else button, held, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(matrix, event)
+
+    start = matrix.viewport().cell_rect(6, 7).center()
+    mouse(move, start, none)
+    assert (matrix.scene().hovered, tips[-1]) == ((6, 7), "class 6 predicted as class 7: 0 of 3 (0.0 %)")
+    mouse(move, QPointF(1, 1), none)
+    assert (matrix.scene().hovered, tips[-1]) == (None, "")
+    mouse(move, start, none)
+    QApplication.sendEvent(matrix, QEvent(QEvent.Type.Leave))
+    assert matrix.scene().hovered is None
+    mouse(press, start, left)
+    mouse(move, start + QPointF(2, 1), left)
+    mouse(release, start + QPointF(2, 1), left)
+    assert (chosen, matrix.current()) == ([(6, 7)], (6, 7)), "a hand is never quite still"
+    scale = matrix.viewport().scale
+    for button in (left, middle):
+        matrix.pan(-60, -60)
+        mouse(press, start, button)
+        mouse(move, start - QPointF(30, 20), button)
+        mouse(move, start - QPointF(31, 20), button)
+        assert matrix.cursor().shape() == Qt.CursorShape.ClosedHandCursor
+        mouse(release, start - QPointF(31, 20), button)
+        assert matrix.cursor().shape() == Qt.CursorShape.ArrowCursor
+        view = matrix.viewport()
+        assert (view.left * scale, view.top * scale) == pytest.approx((31, 20))
+    mouse(press, start, middle)
+    mouse(release, start, middle)
+    mouse(press, start, Qt.MouseButton.RightButton)
+    mouse(move, start - QPointF(30, 20), Qt.MouseButton.RightButton)
+    mouse(release, start, Qt.MouseButton.RightButton)
+    mouse(press, start, left)
+    mouse(QEvent.Type.MouseButtonDblClick, start, left)
+    mouse(release, start, left)
+    assert (len(chosen), matrix.viewport().left * scale) == (1, pytest.approx(31))
+    keys = (none, Qt.KeyboardModifier.ShiftModifier, Qt.ScrollPhase.NoScrollPhase)
+    for turn in (QPoint(0, -120), QPoint(-120, 0)):
+        before = matrix.viewport()
+        QApplication.sendEvent(matrix, QWheelEvent(start, start, QPoint(), turn, *keys, False))
+        after = matrix.viewport()
+        assert (after.left - before.left, after.top) == (pytest.approx(48 / scale), before.top), "Shift: sideways"
+    matrix.resize(480, 470)
+    assert matrix.viewport().scale == scale
+    matrix.fit()
+    matrix.resize(400, 390)
+    assert matrix.viewport().scale * 60 <= matrix.viewport().area.width() + 1
