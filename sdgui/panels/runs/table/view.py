@@ -149,7 +149,7 @@ class RunTableView(_Table):
             QEvent.Type.MouseButtonDblClick,
         ):
             self.setFocus(Qt.FocusReason.MouseFocusReason)
-            if self._pressed(event):
+            if self._pressed(event) or (event.type() == QEvent.Type.MouseButtonDblClick and self._opened(event)):
                 return True
         if event.type() == QEvent.Type.Wheel:
             return self.viewportEvent(event)
@@ -160,11 +160,16 @@ class RunTableView(_Table):
             super().mousePressEvent(event)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        row = self._model.row(self.indexAt(event.position().toPoint()))
-        if row is not None and row.run_id is not None:
-            self.run_opened.emit(row.run_id)
-        else:
+        if not self._opened(event):
             super().mouseDoubleClickEvent(event)
+
+    def _opened(self, event: QMouseEvent) -> bool:
+        """Whether the double click was on a run, which is opened then."""
+        row = self._model.row(self.indexAt(event.position().toPoint()))
+        if row is None or row.run_id is None:
+            return False
+        self.run_opened.emit(row.run_id)
+        return True
 
     def _pressed(self, event: QMouseEvent) -> bool:
         """Whether the press was on a tick or an arrow."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,46 +24,12 @@ from sdgui.panels.runs.table.views import SavedViews
 from sdgui.store.run_table.fields import metric
 from sdgui.store.store import Store
 from sdgui.widgets.style.theme import SPACE
-from tests.sdgui.store.run_table.listing import TEACHER, fill
+from tests.sdgui.panels.runs.table.tabling import settle, shown
+from tests.sdgui.store.run_table.listing import TEACHER
 from tests.sdgui.store.run_table.test_step_values import RECALL as AT_RECALL
 from tests.sdgui.store.run_table.test_step_values import grown
 
 RATE, RECALL = "optim.learning_rate", "val/teacher/R@1"
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[int]]]:
-    store = Store.open(tmp_path_factory.mktemp("home"))
-    yield store, fill(store)
-    store.close()
-
-
-@pytest.fixture
-def table(qtbot: QtBot, filled: tuple[Store, list[int]], tmp_path: Path) -> RunTable:
-    made = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
-    qtbot.addWidget(made)
-    made.resize(1000, 400)
-    made.show()
-    made.start()
-    settle(made)
-    return made
-
-
-def settle(table: RunTable) -> None:
-    """Until every question to the store is answered and shown."""
-    for _ in range(4):
-        table.reader.wait()
-        QApplication.processEvents()
-
-
-def shown(table: RunTable, column: str) -> list[str]:
-    """The texts of a column, once they are read."""
-    number = [field.name for field in table.model.fields].index(column)
-    rows = range(table.model.rowCount())
-    for row in rows:
-        table.model.index(row, number).data()
-    settle(table)
-    return [str(table.model.index(row, number).data()) for row in rows]
 
 
 def test_typing_filters_and_an_error_has_its_place(qtbot: QtBot, table: RunTable) -> None:

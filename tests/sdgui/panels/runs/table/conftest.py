@@ -1,0 +1,33 @@
+"""The table over nine runs whose settings and metrics are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QSettings
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.runs.table.part import RunTable
+from sdgui.store.store import Store
+from tests.sdgui.panels.runs.table.tabling import settle
+from tests.sdgui.store.run_table.listing import fill
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[int]]]:
+    store = Store.open(tmp_path_factory.mktemp("home"))
+    yield store, fill(store)
+    store.close()
+
+
+@pytest.fixture
+def table(qtbot: QtBot, filled: tuple[Store, list[int]], tmp_path: Path) -> RunTable:
+    made = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(made)
+    made.resize(1000, 400)
+    made.show()
+    made.start()
+    settle(made)
+    return made

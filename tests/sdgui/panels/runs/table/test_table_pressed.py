@@ -1,0 +1,288 @@
+"""The table under mouse, keys and menus: arrows, ticks, double clicks, heads, and what is offered for rows."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import QApplication, QMenu, QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.runs.table.commands import TableCommands
+from sdgui.panels.runs.table.layout import NAME, TableLayout
+from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.view import NAME_WIDTH
+from sdgui.shared.menus import RUN_MENU
+from sdgui.store.store import Store
+from sdgui.widgets.actions import Action, Actions, MenuItem, Section
+from sdgui.widgets.style.theme import SPACE
+from tests.sdgui.panels.runs.table.tabling import settle, shown
+from tests.sdgui.store.run_table.listing import TEACHER
+
+RATE = "optim.learning_rate"
+LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
+
+
+def popup() -> QMenu:
+    menu = QApplication.activePopupWidget()
+    assert isinstance(menu, QMenu)
+    return menu
+
+
+def test_a_group_is_opened_by_its_arrow_and_by_keys(qtbot: QtBot, table: RunTable) -> None:
+    table.show_layout(table.arrangement.grouped_by(RATE))
+    settle(table)
+    view, names = table.view, table.view._frozen
+    head = table.model.index(0, 0)
+    arrow = view.names.arrow_rect(names.visualRect(head)).center()
+
+    def rows_after(act: Any) -> int:
+        act()
+        settle(table)
+        return table.model.rowCount()
+
+    def click(at: QPoint, button: Qt.MouseButton = LEFT) -> Any:
+        return lambda: qtbot.mouseClick(names.viewport(), button, pos=at)
+
+    beside = QPoint(view.columnWidth(0) - 2 * SPACE, arrow.y())
+    assert [rows_after(click(arrow, RIGHT)), rows_after(click(beside))] == [3, 3]
+    assert view.chosen_rows() == [0]
+    assert rows_after(click(arrow)) == 6
+    view.clearSelection()
+    run = table.model.index(1, 0)
+    cell = names.visualRect(run)
+    assert view.names.tick_rect(cell, run).left() > view.names.arrow_rect(cell).left(), "runs of a group are indented"
+    with qtbot.waitSignal(table.ticked) as ticked:
+        click(view.names.tick_rect(cell, run).center())()
+    assert ticked.args == [[table.model.row(run).run_id], True]  # type: ignore[union-attr]
+    assert rows_after(click(arrow)) == 3
+    view.setFocus()
+    view.setCurrentIndex(head)
+    keys = (
+        (Qt.Key.Key_Left, 3), (Qt.Key.Key_Right, 6), (Qt.Key.Key_Right, 6), (Qt.Key.Key_Left, 3),
+        (Qt.Key.Key_Return, 6), (Qt.Key.Key_Enter, 3),
+    )  # fmt: skip
+    for key, number in keys:
+        view.setCurrentIndex(head)
+        assert rows_after(lambda key=key: qtbot.keyClick(view, key)) == number, key
+    assert view.hasFocus()
+
+
+def test_a_run_is_opened_by_a_double_click_wherever_and_by_enter(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
+) -> None:
+    opened: list[int] = []
+    table.opened.connect(opened.append)
+    newest = filled[1][::-1]
+    place = table.view.visualRect(table.model.index(1, 1)).center()
+    qtbot.mouseDClick(table.view.viewport(), LEFT, pos=place)
+    assert opened == [newest[1]]
+    name = QPoint(table.view.columnWidth(0) - 2 * SPACE, place.y())
+    qtbot.mouseDClick(table.view._frozen.viewport(), LEFT, pos=name)
+    assert opened == [newest[1]] * 2
+    table.view.setCurrentIndex(table.model.index(0, 0))
+    for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+        qtbot.keyClick(table.view, key)
+    assert opened[2:] == [newest[0]] * 2
+    table.show_layout(table.arrangement.grouped_by(RATE))
+    settle(table)
+    qtbot.mouseDClick(table.view.viewport(), LEFT, pos=place)
+    assert len(opened) == 4, "a group is no run"
+
+
+def test_several_that_are_selected_are_ticked_by_the_box_of_one(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
+) -> None:
+    newest, view = filled[1][::-1], table.view
+    told: list[tuple[object, ...]] = []
+    table.ticked.connect(lambda *what: told.append(what))
+
+    def press(row: int) -> None:
+        index = table.model.index(row, 0)
+        at = view.names.tick_rect(view._frozen.visualRect(index), index).center()
+        qtbot.mouseClick(view._frozen.viewport(), LEFT, pos=at)
+
+    view.selectRow(1)
+    view.selectionModel().select(
+        table.model.index(2, 0), view.selectionModel().SelectionFlag.Select | view.selectionModel().SelectionFlag.Rows
+    )
+    press(2)
+    table.set_ticks({newest[1]: 0})
+    press(1)
+    press(4)
+    assert told == [(newest[1:3], True), (newest[1:3], False), ([newest[4]], True)]
+    qtbot.keyClick(view, Qt.Key.Key_Space)
+    assert told[-1] == (newest[1:3], True), "not all of them are ticked"
+    table.set_ticks(dict.fromkeys(newest[1:3], 0))
+    qtbot.keyClick(view, Qt.Key.Key_Space)
+    assert told[-1] == (newest[1:3], False)
+
+
+def test_the_menu_of_a_head_sorts_groups_hides_and_chooses(table: RunTable) -> None:
+    columns = ("seed", TEACHER)
+    table.show_layout(TableLayout(columns=columns))
+    settle(table)
+
+    def menu(column: int) -> dict[str, Any]:
+        header = table.view.horizontalHeader() if column else table.view._frozen.horizontalHeader()
+        header.customContextMenuRequested.emit(QPoint(header.sectionViewportPosition(column) + SPACE, 5))
+        return {one.text(): one for one in popup().actions() if one.text()}
+
+    def choose(column: int, title: str) -> TableLayout:
+        menu(column)[title].trigger()
+        if isinstance(still := QApplication.activePopupWidget(), QMenu):
+            still.close()
+        if title in ("Sort", "Hide column"):
+            settle(table)
+        return table.arrangement
+
+    assert list(menu(0)) == ["Sort", "Group by this", "Columns …"], "the name stays"
+    popup().close()
+    assert list(menu(1)) == ["Sort", "Group by this", "Hide column", "Columns …"]
+    popup().close()
+    assert choose(1, "Sort").sort == (("seed", False),)
+    header = table.view.horizontalHeader()
+    ascending, descending = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
+    arrow = (header.isSortIndicatorShown(), header.sortIndicatorSection(), header.sortIndicatorOrder())
+    assert arrow == (True, 1, ascending)
+    assert choose(1, "Sort").sort == (("seed", True),)
+    assert header.sortIndicatorOrder() == descending
+    assert choose(1, "Group by this").group_by == ("seed",)
+    assert choose(2, "Group by bands of this").group_by == ("seed", TEACHER)
+    assert choose(1, "Group by this").group_by == ("seed", TEACHER), "by each once"
+    assert choose(2, "Hide column").columns == ("seed",)
+    assert choose(1, "Hide column").columns == ()
+    table.show_layout(TableLayout(columns=columns))
+    settle(table)
+    assert not header.isSortIndicatorShown()
+    table.view.header_menu_asked.emit(9, QPoint(0, 0))
+    assert QApplication.activePopupWidget() is None, "beside the heads"
+    choose(1, "Columns …")
+    assert table._chooser is not None
+    assert table._chooser.isVisible()
+    assert not table._chooser.at_step.step.hasFocus()
+    table._chooser.hide()
+    choose(2, "At a step …")
+    assert table._chooser.at_step.metrics.currentData() == TEACHER
+    table._chooser.hide()
+
+
+def test_the_names_stand_in_a_view_of_one_column_as_wide_as_theirs(qtbot: QtBot, table: RunTable) -> None:
+    names, view = table.view._frozen, table.view
+    for columns in (("seed",), ("seed", RATE, "preset")):
+        table.show_layout(TableLayout(columns=columns))
+        settle(table)
+        assert [names.isColumnHidden(at) for at in range(len(columns) + 1)] == [False, *[True] * len(columns)]
+    assert (view.columnWidth(0), names.columnWidth(0), names.width()) == (NAME_WIDTH,) * 3
+    view.horizontalHeader().resizeSection(0, 150)
+    assert (names.columnWidth(0), names.width()) == (150, 150)
+    names.horizontalHeader().resizeSection(0, 180)
+    assert (view.columnWidth(0), names.width()) == (180, 180)
+    table.resize(900, 300)
+    assert names.height() == view.viewport().height() + view.horizontalHeader().height()
+    widths = [view.columnWidth(at) for at in range(1, 4)]
+    assert widths[0] == widths[2] == 11 * SPACE < widths[1] <= 28 * SPACE
+    table.show_layout(TableLayout(columns=("state", TEACHER)))
+    settle(table)
+    assert (view.columnWidth(1), view.columnWidth(2) >= 16 * SPACE) == (15 * SPACE, True)
+
+
+def test_a_cell_as_the_filter_that_its_runs_fit(table: RunTable, filled: tuple[Store, list[int]]) -> None:
+    columns = ("preset", "tag", TEACHER, "seed", "data.shuffle_captions", "note")
+    table.show_layout(TableLayout(columns=columns))
+    settle(table)
+    shown(table, "seed")
+
+    def text(run: int, column: str) -> str:
+        row = table.model.rows.row_of(filled[1][run])
+        at = [field.name for field in table.model.fields].index(column)
+        table.view.setCurrentIndex(table.model.index(row, at))
+        return table.filter_text_of_cell()
+
+    assert text(8, "preset") == 'preset = "sd-clip"'
+    assert text(0, "tag") == 'tag:"paper" tag:"Zürich"'
+    assert text(1, "tag") == ""
+    assert text(8, TEACHER) == f"{TEACHER} >= 0.42"
+    assert text(8, "seed") == "seed = 2"
+    table.show_layout(table.arrangement.grouped_by("seed"))
+    settle(table)
+    table.view.setCurrentIndex(table.model.index(0, 1))
+    assert table.filter_text_of_cell() == "", "of a group"
+
+
+@pytest.fixture
+def commands(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> TableCommands:
+    """With the window's actions, one of them for a single run."""
+    host = QWidget()
+    qtbot.addWidget(host)
+    given = SimpleNamespace(store=filled[0])
+    made = TableCommands(table, given, table)  # type: ignore[arg-type]  # what writes is not asked
+    actions = Actions(host)
+    actions.register(
+        [Action("one", "Run", "Of one", "x", lambda _: None, menus=(MenuItem(RUN_MENU, Section.OPEN),))], host
+    )
+    table.view.customContextMenuRequested.emit(QPoint(5, 5))
+    assert QApplication.activePopupWidget() is None, "there are no actions yet"
+    made.set_actions(actions)
+    made.host_kept = host  # type: ignore[attr-defined]
+    return made
+
+
+def test_what_is_offered_for_one_row_for_several_and_for_none(
+    table: RunTable, commands: TableCommands, filled: tuple[Store, list[int]]
+) -> None:
+    newest, view = filled[1][::-1], table.view
+    asked: list[frozenset[int]] = []
+    commands.ticks_asked.connect(asked.append)
+    shown(table, "seed")
+
+    def menu() -> dict[str, bool]:
+        view.customContextMenuRequested.emit(QPoint(5, 5))
+        found = {one.text(): one.isEnabled() for one in popup().actions() if one.text()}
+        popup().close()
+        return found
+
+    view.setCurrentIndex(table.model.index(-1, -1))
+    view.customContextMenuRequested.emit(QPoint(5, 5))
+    assert QApplication.activePopupWidget() is None
+    view.setCurrentIndex(table.model.index(0, 0))
+    view.selectRow(0)
+    assert menu() == {
+        "Overlay &curves": True, "Hide all curves": False, "&Filter to this value": True,
+        "Add or remove tags …": True, "&Copy rows": True, "Of one": True,
+    }  # fmt: skip
+    table.set_ticks({newest[0]: 0})
+    found = menu()
+    assert (found["&Hide curves"], found["Hide all curves"]) == (True, True)
+    view.selectAll()
+    found = menu()
+    assert found["Tags and notes of 9 runs …"]
+    assert "Overlay &curves" in found
+    assert "Of one" not in found
+    view.clearSelection()
+    found = menu()
+    assert [found[one] for one in ("Overlay &curves", "Add or remove tags …", "&Copy rows")] == [False] * 3
+    view.selectRow(0)
+    commands.toggle()
+    view.selectAll()
+    commands.toggle()
+    commands.untick_all()
+    assert asked == [frozenset(), frozenset(newest), frozenset()]
+    table.show_layout(table.arrangement.grouped_by(RATE))
+    settle(table)
+    view.setCurrentIndex(table.model.index(0, 0))
+    commands.toggle()
+    settle(table)
+    assert len(asked[-1]) == 4, "a group that is closed: its runs beside the one that was ticked"
+
+
+def test_rows_are_copied_as_they_are_seen(table: RunTable) -> None:
+    table.show_layout(TableLayout(columns=("seed",), group_by=(RATE,)))
+    settle(table)
+    shown(table, NAME)
+    table.view.selectAll()
+    table.copy()
+    lines = QApplication.clipboard().text().splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == shown(table, NAME)
