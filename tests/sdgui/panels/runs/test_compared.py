@@ -1,0 +1,144 @@
+"""The tab Compare by itself: its cells, what is copied, which runs are compared and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from PySide6.QtCore import QItemSelectionModel, QObject, Qt, Signal
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.runs.compare import settings
+from sdgui.panels.runs.compare.settings import CompareModel, ComparePart, CompareTable, Comparison, Line
+from sdgui.widgets.style.theme import theme
+
+Role = Qt.ItemDataRole
+LINES = (Line("State", ("done", "done"), False, False), Line("loss", ("1.0", "2.0"), True, True, frozenset({0})))
+TWO = Comparison(("one", "two"), LINES)
+
+
+@pytest.fixture
+def model(qapp: object) -> CompareModel:
+    model = CompareModel()
+    model.show_comparison(TWO, only_differing=False)
+    return model
+
+
+def each(model: CompareModel, role: Role) -> list[list[object]]:
+    return [[model.index(row, column).data(role) for column in range(3)] for row in range(2)]
+
+
+def test_a_comparison_has_a_row_a_field_and_a_column_a_run(model: CompareModel) -> None:
+    assert (model.rowCount(), model.columnCount()) == (2, 3)
+    assert (model.rowCount(model.index(0, 0)), model.columnCount(model.index(0, 0))) == (0, 0)
+    texts = [["State", "done", "done"], ["loss", "1.0", "2.0"]]
+    assert each(model, Role.DisplayRole) == each(model, Role.ToolTipRole) == texts
+    horizontal = Qt.Orientation.Horizontal
+    for role in (Role.DisplayRole, Role.ToolTipRole):
+        assert [model.headerData(column, horizontal, int(role)) for column in range(3)] == ["", "one", "two"]
+    assert model.headerData(1, Qt.Orientation.Vertical) is None
+    assert model.headerData(1, horizontal, int(Role.DecorationRole)) is None
+    right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+    assert each(model, Role.TextAlignmentRole) == [[None] * 3, [None, right, right]]
+    assert each(model, Role.FontRole) == [[None] * 3, [None, theme().font("title"), None]], "the best"
+    muted = theme().color("muted")
+    assert each(model, Role.ForegroundRole) == [[muted] * 3, [muted, None, None]], "what all agree in is pale"
+    model.show_comparison(TWO, only_differing=True)
+    assert [model.index(row, 0).data() for row in range(model.rowCount())] == ["loss"]
+
+
+def test_selected_cells_are_copied_row_by_row(qtbot: QtBot, model: CompareModel) -> None:
+    view = CompareTable()
+    qtbot.addWidget(view)
+    view.setModel(model)
+    view.selectAll()
+    qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QApplication.clipboard().text() == "State\tdone\tdone\nloss\t1.0\t2.0"
+    view.clearSelection()
+    for row, column in ((1, 2), (1, 0), (0, 1)):
+        view.selectionModel().select(model.index(row, column), QItemSelectionModel.SelectionFlag.Select)
+    qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QApplication.clipboard().text() == "done\nloss\t2.0"
+    view.setCurrentIndex(model.index(0, 0))
+    qtbot.keyClick(view, Qt.Key.Key_Down)
+    assert view.currentIndex().row() == 1
+
+
+class Table(QObject):
+    """As much of the table of runs as is asked; ``late`` are questions to the store and where their answers go."""
+
+    selection_changed = Signal(list)
+    listed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.chosen = SimpleNamespace(ticks={}), list[int]()
+        self.late: list[tuple[Callable[[], Any], Callable[[Any], object]]] = []
+        self.reader = SimpleNamespace(run=lambda work, done: self.late.append((work, done)))
+
+    def chosen_runs(self) -> list[int]:
+        return self.chosen
+
+    def answer(self, number: int = -1) -> None:
+        work, done = self.late[number]
+        done(work())
+
+
+def compared(_store: object, run_ids: Sequence[int]) -> Comparison:
+    texts = tuple(map(str, run_ids))
+    return Comparison(
+        texts, (Line("Run", texts, len(texts) > 1, False), Line("State", ("done",) * len(texts), False, False))
+    )
+
+
+def test_the_ticked_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "compare", compared)
+    table = Table()
+    part = ComparePart(cast(Any, None), cast(Any, table), cast(Any, None))
+    qtbot.addWidget(part)
+
+    def shown() -> tuple[list[str], int, str]:
+        names = [str(part.model.headerData(at, Qt.Orientation.Horizontal)) for at in range(1, part.model.columnCount())]
+        return names, part.model.rowCount(), part.note.text()
+
+    table.chosen = [1, 2]
+    table.selection_changed.emit([1, 2])
+    table.listed.emit(None)
+    assert table.late == [], "nobody sees it"
+    part.show()
+    assert len(table.late) == 1
+    table.answer()
+    assert shown() == (["1", "2"], 1, "2 runs")
+    part.only.setChecked(False)
+    assert shown() == (["1", "2"], 2, "2 runs")
+    part.only.setChecked(True)
+    assert shown()[1] == 1
+    table.model.ticks = {5: 0}
+    table.selection_changed.emit([1, 2])
+    table.answer()
+    assert shown()[0] == ["1", "2"], "one tick makes no comparison"
+    table.model.ticks = {5: 0, 6: 1}
+    table.listed.emit(None)
+    table.answer()
+    assert shown()[0] == ["5", "6"]
+    table.model.ticks, table.chosen = {}, [3]
+    table.selection_changed.emit([3])
+    table.answer()
+    sentence = "Tick or select two runs or more to see in what they differ."
+    assert shown() == (["3"], 2, sentence), "of one run everything is told"
+    table.chosen = list(range(25))
+    table.selection_changed.emit([])
+    table.chosen = []
+    table.selection_changed.emit([])
+    table.answer()
+    assert shown() == ([], 0, sentence)
+    table.answer(-2)
+    assert shown() == ([], 0, sentence), "the answer to a question that was replaced by another"
+    table.chosen = list(range(25))
+    table.selection_changed.emit([])
+    table.answer()
+    assert shown()[1:] == (1, "20 runs, the first of 25")
+    assert part.view.columnWidth(0) > part.view.columnWidth(1)
