@@ -292,8 +292,6 @@ class ExportDialog(QDialog):
 
     def _done(self, folder: Path) -> None:
         self.folder.setText(str(folder))
-        self._enable()
-        self.replace.hide()
         self._show_result(folder)
 
     def _failed(self, sentence: str, details: str) -> None:

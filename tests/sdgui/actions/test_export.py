@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QProcess, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.folder import RunDir
 from sdgui.actions.export.dialog import ExportDialog
-from sdgui.actions.export.program import ExportProgram
+from sdgui.actions.export.program import ExportChoice, ExportProgram
 
 PROGRAM = """
     import signal, sys, time
@@ -111,3 +112,99 @@ def test_a_run_without_a_checkpoint_says_what_to_do(dialog: ExportDialog, tmp_pa
     qtbot.waitUntil(lambda: dialog.bar.isVisible(), timeout=20_000)
     assert "no checkpoint" in dialog.bar.text
     assert not dialog.start.isEnabled()
+
+
+def test_the_folder_is_suggested_until_the_user_names_one(
+    dialog: ExportDialog, run: RunDir, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialog.open_for(run, "one · run 1")
+    qtbot.waitUntil(lambda: dialog.checkpoint.count() == 4)
+    suggested, typed = run.path / "exports", run.path / "mine"
+    assert Path(dialog.folder.text()) == suggested / "open_clip-teacher-best"
+    hidden = (dialog.replace, dialog.stop, dialog.progress, dialog.doing, dialog.where, dialog.code, dialog.copy)
+    assert not any(one.isVisible() for one in (*hidden, dialog.show_folder))
+    dialog.network.setCurrentIndex(0)
+    assert Path(dialog.folder.text()) == suggested / "open_clip-student-best"
+    dialog.precision.setCurrentIndex(1)
+    kept = dialog.precision.currentData()
+    dialog.form.setCurrentIndex(1)
+    assert dialog.precision.currentData() == kept, "both forms have it"
+    assert dialog.what.text() != ""
+    answers = ["", str(run.path)]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (answers.pop(0), ""))
+    dialog.browse.click()
+    assert not dialog._typed
+    dialog.browse.click()
+    assert (dialog.folder.text(), dialog.replace.isVisible()) == (str(run.path), True), "something is there"
+    dialog.replace.setChecked(True)
+    dialog.form.setCurrentIndex(0)
+    assert dialog.folder.text() == str(run.path)
+    dialog.folder.clear()
+    qtbot.keyClicks(dialog.folder, str(typed))
+    assert (dialog.replace.isVisible(), dialog.replace.isChecked()) == (False, False)
+    dialog.folder.clear()
+    qtbot.keyClicks(dialog.folder, "  ")
+    assert not dialog.start.isEnabled()
+    dialog.open_for(run, "one · run 1")
+    assert (dialog.title.text(), dialog._typed) == ("one · run 1", False)
+
+
+def test_what_is_there_is_replaced_where_that_was_ticked(
+    dialog: ExportDialog, run: RunDir, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    dialog.open_for(run, "one · run 1")
+    qtbot.waitUntil(lambda: dialog.checkpoint.count() == 4)
+    started: list[ExportChoice] = []
+    monkeypatch.setattr(dialog.program, "start", started.append)
+    out = Path(dialog.folder.text())
+    out.mkdir(parents=True)
+    dialog._enable()
+    for ticked in (False, True):
+        dialog.replace.setChecked(ticked)
+        dialog.start.click()
+        assert (started[-1].replace, started[-1].out, started[-1].network) == (ticked, out, "teacher")
+    assert started[-1].arguments()[-1] == "--force"
+    dialog.program.stepped.emit("writing the weights", 1, 3)
+    assert (dialog.progress.value(), dialog.progress.maximum()) == (1, 3)
+    assert dialog.doing.text() == "Writing the weights …"
+    dialog.program.done.emit(out)
+    assert dialog.replace.isVisible(), "written anew, it takes the place of what was just written"
+    assert all(one.isVisible() for one in (dialog.where, dialog.code, dialog.copy, dialog.show_folder))
+    assert str(out) in dialog.where.text()
+    dialog.show_folder.click()
+    assert opened == [QUrl.fromLocalFile(str(out))]
+    dialog.copy.click()
+    assert dialog.copy.text() == "Copied"
+    dialog.start.click()
+    assert not dialog.where.isVisible(), "of the former export"
+
+
+def test_a_program_that_cannot_be_started_or_dies_says_so(qtbot: QtBot, tmp_path: Path) -> None:
+    choice = ExportChoice("run@best", "student", "open_clip", "fp32", tmp_path / "out")
+    nowhere = ExportProgram(None, [str(tmp_path / "nowhere")])
+    with qtbot.waitSignal(nowhere.failed) as told:
+        nowhere.start(choice)
+    assert told.args is not None
+    assert told.args[0].startswith("The export could not be started: ")
+    assert not nowhere.active
+    silent = ExportProgram(None, [sys.executable, "-c", "import sys; sys.exit(3)"])
+    with qtbot.waitSignal(silent.failed) as told:
+        silent.start(choice)
+        assert silent.active
+        silent.start(choice)
+    assert told.args == ["The model was not exported: the program ended with code 3.", ""]
+    waits = ExportProgram(
+        None, [sys.executable, "-c", "import time; print('on its way 2/9', flush=True); time.sleep(60)"]
+    )
+    with qtbot.waitSignal(waits.stepped, check_params_cb=lambda *what: what == ("on its way", 2, 9)):
+        waits.start(choice)
+    process, ended = waits._process, list[object]()
+    assert process is not None
+    waits.failed.connect(lambda *why: ended.append(why))
+    waits.close()
+    assert (waits.active, process.state()) == (False, QProcess.ProcessState.NotRunning)
+    waits.cancel()
+    waits.close()
+    assert ended == [], "nobody is told of a window that closes"

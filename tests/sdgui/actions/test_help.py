@@ -94,6 +94,79 @@ def test_links_are_followed_and_gone_back(browser: HelpBrowser, monkeypatch: pyt
     assert [browser.list.item(row).text() for row in range(browser.list.count())] == ["Panels", "Clean"]
 
 
+def rows(browser: HelpBrowser) -> list[str]:
+    return [browser.list.item(row).text() for row in range(browser.list.count())]
+
+
+def test_pages_are_turned_by_the_list_and_by_keys(qtbot: QtBot, browser: HelpBrowser) -> None:
+    def state() -> tuple[str, bool, bool, str]:
+        return browser.page, browser.back.isEnabled(), browser.forward.isEnabled(), browser.list.currentItem().text()
+
+    browser.open_page("tutorial.md")
+    qtbot.waitUntil(browser.isActiveWindow)
+    assert state() == ("tutorial.md", False, False, "Tutorial")
+    assert rows(browser) == ["Start", "Tutorial", "Panels", "Search", "Clean"]
+    assert browser.list.item(0).flags() == Qt.ItemFlag.NoItemFlags
+    assert browser.windowTitle() == "Tutorial – Help"
+    browser.open_page("tutorial.md")
+    assert not browser.back.isEnabled(), "it is shown already"
+    browser.list.setCurrentRow(3)
+    assert state() == ("panels/search.md", True, False, "Search")
+    for key, shown in (
+        (Qt.Key.Key_Left, ("tutorial.md", False, True, "Tutorial")),
+        (Qt.Key.Key_Left, ("tutorial.md", False, True, "Tutorial")),
+        (Qt.Key.Key_Right, ("panels/search.md", True, False, "Search")),
+        (Qt.Key.Key_Right, ("panels/search.md", True, False, "Search")),
+        (Qt.Key.Key_Left, ("tutorial.md", False, True, "Tutorial")),
+    ):
+        qtbot.keyClick(browser.text, key, Qt.KeyboardModifier.AltModifier)
+        assert state() == shown
+    browser.list.setCurrentRow(4)
+    assert state() == ("panels/clean.md", True, False, "Clean"), "there is nothing ahead of a page that was chosen"
+    browser.list.setCurrentRow(2)
+    assert browser.page == "panels/clean.md", "a heading is no page"
+
+
+def test_words_are_found_in_the_page_and_then_in_the_first_of_the_list(qtbot: QtBot, browser: HelpBrowser) -> None:
+    browser.open_page("tutorial.md")
+    qtbot.waitUntil(browser.isActiveWindow)
+    qtbot.keyClick(browser.text, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    assert browser.box.hasFocus()
+
+    def find(words: str) -> tuple[str, str]:
+        browser.box.setText(words)
+        qtbot.keyClick(browser.box, Qt.Key.Key_Return)
+        return browser.page, browser.text.textCursor().selectedText()
+
+    assert find("  ") == ("tutorial.md", "")
+    assert find("search") == ("tutorial.md", "Search")
+    assert find("nowhere") == ("tutorial.md", "Search")
+    assert rows(browser) == []
+    assert find("PAIRS") == ("panels/clean.md", "pairs")
+    assert find("PAIRS") == ("panels/clean.md", "pairs"), "from its top again"
+    browser.box.clear()
+    assert rows(browser) == ["Start", "Tutorial", "Panels", "Search", "Clean"]
+    assert browser.list.currentItem().text() == "Clean"
+
+
+def test_pages_that_are_not_installed_or_cannot_be_read(qtbot: QtBot, tmp_path: Path) -> None:
+    over = QWidget()
+    qtbot.addWidget(over)
+    empty = HelpBrowser(over, tmp_path / "nowhere")
+    empty.open_page("tutorial.md")
+    assert "not installed" in empty.text.toPlainText()
+    empty.close()
+    folder = tmp_path / "pages"
+    (folder / "howto").mkdir(parents=True)
+    for name in ("versions.md", "glossary.md", "method.md", "howto/b.md", "other.md"):
+        (folder / name).write_text(f"# {name}", encoding="utf-8")
+    (folder / "howto" / "a.md").write_text("no title", encoding="utf-8")
+    (folder / "howto" / "c.md").write_bytes(b"# \xff\xfe")
+    pages = read_pages(folder)
+    assert list(pages) == ["howto/a.md", "howto/b.md", "method.md", "glossary.md", "versions.md", "other.md"]
+    assert pages["howto/a.md"].title == "howto/a.md"
+
+
 def test_formulas_are_shown_as_text() -> None:
     assert as_text(r"With $\bar\theta \leftarrow m_t\,\bar\theta$, `$HOME`") == "With θ̄ ← mₜ θ̄, `$HOME`"
     assert as_text("$$\n\\frac{1}{2B} \\sum_i e^{z_{ij}}\n$$").strip() == "1/(2B) Σᵢ e^(zᵢⱼ)"
