@@ -10,13 +10,15 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from core.spec.presets import preset_config
+from core.spec.presets import PRESETS, preset_config
 from core.spec.run.status import RunState
 from sdgui.experiments.filter import ExperimentFilter
 from sdgui.experiments.tree_model import ExperimentModel, Role
+from sdgui.shared.run_texts import best_text, best_tip, when
 from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Progress, Run
 from sdgui.store.store import Store
+from sdgui.widgets.style.theme import theme
 
 
 class Tailer:
@@ -188,3 +190,42 @@ def test_rows_are_found_by_every_word_of_name_tag_note_and_state(model: Experime
     assert found("hot") == ["other"]
     assert found("failed") == ["mine"]
     assert found("draft hot") == []
+
+
+def test_a_row_tells_in_words_what_it_shows(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
+    mine = an_experiment(store, "mine")
+    store.tag_experiment(mine, ["draft"])
+    store.note_experiment(mine, "why")
+    run = a_run(store, mine, RunState.RUNNING, best=0.25)
+    store.tag_run(run.id, ["x"])
+    store.note_run(run.id, "slow")
+    broken = store.add_experiment('{"name": "odd", "optim": {"epochs": -1}}').id
+    model.reload()
+    tip, spoken = Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole
+    row, above = model.run_index(run.id), model.experiment_index(mine)
+    assert (above.data(Role.TAGS), above.data(Role.DETAIL)) == ("#draft", f"{PRESETS['clip'].title} · 1 run")
+    assert above.data(spoken) == f"mine, {PRESETS['clip'].title} · 1 run, running, #draft"
+    assert above.data(tip) == f"mine\nCreated {when(store.experiment(mine).created)}\n\nwhy"
+    assert (row.data(Role.TAGS), row.data(Role.SEARCH)) == ("#x", f"{run.key} x slow running")
+    point = BestPoint("val/mean_recall", 0.25, 3)
+    assert row.data(spoken) == f"Run 1, {row.data(Role.DETAIL)}, {best_text(point)}, #x"
+    assert row.data(tip).splitlines() == [
+        f"{run.key}: {theme().state_text(RunState.RUNNING)}", best_tip(point), "slow", str(run.folder)
+    ]  # fmt: skip
+    odd = model.experiment_index(broken)
+    assert (odd.data(Role.DETAIL), odd.data(tip)) == ("Definition cannot be used", store.experiment(broken).problem)
+    editable, checkable = Qt.ItemFlag.ItemIsEditable, Qt.ItemFlag.ItemIsUserCheckable
+    assert [bool(one.flags() & flag) for one in (above, row) for flag in (editable, checkable)] == [
+        True, False, False, True
+    ]  # fmt: skip
+    study = store.add_study(tmp_path / "study", "both")
+    store.link_arm(study.id, "a", mine)
+    model.refresh(Changes(studies=frozenset((study.id,)), experiments=frozenset((mine,))))
+    item = model.study_index(study.id)
+    assert item.data(spoken) == "both, Study · 1 arm · 1 run, running"
+    assert item.data(tip) == f"Study both\n{tmp_path / 'study'}"
+    assert (item.data(Role.STATE), item.data(Role.SEARCH)) == ("running", "both study")
+    assert not item.flags() & editable
+    store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10))
+    model.refresh_run(run.id)
+    assert item.data(spoken) == "both, Study · 1 arm · 1 run"

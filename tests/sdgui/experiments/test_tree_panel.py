@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import QModelIndex, QObject, QPoint, QRect, QSettings, Qt, Signal
+from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -26,7 +27,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import Progress
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
-from sdgui.widgets.style.theme import SPACE
+from sdgui.widgets.style.theme import SPACE, theme
 
 
 class Tailer(QObject):
@@ -297,3 +298,29 @@ def test_a_popup_about_a_row_opens_below_it(tree: Tree) -> None:
     tree.panel.select_run(tree.runs[0])
     below = tree.panel.tree.viewport().mapToGlobal(tree.rect(tree.run(0)).bottomLeft())
     assert tree.panel.current_rect_bottom() == below
+
+
+def test_the_chosen_row_has_a_band_from_edge_to_edge_and_an_arrow_says_whether_it_is_unfolded(tree: Tree) -> None:
+    view = tree.panel.tree
+    tree.panel.select_experiment(tree.first)
+    chosen, other = (tree.rect(tree.panel.model.experiment_index(one)) for one in (tree.first, tree.second))
+
+    def shown() -> QImage:
+        return view.viewport().grab().toImage()
+
+    def edges(box: QRect) -> list[QColor]:
+        return [shown().pixelColor(x, box.center().y()) for x in (4, view.viewport().width() - 7)]
+
+    assert edges(chosen) == [theme().color("selection")] * 2
+    assert theme().color("selection") not in edges(other)
+    assert tree.rect(tree.run(0)).left() > chosen.left()
+
+    def arrow(box: QRect) -> QImage:
+        return shown().copy(box.left() - 14, box.top(), 14, box.height())
+
+    unfolded = arrow(other)
+    view.collapse(tree.shown(tree.panel.model.experiment_index(tree.second)))
+    folded = arrow(tree.rect(tree.panel.model.experiment_index(tree.second)))
+    run = arrow(tree.rect(tree.run(0)))
+    assert unfolded != folded
+    assert len({run.pixel(x, y) for x in range(14) for y in range(run.height())}) == 1, "a run has none"

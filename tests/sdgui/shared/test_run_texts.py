@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from core.spec.presets import PRESETS, preset_config
 from core.spec.run.status import RunState
 from sdgui.runs.live import RunProgress
 from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.shared.run_texts import (
     best_text,
     best_tip,
+    experiment_line,
     run_title,
     share,
     short_line,
@@ -20,10 +22,11 @@ from sdgui.shared.run_texts import (
     state_line,
     step_text,
     stop_text,
+    study_line,
     tags_text,
     time_text,
 )
-from sdgui.store.records import BestPoint, Run
+from sdgui.store.records import BestPoint, Experiment, Run
 from sdgui.widgets.formats import duration
 
 
@@ -104,3 +107,17 @@ def test_titles_tags_and_stages_of_stopping() -> None:
         ("Kill", f"Terminating; will be killed in {duration(0.0)}."),
         ("Kill", "Killed; waiting for the process to end."),
     ]
+
+
+def test_second_lines_of_experiments_and_studies() -> None:
+    mine = Experiment(1, "mine", "", preset_config("clip", "tiny"), "", 0.0, 0.0)
+    title = PRESETS["clip"].title
+    assert [experiment_line(mine, runs) for runs in (0, 1, 2)] == [
+        f"{title} · no run yet", f"{title} · 1 run", f"{title} · 2 runs"
+    ]  # fmt: skip
+    own = replace(mine, config=preset_config("clip", "tiny").model_copy(update={"preset": "of a later version"}))
+    assert experiment_line(own, 1) == "of a later version · 1 run"
+    assert experiment_line(replace(mine, config=None), 1) == "Definition cannot be used"
+    assert [study_line(*of) for of in ((0, 0), (1, 1), (2, 0), (1, 3))] == [
+        "Study · no runs yet", "Study · 1 arm · 1 run", "Study · 2 arms · 0 runs", "Study · 1 arm · 3 runs"
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
 from sdgui.shared.time_travel import StepSlider, TimeTravel, nearest_step
+from sdgui.widgets.style.theme import SPACE
 
 
 @pytest.fixture
@@ -66,3 +67,45 @@ def test_a_step_is_told_once_and_of_its_run_alone() -> None:
         travel.go(Path(run), step)
     assert told == [(Path("/a"), 1), (Path("/b"), 1), (Path("/a"), 2)]
     assert (travel.step(Path("/a")), travel.step(Path("/c"))) == (2, None)
+
+
+def test_without_steps_there_is_nothing_to_say_or_to_show(slider: StepSlider) -> None:
+    slider.set_steps((), 3)
+    assert (slider.step(), slider.steps, slider.neighbours(), slider.slider.maximum()) == (0, (), [], 0)
+    assert (slider.label.text(), slider.slider.accessibleDescription()) == ("", "")
+    with pytest.raises(ValueError, match="no steps"):
+        nearest_step((), 3)
+    slider.set_steps((5,), 3)
+    assert (slider.step(), slider.slider.accessibleDescription(), slider.neighbours()) == (5, "Step 5 of 5", [])
+
+
+def test_it_takes_the_room_that_it_is_given_and_no_less_than_it_needs(slider: StepSlider) -> None:
+    before = slider.label.minimumWidth()
+    assert before > slider.label.fontMetrics().horizontalAdvance("Step 400 of 400"), "the slider stays put"
+    beside = slider.play.sizeHint().width() + max(before, slider.label.sizeHint().width())
+    for room in (500, 400):
+        slider.set_room(room)
+        assert (slider.slider.minimumWidth(), slider.slider.maximumWidth()) == (room - beside - 2 * SPACE,) * 2
+    slider.set_steps((100, 2_000_000), 100)
+    assert slider.slider.width() < 400 - beside - 2 * SPACE, "of a longer text the rest"
+    slider.set_room(10)
+    assert slider.slider.minimumWidth() == 5 * SPACE
+
+
+def test_playing_says_how_to_pause_goes_on_from_the_middle_and_ends_out_of_sight(slider: StepSlider) -> None:
+    assert slider.play.toolTip() == "Play the steps in order"
+    slider.play.click()
+    assert (slider.play.toolTip(), slider._tick.isActive(), slider.step()) == ("Pause", True, 200)
+    slider.play.click()
+    assert (slider.play.toolTip(), slider._tick.isActive()) == ("Play the steps in order", False)
+    slider.play.click()
+    slider._next()
+    assert (slider.step(), slider.play.isChecked()) == (400, True)
+    slider.slider.setValue(0)
+    slider.hide()
+    slider._next()
+    assert (slider.step(), slider.play.isChecked()) == (100, False)
+    exported: list[None] = []
+    slider.export_asked.connect(lambda: exported.append(None))
+    slider.export.click()
+    assert exported == [None]

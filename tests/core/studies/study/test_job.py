@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from core.checkpoint.opening import Subject
+from core.data.sources.rows import Row
 from core.evaluation.noise import RankedPair, Ranking
 from core.evaluation.report import Report
 from core.evaluation.work import Request
@@ -23,7 +24,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventWriter, Metrics, RunStarted
 from core.spec.study import Study, StudyDir
 from core.studies.study import job
-from core.studies.study.job import main, measure, run_config, timing
+from core.studies.study.job import main, measure, run_config, steps_per_epoch, timing
 from tests.core.pictures import write_pairs
 
 
@@ -216,3 +217,17 @@ def test_a_job_ends_with_its_study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "time", SimpleNamespace(sleep=lambda seconds: None))
     job._end_with_parent(7)
     assert sent == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_an_epoch_is_of_all_rows_or_of_those_without_a_label() -> None:
+    rows = [Row(f"/{number}.png", ("x",), {"kind": kind}) for number, kind in enumerate("aaaabbc" + " " * 13)]
+    rows = [Row(one.file, one.captions, {}) if one.labels["kind"] == " " else one for one in rows]
+
+    def steps(*settings: str) -> int:
+        return steps_per_epoch(override(preset_config("clip", "tiny"), ["optim.batch_size=4", *settings]), rows)
+
+    assert steps() == steps("data.label=kind", "data.unlabelled_ratio=0") == 5
+    label = ("data.label=kind", "data.unlabelled_ratio=1")
+    assert steps(*label) == 3, "13 without a label"
+    assert steps(*label, "data.labels_per_class=1") == 4, "and 4 whose label is not used"
+    assert steps("data.label=kind", "data.unlabelled_ratio=5") == 1, "at least one"

@@ -255,3 +255,53 @@ def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: S
     about.refused.emit(Failure("No column.\nAdd it."))
     assert (card.figures.text(), card.figures.property("role")) == ("No column.", "error")
     assert "Add it." in card.figures.toolTip()
+
+
+def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+    dropped: list[str] = []
+
+    def ask(_calls: WorkerCalls, purpose: str, _verb: object, *_given: object, **given: Any) -> None:
+        asked.append((purpose, given))
+
+    monkeypatch.setattr(WorkerCalls, "ask", ask)
+    monkeypatch.setattr(WorkerCalls, "drop", lambda _calls, purpose: dropped.append(purpose))
+    about = DataFacts(services.pool, pictures_only=True)
+    about.look_for_overlap(["/v.csv"])
+    about.hold_out()
+    assert asked == [], "there is no source"
+    about.set_source("/a.csv")
+    about.look_for_overlap(["/v.csv", "/t.csv"])
+    about._overlapped({"shared": {"/v.csv": 0}})
+    about.look_for_overlap(["/v.csv", "/t.csv"])
+    about.look_for_overlap(["/v.csv"])
+    about.hold_out()
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerCalls, "busy", lambda _calls, _purpose: True)
+        about.look_for_overlap(["/x.csv"])
+    assert asked == [
+        ("describe", {"source": "/a.csv", "pictures_only": True}),
+        ("overlap", {"source": "/a.csv", "others": ["/v.csv", "/t.csv"]}),
+        ("overlap", {"source": "/a.csv", "others": ["/t.csv"]}),
+        ("hold out", {"source": "/a.csv", "share": 0.1, "seed": 0}),
+    ]
+    about._described(facts())
+    dropped.clear()
+    about.set_source("")
+    assert (dropped, about.facts, about.shared, len(asked)) == (["describe", "overlap", "hold out"], None, {}, 4)
+
+
+def test_a_card_compares_its_data_once_they_are_known(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about, compared = DataFacts(services.pool), list[list[str]]()
+    monkeypatch.setattr(about, "look_for_overlap", compared.append)
+    card = DataCard(about)
+    qtbot.addWidget(card)
+    card.set_others({"val": "/v.csv"})
+    assert compared == []
+    about._described(facts())
+    card.set_others({"val": "/v.csv", "test": "/t.csv"})
+    assert compared == [["/v.csv"], ["/v.csv", "/t.csv"]]

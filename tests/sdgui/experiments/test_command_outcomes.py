@@ -1,0 +1,167 @@
+"""What commands on experiments come to: folders read again, runs taken in, the demo, the bin, a note of two."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from PySide6.QtWidgets import QMessageBox
+from pytestqt.qtbot import QtBot
+
+from core.spec.errors import UserError
+from sdgui.runs.demo import DEMO_EXPERIMENTS, SHOWN_FIRST
+from sdgui.store.changes import Changes
+from tests.sdgui.experiments.commanding import Parts
+
+
+@pytest.fixture
+def parts(qapp: object, tmp_path: Path) -> Iterator[Parts]:
+    parts = Parts(tmp_path / "home")
+    yield parts
+    parts.writer.wait()
+    parts.store.close()
+
+
+def said(parts: Parts) -> list[tuple[str, str]]:
+    """What was told since the last time, and how it is meant."""
+    found: list[tuple[str, str]] = [(one.level, one.text) for one in parts.messages]
+    parts.messages.clear()
+    return found
+
+
+def test_run_folders_are_read_again_once_at_a_time_and_what_cannot_be_is_told(
+    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, rebuilt = threading.Event(), list[None]()
+    found: list[Any] = [[], ["a is broken.", "b is broken."], ["c is broken."], UserError("The disk is gone."), []]
+
+    def read() -> list[str]:
+        assert gate.wait(60)
+        result = found.pop(0)
+        if isinstance(result, UserError):
+            raise result
+        return cast(list[str], result)
+
+    monkeypatch.setattr(parts.store, "import_folders", read)
+    parts.experiments.rebuilt.connect(lambda: rebuilt.append(None))
+    parts.ended(parts.new())
+    parts.experiments.rebuild()
+    parts.experiments.rebuild()
+    assert said(parts) == [("info", "Reading every run folder …"), ("info", "The run folders are already being read.")]
+    gate.set()
+    qtbot.waitUntil(lambda: bool(parts.messages))
+    assert said(parts) == [("info", "Read the run folders; the database lists 1 run.")]
+    assert (parts.tailer.followed, len(rebuilt)) == ([0], 1)
+    for level, text, details in (
+        (
+            "warning",
+            "The database lists 1 run; 2 run folders could not be read: a is broken.",
+            "a is broken.\n\nb is broken.",
+        ),
+        ("warning", "The database lists 1 run; 1 run folder could not be read: c is broken.", "c is broken."),
+        ("error", "The disk is gone.", ""),
+        ("info", "Read the run folders; the database lists 1 run.", ""),
+    ):
+        parts.experiments.rebuild()
+        qtbot.waitUntil(lambda: len(parts.messages) == 2)
+        assert parts.messages[1].details == details
+        assert said(parts)[1] == (level, text)
+    assert len(rebuilt) == 4
+
+
+def test_a_run_that_was_taken_in_is_followed_and_its_experiment_chosen(
+    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = parts.ended(parts.new())
+    monkeypatch.setattr(parts.store, "import_run", lambda _folder: run)
+    parts.experiments.import_run(Path("/far/run"))
+    assert said(parts) == [("info", "Reading the run in /far/run …")]
+    qtbot.waitUntil(lambda: bool(parts.messages))
+    assert said(parts) == [("info", f"Imported run {run.key}.")]
+    assert (parts.tailer.followed, parts.added) == ([run.id], [run.experiment_id])
+    assert parts.changes == [Changes.of(experiment=run.experiment_id, run=run.id)]
+
+
+def test_the_demo_s_experiments_are_added_where_they_are_missing_and_the_main_one_is_shown(
+    qtbot: QtBot, parts: Parts, tmp_path: Path
+) -> None:
+    cast(Any, parts.demo).folder = tmp_path
+    for made in (1, 2):
+        parts.experiments.add_demo()
+        parts.wait(qtbot)
+        here = {one.name: one.id for one in parts.store.experiments()}
+        assert sorted(here) == sorted(DEMO_EXPERIMENTS), "once"
+        assert (parts.demo.made, parts.added) == (made, [here[SHOWN_FIRST]] * made)
+        assert set(parts.changes[-1].experiments) == set(here.values())
+
+
+def test_a_runs_note_of_two_is_asked_about_and_both_can_be_kept(qtbot: QtBot, parts: Parts) -> None:
+    number = parts.new()
+    run = parts.ended(number)
+    parts.store.note_run(run.id, "theirs")
+    parts.experiments.describe(number, run.id, [], "mine", ([], ""))
+    parts.wait(qtbot)
+    (message,) = parts.messages
+    assert (message.level, message.details) == ("warning", "Theirs, which is stored:\ntheirs\n\nYours:\nmine")
+    assert parts.store.run(run.id).note == "theirs"
+    assert parts.changes == [Changes.of(run=run.id)], "what is stored is shown again"
+    assert message.remedy is not None
+    assert message.remedy.label == "Keep both"
+    message.remedy.do()
+    parts.wait(qtbot)
+    assert (parts.store.run(run.id).note, len(parts.messages)) == ("theirs\nmine", 1)
+
+
+def test_the_bin_is_emptied_when_that_was_confirmed_and_once_at_a_time(
+    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    yes, cancel = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.Cancel
+    answers, gate = [cancel, yes, yes], threading.Event()
+
+    def question(_over: object, _title: str, text: str, buttons: object, first: object) -> object:
+        asked.append(text)
+        assert (buttons, first) == (yes | cancel, cancel), "Enter loses nothing"
+        return answers.pop(0)
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    over = cast(Any, None)
+    parts.experiments.empty_bin(over)
+    assert (said(parts), asked) == ([("info", "The bin is empty.")], [])
+    kept, gone = parts.new("kept"), [parts.new(name) for name in ("a", "b")]
+    runs = [parts.ended(kept) for _ in range(2)]
+    parts.ended(gone[0])
+    for run in runs:
+        run.dir.create()
+        run.dir.config.touch()
+        parts.store.delete_run(run.id)
+    for number in gone:
+        parts.store.delete_experiment(number)
+    parts.experiments.empty_bin(over)
+    words = "Permanently delete 2 experiments and 2 runs, with their run folders and checkpoints?"
+    assert (asked, said(parts)) == ([words], [])
+    assert len(parts.store.runs(deleted=True)) == 2
+    delete = parts.store.delete_run
+
+    def fails(*_: Any, **__: Any) -> None:
+        assert gate.wait(60)
+        raise UserError("The disk is gone.")
+
+    monkeypatch.setattr(parts.store, "delete_run", fails)
+    parts.experiments.empty_bin(over)
+    parts.experiments.empty_bin(over)
+    assert said(parts) == [("info", "Emptying the bin …"), ("info", "The bin is already being emptied.")]
+    gate.set()
+    qtbot.waitUntil(lambda: bool(parts.messages))
+    assert said(parts) == [("error", "The disk is gone.")]
+    monkeypatch.setattr(parts.store, "delete_run", delete)
+    parts.experiments.empty_bin(over)
+    qtbot.waitUntil(lambda: len(parts.messages) == 2)
+    assert said(parts) == [("info", "Emptying the bin …"), ("info", "The bin is empty.")]
+    assert parts.changes[-1] == Changes()
+    assert (parts.store.runs(deleted=True), parts.store.experiments(deleted=True)) == ([], [])
+    assert [run.folder.exists() for run in runs] == [False, False]
+    assert [one.id for one in parts.store.experiments()] == [kept]

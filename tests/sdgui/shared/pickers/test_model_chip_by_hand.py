@@ -1,0 +1,130 @@
+"""The model chip asked by program and by keys: what is known of the choice, and what opens, renews and refuses it."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.status import RunState
+from sdgui.shared.pickers.entries import ModelChoice, recent_choices, remember
+from sdgui.shared.pickers.model_chip import ModelChip
+from sdgui.shared.services import Services
+from sdgui.store.records import StoreError
+from tests.sdgui.shared.pickers.test_model_chip import Heard, chip, run_of, save, services
+
+__all__ = ["chip", "services"]  # fixtures
+
+
+def known(chip: ModelChip) -> tuple[tuple[str, ...], int, tuple[int, ...]]:
+    return chip.networks(), chip.step(), chip.steps()
+
+
+def test_what_is_known_of_the_choice_and_what_it_has_not_is_not_chosen(services: Services, chip: ModelChip) -> None:
+    assert (known(chip), chip.short_title(), chip.choice()) == (((), 0, ()), "", None)
+    assert (chip.toolTip(), chip.accessibleDescription(), chip._muted) == (
+        "Press to choose another model", "Choose a model", True
+    )  # fmt: skip
+    run = run_of(services)
+    for step in (20, 1200):
+        save(run.dir, step, "student", "teacher")
+    (run.dir.checkpoints / "best").write_text("step-00000020")
+    heard = Heard(chip)
+    assert chip.show_run(run.id)
+    assert known(chip) == (("teacher", "student"), 20, (20, 1200))
+    title = "clip · run 1 · best, step 20 · teacher"
+    assert chip.toolTip() == f"{title}\n{run.folder}@best\nPress to choose another model"
+    assert (chip.accessibleDescription(), chip._muted) == (title, False)
+    chip.set_network("nobody")
+    for which in (21, "other"):
+        chip.set_checkpoint(which)
+    assert len(heard.changed) == 1
+    chip.set_checkpoint("last")
+    assert chip.step() == 1200
+    chip.set_checkpoint(20)
+    assert (chip.step(), chip.short_title()) == (20, "clip · run 1 · teacher · step 20")
+    chip.set_checkpoint(1200)
+    choice = chip.choice()
+    assert choice is not None
+    assert choice.title == "clip · run 1 · step 1\u2009200 · teacher"
+    assert chip.set_choice(ModelChoice("open_clip:RN50,openai", "", "x"))
+    assert (known(chip), chip.short_title()) == (((), 0, ()), "RN50 · openai")
+    told = len(heard.changed)
+    chip.set_network("student")
+    chip.set_checkpoint("best")
+    assert len(heard.changed) == told, "it has neither"
+
+
+def test_the_newest_run_that_can_be_used_is_chosen_unless_something_is(
+    qtbot: QtBot, services: Services, chip: ModelChip
+) -> None:
+    runs = [run_of(services, name) for name in ("old", "new", "without")]
+    for run in runs[:2]:
+        save(run.dir, 10)
+    chip.show_newest_run()
+    qtbot.waitUntil(lambda: chip.choice() is not None)
+    assert chip.short_title() == "new · run 1 · student · best"
+    assert chip.show_run(runs[0].id)
+    chip.show_newest_run()
+    chip._tasks.wait()
+    QApplication.processEvents()
+    assert chip.short_title() == "old · run 1 · student · best"
+
+
+def test_news_of_the_chosen_run_alone_are_looked_at(services: Services, chip: ModelChip) -> None:
+    mine, other = run_of(services, "mine"), run_of(services, "other")
+    save(mine.dir, 10)
+    services.tailer.state_changed.emit(mine.id, RunState.RUNNING)
+    assert not chip._look.isActive(), "nothing is chosen"
+    assert chip.show_run(mine.id)
+    services.tailer.state_changed.emit(other.id, RunState.RUNNING)
+    services.tailer.progress_changed.emit(other.id, None)
+    assert not chip._look.isActive()
+    for news in (services.tailer.state_changed, services.tailer.progress_changed):
+        news.emit(mine.id, None)
+        assert chip._look.isActive()
+        chip._look.stop()
+    heard = Heard(chip)
+    save(mine.dir, 20)
+    chip._look.timeout.emit()
+    assert [one.title for one in heard.renewed] == ["mine · run 1 · best, step 20 · student"]
+
+
+def test_keys_open_the_list_and_shortcuts_do_not(qtbot: QtBot, chip: ModelChip) -> None:
+    for key, typed in (
+        (Qt.Key.Key_Down, ""), (Qt.Key.Key_Return, ""), (Qt.Key.Key_Enter, ""), (Qt.Key.Key_Space, ""),
+        (Qt.Key.Key_V, "v"), (Qt.Key.Key_7, "7"),
+    ):  # fmt: skip
+        qtbot.keyClick(chip, key)
+        assert (chip.popover.isVisible(), chip.popover.line.text()) == (True, typed)
+        chip.popover.hide()
+    qtbot.keyClick(chip, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(chip, Qt.Key.Key_F5)
+    assert not chip.popover.isVisible()
+    chip._tasks.wait()
+
+
+def test_what_is_gone_or_out_of_reach_is_not_chosen(
+    services: Services, chip: ModelChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(services)
+    save(run.dir, 10)
+    assert not chip.show_run(99)
+    assert not chip.restore(), "nothing was used yet"
+
+    def gone(*_: object) -> None:
+        raise StoreError("It is out of reach.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services.store, "some_runs", gone)
+        assert not chip.show_run(run.id)
+    services.store.delete_run(run.id)
+    assert not chip.show_run(run.id), "it is in the bin"
+    assert chip.choice() is None
+
+
+def test_the_last_eight_are_remembered_each_once(services: Services) -> None:
+    for number in (*range(9), 3):
+        remember(services.settings, ModelChoice(f"/m/{number}", "", str(number)))
+    assert [one.title for one in recent_choices(services.settings)] == ["3", "8", "7", "6", "5", "4", "2", "1"]
