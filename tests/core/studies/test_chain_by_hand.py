@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from core.spec.chain import Chain, ChainDir, preset_chain
 from core.spec.config import RunConfig, override
+from core.spec.errors import UserError
 from core.spec.run.events import RunFailed, RunFinished, lifecycle
 from core.spec.run.folder import RunDir
 from core.studies.chain import bootstrap, ensemble
@@ -94,6 +95,28 @@ def test_without_a_head_the_median_of_the_given_is_the_limit(
     assert counts == {"pictures": 4, "given": 5, "made": 2}
 
 
+def test_captions_are_scored_by_their_cosines_some_at_a_time_where_no_head_matches_them() -> None:
+    pictures = {row: torch.full((3, 2, 2), row, dtype=torch.uint8) for row in (1, 2)}
+    network: Any = SimpleNamespace(
+        image_size=2, head=lambda name: None, fusion=None, encode_images=lambda images: images[:, 0, 0].float(),
+        encode_texts=lambda tokens: tokens, towers=SimpleNamespace(tokenize=lambda texts: _lengths(texts)),
+    )  # fmt: skip
+    runtime = SimpleNamespace(device="cpu", autocast=torch.no_grad)
+    model: Any = SimpleNamespace(network=network, runtime=runtime, batch=2)
+    data: Any = SimpleNamespace(picture=pictures.__getitem__)
+    told: list[tuple[str, int, int]] = []
+    pairs = [(1, "ab"), (2, "abc"), (2, "a")]
+    scores = bootstrap._scores(model, data, pairs, lambda *what: told.append(what))
+    assert scores.tolist() == [1 * 2 + 1 * 1, 2 * 3 + 2 * 1, 2 * 1 + 2 * 1]
+    assert told == [("filtering captions", start, 3) for start in (0, 2)]
+    with pytest.raises(UserError, match="there are no captions to filter"):
+        bootstrap._scores(model, data, [], quiet)
+
+
+def _lengths(texts: list[str]) -> Tensor:
+    return torch.tensor([[len(text), 1.0] for text in texts])
+
+
 KINDS = ("cat", "dog", "", "bird", "dog")
 LOGITS = {"one": [[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.5]],
           "two": [[0.0, 0.1], [0.0, 5.0], [0.0, 1.0], [1.0, 0.0], [4.0, 0.0]]}  # fmt: skip
@@ -131,7 +154,9 @@ def test_generations_are_judged_by_their_mean_probabilities_on_labelled_rows(mon
     monkeypatch.setattr(ensemble, "open_dataset", lambda *_, **__: Data())
     monkeypatch.setattr(ensemble, "evaluation_batches", batches)
     monkeypatch.setattr(ensemble, "class_logits", lambda network, rows: torch.tensor(LOGITS[network.name])[rows])
-    found = judge_together([RunDir("one"), RunDir("two")], "d", "kind", quiet)
+    told: list[tuple[str, int, int]] = []
+    found = judge_together([RunDir("one"), RunDir("two")], "d", "kind", lambda *what: told.append(what))
+    assert told == [("evaluating generations", place, 2) for place in range(2)]
     assert opened == [("one@last", "student"), ("two@last", "student")]
     assert found["each"] == [{"top1": 2 / 4}, {"top1": 1 / 4}]
     # cat: 0.95 and 0.48 of cat; dog: 0.88 against 0.99 of dog; the last: 0.62 of dog against 0.98 of cat

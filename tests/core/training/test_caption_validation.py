@@ -47,8 +47,8 @@ def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path]) -> 
     network = build_network(config, resolve_architecture("sd-coca-tiny"))
     towers = network.towers
     dataset = open_dataset(str(data[1]), config.data, 32, towers.tokenize, pad_id=towers.pad_id)
-    seen: list[int] = []
-    values = caption_losses({"student": network}, dataset, CPU, "val", 5, lambda what, done, total: seen.append(done))
+    seen: list[tuple[str, int, int]] = []
+    values = caption_losses({"student": network}, dataset, CPU, "val", 5, lambda *what: seen.append(what))
     assert network.training
     network.eval()
     total, words = 0.0, 0
@@ -60,7 +60,7 @@ def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path]) -> 
             total += float(F.cross_entropy(said["logits"].permute(0, 2, 1), labels, ignore_index=0, reduction="sum"))
             words += int((labels != 0).sum())
     assert values == {"val/student/caption_loss": pytest.approx(total / words, abs=1e-5)}
-    assert seen == [5, 10, 12]
+    assert seen == [("validating captions", done, 12) for done in (5, 10, 12)]
 
 
 def test_a_run_reports_captions_and_its_checkpoint_writes_them(data: tuple[Path, Path], tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_a_run_reports_what_the_window_needs(uninterrupted: RunDir) -> None:
     started, finished = events[0], events[-1]
     assert isinstance(started, RunStarted)
     assert (started.step, started.total_steps, started.pairs) == (0, 12, 36)
+    assert (started.precision, started.device.startswith("cpu"), started.parameters > 1000) == ("fp32", True, True)
     assert finished == RunFinished(step=12, outcome="done", time=finished.time)
     steps = [event.step for event in events if isinstance(event, Metrics)]
     assert steps == list(range(1, 13))

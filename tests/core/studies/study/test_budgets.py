@@ -300,3 +300,26 @@ def test_a_refresh_of_the_belief_is_paid_by_the_steps_between() -> None:
 
     short = step_time._ShortRun(Steps(), 12)  # type: ignore[arg-type]
     assert short.seconds(lambda: clock[0]) == pytest.approx(1 + 6 / 3)
+
+
+@pytest.mark.parametrize(("refresh", "found"), [(0.5, (1 + 2 + 4 + 5) / 4 + 30 / 3), (1 / 6, 1 + 30)])
+def test_operations_are_of_all_steps_without_a_refresh_or_of_the_first(refresh: float, found: float) -> None:
+    """By products of as many pairs of numbers as the step's number, and of 30 for a refresh, which comes after."""
+
+    def multiply(pairs: int) -> None:
+        torch.ones(1, pairs) @ torch.ones(pairs, 1)
+
+    class Steps:
+        step = 0
+        config = SimpleNamespace(belief=SimpleNamespace(refresh=refresh))
+        loader = SimpleNamespace(steps_per_epoch=6, batches=lambda first, last: (one for one in range(first, last)))
+        parts = SimpleNamespace(loader=loader)
+
+        def train_step(self, _batch: object) -> None:
+            self.step += 1
+            multiply(self.step)
+
+        def refresh_belief(self, _step: int) -> None:
+            multiply(30)
+
+    assert step_time._ShortRun(Steps(), 6).flops() == 2 * found  # type: ignore[arg-type]
