@@ -30,6 +30,7 @@ class ShortcutsDialog(QDialog):
         self.filter_box = QLineEdit(self)
         self.filter_box.setPlaceholderText("Filter")
         self.filter_box.setAccessibleName("Filter shortcuts")
+        self.filter_box.setClearButtonEnabled(True)
         self.list = QTreeWidget(self)
         self.list.setAccessibleName("Shortcuts")
         self.list.setHeaderLabels(["Action", "Keys", "What it does"])

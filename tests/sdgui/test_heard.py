@@ -60,6 +60,7 @@ from sdgui.shared.place_button import PlaceButton
 from sdgui.store.records import Place, Progress, Run
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable
+from tests.sdgui.habits import unusual
 from tests.sdgui.heard import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
 from tests.sdgui.placed import off_the_grid, unplaced
 
@@ -327,6 +328,7 @@ def test_every_control_every_signal_and_every_entry_of_a_menu_is_heard(
     assert silent == {}, "connect it; or list it if this place does without"
     assert untold(window, window.services.store.runs()[0], told) == {}
     assert off_the_grid(found) <= {"MainWindow.rail: 2 between parts"}
+    assert unusual(found) == {}, "do as the others do; or list it among the few that do not"
     assert unplaced(found) <= set(PLACE_THEMSELVES.split()), "put it into a layout"
     scenes = [plot.scene() for one in found if isinstance(one, _HOVERED) for plot in one.findChildren(pg.PlotWidget)]
     assert len(scenes) >= len(_HOVERED)

@@ -20,7 +20,6 @@ class OpenMenu(QMenu):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.setToolTipsVisible(True)
         for path in sorted(SHIPPED.glob("*.json")):
             self.addAction(f"Bundled: {path.stem}").triggered.connect(partial(self._choose, path))
         self.addSeparator()

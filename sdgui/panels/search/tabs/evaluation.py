@@ -49,6 +49,7 @@ class EvaluationPane(QWidget):
         self.at = NoWheelComboBox(self)
         self.filter_box = QLineEdit(self)
         self.table = QTableView(self)
+        self.table.setTabKeyNavigation(False)
         self.found = PlainLabel(self, wordWrap=True)
         self.curve = RecallCurve(self)
         self._build()
