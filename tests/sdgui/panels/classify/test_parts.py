@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
@@ -53,6 +54,11 @@ def test_a_line_names_the_network_where_there_are_two(shown: ResultList) -> None
     shown.add(a_result(measure))
     shown.add(a_result(measure.other(model="open_clip:ViT-B-32", weights="", title="ViT-B-32")))
     lines = [shown.list.item(row).text() for row in range(2)]
+    spoken = shown.list.item(1).data(Qt.ItemDataRole.AccessibleTextRole)
+    assert spoken == (
+        "75.0 %  5 nearest, teacher · demo · teacher, 95 %: 50.0 to 90.0 %, /data/pictures.csv, label kind"
+    )
+    assert shown.list.item(1).toolTip().endswith("/data/pictures.csv, label kind")
     assert lines == ["75.0 %  5 nearest\nViT-B-32", "75.0 %  5 nearest\nteacher · demo · teacher"]
 
 
@@ -67,6 +73,8 @@ def test_removing_a_result_shows_the_one_in_its_place(shown: ResultList) -> None
     assert shown.current() is made[2]
     shown.remove_current()
     assert shown.current() is None
+    shown.remove_current()
+    assert shown.results() == []
 
 
 def test_skipped_rows_are_told_once_for_each_source(qtbot: QtBot) -> None:
@@ -78,6 +86,17 @@ def test_skipped_rows_are_told_once_for_each_source(qtbot: QtBot) -> None:
     qtbot.addWidget(notes)
     notes.show_notes(["C was chosen."], ["row 7: no label"], 2)
     assert notes.button.text() == "1 note, 3 rows skipped: C was chosen."
+    assert notes.button.accessibleName() == "1 note, 3 rows skipped"
+    assert notes.text().splitlines() == ["C was chosen.", "", "Skipped:", "row 7: no label", "and 2 more"]
+    notes.button.click()
+    assert not notes.list.isHidden()
+    notes.button.click()
+    assert notes.list.isHidden()
+    notes.show_notes(["one", "two " * 60])
+    assert notes.button.text() == "2 notes: one"
+    notes.show_notes(["two " * 60], ["row 7: no label"])
+    assert notes.button.text().startswith("1 note, 1 row skipped: two")
+    assert (len(notes.button.text()), notes.button.text()[-1]) == (110, "…")
     notes.show_notes([])
     assert notes.isHidden()
 
@@ -106,6 +125,22 @@ def test_the_settings_of_an_evaluation_are_asked_for_and_kept(qtbot: QtBot, tmp_
     gone = OptionsRow(kept)
     qtbot.addWidget(gone)
     assert gone.settings().templates == "photo"
+    texts = [gone._prompts.itemText(row) for row in range(gone._prompts.count())]
+    assert (texts[0], texts[-1], len(set(texts))) == ("photo", "from a file …", len(texts)), "each is there once"
+    for template in ("a {}", "the {}"):
+        gone.set_prompts(json.dumps({"templates": [template]}))
+        assert (gone._prompts.currentText(), gone._prompts.count()) == ("edited", len(texts) + 1)
+        assert json.loads(gone.settings().templates)["templates"] == [template]
+    gone._k.setValue(9)
+    gone.save()
+    edited = OptionsRow(kept)
+    qtbot.addWidget(edited)
+    assert (edited._prompts.currentText(), edited.settings()) == ("edited", gone.settings())
+    kept.setValue("classify/k", "many")
+    kept.setValue("classify/text", "none")
+    usual = OptionsRow(kept)
+    qtbot.addWidget(usual)
+    assert (usual.settings().k, usual.settings().text, usual.layer()) == (20, "predicted", "before the projection")
 
 
 def test_the_layer_stays_where_the_model_has_it(qtbot: QtBot, tmp_path: Path) -> None:

@@ -15,7 +15,10 @@ from core.spec.data.prompt_sets import PromptSet, read_prompts
 from sdgui.panels.classify.model import Settings, method_title
 from sdgui.panels.classify.prompts.draft import PromptDraft, Typed, join_names, split_names
 from sdgui.panels.classify.prompts.editor import PromptEditor
+from sdgui.widgets.message import Message
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
+
+SHIFT_CTRL = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
 
 
 def test_names_are_written_as_they_are_read() -> None:
@@ -121,3 +124,60 @@ def test_a_dialog_that_was_cancelled_saves_nothing(
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: (chosen, ""))
         editor.ask_save()
     assert kept == [tmp_path / "mine.json", tmp_path / "mine.JSON"]
+
+
+def test_names_are_said_and_edits_are_taken_back_by_keys_and_buttons(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor, edited, told = PromptEditor(), list[str](), list[Message]()
+    qtbot.addWidget(editor)
+    editor.edited.connect(edited.append)
+    editor.message_requested.connect(told.append)
+    editor.begin("photo", ["cat", "dog"], 0.5)
+    names, tip = editor.names, Qt.ItemDataRole.ToolTipRole
+    heads = [names.headerData(column, Qt.Orientation.Horizontal) for column in range(2)]
+    assert (heads, names.headerData(0, Qt.Orientation.Vertical)) == (["Class", "Called"], None)
+    assert (names.rowCount(names.index(0, 0)), names.columnCount(names.index(0, 0))) == (0, 0)
+    editable = [bool(names.flags(names.index(0, column)) & Qt.ItemFlag.ItemIsEditable) for column in range(2)]
+    assert editable == [False, True]
+    assert not names.setData(names.index(0, 0), "kitten")
+    assert [names.index(0, column).data() for column in range(2)] == ["cat", ""]
+    assert names.index(0, 1).data(Qt.ItemDataRole.EditRole) == "cat", "the label is what one begins with"
+
+    def can() -> tuple[bool, bool]:
+        return editor.undo.isEnabled(), editor.redo.isEnabled()
+
+    assert can() == (False, False)
+    assert names.setData(names.index(0, 1), "kitten")
+    assert (edited, editor.state.text(), can()) == ([editor.draft.source], "Trying …", (True, False))
+    assert (names.index(0, 1).data(), names.index(0, 1).data(Qt.ItemDataRole.EditRole)) == ("kitten", "kitten")
+    assert [names.index(row, 0).data(tip) for row in range(2)] == ["cat: kitten", "dog"]
+    editor.templates.setPlainText("a {}.")
+    assert editor._pause.isActive()
+    names.setData(names.index(0, 1), "kitten")
+    assert len(edited) == 2, "what was typed before is an edit too"
+    for act, called, template in (
+        (editor.undo.click, "kitten", False), (editor.undo.click, "", False), (editor.redo.click, "kitten", False),
+        (lambda: qtbot.keyClick(editor.templates, Qt.Key.Key_Z, SHIFT_CTRL), "kitten", True),
+        (lambda: qtbot.keyClick(editor.templates, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier), "kitten", False),
+    ):  # fmt: skip
+        act()
+        assert (names.index(0, 1).data(), editor.templates.toPlainText() == "a {}.") == (called, template)
+    assert can() == (True, True)
+    editor.reset.click()
+    assert (names.index(0, 1).data(), can()) == ("", (True, False))
+    mine = tmp_path / "mine.txt"
+    mine.write_text("a drawing of a {}.\n")
+    for chosen in ("", str(mine)):
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, chosen=chosen: (chosen, ""))
+        editor.open.click()
+    assert editor.templates.toPlainText().strip() == "a drawing of a {}."
+    editor.templates.setPlainText("a drawing")
+    editor.apply()
+    count = len(edited)
+    editor.save.click()
+    assert "has no {}" in told[-1].text
+    assert told[-1].level == "error"
+    assert len(edited) == count, "what cannot be tried is not"
+    editor.show_problem("No text tower.")
+    assert editor.state.text() == "No text tower."
