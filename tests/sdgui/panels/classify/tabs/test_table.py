@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QHeaderView
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.accuracy import AccuracyTab
+from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from tests.sdgui.panels.classify.classifying import a_result
 
@@ -59,6 +62,58 @@ def test_copied_rows_have_their_head(table: ClassTable) -> None:
     table.copy()
     assert QGuiApplication.clipboard().text() == "Class\tPictures\nred panda\t2"
     QGuiApplication.clipboard().clear()
+
+
+def test_keys_choose_and_copy_and_the_filter_and_the_head_say_what_they_are(qtbot: QtBot, table: ClassTable) -> None:
+    chosen, current = list[int](), list[int]()
+    table.chosen.connect(chosen.append)
+    table.current_changed.connect(current.append)
+    table._choose()
+    assert chosen == [], "nothing is current"
+    table.activateWindow()
+    table.set_current(1)
+    table.setFocus()
+    assert table.view.hasFocus()
+    for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+        qtbot.keyClick(table.view, key)
+    assert (chosen, current) == ([1, 1], [1])
+    table.filter_box.setFocus()
+    qtbot.keyClick(table.filter_box, Qt.Key.Key_Return)
+    assert table.view.hasFocus()
+    table.filter_box.setText("red")
+    assert table.current() == -1, "it is not among those that are shown"
+    table.set_current(1)
+    assert table.current() == -1
+    table.set_current(2)
+    table.filter_box.setText("panda")
+    assert (table.shown(), table.current()) == ([2], 2)
+    table.filter_box.clear()
+    assert (table.current(), table.found.isHidden()) == (2, True)
+    table.view.selectAll()
+    table.sort_by(0)
+    qtbot.keyClick(table.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(table.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QGuiApplication.clipboard().text().splitlines() == [
+        "Class\tPictures", "grey wolf\t1", "red fox\t3", "red panda\t2"
+    ]  # fmt: skip
+    QGuiApplication.clipboard().clear()
+    model, tip, side = table.model, Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.TextAlignmentRole
+    assert (model.rowCount(model.index(0, 0)), model.columnCount(model.index(0, 0))) == (0, 0)
+    assert [model.headerData(column, Qt.Orientation.Horizontal) for column in range(2)] == ["Class", "Pictures"]
+    assert model.headerData(0, Qt.Orientation.Horizontal, tip) is None
+    for value in (
+        [model.headerData(column, Qt.Orientation.Horizontal, side) for column in range(2)],
+        [model.index(0, column).data(side) for column in range(2)],
+    ):
+        assert [bool(one & Qt.AlignmentFlag.AlignRight) for one in value] == [False, True], "numbers"
+    assert model.index(0, 0).data(tip) == "grey wolf"
+    assert model.index(0, 0).data(SHARE_ROLE) is None
+    head = table.view.horizontalHeader()
+    modes = [head.sectionResizeMode(column) == QHeaderView.ResizeMode.Stretch for column in range(2)]
+    assert modes == [True, False]
+    plain = ClassTable("Pairs", model.columns)
+    qtbot.addWidget(plain)
+    assert plain.filter_box.isHidden()
 
 
 def test_a_class_of_a_sorted_table_is_told_by_its_own_index(qtbot: QtBot) -> None:

@@ -176,17 +176,28 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
     qtbot.addWidget(tab)
     pictures = [{"image": f"/{name}.png", "true": "cat", "predicted": name, "probability": 0.9} for name in "abc"]
     found = a_result(a_measure(model="/runs/x@best"), mistakes=pictures[:2], mistake_count=3)
+
+    def put_all(rows: list[int]) -> None:
+        menu = QMenu()
+        tab.gallery.menu_opening.emit(menu, rows)
+        for action in [one for one in menu.actions() if "basket" in one.text().replace("&", "")]:
+            action.trigger()
+
+    put_all([0])
     tab.show_result(found)
+    put_all([])
+    assert put == [], "nothing is shown, or chosen"
     tab.append({"pictures": pictures[2:]})
-    menu = QMenu()
-    tab.gallery.menu_opening.emit(menu, [1, 2])
-    for action in [one for one in menu.actions() if "basket" in one.text().replace("&", "")]:
-        action.trigger()
+    put_all([1, 2])
     assert [one.source for one in put] == [found.measure.target.data] * 2
     assert [(fix.kind, fix.path, fix.label, fix.value, fix.run) for one in put for fix in one.fixes] == [
         ("relabelled", "/b.png", "kind", "b", "/runs/x"), ("relabelled", "/c.png", "kind", "c", "/runs/x"),
         ("excluded", "/b.png", "", "", "/runs/x"), ("excluded", "/c.png", "", "", "/runs/x"),
     ]  # fmt: skip
+    tab.show_result(a_result(a_measure("knn", model="open_clip:x").other(label=""), mistakes=pictures))
+    put_all([0])
+    assert [(fix.kind, fix.run) for fix in put[-1].fixes] == [("excluded", "open_clip:x")]
+    assert len(put) == 3, "without a column there is no label to change"
     tab.gallery.close_threads()
 
 
