@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
@@ -133,6 +133,16 @@ def test_settings_show_what_their_search_reads_and_tell_what_is_valid(qtbot: QtB
     assert advanced not in visible(sheet)
     assert told[-1] != DEFAULTS, "who sets it knows it"
     assert sheet.settings == DEFAULTS
+    assert sheet.rows["search"].isAncestorOf(sheet.focusWidget()), "where one begins"
+    row = sheet.rows["search"]
+    assert row.width() > sheet.width() - 80, "fields are as wide as the sheet"
+    named = {one.text().replace("&", ""): one for one in sheet.findChildren(QPushButton)}
+    put(sheet, beams="5")
+    before = len(told)
+    named["Reset all"].click()
+    assert (told[before:], sheet.rows["beams"].text()) == ([DEFAULTS], str(DEFAULTS.beams))
+    named["Close"].click()
+    assert not sheet.isVisible()
     assert read_settings('{"beams": 9}').captions == DEFAULTS.captions
 
 

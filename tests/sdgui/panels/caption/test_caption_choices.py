@@ -21,6 +21,7 @@ from sdgui.panels.caption.settings import DEFAULTS
 from sdgui.panels.caption.work import CaptionsWork
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.records import StoreError
+from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.pool import WorkerPool
@@ -235,6 +236,52 @@ def test_menus_of_the_list_and_of_the_buttons(open_panel: OpenPanel, monkeypatch
     assert (tools.how.toolTip(), tools.replace.toolTip()) != ("", "")
     assert "Ctrl+M" in tools.compare.toolTip()
     assert (tools.undo.accessibleName(), tools.redo.accessibleName()) == ("Undo", "Redo")
+
+
+def test_buttons_open_what_they_name_and_what_a_picker_refuses_is_said(
+    qtbot: QtBot, open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_panel()
+    view, tools, asked = panel.view, panel.view.tools, list[str]()
+    tools.how.click()
+    assert view.settings.isVisible()
+    assert view.settings.geometry().top() >= tools.how.mapToGlobal(QPoint(0, tools.how.height())).y(), "below it"
+    view.settings.hide()
+    tools.replace.click()
+    assert (view.replace.isVisible(), tools.words.isVisible(), view.replace.words.hasFocus()) == (True, False, True)
+    next(one for one in view.replace.findChildren(IconButton)).click()
+    assert (view.replace.isVisible(), tools.words.isVisible()) == (False, True)
+    for side in ("a", "b"):
+        tools.pickers[side].refused.emit(f"{side} has no text decoder.")  # type: ignore[index]
+        assert (view.bar.text, view.bar.message is not None and view.bar.message.level) == (
+            f"{side} has no text decoder.", "warning"
+        )  # fmt: skip
+    monkeypatch.setattr(tools.pickers["a"], "open", lambda: asked.append("model"))
+    panel.ask_model()
+    monkeypatch.setattr(view, "show_empty", lambda: asked.append("empty"))
+    panel.refresh()
+    assert asked == ["model", "empty"]
+    panel.add_paths(["/p/a.png"])
+    panel.refresh()
+    assert asked[2:] == ["empty"], "of what was added, not of looking again"
+    panel.edits.type("/p/a.png", "")
+    assert not panel.undo.canUndo(), "nothing else was typed"
+    panel.edits.type("/p/gone.png", "words")
+    assert not panel.undo.canUndo()
+    panel.edits.remove()
+    assert panel.undo.undoText() == "Remove 1 picture"
+    count = panel.undo.count()
+    panel.edits.remove()
+    assert panel.undo.count() == count, "nothing is selected"
+    panel.undo.undo()
+    monkeypatch.undo()
+    view.show_empty()
+    sizes = view.split.sizes()
+    view.split.setSizes([sizes[0] - 40, sizes[1] + 40])
+    wide = view.split.sizes()[1]
+    panel.left()
+    again = open_panel()
+    assert abs(again.view.split.sizes()[1] - wide) < 8
 
 
 def test_counts_name_what_there_is_and_the_filter_waits_for_a_pause(qtbot: QtBot, open_panel: OpenPanel) -> None:

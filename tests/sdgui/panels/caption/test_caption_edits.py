@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QItemSelectionModel, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
 from pytestqt.qtbot import QtBot
@@ -90,6 +90,20 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     panel.view.bar.press_remedy()
     assert texts(panel) == ["a a indeed", "a ab indeed", "a c indeed"]
     assert not panel.undo.canUndo()
+    panel.view.replace.regular.setChecked(False)
+    for rows, found in (((1,), "3 in 3 captions"), ((1, 2), "2 in 2 captions")):
+        panel.view.list.clearSelection()
+        for row in rows:
+            panel.view.list.selectionModel().select(
+                panel.model.index(row, 1),
+                QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows,
+            )
+        panel.view.replace.words.setText("indeed")
+        panel.view.replace.recount()
+        assert panel.view.replace.found.text() == found, "in those that are selected, if there are several"
+    panel.view.replace.replacement.setText("perhaps")
+    panel.view.replace.button.click()
+    assert texts(panel) == ["a a indeed", "a ab perhaps", "a c perhaps"]
 
 
 def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QModelIndex, QPoint, Qt
-from PySide6.QtGui import QColor, QGuiApplication, QImage
-from PySide6.QtWidgets import QHeaderView, QPlainTextEdit
+from PySide6.QtGui import QColor, QGuiApplication, QImage, QPainter
+from PySide6.QtWidgets import QHeaderView, QPlainTextEdit, QStyle, QStyleOptionViewItem
 from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
@@ -86,6 +86,34 @@ def test_a_row_that_is_chosen_or_under_the_mouse_is_seen(view: CaptionsList) -> 
     view.setFocus()
     view.activateWindow()
     assert chosen != plain
+
+
+def test_the_row_under_the_mouse_and_the_cell_with_the_focus_stand_out_and_rows_follow_the_theme(
+    view: CaptionsList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, index, look = QStyle.StateFlag, view.captions.index(1, CAPTION), theme()
+
+    def painted(flag: QStyle.StateFlag) -> set[str]:
+        image = QImage(300, 60, QImage.Format.Format_RGB32)
+        image.fill(look.color("surface"))
+        option = QStyleOptionViewItem()
+        option.rect, option.state = image.rect(), flag
+        painter = QPainter(image)
+        view.delegate.paint(painter, option, index)
+        painter.end()
+        return colors(image)
+
+    raised, frame = look.color("raised").name(), look.color("accent_text").name()
+    found = {flag: painted(flag) for flag in (state.State_None, state.State_MouseOver, state.State_HasFocus)}
+    assert [raised in found[flag] for flag in found] == [False, True, False]
+    assert [frame in found[flag] for flag in found] == [False, False, True]
+    assert raised not in painted(state.State_MouseOver | state.State_Selected)
+    sides, styled = list[float](), list[str]()
+    monkeypatch.setattr(view.thumbnails, "set_side", sides.append)
+    monkeypatch.setattr(view.delegate, "row_height", lambda: 90)
+    monkeypatch.setattr(view.delegate, "restyle", lambda: styled.append("cells"))
+    theme().changed.emit()
+    assert (view.rowHeight(0), sides, styled) == (90, [90 * view.devicePixelRatioF()], ["cells"])
 
 
 def test_a_picture_is_in_its_cell_with_its_state_and_name(view: CaptionsList, monkeypatch: pytest.MonkeyPatch) -> None:

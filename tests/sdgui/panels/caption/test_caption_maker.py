@@ -55,8 +55,12 @@ def made(qapp: object) -> Made:
 def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_AT_ONCE", 2)
     worker = made.make("a", "b", "c")
+    worker.progress.emit(1, "reading the weights", 0, 0)
+    assert made.progress == [("Opening the model", 0, 3), ("Reading the weights", 0, 3)]
     worker.answer("caption_open", FACTS)
     assert worker.asked[-1][1]["paths"] == ["a", "b"]
+    worker.progress.emit(2, "captioning", 1, 2)
+    assert made.progress[-1] == ("Captioning", 1, 3)
     assert worker.asked[-1][1]["settings"]["max_tokens"] == 12
     assert all(made.maker.waits(path) for path in "abc")
     caption(worker, 0)
@@ -65,8 +69,11 @@ def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, m
     worker.answer("caption", {})
     assert not made.maker.waits("a"), "it may be asked for again"
     assert made.maker.waits("c")
+    assert made.progress[-1] == ("Opening the model", 2, 3)
     worker.answer("caption_open", FACTS)
     assert worker.asked[-1][1]["paths"] == ["c"]
+    worker.progress.emit(4, "captioning", 0, 1)
+    assert made.progress[-1] == ("Captioning", 2, 3)
     caption(worker, 0)
     worker.answer("caption", {})
     assert [(one.path, one.refused) for one in made.answers] == [("a", ""), ("b", "it is no picture"), ("c", "")]
@@ -78,6 +85,30 @@ def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, m
     caption(worker, 0)
     worker.answer("caption", {})
     assert made.ends == [(2, 1), (1, 0)], "a new beginning counts anew"
+
+
+def test_a_model_is_loaded_before_there_are_pictures_unless_it_cannot_be(made: Made) -> None:
+    made.maker.cancel()
+    made.maker.open(ONE)
+    worker = made.workers["one"]
+    assert worker.asked == [("caption_open", {"model": "one", "weights": ""})]
+    made.maker.cancel()
+    assert worker.cancelled == [], "it is no captioning"
+    worker.answer("caption_open", FACTS)
+    assert (made.maker.facts, made.ends) == (FACTS, [])
+    made.maker.open(ONE)
+    worker.fail("caption_open", Failure("It is gone."))
+    assert (made.maker.facts, [str(one.text) for one in made.ends]) == (None, ["It is gone."])
+    made.make("a")
+    count = len(worker.asked)
+    made.maker.open(ONE)
+    assert len(worker.asked) == count, "it is being opened"
+    worker.answer("caption_open", FACTS)
+    worker.say("caption", note="it is cut")
+    worker.say("caption", index=5, path="/elsewhere.png", error="it is torn")
+    assert (made.notes, [(one.path, one.refused) for one in made.answers]) == (
+        ["it is cut"], [("/elsewhere.png", "it is torn")]
+    )  # fmt: skip
 
 
 def test_another_model_is_asked_in_its_own_worker(made: Made) -> None:

@@ -99,10 +99,13 @@ def test_pictures_have_seven_tenths_of_the_window_and_nothing_moves_them(
     panel.view.show_message(info("Something happened."))
     panel.view.replace.open()
     assert panel.view.replace.isVisible()
-    assert not panel.view.tools.words.isVisible(), "it has the place of the filter"
+    tools = panel.view.tools
+    second = (tools.words, tools.state, tools.replace, tools.undo, tools.redo)
+    assert [one.isVisible() for one in second] == [False] * 5, "it has the place of the filter"
     assert area() == before
     qtbot.keyClick(panel.view.replace.words, Qt.Key.Key_Escape)
-    assert panel.view.tools.words.isVisible()
+    assert [one.isVisible() for one in second] == [True] * 5
+    assert panel.view.list.hasFocus()
     panel.view.tools.compare.setChecked(False)
     assert area() == before
 
