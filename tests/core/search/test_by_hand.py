@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from types import SimpleNamespace
 from typing import Any
 
@@ -303,6 +304,41 @@ def test_a_map_of_an_even_choice_names_each_point() -> None:
     assert projection.neighbourhoods(few, quiet).shape == (3, 2)
     with pytest.raises(UserError, match="too few pictures"):
         projection.choose(little(vectors(2)))
+
+
+def test_places_of_a_large_map_are_packed_and_its_points_are_named_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = little(vectors(5), vectors(4, seed=1), owner=[0, 0, 2, 4])
+    points = projection.Points(np.array([0, 1, 4]), np.array([1, 3]), vectors(5))
+    places = np.arange(10.0).reshape(5, 2) / 8
+
+    def answer(packed: bool = True) -> dict[str, Any]:
+        return projection.answer(collection, points, places, "PCA", packed)
+
+    monkeypatch.setattr(projection, "PLAIN", 5)
+    assert "packed" not in answer()
+    monkeypatch.setattr(projection, "PLAIN", 4)
+    assert "packed" not in answer(packed=False)
+    found = answer()
+    assert (found["method"], found["pictures"], found["captions"]) == ("PCA", [], [])
+
+    def unpacked(text: str, kind: str = "<i4") -> list[float]:
+        read: list[float] = np.frombuffer(base64.b64decode(text), kind).tolist()
+        return read
+
+    packed = found["packed"]
+    assert [unpacked(packed[name], "<f4") for name in "xy"] == places.T.tolist()
+    assert [unpacked(packed[name]) for name in ("rows", "texts", "owners")] == [[0, 1, 4], [1, 3], [0, 4]]
+    assert packed["labels"]["kind"]["values"] == ["a", "b"]
+    assert unpacked(packed["labels"]["kind"]["codes"]) == [0, 1, 0]
+    monkeypatch.setattr(projection, "MOST_VALUES", 1)
+    assert answer()["packed"]["labels"] == {}
+    assert projection.named(collection, [4, -1, 5, 0, 1], [3, 4, -1]) == {
+        "pictures": [
+            {"row": row, "path": f"/f{row % 2}/{row}.png", "caption": caption, "labels": {"kind": "ab"[row % 2]}}
+            for row, caption in ((4, "caption 3"), (0, "caption 0"), (1, ""))
+        ],
+        "captions": [{"text": 3, "caption": "caption 3", "row": 4}],
+    }
 
 
 def test_parts_that_were_used_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Ending a trainer by its number: only the process that is meant, and only as hard as it is asked."""
+"""Programs of the window: how they are started, and ended by their number, only the one that is meant."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from PySide6.QtCore import QObject
 
+from core.spec.children import environment
 from core.spec.run.status import RunStatus
-from sdgui.runs.program import end_process
+from sdgui.runs.program import end_process, qt_process, torchrun_command
 
 
 @pytest.fixture
@@ -34,3 +36,26 @@ def test_the_process_that_is_meant_is_ended(stranger: subprocess.Popen[bytes], k
     started = psutil.Process(stranger.pid).create_time()
     end_process(RunStatus(pid=stranger.pid, started=started, heartbeat=time.time()), kill)
     assert stranger.wait(60) == -(signal.SIGKILL if kill else signal.SIGTERM), "no harder than it is asked"
+
+
+def test_what_a_killed_program_started_ends_with_it() -> None:
+    sleeping = "import time; time.sleep(20); print('it lives')"
+    begin = f"import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', {sleeping!r}])"
+    code = f"{begin}; print('begun', flush=True); {sleeping}"
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        status = RunStatus(process.pid, psutil.Process(process.pid).create_time(), time.time())
+        end_process(status, kill=True)
+        assert process.wait(60) == -signal.SIGKILL
+        assert process.stdout.read() == b"", "nobody is left who would say something"
+    end_process(status, kill=True)  # it is gone, and that is well
+
+
+def test_every_program_has_the_environment_of_all_and_several_gpus_a_process_each(qapp: object) -> None:
+    parent = QObject()
+    variables = qt_process(parent).processEnvironment()
+    assert {name: variables.value(name) for name in variables.keys()} == environment()  # noqa: SIM118
+    assert torchrun_command(3) == [
+        sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "-m", "core"
+    ]  # fmt: skip
