@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFileDialog, QInputDialog, QMenu
 from pytestqt.qtbot import QtBot
 
@@ -21,6 +22,7 @@ from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.shared.pickers.pretrained import Pretrained, hub_cache, size_text
 from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
+from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
@@ -305,3 +307,44 @@ def test_a_card_compares_its_data_once_they_are_known(
     about._described(facts())
     card.set_others({"val": "/v.csv", "test": "/t.csv"})
     assert compared == [["/v.csv"], ["/v.csv", "/t.csv"]]
+
+
+def test_sources_are_listed_with_where_they_are_and_the_last_eight_are_remembered(
+    picker: DataPicker, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.csv" for number in range(10)]
+    chosen: list[str] = []
+    picker.changed.connect(chosen.append)
+    for file in files:
+        file.touch()
+        picker.set_source(str(file))
+    kept = json.loads(str(picker._services.settings.value("data/recent")))
+    assert kept == [str(file) for file in files[:1:-1]]
+    picker.set_source("/data/shown", "of a run")
+    box = picker.box
+    tip = Qt.ItemDataRole.ToolTipRole
+    assert [box.itemText(0), box.itemData(0), box.itemData(0, tip)] == ["of a run", "/data/shown", "/data/shown"]
+    assert (box.currentIndex(), picker.figures.isVisible()) == (0, True)
+    row = box.findData(str(files[3]))
+    box.setCurrentIndex(row)
+    box.activated.emit(row)
+    assert (picker.source(), chosen) == (str(files[3]), [*map(str, files), "/data/shown", str(files[3])])
+    files[3].unlink()
+    picker.refresh()
+    assert (box.currentData(), box.currentText()) == (str(files[3]), "3.csv"), "what is chosen stays, there or not"
+    assert [box.itemData(place) for place in range(1, 3)] == [str(files[9]), str(files[8])]
+
+
+def test_experiments_that_cannot_be_read_offer_no_data(picker: DataPicker, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = picker._services.store
+    store.add_experiment(override(preset_config("clip", "tiny"), ["data.train=/a.csv"]), "mine")
+    store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
+    picker.refresh()
+    assert [picker.box.itemText(row) for row in range(picker.box.count())] == ["mine · training data"]
+
+    def gone() -> None:
+        raise StoreError("It is out of reach.")
+
+    monkeypatch.setattr(store, "experiments", gone)
+    picker.refresh()
+    assert picker.box.count() == 0

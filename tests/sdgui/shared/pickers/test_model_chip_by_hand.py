@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
-from sdgui.shared.pickers.entries import ModelChoice, recent_choices, remember
+from sdgui.shared.pickers.entries import ModelChoice, recent_choices, remember, run_entries, run_entry
 from sdgui.shared.pickers.model_chip import ModelChip
+from sdgui.shared.run_texts import when
 from sdgui.shared.services import Services
-from sdgui.store.records import StoreError
+from sdgui.store.records import BestPoint, Progress, StoreError
 from tests.sdgui.shared.pickers.test_model_chip import Heard, chip, run_of, save, services
 
 __all__ = ["chip", "services"]  # fixtures
@@ -128,3 +130,49 @@ def test_the_last_eight_are_remembered_each_once(services: Services) -> None:
     for number in (*range(9), 3):
         remember(services.settings, ModelChoice(f"/m/{number}", "", str(number)))
     assert [one.title for one in recent_choices(services.settings)] == ["3", "8", "7", "6", "5", "4", "2", "1"]
+
+
+def test_runs_are_listed_newest_first_as_the_tree_calls_them(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = services.store
+    first, other = run_of(services, "clip"), run_of(services, "other")
+    second = store.add_run(first.experiment_id)
+    save(first.dir, 10, captions=True)
+    best = BestPoint("val/student/mean_recall", 0.5, 10)
+    store.record(first.id, Progress(RunState.DONE, 1, step=10, total_steps=10, best=best))
+    found = run_entries(store, "search")
+    assert [(one.title, one.run_id, one.metric) for one in found] == [
+        ("clip · run 2", second.id, ""), ("other · run 1", other.id, ""),
+        ("clip · run 1", first.id, "mean recall 50.0 %"),
+    ]  # fmt: skip
+    assert [bool(one.reason) for one in found] == [True, True, False]
+    assert found[2].about == f"{when(store.run(first.id).created)} · search, classify, caption"
+    assert found[1].about.endswith(" · search, classify")
+    assert run_entry(store, store.run(second.id), "search") == found[0]
+    assert run_entry(store, None, "search") is None
+    store.delete_run(second.id)
+    assert run_entry(store, store.run(second.id), "search") is None
+    store.delete_experiment(other.experiment_id)
+    assert run_entry(store, store.run(other.id), "search") is None
+    assert [one.title for one in run_entries(store, "search")] == ["clip · run 1"]
+
+    def gone(*_: object, **__: object) -> None:
+        raise StoreError("It is out of reach.")
+
+    monkeypatch.setattr(store, "runs", gone)
+    assert run_entries(store, "search") == []
+
+
+def test_a_file_or_folder_may_be_dropped_and_nothing_else(chip: ModelChip) -> None:
+    def accepted(data: QMimeData) -> bool:
+        copy, left, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        event = QDragEnterEvent(QPoint(3, 3), copy, data, left, keys)
+        event.ignore()
+        chip.dragEnterEvent(event)
+        return event.isAccepted()
+
+    files, words = QMimeData(), QMimeData()
+    files.setUrls([QUrl.fromLocalFile("/runs/a")])
+    words.setText("words")
+    assert (chip.acceptDrops(), accepted(files), accepted(words)) == (True, True, False)

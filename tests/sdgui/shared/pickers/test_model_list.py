@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PySide6.QtCore import QModelIndex, Qt
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QModelIndex, QRect, Qt
+from PySide6.QtGui import QColor, QImage, QPainter
+from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.runs.models import RunFacts
 from sdgui.shared.pickers.entries import ModelEntry
-from sdgui.shared.pickers.model_list import ModelLines
+from sdgui.shared.pickers.model_list import ModelDelegate, ModelLines
 from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover, groups_of
+from sdgui.widgets.style.theme import theme
 
 ONE = ModelEntry("run", "/r/1", "clip · run 1", metric="mean recall 50.0 %", about="today · search")
 TWO = ModelEntry("run", "/r/2", "coca · run 1", "It has not saved a checkpoint yet.")
@@ -164,3 +167,41 @@ def test_a_folder_that_is_typed_is_offered_first(popover: ModelPopover, tmp_path
     assert shown(popover.lines) == ["Folder", tmp_path.name]
     popover.line.setText(str(tmp_path / "open_clip_config.json"))
     assert popover.lines.rowCount() == 0, "a file is none"
+
+
+def test_a_line_is_painted_under_its_heading_with_its_metric_at_the_right(qtbot: QtBot) -> None:
+    widget, lines = QWidget(), ModelLines()
+    qtbot.addWidget(widget)
+    delegate = ModelDelegate(widget)
+    lines.replace(GROUPS)
+    wide, high = 400, 48
+
+    def painted(row: int, selected: bool = False) -> QImage:
+        option: Any = QStyleOptionViewItem()
+        option.rect, option.widget = QRect(0, 0, wide, high), widget
+        option.state = QStyle.StateFlag.State_Selected if selected else QStyle.StateFlag.State_None
+        image = QImage(wide, high, QImage.Format.Format_RGB32)
+        image.fill(Qt.GlobalColor.white)
+        painter = QPainter(image)
+        delegate.paint(painter, option, lines.index(row))
+        painter.end()
+        return image
+
+    def ink(image: QImage, left: int, top: int, right: int, bottom: int) -> bool:
+        white = QColor("white").rgb()
+        return any(image.pixel(x, y) != white for x in range(left, right) for y in range(top, bottom))
+
+    heading, one, two, bare = (painted(row) for row in (0, 1, 2, 6))
+    upper, lower, right = (0, high // 2), (high // 2 + 4, high), wide - 100
+    assert not ink(heading, 0, 0, wide, 8), "it stands above its lines"
+    assert [ink(image, 0, lower[0], right, lower[1]) for image in (heading, one, two)] == [True] * 3
+    assert [ink(image, right, upper[0], wide, upper[1]) for image in (one, two)] == [True, False]
+    assert ink(one, 0, upper[0], right, upper[1])
+    assert ink(bare, 0, high // 4, right, 3 * high // 4)
+    assert not ink(bare, 0, high - 8, wide, high), "nothing is said of it"
+    chosen = painted(1, selected=True)
+    assert chosen.pixelColor(wide // 2, 1) == theme().color("selection")
+    assert one.pixelColor(wide // 2, 1) == QColor("white")
+    option = QStyleOptionViewItem()
+    heights = [delegate.sizeHint(option, lines.index(row)).height() for row in (0, 1)]
+    assert heights[0] < heights[1] < 2.2 * heights[0]

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QImage, QMouseEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtGui import QColor, QHelpEvent, QImage, QMouseEvent
+from PySide6.QtWidgets import QApplication, QToolTip
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
@@ -146,6 +146,14 @@ def test_a_cell_tells_its_picture_what_is_hidden_and_its_partner(canvas: ViewsCa
     assert canvas.text_at(QPoint(5, at(canvas, 0, 0).y())) == ""
     assert canvas.text_at(QPoint(299, at(canvas, 0, 0).y())) == "" or canvas._column(QPoint(299, 0)) < 2
     assert spoken(views_of(answer(), PIXELS)) == "2 pictures: The student sees Strong; Mixed; The teacher sees Clean"
+
+
+def test_pointing_at_a_cell_shows_what_it_tells(canvas: ViewsCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(QToolTip, "showText", lambda _place, text, _over: shown.append(text))
+    for point in (at(canvas, 2, 1), QPoint(5, 5)):
+        QApplication.sendEvent(canvas, QHelpEvent(QEvent.Type.ToolTip, point, canvas.mapToGlobal(point)))
+    assert shown == [canvas.text_at(at(canvas, 2, 1)), ""]
 
 
 def test_a_double_click_opens_the_picture(canvas: ViewsCanvas) -> None:
