@@ -33,8 +33,8 @@ def _prose(text: str) -> str:
 
 def _formula(tex: str) -> str:
     tex = re.sub(r"\\math(?:rm|cal)\s*(?:\{(\w+)\}|(\w))", lambda found: found[1] or found[2], tex)
-    for sign in sorted(_SIGNS, key=len, reverse=True):
-        tex = re.sub(re.escape(sign) + (r"(?![A-Za-z])" if sign[-1].isalpha() else ""), _SIGNS[sign], tex)
+    for sign, text in _SIGNS.items():
+        tex = re.sub(re.escape(sign) + (r"(?![A-Za-z])" if sign[-1].isalpha() else ""), text, tex)
     tex = re.sub(r"\\(bar|tilde)\s*\{?(\w)\}?", lambda found: found[2] + _ACCENTS[found[1]], tex)
     tex = re.sub(r"_\{([^{}]*)\}|_(\w)", lambda found: _index(found[1] or found[2], "_", _SUBSCRIPTS), tex)
     tex = re.sub(r"\^\{([^{}]*)\}|\^(\S)", lambda found: _index(found[1] or found[2], "^", _SUPERSCRIPTS), tex)

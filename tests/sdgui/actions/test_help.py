@@ -170,6 +170,14 @@ def test_pages_that_are_not_installed_or_cannot_be_read(qtbot: QtBot, tmp_path: 
 def test_formulas_are_shown_as_text() -> None:
     assert as_text(r"With $\bar\theta \leftarrow m_t\,\bar\theta$, `$HOME`") == "With θ̄ ← mₜ θ̄, `$HOME`"
     assert as_text("$$\n\\frac{1}{2B} \\sum_i e^{z_{ij}}\n$$").strip() == "1/(2B) Σᵢ e^(zᵢⱼ)"
+    for tex, text in (
+        (r"\left(a \leftarrow b\right) \to c^\top", "(a ← b) → cᵀ"),
+        (r"\mathrm{KL}(p \| q) \quad \mathcal L", "KL(p ‖ q) L"),
+        (r"\frac{a+b}c + \frac 1{2\tau} + \tfrac12", "(a+b)/c + 1/(2τ) + ½"),
+        (r"\tilde{x}_{b} + x^{ab} + x^2 + y_{12}", r"x̃\_b + x^(ab) + x² + y₁₂"),
+        (r"\unknown{x} * a_b | c", r"unknownx \* a\_b \| c"),
+    ):
+        assert as_text(f"${tex}$") == text
     assert as_text("```sh\n$ echo $HOME $x$\n```\n") == "```sh\n$ echo $HOME $x$\n```\n"
     for page in read_pages(pages_folder()).values():
         prose = re.sub(r"^```.*?^```$|`[^`]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)

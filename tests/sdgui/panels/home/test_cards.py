@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,10 @@ from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
+from core.spec.run.events import EventWriter, Metrics
 from core.spec.run.status import RunState
 from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard
-from sdgui.panels.home.model import HomeRuns, Picture
+from sdgui.panels.home.model import Glimpse, HomeRuns, Picture
 from sdgui.panels.home.panel import HomePanel
 from sdgui.panels.home.sparkline import Sparkline
 from sdgui.panels.home.view import HomeView
@@ -250,6 +252,48 @@ def test_what_trains_is_followed_while_home_is_shown(qtbot: QtBot, panel: HomePa
     store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10, ending="done"))
     signals.queue_changed.emit()
     qtbot.waitUntil(lambda: (set(view.live), set(view.done)) == (set(), {run.id}))
+
+
+def test_curves_are_read_on_while_a_run_trains_and_home_is_seen(
+    qtbot: QtBot, panel: HomePanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, view = panel._services.store, panel.view
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    run.dir.create()
+    store.record(run.id, Progress(RunState.RUNNING, 1, step=5, total_steps=10))
+
+    def told(*steps: int) -> None:
+        with closing(EventWriter(run.dir.events)) as writer:
+            for step in steps:
+                writer.write(Metrics(step=step, values={"train/loss": 1.0 / step}))
+
+    def curve() -> str:
+        return view.live[run.id].curve.accessibleName() if run.id in view.live else ""
+
+    told(1, 2)
+    panel._list()
+    qtbot.waitUntil(lambda: curve() == "train/loss, 2 points, last 0.5")
+    told(4)
+    panel.hide()
+    panel._read_on.timeout.emit()
+    assert not panel._reading, "nobody sees it"
+    panel.show()
+    with monkeypatch.context() as broken:
+        broken.setattr(Glimpse, "read", lambda _: 1 / 0)
+        panel._read_on.timeout.emit()
+        qtbot.waitUntil(lambda: not panel._reading)
+    panel._read_on.timeout.emit()
+    qtbot.waitUntil(lambda: curve() == "train/loss, 3 points, last 0.25")
+    store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10, ending="done"))
+    panel._list()
+    qtbot.waitUntil(lambda: run.id in view.done and not panel._reading)
+    assert view.done[run.id].curve.accessibleName() == "train/loss, 3 points, last 0.25", (
+        "what was read is shown at once"
+    )
+    store.delete_experiment(run.experiment_id)
+    panel._list()
+    qtbot.waitUntil(lambda: not view.done)
+    assert panel._glimpses == {}
 
 
 def test_what_changes_while_runs_are_read_is_read_once_more(qtbot: QtBot, panel: HomePanel) -> None:

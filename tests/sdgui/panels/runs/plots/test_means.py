@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 from scipy import stats
 
 from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
@@ -38,6 +39,9 @@ def test_each_role_of_a_group_has_its_curve() -> None:
             one = Series(f"{run}\n{role}", group=run)
             one.replace([0, 1], [0.1, 0.2])
             series.append(one)
+    alone = Series("4\n", group="4")
+    alone.replace([0, 1], [9.0, 9.0])
+    series += [alone, Series("1\nstudent", group="2")]  # in no group, and without a point yet
     made = group_curves(series, {"1": "a", "2": "a", "3": "b"}, {"a": 0, "b": 1}, "step")
     assert [(one.group, one.key.partition("\n")[2], one.name) for one in made] == [
         ("a", "student", "a, student (mean of 2)"),
@@ -45,6 +49,13 @@ def test_each_role_of_a_group_has_its_curve() -> None:
         ("b", "student", "b, student (mean of 1)"),
         ("b", "teacher", "b, teacher (mean of 1)"),
     ]
+    assert [(one.color, one.style is Qt.PenStyle.DashLine) for one in made] == [
+        (0, False), (0, True), (1, False), (1, True)
+    ]  # fmt: skip
+    one, two = made[0].band or ()
+    assert (one.tolist(), two.tolist()) == ([0.1, 0.2], [0.1, 0.2]), "they agree"
+    (only,) = group_curves([alone], {"4": "c"}, {"c": 5}, "step")
+    assert (only.name, only.color, np.isnan(only.band or ()).all()) == ("c (mean of 1)", 5, True)
 
 
 def test_the_selection_metric_is_first_then_what_is_pinned() -> None:
