@@ -25,7 +25,8 @@ from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
 from sdgui.shared.place_button import PlaceButton
-from sdgui.store.records import HERE, Place
+from sdgui.store.changes import Changes
+from sdgui.store.records import HERE, Place, StoreError
 from tests.sdgui.conftest import settle
 
 OpenWindow = Callable[..., MainWindow]
@@ -221,8 +222,17 @@ def test_showing_a_machine_changes_nothing_of_it(qtbot: QtBot) -> None:
     assert told == []
 
 
-def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(panel: MachinesPanel, qtbot: QtBot) -> None:
+def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(
+    panel: MachinesPanel, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hosts = panel._hosts
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host gpu-box other\n")
+    panel.entered()
+    completer = panel.name.completer()
+    completer.setCompletionPrefix("BOX")
+    assert completer.currentCompletion() == "gpu-box", "names of the ssh configuration, by any part of them"
     for name in ("box", "other"):
         panel.name.setText(f" {name} ")
         panel.add.click()
@@ -321,12 +331,26 @@ def test_what_waits_is_counted_and_taken_out_with_a_word(
 ) -> None:
     first, second, _ = queue_three(window, panel, qtbot)
     assert panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 3 waiting"
-    said: list[str] = []
+    said, changed = list[str](), list[Changes]()
     panel.message_requested.connect(lambda message: said.append(message.text))
+    panel.changed.connect(changed.append)
     panel.queue.table.leave_asked.emit([])
     panel.queue.table.leave_asked.emit([first, second])
     settle(window)
     assert said == ["Took 2 runs out of the queue."]
+    assert [set(one.runs) for one in changed] == [{first, second}]
     qtbot.waitUntil(lambda: panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 1 waiting")
-    panel.queue.table.opened.emit(window.services.store.queue()[0].id)
+    (left,) = window.services.store.queue()
+    with pytest.MonkeyPatch.context() as broken:
+        for name in ("reorder_queue", "alive_runs"):
+            broken.setattr(window.services.store, name, locked)
+        panel.queue.table.rows.reordered.emit([left.id])
+        settle(window)
+    assert set(said[1:]) == {"The database is locked."}
+    assert len(said) > 2, "of what was not written, and of what cannot be read"
+    panel.queue.table.opened.emit(left.id)
     assert window.panel == "runs"
+
+
+def locked(*_: object) -> None:
+    raise StoreError("The database is locked.")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.events import Sample
 from sdgui.panels.runs.compare.board import MOST, SamplesBoard
 from sdgui.shared.services import Services
+from sdgui.store.records import StoreError
+from sdgui.widgets.style.theme import theme
 
 
 def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) -> Sample:
@@ -19,7 +22,13 @@ def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) 
     return Sample(step=step, what="retrieval", content={"student": entries("student"), "teacher": entries("teacher")})
 
 
-def test_each_run_is_shown_at_its_last_validation_by_the_step(qtbot: QtBot, services: Services) -> None:
+def locked(*_: object) -> None:
+    raise StoreError("The database is locked.")
+
+
+def test_each_run_is_shown_at_its_last_validation_by_the_step(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, tailer = services.store, services.tailer
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     runs = [store.add_run(experiment.id).id for _ in range(3)]
@@ -27,7 +36,13 @@ def test_each_run_is_shown_at_its_last_validation_by_the_step(qtbot: QtBot, serv
         tailer.show(run_id).apply([found(name, step) for step in steps])
     holder = SamplesBoard(services, None)  # type: ignore[arg-type]
     qtbot.addWidget(holder)
+    holder.show_runs([])
+    holder.show()
+    assert holder.step.text() == "Samples are recorded at validation; tick runs to compare what they find"
+    assert not holder.slider.isEnabled()
+    holder.hide()
     holder.show_runs(runs)
+    assert holder._steps == [], "nobody sees it"
     holder.show()
 
     def shown() -> list[tuple[str, list[str]]]:
@@ -37,7 +52,13 @@ def test_each_run_is_shown_at_its_last_validation_by_the_step(qtbot: QtBot, serv
     assert shown() == [
         ("Step 30", ["a-student-30-hat.png"]), ("Step 40", ["b-student-40-hat.png"]), ("No samples by then", []),
     ]  # fmt: skip
+    assert (holder.slider.isEnabled(), holder.step.text()) == (True, "Step 40")
+    first = holder._columns[0]
+    assert first.name.text() == first.name.toolTip() == store.run_labels([runs[0]])[runs[0]].name
+    assert first.gallery.accessibleName() == f"Pictures found by {first.name.text()}"
+    assert theme().run_color(0).name() in first.name.styleSheet()
     holder.slider.setValue(0)
+    assert holder.step.text() == "Step 10"
     assert shown()[:2] == [("Step 10", ["a-student-10-hat.png"]), ("No samples by then", [])]
     holder.captions.setCurrentRow(1)
     holder.network.setCurrentIndex(holder.network.findData("teacher"))
@@ -55,5 +76,17 @@ def test_each_run_is_shown_at_its_last_validation_by_the_step(qtbot: QtBot, serv
     holder.show_runs(runs[1:])
     assert [column.isVisible() for column in holder._columns] == [True, True, False]
     assert shown()[0][0] == "Step 60"
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "run_labels", locked)
+        holder._loaded(runs[1])
+    assert shown()[0][0] == "Step 60", "what cannot be read leaves what is there"
+    holder._loaded(runs[0])
+    tailer.curves_changed.emit(runs[1], frozenset({"train/loss"}))
+    holder.hide()
+    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 70, ("x" * 500,))]))
+    assert holder._steps[-1] == 60, "nobody sees it"
+    holder.show()
+    assert (holder._steps[-1], len(holder.captions.item(0).text()) <= 400) == (70, True)
+    assert shown()[0][1] == [f"b-teacher-70-{'x' * 498}.png"], "by the whole caption"
     holder.show_runs(range(20))
     assert len(holder._ids) == MOST

@@ -100,10 +100,12 @@ def test_the_study_that_was_shown_is_shown_again(qtbot: QtBot, panel: StudyPanel
     first, _ = listed(services, "first"), listed(services, "second")
     panel.refresh()
     panel.show_study(first.id)
+    panel.view.split.setSizes([500, 100, 0])
     panel.left()
     again = StudyPanel(services)
     qtbot.addWidget(again)
     assert again._id() == first.id
+    assert again.view.split.saveState() == panel.view.split.saveState()
     services.settings.setValue("study/shown", "gone")
     other = StudyPanel(services)
     qtbot.addWidget(other)
