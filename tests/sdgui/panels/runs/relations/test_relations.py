@@ -19,7 +19,7 @@ from sdgui.panels.runs.relations.parallel import ParallelCoordinates
 from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
 from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.runs.table.part import RunTable
-from sdgui.store.run_table.fields import metric, setting
+from sdgui.store.run_table.fields import Kind, metric, setting
 from sdgui.store.store import Store
 from tests.sdgui.store.run_table.listing import TEACHER, fill
 
@@ -217,6 +217,103 @@ def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, fille
     with qtbot.waitSignal(part.run_chosen) as chosen:
         scatter.run_clicked.emit(newest)
     assert chosen.args == [filled[1][-1]]
+
+
+def test_columns_are_chosen_kept_and_ticked_runs_are_larger(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
+) -> None:
+    part = ScatterPart(filled[0], table, table)
+    shown(part, table)
+    names = [axis.field.name for axis in part.columns.axes]
+    assert (part.across.currentData(), part.upward.currentData()) == (RATE.key, names[-1]), "the rate, and the last"
+    assert [part.across.itemData(row) for row in range(part.across.count())] == names
+    assert not {"name", "state", "tag", "note"} & set(names)
+    assert names.count("duration") == 1
+    part.across.setCurrentIndex(part.across.findData("seed"))
+    table.show_layout(table.arrangement.with_columns(["seed"]))
+    settle(table)
+    assert part.across.currentData() == "seed", "what was chosen stays"
+    table.show_layout(table.arrangement.with_columns([TEACHER]))
+    settle(table)
+    assert part.across.currentData() == part.columns.axes[0].field.name, "else the first"
+    sizes = part.scatter._points.data["size"]
+    table.set_ticks({filled[1][0]: 3})
+    part.show_ticks()
+    assert sorted(part.scatter._points.data["size"].tolist()) == [*sizes.tolist()[1:], sizes[0] + 5]
+    part.hide()
+    table.set_ticks({})
+    part.show_ticks()
+    assert max(part.scatter._points.data["size"]) == sizes[0] + 5, "nobody sees it"
+    with qtbot.assertNotEmitted(part.run_chosen):
+        part.choose(-1)
+        part.choose(len(part.columns.run_ids))
+
+
+def test_runs_of_closed_groups_are_drawn_too_and_no_more_than_can_be(
+    table: RunTable, filled: tuple[Store, list[int]]
+) -> None:
+    part = ParallelPart(filled[0], table, table)
+    table.show_layout(table.arrangement.grouped_by(RATE.key))
+    settle(table)
+    shown(part, table)
+    assert sorted(part.columns.run_ids) == sorted(filled[1])
+    kinds = [axis.field.kind is None for axis in part.lines.axes]
+    assert kinds == sorted(kinds, reverse=True), "settings, and then what came of them, which colours the lines"
+    assert not any(axis.field.kind is Kind.TIME for axis in part.lines.axes)
+    assert not any(button.isEnabled() for button in (part.filter, part.overlay, part.clear))
+    part.lines.set_brush(0, (0.0, 0.5))
+    assert all(button.isEnabled() for button in (part.filter, part.overlay, part.clear))
+    table.show_layout(table.arrangement.grouped_by())
+    settle(table)
+    part._most = 4
+    part.stale()
+    settle(table)
+    assert len(part.columns.run_ids) == 4
+
+
+def test_keys_and_a_drag_let_the_others_fade_at_once(qtbot: QtBot) -> None:
+    lines = ParallelCoordinates()
+    qtbot.addWidget(lines)
+    lines.resize(600, 400)
+    empty = lines.grab().toImage()
+    one, two = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, 0.2, 0.3])
+    assert one is not None
+    assert two is not None
+    lines.show_axes([one, two], ["a", "b", "c"])
+    lines.show()
+    assert lines.grab().toImage() != empty, "which says what axes are"
+    middle = int((lines._x(0) + lines._x(1)) / 2)
+
+    def ink(place: float) -> list[int]:
+        image = lines.grab().toImage()
+        return [image.pixel(middle, int(lines._y(place)) + by) for by in range(-2, 3)]
+
+    whole = ink(0.0)
+    qtbot.keyClick(lines, Qt.Key.Key_Up)
+    faded = ink(0.0)
+    assert faded != whole
+    qtbot.keyClick(lines, Qt.Key.Key_Delete)
+    assert ink(0.0) == whole
+    qtbot.mousePress(lines, Qt.MouseButton.LeftButton, pos=QPoint(int(lines._x(0)), int(lines._y(0.9))))
+    held = QMouseEvent(
+        QEvent.Type.MouseMove, QPointF(lines._x(0), lines._y(0.2)), lines.mapToGlobal(QPointF()),
+        Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier,
+    )  # fmt: skip
+    QApplication.sendEvent(lines, held)
+    assert ink(0.0) == faded
+    for place in (0.9, 0.9):
+        at = QPoint(int(lines._x(0)), int(lines._y(place)))
+        qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=at)
+    assert ink(0.0) == whole, "a click ends the brush"
+    lines._current = 0
+    before = lines.grab().toImage()
+    lines.setFocus()
+    lines.activateWindow()
+    qtbot.waitUntil(lines.hasFocus)
+    first = lines.grab().toImage()
+    assert first != before, "the axis that keys are for is seen"
+    qtbot.keyClick(lines, Qt.Key.Key_Right)
+    assert lines.grab().toImage() != first
 
 
 def test_only_what_differs_is_compared(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
