@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyqtgraph as pg
 import pytest
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.study.cost_curves import crossing_texts
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_status import StudySnapshot
+from sdgui.widgets.style.theme import theme
 from tests.sdgui.panels.study.studying import Open, a_study, panel_of
 
 
@@ -50,6 +53,20 @@ def test_curves_by_budget_take_the_bars_place(qtbot: QtBot) -> None:
     drawn = view.costs._plot.plotItem.listDataItems()
     assert [item.name() for item in drawn] == ["clip", "sd-clip"]
     assert drawn[1].yData.tolist() == pytest.approx([30.0, 40.0])
+    plot = view.costs._plot
+    (left, right), (low, high) = plot.getViewBox().viewRange()
+    assert (left, right) == pytest.approx((math.log(230) - 0.2, math.log(600) + 0.2))
+    assert low < 25.0
+    assert high > 45.0
+    assert plot.getAxis("bottom")._tickLevels == [[(math.log(230), "230 s"), (math.log(600), "600 s")]]
+    whiskers = [one for one in plot.plotItem.items if isinstance(one, pg.ErrorBarItem)]
+    assert [float(one.opts["x"][0]) for one in whiskers] == [math.log(230), math.log(600)] * 2
+    assert [float(one.opts["y"][0]) for one in whiskers] == pytest.approx([40, 40, 30, 40])
+    assert all((float(one.opts["top"][0]), float(one.opts["bottom"][0])) == pytest.approx((5, 5)) for one in whiskers)
+    assert drawn[1].toolTip() == "sd-clip, 230 s: 30.0 [25.0, 35.0]\nsd-clip, 600 s: 40.0 [35.0, 45.0]"
+    assert drawn[0].opts["symbolBrush"] == theme().run_color(0)
+    view.show_look(replace(look, results=results(80), results_stamp=1.5), {})
+    assert plot.getViewBox().viewRange()[0] == pytest.approx([math.log(80) - 0.2, math.log(80) + 0.4])
     view.show_look(replace(look, results=results() | {"arms": {}}, results_stamp=2.0), {})
     assert view.bars.isVisibleTo(view)
     assert not view.costs.isVisibleTo(view)

@@ -208,6 +208,7 @@ def test_the_model_gives_order_colour_tooltip_and_metric(qapp: object) -> None:
     assert model.headerData(2, horizontal) == "test/R@1 %"
     assert "95 %" in str(model.headerData(2, horizontal, int(Qt.ItemDataRole.ToolTipRole)))
     assert model.headerData(2, Qt.Orientation.Vertical) is None
+    assert (model.rowCount(), model.rowCount(cell), model.columnCount(cell)) == (3, 0, 0)
     rows = model_of(differences_table(compared(), "final"))
     assert rows.index(1, 0).data(METRIC) == "val/R@1", "of a row, whatever its column"
 

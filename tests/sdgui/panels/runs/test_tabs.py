@@ -1,0 +1,138 @@
+"""What is below the table of Runs: what is kept of it, what it says without curves, and whom it asks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.events import CheckpointSaved, Sample
+from core.spec.run.status import RunState
+from sdgui.panels.runs.panel import RunsPanel
+from sdgui.panels.runs.plots.arrangement import Arrangement
+from sdgui.shared.services import Selection, Services
+from sdgui.store.records import StoreError
+from sdgui.store.store import Store
+from sdgui.widgets.message import Message
+from tests.sdgui.panels.runs.test_runs_panel import START, make_run, progress_of, select
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, services: Services) -> RunsPanel:
+    made = RunsPanel(services)
+    qtbot.addWidget(made)
+    made.resize(900, 600)
+    made.show()
+    assert not made.tabs.view.isHidden()
+    return made
+
+
+def test_what_is_pinned_and_folded_is_so_the_next_time(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
+    arranged = Arrangement(("train/loss",), frozenset({"Losses"}))
+    panel.tabs.view.grid.arrange(arranged)
+    again = RunsPanel(services)
+    qtbot.addWidget(again)
+    assert again.tabs.view.grid._arranged == arranged
+
+
+def test_what_is_said_while_there_are_no_curves_and_no_steps_to_choose(
+    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(services)
+    empty, time = panel.tabs.view.grid.empty, panel.tabs.view.time
+    select(panel, run)
+    assert (empty._title.text(), empty._text.text()) == ("No curves", "This run has not reported any steps.")
+    for doing, text in (("loading data", "Loading data…"), ("", "Starting…")):
+        alive = progress_of(run, RunState.RUNNING, doing=doing)
+        monkeypatch.setattr(services.tailer, "progress", lambda _run, alive=alive: alive)
+        panel.tabs._show_header()
+        assert (empty._title.text(), empty._text.text()) == ("No steps yet", text)
+    tailer = services.tailer
+    saved = [CheckpointSaved(step=step, name=f"step-{step:08d}") for step in (3, 6)]
+    shown = []
+    for events in ([START, saved[0]], saved[1:]):
+        tailer.curves_changed.emit(run.id, tailer.show(run.id).apply(events))
+        shown.append((time.isHidden(), panel.tabs.view.grid._pinned))
+    assert shown == [(True, None), (False, None)], "of one step there is no choice"
+    services.time_travel.go(run.folder, 3)
+    assert panel.tabs.view.grid._pinned == 3.0
+    select(panel, make_run(services, "another"))
+    assert (time.isHidden(), panel.tabs.view.grid._pinned) == (True, None)
+
+
+def test_samples_are_made_when_there_are_some_or_their_tab_is_opened(panel: RunsPanel, services: Services) -> None:
+    view, run = panel.tabs.view, make_run(services)
+    select(panel, run)
+    view.show_tab(view.scatter)
+    assert not view.has_samples()
+    view.show_tab(view._no_samples)
+    assert view.has_samples()
+    assert view.tabs.currentWidget() is view.samples
+    tailer, found = services.tailer, {"student": [{"caption": "a hat", "hits": []}]}
+    tailer.curves_changed.emit(run.id, tailer.show(run.id).apply([Sample(step=4, what="retrieval", content=found)]))
+    assert view.samples.captions.item(0).text() == "a hat"
+    panel.view.table.opened.emit(run.id)
+    assert view.tabs.currentWidget() is view.grid, "its curves are what one opens a run for"
+
+
+def test_what_cannot_be_read_is_told(panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Message] = []
+    panel.message_requested.connect(told.append)
+    run = make_run(services)
+
+    def locked(*_: object) -> None:
+        raise StoreError("The database is locked.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(services.store, "run", locked)
+        select(panel, run)
+    assert [(one.level, one.text) for one in told] == [("error", "The database is locked.")]
+    assert panel.tabs._run is None
+    panel.view.table.failed.emit("No such column.")
+    assert (told[-1].level, told[-1].text) == ("error", "No such column.")
+
+
+def test_colours_are_read_anew_when_a_study_is_chosen_or_left(
+    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, named = make_run(services), list[None]()
+    monkeypatch.setattr(panel.tabs.feed, "rename", lambda: named.append(None))
+    steps = ((Selection(run.experiment_id, run.id, run.id), 0), (Selection(study_runs=(run.id,)), 1),
+             (Selection(study_runs=(run.id,)), 1), (Selection(run.experiment_id, run.id, run.id), 2))  # fmt: skip
+    for selection, number in steps:
+        panel.select(selection)
+        assert len(named) == number
+    assert panel.tabs._run is not None
+    assert panel.tabs._run.id == run.id
+
+
+def test_curves_of_a_groups_runs_are_fetched_from_those_who_have_them(
+    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = make_run(services, "mine"), make_run(services, "theirs")
+    watched: list[list[int]] = []
+    monkeypatch.setattr(services.hosts.colleagues, "watch", lambda runs: watched.append([run.id for run in runs]))
+    read = services.store.run
+
+    def run(run_id: int) -> Any:
+        return replace(read(run_id), kept_on="another-computer") if run_id == theirs.id else read(run_id)
+
+    monkeypatch.setattr(services.store, "run", run)
+    select(panel, mine, theirs.id)
+    assert watched == [], "at home there are no others"
+    monkeypatch.setattr(Store, "shared", True)
+    select(panel, mine, theirs.id)
+    assert watched == [[theirs.id]]
+
+
+def test_the_filter_is_ready_to_be_typed_anew(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
+    select(panel, make_run(services))
+    panel.activateWindow()
+    box = panel.view.table.bar.filter
+    box.setText("seed = 1")
+    panel.view.table.view.setFocus()
+    panel.focus_search()
+    qtbot.waitUntil(box.hasFocus)
+    assert box.selectedText() == "seed = 1"
