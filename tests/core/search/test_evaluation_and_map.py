@@ -51,6 +51,14 @@ def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
     assert calibration.cutoff(pictures[0], "text").rate == pytest.approx(10 / 4000)
 
 
+@pytest.mark.parametrize(("count", "spread"), [(0, 0.0), (1, 0.0), (2, 0.6)])
+def test_the_median_of_two_pictures_wants_two(count: int, spread: float) -> None:
+    turned = np.zeros((2, DIM), np.float32)
+    turned[:, 0], turned[1, 1] = (1.0, 0.6), 0.8
+    calibration = Calibration(Fake(turned[:count], turned[:0], np.zeros(0, np.int64)))
+    assert calibration.spread_of_pairs == pytest.approx(spread)
+
+
 def test_own_pictures_do_not_count_as_unrelated() -> None:
     """Ten pictures without captions answer the query, so that its own scores do not hold the cut-off down."""
     captioned, query = vectors(400), vectors(1, seed=1)[0]

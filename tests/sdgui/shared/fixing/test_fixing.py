@@ -73,6 +73,12 @@ def test_the_pair_is_queued_on_the_data_before_and_after(
     qtbot.waitUntil(lambda: "comparison is in" in dialog.view.bar.text)
     asked = json.loads((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert asked == [[str(pair.before.folder)], [str(pair.after.folder)]]
+    *_, trained = dialog.work.trained_on(str(tmp_path / "pairs.csv"))
+    for _ in range(2):
+        with qtbot.waitSignal(dialog.work.retrained):
+            dialog.work.retrain(trained, str(fixed))
+    titles = [each.title for each in dialog.work.pairs()]
+    assert titles == ["clip with fixes 3", "clip with fixes 2", "clip with fixes"], "the newest first"
 
 
 def test_several_seeds_are_pairs_of_one_experiment_and_those_that_are_done_are_compared(
