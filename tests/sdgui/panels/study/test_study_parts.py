@@ -285,5 +285,15 @@ def test_bars_are_drawn_with_their_intervals_and_names(qtbot: QtBot) -> None:
     low, high = plot.getPlotItem().vb.viewRange()[1]
     assert low <= 0.0
     assert high >= 55.0
+    assert plot.getPlotItem().vb.viewRange()[0] == pytest.approx([-0.6, 1.6])
+    assert plot.getAxis("bottom")._tickLevels == [[(0, "clip"), (1, "sd")]]
+    dots = next(item for item in plot.getPlotItem().items if type(item).__name__ == "ScatterPlotItem")
+    assert [(spot.pos().x(), spot.pos().y()) for spot in dots.points()] == [
+        (pytest.approx(0.18), 39.0), (pytest.approx(0.2), 41.0)
+    ]  # fmt: skip
+    bars.set_bars("R@1", [Bar(name, -5.0, None, None, (), "-5") for name in "abc"])
+    (left, right), (low, high) = plot.getPlotItem().vb.viewRange()
+    assert (left, right) == pytest.approx((-0.6, 2.6))
+    assert (low < -5.0, 0.0 < high < 1.0) == (True, True)
     bars.set_bars("none", [])
     assert plot.getPlotItem().items == []

@@ -222,6 +222,13 @@ def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> N
     assert heard[3:] == [("hovered", "a"), ("toggled", "a", True), ("toggled", "a", False)]
     qtbot.mouseClick(legend.viewport(), Qt.MouseButton.LeftButton, pos=legend.visualItemRect(legend.item(1)).center())
     assert heard[-1] == ("toggled", "b", False)
+    legend.clearFocus()
+    off = legend.grab().toImage()
+    legend.set_shown("b", True)
+    on = legend.grab().toImage()
+    assert on != off, "what is hidden is pale"
+    legend.set_entry("b", "run b", 5)
+    assert legend.grab().toImage() != on, "in its colour"
     legend.remove("nobody")
     legend.remove("a")
     assert (legend.keys(), legend.count(), legend.item(0).text()) == (["b"], 1, "run b")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from PySide6.QtCore import QRect, QSize
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.panels.runs.plots.groups import Chart
 from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series
+from sdgui.widgets.style.theme import SPACE
 
 
 def test_a_section_that_is_unfolded_shows_its_plots_again(qtbot: QtBot) -> None:
@@ -38,3 +42,60 @@ def test_means_stay_in_a_plot_that_is_drawn_later(qtbot: QtBot) -> None:
     assert card.make_canvas().series() == [mean], "runs are not drawn beside their mean"
     card.show_means(None)
     assert [one.key for one in card.make_canvas().series()] == ["run 1", "run 2"]
+
+
+def test_plots_stand_below_their_heads_in_as_many_columns_as_fit(qtbot: QtBot) -> None:
+    page, folded = PlotPage(), list[str]()
+    qtbot.addWidget(page)
+    page.folded.connect(folded.append)
+    page.show()
+    cards = [PlotCard(Chart(str(number), str(number), "Losses")) for number in range(5)]
+    page.set_sections([
+        Cards("First", cards[:1], large=True, number=1),
+        Cards("Folded", (), folded=True, number=7),
+        Cards("Losses", cards[1:4], number=3),
+        Cards("Other", cards[4:], number=1),
+    ])  # fmt: skip
+    gap, low = SPACE + SPACE // 2, 28 * SPACE
+
+    def laid(width: int, height: int) -> list[QRect]:
+        page.resize(width, height)
+        page.lay_out()
+        return [card.geometry() for card in cards]
+
+    for width, columns in ((350, 1), (750, 2), (1100, 3)):
+        first, *boxes, other = laid(width, 500)
+        room = page.viewport().width()
+        assert (first.x(), first.width(), first.height()) == (0, room, 40 * SPACE), "the first is large"
+        assert {(one.width(), one.height()) for one in boxes} == {((room - gap * (columns - 1)) // columns, low)}
+        places = [(number // columns, number % columns) for number in range(3)]
+        corners = [(at * (boxes[0].width() + gap), boxes[0].y() + row * (low + gap)) for row, at in places]
+        assert [(one.x(), one.y()) for one in boxes] == corners
+        heads = [page._heads[title].geometry() for title in ("First", "Folded", "Losses", "Other")]
+        ends = [heads[0], first, heads[1], heads[2], boxes[-1], heads[3], other]
+        assert all(below.top() > above.bottom() for above, below in pairwise(ends)), "one below the other"
+        assert page.content.size() == QSize(room, other.bottom() + 1 + gap + SPACE)
+    assert laid(750, 200)[0].height() == low, "of a low page the first is as high as the others"
+    assert laid(750, 320)[0].height() == page.viewport().height() - 5 * SPACE
+    assert [page._heads[one].text() for one in ("First", "Folded")] == ["First", "Folded (7)"]
+    page._heads["Folded"].click()
+    assert folded == ["Folded"]
+
+
+def test_plots_are_made_as_they_are_scrolled_into_view(qtbot: QtBot) -> None:
+    page, seen = PlotPage(), list[PlotCard]()
+    qtbot.addWidget(page)
+    page.card_seen.connect(seen.append)
+    cards = [PlotCard(Chart(str(number), str(number), "Losses")) for number in range(6)]
+    page.set_sections([Cards("Losses", cards, number=6)])
+    page.resize(750, 28 * SPACE + 4 * SPACE)
+    page.lay_out()
+    page._look()
+    assert seen == [], "nobody looks"
+    page.show()
+    qtbot.waitUntil(lambda: len(seen) > 1 and not page._looking.isActive() and not page._laying.isActive())
+    assert list(dict.fromkeys(seen)) == cards[:2]
+    seen.clear()
+    page.verticalScrollBar().setValue(page.verticalScrollBar().maximum())
+    qtbot.waitUntil(lambda: len(seen) > 1 and not page._looking.isActive())
+    assert seen == cards[4:], "each once"

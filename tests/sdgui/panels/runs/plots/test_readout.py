@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
@@ -156,3 +158,49 @@ def test_what_is_out_of_sight_is_drawn_when_it_is_seen_again(qtbot: QtBot, plot:
     qtbot.waitUntil(lambda: not plot._timer.isActive())
     plot.wake()
     assert not plot._timer.isActive(), "nothing was put off"
+
+
+def test_whatever_changes_a_plot_draws_it_again_soon(qtbot: QtBot, plot: PlotCanvas) -> None:
+    one = line("a", [1.0, 2.0])
+    changes: list[tuple[str, Callable[[], object], bool]] = [
+        ("another curve", lambda: plot.put(one), True),
+        ("other curves", lambda: plot.replace([one]), True),
+        ("a log scale", lambda: plot.set_log(True), True),
+        ("averages", lambda: plot.set_smooth(True), True),
+        ("over time", lambda: plot.set_x_mode("time"), True),
+        ("one is lifted", lambda: plot.set_lifted("a"), True),
+        ("it is lifted already", lambda: plot.set_lifted("a"), False),
+        ("the range of all", lambda: plot.set_shared_extent((0.0, 9.0)), True),
+        ("the same range", lambda: plot.set_shared_extent((0.0, 9.0)), False),
+        ("a part of it", lambda: plot.show_x(0.0, 1.0), True),
+        ("everything again", plot.follow, True),
+        ("another size", lambda: plot.resize(300, 200), True),
+        ("a curve less", lambda: plot.remove("a"), True),
+        ("no curve less", lambda: plot.remove("a"), False),
+        ("it is shown", lambda: (plot.hide(), plot.redraw(), plot.show()), True),
+    ]
+    for what, change, again in changes:
+        plot.redraw()
+        change()
+        assert plot._timer.isActive() is again, what
+
+
+def test_a_user_who_zooms_tells_where_to_and_keeps_that(plot: PlotCanvas) -> None:
+    plot.put(line("a", [1.0, 2.0, 3.0]))
+    plot.redraw()
+    zoomed, seen = list[bool](), list[tuple[float, ...]]()
+    plot.zoomed.connect(zoomed.append)
+    plot.view_changed.connect(lambda *x: seen.append(x))
+    plot._box.setXRange(0.5, 1.5, padding=0)
+    plot._box.moved.emit(False, True)
+    assert (zoomed, seen) == ([True], []), "across nothing has moved"
+    plot._box.moved.emit(True, False)
+    assert (zoomed, seen) == ([True, True], [pytest.approx((0.5, 1.5))])
+    plot.set_log(True)
+    plot.redraw()
+    assert plot.view_range()[0] == pytest.approx((0.5, 1.5))
+    assert plot.view_range()[1][1] < 1, "up and down it follows the data again"
+    plot.set_x_mode("time")
+    plot.redraw()
+    assert plot.view_range()[0] != pytest.approx((0.5, 1.5))
+    assert zoomed == [True, True, False]
