@@ -111,14 +111,7 @@ class ViewsPage(QWidget):
     def _changed(self) -> None:
         self.use.setEnabled(self.form.config() is not None and bool(self._source))
         if self.isVisible():
-            self._show()
-
-    def _show(self) -> None:
-        self.preview.show_definition(self.definition() if self._source else None, self._rows)
-
-    def entered(self) -> None:
-        """The page is the one that is shown."""
-        self._show()
+            self.preview.show_definition(self.definition() if self._source else None, self._rows)
 
     def _use(self) -> None:
         config = self.definition()

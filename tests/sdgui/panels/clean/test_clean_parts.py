@@ -277,6 +277,7 @@ def test_what_was_chosen_comes_back_and_nonsense_is_ignored(qtbot: QtBot, place:
     again.view.words.setText("hat")
     again.focus_search()
     assert again.view.words.selectedText() == "hat"
+    assert again.focusWidget() is again.view.words
     again.work.background.wait()
     again.view.gallery.close_threads()
 

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS, preset_config
 from sdgui.panels.data.layout import FIGURES, GROUPS, PICTURES, VIEWS
-from sdgui.panels.data.model import NONE, SourceRows
+from sdgui.panels.data.model import NONE
 from sdgui.panels.data.panel import DataPanel
 from sdgui.panels.data.views_page import ViewsPage
 from sdgui.widgets.actions import Actions
@@ -369,6 +369,14 @@ def test_the_page_of_views_offers_experiments_and_presets(qtbot: QtBot, panel: D
     page.preview.seed.setValue(7)
     page.use.click()
     assert [(one.data.train, one.seed, one.name) for one in asked] == [("/one.csv", 7, "mine")]
+    view = panel.view
+    view.tabs.setCurrentIndex(VIEWS)
+    sizes = page.split.sizes()
+    page.split.setSizes([sizes[0] + 40, sizes[1] - 40])
+    view.keep_layout()
+    del view.views
+    assert view.views is not page
+    assert view.views.split.saveState() == page.split.saveState()
 
 
 def test_a_run_whose_definition_cannot_be_read_says_so(qtbot: QtBot, panel: DataPanel) -> None:
@@ -386,13 +394,3 @@ def test_a_run_whose_definition_cannot_be_read_says_so(qtbot: QtBot, panel: Data
     panel.use_run(run.id)
     assert panel.view.source.source() == "/mine.csv"
     assert panel.view.views.definitions.currentText() == "Run of mine"
-
-
-def test_a_name_tells_on_what_is_trained(panel: DataPanel) -> None:
-    names: list[str] = []
-    panel.define_asked.connect(lambda config: names.append(config.name))
-    panel.rows = SourceRows("/data/pairs.csv")
-    panel.use()
-    panel.use("/data/" + 120 * "x" + ".csv", "/val.csv")
-    assert names[0].endswith("pairs")
-    assert len(names[1]) == 100

@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import RunConfig
 from core.spec.presets import preset_config
 from sdgui.panels.data.layout import BROKEN, GROUPS
+from sdgui.panels.data.model import SourceRows
 from sdgui.panels.data.panel import DataPanel
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.data.conftest import Asked, captions, checked, facts, opened, part
@@ -124,3 +125,13 @@ def test_an_experiment_on_the_data_keeps_the_validation_that_fits(
         ("/one.csv", "/val.csv"), ("/kept.csv", "/val.csv"), ("/one-train.csv", "/one-held-out.csv"),
     ]  # fmt: skip
     assert asked[1].name.endswith("on kept")
+
+
+def test_a_name_tells_on_what_is_trained(panel: DataPanel) -> None:
+    names: list[str] = []
+    panel.define_asked.connect(lambda config: names.append(config.name))
+    panel.rows = SourceRows("/data/pairs.csv")
+    panel.use()
+    panel.use("/data/" + 120 * "x" + ".csv", "/val.csv")
+    assert names[0].endswith("pairs")
+    assert len(names[1]) == 100
