@@ -73,7 +73,9 @@ def test_own_pictures_do_not_count_as_unrelated() -> None:
 
 def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching) -> None:
     collection = searching.collection
-    ranked = evaluation.rank_all(collection, quiet)
+    told: list[tuple[str, int, int]] = []
+    ranked = evaluation.rank_all(collection, lambda *what: told.append(what))
+    assert told == [("ranking", 0, 1000), ("ranking", 1000, 1000)]
     answer = evaluation.evaluate(collection, ranked)
     images = torch.from_numpy(collection.pictures.vectors(np.arange(48)))
     assert collection.texts is not None
@@ -113,7 +115,8 @@ def test_the_map_lays_like_beside_like() -> None:
     texts = pictures + 2 * vectors(1, seed=6)
     collection = Fake(pictures, texts, np.arange(60))
     points = projection.choose(collection)
-    for layout_ in (projection.axes(points), projection.neighbourhoods(points, quiet)):
+    told: list[tuple[str, int, int]] = []
+    for layout_ in (projection.axes(points), projection.neighbourhoods(points, lambda *what: told.append(what))):
         assert layout_.shape == (120, 2)
         assert np.abs(layout_).max() == pytest.approx(1)
         distance = np.linalg.norm(layout_[:, None] - layout_[None], axis=-1)
@@ -123,6 +126,7 @@ def test_the_map_lays_like_beside_like() -> None:
         apart = np.median(np.linalg.norm(layout_[:20].mean(0) - layout_[20:60], axis=1))
         own = np.median(np.linalg.norm(layout_[:60] - layout_[60:], axis=1))
         assert own < apart / 4, "a caption lies at its picture, and not with all captions"
+    assert told == [("laying out the map", 0, 0)]
 
 
 def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +177,8 @@ def test_many_points_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pyt
     away = np.linalg.norm(layout[:, None] - layout[None], axis=2)
     nearest = np.argsort(away, axis=1)[:, 1:6]
     assert (group[nearest] == group[:, None]).mean() > 0.99
+    begun = [doing for doing, done, _ in heard if done == 0]
+    assert begun == ["looking for neighbours", "weighing the neighbours", "laying out the map"]
     assert ("laying out the map", 120, 120) in heard
     assert len([said for said in heard if said[2] == 120]) > 10, "it can be cancelled, and says how long it takes"
     monkeypatch.setattr(projection, "_by_opentsne", lambda *_: pytest.fail("it is kept"))

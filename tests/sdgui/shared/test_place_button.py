@@ -134,6 +134,12 @@ def test_the_head_names_what_is_launched_and_offers_to_add_machines(qtbot: QtBot
     assert head.title.text() == "mine"
     head.show_experiment(None)
     assert head.title.text() == ""
+    study = store.add_study(tmp_path / "study", "Widths").id
+    store.link_arm(study, "narrow", number)
+    head.show_selection(Selection(study_id=study, study_runs=(1, 2)))
+    assert (head.title.text(), head.line.text()) == ("Widths", "Study · 1 arm · 2 runs")
+    head.show_selection(Selection(study_id=99))
+    assert (head.title.text(), head.line.text()) == ("All runs", ""), "one that is gone"
     head.show_selection(Selection())
     assert head.title.text() == "All runs"
     store.close()

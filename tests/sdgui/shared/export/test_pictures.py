@@ -66,6 +66,7 @@ def test_folders_get_further_names_and_keep_what_is_there(
     folder = tmp_path / "out" / "deep"
     folder.mkdir(parents=True)
     (folder / "a.png").write_text("the user's own")
+    os.utime(items[0].path, (1e9, 1e9))
     told: list[tuple[int, int]] = []
     report = export(items, folder, lambda done, total: told.append((done, total)))
     assert (report.written, report.where) == (2, folder)
@@ -73,6 +74,7 @@ def test_folders_get_further_names_and_keep_what_is_there(
     assert sorted(path.name for path in folder.iterdir()) == ["a-2.png", "a-3.png", "a.png"]
     assert (folder / "a.png").read_text() == "the user's own"
     assert (folder / "a-2.png").read_bytes() == items[0].path.read_bytes()
+    assert (folder / "a-2.png").stat().st_mtime == 1e9, "a copy keeps when it was taken"
     assert (folder / "a-3.png").is_symlink() == (export is export_links)
     assert told[-1] == (3, 3)
 
