@@ -51,7 +51,7 @@ def test_each_step_is_a_frame_with_the_networks_beside_each_other(tmp_path: Path
         (f"a@{step}", network, "d.csv") for step in (3, 9) for network in ("student", "teacher")
     ]
     with Image.open(to) as film:
-        assert (film.n_frames, film.format) == (2, "WEBP")
+        assert (film.n_frames, film.format, film.info["loop"]) == (2, "WEBP", 0), "it repeats for ever"
         for number, sides in enumerate((("red", "lime"), ("blue", "white"))):
             film.seek(number)
             pixels = np.asarray(film.convert("RGB")).astype(int)

@@ -186,9 +186,11 @@ def test_the_state_follows_the_last_lifecycle_event() -> None:
 
 def test_a_replaced_log_is_forgotten(tmp_path: Path) -> None:
     history = RunHistory()
-    history.apply([started(0), metrics(1, 1.0), Log(level="info", message="a")])
+    history.apply([started(0), metrics(1, 1.0), metrics(2, 1.0, 7.0), started(1, 9.0), Log(level="info", message="a")])
     history.clear()
     assert everything(history) == everything(RunHistory())
+    history.apply([metrics(1, 1.0, 50.0), metrics(2, 1.0, 53.0)])
+    assert history.curve("train/loss").seconds.tolist() == [0.0, 3.0], "from the first that is there"
 
 
 @pytest.mark.parametrize(
