@@ -24,10 +24,12 @@ from core.spec.run.events import (
     Log,
     Metrics,
     RunFailed,
+    RunFinished,
 )
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import resolve
-from core.training.errors import TrainingError
+from core.training import train as train_module
+from core.training.errors import Interrupt, TrainingError
 from core.training.train import train
 from core.training.train_step import TrainStep
 from tests.core.training.test_train import StopAt, config_for, data, own_cache, read, uninterrupted, weights
@@ -167,3 +169,52 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 def test_a_folder_that_may_not_be_written_is_named(data: tuple[Path, Path], read_only: Path) -> None:
     with pytest.raises(RunDirError, match=r"cannot write the run folder .*locked/run"):
         train(config_for(data), RunDir(read_only / "run"), quiet=True)
+
+
+FULL, BROKEN = (OSError(number, os.strerror(number)) for number in (errno.ENOSPC, errno.EIO))
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        (FULL, "TrainingError the disk that holds {run} is full; the last good checkpoint is kept. Free some space"),
+        (BROKEN, "OSError OSError: [Errno 5] "),
+        (TrainingError("It cannot."), "TrainingError It cannot."),
+        (Interrupt("paused"), "paused"),
+    ],
+    ids=["full", "broken", "refused", "interrupted"],
+)
+def test_what_ends_a_run_is_on_record_with_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool, ends: Exception, said: str
+) -> None:
+    """Of a run that is at step 7, or that had not begun: at step 0."""
+    run, left = RunDir(tmp_path / "run"), list[bool]()
+
+    class Ends:
+        step = 7
+
+        def __init__(self, *_: object) -> None:
+            if not begun:
+                raise ends
+
+        def run(self) -> None:
+            raise ends
+
+        def leave(self) -> None:
+            left.append(True)
+
+    monkeypatch.setattr(train_module, "Loop", Ends)
+    run.create()
+    run.control.write_text("stop")
+    if isinstance(ends, Interrupt):
+        assert train(preset_config("clip", "tiny"), run, quiet=True) == "paused"
+    else:
+        with pytest.raises(TrainingError if ends is FULL else type(ends)):
+            train(preset_config("clip", "tiny"), run, quiet=True)
+    (event,) = read(run)
+    assert isinstance(event, (RunFailed, RunFinished))
+    told = f"{event.error} {event.message}" if isinstance(event, RunFailed) else event.outcome
+    assert told.startswith(said.format(run=run.path))
+    assert (event.step, left) == (7 if begun else 0, [True] * (begun and isinstance(ends, Interrupt)))
+    assert not run.control.exists()
