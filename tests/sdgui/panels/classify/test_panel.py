@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QUrl
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+from PySide6.QtGui import QDesktopServices, QDragEnterEvent
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
+from sdgui.panels.classify.demo import DemoStep
 from sdgui.shared.export import dialog as export_dialog
 from sdgui.shared.export.formats import Exported
 from sdgui.shared.export.pictures import export_table
@@ -163,3 +167,43 @@ def test_an_answer_about_a_result_that_is_no_longer_shown_is_dropped(qtbot: QtBo
     qtbot.waitUntil(lambda: not panel.session.busy("cell") and not panel.session.busy("mistakes"))
     assert panel.view.matrix.gallery.items() == []
     assert panel.view.mistakes.gallery.model.rowCount() == mistakes
+
+
+def test_without_a_model_or_a_checkpoint_the_panel_says_so_and_the_demo_is_made_by_its_button(
+    open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify("")
+    services, source, done = panel._services, panel.view.source, list[str]()
+    fresh = services.store.add_run(services.store.add_experiment(preset_config("clip", "tiny"), "fresh").id)
+    panel.use_run(fresh.id)
+    assert panel.view.bar.text == "This run has no checkpoint to classify with yet."
+    monkeypatch.setattr(source.model, "open", lambda: done.append("models"))
+    panel.ask_model()
+    panel.set_actions(cast(Any, {"demo": SimpleNamespace(trigger=lambda: done.append("demo"))}))
+    panel._show_step(DemoStep("Text", "Try the demo", make=True))
+    assert panel.view.empty._button.text() == "Try the demo"
+    panel.view.empty._button.click()
+    panel._show_step(DemoStep("Text"))
+    panel.view.empty.activated.emit()
+    assert done == ["models", "demo"]
+    monkeypatch.setattr(source.model, "choice", lambda: None)
+    assert source.problem().startswith("Choose a model first")
+    assert source.measures() == []
+    panel.view.try_refused.emit([("/a/film.mp4", "it is a video")])
+    assert (panel.view.bar.text, panel.view.bar._details.toPlainText()) == (
+        "film.mp4: it is a video.", "/a/film.mp4: it is a video"
+    )  # fmt: skip
+    services.settings.setValue("classify/model", json.dumps({"model": "/gone@best"}))
+    monkeypatch.setattr(source.model, "restore", lambda: done.append("last"))
+    source.restore()
+    kept = {"model": "/gone@best", "weights": "", "title": "gone", "run_id": None}
+    services.settings.setValue("classify/model", json.dumps(kept))
+    monkeypatch.setattr(source.model, "set_choice", lambda _choice: False)
+    source.restore()
+    assert done[2:] == ["last", "last"], "what was used elsewhere, where the panel's own is gone"
+    nothing = QMimeData()
+    drag = QDragEnterEvent(
+        QPoint(5, 5), Qt.DropAction.CopyAction, nothing, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    panel.view.dragEnterEvent(drag)
+    assert not drag.isAccepted(), "there is no file"

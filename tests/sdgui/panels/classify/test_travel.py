@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.store.records import Run
+from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
 
 
@@ -65,7 +67,7 @@ def test_another_result_is_played_though_a_step_of_the_last_was_on_its_way(
     tab = panel.view.matrix
     panel.view.tabs.setCurrentWidget(tab)
     qtbot.waitUntil(lambda: tab.time.steps == (1, 2, 3))
-    wanted: list[object] = []
+    wanted: list[tuple[Any, ...]] = []
     monkeypatch.setattr(panel.travel._session, "measure_step", lambda *what: wanted.append(what))
     tab.time.slider.setValue(0)
     qtbot.waitUntil(lambda: len(wanted) == 1)
@@ -77,3 +79,9 @@ def test_another_result_is_played_though_a_step_of_the_last_was_on_its_way(
     tab.time.set_steps((1, 2, 3), 1)
     tab.time._next()
     assert tab.time.step() == 2
+    bar, failed = panel.view.bar, wanted[-1][3]
+    tab.time.play.setChecked(True)
+    failed(Cancelled())
+    assert (bar.message, tab.time.play.isChecked()) == (None, False)
+    failed(Failure("It ended.", "a traceback"))
+    assert (bar.text, bar._details.toPlainText()) == ("It ended.", "a traceback")

@@ -21,6 +21,7 @@ from sdgui.panels.search.tabs.known_queries import (
     rank_text,
 )
 from sdgui.panels.search.tabs.map_points import MapPoints, Name
+from sdgui.widgets.style.theme import theme
 
 
 def packed(values: list[float], kind: str) -> str:
@@ -138,8 +139,36 @@ def test_known_answers_sort_by_title_rank_and_movement(qtbot: QtBot) -> None:
     assert cells == [["9", "1", "▲ 8"], ["3", "3", ""], ["1", "4", "▼ 3"], ["2.5", "–", ""]]
     tips = [model.index(row, 3).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(4)]
     assert tips == ["8 ranks higher than with one", None, "3 ranks lower than with one", None]
+    tip, side, ink = (
+        Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.ForegroundRole
+    )  # fmt: skip
+    assert [model.index(row, 3).data(tip) for row in range(2)] == ["8 ranks higher than with one", None]
+    assert [model.index(0, column).data(tip) for column in range(2)] == ["c", None]
+    assert [model.headerData(column, Qt.Orientation.Horizontal) for column in range(4)] == [
+        "Caption", "one", "two", "Moved"
+    ]  # fmt: skip
+    assert [model.headerData(column, Qt.Orientation.Horizontal, tip) for column in range(4)] == [
+        None, "Rank that one gives the correct answer; 1 is first",
+        "Rank that two gives the correct answer; 1 is first", "By how many ranks two is better than one",
+    ]  # fmt: skip
+    for sides in (
+        [model.headerData(column, Qt.Orientation.Horizontal, side) for column in range(3)],
+        [model.index(0, column).data(side) or Qt.AlignmentFlag.AlignLeft for column in range(3)],
+    ):
+        assert [bool(one & Qt.AlignmentFlag.AlignRight) for one in sides] == [False, True, True]
+    look = theme()
+    inks = [[model.index(row, column).data(ink) for column in range(4)] for row in (0, 1, 2)]
+    assert inks == [
+        [None, None, look.color("good"), look.color("good")], [None] * 4,
+        [None, look.color("good"), None, look.color("error")],
+    ]  # fmt: skip
+    assert (model.rowCount(model.index(0, 0)), model.columnCount(model.index(0, 0))) == (0, 0)
+    arranged: list[None] = []
+    model.arranged.connect(lambda: arranged.append(None))
     model.set_filter("B")
     assert titles() == ["b"]
+    model.sort(0)
+    assert len(arranged) == 2
     model.set_filter("")
     model.set_known(known[:1], "Picture", ["one"])
     assert model.columnCount() == 2

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QLabel, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
+from sdgui.panels.search.tabs import map_canvas
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
 from sdgui.panels.search.tabs.map_dots import argb, dots_image
@@ -149,6 +150,14 @@ def test_the_point_under_the_mouse_is_told_once_and_a_click_chooses_it(canvas: M
     assert clicked == [3, 0], "the first point too"
     assert canvas.nearest(first + QPointF(11, 0)) == 0
     assert canvas.nearest(first + QPointF(14, 0)) == -1
+
+
+def test_a_lasso_of_a_large_map_holds_what_lies_in_it(canvas: MapCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
+    around = [QPointF(-0.2, -0.2), QPointF(1.2, -0.2), QPointF(1.2, 0.7), QPointF(-0.2, 0.7)]
+    for many in (4, 5):
+        monkeypatch.setattr(map_canvas, "MANY", many)
+        assert canvas.inside(around) == [0, 1, 4]
+        assert canvas.inside(around[:2]) == [], "a line holds nothing"
 
 
 def test_keys_move_zoom_and_choose_what_is_in_view(qtbot: QtBot, canvas: MapCanvas) -> None:

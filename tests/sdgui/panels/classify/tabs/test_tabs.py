@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QPointF, QSettings, Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
@@ -114,6 +115,28 @@ def test_more_pictures_of_a_cell_are_asked_for_once_and_from_where_they_end(tab:
     tab._more()
     assert len(asked) == 2
     assert len(tab.gallery.items()) == PAGE + 50
+
+
+def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
+    tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose_order(tab, "most")
+    tab.prompts.click()
+    tab.show_trial(a_result(a_measure("zero-shot"), cells=((0, 1), (1, 1), (3, 5)), accuracy={"value": 0.625}))
+    assert list(tab.matrix.cells.order) == [1, 0, 2], "in the order asked for"
+    assert "62.5 %" in tab.editor.state.text()
+    assert "some templates are still being encoded" in tab.editor.state.text()
+    before, seen = tab.matrix.picture(), list[None]()
+    tab.matrix.view_changed.connect(lambda: seen.append(None))
+    ground = theme().color
+
+    def other(name: str) -> QColor:
+        return QColor("orange") if name == "surface" else ground(name)
+
+    monkeypatch.setattr(theme(), "color", other)
+    tab.matrix._restyle()
+    assert len(seen) == 1
+    assert tab.matrix.picture() != before
 
 
 def test_a_mistake_after_the_last_one_is_the_first_and_before_it_the_last(tab: MatrixTab) -> None:
