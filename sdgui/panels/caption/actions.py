@@ -269,6 +269,4 @@ def _follow(commands: Commands, actions: Actions) -> None:
             button.setToolTip(plain_tip(f"{action.text()} ({action.shortcut().toString()})"))
 
     stack.indexChanged.connect(lambda _index: show())
-    stack.canUndoChanged.connect(lambda _can: show())
-    stack.canRedoChanged.connect(lambda _can: show())
     show()

@@ -263,6 +263,8 @@ def test_a_picture_has_its_captions_labels_and_whether_it_is_out() -> None:
     assert [(item.caption, item.badge, item.faint) for item in items] == [
         ("caption 0", "12 captions", False), ("one", "excluded", True), ("", "", False),
     ]  # fmt: skip
+    found.captions[2] = ("two", "of them")
+    assert item_of(found, 2).badge == "2 captions"
     assert items[0].detail.splitlines() == [*many[1:10], "kind: x", "set: s"]
     assert items[1].detail == "set: s"
 

@@ -102,3 +102,5 @@ def test_heat_is_as_strong_as_the_relevance_and_lies_on_the_middle_of_the_pictur
     }
     assert places == {"upper left", "middle left", "lower right", "upper middle"}
     assert where([[0.0], [0.0], [0.5]]) == "lower middle"
+    seven = [where([[float((y, x) == (at, at)) for x in range(7)] for y in range(7)]) for at in range(7)]
+    assert seven == ["upper left"] * 2 + ["middle"] * 3 + ["lower right"] * 2

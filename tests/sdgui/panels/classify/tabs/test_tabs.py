@@ -121,7 +121,14 @@ def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
     tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose_order(tab, "most")
+    assert "editor" not in vars(tab), "it is made when it is first wanted"
     tab.prompts.click()
+    assert (tab.editor.isVisible(), tab.split.indexOf(tab.editor)) == (True, 0)
+    assert tab.editor.templates.hasFocus() or not tab.isActiveWindow()
+    tab.prompts.click()
+    assert not tab.editor.isVisible()
+    tab.prompts.click()
+    assert tab.editor.isVisible()
     tab.show_trial(a_result(a_measure("zero-shot"), cells=((0, 1), (1, 1), (3, 5)), accuracy={"value": 0.625}))
     assert list(tab.matrix.cells.order) == [1, 0, 2], "in the order asked for"
     assert "62.5 %" in tab.editor.state.text()
