@@ -185,6 +185,9 @@ def test_the_detail_shows_both_models_candidates_and_where_they_are_from(qtbot: 
     detail.take(1)
     detail.take(4)
     assert taken == [(entry.path, "b best", "b"), (entry.path, "a next", "a")]
+    detail.candidates.clear()
+    theme().changed.emit()
+    assert len(detail._items()) == 6, "with the icons of the theme"
     detail.set_titles({"a": "One", "b": "Another"})
     assert detail._items()[3].text() == "Another"
     many = ModelCaptions("a", tuple(Candidate(f"{at}") for at in range(10)))

@@ -62,6 +62,33 @@ def test_a_line_names_the_network_where_there_are_two(shown: ResultList) -> None
     assert lines == ["75.0 %  5 nearest\nViT-B-32", "75.0 %  5 nearest\nteacher · demo · teacher"]
 
 
+def test_a_result_takes_the_place_of_one_that_it_makes_out_of_date(shown: ResultList) -> None:
+    gone, told = list[object](), list[object]()
+    shown.removed.connect(gone.append)
+    shown.added.connect(told.append)
+    first, second, third, other = (
+        a_result(a_measure("zero-shot", templates=f"a {name}")) for name in ("one", "two", "three", "four")
+    )
+    shown.add(first)
+    shown.add(other)
+    shown.replace(first, second, show=False)
+    assert (shown.results(), shown.current()) == ([second, other], other)
+    assert (gone, told[-1]) == ([first], second), "what is in the store goes too"
+    shown.choose(second.measure)
+    shown.replace(second, third, show=False)
+    assert (shown.results(), shown.current(), gone[1:]) == ([third, other], third, [second])
+    shown.replace(first, third)
+    shown.replace(None, third)
+    assert (shown.results(), len(gone)) == ([third, other], 2), "it was gone before"
+    shown.restore([a_result(third.measure), first])
+    assert (shown.results(), shown.current()) == ([third, other, first], third), "what is there is newer"
+    again = ResultList()
+    again.restore([])
+    assert again.current() is None
+    again.restore([first, other])
+    assert again.current() is first
+
+
 def test_removing_a_result_shows_the_one_in_its_place(shown: ResultList) -> None:
     made = [a_result(a_measure("knn", k=k)) for k in (1, 2, 3)]
     for one in made:

@@ -81,6 +81,7 @@ class Items:
 
 def test_the_gallery_shows_what_a_plain_list_says(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(showing, "_AT_ONCE", 2)
+    monkeypatch.setattr(showing, "_MANY", 4)
 
     @settings(max_examples=20)
     @given(STEPS)
@@ -120,7 +121,8 @@ def follow(steps: list[tuple[str, Any]]) -> None:
             plain.change(out | frozenset(there) if name == "exclude" else out - frozenset(there))
         assert set(changed) == plain.states[-1] ^ out
         shown.renew(changed)
-        while shown._stale:
+        assert len(changed) <= 4 or (bool(shown._coming) and shown._renewing.isActive()), "in a turn of its own"
+        while shown._stale or shown._coming:
             shown._renew_some()
     expected = [row for row in range(len(plain.rows)) if plain.matches(by, row)]
     assert rows.excluded == plain.states[-1]
@@ -131,3 +133,27 @@ def follow(steps: list[tuple[str, Any]]) -> None:
     gallery.chosen = list(range(0, len(expected), 2))
     assert shown.chosen() == expected[::2]
     assert rows.excluded_paths() == [f"/{row}.png" for row in sorted(plain.states[-1])]
+
+
+def test_very_many_rows_are_walked_by_no_collector_and_renewed_between_other_events(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen: list[int] = []
+    monkeypatch.setattr(showing, "_FREEZES", 4)
+    monkeypatch.setattr(showing, "_MANY", 5)
+    monkeypatch.setattr(showing.gc, "freeze", lambda: frozen.append(len(rows)))
+    rows, gallery = SourceRows("/pairs.csv"), Items()
+    shown = ShownRows(cast(Gallery, gallery))
+    shown.begin(rows)
+    for number in (3, 2, 2, 1, 1):
+        shown.add(rows.append([f"/{number}"] * number, [["c"]] * number, {}))
+    assert frozen == [5, 8], "each time that so many more are there"
+    shown.renew(rows.exclude(range(6)))
+    faint = [item.faint for item in gallery.items]
+    assert faint == [False, True, True, *[False] * 6], "those in view at once"
+    qtbot.waitUntil(lambda: [item.faint for item in gallery.items] == [True] * 6 + [False] * 3)
+    shown.renew(rows.undo()[:5])
+    assert [item.faint for item in gallery.items] == [False] * 5 + [True] + [False] * 3, "a few in the same turn"
+    shown.renew(range(6))
+    shown.begin(SourceRows("/other.csv"))
+    assert (shown._coming, shown._stale, shown.numbers, gallery.items) == ([], {}, [], [])
