@@ -160,6 +160,29 @@ def test_a_lasso_of_a_large_map_holds_what_lies_in_it(canvas: MapCanvas, monkeyp
         assert canvas.inside(around[:2]) == [], "a line holds nothing"
 
 
+def test_points_of_a_large_map_stand_where_they_are_wherever_the_view_is(
+    canvas: MapCanvas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(map_canvas, "MANY", 3)
+    groups, look = [0, 1, 2, 0, 1], theme()
+    canvas.set_points(PLACES, groups, 4)
+    canvas.mark([3])
+    assert len(canvas._dots.points()) == len(canvas._marks.points()) == 0, "one picture instead of shapes"
+    for _ in range(2):
+        image = canvas.grab().toImage()
+        for place, group in zip(PLACES[:3], groups, strict=False):
+            at = canvas._view.mapFromScene(canvas._box.mapViewToScene(QPointF(*place)))
+            assert image.pixelColor(at) == look.run_color(group)
+        canvas.move_view(0.1, -0.05, zoom=1.2)
+    canvas.set_groups([2, 2, 2, 2, 2])
+    at = canvas._view.mapFromScene(canvas._box.mapViewToScene(QPointF(0.0, 0.0)))
+    assert canvas.grab().toImage().pixelColor(at) == look.run_color(2)
+    assert [tuple(point.pos()) for point in canvas._chosen.points()] == [(1.0, 1.0)]
+    canvas.set_points(PLACES[:2], [0, 1], 2)
+    assert len(canvas._dots.points()) == 2, "of few the shapes again"
+    assert canvas.grab().toImage().pixelColor(at) != look.run_color(2)
+
+
 def test_keys_move_zoom_and_choose_what_is_in_view(qtbot: QtBot, canvas: MapCanvas) -> None:
     found: list[list[int]] = []
     canvas.lassoed.connect(found.append)

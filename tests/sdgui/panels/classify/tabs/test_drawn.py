@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRect
@@ -11,7 +12,9 @@ from PySide6.QtWidgets import QStyle, QStyleOptionViewItem
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
+from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegate
+from sdgui.widgets.formats import count
 from sdgui.widgets.style.theme import theme
 
 WIDE, HIGH = 400, 24
@@ -180,3 +183,50 @@ def test_names_stand_beside_their_rows_and_over_their_columns_where_there_is_roo
     matrix.zoom(8.0, QPointF(matrix.viewport().area.topLeft()))
     rows, _ = matrix.viewport().visible()
     assert all(beside(row) for row in rows[1:-1])
+
+
+def test_curves_have_shapes_whiskers_levels_and_a_scale_that_holds_them(qtbot: QtBot) -> None:
+    plot = PointPlot("Few-shot accuracy", "pictures per class", count, (1, 2, 4, 8, 16, 32))
+    qtbot.addWidget(plot)
+    plot.set_lines([], "There are none yet.")
+    assert (plot.readout.text(), plot.accessibleDescription()) == ("There are none yet.", "There are none yet.")
+    assert plot._plot.isHidden()
+    plot._hovered(QPointF(5, 5))
+    assert plot.readout.text() == "There are none yet."
+    one = PointLine("image", (1, 4, 16), (0.2, 0.5, 0.6), (0.1, None, 0.5), (0.3, None, 0.7), color=2, marked=4)
+    two = PointLine("fused", (1, 4), (0.3, 0.4), color=1)
+    level = PointLine("zero-shot", (1.0,), (0.45,), level=True)
+    plot.set_lines([one, two, level], "no")
+    assert not plot._plot.isHidden()
+    assert plot.readout.text() == "● image   ■ fused   ╌ zero-shot"
+    assert plot.accessibleDescription() == (
+        "image: pictures per class 1: 20.0 % (10.0 to 30.0), pictures per class 4: 50.0 %, "
+        "pictures per class 16: 60.0 % (50.0 to 70.0); fused: pictures per class 1: 30.0 %, "
+        "pictures per class 4: 40.0 %; zero-shot: 45.0 %"
+    )
+    item, look = plot._plot.getPlotItem(), theme()
+    curves = item.listDataItems()
+    assert [curve.getData()[0].tolist() for curve in curves] == [
+        pytest.approx(np.log10([1, 4, 16])), pytest.approx(np.log10([1, 4]))
+    ]  # fmt: skip
+    assert [curve.opts["symbol"] for curve in curves] == ["o", "s"]
+    assert [curve.opts["pen"].color() for curve in curves] == [look.run_color(2), look.run_color(1)]
+    (whiskers,) = [each for each in item.items if isinstance(each, pg.ErrorBarItem)]
+    ends = [whiskers.opts[name].tolist() for name in ("x", "y", "top", "bottom")]
+    assert ends == [
+        pytest.approx([0.0, np.log10(16)]), [0.2, 0.6], pytest.approx([0.1, 0.1]), pytest.approx([0.1, 0.1])
+    ]  # fmt: skip
+    lines = {round(each.angle): each for each in item.items if isinstance(each, pg.InfiniteLine)}
+    assert lines[0].value() == 0.45
+    assert lines[90].value() == pytest.approx(np.log10(4))
+    (left, right), (bottom, top) = plot._plot.viewRange()
+    assert (left, right) == pytest.approx((-0.04 * np.log10(16), 1.04 * np.log10(16)))
+    assert (bottom, top) == pytest.approx((0.1 - 0.08 * 0.6, 0.7 + 0.08 * 0.6))
+    assert [text for _, text in plot._bottom._tickLevels[0]] == ["1", "2", "4", "8", "16", "32"]
+    plot.set_lines([PointLine("C", (0.01,), (1.0,))])
+    (left, right), (bottom, top) = plot._plot.viewRange()
+    assert (left, right, bottom, top) == pytest.approx((-2.3, -1.7, 0.95, 1.02))
+    decades = PointPlot("Accuracy", "C")
+    qtbot.addWidget(decades)
+    decades.set_lines([PointLine("C", (0.005, 20.0), (0.5, 0.5))])
+    assert [at for at, _ in decades._bottom._tickLevels[0]] == [-2, -1, 0, 1]
