@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from core.spec.run.folder import RunDir
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.runs.demo import DemoData
+from sdgui.store import database
+from sdgui.store.migration import upgrade
 
 HERE = Path(__file__).parent
 OpenWindow = Callable[..., MainWindow]
@@ -28,6 +32,30 @@ PATIENCE = 120_000  # milliseconds; a worker loads torch first
 def no_other_thread_collects() -> None:
     """As in the window, whose ``Collector`` a test of a part may be without."""
     gc.disable()
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as its revisions leave it, before anything is in it."""
+    path = tmp_path_factory.mktemp("new") / "sdgui.db"
+    upgrade(path, database.MIGRATIONS)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def made_from_a_copy(new_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new database is copied: running its revisions for each test takes longer than most tests."""
+    migrate = database._migrate
+
+    def copy_or_migrate(path: Path, version: str | None, scripts: Path) -> None:
+        if version is None and scripts == database.MIGRATIONS and not path.exists():
+            with suppress(OSError):  # where there can be none, the revisions say so
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(new_database, path)
+                return
+        migrate(path, version, scripts)
+
+    monkeypatch.setattr(database, "_migrate", copy_or_migrate)
 
 
 class PatientBot(QtBot):

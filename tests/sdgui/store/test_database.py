@@ -39,6 +39,11 @@ def upgrade():
 """
 
 
+@pytest.fixture(autouse=True)
+def made_from_a_copy() -> None:
+    """Here every database is made by the revisions."""
+
+
 def scripts_with(folder: Path, extra: str = "") -> Path:
     """The migrations and one more, as a later release would have."""
     scripts = folder / "migrations"
