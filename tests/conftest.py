@@ -21,6 +21,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before Qt is loaded by 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch, scikit-learn and faiss are
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start are compiled once, as a user's are
 sys.dont_write_bytecode = False
+ABSENT = Path(__file__).parent / "absent"  # what only tests need, programs that they start do without
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ABSENT), os.environ.get("PYTHONPATH"))))
 
 
 hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy machine is no fault of the example
