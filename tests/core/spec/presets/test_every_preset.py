@@ -24,8 +24,8 @@ from core.training.train import train
 from tests.core.pictures import write_pairs
 from tests.core.variants import CONTAINED, is_contained
 
-STEPS = 12
-SAVED = 8  # after this many steps the state is kept, from which the run is resumed
+STEPS = 9
+SAVED = 6  # after this many steps the state is kept, from which the run is resumed
 WINDOW = 3  # steps at either end whose losses are compared
 CLASSES = ("circle", "square", "bar")
 # What is to fall; of several losses the weighted sum may rise while their ramps do.
