@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QLineEdit,
     QListWidget,
+    QMenu,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
@@ -164,6 +165,7 @@ HABITS = (
     ),
     Habit("page keeps its size", QScrollArea, lambda one: not one.widgetResizable(), "PlotGrid.page SearchBar.chips"),
     Habit("has figures in it", QProgressBar, lambda one: one.isTextVisible(), "ExportDialog.progress"),
+    Habit("says more of its entries", QMenu, lambda one: one.toolTipsVisible(), "MainWindow/QMenu StudyPanel.exports"),
     Habit("blocks the window", QDialog, lambda one: one.isModal()),
 )
 

@@ -31,6 +31,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, Actions
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import run_color
 
 RUN = Run(1, 7, "k1", Path("/r"), "d", 5.0, RunState.RUNNING)
@@ -116,8 +117,11 @@ def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
     edit.click()
     close.click()
     assert told == [("edit", 7), ("dismiss", 2)]
-    silent = FailedCard(replace(FAILED, failure=" \n"), "x")
+    assert card.reason.toolTip() == FAILED.failure
+    assert when(5.0) in [label.text() for label in card.findChildren(PlainLabel)], "when it was made"
+    silent = FailedCard(replace(FAILED, failure=" \n", finished=80.0), "x")
     qtbot.addWidget(silent)
+    assert when(80.0) in [label.text() for label in silent.findChildren(PlainLabel)], "when it ended"
     assert silent.reason.text() == "It ended without a word; its log is in Runs, under Events."
 
 

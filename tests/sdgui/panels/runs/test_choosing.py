@@ -43,14 +43,23 @@ def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window
     panel.commands.edit_many()
     settle(window)
     assert not panel.commands._sheet.isVisible(), "of no run there is nothing to edit"
-    panel.commands.apply(ManyEdit(tuple(run.id for run in runs), add=("paper",), note="seen"))
+    store.note_run(runs[0].id, "mine")
+    panel.commands.apply(ManyEdit(tuple(run.id for run in runs), add=("paper",), note="seen", append=True))
     settle(window)
     assert [store.run(run.id).tags for run in runs] == [("paper",)] * 3
-    assert [store.run(run.id).note for run in runs] == ["seen"] * 3
+    assert [store.run(run.id).note for run in runs] == ["mine\nseen", "seen", "seen"]
     assert "Changed 3 runs" in window.bar.text
     window.bar.press_remedy()
     settle(window)
-    assert [(store.run(run.id).tags, store.run(run.id).note) for run in runs] == [((), "")] * 3
+    assert [store.run(run.id).tags for run in runs] == [()] * 3
+    assert [store.run(run.id).note for run in runs] == ["mine", "", ""]
+    panel.commands.apply(ManyEdit((runs[0].id,), add=("paper",)))
+    settle(window)
+    assert (window.bar.text, store.run(runs[0].id).note) == ("Changed 1 run.", "mine")
+    panel.commands.apply(ManyEdit((runs[0].id,), add=("paper",)))
+    settle(window)
+    assert window.bar.message is not None
+    assert (window.bar.text, window.bar.message.remedy) == ("Changed 0 runs.", None), "it has the tag already"
 
 
 def test_a_note_is_added_to_what_is_there() -> None:
