@@ -96,10 +96,6 @@ class RunTableModel(QAbstractTableModel):
         """The run or the group at an index."""
         return self.rows.at(index.row()) if index.isValid() else None
 
-    def cells(self, run_id: int) -> CellsOfRun | None:
-        """What is known of a run."""
-        return self._cells.get(run_id)
-
     def value(self, index: Index) -> Any:
         """The value of a run's cell; None for groups and what is not read yet."""
         row = self.row(index)

@@ -6,7 +6,7 @@ of chosen and ticked runs, and tells of changes in the store by ``refresh``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -99,12 +99,9 @@ class RunTable(QWidget):
         self.bar.show_layout(layout, self.bar.filter.catalogue)
         self.reader.list_runs(layout, self.view.chosen_runs() if layout.only_differing else ())
 
-    def refresh(self, run_ids: Iterable[int] | None = None) -> None:
-        """These runs, or any, may have changed in the store."""
-        if run_ids is None:
-            self.model.forget_all()
-        else:
-            self.model.forget(run_ids)
+    def refresh(self) -> None:
+        """Any run may have changed in the store."""
+        self.model.forget_all()
         self.reader.list_runs(self.arrangement, self.view.chosen_runs() if self.arrangement.only_differing else ())
 
     def progressed(self, run_id: int) -> None:
@@ -147,7 +144,7 @@ class RunTable(QWidget):
         self.bar.show_number(rows.total(), None if rows.groups is None else len(rows.groups))
         self._show_columns()
         if current is not None and len(chosen) < 2:
-            self.choose(current, scroll=False)
+            self.choose(current)
         self.view.verticalScrollBar().setValue(at)
         self.reader.fill_steps(listing.fields())
         self.listed.emit(listing)
@@ -284,12 +281,12 @@ class RunTable(QWidget):
             self._told = self._current
             self.chosen.emit(self._current)
 
-    def choose(self, run_id: int | None, scroll: bool = True) -> None:
+    def choose(self, run_id: int | None) -> None:
         """Make a run the current row, if it is listed; without a signal."""
         self._told = self._current = run_id
         current = self.model.row(self.view.currentIndex())
         if run_id is not None and (current is None or current.run_id != run_id):
-            self.view.choose(run_id, scroll)
+            self.view.choose(run_id)
 
     def chosen_runs(self) -> list[int]:
         """The selected runs."""

@@ -5,7 +5,7 @@ Flow: it asks by signals; the table part (``part.py``) changes the layout, the t
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
+from PySide6.QtCore import QEvent, QItemSelectionModel, QModelIndex, QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -142,8 +142,10 @@ class RunTableView(_Table):
             self._place()
 
     # The mouse
-    def eventFilter(self, watched: object, event: QEvent) -> bool:
-        """Clicks into the frozen column are this view's."""
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Clicks into the frozen column are this view's, and so is the wheel over it."""
+        if not hasattr(self, "_frozen") or watched is not self._frozen.viewport():
+            return super().eventFilter(watched, event)  # Qt has its scroll bars watched too
         if isinstance(event, QMouseEvent) and event.type() in (
             QEvent.Type.MouseButtonPress,
             QEvent.Type.MouseButtonDblClick,
@@ -250,14 +252,12 @@ class RunTableView(_Table):
                 found |= {one: None for each in inside if (one := rows.at(each).run_id) is not None}
         return list(found)
 
-    def choose(self, run_id: int, scroll: bool = True) -> bool:
+    def choose(self, run_id: int) -> bool:
         """Make a run the current row; whether it has one."""
         number = self._model.rows.row_of(run_id)
         if number is None:
             return False
         index = self._model.index(number, 0)
         flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-        self.selectionModel().setCurrentIndex(index, flags)
-        if scroll:
-            self.scrollTo(index)
+        self.selectionModel().setCurrentIndex(index, flags)  # which scrolls to it
         return True

@@ -242,7 +242,12 @@ def test_columns_are_found_ticked_and_moved_by_keys(qtbot: QtBot, chooser: Colum
     assert len(told[-1]) == 3
     chooser.list.item(2).setCheckState(Qt.CheckState.Unchecked)
     assert told[-1] == ("seed", "state")
-    chooser.list.setFocus()
+    chooser.search.setFocus()
+    qtbot.waitUntil(chooser.search.hasFocus)
+    qtbot.keyClick(chooser.search, Qt.Key.Key_Up)
+    assert chooser.search.hasFocus()
+    qtbot.keyClick(chooser.search, Qt.Key.Key_Down)
+    assert chooser.list.hasFocus(), "down from the words to what was found"
     chooser.list.setCurrentRow(0)
     qtbot.keyClick(chooser, Qt.Key.Key_Down, ALT)
     assert (told[-1], chooser.list.currentRow()) == (("state", "seed"), 1)

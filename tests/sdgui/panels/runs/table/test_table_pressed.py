@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -90,6 +91,53 @@ def test_a_run_is_opened_by_a_double_click_wherever_and_by_enter(
     settle(table)
     qtbot.mouseDClick(table.view.viewport(), LEFT, pos=place)
     assert len(opened) == 4, "a group is no run"
+
+
+def test_the_wheel_over_the_names_scrolls_and_what_is_chosen_is_scrolled_to(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
+) -> None:
+    table.resize(600, 150)
+    bar = table.view.verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    table.choose(filled[1][0])
+    assert bar.value() == bar.maximum(), "it is the oldest"
+    for over in (table.view._frozen.viewport(), table.view.viewport(), bar):
+        before, at = bar.value(), QPointF(9, 9)
+        wheel = QWheelEvent(
+            at, over.mapToGlobal(at), QPoint(), QPoint(0, 40), Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+        )  # fmt: skip
+        QApplication.sendEvent(over, wheel)
+        assert bar.value() < before, over
+    bar.setValue(1)
+    table.refresh()
+    settle(table)
+    assert bar.value() == 1, "rows that come anew leave the place that one looks at"
+    assert not table.view.choose(99)
+
+
+def test_a_closed_group_is_ticked_by_space_and_heads_and_cells_say_more(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
+) -> None:
+    head = table.model.headerData(1, Qt.Orientation.Horizontal, int(Qt.ItemDataRole.ToolTipRole))
+    assert str(head).endswith("Click to sort; right-click for more.")
+    assert table.model.headerData(99, Qt.Orientation.Horizontal) is None
+    assert table.model.headerData(1, Qt.Orientation.Vertical) is None
+    shown(table, "seed")
+    tip, spoken = Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole
+    seed = [field.name for field in table.model.fields].index("seed")
+    assert table.model.index(0, 0).data(tip) == "rate 0.002 · run 1"
+    assert (table.model.index(0, seed).data(tip), table.model.index(0, seed).data(spoken)) == (None, "seed: 2")
+    assert (table.model.rowCount(table.model.index(0, 0)), table.model.columnCount(table.model.index(0, 0))) == (0, 0)
+    table.show_layout(table.arrangement.grouped_by(RATE))
+    settle(table)
+    table.view.setFocus()
+    table.view.setCurrentIndex(table.model.index(1, 0))
+    told: list[tuple[object, ...]] = []
+    table.ticked.connect(lambda *what: told.append(what))
+    qtbot.keyClick(table.view, Qt.Key.Key_Space)
+    settle(table)
+    assert [(len(runs), on) for runs, on in told] == [(3, True)]  # type: ignore[arg-type]
 
 
 def test_several_that_are_selected_are_ticked_by_the_box_of_one(
