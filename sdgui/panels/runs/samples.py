@@ -41,7 +41,6 @@ class SamplesView(QWidget):
         self.kind.setAccessibleName("Kind of samples")
         for kind, title in _KINDS.items():
             self.kind.addItem(title, kind)
-        self.kind.hide()
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Validation")
         self.slider.setPageStep(1)

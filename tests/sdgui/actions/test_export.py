@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
+from core.spec.installed import NotInstalled
 from core.spec.run.folder import RunDir
+from sdgui.actions.export import program
 from sdgui.actions.export.dialog import ExportDialog
 from sdgui.actions.export.program import ExportChoice, ExportProgram
 
@@ -179,6 +182,29 @@ def test_what_is_there_is_replaced_where_that_was_ticked(
     assert dialog.copy.text() == "Copied"
     dialog.start.click()
     assert not dialog.where.isVisible(), "of the former export"
+
+
+def test_what_is_not_installed_is_named_before_anything_is_started(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed: list[str] = []
+
+    def need(extra: str) -> None:
+        needed.append(extra)
+        if extra == "export":
+            raise NotInstalled("ONNX is not installed.")
+
+    monkeypatch.setattr(program, "need", need)
+    ours = ExportProgram()
+    monkeypatch.setattr(ours, "_command", [str(tmp_path / "nowhere")])
+    choice = ExportChoice("run@best", "student", "onnx", "fp32", tmp_path / "out")
+    with qtbot.waitSignal(ours.failed) as told:
+        ours.start(choice)
+    assert (told.args, needed, ours.active) == (["ONNX is not installed.", ""], ["train", "export"], False)
+    needed.clear()
+    with qtbot.waitSignal(ours.failed):
+        ours.start(replace(choice, form="open_clip"))
+    assert needed == ["train"]
 
 
 def test_a_program_that_cannot_be_started_or_dies_says_so(qtbot: QtBot, tmp_path: Path) -> None:

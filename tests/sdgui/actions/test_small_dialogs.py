@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QDialogButtonBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
+from core.spec.presets import PRESETS, SIZES
+from core.spec.run.status import RunState
 from sdgui.actions.failure_dialog import FailureDialog
+from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette, Entry, match, score
 from sdgui.actions.shortcuts import ShortcutsDialog
 from sdgui.widgets.actions import Action, Actions
@@ -107,6 +113,35 @@ def test_keys_choose_in_the_palette_while_one_types(qtbot: QtBot, over: QWidget)
     assert listed == ["4", "2", "1", "0", "3"], "the five that were used last, and then as they are given"
     assert used == [59, 3, 1, 2, 4, 5, 6, 4]
     palette.hide()
+
+
+def test_what_ctrl_k_offers(over: QWidget) -> None:
+    actions, chosen = Actions(over), list[tuple[object, ...]]()
+    local = QWidget(over)
+    local.show()
+    actions.register([
+        Action("a", "View", "&Log", "x", lambda _: None, "L"), Action("b", "Run", "Launch", "Starts.", lambda _: None),
+    ], over)  # fmt: skip
+    actions.register([Action("c", "Data", "Own", "x", lambda _: None)], local, local)
+    runs = [SimpleNamespace(id=number, state=RunState.DONE) for number in (3, 4)]
+    model: Any = SimpleNamespace(
+        experiment_ids=lambda: [7], experiment_name=lambda one: f"experiment {one}", runs=lambda: runs,
+        name=lambda run: f"run {run}",
+    )  # fmt: skip
+    found = palette_entries(
+        actions, model, lambda *what: chosen.append(("new", *what)), lambda one: chosen.append(("experiment", one)),
+        lambda one: chosen.append(("run", one)), "Run",
+    )  # fmt: skip
+    assert [(one.title, one.hint) for one in found[:3]] == [("Own", "Data"), ("Launch", "Run"), ("Log", "View · L")]
+    assert found[1].about == "Starts."
+    preset, size = next(iter(PRESETS.values())), SIZES[0]
+    assert (found[3].title, found[3].hint) == (f"New experiment: {preset.title}, {size}", "Preset")
+    last = [(one.title, one.hint) for one in found[-3:]]
+    assert last == [("experiment 7", "Experiment"), ("run 4", "Run · done"), ("run 3", "Run · done")]
+    for one in (found[3], *found[-3:]):
+        one.run()
+    assert chosen == [("new", preset.name, size), ("experiment", 7), ("run", 4), ("run", 3)]
+    assert len(found) == 3 + len(PRESETS) * len(SIZES) + 3
 
 
 @pytest.mark.parametrize(

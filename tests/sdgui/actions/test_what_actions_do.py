@@ -117,6 +117,8 @@ def test_what_is_done_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         if panel.use:
             assert do(told, f"use_{panel.name}", target) == [("use_run", panel.name, 3)]
             assert do(told, f"use_{panel.name}") == []
+    (paused, _) = do(told, "pause", target)
+    assert paused == ("run_commands._services.launcher.pause", 3)
     for action in ("pause", "resume", "stop", "export_model", "open_folder", "fetch"):
         assert do(told, action) == [], "without a run nothing is done"
     assert len(opened) == 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QPixmap
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPlainTextEdit, QSpinBox
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QFocusEvent, QPixmap
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QPlainTextEdit, QSpinBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.answers import Facts, Finding, Gpu, Partition
@@ -200,6 +200,11 @@ def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
     box.setCurrentIndex(0)
     box.activated.emit(0)
     assert told[-1].partition == "short"
+    lines = form.fields["setup"]
+    assert isinstance(lines, QPlainTextEdit)
+    lines.setPlainText("module load python")
+    QApplication.sendEvent(lines, QFocusEvent(QEvent.Type.FocusOut))
+    assert told[-1].setup == "module load python", "kept when the cursor leaves it"
     number = len(told)
     form._save()
     assert len(told) == number, "what did not change is not kept again"

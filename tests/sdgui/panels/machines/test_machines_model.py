@@ -79,6 +79,7 @@ def test_the_queue_shows_what_trains_then_what_waits() -> None:
     progress = {
         1: RunProgress(1, RunState.RUNNING, 30, 60, "training", None, None, ""),
         2: RunProgress(2, RunState.DONE, 60, 60, "", None, None, ""),
+        5: RunProgress(5, RunState.STARTING, 0, 0, "", None, None, ""),
     }
     rows = queue_rows(alive, waiting, {1: "clip · run 1"}, progress, "here")
     assert [(row.run_id, row.position, row.machine, row.devices, row.progress) for row in rows] == [
@@ -87,3 +88,7 @@ def test_the_queue_shows_what_trains_then_what_waits() -> None:
         (4, 2, "here", "0,1", ""),
     ]
     assert rows[0].name == "clip · run 1"
+    (begins,) = queue_rows([run(5, RunState.STARTING)], (), {}, progress, "here")
+    assert (begins.name, begins.state, begins.progress) == ("run k5", "starting", "")
+    (unknown,) = queue_rows([run(6, RunState.RUNNING, kept_on="another")], (), {}, progress, "here")
+    assert (unknown.machine, unknown.progress) == ("another", "")

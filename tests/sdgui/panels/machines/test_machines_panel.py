@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QLineEdit, QPlainTextEdit
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QSpinBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.answers import Facts, Finding, Gpu
@@ -87,6 +87,14 @@ def test_how_many_run_at_once_is_kept(window: MainWindow, panel: MachinesPanel) 
     panel.queue.limit.setValue(3)
     assert window.services.launcher.limit == 3
     assert str(window.services.settings.value("queue/at_once")) == "3"
+    panel.list.choose(LOCAL)
+    field = panel.page.form.fields["at_once"]
+    assert isinstance(field, QSpinBox)
+    assert field.value() == 3
+    field.setValue(5)
+    assert (window.services.launcher.limit, len(window.services.hosts.listing())) == (5, 1)
+    panel.page.remove_asked.emit()
+    assert len(window.services.hosts.listing()) == 1, "this computer stays"
 
 
 def test_a_host_is_added_changed_and_removed(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import QEvent
+from PySide6.QtGui import QFocusEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.machine import Machine
@@ -37,6 +40,11 @@ def test_a_script_is_read_edited_kept_and_forgotten(qtbot: QtBot) -> None:
     script.show_machine(kept[-1])
     script.show_made("cluster", MADE)  # the settings changed meanwhile: one's own stays
     assert script.text.toPlainText() == OWN
+    QApplication.sendEvent(script.text, QFocusEvent(QEvent.Type.FocusOut))
+    assert len(kept) == 1, "left as it is"
+    script.text.setPlainText(OWN + "more\n")
+    QApplication.sendEvent(script.text, QFocusEvent(QEvent.Type.FocusOut))
+    assert kept[-1].script == OWN + "more\n", "kept as it is left"
     script.reset.click()
     assert kept[-1].script == ""
     assert script.text.toPlainText() == MADE

@@ -77,6 +77,7 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
 ) -> None:
     both = ("student", "teacher")
     first, second = written(10, images, *both), written(20, images, *both)
+    assert not view.kind.isVisible(), "without samples there is no choice"
     view.show_samples([found(10, images), first, found(20, images), second])
     assert view.kind.isVisible()
     assert view.captions.isVisible(), "what is found comes first, as ever"

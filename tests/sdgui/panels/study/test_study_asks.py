@@ -172,9 +172,11 @@ def test_what_cannot_be_opened_or_read_is_said(
     def locked(*_: object) -> None:
         raise StoreError("The database is locked.")
 
+    study = listed(panel, "mine", a_look("done"))
     calls = (
         ("studies", panel.refresh),
         ("experiments", panel.edit),
+        ("experiments", panel.grow),
         ("run_in", lambda: panel.view.run_asked.emit(tmp_path)),
     )
     for name, call in calls:
@@ -183,7 +185,7 @@ def test_what_cannot_be_opened_or_read_is_said(
             broken.setattr(services.store, name, locked)
             call()
         assert panel.bar.text == "The database is locked.", name
-    assert panel.stack.currentWidget() is panel.empty
+    assert (panel.stack.currentWidget(), panel._id()) == (panel.view, study.id)
 
 
 def test_the_same_message_leaves_its_details_as_they_are(panel: StudyPanel) -> None:

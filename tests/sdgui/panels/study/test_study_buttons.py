@@ -116,6 +116,14 @@ def test_the_menu_stays_open_while_machines_are_ticked(qtbot: QtBot, button: Mac
     )
     QApplication.sendEvent(menu, release)
     assert (far.isChecked(), menu.isVisible()) == (True, True)
+    told: list[list[str]] = []
+    button.chosen.connect(told.append)
+    button.set_hosts(listing())
+    button.fill()
+    hint = next(one for one in menu.actions() if not one.isEnabled() and not one.isSeparator())
+    menu.setActiveAction(hint)
+    QApplication.sendEvent(menu, release)
+    assert told == [], "an entry that only says something is no machine"
     menu.close()
 
 

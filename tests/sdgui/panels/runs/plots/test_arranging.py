@@ -222,6 +222,8 @@ def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> N
     assert heard[3:] == [("hovered", "a"), ("toggled", "a", True), ("toggled", "a", False)]
     qtbot.mouseClick(legend.viewport(), Qt.MouseButton.LeftButton, pos=legend.visualItemRect(legend.item(1)).center())
     assert heard[-1] == ("toggled", "b", False)
+    qtbot.keyClick(legend, Qt.Key.Key_Up)
+    assert (legend.currentRow(), heard[-1]) == (0, ("hovered", "a"))
     legend.clearFocus()
     off = legend.grab().toImage()
     legend.set_shown("b", True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.ma  # drawing loads it only once a curve has some 400 points: its own references to None would be counted
 import pytest
-from PySide6.QtCore import QEvent, QPointF
+from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QApplication
 
@@ -221,6 +221,7 @@ def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     one = curve(plot, "a", [1, 2, 3], [1.5, np.nan, 2.5], name="run, a", color=RED, times=[7.0, 8.0, 9.0])
     one.set_weight(0.5)
     plot.set_smooth(True)
+    curve(plot, "b", [1, 3], [1.0, 2.0], color=BLUE).style = Qt.PenStyle.DashLine
     draw(plot)
     save_csv([("Loss", one)], str(tmp_path / "a.csv"))
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
@@ -233,7 +234,8 @@ def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     assert QImage(str(tmp_path / "a.png")).width() == 2 * plot.width()
     save_svg(plot, str(tmp_path / "a.svg"))
     text = (tmp_path / "a.svg").read_text()
-    assert "#ff0000" in text
+    assert "#0000ff" in text
+    assert "stroke-dasharray" in text
     assert "polyline" in text or "path" in text
     for name, save in (("a.png", save_png), ("a.svg", save_svg)):
         with pytest.raises(OSError, match=f"No such file.*nowhere/{name}"):

@@ -9,7 +9,7 @@ from scipy import stats
 
 from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
 from sdgui.panels.runs.plots.groups import chart_of
-from sdgui.panels.runs.plots.means import group_curves, mean_curve
+from sdgui.panels.runs.plots.means import MOST_POINTS, group_curves, mean_curve
 from sdgui.panels.runs.plots.series import Series
 
 
@@ -22,8 +22,13 @@ def test_the_mean_and_its_interval_are_students() -> None:
     values = [2.0, 4.0, 3.0]
     low, high = stats.t.interval(0.95, 2, loc=3.0, scale=stats.sem(values))
     assert (mean[1] - half[1], mean[1] + half[1]) == (pytest.approx(low), pytest.approx(high))
-    assert np.isnan(mean_curve(curves[:1])[2]).all(), "one run has no interval"
+    _, alone, none = mean_curve(curves[:1])
+    assert (alone.tolist(), np.isnan(none).all()) == ([1.0, 2.0, 3.0], True), "one run has no interval"
     assert len(mean_curve([])[0]) == 0
+    many = np.arange(3000.0)
+    steps, mean, _ = mean_curve([(many, many), (many, many)])
+    assert (len(steps), steps[0], steps[-1]) == (MOST_POINTS, 0.0, 2999.0)
+    assert mean == pytest.approx(steps), "of more points than can be seen, as many"
 
 
 def test_runs_that_report_at_other_steps_are_interpolated() -> None:

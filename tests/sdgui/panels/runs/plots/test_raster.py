@@ -84,6 +84,13 @@ def test_coverage_is_as_by_a_plain_loop() -> None:
     assert not nothing.any()
 
 
+def test_a_curve_without_points_reaches_nowhere() -> None:
+    low, high = Extents(np.empty(0), np.empty(0)).columns(0.0, 1.0, 4)
+    assert np.isnan(low).all()
+    assert np.isnan(high).all()
+    assert (len(low), len(high)) == (4, 4)
+
+
 def test_a_spike_is_never_in_the_gap_of_a_dash() -> None:
     low = np.full(200, 10.0)
     for column in range(20, 180):

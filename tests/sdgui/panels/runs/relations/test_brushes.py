@@ -6,8 +6,8 @@ import math
 
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QMouseEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtGui import QHelpEvent, QMouseEvent
+from PySide6.QtWidgets import QApplication, QToolTip
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.metric_names import is_share
@@ -130,6 +130,10 @@ def test_the_tooltip_names_the_line_or_the_nearest_on_an_axis(lines: ParallelCoo
     between = int((lines._x(0) + lines._x(1)) / 2)
     assert lines._tip(QPoint(between, int(lines._y(0.0)))) == "a"
     assert lines._tip(QPoint(between, int(lines._y(0.5)))) == "Drag along an axis to brush; click it to end that"
+    asks = QHelpEvent(QEvent.Type.ToolTip, QPoint(between, int(lines._y(0.0))), QPoint(5, 5))
+    assert lines.event(asks)
+    assert QToolTip.text() == "a"
+    QToolTip.hideText()
     lines.set_brush(0, (0.1, 0.2))
     assert lines._tip(QPoint(x, int(lines._y(0.9)))) == "", "no run is within"
 
