@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QPoint
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 from pytestqt.qtbot import QtBot
@@ -234,6 +234,10 @@ def test_menus_of_the_list_and_of_the_buttons(open_panel: OpenPanel, monkeypatch
         "Uncaptioned", "Re-caption selected", "Re-caption all shown", "Generation settings …",
     ]  # fmt: skip
     assert (tools.how.toolTip(), tools.replace.toolTip()) != ("", "")
+    worded = (tools.how, tools.add, tools.again, tools.export)
+    assert {(one.property("hasText"), one.toolButtonStyle()) for one in worded} == {
+        (True, Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    }  # fmt: skip
     assert "Ctrl+M" in tools.compare.toolTip()
     assert (tools.undo.accessibleName(), tools.redo.accessibleName()) == ("Undo", "Redo")
 

@@ -38,7 +38,8 @@ def test_the_histogram_counts_what_lies_below_the_line_however_it_is_moved(qtbot
     assert [np.flatnonzero(one.opts["height"]).tolist() for one in bars()] == [[5, 25]]
     assert bars()[0].opts["x"][5] == pytest.approx(0.11)
     assert bars()[0].opts["height"][5] == 3
-    assert histogram._plot.viewRange()[1][1] == pytest.approx(3.15)
+    assert histogram._plot.viewRange()[1] == pytest.approx([-0.15, 3.15])
+    assert histogram._plot.viewRange()[0] == pytest.approx([-0.01, 1.01])
     assert histogram._line.scene() is not None
     histogram.set_bins(bins, wrong)
     assert [int(one.opts["height"].sum()) for one in bars()] == [4, 2]

@@ -56,6 +56,8 @@ def test_exclusions_outlive_the_window(tmp_path: Path) -> None:
     exclusions.write(tmp_path, "/pairs.csv", ["/a", "/b\udc80"])
     assert exclusions.read(tmp_path, "/pairs.csv") == ["/a", "/b\udc80"]
     assert exclusions.read(tmp_path, "/other.csv") == []
+    kept = exclusions.file_of(tmp_path, "/pairs.csv").relative_to(tmp_path)
+    assert kept == Path("exclusions/254087f22f0fca736cf06af946d920d0.json"), "where every version looks for them"
     exclusions.file_of(tmp_path, "/pairs.csv").write_text('{"excluded": 3}')
     assert exclusions.read(tmp_path, "/pairs.csv") == []
     exclusions.write(tmp_path, "/pairs.csv", [])

@@ -369,6 +369,7 @@ def test_the_recall_under_the_mouse_is_that_of_the_nearest_k(qtbot: QtBot) -> No
     curve.resize(600, 300)
     curve.set_lines([RecallLine("A", [1, 10, 100], [0.25, 0.5, 0.75], 0)])
     curve.show()
+    assert curve._readout.geometry().bottom() <= curve._plot.geometry().top()
     view = curve._plot.getPlotItem().vb
     for at, k in ((0.1, 1), (0.9, 10), (1.8, 100)):
         curve._hovered(view.mapViewToScene(QPointF(at, 0.5)))

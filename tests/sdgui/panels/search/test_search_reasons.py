@@ -43,6 +43,9 @@ def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, t
     )
     grounds = [one._ground.alphaF() for one in reasons._words.findChildren(QLabel) if one.isVisible()]  # type: ignore[attr-defined]
     assert grounds == pytest.approx([0.5 / 6, 0.5, 0.25, 0.0], abs=0.01)
+    labels = [one for one in reasons._words.findChildren(QLabel) if one.isVisible()]
+    inks = [one.grab().toImage().pixelColor(2, one.height() // 2).saturation() for one in labels]
+    assert inks[3] < inks[0] < inks[2] < inks[1], "the ground is as strong as the share"
     shown = reasons.picture.grab().toImage()
     side = shown.width()
     assert shown.pixelColor(side - 4, 4).saturation() > 100 > 5 > shown.pixelColor(4, side - 4).saturation()
