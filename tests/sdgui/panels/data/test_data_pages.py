@@ -106,6 +106,7 @@ def test_figures_say_what_there_is_and_a_value_leads_to_its_pictures(qtbot: QtBo
     ]
     assert [bar.label for bar in page.captions._bars] == ["1", "5"]
     assert page.summary.text() == "8 captions of 4 pictures; the median has 2 words. 6 captions are different."
+    assert page.summary.wordWrap(), "a long sentence makes no window wider"
     page.label.setCurrentText("kind")
     items = [page.values.topLevelItem(row) for row in range(page.values.topLevelItemCount())]
     assert [[item.text(column) for column in range(3)] for item in items] == [

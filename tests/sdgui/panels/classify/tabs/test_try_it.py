@@ -105,6 +105,7 @@ def test_pictures_are_added_once_chosen_and_all_removed(
     tab.add([new[0], new[0], new[1]])
     assert (tab.gallery.model.rowCount(), tab.current()) == (5, new[0]), "the first new one is looked at"
     assert tried.asked == [([new[0]], [], True)]
+    assert not tab._typing.isActive(), "it is asked for once"
     answers: list[list[str]] = [[], ["/a.png"]]
     taken: list[list[str]] = []
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (answers.pop(0), ""))
