@@ -22,6 +22,8 @@ def cards(define: DefinePanel, services: Services, tmp_path: Path) -> DataCards:
     show(define, services, "clip", f"data.train={tmp_path / 'train.csv'}")
     for field in (TRAIN, VAL, TEST):
         define.form.row(field)
+    assert {card.widget.isHidden() for card in define.cards.cards.values()} == {True}, "nothing is known of them yet"
+    assert define.cards._soon.isActive()
     define.cards._soon.stop()
     define.cards._follow()
     return define.cards
