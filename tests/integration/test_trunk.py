@@ -23,7 +23,7 @@ from tests.core.pictures import write_pairs
 def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     train, val = write_pairs(tmp_path / "pairs")
-    settings = [f"data.train={train}", f"data.val={val}", "optim.epochs=5", "optim.batch_size=12", "runtime.threads=1"]
+    settings = [f"data.train={train}", f"data.val={val}", "optim.epochs=2", "optim.batch_size=12", "runtime.threads=1"]
     make_application()
     window = MainWindow(make_services(tmp_path / "home"))
     window.show()
@@ -38,13 +38,13 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE], timeout=90000)
 
         run = store.runs()[0]
-        assert run.step == run.total_steps == 15
+        assert run.step == run.total_steps == 6
         assert run.best is not None
         assert run.best.metric in ("val/student/mean_recall", "val/teacher/mean_recall")
         watch = window.panels["runs"]
         assert isinstance(watch, RunsPanel)
-        qtbot.waitUntil(lambda: len(watch.tabs.view.grid.points(str(run.id), "train/loss")[0]) == 15)
-        qtbot.waitUntil(lambda: len(watch.tabs.view.grid.points(str(run.id), "val/teacher/mean_recall")[0]) == 5)
+        qtbot.waitUntil(lambda: len(watch.tabs.view.grid.points(str(run.id), "train/loss")[0]) == 6)
+        qtbot.waitUntil(lambda: len(watch.tabs.view.grid.points(str(run.id), "val/teacher/mean_recall")[0]) == 2)
 
         qtbot.waitUntil(lambda: "finished" in window.bar.text)
         window.bar.press_remedy()  # "Search what it learnt"
