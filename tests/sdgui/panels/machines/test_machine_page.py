@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QFocusEvent, QPixmap
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QFocusEvent, QPixmap, QWheelEvent
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QPlainTextEdit, QSpinBox
 from pytestqt.qtbot import QtBot
 
@@ -97,6 +97,19 @@ def test_the_buttons_of_a_machine_ask(qtbot: QtBot, page: MachinePage) -> None:
     nodes.setValue(3)
     page.script.changed.emit(FAR)
     assert told == ["check", "install", "remove", SLURM.model_copy(update={"nodes": 3}), FAR]
+
+
+def test_the_wheel_over_a_number_is_left_to_the_page_and_changes_nothing(page: MachinePage) -> None:
+    told: list[Machine] = []
+    page.changed.connect(told.append)
+    page.show_machine(SLURM, None, READY)
+    nodes, at = page.form.fields["nodes"], QPointF(5, 5)
+    wheel = QWheelEvent(
+        at, nodes.mapToGlobal(at), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(nodes, wheel)
+    assert (told, wheel.isAccepted()) == ([], False)
 
 
 def test_output_and_findings_have_their_cards_while_there_are_any(page: MachinePage) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.events import CheckpointSaved, Sample
@@ -35,6 +36,14 @@ def test_what_is_pinned_and_folded_is_so_the_next_time(qtbot: QtBot, panel: Runs
     again = RunsPanel(services)
     qtbot.addWidget(again)
     assert again.tabs.view.grid._arranged == arranged
+
+
+def test_the_curves_get_more_of_a_large_window_than_the_table(panel: RunsPanel, services: Services) -> None:
+    select(panel, make_run(services))
+    panel.resize(1000, 1600)
+    QApplication.processEvents()
+    table, tabs = panel.view.split.sizes()
+    assert tabs > table > 300
 
 
 def test_what_is_said_while_there_are_no_curves_and_no_steps_to_choose(
