@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.spec.run import events
-from core.spec.run.event_fields import MOST_VALUES
+from core.spec.run.event_fields import LARGEST_STEP, LATEST, MOST_VALUES, moment
+from core.spec.run.event_fields import step as step_of
 from core.spec.run.events import (
     LONGEST_LINE,
     Event,
@@ -72,6 +75,22 @@ def test_whole_numbers_and_words_for_what_json_cannot_hold_are_numbers() -> None
     event = decode(b'{"v":1,"kind":"metrics","time":1,"step":1,"values":{"a":3,"b":"nan","c":"-inf","d":0.5}}')
     assert isinstance(event, Metrics)
     assert repr(dict(event.values)) == "{'a': 3.0, 'b': nan, 'c': -inf, 'd': 0.5}"
+
+
+@pytest.mark.parametrize(
+    ("check", "fit", "beyond"),
+    [
+        (step_of, (0, LARGEST_STEP), (-1, LARGEST_STEP + 1, 1.0, True, None)),
+        (moment, (0, 0.0, 1, LATEST), (-0.1, LATEST * 1.01, float("nan"), float("inf"), True, "1")),
+    ],
+)
+def test_the_first_and_last_step_and_time_that_are_read(
+    check: Callable[[Any], float], fit: tuple[float, ...], beyond: tuple[Any, ...]
+) -> None:
+    assert [check(value) for value in fit] == list(fit)
+    for value in beyond:
+        with pytest.raises(EventError, match=" is not a "):
+            check(value)
 
 
 def test_an_event_of_too_many_metrics_is_skipped() -> None:
