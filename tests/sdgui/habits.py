@@ -138,6 +138,12 @@ HABITS = (
         " MachinesPanel.name ManySheet.add ReplaceBar.replacement ReplaceBar.words StudyEditor.budgets",
     ),
     Habit(
+        "has a button to clear it and no words for an empty line",
+        QLineEdit,
+        lambda one: one.isClearButtonEnabled() and not one.placeholderText(),
+        "ClassTable.filter_box",
+    ),
+    Habit(
         "puts what is typed among its choices",
         QComboBox,
         lambda one: one.isEditable() and one.insertPolicy() != QComboBox.InsertPolicy.NoInsert,

@@ -233,6 +233,7 @@ def test_a_field_that_is_wrong_says_so_and_keeps_nothing(form: LaunchForm) -> No
     host.setText("-oProxy=x")
     host.editingFinished.emit()
     shown = {name: label.text() for name, label in form._errors.items() if not label.isHidden()}
+    assert all(label.wordWrap() for label in form._errors.values()), "a sentence is longer than a field"
     assert shown == {"host": "This is no name that ssh takes; give an alias of ~/.ssh/config, or USER@HOST"}
     host.setText("cluster")
     sbatch.setPlainText("--x")

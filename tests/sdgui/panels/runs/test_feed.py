@@ -84,13 +84,16 @@ def started(step: int) -> Event:
     return RunStarted(step=step, total_steps=99, config_digest="d", time=float(step))
 
 
-def test_points_that_follow_are_appended_and_each_is_there_once(watched: Watched) -> None:
+def test_points_that_follow_are_appended_and_each_is_there_once(qtbot: QtBot, watched: Watched) -> None:
     watched.feed.watch((1,))
     watched.tails.report(1, started(0), *losses(1, 2, 3))
     assert watched.steps(1) == [1, 2, 3]
     watched.tails.report(1, *losses(4, 5))
     assert watched.steps(1) == [1, 2, 3, 4, 5]
     assert watched.appended == [(LOSS, [4, 5])]
+    qtbot.waitUntil(lambda: not watched.feed._timer.isActive())
+    watched.tails.report(1, *losses(6))
+    qtbot.waitUntil(lambda: len(watched.appended) == 2 and not watched.feed._timer.isActive())
 
 
 def test_a_resume_that_voids_points_replaces_the_curve(watched: Watched) -> None:

@@ -11,7 +11,7 @@ import pyqtgraph as pg
 import pytest
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.study.cost_curves import crossing_texts
+from sdgui.panels.study.cost_curves import cost_curves, crossing_texts
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.widgets.style.theme import theme
@@ -70,6 +70,21 @@ def test_curves_by_budget_take_the_bars_place(qtbot: QtBot) -> None:
     view.show_look(replace(look, results=results() | {"arms": {}}, results_stamp=2.0), {})
     assert view.bars.isVisibleTo(view)
     assert not view.costs.isVisibleTo(view)
+
+
+def test_arms_without_a_budget_or_the_metric_have_no_curve() -> None:
+    found = results(230, 600)
+    arms = found["arms"]
+    arms["coca"] = {"of": "coca", "cost": None, "networks": {"final": {"test/R@1": mean(0.4)}}}
+    arms["sd-clip-600s"]["networks"] = {"final": {}}
+    curves = cost_curves(found, "test/R@1", "final")
+    assert [(one.name, one.color, [at.seconds for at in one.points]) for one in curves] == [
+        ("clip", 0, [230, 600]), ("sd-clip", 1, [230])
+    ]  # fmt: skip
+    assert curves[0].points[0].text == "40.0 [35.0, 45.0]"
+    arms["clip-230s"]["networks"]["student"] = {"caption/CIDEr": mean(0.8)}
+    (only,) = cost_curves(found, "caption/CIDEr", "student")
+    assert [(at.mean, at.high) for at in only.points] == [(0.8, pytest.approx(0.85))]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from core.spec.study import Study
@@ -237,6 +238,10 @@ def test_the_runs_are_listed_with_how_far_they_are(qtbot: QtBot, view: StudyView
         ["sd", "1", "failed", "", "", "", "no memory"],
         ["sd", "2", "training", "gpu, GPU 0", "", "", "gpu cannot be reached"],
     ]
+    right = [bool(rows[0].textAlignment(column) & Qt.AlignmentFlag.AlignRight) for column in range(7)]
+    assert right == [False, True, False, False, True, True, False], "figures stand at the right"
+    assert not any(row.icon(2).isNull() for row in rows)
+    assert rows[3].toolTip(6) == "no memory"
     assert (view.progress.value(), view.progress.maximum(), view.progress.isHidden()) == (1, 5, False)
     view.runs.setCurrentItem(rows[3])
     view.show_look(a_look("running", runs=(*runs[:4], a_run("sd", 2, "training"))), {})

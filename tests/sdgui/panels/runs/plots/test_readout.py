@@ -194,6 +194,7 @@ def test_a_user_who_zooms_tells_where_to_and_keeps_that(plot: PlotCanvas) -> Non
     plot._box.setXRange(0.5, 1.5, padding=0)
     plot._box.moved.emit(False, True)
     assert (zoomed, seen) == ([True], []), "across nothing has moved"
+    assert plot._timer.isActive(), "it is drawn again soon"
     plot._box.moved.emit(True, False)
     assert (zoomed, seen) == ([True, True], [pytest.approx((0.5, 1.5))])
     plot.set_log(True)

@@ -213,8 +213,8 @@ def test_a_scatter_counts_what_lacks_a_value_and_draws_ticked_runs_larger(qtbot:
     assert (scatter.plot.cursor().shape(), scatter.plot.toolTip()) == (Qt.CursorShape.ArrowCursor, "")
     clicked: list[int] = []
     scatter.run_clicked.connect(clicked.append)
-    scatter._clicked(None, [])
-    scatter._clicked(None, [scatter._points.points()[1]])
+    for pressed in ([], scatter._points.points()[1:2]):
+        scatter._points.sigClicked.emit(scatter._points, pressed, None)
     assert clicked == [1]
     scatter.show_axes(axis(RATE, [1.0, 2.0]), axis(RECALL, [0.1, 0.2]), ["a", "b"], [None, None])
     assert scatter.note.text() == "2 runs"

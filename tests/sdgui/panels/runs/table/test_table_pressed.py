@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtGui import QColor, QWheelEvent
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -18,7 +18,7 @@ from sdgui.panels.runs.table.view import NAME_WIDTH
 from sdgui.shared.menus import RUN_MENU
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
-from sdgui.widgets.style.theme import SPACE
+from sdgui.widgets.style.theme import SPACE, theme
 from tests.sdgui.panels.runs.table.tabling import settle, shown
 from tests.sdgui.store.run_table.listing import TEACHER
 
@@ -138,6 +138,40 @@ def test_a_closed_group_is_ticked_by_space_and_heads_and_cells_say_more(
     qtbot.keyClick(table.view, Qt.Key.Key_Space)
     settle(table)
     assert [(len(runs), on) for runs, on in told] == [(3, True)]  # type: ignore[arg-type]
+
+
+def test_a_tick_an_arrow_and_the_current_row_are_seen(
+    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
+) -> None:
+    names = table.view._frozen
+    shown(table, "seed")
+
+    def drawn(row: int, of_arrow: bool = False) -> list[QColor]:
+        index = table.model.index(row, 0)
+        cell = names.visualRect(index)
+        rect = table.view.names.arrow_rect(cell) if of_arrow else table.view.names.tick_rect(cell, index)
+        image = names.viewport().grab(rect).toImage()
+        return [image.pixelColor(x, y) for y in range(image.height()) for x in range(image.width())]
+
+    bare = drawn(0)
+    assert len({color.name() for color in bare}) > 1, "an empty box has an edge"
+    table.set_ticks({filled[1][-1]: 2})
+    ticked = drawn(0)
+    assert theme().run_color(2).name() in {color.name() for color in ticked}, "a full one has the run's colour"
+    assert theme().color("surface").name() in {color.name() for color in ticked[4 * 16 :]}, "and a tick in it"
+    assert drawn(1) == bare
+    before = names.viewport().grab().toImage()
+    table.view.setFocus()
+    table.view.setCurrentIndex(table.model.index(3, 0))
+    chosen = names.viewport().grab().toImage()
+    assert chosen != before, "what is chosen is seen"
+    table.show_layout(table.arrangement.grouped_by(RATE))
+    settle(table)
+    shown(table, NAME)
+    closed = drawn(0, of_arrow=True)
+    table.model.toggle_group(table.model.index(0, 0))
+    settle(table)
+    assert drawn(0, of_arrow=True) != closed, "the arrow says which way"
 
 
 def test_several_that_are_selected_are_ticked_by_the_box_of_one(
