@@ -68,7 +68,7 @@ def test_a_saved_set_may_hold_copies_and_leaves_out_what_is_gone(made: list[Capt
     Path(made[0].path).unlink()
     written = save_source(made, tmp_path / "set", no_progress, copy=True)
     assert written.written == 2
-    assert [what for what, _ in written.skipped] == [made[0].path]
+    assert written.skipped == [(made[0].path, "the file no longer exists")]
     assert not any(path.is_symlink() for path in (tmp_path / "set" / "pictures").iterdir())
     with pytest.raises(CaptionFileError, match="not empty"):
         save_source(made, tmp_path / "set", no_progress)
@@ -86,7 +86,7 @@ def test_sidecars_have_their_provenance_beside_them_and_leave_a_users_alone(made
     assert existing_sidecars(made) == 1
     written = export_sidecars(made, no_progress)
     assert written.written == 2
-    assert [what for what, _ in written.skipped] == [made[0].path]
+    assert written.skipped == [(made[0].path, f"{mine} already exists.")]
     assert mine.read_text() == "my own"
     assert Path(made[2].path).with_suffix(".txt").read_text() == "caption, 2 🦊\n"
     told = json.loads((Path(made[1].path).parent / SIDECAR_PROVENANCE).read_text())["captions"]

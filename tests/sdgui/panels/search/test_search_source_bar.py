@@ -49,7 +49,9 @@ def chosen(bar: SourceBar) -> list[tuple[str, str] | None]:
     return [None if one is None else (one.model.rpartition("/")[2], one.weights) for one in choices]
 
 
-def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_turned_round(bar: SourceBar, run: Run) -> None:
+def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_turned_round(
+    bar: SourceBar, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened, compared = list[int](), list[bool]()
     bar.changed.connect(opened.append)
     bar.compared.connect(compared.append)
@@ -90,6 +92,11 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_turned_round(bar:
     assert bar.same_model()
     bar.student_against_teacher()
     assert chosen(bar)[0] == (OTHER.model, ""), "it has no teacher"
+    bar.presets.menu().aboutToShow.emit()
+    assert not bar.versus.isEnabled()
+    monkeypatch.setattr(bar.pickers[0], "networks", lambda: ("student",))
+    bar.student_against_teacher()
+    assert chosen(bar)[0] == (OTHER.model, ""), "nor has a run with one network"
     bar.presets.menu().aboutToShow.emit()
     assert not bar.versus.isEnabled()
 
