@@ -28,10 +28,11 @@ def open_with_steps(qtbot: QtBot, open_search: OpenSearch, home: Path) -> Search
 
 
 def test_both_networks_go_to_the_step_by_one_worker_and_the_steps_beside_it_are_ready(
-    qtbot: QtBot, open_search: OpenSearch, home: Path, folder: Path
+    qtbot: QtBot, open_search: OpenSearch, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = open_with_steps(qtbot, open_search, home)
-    slider = search.view.time
+    slider, busy = search.view.time, list[bool]()
+    monkeypatch.setattr(slider, "set_busy", busy.append)
     assert slider.isVisible()
     assert slider.steps == (3, 6, 9)
     before = len(requests(folder, "search_open"))
@@ -43,6 +44,7 @@ def test_both_networks_go_to_the_step_by_one_worker_and_the_steps_beside_it_are_
         ("3", "student"), ("3", "teacher"), ("9", "student"), ("9", "teacher"),
     ]  # fmt: skip
     qtbot.waitUntil(lambda: search.queries.answered)
+    assert (busy[0], busy[-1]) == (True, False), "until both are there"
     assert [side.query.words for side in search.view.sides] == ["a star", "a star"]
     (run,) = search._services.store.runs()
     assert search._services.time_travel.step(run.folder) == 6

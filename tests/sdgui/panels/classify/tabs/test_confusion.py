@@ -207,6 +207,13 @@ def test_keys_move_by_a_screen_zoom_and_with_control_move_the_view(qtbot: QtBot,
         qtbot.keyClick(matrix, key)
         assert matrix.viewport().scale == pytest.approx(scale * factor)
     assert matrix.viewport().left < 1, "around the current cell"
+    view = matrix.viewport()
+    across, down = view.area.width() / view.scale, view.area.height() / view.scale
+    for cell, left, top in (((30, 35), 36.5 - across, 31.5 - down), ((29, 34), 36.5 - across, 31.5 - down),
+                            ((5, 6), 5.5, 4.5), ((5, 7), 5.5, 4.5)):  # fmt: skip
+        matrix.set_current(*cell)
+        assert (matrix.viewport().left, matrix.viewport().top) == pytest.approx((left, top)), cell
+    matrix.set_current(0, 0)
     qtbot.keyClick(matrix, Qt.Key.Key_0)
     assert matrix.viewport().scale * 60 <= matrix.viewport().area.height() + 1
     chosen: list[tuple[int, int]] = []
