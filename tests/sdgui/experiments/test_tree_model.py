@@ -79,6 +79,24 @@ def test_the_newest_come_first_and_are_numbered_anew(model: ExperimentModel, sto
     assert [title.split(" ")[1][0] for title in titles(model, first)] == ["3", "2", "1"]
 
 
+def test_reading_anew_drops_what_is_gone_and_sums_up_studies(
+    model: ExperimentModel, store: Store, tmp_path: Path
+) -> None:
+    one, other = an_experiment(store, "one"), an_experiment(store, "other")
+    runs = [a_run(store, one), a_run(store, one), a_run(store, other)]
+    study = store.add_study(tmp_path / "study", "mine").id
+    store.link_arm(study, "a", one)
+    model.reload()
+    parent = model.experiment_index(one).parent()
+    assert (parent.data(), parent.data(Role.DETAIL)) == ("mine", "Study \u00b7 1 arm \u00b7 2 runs")
+    store.delete_run(runs[0].id)
+    store.delete_experiment(other, for_good=True)
+    model.reload()
+    assert (model.experiment_ids(), [run.id for run in model.runs()]) == ([one], [runs[1].id])
+    assert not model.experiment_index(other).isValid()
+    assert model.experiment_index(one).parent().data(Role.DETAIL) == "Study \u00b7 1 arm \u00b7 1 run"
+
+
 def test_an_experiment_says_its_best_run_and_whether_one_is_active(model: ExperimentModel, store: Store) -> None:
     mine = an_experiment(store, "mine")
     a_run(store, mine, best=0.5)

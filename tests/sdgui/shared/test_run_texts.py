@@ -107,6 +107,9 @@ def test_titles_tags_and_stages_of_stopping() -> None:
         ("Kill", f"Terminating; will be killed in {duration(0.0)}."),
         ("Kill", "Killed; waiting for the process to end."),
     ]
+    for stage in (StopStage.ASKED, StopStage.KILLED):
+        elsewhere = "Asked to stop. It runs on far; if it does not stop, end it there."
+        assert stop_text(Stopping(1, stage, now, host="far")) == ("Stop", elsewhere)
 
 
 def test_second_lines_of_experiments_and_studies() -> None:

@@ -49,10 +49,12 @@ def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingD
     services.basket.put(Finding(data, tuple(fixes)))
     edited = Fix(kind="recaptioned", path=str(tmp_path / "c.png"), value="a hat", panel="Caption")
     services.basket.put(Finding("", (edited,)))
-    made = FixingDialog(services)
-    qtbot.addWidget(made)
+    made = FixingDialog(services)  # not qtbot's to close: it would go before what it asked for is answered
     made.open_up()
     qtbot.waitUntil(lambda: len(made.shown) == 3 and made.view.retrain.isEnabled(), timeout=30_000)
     yield made
     made.work.tasks.wait()
     made.view.gallery.close_threads()
+    qtbot.waitUntil(lambda: not services.writer.pending)
+    made.close()
+    made.deleteLater()

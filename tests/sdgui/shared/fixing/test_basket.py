@@ -15,7 +15,7 @@ from sqlalchemy import update
 from core.spec.data.fixes import Fix
 from sdgui.runs.store_writer import StoreWriter
 from sdgui.shared.basket import Basket, Finding
-from sdgui.shared.fixing.items import counts_line, item, of_source, sources_of
+from sdgui.shared.fixing.items import change_text, counts_line, item, of_source, sources_of
 from sdgui.store.own.fixes import Exchange, StoredFix
 from sdgui.store.store import Store
 from sdgui.store.tables import FixRow
@@ -136,3 +136,18 @@ def test_entries_of_any_data_count_for_every_data() -> None:
     assert sources_of([]) == []
     assert counts_line(entries[2:]) == "2 changes: 1 wrong · 1 left out"
     assert counts_line([]) == "no changes"
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"kind": "relabelled", "label": "concept", "value": "dog"}, "concept: dog"),
+        ({"kind": "recaptioned", "caption": "a cat", "value": "a dog"}, "a cat \u2192 a dog"),
+        ({"kind": "recaptioned", "value": "a dog"}, "all captions \u2192 a dog"),
+        ({"kind": "added", "value": "a dog"}, "a dog"),
+        ({"kind": "wrong", "caption": "a cat"}, "a cat"),
+        ({"kind": "excluded"}, "the whole picture"),
+    ],
+)
+def test_what_a_fix_changes_in_words(fields: dict[str, Any], text: str) -> None:
+    assert change_text(Fix(path="/a.png", **fields)) == text

@@ -90,6 +90,13 @@ def test_splits_that_experiments_name_together_or_that_lie_beside_each_other(tmp
     assert splits_beside(store, str(tmp_path / "pairs.csv")) == {}
     store.close()
 
+    class Closed:
+        def experiments(self) -> None:
+            raise StoreError("It is out of reach.")
+
+    closed: Any = Closed()
+    assert splits_beside(closed, str(tmp_path / "dev.csv")) == {"train": str(tmp_path / "training.csv")}
+
 
 def test_sizes_of_weights_and_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [size_text(size) for size in (0, 400_000, 605_000_000, 999_999_999, 1_000_000_000, 4_040_000_000)] == [

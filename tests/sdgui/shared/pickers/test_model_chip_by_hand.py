@@ -9,8 +9,18 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
-from sdgui.shared.pickers.entries import ModelChoice, recent_choices, remember, run_entries, run_entry
+from sdgui.shared.pickers import entries
+from sdgui.shared.pickers.entries import (
+    ModelChoice,
+    Needs,
+    pretrained_entries,
+    recent_choices,
+    remember,
+    run_entries,
+    run_entry,
+)
 from sdgui.shared.pickers.model_chip import ModelChip
+from sdgui.shared.pickers.pretrained import Pretrained
 from sdgui.shared.run_texts import when
 from sdgui.shared.services import Services
 from sdgui.store.records import BestPoint, Progress, StoreError
@@ -176,3 +186,32 @@ def test_a_file_or_folder_may_be_dropped_and_nothing_else(chip: ModelChip) -> No
     files.setUrls([QUrl.fromLocalFile("/runs/a")])
     words.setText("words")
     assert (chip.acceptDrops(), accepted(files), accepted(words)) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("needs", "first"), [("search", ["here", "known", "unknown"]), ("caption", ["known", "tuned"])]
+)
+def test_pretrained_weights_say_what_they_can_and_what_it_costs_to_get_them(
+    monkeypatch: pytest.MonkeyPatch, needs: Needs, first: list[str]
+) -> None:
+    """Those that fit come first, in the order given."""
+    listed = [
+        Pretrained("ViT", "here", False, True, 605_000_000),
+        Pretrained("coca_ViT", "known", True, False, 4_040_000_000),
+        Pretrained("ViT", "unknown", False, False, 0),
+        Pretrained("coca_ViT", "tuned", True, True, 400_000),
+    ]
+    monkeypatch.setattr(Pretrained, "only_captions", property(lambda one: one.tag == "tuned"))
+    monkeypatch.setattr(entries, "pretrained_models", lambda: listed)
+    found = {entry.name.partition(",")[2]: entry for entry in pretrained_entries(needs)}
+    assert list(found)[: len(first)] == first
+    assert [found[tag].about for tag in ("here", "known", "unknown", "tuned")] == [
+        "downloaded \u00b7 605 MB \u00b7 search, classify",
+        "about 4.0 GB to download \u00b7 search, classify, caption",
+        "to download \u00b7 search, classify",
+        "downloaded \u00b7 1 MB \u00b7 captions; tuned for them, it hardly searches",
+    ]
+    reasons = {tag: entry.reason for tag, entry in found.items() if entry.reason}
+    why = "It cannot caption: its architecture is not CoCa."
+    assert reasons == ({} if needs == "search" else {"here": why, "unknown": why})
+    assert found["known"].title == "coca_ViT \u00b7 known"
