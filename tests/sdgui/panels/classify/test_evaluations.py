@@ -229,6 +229,7 @@ def test_two_results_are_compared_and_one_is_evaluated_beside_the_other(parts: P
     view.measure_asked.emit(b)
     name, given, more = parts.session.asked[-1]
     assert (name, given[0], more) == ("measure", b, {"beside": a})
+    assert view.busy[-1] == "20 nearest: opening the model"
     given[1](a_result(b))
     assert [one.measure for one in view.results.results()] == [b, a]
     current = view.results.current()

@@ -306,6 +306,11 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     assert (bar.message is not None and bar.message.level, bar._action.text()) == ("error", "Try again")
     bar.press_remedy()
     assert one.last("search_compare")["at"] == 5
+    search._working(0, "compare", "comparing", 1, 2)
+    assert view.jobs.running() == ["compare0"]
+    counts = {"only_a": 0, "only_b": 0, "both": 2, "neither": 1}
+    one.answer("search_compare", {"only_a": [], "only_b": [], "counts": counts})
+    assert view.jobs.running() == []
     view.tabs.setCurrentIndex(MAP)
     assert view._pages.currentWidget() is view.map
     asked = one.last("search_map")
@@ -315,6 +320,9 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     one.fail("search_map", Failure("It ended."))
     view.map.captions.setChecked(False)
     assert one.last("search_map")["captions"] is False
+    search._working(0, "map", "laying out", 1, 2)
+    one.answer("search_map", {"method": "t-SNE", "pictures": [], "captions": []})
+    assert (view.jobs.running(), view.map.status.text()[:10]) == ([], "0 pictures")
     view.map_names_wanted.emit([3], [])
     view.map_names_wanted.emit([3, 4], [1])
     assert one.last("search_points")["rows"] == [3, 4]
