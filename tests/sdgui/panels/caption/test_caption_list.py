@@ -155,6 +155,7 @@ def test_a_picture_is_in_its_cell_with_its_state_and_name(view: CaptionsList, mo
     for wide in range(10, 16):
         view.delegate._fitting(picture, wide, 1.0)
         view.delegate._broken_text("words", wide)
+    assert ("words", 15) in view.delegate._lines, "what is used least goes"
     assert len(view.delegate._scaled) <= 5
     assert len(view.delegate._lines) <= 12
 
@@ -252,6 +253,7 @@ def test_keys_preview_edit_open_the_menu_and_type(qtbot: QtBot, view: CaptionsLi
     editor = view.findChild(QPlainTextEdit)
     assert editor.toPlainText() == "my HILL"
     assert editor.textCursor().selectedText() == "my HILL", "typing replaces it"
+    assert editor.tabChangesFocus()
     assert editor.geometry() == view.visualRect(view.captions.index(2, CAPTION))
     qtbot.keyClicks(editor, "two")
     qtbot.keyClick(editor, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)

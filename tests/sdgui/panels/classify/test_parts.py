@@ -157,6 +157,7 @@ def test_the_settings_of_an_evaluation_are_asked_for_and_kept(qtbot: QtBot, tmp_
     for template in ("a {}", "the {}"):
         gone.set_prompts(json.dumps({"templates": [template]}))
         assert (gone._prompts.currentText(), gone._prompts.count()) == ("edited", len(texts) + 1)
+        assert gone._prompts.currentIndex() == 0
         assert json.loads(gone.settings().templates)["templates"] == [template]
     gone._k.setValue(9)
     gone.save()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QUrl
+from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from pytestqt.qtbot import QtBot
@@ -112,6 +112,7 @@ def test_a_file_is_replaced_only_when_that_is_answered(
         shown = box()
         assert shown.text() == "a.safetensors and a.json already exist."
         assert shown.informativeText() == f"In {tmp_path}"
+        assert shown.textFormat() == Qt.TextFormat.PlainText, "a name may hold anything"
         assert shown.defaultButton().text().replace("&", "") == "Cancel"
         answer(shown)
         assert len(parts.session.asked) == saved

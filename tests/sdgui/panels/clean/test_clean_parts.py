@@ -297,6 +297,9 @@ def test_a_definition_that_is_gone_is_told_when_the_saved_data_are_used(
     place.ask_where()
     assert [Path(start).name for start in starts] == ["pairs-cleaned.csv", "pairs-cleaned-2.csv"]
     assert not place.view.strip.isVisible(), "no file was chosen"
+    place._show(RankedPairs(some_pairs(data=str(tmp_path / "run")), {}))
+    place.ask_where()
+    assert Path(starts[-1]) == tmp_path / "run" / "run-cleaned.csv", "inside of a folder that is the data"
     place._was_saved({"path": "/clean.csv", "captions": 1234, "kept": 1, "excluded": 1})  # type: ignore[typeddict-unknown-key]
     assert place.view.bar.text == "1\u2009234 pairs saved as /clean.csv. You can use them in a new experiment."
     assert place.view.use_button.isEnabled()

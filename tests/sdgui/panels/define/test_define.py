@@ -74,6 +74,7 @@ def test_choosing_fills_the_form_and_can_be_undone(define: DefinePanel, services
     config = stored(services, experiment).config
     assert config is not None
     assert config.preset == "clip"
+    assert (define.form.read_only, define.preset_bar.preset.isEnabled()) == (False, True)
 
 
 def test_advice_comes_with_the_data_and_is_applied(

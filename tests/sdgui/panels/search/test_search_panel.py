@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, Qt, QUrl
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
@@ -123,6 +123,13 @@ def test_keys_of_the_search_box(qtbot: QtBot, open_search: OpenSearch, folder: P
     with qtbot.waitSignal(bar.paste_asked):
         QGuiApplication.clipboard().setImage(search.grab().toImage())
         qtbot.keyClick(bar.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    before, both = bar.line.text(), QMimeData()
+    both.setUrls([QUrl.fromLocalFile("/p/a.png")])
+    both.setText("/p/a.png")
+    with qtbot.waitSignal(bar.paste_asked):
+        QGuiApplication.clipboard().setMimeData(both)
+        qtbot.keyClick(bar.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert bar.line.text() == before, "a file is no word"
     QGuiApplication.clipboard().clear()
     bar.set_query(Query("sun", prompts="/mine/own.txt"))
     assert bar.query().prompts == "/mine/own.txt"

@@ -373,7 +373,9 @@ def test_steps_are_saved_only_of_a_search_and_say_how_it_ended(
     monkeypatch.setattr(travel, "save", saved.append)
     travel.ask_where()
     assert (starts, saved) == ([str(tmp_path / "steps.webp")], [tmp_path / "found.webp"])
+    search.view.time.play.setChecked(True)
     real(tmp_path / "found.webp")
+    assert not search.view.time.play.isChecked(), "it is drawn of what is shown now"
     worker = workers[str(tmp_path / "run")]
     asked = worker.last("search_travel")
     assert (asked["title"], asked["query"]["texts"]) == ("moon", [{"text": "moon", "weight": 1.0}])

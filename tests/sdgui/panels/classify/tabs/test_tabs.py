@@ -121,6 +121,9 @@ def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
     tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose_order(tab, "most")
+    tab.activateWindow()
+    tab.show_class(1)
+    assert (tab.matrix.current(), tab.matrix.hasFocus()) == ((1, 1), True), "its keys are at hand"
     assert "editor" not in vars(tab), "it is made when it is first wanted"
     tab.prompts.click()
     assert (tab.editor.isVisible(), tab.split.indexOf(tab.editor)) == (True, 0)
