@@ -143,7 +143,9 @@ class RunTable(QWidget):
         rows = self.model.rows
         self.bar.show_number(rows.total(), None if rows.groups is None else len(rows.groups))
         self._show_columns()
-        if current is not None and len(chosen) < 2:
+        if len(chosen) > 1:
+            self.view.choose_several(chosen, current)
+        elif current is not None:
             self.choose(current)
         self.view.verticalScrollBar().setValue(at)
         self.reader.fill_steps(listing.fields())

@@ -5,7 +5,10 @@ Flow: it asks by signals; the table part (``part.py``) changes the layout, the t
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QItemSelectionModel, QModelIndex, QObject, QPoint, Qt, Signal
+from collections.abc import Iterable
+from itertools import groupby
+
+from PySide6.QtCore import QEvent, QItemSelection, QItemSelectionModel, QModelIndex, QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -261,3 +264,16 @@ class RunTableView(_Table):
         flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
         self.selectionModel().setCurrentIndex(index, flags)  # which scrolls to it
         return True
+
+    def choose_several(self, run_ids: Iterable[int], current: int | None) -> None:
+        """Select these runs as far as they have rows, and make ``current`` the current row."""
+        rows = sorted(row for one in run_ids if (row := self._model.rows.row_of(one)) is not None)
+        selection, last = QItemSelection(), self._model.columnCount() - 1
+        for _, block in groupby(enumerate(rows), lambda pair: pair[1] - pair[0]):  # rows that follow one another
+            inside = [row for _, row in block]
+            selection.select(self._model.index(inside[0], 0), self._model.index(inside[-1], last))
+        flags = QItemSelectionModel.SelectionFlag
+        at = self._model.rows.row_of(current) if current is not None else None
+        if at is not None:
+            self.selectionModel().setCurrentIndex(self._model.index(at, 0), flags.NoUpdate)
+        self.selectionModel().select(selection, flags.ClearAndSelect)

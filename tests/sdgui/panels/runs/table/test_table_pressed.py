@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from sdgui.panels.runs.table.layout import NAME, TableLayout
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.view import NAME_WIDTH
 from sdgui.shared.menus import RUN_MENU
+from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
 from sdgui.widgets.style.theme import SPACE, theme
@@ -138,6 +140,51 @@ def test_a_closed_group_is_ticked_by_space_and_heads_and_cells_say_more(
     qtbot.keyClick(table.view, Qt.Key.Key_Space)
     settle(table)
     assert [(len(runs), on) for runs, on in told] == [(3, True)]  # type: ignore[arg-type]
+
+
+def test_rows_that_are_selected_stay_so_when_rows_come_anew(table: RunTable, filled: tuple[Store, list[int]]) -> None:
+    newest, view = filled[1][::-1], table.view
+    told: list[int] = []
+    table.chosen.connect(told.append)
+    flags = view.selectionModel().SelectionFlag
+    view.setCurrentIndex(table.model.index(5, 0))
+    for row in (1, 2, 7):
+        view.selectionModel().select(table.model.index(row, 0), flags.Select | flags.Rows)
+    chosen = [newest[row] for row in (1, 2, 5, 7)]
+    assert table.chosen_runs() == chosen
+    table.refresh()
+    settle(table)
+    assert (table.chosen_runs(), view.chosen_rows()) == (chosen, [1, 2, 5, 7])
+    assert (view.currentIndex().row(), told) == (5, [newest[5]])
+    assert len(view.selectionModel().selectedRows()) == 4, "whole rows"
+    table.show_layout(replace(table.arrangement, filter="seed = 1"))
+    settle(table)
+    assert table.chosen_runs() == [one for one in chosen if one in table.model.rows.run_ids()]
+    assert table.chosen_runs() != []
+
+
+def test_a_run_that_changed_is_read_anew_and_what_cannot_be_read_is_told(
+    table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, newest = filled[0], filled[1][-1]
+    before = shown(table, "note")[0]
+    store.note_run(newest, "seen")
+    table.model.forget([newest, 99])
+    assert list(table.model._wanted) == [newest], "of a run that was never seen nothing is wanted"
+    settle(table)
+    assert shown(table, "note")[0] == "seen"
+    store.note_run(newest, before)
+    told: list[str] = []
+    table.failed.connect(told.append)
+
+    def locked(*_: object) -> None:
+        raise StoreError("The database is locked.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "run_cells", locked)
+        table.model.forget([newest])
+        settle(table)
+    assert (told, table.reader.reading) == (["The database is locked."], False)
 
 
 def test_a_tick_an_arrow_and_the_current_row_are_seen(
