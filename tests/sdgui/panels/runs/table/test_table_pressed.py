@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QWheelEvent
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.table.commands import TableCommands
 from sdgui.panels.runs.table.layout import NAME, TableLayout
 from sdgui.panels.runs.table.part import RunTable
-from sdgui.panels.runs.table.view import NAME_WIDTH
 from sdgui.shared.menus import RUN_MENU
-from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
-from sdgui.widgets.style.theme import SPACE, theme
+from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.panels.runs.table.tabling import settle, shown
 from tests.sdgui.store.run_table.listing import TEACHER
 
@@ -142,85 +139,6 @@ def test_a_closed_group_is_ticked_by_space_and_heads_and_cells_say_more(
     assert [(len(runs), on) for runs, on in told] == [(3, True)]  # type: ignore[arg-type]
 
 
-def test_rows_that_are_selected_stay_so_when_rows_come_anew(table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    newest, view = filled[1][::-1], table.view
-    told: list[int] = []
-    table.chosen.connect(told.append)
-    flags = view.selectionModel().SelectionFlag
-    view.setCurrentIndex(table.model.index(5, 0))
-    for row in (1, 2, 7):
-        view.selectionModel().select(table.model.index(row, 0), flags.Select | flags.Rows)
-    chosen = [newest[row] for row in (1, 2, 5, 7)]
-    assert table.chosen_runs() == chosen
-    table.refresh()
-    settle(table)
-    assert (table.chosen_runs(), view.chosen_rows()) == (chosen, [1, 2, 5, 7])
-    assert (view.currentIndex().row(), told) == (5, [newest[5]])
-    assert len(view.selectionModel().selectedRows()) == 4, "whole rows"
-    table.show_layout(replace(table.arrangement, filter="seed = 1"))
-    settle(table)
-    assert table.chosen_runs() == [one for one in chosen if one in table.model.rows.run_ids()]
-    assert table.chosen_runs() != []
-
-
-def test_a_run_that_changed_is_read_anew_and_what_cannot_be_read_is_told(
-    table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, newest = filled[0], filled[1][-1]
-    before = shown(table, "note")[0]
-    store.note_run(newest, "seen")
-    table.model.forget([newest, 99])
-    assert list(table.model._wanted) == [newest], "of a run that was never seen nothing is wanted"
-    settle(table)
-    assert shown(table, "note")[0] == "seen"
-    store.note_run(newest, before)
-    told: list[str] = []
-    table.failed.connect(told.append)
-
-    def locked(*_: object) -> None:
-        raise StoreError("The database is locked.")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(store, "run_cells", locked)
-        table.model.forget([newest])
-        settle(table)
-    assert (told, table.reader.reading) == (["The database is locked."], False)
-
-
-def test_a_tick_an_arrow_and_the_current_row_are_seen(
-    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
-) -> None:
-    names = table.view._frozen
-    shown(table, "seed")
-
-    def drawn(row: int, of_arrow: bool = False) -> list[QColor]:
-        index = table.model.index(row, 0)
-        cell = names.visualRect(index)
-        rect = table.view.names.arrow_rect(cell) if of_arrow else table.view.names.tick_rect(cell, index)
-        image = names.viewport().grab(rect).toImage()
-        return [image.pixelColor(x, y) for y in range(image.height()) for x in range(image.width())]
-
-    bare = drawn(0)
-    assert len({color.name() for color in bare}) > 1, "an empty box has an edge"
-    table.set_ticks({filled[1][-1]: 2})
-    ticked = drawn(0)
-    assert theme().run_color(2).name() in {color.name() for color in ticked}, "a full one has the run's colour"
-    assert theme().color("surface").name() in {color.name() for color in ticked[4 * 16 :]}, "and a tick in it"
-    assert drawn(1) == bare
-    before = names.viewport().grab().toImage()
-    table.view.setFocus()
-    table.view.setCurrentIndex(table.model.index(3, 0))
-    chosen = names.viewport().grab().toImage()
-    assert chosen != before, "what is chosen is seen"
-    table.show_layout(table.arrangement.grouped_by(RATE))
-    settle(table)
-    shown(table, NAME)
-    closed = drawn(0, of_arrow=True)
-    table.model.toggle_group(table.model.index(0, 0))
-    settle(table)
-    assert drawn(0, of_arrow=True) != closed, "the arrow says which way"
-
-
 def test_several_that_are_selected_are_ticked_by_the_box_of_one(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
@@ -296,49 +214,6 @@ def test_the_menu_of_a_head_sorts_groups_hides_and_chooses(table: RunTable) -> N
     choose(2, "At a step …")
     assert table._chooser.at_step.metrics.currentData() == TEACHER
     table._chooser.hide()
-
-
-def test_the_names_stand_in_a_view_of_one_column_as_wide_as_theirs(qtbot: QtBot, table: RunTable) -> None:
-    names, view = table.view._frozen, table.view
-    for columns in (("seed",), ("seed", RATE, "preset")):
-        table.show_layout(TableLayout(columns=columns))
-        settle(table)
-        assert [names.isColumnHidden(at) for at in range(len(columns) + 1)] == [False, *[True] * len(columns)]
-    assert (view.columnWidth(0), names.columnWidth(0), names.width()) == (NAME_WIDTH,) * 3
-    view.horizontalHeader().resizeSection(0, 150)
-    assert (names.columnWidth(0), names.width()) == (150, 150)
-    names.horizontalHeader().resizeSection(0, 180)
-    assert (view.columnWidth(0), names.width()) == (180, 180)
-    table.resize(900, 300)
-    assert names.height() == view.viewport().height() + view.horizontalHeader().height()
-    widths = [view.columnWidth(at) for at in range(1, 4)]
-    assert widths[0] == widths[2] == 11 * SPACE < widths[1] <= 28 * SPACE
-    table.show_layout(TableLayout(columns=("state", TEACHER)))
-    settle(table)
-    assert (view.columnWidth(1), view.columnWidth(2) >= 16 * SPACE) == (15 * SPACE, True)
-
-
-def test_a_cell_as_the_filter_that_its_runs_fit(table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    columns = ("preset", "tag", TEACHER, "seed", "data.shuffle_captions", "note")
-    table.show_layout(TableLayout(columns=columns))
-    settle(table)
-    shown(table, "seed")
-
-    def text(run: int, column: str) -> str:
-        row = table.model.rows.row_of(filled[1][run])
-        at = [field.name for field in table.model.fields].index(column)
-        table.view.setCurrentIndex(table.model.index(row, at))
-        return table.filter_text_of_cell()
-
-    assert text(8, "preset") == 'preset = "sd-clip"'
-    assert text(0, "tag") == 'tag:"paper" tag:"Zürich"'
-    assert text(1, "tag") == ""
-    assert text(8, TEACHER) == f"{TEACHER} >= 0.42"
-    assert text(8, "seed") == "seed = 2"
-    table.show_layout(table.arrangement.grouped_by("seed"))
-    settle(table)
-    table.view.setCurrentIndex(table.model.index(0, 1))
-    assert table.filter_text_of_cell() == "", "of a group"
 
 
 @pytest.fixture
