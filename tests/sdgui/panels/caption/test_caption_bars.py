@@ -163,6 +163,7 @@ def test_the_detail_shows_both_models_candidates_and_where_they_are_from(qtbot: 
     assert (detail.name.text(), detail.state.text()) == ("two words.png", "Captioned")
     assert detail.name.toolTip() == "/p/two\nwords.png"
     assert detail.origin.text() == "one · step 5 · greedy"
+    assert detail.origin.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     rows = [detail.candidates.item(row) for row in range(detail.candidates.count())]
     assert [row.text() for row in rows] == ["a best\nscore −0.500 · log p −1.000", "a next\n"]
     assert rows[0].toolTip() == "a best\nAlt+1 uses it\nlog p: log-probability of this caption"

@@ -24,6 +24,7 @@ def test_what_could_not_be_written_is_written_later_and_what_is_newer_stands(
     monkeypatch.setattr(caption_persistence, "_AGAIN_MS", 200)
     store = Store.open(tmp_path)
     persistence = CaptionPersistence(store)
+    assert persistence._pool.maxThreadCount() == 1, "in their order"
     write, refused = store.keep_captions, list[int]()
 
     def no_room(entries: Any, origins: Any) -> None:

@@ -41,6 +41,7 @@ def test_the_histogram_counts_what_lies_below_the_line_however_it_is_moved(qtbot
     assert histogram._plot.viewRange()[1] == pytest.approx([-0.15, 3.15])
     assert histogram._plot.viewRange()[0] == pytest.approx([-0.01, 1.01])
     assert histogram._line.scene() is not None
+    assert histogram._line.movable
     histogram.set_bins(bins, wrong)
     assert [int(one.opts["height"].sum()) for one in bars()] == [4, 2]
     assert bars()[1].opts["brush"] == theme().color("warning")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
@@ -110,6 +111,8 @@ def test_figures_alone_are_muted_and_advice_is_not(asked: Asked, source: Path) -
     assert bar.text.text() == "2\u2009555 pairs · 2\u2009555 pictures · concept: 55 classes · CSV"
     assert (bar.text.property("role"), bar.apply.isHidden()) == ("muted", True)
     assert bar.accessibleName() == bar.text.text()
+    assert bar.text.wordWrap()
+    assert bar.text.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     asked.show(source, "data.label=colour")
     assert bar.text.text().splitlines()[1].startswith("The training data has no column “colour”")
     assert (bar.text.property("role"), bar.apply.isHidden()) == ("", True), "there is nothing to apply"

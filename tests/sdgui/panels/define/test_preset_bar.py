@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
@@ -59,6 +60,8 @@ def test_the_bar_names_its_preset_tells_about_it_and_opens_the_others(qtbot: QtB
     assert bar.in_stages.toolTip() != ""
     wanted = [need.sentence for need in needs("born-again", "tiny")]
     assert bar._paper.text().splitlines() == [*PRESETS["born-again"].paper.splitlines(), *wanted]
+    for label in (bar._description, bar._paper):
+        assert label.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse, "to be looked up"
     bar.about.click()
     assert (bar._description.isVisible(), bar._paper.isVisible()) == (False, False)
     bar.about.click()

@@ -223,6 +223,7 @@ def test_keys_move_zoom_and_choose_what_is_in_view(qtbot: QtBot, canvas: MapCanv
 def test_pictures_are_discs_captions_triangles_and_each_has_its_colour(canvas: MapCanvas) -> None:
     look = theme()
     assert canvas.accessibleDescription() == "4 pictures and 1 captions"
+    assert (canvas._box.menuEnabled(), canvas._box.state["aspectLocked"]) == (False, 1.0)
     assert [point.symbol() for point in canvas._dots.points()] == ["o"] * 4
     assert [point.symbol() for point in canvas._marks.points()] == ["t1"]
     colors = [point.brush().color() for point in canvas._dots.points()]

@@ -127,3 +127,5 @@ def test_a_class_of_a_sorted_table_is_told_by_its_own_index(qtbot: QtBot) -> Non
     assert told.args == [2]
     assert tab.further.text() == "top-5 accuracy 100.0 % · 16 test pictures, 2 classes · C 0.1"
     assert tab.interval.text() == "95 % interval\n50.0 to 90.0 %"
+    for label in (tab.figure, tab.interval, tab.further):
+        assert label.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse, "to be copied"
