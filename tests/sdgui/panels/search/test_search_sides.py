@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search.collection import DATA
@@ -261,12 +261,14 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
 
 
 def test_popovers_open_by_their_buttons_and_filters_count_on_theirs(
-    qtbot: QtBot, search: SearchPanel, workers: Workers
+    qtbot: QtBot, search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = search.view
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
     assert view.chosen_filters() == ({}, True) or "filters" in vars(view)
     view.filter_button.click()
     assert view.filter_popover.isVisible()
+    assert view.filter_popover.focusWidget() is view.filters.folder
     view.filter_button.click()
     assert not view.filter_popover.isVisible()
     view.filters.fields["min_size"].setText("2 KB")
@@ -284,8 +286,14 @@ def test_popovers_open_by_their_buttons_and_filters_count_on_theirs(
     assert (view.filter_button.text(), view.chosen_filters()) == ("Filters", ({}, True))
     view.restore_layout(state)
     assert view.filter_button.text() == "Filters (1)"
+    view.source.button.click()
+    assert view.source.popover.isVisible()
+    assert view.source.popover.focusWidget() is view.source.collection.where
+    view.source.collection.folder.click()
+    assert not view.source.popover.isVisible(), "a dialog has opened"
     view.more.click()
     assert view.more_popover.isVisible()
+    assert view.more_popover.focusWidget() is view.query.wanted
     qtbot.keyClicks(view.query.line, "sun")
     view.query.minus.click()
     assert not view.more_popover.isVisible()
