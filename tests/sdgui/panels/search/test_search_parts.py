@@ -179,6 +179,12 @@ def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: Eva
     current = pane.current()
     assert current is not None
     assert current.title == "b"
+    many = {f"{number:03}": float(number) for number in range(80)}
+    pane.show_sides([side_of(many), side_of(many)], ["Student", "Teacher"])
+    assert pane.choose("000", "/000")
+    row = pane.table.visualRect(pane.table.currentIndex())
+    assert pane.table.viewport().rect().contains(row), "it is scrolled to"
+    assert not pane.choose("none", "/none")
     pane.way.setCurrentIndex(pane.way.findData(PAIRS))
     pane.way.activated.emit(pane.way.currentIndex())
     pane.at.setCurrentIndex(1)
@@ -310,8 +316,13 @@ def test_a_large_map_is_coloured_alike_and_asks_what_a_lasso_holds(
         ("0.png", "words 10"),
         ("1.png", "a cold one"),
     ]
+    page.gallery.set_current(1)
     page.canvas.hovered.emit(2, QPoint(0, 0))
     assert asked[-1] == ([12], [])
+    third = {"row": 12, "path": "/2.png", "caption": "words 12", "labels": {}}
+    page.show_names({"pictures": [third], "captions": []})
+    assert page.gallery.current() == 1, "what is chosen stays"
+    assert (page._popup.isVisible(), page._popup._words.text()) == (True, "words 12")
 
 
 def test_a_lasso_of_very_many_points_holds_what_lies_in_it() -> None:

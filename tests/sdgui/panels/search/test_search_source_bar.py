@@ -95,6 +95,7 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_turned_round(
     bar.presets.menu().aboutToShow.emit()
     assert not bar.versus.isEnabled()
     monkeypatch.setattr(bar.pickers[0], "networks", lambda: ("student",))
+    monkeypatch.setattr(bar.pickers[1], "networks", lambda: ("student", "teacher"))
     bar.student_against_teacher()
     assert chosen(bar)[0] == (OTHER.model, ""), "nor has a run with one network"
     bar.presets.menu().aboutToShow.emit()

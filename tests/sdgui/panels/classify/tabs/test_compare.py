@@ -111,6 +111,7 @@ def test_a_difference_is_told_by_class_and_by_picture_and_the_sizes_come_back(
     assert [title.text() for title in tab.titles] == [
         "Only Linear probe · demo · teacher is correct", "Only Fused probe (predicted) · demo · teacher is correct"
     ]  # fmt: skip
+    assert [one.thumbnail_size() for one in (tab.only_a, tab.only_b)] == [72, 72], "many beside each other"
     assert [item.caption for item in tab.only_a.items()] == ["cat (the other: dog)"]
     assert [item.detail for item in tab.only_b.items()] == ["true: fox; the other result predicts owl"] * 2
     model = tab.table.model

@@ -253,14 +253,17 @@ def test_the_view_is_dragged_cells_under_the_mouse_are_told_and_a_resize_keeps_w
         event = QMouseEvent(kind, at, there, none if kind == move else button, held, Qt.KeyboardModifier.NoModifier)
         QApplication.sendEvent(matrix, event)
 
-    start = matrix.viewport().cell_rect(6, 7).center()
+    start, drawn = matrix.viewport().cell_rect(6, 7).center(), list[None]()
+    monkeypatch.setattr(matrix, "update", lambda: drawn.append(None))
     mouse(move, start, none)
+    mouse(move, start + QPointF(1, 1), none)
+    assert len(drawn) == 1, "drawn anew for another cell alone"
     assert (matrix.scene().hovered, tips[-1]) == ((6, 7), "class 6 predicted as class 7: 0 of 3 (0.0 %)")
     mouse(move, QPointF(1, 1), none)
     assert (matrix.scene().hovered, tips[-1]) == (None, "")
     mouse(move, start, none)
     QApplication.sendEvent(matrix, QEvent(QEvent.Type.Leave))
-    assert matrix.scene().hovered is None
+    assert (matrix.scene().hovered, len(drawn)) == (None, 4)
     mouse(press, start, left)
     mouse(move, start + QPointF(2, 1), left)
     mouse(release, start + QPointF(2, 1), left)

@@ -117,6 +117,20 @@ def test_more_pictures_of_a_cell_are_asked_for_once_and_from_where_they_end(tab:
     assert len(tab.gallery.items()) == PAGE + 50
 
 
+def test_sizes_come_back_without_those_of_the_editor(qtbot: QtBot, tab: MatrixTab, tmp_path: Path) -> None:
+    for split in (tab.split, tab.beside):
+        one, two = split.sizes()
+        split.setSizes([one - 30, two + 30])
+    tab.save()
+    kept = [split.saveState() for split in (tab.split, tab.beside)]
+    tab.prompts.click()
+    tab.save()
+    again = MatrixTab(tmp_path, tab._settings)
+    qtbot.addWidget(again)
+    assert [split.saveState() for split in (again.split, again.beside)] == kept
+    again.gallery.close_threads()
+
+
 def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
     tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
