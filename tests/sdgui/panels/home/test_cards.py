@@ -117,7 +117,7 @@ def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
     edit.click()
     close.click()
     assert told == [("edit", 7), ("dismiss", 2)]
-    assert card.reason.toolTip() == FAILED.failure
+    assert (card.reason.toolTip(), card.reason.wordWrap()) == (FAILED.failure, True)
     assert when(5.0) in [label.text() for label in card.findChildren(PlainLabel)], "when it was made"
     silent = FailedCard(replace(FAILED, failure=" \n", finished=80.0), "x")
     qtbot.addWidget(silent)
@@ -159,6 +159,7 @@ def test_a_small_curve_reaches_from_edge_to_edge(qtbot: QtBot) -> None:
 
     across, down = inked((0.0, 2.0, 1.0))
     assert (min(across) <= 4, max(across) >= 95, min(down) <= 4, max(down) >= 35) == (True, True, True, True)
+    assert max(across) >= 97, "the last point has a dot around it"
     _, flat = inked((2.0, 2.0, 2.0))
     assert max(flat) - min(flat) < 8
     assert min(flat) > 30, "what does not change lies at the bottom"

@@ -67,6 +67,24 @@ def test_what_is_no_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) ->
     assert script.text.toPlainText() == MADE
 
 
+def test_ones_own_script_is_shown_before_the_made_one_is_known(qtbot: QtBot) -> None:
+    script, asked, kept = editor(qtbot)
+    script.text.left.emit()
+    script.show_machine(SLURM)
+    script.text.left.emit()
+    assert kept == [], "nothing was shown yet"
+    mine = SLURM.model_copy(update={"name": "mine", "script": OWN})
+    script.show_machine(mine)
+    assert (script.text.toPlainText(), script.reset.isHidden()) == (OWN, False)
+    assert script.note.text().startswith("Your own script")
+    script.show_machine(mine)
+    assert asked == ["cluster", "mine"], "the same machine is not asked again"
+    script.show_machine(mine.model_copy(update={"nodes": 3}))
+    assert asked[2:] == ["mine"], "other settings make another script"
+    script.show_machine(SLURM)
+    assert script.text.toPlainText() == "", "nothing is left of another machine's"
+
+
 def test_a_machine_without_slurm_asks_for_none(qtbot: QtBot) -> None:
     script, asked, _ = editor(qtbot)
     script.show_machine(Machine(name="gpu", host="gpu"))

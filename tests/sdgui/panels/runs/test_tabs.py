@@ -103,6 +103,18 @@ def test_what_cannot_be_read_is_told(panel: RunsPanel, services: Services, monke
     assert (told[-1].level, told[-1].text) == ("error", "No such column.")
 
 
+def test_ticked_runs_are_larger_in_the_scatter_at_once(
+    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[object] = []
+    monkeypatch.setattr(panel.tabs.view.scatter, "show_ticks", lambda: shown.append("scatter"))
+    monkeypatch.setattr(panel.tabs.view.compare, "refresh", lambda: shown.append("compare"))
+    monkeypatch.setattr(panel.tabs.view.board, "show_runs", shown.append)
+    run = make_run(services)
+    select(panel, run)
+    assert shown == [(run.id,), "scatter", "compare"]
+
+
 def test_colours_are_read_anew_when_a_study_is_chosen_or_left(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,9 @@ def test_how_arms_compare_in_words(kind: str, seconds: float | None, text: str) 
     told = [f"{text} (+2.0 [-1.0, +5.0] at 600 s)"]
     assert crossing_texts({"crossings": [one | {"last": last}]}, "m/R@1") == told
     assert crossing_texts({}, "m") == []
+    if text.endswith("at every budget"):
+        for budgets, told in (([230], [text.removesuffix(" at every budget")]), ([230, 600], [text])):
+            assert crossing_texts({"crossings": [one], "budgets": budgets}, "m/R@1") == told
 
 
 def test_a_study_by_budget_is_made_in_the_form(qtbot: QtBot, open_study: Open) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gc
+import re
 import sys
 from pathlib import Path
 
@@ -236,6 +237,7 @@ def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     text = (tmp_path / "a.svg").read_text()
     assert "#0000ff" in text
     assert "stroke-dasharray" in text
+    assert re.search(r'<svg width="[\d.]+mm" height="[\d.]+mm"\s+viewBox="0 0 680 420"', text)
     assert "polyline" in text or "path" in text
     for name, save in (("a.png", save_png), ("a.svg", save_svg)):
         with pytest.raises(OSError, match=f"No such file.*nowhere/{name}"):

@@ -54,6 +54,11 @@ def test_student_and_teacher_share_a_plot(grid: PlotGrid) -> None:
 
 
 def test_a_new_metric_gets_its_plot(grid: PlotGrid) -> None:
+    loss = grid._cards["train/loss"].canvas
+    assert loss is not None
+    loss.redraw()
+    grid.append("r1", "train/loss", 99, 0.5)
+    assert loss._timer.isActive(), "it is drawn with its new point soon"
     grid.append("r1", "diag/teacher_entropy", 1, 6.9)
     assert "diag/teacher_entropy" in grid.metrics()
     with pytest.raises(KeyError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, QSettings, Qt
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -284,14 +284,15 @@ def test_keys_and_a_drag_let_the_others_fade_at_once(qtbot: QtBot) -> None:
     assert lines.grab().toImage() != empty, "which says what axes are"
     middle = int((lines._x(0) + lines._x(1)) / 2)
 
-    def ink(place: float) -> list[int]:
+    def ink(place: float) -> list[str]:
         image = lines.grab().toImage()
-        return [image.pixel(middle, int(lines._y(place)) + by) for by in range(-2, 3)]
+        return [image.pixelColor(middle, int(lines._y(place)) + by).name() for by in range(-2, 3)]
 
     whole = ink(0.0)
     qtbot.keyClick(lines, Qt.Key.Key_Up)
     faded = ink(0.0)
-    assert faded != whole
+    blue, grey = (max(QColor(name).hsvSaturationF() for name in names) for names in (whole, faded))
+    assert blue > 2 * grey, "it has lost its colour"
     qtbot.keyClick(lines, Qt.Key.Key_Delete)
     assert ink(0.0) == whole
     qtbot.mousePress(lines, Qt.MouseButton.LeftButton, pos=QPoint(int(lines._x(0)), int(lines._y(0.9))))
