@@ -42,6 +42,7 @@ def test_facts_counts_and_the_threshold_are_told_in_words(place: CleanPanel) -> 
     place._show(RankedPairs(some_pairs(), {("/d.png", "d"): False}))
     assert view.stack.currentWidget() is view.body
     assert view.facts.text() == "4 pairs ranked: 2 likely mislabelled."
+    assert (view.facts.wordWrap(), view.threshold_text.wordWrap()) == (True, True)
     assert view.threshold_text.text() == "2 below 0.201"
     assert view.counts.text() == "0 of 4 excluded · 0 marked wrong, 1 right · 4 shown"
     assert (view.save_button.isEnabled(), view.basket_button.isEnabled()) == (False, False)

@@ -44,6 +44,7 @@ def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
     qtbot: QtBot, panel: DataPanel, asked: Asked
 ) -> None:
     view = panel.view
+    assert view.source._about._pictures_only, "pictures without captions can be looked at"
     assert view.stack.currentWidget() is view.empty
     assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Look at your data", True)
     assert [one.isVisible() for one in (view.words, view.which, view.save, view.more, view.counts)] == [False] * 5

@@ -49,6 +49,7 @@ def test_where_to_search_is_chosen_told_and_remembered(
         box.where.setCurrentIndex(box.where.findData(kind))
         box.where.activated.emit(box.where.currentIndex())
 
+    assert box.data._about._pictures_only, "pictures without captions can be searched"
     assert (box.kind, box.title(), seen()) == (HELD_OUT, "Held-out data", [False] * 4)
     choose(DATA)
     assert (box.kind, box.title(), seen(), told) == (DATA, "Choose pictures", [True, False, False, False], [-1])
@@ -120,6 +121,7 @@ def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
     choice: list[ModelChoice | None] = [None]
     sheet = IndexSheet(services, lambda: choice[0])
     qtbot.addWidget(sheet)
+    assert sheet.source._about._pictures_only
     told, ended, finished, working = list[Message](), list[str](), list[None](), list[tuple[Any, ...]]()
     sheet.message_requested.connect(told.append)
     sheet.ended.connect(ended.append)

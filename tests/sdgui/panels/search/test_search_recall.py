@@ -32,6 +32,7 @@ def test_recall_is_drawn_told_and_read_out(qtbot: QtBot) -> None:
     assert [one.getData()[1].tolist() for one in drawn] == [[0.25, 0.5, 1.0], [0.1, 0.2]]
     assert [one.opts["pen"].style() for one in drawn] == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]
     assert [one.opts["pen"].color() for one in drawn] == [theme().run_color(0), theme().run_color(1)]
+    assert curve._plot.viewRange()[1] == pytest.approx([-0.02, 1.02])
     low, high = curve._plot.viewRange()[0]
     assert low == pytest.approx(-0.04)
     assert high == pytest.approx(2.04)

@@ -356,7 +356,14 @@ def test_steps_are_saved_only_of_a_search_and_say_how_it_ended(
     assert (bar.message, search.view.time.isVisible()) == (None, False), "there is no run"
     choose(search)
     opened(search, workers)
-    travel._run = tmp_path / "run"
+    chip, run = search.view.source.pickers[0], tmp_path / "run"
+    monkeypatch.setattr(search.view.source, "run", lambda: run)
+    for steps, seen in (((3,), False), ((3, 6), True)):
+        monkeypatch.setattr(chip, "steps", lambda steps=steps: steps)
+        monkeypatch.setattr(chip, "step", lambda: 3)
+        travel.follow()
+        assert search.view.time.isVisible() is seen, "a single step is no way"
+    assert search.view.time.steps == (3, 6)
     travel.ask_where()
     assert bar.text == "Search for something first: what each step finds is saved."
     search.view.query.set_query(Query("moon"))

@@ -48,6 +48,7 @@ def test_what_can_stand_beside_the_first_result_is_offered_and_asked_for(tab: Co
     measured: list[Measure] = []
     tab.compare_asked.connect(lambda *pair: compared.append(pair))
     tab.measure_asked.connect(measured.append)
+    assert [one.wordWrap() for one in (tab.sentence, tab.further, *tab.titles)] == [True] * 4
     assert buttons(tab) == [("With fused", False), ("Compare with the other network", False), ("Evaluate", False)]
     assert tab.sentence.text() == "Evaluate a model first; two results can then be compared here."
     tab.probe.clicked.emit()

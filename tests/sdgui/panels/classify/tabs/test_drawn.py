@@ -183,6 +183,14 @@ def test_names_stand_beside_their_rows_and_over_their_columns_where_there_is_roo
     matrix.zoom(8.0, QPointF(matrix.viewport().area.topLeft()))
     rows, _ = matrix.viewport().visible()
     assert all(beside(row) for row in rows[1:-1])
+    matrix.set_current(40, 40)
+    view = matrix.viewport()
+    matrix.pan(0, 39.99 + 0.9 - view.top)
+    area = matrix.viewport().area
+    assert matrix.viewport().cell_rect(40, 40).center().y() < area.y()
+    wide = area.x() - high - 6
+    assert inked(matrix.grab(QRect(high + 2, area.y(), wide, high)).toImage()), "the name of a row that is cut off"
+    assert not inked(matrix.grab(QRect(high + 2, area.y() - high - 2, wide, high)).toImage())
 
 
 def test_curves_have_shapes_whiskers_levels_and_a_scale_that_holds_them(qtbot: QtBot) -> None:
