@@ -11,7 +11,9 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
+from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
+from sdgui.runs import demo as demo_module
 from sdgui.runs.demo import DEMO_EXPERIMENTS, SHOWN_FIRST, DemoData, demo_configs
 
 TABLES = ("train.csv", "val.csv", "test.csv")
@@ -127,3 +129,20 @@ def test_the_demo_s_experiments_train_on_its_data(tmp_path: Path) -> None:
     assert not demo.covers(on(""))
     assert not demo.covers(on(str(tmp_path.parent / "train.csv")))
     assert demo.covers(on(str(tmp_path / "noisy.csv")))
+
+
+@pytest.mark.parametrize("missing", ["train", "demo"])
+def test_without_what_draws_them_that_is_told_when_whoever_asked_has_said_that_it_waits(
+    qapp: object, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    def need(part: str) -> None:
+        if part == missing:
+            raise NotInstalled(f"{part} is not installed.")
+
+    monkeypatch.setattr(demo_module, "need", need)
+    demo = DemoData(tmp_path)
+    told: list[tuple[str, str]] = []
+    demo.failed.connect(lambda *what: told.append(what))
+    demo.make()
+    assert (told, demo.making) == ([], False)
+    qtbot.waitUntil(lambda: told == [(f"{missing} is not installed.", "")])

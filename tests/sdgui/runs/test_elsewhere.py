@@ -18,9 +18,9 @@ from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
 from core.spec.machines.record import RemoteRecord, write_checkpoints, write_record
 from core.spec.run.events import RunFailed, RunFinished, Sample
-from core.spec.run.folder import RunDir
+from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import RunState, RunStatus, judge, process_alive
-from sdgui.runs.machines import fetching
+from sdgui.runs.machines import elsewhere, fetching
 from sdgui.runs.machines.elsewhere import RemotePictures, shown_samples, worker_command
 from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.models import run_facts
@@ -95,6 +95,23 @@ def test_models_there_are_offered_and_worked_with_there_until_fetched(tmp_path: 
     assert worker_command(tmp_path, f"{run.path}@best") is not None
     assert worker_command(tmp_path, "open_clip:ViT-B-32") is None
     assert worker_command(tmp_path, str(tmp_path)) is None
+
+
+def test_a_run_there_whose_record_cannot_be_read_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = remote_run(tmp_path, folder="")
+    samples = (Sample(step=1, what="retrieval", content={"image": "/there/a.png"}),)
+    assert worker_command(tmp_path, f"{run.path}@best") is None, "it has no folder there yet"
+    assert shown_samples(tmp_path, run, samples) != samples
+    assert shown_samples(tmp_path, RunDir(tmp_path / "here"), samples) is samples
+
+    def broken(_run: RunDir) -> None:
+        raise RunDirError("It is no record.")
+
+    monkeypatch.setattr(elsewhere, "read_record", broken)
+    assert worker_command(tmp_path, f"{run.path}@best") is None
+    assert shown_samples(tmp_path, run, samples) is samples
 
 
 @pytest.fixture

@@ -60,6 +60,18 @@ def test_the_list_of_tags_is_read_once_whoever_asks(monkeypatch: pytest.MonkeyPa
     assert found == [found[0]] * 4
 
 
+@pytest.mark.parametrize("text", ["_VITB32 = dict(", "\0", None])
+def test_an_open_clip_that_cannot_be_read_has_no_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "pretrained.py").write_text(text)
+    monkeypatch.setattr(model_names, "_package", lambda: tmp_path)
+    assert model_names._read_tags.__wrapped__() == {}
+    monkeypatch.setattr(model_names, "_package", lambda: None)
+    assert model_names._read_tags.__wrapped__() == {}
+
+
 def test_reading_names_loads_no_torch() -> None:
     code = (
         "import sys; from sdgui.runs.models import architectures, pretrained_tags\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from core.spec.study import StudyDir, StudyStatus, read_study
+from sdgui.runs import study_programs
 from sdgui.runs.study_programs import StudyProgramError, StudyPrograms
 from sdgui.runs.study_status import asked_of
 from sdgui.store.store import Store
@@ -40,6 +42,19 @@ def test_a_study_is_written_once_under_a_name_of_its_own(qapp: object, store: St
     assert (second.folder / "arms" / "clip.json").read_text(encoding="utf-8") == "{}"
     assert StudyDir(second.folder).runs.is_dir()
     assert programs.open(second.folder).id == second.id
+
+
+def test_a_study_that_cannot_be_written_is_not_listed(
+    qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_what: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    study = read_study(a_study(tmp_path / "study", seeds=1).study)
+    monkeypatch.setattr(study_programs, "_write", full)
+    with pytest.raises(StudyProgramError, match=r"^The study cannot be written to .*: No space left on device\.$"):
+        StudyPrograms(store).add(study)
+    assert store.studies() == []
 
 
 def test_a_study_that_runs_is_neither_started_nor_extended(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import filelock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,3 +137,18 @@ def test_a_line_asks_nothing_and_a_dead_one_is_noticed_soon() -> None:
     assert 0 < int(options["ConnectTimeout"]) <= 15
     assert 0 < int(options["ServerAliveInterval"]) * int(options["ServerAliveCountMax"]) <= 15
     assert command[-1] == "gpu"
+
+
+def test_a_list_that_another_program_writes_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = MachineList(tmp_path)
+    machines.put(FAR)
+    lock = machines._lock
+
+    def held(_lock: object) -> None:
+        raise filelock.Timeout(str(lock))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", held)
+    for change in (lambda: machines.put(Machine(name="b", host="b")), lambda: machines.remove("far")):
+        with pytest.raises(MachineError, match=r"is being written by another program; try again\."):
+            change()
+    assert [one.name for one in machines.machines()] == ["far"]

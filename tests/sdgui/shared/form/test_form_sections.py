@@ -86,6 +86,11 @@ def test_a_field_is_explained_while_it_has_the_focus_and_more_is_put_below_it(qt
     other.resize(900, 600)
     other.show()
     assert not other._list.isVisible(), "there is one section"
+    two = ConfigForm(sections=("optim", "checkpoint"))
+    qtbot.addWidget(two)
+    two.resize(900, 600)
+    two.show()
+    assert two._list.isVisible()
     other.finish()
     assert [label.text() for label in below] == ["optim.epochs"]
     row = other.row("optim.epochs")
