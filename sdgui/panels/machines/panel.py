@@ -169,10 +169,13 @@ class MachinesPanel(Panel):
     def _listed(self, machines: list[Machine], edits: int) -> None:
         if edits != self._edits:  # it was changed here since; another listing follows
             return
-        self._machines = machines
-        self.queue.show_machines([("" if one.here else one.name, _title(one)) for one in machines])
+        self._hold(machines)
         self._show()
         self._probe_shown()
+
+    def _hold(self, machines: list[Machine]) -> None:
+        self._machines = machines
+        self.queue.show_machines([("" if one.here else one.name, _title(one)) for one in machines])
 
     def _failed(self, sentence: str) -> None:
         self.message_requested.emit(Message("error", sentence))
@@ -253,7 +256,7 @@ class MachinesPanel(Panel):
         def done(_: object) -> None:
             self._edits += 1
             self.name.clear()
-            self._machines = [*self._machines, machine]
+            self._hold([*self._machines, machine])
             self._show()
             self.list.choose(host)
 

@@ -69,6 +69,19 @@ def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
     shown = [page.gpus.model().index(0, column) for column in range(5)]
     assert [one.data() for one in shown] == ["0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann"]
     assert shown[4].data(Qt.ItemDataRole.ToolTipRole) == "ann"
+    heads = [page.gpus.horizontalHeaderItem(column).text() for column in range(5)]
+    assert heads == ["GPU", "Name", "Memory", "Load", "Used by"]
+    bar = page.gpus.verticalScrollBar()
+    assert bar.maximum() == 0, "there is room for both"
+    values = [page._grid.itemAtPosition(row, 1).widget() for row in range(page._grid.rowCount())]  # type: ignore[union-attr]
+    assert all(
+        one.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
+        for one in values
+        if isinstance(one, QLabel)
+    )
+    page.show_machine(FAR, facts.model_copy(update={"load": 3.0}), READY)
+    again = [page._grid.itemAtPosition(row, 1).widget() for row in range(page._grid.rowCount())]  # type: ignore[union-attr]
+    assert again == values, "what is selected in a fact stays selected"
     lone = facts.model_copy(update={"gpus": facts.gpus[1:], "load": 3.0, "slurm": "23"})
     page.show_machine(FAR, lone, READY)
     assert page.gpus.rowCount() == 1
@@ -119,6 +132,8 @@ def test_output_and_findings_have_their_cards_while_there_are_any(page: MachineP
     page.show_output([f"line {number}" for number in range(100)])
     bar = page.output.verticalScrollBar()
     assert bar.value() == bar.maximum() > 0
+    page.show_output([f"line {number}" for number in range(2100)])
+    assert page.output.toPlainText().splitlines()[0] == "line 100", "the last 2000 are kept"
     page.show_output([])
     assert not page.output.isVisible()
     page.add_output("three")
@@ -179,6 +194,11 @@ def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
     told: list[Machine] = []
     form.changed.connect(told.append)
     spins = ("at_once", "gpus", "nodes", "warning")
+    numbers = [field for name in spins if isinstance(field := form.fields[name], QSpinBox)]
+    assert [(one.minimum(), one.maximum()) for one in numbers] == [(1, 1000), (0, 1024), (1, 10_000), (10, 36_000)]
+    python = form.fields["python"]
+    assert isinstance(python, QLineEdit)
+    assert python.placeholderText() == "What Install there made, else sdgui-core"
     form._save()
     assert told == [], "no machine is shown"
     form.show_machine(FAR)
@@ -252,8 +272,13 @@ def test_what_is_being_typed_stays_when_the_machine_is_shown_again(qtbot: QtBot,
     assert isinstance(runs, QLineEdit)
     runs.setFocus()
     runs.setText("/half")
-    form.show_machine(FAR.model_copy(update={"gpus": 2}))
+    script = "#!/bin/bash\ntrue\n"
+    form.show_machine(FAR.model_copy(update={"gpus": 2, "script": script}))
     assert runs.text() == "/half"
+    told: list[Machine] = []
+    form.changed.connect(told.append)
+    runs.editingFinished.emit()
+    assert (told[-1].runs, told[-1].script) == ("/half", script), "with what was changed elsewhere meanwhile"
     form.show_machine(SLURM)
     assert runs.text() == SLURM.runs, "another machine's"
 

@@ -259,6 +259,21 @@ def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(
     assert [one.name for one in hosts.listing()][1:] == ["box", "other"]
     panel.focus_search()
     assert panel.name.hasFocus()
+    assert panel.name.placeholderText() == "Add a host …"
+    places = [("", "This computer"), ("box", "box"), ("other", "other")]
+    assert list(panel.queue._machines) == places, "what waits can be sent there at once"
+    panel.page.verticalScrollBar().setValue(9)
+    panel.list.choose("other")
+    assert panel.page.verticalScrollBar().value() == 0, "another machine is read from its top"
+    form = panel.page.form.fields["runs"]
+    assert isinstance(form, QLineEdit)
+    form.setText("/scratch")
+    form.editingFinished.emit()
+    panel._listed([], panel._edits - 1)
+    assert [one.runs for one in panel._machines if one.name == "other"] == ["/scratch"], "an older list is no news"
+    assert not panel._gather.isActive()
+    panel.refresh()
+    assert panel._gather.isActive()
 
 
 def test_a_machine_is_asked_while_the_panel_is_shown(

@@ -159,6 +159,9 @@ def test_the_buttons_that_are_there_by_the_state(qtbot: QtBot, tmp_path: Path) -
         toolbar.show_state(study, look, editing, ending)
         return [name for name in names if getattr(toolbar, name).isVisible()]
 
+    assert toolbar.new.shortcut().toString() == "Ctrl+Shift+N"
+    toolbar.show_studies([record])
+    assert toolbar.box.itemData(0, Qt.ItemDataRole.ToolTipRole) == str(tmp_path)
     every = list(names)
     assert shown(record, "not started") == [name for name in every if name != "pause"]
     assert toolbar.machines.text() == "far"

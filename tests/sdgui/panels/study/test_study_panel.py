@@ -82,6 +82,24 @@ def test_a_study_that_ended_and_goes_on_is_asked_before_it_is_killed(
     assert asked == ["stop", "stop"]
 
 
+def test_studies_are_looked_at_when_the_panel_is_entered_or_one_is_added(
+    qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[None] = []
+    monkeypatch.setattr(services.studies, "poll", lambda: looked.append(None))
+    listed(services, "mine")
+    panel.entered()
+    assert (panel.toolbar.box.currentText(), len(looked)) == ("mine", 1)
+    qtbot.waitUntil(lambda: "editor" in vars(panel))
+    assert panel.stack.currentWidget() is not panel.editor, "it is made, and not shown"
+    (tmp_path / "new.json").write_text(a_study(name="new").to_json(), encoding="utf-8")
+    looked.clear()
+    panel.open_study(tmp_path / "new.json")
+    qtbot.waitUntil(lambda: panel.toolbar.box.currentText() == "new")
+    assert looked
+    assert services.settings.value("study/shown") == panel._id()
+
+
 def test_the_choice_in_the_tree_is_followed_once(panel: StudyPanel, services: Services) -> None:
     first, second = listed(services, "first"), listed(services, "second")
     panel.refresh()
