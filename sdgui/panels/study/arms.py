@@ -41,7 +41,6 @@ class ArmsList(QListWidget):
         self._there: list[Arm] = []
         self.setAccessibleName("Presets and experiments used as arms")
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # long names are elided
-        self._fill((), set(), _START)
 
     def begin(self, experiments: Sequence[Experiment], ticked: set[int]) -> None:
         """For a new study: the experiments ``ticked`` are its arms, and without any the method and its baseline."""

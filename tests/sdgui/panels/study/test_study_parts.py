@@ -205,6 +205,33 @@ def test_the_plot_follows_the_cell_that_is_chosen_and_the_network(view: StudyVie
     assert view.means.model().index(0, 2).data() == "50.0 [48.0, 52.0]"
 
 
+def test_arms_stand_as_the_study_has_them_until_a_head_is_pressed(view: StudyView) -> None:
+    assert not view.costs.isVisibleTo(view), "there is nothing to show yet"
+    values = {"zebra": 0.095, "ant": 0.1, "bee": None}
+    arms = {
+        name: an_arm([0], {"final": {} if value is None else {"test/R@1": a_mean(value, None, value)}})
+        for name, value in values.items()
+    }
+    view.show_look(a_look(results=RESULTS | {"arms": arms, "metrics": ["test/R@1"]}, results_stamp=1.0), {})
+    model = view.means.model()
+
+    def order() -> list[str]:
+        return [str(model.index(row, 0).data()) for row in range(3)]
+
+    assert order() == ["zebra", "ant", "bee"]
+    view.means.sortByColumn(2, Qt.SortOrder.DescendingOrder)
+    assert order() == ["ant", "zebra", "bee"], "by what the numbers are, not by their words"
+    view.means.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+    assert order() == ["ant", "bee", "zebra"]
+    assert view.tables.cornerWidget() is view.network
+    heads = [view.runs.headerItem().text(column) for column in range(7)]
+    assert heads == ["Arm", "Seed", "State", "Where", "Progress", "Time", "Message"]
+    heads = [view.arms.headerItem().text(column) for column in range(3)]
+    assert heads == ["Arm and its differences", "First arm", "This arm"]
+    assert [view.network.itemText(row).split()[0] for row in range(3)] == ["final", "student", "teacher"]
+    assert view.note.wordWrap()
+
+
 def test_new_results_replace_the_old_and_the_same_do_not(view: StudyView) -> None:
     view.show_look(a_look(results=RESULTS, results_stamp=1.0), {})
     changed = {"clip": an_arm([0], {"final": {"test/R@1": a_mean(0.6, None, 0.6)}})}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from PySide6.QtCore import QRect, QSize
+from PySide6.QtCore import QPoint, QRect, QSize
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.plots.card import PlotCard
@@ -72,6 +72,7 @@ def test_plots_stand_below_their_heads_in_as_many_columns_as_fit(qtbot: QtBot) -
         corners = [(at * (boxes[0].width() + gap), boxes[0].y() + row * (low + gap)) for row, at in places]
         assert [(one.x(), one.y()) for one in boxes] == corners
         heads = [page._heads[title].geometry() for title in ("First", "Folded", "Losses", "Other")]
+        assert heads[0].topLeft() == QPoint(0, 0)
         ends = [heads[0], first, heads[1], heads[2], boxes[-1], heads[3], other]
         assert all(below.top() > above.bottom() for above, below in pairwise(ends)), "one below the other"
         assert page.content.size() == QSize(room, other.bottom() + 1 + gap + SPACE)

@@ -41,7 +41,7 @@ def test_the_sheet_shows_what_the_runs_have_and_keeps_all_of_it(sheet: ManySheet
     assert not sheet._has.isVisible()
 
 
-@pytest.mark.parametrize("way", ["button", "enter"])
+@pytest.mark.parametrize("way", ["button", "enter", "ctrl"])
 def test_what_is_typed_and_unticked_is_asked_for_once(qtbot: QtBot, sheet: ManySheet, way: str) -> None:
     edits: list[ManyEdit] = []
     sheet.edited.connect(edits.append)
@@ -51,6 +51,10 @@ def test_what_is_typed_and_unticked_is_asked_for_once(qtbot: QtBot, sheet: ManyS
     sheet.append.setChecked(False)
     if way == "button":
         sheet.apply.click()
+    elif way == "ctrl":
+        sheet.note.setFocus()
+        qtbot.waitUntil(sheet.note.hasFocus)
+        qtbot.keyClick(sheet.note, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     else:
         sheet.add.setFocus()
         qtbot.waitUntil(sheet.add.hasFocus)
