@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QModelIndex, QPoint, Qt
-from PySide6.QtGui import QColor, QGuiApplication, QImage, QPainter
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, Qt
+from PySide6.QtGui import QColor, QGuiApplication, QImage, QKeyEvent, QPainter
 from PySide6.QtWidgets import QHeaderView, QPlainTextEdit, QStyle, QStyleOptionViewItem
 from pytestqt.qtbot import QtBot
 
@@ -258,6 +258,10 @@ def test_keys_preview_edit_open_the_menu_and_type(qtbot: QtBot, view: CaptionsLi
     qtbot.keyClicks(editor, "two")
     qtbot.keyClick(editor, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
     assert asked == [("/p/edited.png", "two")], "a caption is one line"
+    view.edit_current()
+    editor = view.findChildren(QPlainTextEdit)[-1]
+    enter = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Enter, Qt.KeyboardModifier.NoModifier)
+    assert view.delegate.eventFilter(editor, enter), "no line break is typed"
     view.setCurrentIndex(view.captions.index(0, PICTURE))
     view.setFocus()
     qtbot.keyClick(view, Qt.Key.Key_Space)

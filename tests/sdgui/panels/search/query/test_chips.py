@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QKeyEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
@@ -34,6 +34,9 @@ def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
     assert [part.words for part in row.parts()] == ["one", "three"]
     qtbot.waitUntil(lambda: row.chips()[1].hasFocus())
     assert len(changes) == 6
+    other = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier)
+    row.chips()[0].keyPressEvent(other)
+    assert not other.isAccepted(), "other keys are for what is around it"
     row.chips()[0]._sign.click()
     assert [part.weight for part in row.parts()] == [-2, 2]
     next(one for one in row.chips()[0].findChildren(IconButton) if one is not row.chips()[0]._sign).click()
