@@ -108,6 +108,8 @@ def test_pages_are_turned_by_the_list_and_by_keys(qtbot: QtBot, browser: HelpBro
     assert rows(browser) == ["Start", "Tutorial", "Panels", "Search", "Clean"]
     assert browser.list.item(0).flags() == Qt.ItemFlag.NoItemFlags
     assert browser.windowTitle() == "Tutorial – Help"
+    assert not browser.text.openLinks(), "links are followed here"
+    qtbot.waitUntil(browser.text.hasFocus)
     browser.open_page("tutorial.md")
     assert not browser.back.isEnabled(), "it is shown already"
     browser.list.setCurrentRow(3)

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPoint, QSettings, Qt
-from PySide6.QtGui import QKeySequence
+from PySide6.QtCore import QEvent, QPoint, QSettings, Qt
+from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QApplication, QInputDialog, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
+from sdgui.app.start import make_application
 from sdgui.panels.runs.table.bar import TableBar
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.completion import completions
@@ -19,6 +20,7 @@ from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.views import LONGEST, MOST, SavedViews, views_menu
 from sdgui.store.run_table.expressions import ExpressionError
 from sdgui.store.run_table.fields import Catalogue, metric
+from sdgui.widgets.style.theme import theme
 
 RECALL = "val/student/mean_recall"
 CATALOGUE = Catalogue(["train/loss", RECALL])
@@ -93,8 +95,20 @@ def test_keys_put_completions_away_ask_and_leave(qtbot: QtBot, box: FilterBox) -
     box.changed.connect(told.append)
     box.left.connect(lambda: left.append(None))
     qtbot.keyClicks(box, "tag:")
+    shown = box._list.geometry()
+    assert shown.top() == box.mapToGlobal(QPoint(0, box.height() + 2)).y(), "below the box"
+    assert shown.height() > 2 * box.fontMetrics().height(), "both fit"
+
+    def kept(key: Qt.Key) -> bool:
+        wanted = QKeyEvent(QEvent.Type.ShortcutOverride, key, Qt.KeyboardModifier.NoModifier)
+        wanted.ignore()
+        QApplication.sendEvent(box, wanted)
+        return wanted.isAccepted()
+
+    assert kept(Qt.Key.Key_Escape), "it closes the list and nothing else"
     qtbot.keyClick(box, Qt.Key.Key_Escape)
     assert (offered(box), box.text()) == ([], "tag:")
+    assert not kept(Qt.Key.Key_Escape)
     qtbot.keyClick(box, Qt.Key.Key_Down)
     assert len(left) == 1
     qtbot.keyClick(box, Qt.Key.Key_Up)
@@ -112,10 +126,20 @@ def test_keys_put_completions_away_ask_and_leave(qtbot: QtBot, box: FilterBox) -
 
 
 def test_what_is_wrong_is_marked_until_something_is_typed(qtbot: QtBot, box: FilterBox) -> None:
+    make_application()
+    box.resize(600, 40)
     box.setText("seed = 1 and nonsense")
     plain = box.grab().toImage()
     box.show_error(ExpressionError("There is no nonsense.", 13, 21))
-    assert box.grab().toImage() != plain
+    marked = box.grab().toImage()
+    assert marked != plain
+    metrics, text = box.fontMetrics(), box.text()
+    here = box.cursorRect().center().x() - metrics.horizontalAdvance(text)
+    red = theme().color("error")
+    rows = range(box.height() // 2 + 3, box.height() - 4)
+    inked = [x for y in rows for x in range(4, box.width() - 4) if marked.pixelColor(x, y) == red]
+    assert abs(min(inked) - here - metrics.horizontalAdvance(text[:13])) < 4
+    assert abs(max(inked) - here - metrics.horizontalAdvance(text)) < 6, "below the word that is wrong"
     assert (box.property("invalid"), box.accessibleDescription()) == ("true", "There is no nonsense.")
     assert box.toolTip() not in (TIP, "")
     qtbot.keyClicks(box, "x")
@@ -232,6 +256,7 @@ def test_columns_are_found_ticked_and_moved_by_keys(qtbot: QtBot, chooser: Colum
     told: list[tuple[str, ...]] = []
     chooser.changed.connect(told.append)
     assert chooser.chosen() == ("seed", "state")
+    qtbot.waitUntil(chooser.search.hasFocus)
     assert "name" not in [chooser.list.item(row).data(Qt.ItemDataRole.UserRole) for row in range(chooser.list.count())]
     chooser.search.setText("LEARNING rate")
     assert titles(chooser) != []
@@ -279,6 +304,7 @@ def test_a_metric_at_a_step_is_added_as_a_column(qtbot: QtBot, chooser: ColumnCh
     assert (at.metrics.currentData(), at.step.currentText(), at.edit.selectedText()) == ("train/loss", "30", "30")
     qtbot.keyClick(at.edit, Qt.Key.Key_Return)
     assert told[-1][-1] == "at(train/loss, 30)"
+    qtbot.waitUntil(at.edit.hasFocus)
     at.choose(metric("train/loss"))
     assert at.step.currentText() == "30", "without a step the former stays"
     chooser.open(("seed",), CATALOGUE, QPoint(10, 10), {"at": ["10", "20"]})
