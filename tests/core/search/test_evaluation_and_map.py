@@ -105,6 +105,16 @@ def test_comparing_finds_what_one_model_misses() -> None:
     assert {row["caption"] for row in answer["only_a"]} == {"caption 0", "caption 1"}
     assert {row["caption"] for row in answer["only_b"]} == {"caption 5"}
     assert answer["counts"] == {"only_a": 2, "only_b": 1, "both": 3, "neither": 0}
+    collections[1].records = lambda rows: [Record(f"/other/{row}.png", ("a cat",)) for row in rows]
+    with pytest.raises(UserError, match="fake and fake have no pair in common; open both over the same data"):
+        evaluation.compare(collections[0], ranked[0], collections[1], ranked[1])
+
+
+def test_points_of_one_number_lie_on_the_diagonal() -> None:
+    points = projection.Points(np.arange(3), np.zeros(0, np.int64), np.array([[0.0], [1.0], [4.0]], np.float32))
+    across, up = projection.axes(points).T
+    assert across == pytest.approx(up)
+    assert (across[1] - across[0]) / (across[2] - across[0]) == pytest.approx(0.25)
 
 
 def test_the_map_lays_like_beside_like() -> None:
