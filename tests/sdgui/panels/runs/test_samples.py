@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
@@ -93,6 +94,8 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     pictures = [view.written.cellWidget(row, 0) for row in range(2)]
     assert all(isinstance(picture, PictureLabel) for picture in pictures)
     qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in pictures))
+    spoken = [view.written.item(row, 0).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(2)]
+    assert spoken == ["0.png", "1.png"]
     view.slider.setValue(0)
     assert texts(view)[0] == ["true 0", "student at 10 of 0", "teacher at 10 of 0"]
     assert [view.written.cellWidget(row, 0) for row in range(2)] == pictures, "pictures that stay are not read again"
@@ -116,8 +119,12 @@ def test_a_run_without_captions_offers_none(view: SamplesView, images: list[str]
 
 def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesView) -> None:
     view.show_samples([found_by_each(10)])
+    assert not view.slider.isEnabled(), "of one there is no choice"
     view.show_samples([found_by_each(10), found_by_each(20)])
-    assert view._step.text() == "Step 20"
+    assert (view._step.text(), view.slider.isEnabled()) == ("Step 20", True)
+    ranked = [(one.rank, one.score) for one in view.galleries["teacher"].items()]
+    assert ranked == [(1, 0.5), (2, 0.4), (3, 0.3)]
+    assert not any(side.isHidden() for side in view._sides.values())
     assert names(view) == ["20-0.png", "20-1.png", "20-2.png"]
     view.slider.setValue(0)
     view.show_samples([found_by_each(10), found_by_each(20), found_by_each(30)])

@@ -171,13 +171,18 @@ def test_points_and_hidden_runs_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> Non
     assert grid.legend._rows["r2"].checkState() == Qt.CheckState.Unchecked
     assert {card_id for card_id, _ in grid.shown().curves} == {LOSS, RATE, "val/mean_recall"}
     assert {one.group for _, one in grid.shown().curves} == {"r1"}
+    loss.redraw()
     grid.set_run("r2", "renamed", 3)
+    assert loss._timer.isActive(), "it is drawn in its new colour soon"
     assert grid.legend._rows["r2"].text() == "renamed"
     assert {one.visible for card in grid._cards.values() for one in card.series.values() if one.group == "r2"} == {
         False
     }
+    grid.set_run_visible("r2", True)
+    qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 500.0))
     grid.remove_run("nobody")
     grid.remove_run("r2")
+    qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 8.0))
     assert grid.legend.keys() == ["r1"]
 
 
@@ -192,7 +197,20 @@ def test_a_group_is_shown_hidden_and_alone_with_all_of_its_runs(grid: PlotGrid) 
     assert told == [("r1", False), ("r2", False)]
     grid.legend.soloed.emit("both")
     assert told[2:] == [("r1", True), ("r2", True), ("r3", False)]
+    due = grid.grouping._timer
+    for change in (
+        lambda: grid.append("r3", LOSS, 3, 1.5),
+        lambda: grid.set_run_visible("r3", True),
+        lambda: grid.set_x_mode("time"),
+    ):
+        due.stop()
+        change()
+        assert due.isActive(), "means are made anew"
+    grid.set_run_visible("r3", False)
     grid.toolbar.means.setChecked(False)
+    due.stop()
+    grid.append("r3", LOSS, 4, 1.5)
+    assert not due.isActive()
     assert grid.grouping.members("r3") == ["r3"]
     assert grid.legend._rows["r3"].checkState() == Qt.CheckState.Unchecked
 
