@@ -58,7 +58,9 @@ def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
     leaks = [{"row": row, "file": "", "left": "this", "other": "val", "path": "/v.png", "kind": "same bytes"}
              for row in (2, 0, 2)]  # fmt: skip
     broken = [{"row": 1, "why": "cut off"}]
+    assert panel.view.strip.isVisible()
     panel.work.checked.emit(checked("/one.csv", leaks=leaks, leak_count=3, broken=broken))
+    assert panel.view.strip.isHidden()
     assert ("(3)" in panel.view.tabs.tabText(GROUPS), "(1)" in panel.view.tabs.tabText(BROKEN)) == (True, True)
     assert panel.view.broken.list.topLevelItem(0).text(0) == "/p/b.png"
     assert (panel.view.groups.copies.isEnabled(), panel.view.groups.leaks.isEnabled()) == (False, True)
