@@ -17,6 +17,7 @@ from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.starting import start_trainer
 from core.training.errors import TrainingError
 from core.training.team import recording
 from core.training.train import train
@@ -62,8 +63,9 @@ def test_a_file_linked_elsewhere_is_not_written(run: RunDir, tmp_path: Path, nam
         (precious / name).write_text("mine")
     before = content(precious)
     (run.path / name).symlink_to(precious / name)
-    with pytest.raises(RunDirError, match=rf"{name} is a link out of its run folder"):
-        train(CONFIG, run, quiet=True)
+    for begin in (lambda: start_trainer([], run), lambda: train(CONFIG, run, quiet=True)):
+        with pytest.raises(RunDirError, match=rf"{name} is a link out of its run folder"):
+            begin()
     assert content(precious) == before
 
 
