@@ -243,7 +243,10 @@ def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> N
     qtbot.keyClick(legend, Qt.Key.Key_Up)
     assert (legend.currentRow(), heard[-1]) == (0, ("hovered", "a"))
     legend.clearFocus()
+    legend.resize(200, 200)
     off = legend.grab().toImage()
+    row, x = legend.visualItemRect(legend.item(0)).center().y(), legend.viewport().width() - 4
+    assert off.pixel(x, row) == off.pixel(x, 190), "a row that nobody points at has no ground of its own"
     legend.set_shown("b", True)
     on = legend.grab().toImage()
     assert on != off, "what is hidden is pale"
