@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from PySide6.QtGui import QColor, QImage, QPaintEngine, QPainter, QPen
 from sdgui.panels.runs.plots.drawing.extents import Floats
 from sdgui.panels.runs.plots.drawing.raster import raster
 
+Point = tuple[float, float]
 WIDTH = 1.5  # of a line, in pixels that do not depend on the screen
 _DASH, _PERIOD = 5.0, 9.0  # of a dashed line, along it
 _TALL = 6.0  # a dashed line is whole where it rises more than this within a pixel: a spike is never in a gap
@@ -37,9 +39,36 @@ class Reach:
 class Polyline:
     """The same line as points on the plot, for vector graphics."""
 
-    points: Sequence[tuple[float, float]]
+    points: Sequence[Point]
     color: QColor
     dashed: bool
+
+
+def within(points: Sequence[Point], width: float, height: float) -> list[list[Point]]:
+    """The parts of a line that are in the rectangle from (0, 0) to (width, height): Qt's SVG knows no clipping."""
+    parts: list[list[Point]] = []
+    for a, b in pairwise(points):
+        if (inside := _inside(a, b, width, height)) is not None:
+            if parts and parts[-1][-1] == inside[0]:
+                parts[-1].append(inside[1])
+            else:
+                parts.append(list(inside))
+    return parts
+
+
+def _inside(a: Point, b: Point, width: float, height: float) -> tuple[Point, Point] | None:
+    """What of the line from ``a`` to ``b`` is in the rectangle, after Liang and Barsky (1984)."""
+    first, last, dx, dy = 0.0, 1.0, b[0] - a[0], b[1] - a[1]
+    for step, room in ((-dx, a[0]), (dx, width - a[0]), (-dy, a[1]), (dy, height - a[1])):
+        if step < 0:
+            first = max(first, room / step)
+        elif step > 0:
+            last = min(last, room / step)
+        elif room < 0:
+            return None
+    if first > last:
+        return None
+    return (a[0] + first * dx, a[1] + first * dy), b if last == 1.0 else (a[0] + last * dx, a[1] + last * dy)
 
 
 def dashed(low: Floats, high: Floats, ratio: float) -> tuple[Floats, Floats]:
@@ -108,10 +137,10 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untype
             painter.drawImage(QPointF(0, 0), image)
 
     def _paint_paths(self, painter: QPainter) -> None:
-        painter.setClipRect(self.boundingRect())
         for line in self._paths():
             pen = QPen(line.color, WIDTH)
             if line.dashed:
                 pen.setDashPattern([_DASH / WIDTH, (_PERIOD - _DASH) / WIDTH])
             painter.setPen(pen)
-            painter.drawPolyline([QPointF(x, y) for x, y in line.points])
+            for part in within(line.points, self._box.width(), self._box.height()):
+                painter.drawPolyline([QPointF(x, y) for x, y in part])

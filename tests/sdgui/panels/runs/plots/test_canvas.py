@@ -239,6 +239,13 @@ def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     assert "stroke-dasharray" in text
     assert re.search(r'<svg width="[\d.]+mm" height="[\d.]+mm"\s+viewBox="0 0 680 420"', text)
     assert "polyline" in text or "path" in text
+    plot.show_x(1.5, 2.5)
+    draw(plot)
+    save_svg(plot, str(tmp_path / "near.svg"))
+    lines = re.findall(r'points="([^"]+)"', (tmp_path / "near.svg").read_text())
+    ends = [float(pair.split(",")[0]) for pair in " ".join(lines).split()]
+    assert max(ends) <= plot.width(), "no line leaves the plot"
+    assert min(ends) >= -1
     for name, save in (("a.png", save_png), ("a.svg", save_svg)):
         with pytest.raises(OSError, match=f"No such file.*nowhere/{name}"):
             save(plot, str(tmp_path / "nowhere" / name))

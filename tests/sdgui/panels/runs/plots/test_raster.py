@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdgui.panels.runs.plots.drawing.extents import Extents
-from sdgui.panels.runs.plots.drawing.lines import dashed
+from sdgui.panels.runs.plots.drawing.lines import dashed, within
 from sdgui.panels.runs.plots.drawing.raster import raster
 
 
@@ -89,6 +89,19 @@ def test_a_curve_without_points_reaches_nowhere() -> None:
     assert np.isnan(low).all()
     assert np.isnan(high).all()
     assert (len(low), len(high)) == (4, 4)
+
+
+def test_a_drawn_line_ends_where_the_plot_does() -> None:
+    assert within([(-10.0, -10.0), (50.0, 50.0), (50.0, 90.0), (150.0, 90.0)], 100, 80) == [
+        [(0.0, 0.0), (50.0, 50.0), (50.0, 80.0)]
+    ]  # fmt: skip
+    assert within([(-10.0, 10.0), (110.0, 10.0), (110.0, 20.0), (50.0, 20.0)], 100, 80) == [
+        [(0.0, 10.0), (100.0, 10.0)], [(100.0, 20.0), (50.0, 20.0)]
+    ]  # fmt: skip
+    assert within([(10.0, 10.0), (20.0, 20.0), (30.0, 5.0)], 100, 80) == [[(10.0, 10.0), (20.0, 20.0), (30.0, 5.0)]]
+    assert within([(-10.0, 40.0), (40.0, -10.0)], 20, 20) == [[(10.0, 20.0), (20.0, 10.0)]]
+    for outside in ([(-5.0, -5.0), (-1.0, 90.0)], [(-9.0, 5.0), (5.0, -9.0)], [(5.0, -1.0), (9.0, -1.0)], [(5.0, 5.0)]):
+        assert within(outside, 100, 80) == []
 
 
 def test_a_spike_is_never_in_the_gap_of_a_dash() -> None:
