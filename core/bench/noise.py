@@ -4,8 +4,9 @@ OpenMoji's training pairs with 30 % of the captions dealt out to other pictures,
 is harder to tell. sd-clip-lean is trained on them; then the features of its average serve both. cleanlab (Northcutt et
 al. 2021, Confident learning) needs classes: captions are put into K of them by k-means of their features, a logistic
 regression says by cross-validation which class a picture's caption should be of, and self-confidence ranks the
-captions that were given. Each caption as a class of its own, by the network's similarities, is the other way. The best
-of these is the row's peer, judged by the very figure, which favours it.
+captions that were given. Each caption as a class of its own, by the network's similarities, is another way, and its
+words as so many labels of the picture, by the regressions of ``core.evaluation.words``, the last. The best of these is
+the row's peer, judged by the very figure, which favours it.
 
 *With memory* is what ``python -m core noise`` gives by default: what training remembered of each pair counts too.
 """
@@ -24,14 +25,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold, cross_val_predict
 
 from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.demo.openmoji import write_demo_data
 from core.data.derived.noisy import write_noisy
 from core.evaluation.noise import Ranking, rank_pairs
+from core.evaluation.words import LEAST, RIDGE
 from core.inference.encoder import encode_dataset
 from core.spec.bench import BenchResult, result
 from core.spec.config import override
@@ -104,6 +107,7 @@ def confident(features: Features, ranking: Ranking) -> Iterator[Ranking]:
     logits = features.scale * features.images @ features.texts.T  # (P, P)
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     yield _ranked(ranking, np.arange(len(logits)), chances / chances.sum(axis=1, keepdims=True))
+    yield _by_words(features, ranking)
 
 
 def out_of_sample(images: Floats, given: npt.NDArray[np.int64], K: int) -> Floats:
@@ -123,10 +127,31 @@ def _ranked(ranking: Ranking, given: npt.NDArray[np.int64], chances: Floats) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with few captions, which it leaves alone
         doubted = int(_cleanlab("filter").find_label_issues(given, chances, n_jobs=1).sum()) if several else 0
+    return _in_order(ranking, quality, doubted)
+
+
+def _in_order(ranking: Ranking, quality: Floats, doubted: int) -> Ranking:
+    """The pairs by ``quality`` (P,), which is in the order of their rows."""
     by_row = sorted(ranking.pairs, key=lambda pair: pair.row)
     order = np.argsort(quality, kind="stable").tolist()
     pairs = tuple(replace(by_row[i], belief=float(quality[i]), rank=rank) for rank, i in enumerate(order, 1))
     return replace(ranking, pairs=pairs, doubted=doubted)
+
+
+def _by_words(features: Features, ranking: Ranking) -> Ranking:
+    """The words of a caption as labels of its picture; the least likely one counts, the best of the ways tried."""
+    captions = [pair.caption for pair in sorted(ranking.pairs, key=lambda pair: pair.row)]
+    has = CountVectorizer(binary=True, min_df=LEAST, token_pattern=r"\w+").fit_transform(captions).toarray()  # (P, V)
+    folds = KFold(FOLDS, shuffle=True, random_state=SEED)
+    likely = cross_val_predict(Ridge(alpha=RIDGE), features.images, has.astype(float), cv=folds).clip(
+        _FLOOR, 1 - _FLOOR
+    )
+    labels = [np.flatnonzero(row).tolist() for row in has]
+    least: dict[str, Any] = {"method": np.min}
+    module = _cleanlab("multilabel_classification")
+    likely = likely.clip(_FLOOR, 1 - _FLOOR)
+    quality = module.get_label_quality_scores(labels, likely, method="self_confidence", aggregator_kwargs=least)
+    return _in_order(ranking, quality, 0)
 
 
 def _cleanlab(module: str, peer: Path | None = None) -> Any:

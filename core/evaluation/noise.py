@@ -4,7 +4,8 @@ Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``
 The score of a pair is ``core.objectives.weighting.evidence`` of its features. A run that accumulated it while training
 (``belief.action``) knows more of its own training data than its last weights: by then wrong pairs are memorised. Its
 memory then counts, averaged with the evidence of the weights. Pairs are called likely mislabelled only where the
-scores have two groups (`core.evaluation.groups`); else there is an order, and no claim.
+scores have two groups (`core.evaluation.groups`); else there is an order, and no claim. Within a group the order is
+also by whether the caption has the words that its picture makes one expect (`core.evaluation.words`).
 
 Legend: P pairs (captions with their pictures), D embed.
 """
@@ -25,7 +26,8 @@ from torch import Tensor
 from core.checkpoint import files as checkpoint
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
-from core.evaluation.groups import two_groups
+from core.evaluation.groups import Array, two_groups
+from core.evaluation.words import reordered, word_evidence
 from core.inference.encoder import encode_dataset, finite
 from core.objectives.weighting.evidence import evidence
 from core.spec.cells import marked_row
@@ -121,7 +123,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", 
     if not source:
         raise UserError(f"{run.path} names no training data; give --data SOURCE.")
     dataset = _opened(models[0], source, progress)
-    evidences = []
+    evidences, words = [], []
     for model in models:
         network = model.network
         features = encode_dataset(network, dataset, model.runtime, model.batch, progress)
@@ -130,13 +132,16 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", 
         images = features.images[features.text_to_image]  # (P, D)
         evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())).cpu())
         rows = features.rows[features.text_to_image]
+        captions = _captions(dataset, rows)
+        words.append(word_evidence(images, captions, rows))
     belief = torch.stack(evidences).mean(dim=0)
     single = len(rows) == len(rows.unique())  # the memory has an entry per picture, not per caption
     memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None
     if memory is not None:
         remembered, judged = memory
         belief = remembered[rows].lerp(belief, 2.0 / (judged + 2.0))
-    return _ranking(models[0].subject.model, source, dataset, rows, belief, memory is not None)
+    belief, right = _in_groups(belief, torch.stack(words).mean(dim=0))
+    return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right, memory is not None)
 
 
 def _opened(model: Model, source: str, progress: Progress) -> PairDataset:
@@ -162,10 +167,31 @@ def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairData
     return memory, float(judged)
 
 
-def _ranking(model: str, source: str, dataset: PairDataset, rows: Tensor, belief: Tensor, remembered: bool) -> Ranking:
+def _captions(dataset: PairDataset, rows: Tensor) -> list[str]:
+    """The captions of these rows, as their features are ordered."""
+    return [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
+
+
+def _in_groups(belief: Tensor, words: Tensor) -> tuple[Tensor, Array | None]:
+    """``belief`` (P,), ordered by ``words`` too; the probability that each is right, where there are two groups."""
     found = two_groups(belief.double().numpy())
-    right = None if found is None else found.probability_right(belief.double().numpy())
-    captions = [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
+    if found is None:
+        return reordered(belief, words, torch.zeros(len(belief))), None
+    likely_wrong = found.probability_right(belief.double().numpy()) < 0.5
+    belief = reordered(belief, words, torch.from_numpy(likely_wrong))
+    return belief, found.probability_right(belief.double().numpy())
+
+
+def _ranking(
+    model: str,
+    source: str,
+    dataset: PairDataset,
+    rows: Tensor,
+    captions: Sequence[str],
+    belief: Tensor,
+    right: Array | None,
+    remembered: bool,
+) -> Ranking:
     pairs = []
     for rank, position in enumerate(belief.argsort(stable=True).tolist(), 1):
         row = int(rows[position])

@@ -1,0 +1,117 @@
+"""Whether a caption has the words that its picture makes one expect, from pictures that were not looked at for it.
+
+Flow: features of the pictures and their captions -> **words** -> ``core.evaluation.noise``.
+
+A network that has memorised a wrong pair finds it as likely as a right one; what a single word looks like it can only
+know from many pairs. So for each word a ridge regression says from a picture's features how likely a caption of it has
+the word, each pair being judged by a regression that did not see its picture (cross-validation, as confident learning
+asks for; Northcutt et al. 2021). A pair's measure is the mean over its words of log(likely / usual): above 0 where the
+words are more likely than in any caption. Words of few captions say nothing.
+
+Legend: P pairs, D embed, V words, O occurrences of words in captions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from core.objectives.weighting.evidence import in_double, ranks
+
+FOLDS = 5
+RIDGE = 0.1  # of unit vectors
+LEAST = 3  # captions that have a word
+WORDS = 8192  # the most frequent ones
+FITTED = 16384  # pairs that regressions are fitted to, at most
+WEIGHT = 1 / 3  # of the words beside the evidence; chosen on validation data
+_EDGE = 1e-3  # a likelihood is at least this far from 0 and 1
+_BLOCK = 8192  # occurrences at once
+
+_WORD = re.compile(r"\w+")
+
+
+@torch.no_grad()
+def word_evidence(images: Tensor, captions: Sequence[str], rows: Tensor) -> Tensor:
+    """How much likelier than usual the words of ``captions`` (P) are by their pictures' unit vectors: (P,) float64.
+
+    ``images`` (P, D) are those of each caption, ``rows`` (P,) say which are of one picture. 0 for captions without a
+    word that several have.
+    """
+    P = len(captions)
+    sample = torch.arange(P) if P <= FITTED else torch.linspace(0, P - 1, FITTED).long()
+    pair, word, usual = _occurrences(captions, sample)  # (O,), (O,), (V,)
+    found = torch.zeros(P, dtype=torch.float64)
+    if not len(usual):
+        return found
+    x = in_double(images).cpu()
+    mean = x[sample].mean(dim=0)
+    fold = _folds(rows.cpu(), sample)  # (P,), -1 for pairs that no regression is fitted to
+    for left_out in range(-1, FOLDS):
+        asked = fold[pair] == left_out
+        if not asked.any():
+            continue
+        fitted = (fold >= 0) & (fold != left_out)
+        weights = _regressions(x - mean, pair, word, fitted, usual)  # (D, V)
+        log_ratio = _log_ratios(x - mean, pair[asked], word[asked], weights, usual)
+        found.index_add_(0, pair[asked], log_ratio)
+    return found / torch.bincount(pair, minlength=P).clamp(min=1)
+
+
+def reordered(belief: Tensor, words: Tensor, groups: Tensor) -> Tensor:
+    """``belief`` (P,) in another order within each of ``groups`` (P,): for `WEIGHT` of the whole by ``words`` (P,).
+
+    The values of a group stay as they are: words say nothing of how many pairs are wrong.
+    """
+    order = (1.0 - WEIGHT) * belief.double() + WEIGHT * ranks(words)
+    handed = torch.empty_like(belief)
+    for group in groups.unique():
+        members = (groups == group).nonzero().squeeze(1)
+        handed[members[order[members].argsort(stable=True)]] = belief[members].sort().values
+    return handed
+
+
+def _occurrences(captions: Sequence[str], sample: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which pair has which word, each once, and the share of captions with each word."""
+    split = [set(_WORD.findall(caption.lower())) for caption in captions]
+    counts = Counter(word for i in sample.tolist() for word in split[i])
+    known = [(word, count) for word, count in counts.most_common(WORDS) if count >= LEAST]
+    number = {word: i for i, (word, _) in enumerate(known)}
+    pairs = [(i, number[word]) for i, words in enumerate(split) for word in sorted(words) if word in number]
+    table = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+    usual = torch.tensor([count for _, count in known], dtype=torch.float64) / len(sample)
+    return table[:, 0], table[:, 1], usual
+
+
+def _folds(rows: Tensor, sample: Tensor) -> Tensor:
+    """The fold of each pair of ``sample``, one for all captions of a picture; -1 elsewhere."""
+    _, picture = rows[sample].unique(return_inverse=True)
+    dealt = torch.randperm(int(picture.max()) + 1, generator=torch.Generator().manual_seed(0)) % FOLDS
+    fold = torch.full((len(rows),), -1)
+    fold[sample] = dealt[picture]
+    return fold
+
+
+def _regressions(x: Tensor, pair: Tensor, word: Tensor, fitted: Tensor, usual: Tensor) -> Tensor:
+    """Weights (D, V) from centred features ``x`` (P, D) to the words, by the pairs ``fitted`` (P,)."""
+    with_word = torch.zeros(x.shape[1], len(usual), dtype=x.dtype)
+    taken = fitted[pair]
+    for some_pairs, some_words in zip(pair[taken].split(_BLOCK), word[taken].split(_BLOCK), strict=True):
+        with_word.index_add_(1, some_words, x[some_pairs].T)
+    seen = x[fitted]
+    with_word -= seen.sum(dim=0)[:, None] * usual  # of what a word deviates from its share
+    covariance = seen.T @ seen + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    weights: Tensor = torch.linalg.solve(covariance, with_word)
+    return weights
+
+
+def _log_ratios(x: Tensor, pair: Tensor, word: Tensor, weights: Tensor, usual: Tensor) -> Tensor:
+    """log(likely / usual) of each occurrence (O,)."""
+    parts = []
+    for some_pairs, some_words in zip(pair.split(_BLOCK), word.split(_BLOCK), strict=True):
+        likely = usual[some_words] + (x[some_pairs] * weights[:, some_words].T).sum(dim=1)
+        parts.append((likely.clamp(_EDGE, 1.0 - _EDGE) / usual[some_words]).log())
+    return torch.cat(parts)

@@ -1,0 +1,105 @@
+"""Words that pictures make one expect: against a plain loop, and on captions of which some were exchanged."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from core.evaluation import words as subject
+from core.evaluation.words import LEAST, RIDGE, WEIGHT, reordered, word_evidence
+
+WORDS = ("red", "green", "round", "square", "large", "small")
+P, D = 240, 12
+
+
+def pairs(exchanged: int = 0) -> tuple[Tensor, list[str]]:
+    """Pictures (P, D), each the sum of what its three words look like, and captions, the first of them exchanged."""
+    draw = np.random.default_rng(3)
+    looks = dict(zip(WORDS, np.linalg.qr(draw.normal(size=(D, D)))[0], strict=False))
+    said = [[pair[draw.integers(2)] for pair in (WORDS[:2], WORDS[2:4], WORDS[4:])] for _ in range(P)]
+    images = np.stack([sum(looks[word] for word in one) for one in said]) + 0.1 * draw.normal(size=(P, D))
+    captions = [f"A {', '.join(one)} thing-{number}!" for number, one in enumerate(said)]
+    captions[:exchanged] = captions[1:exchanged] + captions[: min(1, exchanged)]
+    return torch.nn.functional.normalize(torch.from_numpy(images), dim=1).float(), captions
+
+
+def plain(images: Tensor, captions: list[str], fold: np.ndarray) -> list[float]:
+    """One regression a word and a fold, one caption at a time."""
+    x = images.double().numpy()
+    x = x - x.mean(axis=0)
+    split = [set(re.findall(r"\w+", caption.lower())) for caption in captions]
+    known = sorted({word for one in split for word in one if sum(word in other for other in split) >= LEAST})
+    ratios: list[list[float]] = [[] for _ in captions]
+    for word in known:
+        has = np.array([float(word in one) for one in split])
+        for left_out in range(subject.FOLDS):
+            seen = x[fold != left_out]
+            weights = np.linalg.solve(
+                seen.T @ seen + RIDGE * np.eye(x.shape[1]), seen.T @ (has - has.mean())[fold != left_out]
+            )
+            for i in np.flatnonzero(has * (fold == left_out)):
+                likely = min(max(has.mean() + float(x[i] @ weights), 1e-3), 1 - 1e-3)
+                ratios[i].append(math.log(likely / has.mean()))
+    return [sum(some) / len(some) if some else 0.0 for some in ratios]
+
+
+def test_it_is_the_plain_loop() -> None:
+    images, captions = pairs(exchanged=10)
+    captions[7] = "nothing that another caption says"
+    rows = torch.arange(P)
+    fold = subject._folds(rows, rows).numpy()
+    assert sorted(set(fold)) == list(range(subject.FOLDS))
+    found = word_evidence(images, captions, rows)
+    assert found.tolist() == pytest.approx(plain(images, captions, fold), abs=1e-9)
+    assert found[7] == 0.0
+
+
+def test_exchanged_captions_are_told_from_their_own() -> None:
+    images, captions = pairs(exchanged=40)
+    right = pairs()[1]
+    found = word_evidence(images, captions, torch.arange(P))
+    wrong = torch.tensor([a.split(" thing")[0] != b.split(" thing")[0] for a, b in zip(captions, right, strict=True)])
+    assert 20 < int(wrong.sum()) < 40
+    assert float(found[wrong].max()) < float(found[~wrong].median())
+    assert float(found[wrong].mean()) < 0 < float(found[~wrong].mean())
+
+
+def test_captions_of_one_picture_are_judged_together() -> None:
+    """A regression that saw the picture with its other caption would only repeat it."""
+    rows = torch.arange(P) // 3
+    fold = subject._folds(rows, torch.arange(P))
+    assert all(len(set(fold[rows == row].tolist())) == 1 for row in rows.unique())
+
+
+def test_of_very_many_pairs_a_sample_teaches_and_all_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, captions = pairs(exchanged=40)
+    whole = word_evidence(images, captions, torch.arange(P))
+    monkeypatch.setattr(subject, "FITTED", 120)
+    monkeypatch.setattr(subject, "_BLOCK", 7)
+    some = word_evidence(images, captions, torch.arange(P))
+    assert int((subject._folds(torch.arange(P), torch.arange(0, P, 2)) == -1).sum()) == P - 120
+    assert float(torch.corrcoef(torch.stack([whole, some]))[0, 1]) > 0.9
+    assert (some != 0.0).all()
+
+
+@pytest.mark.parametrize("caption", ["", "???", "unique{}"])
+def test_captions_without_common_words_say_nothing(caption: str) -> None:
+    captions = [caption.format(i) for i in range(P)]
+    assert word_evidence(pairs()[0], captions, torch.arange(P)).tolist() == [0.0] * P
+
+
+def test_the_order_changes_within_groups_and_the_values_stay() -> None:
+    belief = torch.tensor([0.1, 0.2, 0.3, 0.6, 0.7, 0.8])
+    low = torch.tensor([True, True, True, False, False, False])
+    against = torch.tensor([0.0, 3.0, -3.0, 1.0, 2.0, -9.0])
+    found = reordered(belief, against, low)
+    assert found.tolist() == pytest.approx([0.1, 0.3, 0.2, 0.7, 0.8, 0.6])
+    assert 0.0 < WEIGHT < 0.5
+    assert reordered(belief, torch.zeros(6), low).tolist() == belief.tolist()
+    equal = torch.full((6,), 0.5)
+    assert reordered(equal, against, low).tolist() == equal.tolist()
