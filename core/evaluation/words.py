@@ -47,17 +47,22 @@ def word_evidence(images: Tensor, captions: Sequence[str], rows: Tensor) -> Tens
     found = torch.zeros(P, dtype=torch.float64)
     if not len(usual):
         return found
-    x = in_double(images).cpu()
-    mean = x[sample].mean(dim=0)
+    images = images.cpu()
+    fitted_to = in_double(images[sample])
+    mean = fitted_to.mean(dim=0)
+    fitted_to -= mean
     fold = _folds(rows.cpu(), sample)  # (P,), -1 for pairs that no regression is fitted to
+    taught = torch.isin(pair, sample)
+    place = torch.zeros(P, dtype=torch.long)  # of a pair in the sample
+    place[sample] = torch.arange(len(sample))
     for left_out in range(-1, FOLDS):
         asked = fold[pair] == left_out
         if not asked.any():
             continue
-        fitted = (fold >= 0) & (fold != left_out)
-        weights = _regressions(x - mean, pair, word, fitted, usual)  # (D, V)
-        log_ratio = _log_ratios(x - mean, pair[asked], word[asked], weights, usual)
-        found.index_add_(0, pair[asked], log_ratio)
+        seen = taught & (fold[pair] != left_out)
+        others = fitted_to[fold[sample] != left_out]
+        weights = _regressions(others, fitted_to, place[pair[seen]], word[seen], usual)  # (V, D)
+        found.index_add_(0, pair[asked], _log_ratios(images, mean, pair[asked], word[asked], weights, usual))
     return found / torch.bincount(pair, minlength=P).clamp(min=1)
 
 
@@ -95,23 +100,22 @@ def _folds(rows: Tensor, sample: Tensor) -> Tensor:
     return fold
 
 
-def _regressions(x: Tensor, pair: Tensor, word: Tensor, fitted: Tensor, usual: Tensor) -> Tensor:
-    """Weights (D, V) from centred features ``x`` (P, D) to the words, by the pairs ``fitted`` (P,)."""
-    with_word = torch.zeros(x.shape[1], len(usual), dtype=x.dtype)
-    taken = fitted[pair]
-    for some_pairs, some_words in zip(pair[taken].split(_BLOCK), word[taken].split(_BLOCK), strict=True):
-        with_word.index_add_(1, some_words, x[some_pairs].T)
-    seen = x[fitted]
-    with_word -= seen.sum(dim=0)[:, None] * usual  # of what a word deviates from its share
+def _regressions(seen: Tensor, x: Tensor, pair: Tensor, word: Tensor, usual: Tensor) -> Tensor:
+    """Weights (V, D) from centred features to the words, by the rows ``seen`` of ``x`` and the words that they have."""
+    with_word = torch.zeros(len(usual), x.shape[1], dtype=x.dtype)
+    for some_pairs, some_words in zip(pair.split(_BLOCK), word.split(_BLOCK), strict=True):
+        with_word.index_add_(0, some_words, x[some_pairs])
+    with_word -= usual[:, None] * seen.sum(dim=0)  # of what a word deviates from its share
     covariance = seen.T @ seen + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
-    weights: Tensor = torch.linalg.solve(covariance, with_word)
+    weights: Tensor = torch.linalg.solve(covariance, with_word, left=False)
     return weights
 
 
-def _log_ratios(x: Tensor, pair: Tensor, word: Tensor, weights: Tensor, usual: Tensor) -> Tensor:
+def _log_ratios(images: Tensor, mean: Tensor, pair: Tensor, word: Tensor, weights: Tensor, usual: Tensor) -> Tensor:
     """log(likely / usual) of each occurrence (O,)."""
     parts = []
     for some_pairs, some_words in zip(pair.split(_BLOCK), word.split(_BLOCK), strict=True):
-        likely = usual[some_words] + (x[some_pairs] * weights[:, some_words].T).sum(dim=1)
+        x = in_double(images[some_pairs]) - mean
+        likely = usual[some_words] + torch.einsum("od,od->o", x, weights[some_words])
         parts.append((likely.clamp(_EDGE, 1.0 - _EDGE) / usual[some_words]).log())
     return torch.cat(parts)
