@@ -62,6 +62,12 @@ def test_marks_and_the_threshold_say_what_is_excluded() -> None:
     assert sorted(caption for _, caption in pairs.saving()["pairs"]) == ["b", "c", "d", "gone"]
 
 
+def test_by_marks_the_wrong_ones_come_first_and_the_right_ones_last() -> None:
+    pairs = ranked({key("a"): False, key("c"): True})
+    assert names(pairs, "all", "", "mark", False) == "cbda"
+    assert names(pairs, "all", "", "mark", True) == "abdc"
+
+
 @pytest.mark.parametrize(("threshold", "by_worker"), [(800, False), (801, True)])
 def test_pairs_below_the_threshold_that_are_not_listed_are_left_to_the_worker(threshold: int, by_worker: bool) -> None:
     pairs = ranked({key("a"): False}, total=9)

@@ -53,6 +53,7 @@ def test_of_copies_the_first_that_is_kept_stays() -> None:
 
 
 def test_exclusions_outlive_the_window(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "home" / "that is new"
     exclusions.write(tmp_path, "/pairs.csv", ["/a", "/b\udc80"])
     assert exclusions.read(tmp_path, "/pairs.csv") == ["/a", "/b\udc80"]
     assert exclusions.read(tmp_path, "/other.csv") == []

@@ -297,6 +297,8 @@ def test_a_map_is_asked_for_when_it_is_seen_and_named_under_the_mouse(qtbot: QtB
     legend = [one.text() for one in page._legend.findChildren(QLabel) if one.isVisible()]
     assert [text.rpartition("> ")[2] for text in legend] == ["warm", "cold"]
     assert theme().run_color(0).name() in legend[0]
+    tops = [part.mapTo(page, QPoint()).y() for part in (page.fit, page._legend, page.canvas)]
+    assert tops[0] + page.fit.height() <= tops[1] < tops[1] + page._legend.height() <= tops[2]
     page.show_map(a_map(("<b>", "cold", "<b>")))
     legend = [one.text() for one in page._legend.findChildren(QLabel) if one.isVisible()]
     assert len(legend) == 2
