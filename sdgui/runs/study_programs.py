@@ -7,6 +7,7 @@ holds all of its state. A thread reads the folders of the listed studies, emits 
 from __future__ import annotations
 
 import platform
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -90,10 +91,15 @@ class StudyPrograms(QObject):
         folder, number = base, 2
         while folder.exists():
             folder, number = base.with_name(f"{base.name}-{number}"), number + 1
+        made = False
         try:
-            StudyDir(folder).runs.mkdir(parents=True)
+            folder.mkdir(parents=True)
+            made = True
+            StudyDir(folder).runs.mkdir()
             _write(folder, study, definitions or {})
         except OSError as error:
+            if made:  # its name is free for the next try
+                shutil.rmtree(folder, ignore_errors=True)
             raise StudyProgramError(f"The study cannot be written to {folder}: {error.strerror}.") from error
         record = self._store.add_study(folder, study.name)
         self.poll()

@@ -298,16 +298,17 @@ class ConfigForm(QWidget):
 
     def _show_counts(self) -> None:
         state = self._state
-        count, differing = len(state.errors), len(self.differences())
+        differing = self.differences().keys()
+        count = len(state.errors)
         self._problems.setVisible(bool(count))
         self._problems.setText("1 problem" if count == 1 else f"{count} problems")
-        self._differences.setText(differences_text(differing))
+        self._differences.setText(differences_text(len(differing)))
         self._differences.setEnabled(bool(differing) or self._differences.isChecked())
         blank = QPixmap(12, 12)
         blank.fill(Qt.GlobalColor.transparent)
         for i, section in enumerate(self._sections):
             paths = {spec.path for spec in section.group.all_fields()}
-            wrong, changed = len(paths & state.errors.keys()), len(paths & state.differing - {_NAME})
+            wrong, changed = len(paths & state.errors.keys()), len(paths & differing)
             item = self._list.item(i)
             icon = ("ph.warning-circle-fill", "error") if wrong else ("mdi6.circle-medium", "accent_text")
             item.setIcon(theme().icon(*icon) if wrong or changed else QIcon(blank))

@@ -55,6 +55,7 @@ def test_a_study_that_cannot_be_written_is_not_listed(
     with pytest.raises(StudyProgramError, match=r"^The study cannot be written to .*: No space left on device\.$"):
         StudyPrograms(store).add(study)
     assert store.studies() == []
+    assert list(store.studies_folder.iterdir()) == [], "the next try takes the same name"
 
 
 def test_a_study_that_runs_is_neither_started_nor_extended(

@@ -33,9 +33,9 @@ def test_the_list_of_sections_marks_what_is_wrong_or_differs_and_leads_there(for
     )  # fmt: skip
     form.set_value("optim.batch_size", "x")
     form.set_value("optim.learning_rate", "x")
-    assert item.toolTip() == "2 problems, 3 differences"
+    assert item.toolTip() == "2 problems, 1 difference"
     form.set_value("optim.learning_rate", RunConfig().optim.learning_rate)
-    assert item.toolTip() == "1 problem, 2 differences"
+    assert item.toolTip() == "1 problem, 1 difference"
     wrong = icon()
     assert blank != changed != wrong != blank
     form.set_value("name", "mine")
