@@ -245,5 +245,7 @@ def test_shapes_of_saved_scalars_are_those_that_a_network_holds() -> None:
     for name in scalars:
         assert kept[saved_name(name)].shape == ()
         assert current_shape(saved_name(name), ()) == (1,)
+    assert current_shape("towers.bn1.num_batches_tracked", ()) == (), "a count, and no parameter"
+    assert current_shape("logit_scale", (2,)) == (2,), "another file's, which is refused for it"
     others = [name for name in state if name not in scalars]
     assert all(current_shape(saved_name(name), tuple(state[name].shape)) == state[name].shape for name in others)

@@ -65,6 +65,10 @@ def test_curves_by_budget_take_the_bars_place(qtbot: QtBot) -> None:
     assert all((float(one.opts["top"][0]), float(one.opts["bottom"][0])) == pytest.approx((5, 5)) for one in whiskers)
     assert drawn[1].toolTip() == "sd-clip, 230 s: 30.0 [25.0, 35.0]\nsd-clip, 600 s: 40.0 [35.0, 45.0]"
     assert drawn[0].opts["symbolBrush"] == theme().run_color(0)
+    for scheme in ("dark", "light"):
+        theme().set_scheme(scheme)
+        assert plot.backgroundBrush().color().name() == theme().color("surface").name()
+    theme().set_scheme("system")
     view.show_look(replace(look, results=results(80), results_stamp=1.5), {})
     assert plot.getViewBox().viewRange()[0] == pytest.approx([math.log(80) - 0.2, math.log(80) + 0.4])
     view.show_look(replace(look, results=results() | {"arms": {}}, results_stamp=2.0), {})
