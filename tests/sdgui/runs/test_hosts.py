@@ -262,3 +262,15 @@ def test_a_run_that_its_machine_has_is_resumed_and_another_one_launched(
     hosts.attach([run, plain, elsewhere])  # type: ignore[list-item]
     hosts.attach_one(run.dir)
     assert asked == [("attach_unsettled", [run.folder]), ("attach", run.dir)]
+
+
+@pytest.mark.parametrize(("tool", "there"), [("/usr/bin/nvidia-smi", True), (None, Path("/dev/nvidiactl").exists())])
+def test_this_computer_has_gpus_where_their_driver_or_its_tool_is(
+    tool: str | None, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: tool if name == "nvidia-smi" else None)
+    made = Hosts(tmp_path)
+    try:
+        assert made._has_gpus == there
+    finally:
+        made.close()
