@@ -23,11 +23,11 @@ from torch import Tensor
 from core.objectives.weighting.evidence import in_double, ranks
 
 FOLDS = 5
-RIDGE = 0.1  # of unit vectors
+RIDGE = 0.03  # of unit vectors
 LEAST = 3  # captions that have a word
 WORDS = 8192  # the most frequent ones
 FITTED = 16384  # pairs that regressions are fitted to, at most
-WEIGHT = 1 / 3  # of the words beside the evidence; chosen on validation data
+WEIGHT = 0.4  # of the words beside the evidence; chosen on validation data
 _EDGE = 1e-3  # a likelihood is at least this far from 0 and 1
 _BLOCK = 8192  # occurrences at once
 

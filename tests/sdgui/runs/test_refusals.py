@@ -209,7 +209,13 @@ def test_a_killed_trainer_takes_its_children_along(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("own", [False, True])
 def test_where_only_the_window_is_installed_nothing_trains_here(
-    qtbot: QtBot, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, command: Any, own: bool
+    qtbot: QtBot,
+    store: Store,
+    experiment: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    command: Any,
+    own: bool,
 ) -> None:
     def need(extra: str) -> None:
         raise NotInstalled(f"There is no {extra}.")
@@ -217,6 +223,7 @@ def test_where_only_the_window_is_installed_nothing_trains_here(
     monkeypatch.setattr(launcher_module, "need", need)
     elsewhere = Reached()
     launcher = Launcher(store, command("--steps", "1") if own else None, elsewhere=elsewhere)
+    request.addfinalizer(launcher.close)  # it is there until what its threads told last has been heard
     launcher.launch(experiment.id, place=Place("far"))
     qtbot.waitUntil(lambda: len(elsewhere.started) == 1)
     run = paused(store, experiment)
@@ -232,7 +239,6 @@ def test_where_only_the_window_is_installed_nothing_trains_here(
         with qtbot.waitSignal(launcher.launch_failed) as failed:  # that other window did not know
             launcher.enqueue_run(run.id)
         assert failed.args == [run.id, "There is no train. Or choose another machine beside Launch."]
-    launcher.close()
 
 
 class Reached:
