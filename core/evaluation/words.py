@@ -51,7 +51,7 @@ def word_evidence(images: Tensor, captions: Sequence[str], rows: Tensor) -> Tens
     fitted_to = in_double(images[sample])
     mean = fitted_to.mean(dim=0)
     fitted_to -= mean
-    fold = _folds(rows.cpu(), sample)  # (P,), -1 for pairs that no regression is fitted to
+    fold = _folds(rows.cpu(), sample)  # (P,)
     taught = torch.isin(pair, sample)
     place = torch.zeros(P, dtype=torch.long)  # of a pair in the sample
     place[sample] = torch.arange(len(sample))
@@ -92,12 +92,12 @@ def _occurrences(captions: Sequence[str], sample: Tensor) -> tuple[Tensor, Tenso
 
 
 def _folds(rows: Tensor, sample: Tensor) -> Tensor:
-    """The fold of each pair of ``sample``, one for all captions of a picture; -1 elsewhere."""
-    _, picture = rows[sample].unique(return_inverse=True)
-    dealt = torch.randperm(int(picture.max()) + 1, generator=torch.Generator().manual_seed(0)) % FOLDS
-    fold = torch.full((len(rows),), -1)
-    fold[sample] = dealt[picture]
-    return fold
+    """The fold of each pair (P,), one for all captions of a picture; -1 where none is fitted to the picture."""
+    pictures, picture = rows.unique(return_inverse=True)
+    dealt = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0)) % FOLDS
+    fitted = torch.zeros(len(pictures), dtype=torch.bool)
+    fitted[picture[sample]] = True
+    return torch.where(fitted, dealt, -1)[picture]
 
 
 def _regressions(seen: Tensor, x: Tensor, pair: Tensor, word: Tensor, usual: Tensor) -> Tensor:

@@ -72,8 +72,10 @@ def test_exchanged_captions_are_told_from_their_own() -> None:
 def test_captions_of_one_picture_are_judged_together() -> None:
     """A regression that saw the picture with its other caption would only repeat it."""
     rows = torch.arange(P) // 3
-    fold = subject._folds(rows, torch.arange(P))
-    assert all(len(set(fold[rows == row].tolist())) == 1 for row in rows.unique())
+    for sample in (torch.arange(P), torch.arange(0, P, 4)):  # of all pairs, and of some captions of most pictures
+        fold = subject._folds(rows, sample)
+        assert all(len(set(fold[rows == row].tolist())) == 1 for row in rows.unique())
+        assert (fold[sample] >= 0).all()
 
 
 def test_of_very_many_pairs_a_sample_teaches_and_all_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,14 +14,6 @@ from core.spec.errors import UserError
 from sdgui.runs.demo import DEMO_EXPERIMENTS, SHOWN_FIRST
 from sdgui.store.changes import Changes
 from tests.sdgui.experiments.commanding import Parts
-
-
-@pytest.fixture
-def parts(qapp: object, tmp_path: Path) -> Iterator[Parts]:
-    parts = Parts(tmp_path / "home")
-    yield parts
-    parts.writer.wait()
-    parts.store.close()
 
 
 def said(parts: Parts) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,6 @@ from sdgui.experiments import run_commands
 from sdgui.store.changes import Changes
 from sdgui.store.records import StoreUnavailableError
 from tests.sdgui.experiments.commanding import Parts
-
-
-@pytest.fixture
-def parts(qapp: object, tmp_path: Path) -> Iterator[Parts]:
-    parts = Parts(tmp_path / "home")
-    yield parts
-    parts.writer.wait()
-    parts.store.close()
 
 
 def test_what_is_added_gets_a_free_name_and_is_chosen(qtbot: QtBot, parts: Parts, tmp_path: Path) -> None:
