@@ -63,11 +63,11 @@ _SUFFIXES = [export.suffix for export in RESULT_FORMATS]
 
 
 class ExportMenu(QMenu):
-    """``folder()`` is the study that is shown; ``show_message`` shows what was written, ``failed`` gets why not."""
+    """``view()`` has the tables, ``folder()`` is the study that is shown; ``show_message`` shows what was written, ``failed`` gets why not."""
 
     def __init__(
         self,
-        view: StudyView,
+        view: Callable[[], StudyView],
         folder: Callable[[], Path | None],
         show_message: ShowMessage,
         failed: Callable[[str], object],
@@ -86,7 +86,8 @@ class ExportMenu(QMenu):
 
     def copy_table(self) -> None:
         """Copy the current table as text."""
-        view = self._view.means if self._view.tables.currentIndex() == 0 else self._view.differences
+        shown = self._view()
+        view = shown.means if shown.tables.currentIndex() == 0 else shown.differences
         view.clearSelection()
         view.copy()
 
@@ -99,7 +100,7 @@ class ExportMenu(QMenu):
             listed = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
             self._failed(f"{excerpt(path.name)} has no known extension; use {listed}.")
             return
-        written, tables = info(f"Results written to {path}."), self._view.tables_now()
+        written, tables = info(f"Results written to {path}."), self._view().tables_now()
         self._tasks.run(
             lambda: write(StudyDir(folder), tables, path), lambda _: self._show_message(written), self._failed
         )

@@ -62,23 +62,29 @@ class StudyPanel(Panel):
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
         self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study", parent=self.stack)
-        self.view = StudyView(self.stack)
         self._build()
         self._connect()
         self.refresh()
 
     def _build(self) -> None:
-        for page in (self.empty, self.view):
-            self.stack.addWidget(page)
+        self.stack.addWidget(self.empty)
         column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
         column.addWidget(self.toolbar)
         column.addWidget(self.stack, 1)
         lay_over(self, column, self.bar)
-        if (state := self._services.settings.value("study/split")) is not None:
-            self.view.split.restoreState(state)
         self._fill_menus()
+
+    @cached_property
+    def view(self) -> StudyView:
+        """The study that is shown; made once there is one, or after the panel is on screen."""
+        view = StudyView(self.stack)
+        self.stack.addWidget(view)
+        view.run_asked.connect(self._watch)
+        if (state := self._services.settings.value("study/split")) is not None:
+            view.split.restoreState(state)
+        return view
 
     @cached_property
     def editor(self) -> StudyEditor:
@@ -98,7 +104,7 @@ class StudyPanel(Panel):
         menu.chosen.connect(self.open_study)
         self.toolbar.open_button.setMenu(menu)
         self.exports = ExportMenu(
-            self.view,
+            lambda: self.view,
             lambda: self._study.folder if self._study is not None else None,
             self.show_message,
             self._failed,
@@ -120,7 +126,6 @@ class StudyPanel(Panel):
         self.toolbar.bin.clicked.connect(self._delete)
         self.toolbar.machines.set_hosts(self._services.hosts)
         self.toolbar.machines.chosen.connect(self._choose_machines)
-        self.view.run_asked.connect(self._watch)
         self._programs.changed.connect(self._changed)
 
     # The panel
@@ -134,11 +139,12 @@ class StudyPanel(Panel):
     def entered(self) -> None:
         self.refresh()
         self._programs.poll()
-        make_in_turns(self, ("editor",))
+        make_in_turns(self, ("view", "editor"))
 
     def left(self) -> None:
         settings = self._services.settings
-        settings.setValue("study/split", self.view.split.saveState())
+        if is_made(self, "view"):
+            settings.setValue("study/split", self.view.split.saveState())
         settings.setValue("study/shown", self._id() or 0)
 
     def refresh(self) -> None:
