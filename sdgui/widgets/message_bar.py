@@ -6,6 +6,8 @@ Pressing the remedy clears the bar and calls what the message carries: nobody el
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QShowEvent
 from PySide6.QtWidgets import (
@@ -18,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Level, Message
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -47,11 +50,6 @@ class MessageBar(QFrame):
         set_role(self._fold, "flat")
         self._copy = IconButton("ph.copy", "Copy message and details", parent=self)
         self._close = IconButton("ph.x", "Dismiss message", parent=self)
-        self._details = QPlainTextEdit(self)
-        self._details.setReadOnly(True)
-        self._details.setAccessibleName("Details")
-        self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self._details.setMaximumHeight(25 * SPACE)
         self._fold.toggled.connect(self._unfold)
         self._copy.clicked.connect(self._copy_all)
         self._close.clicked.connect(self._dismiss)
@@ -62,13 +60,24 @@ class MessageBar(QFrame):
         row.addWidget(self._text, 1)
         for widget in (self._action, self._fold, self._copy, self._close):
             row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
-        layout.setSpacing(SPACE // 2)
-        layout.addLayout(row)
-        layout.addWidget(self._details)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
+        self._column.setSpacing(SPACE // 2)
+        self._column.addLayout(row)
         theme().changed.connect(self._restyle)
         self.hide()
+
+    @cached_property
+    def _details(self) -> QPlainTextEdit:
+        """Made with the first message that has details: every panel has a bar, and few are ever needed."""
+        details = QPlainTextEdit(self)
+        details.setReadOnly(True)
+        details.setAccessibleName("Details")
+        details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        details.setMaximumHeight(25 * SPACE)
+        self._column.addWidget(details)
+        self.setTabOrder(self._close, details)
+        return details
 
     def showEvent(self, event: QShowEvent) -> None:
         """It may lie over other things."""
@@ -80,7 +89,7 @@ class MessageBar(QFrame):
         self._message = message
         remedy = message.remedy.label if message.remedy is not None else ""
         self._text.setText(message.text)
-        self._details.setPlainText(message.details)
+        self._set_details(message.details)
         self._fold.setVisible(bool(message.details))
         self._fold.setChecked(False)
         self._unfold(False)
@@ -95,7 +104,7 @@ class MessageBar(QFrame):
         self._message = None
         self.hide()
         self._text.clear()
-        self._details.clear()
+        self._set_details("")
 
     def leave(self) -> None:
         """The user goes elsewhere: what is only worth knowing, and asks for nothing, was read here."""
@@ -118,12 +127,17 @@ class MessageBar(QFrame):
             self.clear()
             remedy.do()
 
+    def _set_details(self, text: str) -> None:
+        if text or is_made(self, "_details"):
+            self._details.setPlainText(text)
+
     def _unfold(self, shown: bool) -> None:
-        self._details.setVisible(shown)
+        if is_made(self, "_details"):
+            self._details.setVisible(shown)
         self._fold.setText("Hide details" if shown else "Details")
 
     def _copy_all(self) -> None:
-        parts = (self._text.text(), self._details.toPlainText())
+        parts = (self._text.text(), self._message.details if self._message is not None else "")
         QGuiApplication.clipboard().setText("\n\n".join(part for part in parts if part))
         self._copy.set_icon("ph.check")
         QTimer.singleShot(1500, self._copy, lambda: self._copy.set_icon("ph.copy"))
