@@ -63,7 +63,10 @@ _SUFFIXES = [export.suffix for export in RESULT_FORMATS]
 
 
 class ExportMenu(QMenu):
-    """``view()`` has the tables, ``folder()`` is the study that is shown; ``show_message`` shows what was written, ``failed`` gets why not."""
+    """``view()`` has the tables, ``folder()`` is the study that is shown.
+
+    ``show_message`` shows what was written, ``failed`` gets why not.
+    """
 
     def __init__(
         self,
