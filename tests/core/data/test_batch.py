@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -125,6 +126,20 @@ def test_rows_that_are_skipped_are_told_with_their_number(tmp_path: Path) -> Non
     dataset.check(0.25)
     with pytest.raises(Exception, match=r"2 of the 8 rows of .* cannot be used, more than the 24.0% allowed"):
         dataset.check(0.24)
+
+
+def test_the_thread_ahead_computes_on_one_core_and_others_on_theirs() -> None:
+    """A second team of OpenMP's threads would have the training's threads sleep between operations."""
+    before, elsewhere = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        assert list(ahead([torch.get_num_threads], 1)) == [1]
+        late = Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
+        late.start()
+        late.join()
+        assert (torch.get_num_threads(), elsewhere) == (2, [2])
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_jobs_ahead_come_in_order_and_end_with_the_iterator() -> None:
