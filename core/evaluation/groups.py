@@ -25,15 +25,17 @@ networks, of whose 368 pairs below 73 % are wrong ones.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import norm
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 GAIN = 10.0  # difference of BIC
 APART = 3.0
@@ -82,7 +84,7 @@ class TwoGroups:
         return float(1.0 - density[at] / min(lower, upper))
 
     def _parts(self, x: Array) -> tuple[Array, Array]:
-        low, high = (norm.pdf(x, mean, spread) for mean, spread in zip(self.means, self.spreads, strict=True))
+        low, high = (_normal(x, mean, spread) for mean, spread in zip(self.means, self.spreads, strict=True))
         return self.share * low, (1.0 - self.share) * high
 
 
@@ -93,6 +95,9 @@ def two_groups(belief: Array) -> TwoGroups | None:
         x = np.sort(x)[np.linspace(0, len(x) - 1, _FITTED).astype(int)]
     if len(np.unique(x)) < 10:
         return None
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (a second, for those who fit)
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415
+
     column = x[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the best fit so far is compared
@@ -112,8 +117,15 @@ def two_groups(belief: Array) -> TwoGroups | None:
 
 
 def _fit(column: Array, share: float) -> GaussianMixture:
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415
+
     starts = np.quantile(column, [share / 2, (1.0 + share) / 2])[:, None]
     return GaussianMixture(2, means_init=starts, weights_init=[share, 1.0 - share], max_iter=300).fit(column)
+
+
+def _normal(x: Array, mean: float, spread: float) -> Array:
+    density: Array = np.exp(-(((x - mean) / spread) ** 2) / 2) / (math.sqrt(2 * math.pi) * spread)
+    return density
 
 
 def _probit(belief: Array) -> Array:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import Floats, Integers, Outcome, Queries
@@ -64,7 +64,7 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
     """
     if trials <= 0 or not 0 <= successes <= trials:
         raise EvaluationError(f"no interval for {successes} successes of {trials} trials.")
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(ndtri((1 + level) / 2))
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
@@ -78,7 +78,7 @@ def student_interval(values: Floats, level: float = LEVEL) -> Interval:
     """Student's t interval of the mean of ``values`` (R,), R >= 2 independent draws such as few-shot runs."""
     if len(values) < 2:
         raise EvaluationError("an interval over draws needs at least two of them; raise the number of draws.")
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
     return Interval(float(values.mean()) - half, float(values.mean()) + half, level)
 
 

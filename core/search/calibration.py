@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from core.search.collection import Collection
 from core.search.index.nearest import Floats, Nearest, Rows, product
@@ -30,7 +30,7 @@ SAMPLE = 4096
 REFERENCES = 256
 SEED = 0
 TENTH = 0.9
-NORMAL = float(norm.isf(1 - TENTH))  # where the upper tenth of normal scores begins, in standard deviations
+NORMAL = -float(ndtri(1 - TENTH))  # where the upper tenth of normal scores begins, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Calibration:
         """The z that a share of ``rate`` of unrelated pairs exceeds, and on how many pairs it was measured."""
         if (kind, rate) not in self._thresholds:
             null = self._z[kind]
-            z = float(norm.isf(rate)) / NORMAL
+            z = -float(ndtri(rate)) / NORMAL
             if len(null) * rate >= 1:
                 z = float(np.quantile(null, 1 - rate))
             elif len(null):  # too few to see so small a share: the highest of them, if that is more

@@ -17,12 +17,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from core.search.collection import Collection
 from core.search.index.nearest import Floats, Rows
@@ -30,6 +28,9 @@ from core.search.index.neighbours import neighbours
 from core.search.layouts import keep_layout, kept_layout, layout_digest
 from core.spec.errors import UserError
 from core.spec.installed import add_command, missing
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA
 
 Progress = Callable[[str, int, int], None]
 Layout = npt.NDArray[np.float64]  # (N, 2)
@@ -82,11 +83,17 @@ def _centred(vectors: Floats) -> Floats:
     return centred
 
 
+def _pca(kept: int) -> PCA:
+    from sklearn.decomposition import PCA  # noqa: PLC0415  (a second, for those who ask for a map)
+
+    return PCA(kept, svd_solver="randomized", random_state=SEED)
+
+
 def axes(points: Points) -> Layout:
     """Coordinates on the two principal axes (PCA): (N, 2)."""
     if points.vectors.shape[1] < 2:
         return _spread(np.repeat(points.vectors.astype(np.float64), 2, axis=1))
-    return _spread(PCA(2, svd_solver="randomized", random_state=SEED).fit_transform(points.vectors))
+    return _spread(_pca(2).fit_transform(points.vectors))
 
 
 def lay_out(points: Points, progress: Progress) -> tuple[Layout, str]:
@@ -112,7 +119,7 @@ def _by_opentsne(vectors: Floats, progress: Progress) -> Layout:
 
     total = sum(MANY_ITERATIONS)
     kept = min(DIMENSIONS, *vectors.shape)
-    reduced = PCA(kept, svd_solver="randomized", random_state=SEED).fit_transform(vectors)
+    reduced = _pca(kept).fit_transform(vectors)
     number = min(len(reduced) - 1, 3 * PERPLEXITY)
     found = nearest_neighbors.PrecomputedNeighbors(*neighbours(reduced, number, progress))
     progress("weighing the neighbours", 0, 0)
@@ -136,10 +143,12 @@ def _by_opentsne(vectors: Floats, progress: Progress) -> Layout:
 
 def neighbourhoods(points: Points, progress: Progress) -> Layout:
     """Coordinates by scikit-learn's t-SNE of at most `FITTED` points, the others between their neighbours: (N, 2)."""
+    from sklearn.manifold import TSNE  # noqa: PLC0415
+
     vectors = points.vectors
     fitted = _even(np.arange(len(vectors)), min(1.0, FITTED / len(vectors)))
     kept = min(DIMENSIONS, *vectors.shape, len(fitted))
-    reduced = PCA(kept, svd_solver="randomized", random_state=SEED).fit(vectors[fitted]).transform(vectors)
+    reduced = _pca(kept).fit(vectors[fitted]).transform(vectors)
     progress("laying out the map", 0, 0)
     perplexity = min(float(PERPLEXITY), (len(fitted) - 1) / 3)
     laid = TSNE(2, perplexity=perplexity, init="pca", random_state=SEED, max_iter=ITERATIONS).fit_transform(

@@ -13,12 +13,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from core.metrics.classification.accuracy import check_rows
@@ -26,6 +24,9 @@ from core.metrics.classification.labels import Labels
 from core.metrics.classification.probe import Probe
 from core.metrics.inputs import EvaluationError, Progress, check_features, no_progress
 from core.metrics.outcome import Floats, Integers
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 SMALL = 1 << 24  # products an iteration, below which threads only wait for each other
 
@@ -116,6 +117,9 @@ def fit_logistic(
     Always from zero, never from the solution of another C: scikit-learn's tolerance is for the gradient averaged over
     rows, which is so wide with many rows that a fit begun near by ends at once, and would only repeat its neighbour.
     """
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (a second, for those who fit)
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
     model = LogisticRegression(C=C, max_iter=settings.max_iterations, tol=settings.tolerance)
     if hasattr(model, "set_callbacks"):
         model.set_callbacks(IterationWatch(progress, settings.max_iterations))
