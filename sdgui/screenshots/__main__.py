@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from difflib import unified_diff
 from pathlib import Path
 
 from PIL import Image
@@ -18,10 +19,12 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
 
 from core.spec.errors import UserError
+from core.spec.files import write_whole
 from core.spec.presets import SIZES
 from core.spec.study import Study
 from sdgui.screenshots.answers import gathered, recorder, replayer
 from sdgui.screenshots.comparing import TOLERANCE, difference
+from sdgui.screenshots.described import described
 from sdgui.screenshots.home import listed_study, study_of, trained_study
 from sdgui.screenshots.pinned import close, fit_axes, pin_environment, pinned_application, pinned_window, still
 from sdgui.screenshots.recording import pack, unpack
@@ -46,6 +49,38 @@ def photograph(recording: Path, out: Path, panels: Sequence[str]) -> list[Path]:
             return [path for name in panels for path in _grab(stage, name, out)]
         finally:
             close(window)
+
+
+def describe_panels(recording: Path, texts: Path, panels: Sequence[str], checked: bool) -> bool:
+    """Write what ``panels`` show, as ``recording`` has them, into the folder ``texts``.
+
+    ``checked``: compare with what is there instead, print what differs, and return whether nothing does.
+    """
+    well = True
+    with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
+        home = Path(temporary) / "home"
+        folder, answers = unpack(recording, home)
+        window = pinned_window(home, replayer(answers, folder))
+        try:
+            stage = Stage(window, listed_study(window, folder))
+            for name in panels:
+                SCENES[name](stage)
+                path = texts / f"{name}.txt"
+                before = path.read_text(encoding="utf-8") if checked else None
+                now = described(window, temporary, before)
+                if before is None:
+                    write_whole(path, now.encode())
+                elif now != before:
+                    well = False
+                    print(
+                        *unified_diff(before.splitlines(), now.splitlines(), str(path), "now", lineterm="", n=0),
+                        sep="\n",
+                    )
+        finally:
+            close(window)
+    if not well:
+        print(f"Where that is right: python -m sdgui.screenshots --describe {texts}", file=sys.stderr)
+    return well
 
 
 def _grab(stage: Stage, name: str, out: Path) -> list[Path]:
@@ -129,6 +164,12 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"change nothing, and fail where a picture differs by more than {100 * TOLERANCE:g} %% of its area; "
         f"the new ones are left in {_DIFFERING}",
     )
+    parser.add_argument(
+        "--describe",
+        type=Path,
+        metavar="DIR",
+        help="write what each panel shows as text into DIR; with --check, compare with it",
+    )
     parser.add_argument("--record", action="store_true", help="train the study and record it anew first")
     parser.add_argument("--home", type=Path, help="with --record: home folder to train in and to keep")
     parser.add_argument("--steps", type=int, default=STEPS, help="with --record: optimiser steps of each run")
@@ -148,6 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
                 home = (parsed.home or Path(temporary) / "home").absolute()
                 record(recording, home, study_of(parsed.steps, parsed.seeds, parsed.size))
+        if parsed.describe:
+            return 0 if describe_panels(recording, parsed.describe, panels, parsed.check) else 1
         if parsed.check:
             return 0 if check(recording, parsed.out, panels, _DIFFERING) else 1
         for path in photograph(recording, parsed.out, panels):

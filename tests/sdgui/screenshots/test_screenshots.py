@@ -21,6 +21,7 @@ from sdgui.screenshots.pinned import SIZE
 from sdgui.screenshots.scenes import SCENES
 
 ROOT = Path(__file__).parents[3]
+DESCRIBED = Path(__file__).parent / "described"
 
 
 def test_every_panel_has_a_scene() -> None:
@@ -106,6 +107,16 @@ def test_the_check_names_each_picture_that_differs_and_leaves_the_new_one(
     assert difference(committed / "search.png", differing / "search.png").share > TOLERANCE
     assert "python -m sdgui.screenshots" in said.err
     assert command.check(tmp_path / "recording", committed, ["clean"], differing)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="menus and texts differ by platform")
+def test_every_panel_says_and_draws_what_it_did() -> None:
+    """Words, states, colours, keys and curves of all panels with a recorded study, as lines of text."""
+    line = [sys.executable, "-m", "sdgui.screenshots", "--describe", str(DESCRIBED), "--check"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300, check=False)
+    if "is not installed" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-600:]
 
 
 @pytest.mark.slow
