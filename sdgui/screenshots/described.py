@@ -37,6 +37,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.app.main_window import MainWindow
+from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.screenshots.waiting import settle
 
 ROWS, COLUMNS = 6, 16  # of a table or list, at most
@@ -45,7 +46,7 @@ _BY_CHANCE = (  # not the window's doing
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "TIME"),
     (re.compile(r"\b\d+ cores?, [^'\\|]*"), "CORES"),
 )
-_LONGEST, _PAUSE, _ALIKE = 20.0, 0.2, 5  # seconds, seconds, looks in a row
+_LONGEST, _PAUSE, _ALIKE = 10.0, 0.2, 5  # seconds, seconds, looks in a row
 _ALIGNED = {Qt.AlignmentFlag.AlignRight: "right", Qt.AlignmentFlag.AlignHCenter: "centre"}
 
 
@@ -85,6 +86,8 @@ def _action(action: QAction, depth: int) -> Iterator[str]:
 
 def _widget(widget: QWidget, depth: int) -> Iterator[str]:
     if not widget.isVisible() or isinstance(widget, (QMenuBar, QScrollBar)):
+        return
+    if isinstance(widget, PlotCard) and widget.visibleRegion().isEmpty():  # drawn when it is scrolled to
         return
     told = [*_words(widget), *_state(widget)]
     inner = depth

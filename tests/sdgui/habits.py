@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QObject, QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QAbstractSpinBox,
     QComboBox,
     QDialog,
     QLineEdit,
@@ -169,11 +171,20 @@ HABITS = (
         " MainWindow.split MatrixTab.split PromptEditor.split SearchView.pair SearchView.split TryTab.split"
         " ViewsPage.split",
     ),
+    Habit("is changed by the wheel in passing", (QComboBox, QAbstractSpinBox), lambda one: not _ignores_the_wheel(one)),
     Habit("page keeps its size", QScrollArea, lambda one: not one.widgetResizable(), "PlotGrid.page SearchBar.chips"),
     Habit("has figures in it", QProgressBar, lambda one: one.isTextVisible(), "ExportDialog.progress"),
     Habit("says more of its entries", QMenu, lambda one: one.toolTipsVisible(), "MainWindow/QMenu StudyPanel.exports"),
     Habit("blocks the window", QDialog, lambda one: one.isModal()),
 )
+
+
+def _ignores_the_wheel(one: QComboBox | QAbstractSpinBox) -> bool:
+    down = QPoint(0, -120)
+    middle, keys, phase = QPointF(one.rect().center()), Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase
+    wheel = QWheelEvent(middle, one.mapToGlobal(middle), QPoint(), down, Qt.MouseButton.NoButton, keys, phase, False)
+    one.wheelEvent(wheel)
+    return not wheel.isAccepted()
 
 
 def unusual(found: Iterable[QObject]) -> dict[str, set[str]]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QLineEdit,
     QMenu,
@@ -24,6 +23,7 @@ from sdgui.panels.caption.model import SIDES, Entry, Side
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _TYPING = 120  # ms
@@ -59,7 +59,7 @@ class CaptionsBar(QWidget):
         self.words.setPlaceholderText("Filter captions and names")
         self.words.setAccessibleName("Filter captions and names")
         self.words.setClearButtonEnabled(True)
-        self.state = QComboBox(self)
+        self.state = StillComboBox(self)
         self.state.setAccessibleName("Which pictures are shown")
         self.state.addItems([title for title, _ in STATES])
         self.replace = IconButton("ph.swap", "Find and replace in captions", parent=self)

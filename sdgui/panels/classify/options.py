@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QWidget
 
 from core.spec.data.prompt_sets import is_inline
 from core.spec.resources import resource_folder
@@ -14,6 +14,7 @@ from sdgui.panels.classify.model import LAYER, Settings
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _PROMPTS = resource_folder("prompts")
@@ -29,7 +30,7 @@ class OptionsRow(QWidget):
         self._kept = settings
         self._layer, self._prompts = NoWheelComboBox(self), NoWheelComboBox(self)
         self._text = NoWheelComboBox(self)
-        self._k = QSpinBox(self)
+        self._k = StillSpinBox(self)
         self._k.setRange(1, 1000)
         hide_steps(self._k)
         self._standardise = QCheckBox("&Standardise", self)

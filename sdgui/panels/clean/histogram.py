@@ -11,12 +11,13 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import MadeLate, is_made
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
+from sdgui.widgets.still_boxes import StillDoubleSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role, theme
 
 BINS = 1000
@@ -36,7 +37,7 @@ class BeliefHistogram(MadeLate):
         self._shuffled: NDArray[np.int64] | None = None
         self._line = pg.InfiniteLine(pos=0.0, angle=90, movable=True, bounds=(0.0, 1.0))
         self._line.sigPositionChanged.connect(self._dragged)
-        self.box = QDoubleSpinBox(self)
+        self.box = StillDoubleSpinBox(self)
         self.box.setRange(0.0, 1.0)
         self.box.setDecimals(3)
         self.box.setSingleStep(0.01)

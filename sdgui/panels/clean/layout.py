@@ -10,7 +10,6 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
@@ -34,6 +33,7 @@ from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FILTERS: tuple[tuple[str, Shown], ...] = (
@@ -93,7 +93,7 @@ class CleanView(QWidget):
 
     def _pictures(self) -> None:
         left = QWidget(self.split)
-        self.filters = QComboBox(left)
+        self.filters = StillComboBox(left)
         self.filters.setAccessibleName("Which pairs are shown")
         self.filters.setToolTip("Which pairs are shown")
         for text, which in _FILTERS:

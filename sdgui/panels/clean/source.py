@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
@@ -16,6 +16,7 @@ from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 NO_RUN = "Choose a run: pairs are ranked by a trained run."
@@ -34,7 +35,7 @@ class CleanSource(QWidget):
         super().__init__(parent)
         self.model = ModelChip(services, "search", self)
         self.data = DataPicker(services, parent=self)
-        self.networks = QComboBox(self)
+        self.networks = StillComboBox(self)
         self.networks.addItem(_BOTH, True)
         self.networks.addItem(_ONE, False)
         self.networks.setAccessibleName("Ranked by")

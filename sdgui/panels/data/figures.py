@@ -19,8 +19,8 @@ from PySide6.QtWidgets import (
 from sdgui.panels.data.bars import Bar, Bars
 from sdgui.panels.data.model import NONE
 from sdgui.widgets.formats import count, percent
-from sdgui.widgets.no_wheel_combo_box import ElidingComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.data_verbs import RowsOpened
 
@@ -36,7 +36,7 @@ class FiguresPage(QWidget):
         self.summary = PlainLabel(self, wordWrap=True)
         self.words = Bars("Words a caption", self)
         self.captions = Bars("Captions a picture", self)
-        self.label = ElidingComboBox(self)
+        self.label = StillComboBox(self)
         self.label.setAccessibleName("Label")
         self.label.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.values = QTreeWidget(self)

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QSpinBox, QVBoxLayout, QWidget
 
 from core.spec.machines.answers import Partition
@@ -18,6 +17,7 @@ from core.spec.machines.machine import Machine
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _LAUNCHERS = (
@@ -127,7 +127,7 @@ class LaunchForm(QWidget):
                 line.editingFinished.connect(self._save)
             return editable
         if name in _LIMITS:
-            spin = _Number(self)
+            spin = StillSpinBox(self)
             spin.setRange(*_LIMITS[name])
             spin.setMaximumWidth(14 * SPACE)
             hide_steps(spin)
@@ -192,13 +192,6 @@ class LaunchForm(QWidget):
         for name, _, _, fits in _FIELDS:
             shown = name == "at_once" if here else fits == "far" or launcher in fits.split()
             self._form.setRowVisible(self._boxes[name], shown)
-
-
-class _Number(QSpinBox):
-    """The wheel scrolls the page around it: a number that it changed in passing would be kept at once."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()
 
 
 class _Lines(QPlainTextEdit):

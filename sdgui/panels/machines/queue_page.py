@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.machines.model import QueueRow
 from sdgui.panels.machines.queue_table import QueueTable
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _ABOUT = (
@@ -32,7 +33,7 @@ class QueuePage(QWidget):
         super().__init__(parent)
         self._machines: Sequence[tuple[str, str]] = ()
         self.title, self.line = PlainLabel("Queue", self), PlainLabel(self)
-        self.limit = QSpinBox(self)
+        self.limit = StillSpinBox(self)
         self._limit_label = PlainLabel("Runs at &once here", self)
         self.table = QueueTable(self)
         self.up = IconButton("ph.arrow-up", "Start earlier (Alt+Up)", parent=self)

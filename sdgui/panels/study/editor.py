@@ -15,14 +15,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
     QScrollArea,
-    QSpinBox,
     QTreeWidget,
     QVBoxLayout,
     QWidget,
@@ -35,6 +32,7 @@ from sdgui.store.records import Experiment
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}
@@ -59,7 +57,7 @@ class StudyEditor(QWidget):
         self._there: Study | None = None  # the study that grows
         self.name, self.about, self.seeds = QLineEdit(self), QLineEdit(self), QLineEdit("0, 1, 2", self)
         self.label, self.budgets = QLineEdit("concept", self), QLineEdit(self, placeholderText="for example 230, 600")
-        self.size_box, self.steps, self.noise = QComboBox(self), QSpinBox(self), QDoubleSpinBox(self)
+        self.size_box, self.steps, self.noise = StillComboBox(self), StillSpinBox(self), StillDoubleSpinBox(self)
         self.size_box.addItems(list(SIZES))
         self.size_box.setCurrentText("demo")
         self.steps.setRange(1, 10_000_000)

@@ -31,8 +31,8 @@ from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.late_parts import home_of
-from sdgui.widgets.no_wheel_combo_box import ElidingComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 NETWORKS = (("final network (teacher if there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
@@ -97,7 +97,7 @@ class StudyView(QWidget):
         self.split = QSplitter(Qt.Orientation.Vertical, results)
         self.tables = QTabWidget(self.split)
         self.tables.setDocumentMode(True)
-        self.network = ElidingComboBox(self.tables)
+        self.network = StillComboBox(self.tables)
         self.network.setAccessibleName("Network")
         self.network.setToolTip("Network")
         for text, name in NETWORKS:

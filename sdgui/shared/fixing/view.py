@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
@@ -14,6 +14,7 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _EMPTY = (
@@ -44,7 +45,7 @@ class FixingView(QWidget):
         self.save = _button("&Save as new data …", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
         self.runs = _box("Run to repeat", self)
         self.runs.setToolTip("The run whose definition is trained again, on the data before and after")
-        self.seeds = QSpinBox(self)
+        self.seeds = StillSpinBox(self)
         self.seeds.setRange(1, MOST_SEEDS)
         self.seeds.setAccessibleName("Number of seeds")
         self.seeds.setFixedWidth(7 * SPACE)

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent, QWheelEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QCompleter,
@@ -23,8 +23,8 @@ from PySide6.QtWidgets import (
 from sdgui.shared.form.fields import FieldSpec
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import ElidingComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
@@ -96,17 +96,12 @@ class FlagEditor(FieldEditor):
         self._box.setChecked(text == "true")
 
 
-class _StillCombo(ElidingComboBox):
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()
-
-
 class ChoiceEditor(FieldEditor):
     """A list of choices. A text that is none of them is kept, as one more entry, with its error."""
 
     def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
         super().__init__(spec, parent)
-        self._box = _StillCombo(self)
+        self._box = StillComboBox(self)
         self._box.addItems(list(spec.choices))
         self._box.setMinimumWidth(20 * SPACE)
         self._box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

@@ -16,6 +16,7 @@ from sdgui.shared.views.drawing import Views, ViewsWork
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 from sdgui.worker.pool import WorkerPool
 
@@ -136,7 +137,7 @@ def note_of(views: Views) -> str:
 
 
 def _number(name: str, tip: str, largest: int, parent: QWidget) -> QSpinBox:
-    box = QSpinBox(parent)
+    box = StillSpinBox(parent)
     box.setRange(0, largest)
     box.setAccessibleName(name)
     box.setToolTip(plain_tip(tip))

@@ -27,6 +27,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 PAGE = 200  # pictures of a cell asked for at a time
@@ -53,7 +54,7 @@ class MatrixTab(QWidget):
         self.matrix = ConfusionMatrix(self)
         self.readout = ElidedLabel("", self)
         self.find_box = QLineEdit(self)
-        self.order = QComboBox(self)
+        self.order = StillComboBox(self)
         self.mistakes_only = QCheckBox("Mista&kes only", self)
         self.time = StepSlider(self)
         self.time.export.hide()  # of the results of a search

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify.model import Measured, Target
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.widgets.formats import count, value
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _SHOTS = (1, 2, 4, 8, 16, 32)
@@ -36,7 +37,7 @@ class CurvesTab(QWidget):
         self._zero_shot: dict[Target, float] = {}
         self.c_curve = PointPlot("Accuracy by regularisation", "C", parent=self)
         self.shots = PointPlot("Few-shot accuracy", "pictures per class", count, _SHOTS, self)
-        self.draws = QSpinBox(self)
+        self.draws = StillSpinBox(self)
         self.draws.setRange(1, 20)
         hide_steps(self.draws)
         self.draws.setValue(3)

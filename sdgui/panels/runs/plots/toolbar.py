@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QSlider, QToolButton, QWidget
 
 from sdgui.panels.runs.plots.export import PLOT_FORMATS
 from sdgui.panels.runs.plots.series import XMode
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
@@ -41,7 +42,7 @@ class PlotToolbar(QWidget):
         self.log.setToolTip("Logarithmic y axis (L)")
         self.log.setAccessibleName("Logarithmic y axis")
         self.log.setProperty("hasText", "true")
-        self.x_mode = QComboBox(self)
+        self.x_mode = StillComboBox(self)
         self.x_mode.addItem("Step", "step")
         self.x_mode.addItem("Relative time", "time")
         self.x_mode.setToolTip("Units of the x axis")
