@@ -39,6 +39,8 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert steps[:7] == ["sd-clip", "clip", "test/R@1", "+10.0 [+5.0, +15.0]", "0.010", "0.250", "yes"]
     assert (timed[2], timed[3], timed[7]) == ("val/R@1", "–", "+10.0 [+5.0, +15.0]")
     assert [(bar.name, len(bar.values)) for bar in panel.view.bars.bars()] == [("clip", 2), ("sd-clip", 2)]
+    panel.view.means.setCurrentIndex(panel.view.means.model().index(0, 0))  # an arm is no metric
+    assert not panel.view.bars.isHidden()
     assert panel.view.runs.topLevelItemCount() == 4
     assert "4 of 4 runs finished" in panel.view.state.text()
     qtbot.waitUntil(lambda: [run.state for run in window.services.store.runs()] == [RunState.DONE] * 4, timeout=10000)

@@ -66,7 +66,7 @@ def _inside(a: Point, b: Point, width: float, height: float) -> tuple[Point, Poi
             last = min(last, room / step)
         elif room < 0:
             return None
-    if first > last:
+    if first >= last:  # equal where it only touches a corner
         return None
     return (a[0] + first * dx, a[1] + first * dy), b if last == 1.0 else (a[0] + last * dx, a[1] + last * dy)
 

@@ -100,6 +100,7 @@ def test_a_drawn_line_ends_where_the_plot_does() -> None:
     ]  # fmt: skip
     assert within([(10.0, 10.0), (20.0, 20.0), (30.0, 5.0)], 100, 80) == [[(10.0, 10.0), (20.0, 20.0), (30.0, 5.0)]]
     assert within([(-10.0, 40.0), (40.0, -10.0)], 20, 20) == [[(10.0, 20.0), (20.0, 10.0)]]
+    assert within([(-5.0, 5.0), (5.0, -5.0)], 100, 80) == []
     for outside in ([(-5.0, -5.0), (-1.0, 90.0)], [(-9.0, 5.0), (5.0, -9.0)], [(5.0, -1.0), (9.0, -1.0)], [(5.0, 5.0)]):
         assert within(outside, 100, 80) == []
 
@@ -110,5 +111,7 @@ def test_a_spike_is_never_in_the_gap_of_a_dash() -> None:
         high = low.copy()
         high[column] = 90.0
         assert dashed(low, high, 1.0)[1][column] == 90.0
+    for rise, whole in ((10.0, False), (14.0, True)):  # of two of the screen's pixels to one of ours
+        assert bool(np.isfinite(dashed(low, low + rise, 2.0)[0]).all()) == whole
     gaps = np.isnan(dashed(low, low, 1.0)[0])
     assert 60 < gaps.sum() < 120
