@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import psutil
 import pytest
 from pytestqt.qtbot import QtBot
+from shiboken6 import isValid
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
@@ -58,18 +60,30 @@ def command() -> Command:
     return make
 
 
-@pytest.fixture
-def make_launcher(qtbot: QtBot, store: Store, command: Command) -> Iterator[MakeLauncher]:
+@pytest.fixture(autouse=True)
+def launchers_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No launcher's threads outlive its test: what they tell would reach objects that are gone."""
     made: list[Launcher] = []
+    init = Launcher.__init__
 
+    def remembered(self: Launcher, *arguments: Any, **settings: Any) -> None:
+        init(self, *arguments, **settings)
+        made.append(self)
+
+    monkeypatch.setattr(Launcher, "__init__", remembered)
+    yield
+    for launcher in made:
+        if isValid(launcher):
+            launcher.close()
+
+
+@pytest.fixture
+def make_launcher(qtbot: QtBot, store: Store, command: Command) -> MakeLauncher:
     def make(*options: str, **settings: float) -> Launcher:
         patience = {"asked_seconds": 20.0, "terminated_seconds": 20.0} | settings
-        made.append(Launcher(store, command=command(*options), **patience))
-        return made[-1]
+        return Launcher(store, command=command(*options), **patience)
 
-    yield make
-    for launcher in made:
-        launcher.close()
+    return make
 
 
 def end(folder: RunDir) -> None:

@@ -213,7 +213,6 @@ def test_where_only_the_window_is_installed_nothing_trains_here(
     store: Store,
     experiment: Experiment,
     monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
     command: Any,
     own: bool,
 ) -> None:
@@ -223,7 +222,6 @@ def test_where_only_the_window_is_installed_nothing_trains_here(
     monkeypatch.setattr(launcher_module, "need", need)
     elsewhere = Reached()
     launcher = Launcher(store, command("--steps", "1") if own else None, elsewhere=elsewhere)
-    request.addfinalizer(launcher.close)  # it is there until what its threads told last has been heard
     launcher.launch(experiment.id, place=Place("far"))
     qtbot.waitUntil(lambda: len(elsewhere.started) == 1)
     run = paused(store, experiment)
