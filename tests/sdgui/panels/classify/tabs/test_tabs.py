@@ -97,6 +97,20 @@ def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab) -> None:
     assert tab.matrix.current() == (0, 1)
 
 
+def test_a_screen_with_two_pixels_to_one_of_ours_shows_the_same_cells(
+    tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tab.matrix.picture().copy()
+    monkeypatch.setattr(tab.matrix, "devicePixelRatioF", lambda: 2.0)
+    tab.matrix._renew()
+    dense = tab.matrix.picture()
+    assert (dense.width(), dense.height()) == (2 * plain.width(), 2 * plain.height())
+    places = [(x, y) for x in range(4, plain.width(), 20) for y in range(4, plain.height(), 20)]
+    same = [plain.pixel(x, y) == dense.pixel(2 * x, 2 * y) for x, y in places]
+    assert len({plain.pixel(x, y) for x, y in places}) > 2
+    assert sum(same) >= 0.95 * len(same), "but for what a line between two cells rounds to"
+
+
 def test_more_pictures_of_a_cell_are_asked_for_once_and_from_where_they_end(tab: MatrixTab) -> None:
     tab.show_result(a_result(cells=((0, 1), (1, 1), (PAGE + 50, 2))))
     asked = asked_of(tab)
