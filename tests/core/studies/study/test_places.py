@@ -19,6 +19,7 @@ from core.spec.machines import machines as machines_module
 from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineError, MachineList
+from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.events import EventReader, Metrics
 from core.spec.run.status import process_alive
 from core.spec.study import Study, StudyDir, StudyStatus
@@ -210,6 +211,18 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far, monkeypatc
     ]
     with pytest.raises(StudyError, match="has begun on far"):
         far.run(study, out, "other")
+
+
+def test_connections_end_with_the_study_and_with_a_refusal(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[RemoteRuns] = []
+    close = RemoteRuns.close
+    monkeypatch.setattr(RemoteRuns, "close", lambda self: (closed.append(self), close(self)))
+    study, out = Study.model_validate(definition(ARMS[1], seeds=[0])), StudyDir(far.folder / "out")
+    with pytest.raises(MachineError, match="there is no machine gone"):
+        far.run(study, out, "gone")
+    assert len(closed) == 1
+    assert far.run(study, out, "far").done == 1
+    assert len(closed) == 2
 
 
 def test_other_data_of_the_same_name_are_refused(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
