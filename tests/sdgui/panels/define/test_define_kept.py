@@ -227,8 +227,9 @@ def test_a_draft_is_kept_until_it_is_valid_and_stored(qtbot: QtBot, define: Defi
     assert not services.settings.value(key), "it is what the store has"
 
 
+@pytest.mark.parametrize("by_its_button", [True, False])
 def test_a_save_that_failed_is_tried_again(
-    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch, by_its_button: bool
 ) -> None:
     experiment = show(define, services, "clip")
     edit, refused = services.store.edit_experiment, [True]
@@ -244,7 +245,10 @@ def test_a_save_that_failed_is_tried_again(
     qtbot.waitUntil(lambda: "locked by another" in define.bar.text)
     assert define.form.draft()["seed"] == "5"
     assert define._unsaved == {}
-    define.bar.press_remedy()
+    if by_its_button:
+        define.bar.press_remedy()
+    else:
+        define.save()
     qtbot.waitUntil(lambda: define.bar.text == "" and not services.writer.pending)
     config = stored(services, experiment).config
     assert config is not None

@@ -131,11 +131,18 @@ def test_an_evaluation_that_was_kept_of_a_model_that_was_left_is_not_shown(
         assert (results._kept[0] is kept) == (then is first)
 
 
-def test_one_model_on_both_sides_is_said_and_remedied(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_one_model_on_both_sides_is_said_and_remedied(
+    qtbot: QtBot, open_search: OpenSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     search = open_search()
     source = search.view.source
     source.pickers[0].set_network("teacher")
     qtbot.waitUntil(lambda: "Both sides are the same model" in search.view.bar.text, timeout=10000)
+    with monkeypatch.context() as only:
+        only.setattr(source.pickers[0], "networks", lambda: ("student",))
+        alone = search._beside()
+        assert alone is not None
+        assert alone.remedy is None, "there is no other to compare it with"
     search.view.bar.press_remedy()
     assert [picker.text().rpartition(" · ")[0] for picker in source.pickers] == [
         "shapes · run 1 · student",
