@@ -235,7 +235,7 @@ def test_bad_input_gets_a_sentence() -> None:
     with pytest.raises(EvaluationError, match="training features hold NaN"):
         linear_probe(data(broken[:900], y[:900]), test, val)
     with pytest.raises(EvaluationError, match="at least one draw and one picture"):
-        few_shot(train, test, val, shots=[0])
+        few_shot(train, test, val, shots=[4, 0])
     with pytest.raises(EvaluationError, match="the class '0', which the data lack"):
         classify_with(linear_probe(train, test, val).probe, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
 

@@ -85,10 +85,16 @@ def test_finding_goes_from_match_to_match_and_around(tab: MatrixTab) -> None:
     assert tab.matrix.current() == (1, 1)
 
 
-def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab) -> None:
+def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab, monkeypatch: pytest.MonkeyPatch) -> None:
     scale = tab.matrix.viewport().scale
     tab.larger.click()
     assert tab.matrix.viewport().scale >= scale
+    with monkeypatch.context() as only:
+        zoomed: list[float] = []
+        only.setattr(tab.matrix, "zoom", zoomed.append)
+        tab.larger.click()
+        tab.smaller.click()
+        assert zoomed == [1.5, 1 / 1.5]
     with_diagonal = tab.matrix.picture().copy()
     tab.mistakes_only.click()
     assert tab.matrix.mistakes_only
