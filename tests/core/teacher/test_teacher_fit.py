@@ -14,6 +14,7 @@ from core.model.towers.towers import build_towers, resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
+from core.teacher.frozen import _cut
 from tests.core.teacher.trained import frozen_teacher
 
 FROZEN = ("teacher.kind=frozen", "teacher.checkpoint=somewhere")
@@ -73,3 +74,10 @@ def test_masked_patches_need_every_patch() -> None:
     config = override(preset_config("clip", "tiny"), MASKED)
     with pytest.raises(ModelError, match=r"masked_patches compares every patch.*drops 50% .* weight to 0"):
         network(config, small(patch_dropout=0.5))
+
+
+def test_captions_are_cut_with_an_end_token_and_those_that_just_fit_stay_whole() -> None:
+    end, pad = 99, 0
+    captions = torch.tensor([[1, 5, 6, 7, 8, end], [1, 5, 6, end, pad, pad], [1, end, pad, pad, pad, pad]])
+    assert _cut(captions, 4, pad).tolist() == [[1, 5, 6, end], [1, 5, 6, end], [1, end, pad, pad]]
+    assert _cut(captions, 6, pad) is captions

@@ -36,8 +36,9 @@ def test_wrong_pairs_are_doubted_after_some_epochs() -> None:
     for rows in batches(240, 24, 4):
         belief.weigh(rows, output(image[rows], text[rows]), None)
     assert wrong[belief.memory.argsort()[:60]].float().mean() > 0.9
-    belief.refresh(SCALE, 1.0)
+    told = belief.refresh(SCALE, 1.0)
     dropped = belief.weight == 0
+    assert float(told["diag/doubted"]) == pytest.approx(float(dropped.float().mean()))
     assert wrong[dropped].float().mean() > 0.85
     assert dropped.sum() > 40
     given = belief.weigh(torch.arange(24), output(image[:24], text[:24]), None).belief
