@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import unified_diff
 from pathlib import Path
 
@@ -38,17 +39,23 @@ _DIFFERING = Path("build/screenshots")
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("light", ""), ("dark", "-dark"))
 
 
-def photograph(recording: Path, out: Path, panels: Sequence[str]) -> list[Path]:
-    """Write the pictures of ``panels``, as ``recording`` has them, into ``out``."""
+@contextmanager
+def recorded(recording: Path) -> Iterator[tuple[Stage, str]]:
+    """The stage of ``recording`` for the length of the block, and the folder that its home is in."""
     with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
         home = Path(temporary) / "home"
         folder, answers = unpack(recording, home)
         window = pinned_window(home, replayer(answers, folder))
         try:
-            stage = Stage(window, listed_study(window, folder))
-            return [path for name in panels for path in _grab(stage, name, out)]
+            yield Stage(window, listed_study(window, folder)), temporary
         finally:
             close(window)
+
+
+def photograph(recording: Path, out: Path, panels: Sequence[str]) -> list[Path]:
+    """Write the pictures of ``panels``, as ``recording`` has them, into ``out``."""
+    with recorded(recording) as (stage, _):
+        return [path for name in panels for path in _grab(stage, name, out)]
 
 
 def describe_panels(recording: Path, texts: Path, panels: Sequence[str], checked: bool) -> bool:
@@ -57,27 +64,18 @@ def describe_panels(recording: Path, texts: Path, panels: Sequence[str], checked
     ``checked``: compare with what is there instead, print what differs, and return whether nothing does.
     """
     well = True
-    with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
-        home = Path(temporary) / "home"
-        folder, answers = unpack(recording, home)
-        window = pinned_window(home, replayer(answers, folder))
-        try:
-            stage = Stage(window, listed_study(window, folder))
-            for name in panels:
-                SCENES[name](stage)
-                path = texts / f"{name}.txt"
-                before = path.read_text(encoding="utf-8") if checked else None
-                now = described(window, temporary, before)
-                if before is None:
-                    write_whole(path, now.encode())
-                elif now != before:
-                    well = False
-                    print(
-                        *unified_diff(before.splitlines(), now.splitlines(), str(path), "now", lineterm="", n=0),
-                        sep="\n",
-                    )
-        finally:
-            close(window)
+    with recorded(recording) as (stage, temporary):
+        for name in panels:
+            SCENES[name](stage)
+            path = texts / f"{name}.txt"
+            before = path.read_text(encoding="utf-8") if checked else None
+            now = described(stage.window, temporary, before)
+            if before is None:
+                write_whole(path, now.encode())
+            elif now != before:
+                well = False
+                changes = unified_diff(before.splitlines(), now.splitlines(), str(path), "now", lineterm="", n=0)
+                print(*changes, sep="\n")
     if not well:
         print(f"Where that is right: python -m sdgui.screenshots --describe {texts}", file=sys.stderr)
     return well
