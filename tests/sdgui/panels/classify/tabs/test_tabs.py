@@ -103,6 +103,17 @@ def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab, monkeypatch: py
     assert tab.matrix.current() == (0, 1)
 
 
+@pytest.mark.parametrize("size", [(220, 700), (700, 220)])
+def test_all_classes_fit_into_a_matrix_that_is_narrow_or_low(tab: MatrixTab, size: tuple[int, int]) -> None:
+    tab.matrix.setParent(None)
+    tab.matrix.resize(*size)
+    tab.matrix.fit()
+    view = tab.matrix.viewport()
+    room = min(view.area.width(), view.area.height())
+    assert view.scale * 3 == pytest.approx(room) != max(view.area.width(), view.area.height())
+    tab.matrix.deleteLater()
+
+
 def test_a_screen_with_two_pixels_to_one_of_ours_shows_the_same_cells(
     tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
