@@ -103,6 +103,16 @@ def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab, monkeypatch: py
     assert tab.matrix.current() == (0, 1)
 
 
+def test_the_frame_goes_around_the_cells_that_there_are(tab: MatrixTab) -> None:
+    view = tab.matrix.viewport()
+    x, y, side = round(view.area.x()), round(view.area.y()), round(3 * view.scale)
+    assert side + 20 < min(view.area.width(), view.area.height())
+    shown = tab.matrix.grab().toImage()
+    border = theme().color("border").rgb()
+    assert [shown.pixel(x + side, y + 20), shown.pixel(x + 20, y + side)] == [border, border]
+    assert border not in {shown.pixel(round(view.area.right()) + more, y + 20) for more in (-1, 0, 1)}
+
+
 @pytest.mark.parametrize("size", [(220, 700), (700, 220)])
 def test_all_classes_fit_into_a_matrix_that_is_narrow_or_low(tab: MatrixTab, size: tuple[int, int]) -> None:
     tab.matrix.setParent(None)
