@@ -103,6 +103,11 @@ def test_the_row_under_the_mouse_and_the_cell_with_the_focus_stand_out_and_rows_
         painter.end()
         return colors(image)
 
+    broken, widths = view.delegate._broken_text, list[int]()
+    with monkeypatch.context() as only:
+        only.setattr(view.delegate, "_broken_text", lambda text, width: widths.append(width) or broken(text, width))
+        painted(state.State_None)
+    assert widths == [300 - 2 * painting.SPACE], "a caption has the cell's width"
     raised, frame = look.color("raised").name(), look.color("accent_text").name()
     found = {flag: painted(flag) for flag in (state.State_None, state.State_MouseOver, state.State_HasFocus)}
     assert [raised in found[flag] for flag in found] == [False, True, False]
