@@ -102,6 +102,15 @@ def test_a_start_voids_later_points_and_they_come_again() -> None:
     assert [row.step for row in history.evaluated] == [3, 4]
 
 
+def test_a_long_run_keeps_every_point_before_the_step_that_it_goes_on_from() -> None:
+    history = RunHistory()
+    history.apply([started(0), *(metrics(step, float(step)) for step in range(1, 1001))])
+    history.apply([started(600), metrics(601, -1.0)])
+    curve = history.curve("train/loss")
+    assert curve.steps.tolist() == list(range(1, 602))
+    assert curve.values.tolist() == [*(float(step) for step in range(1, 601)), -1.0]
+
+
 def test_pauses_do_not_count_as_training_time() -> None:
     history = RunHistory()
     history.apply([started(0, time=100.0), metrics(1, 1, 103.0), metrics(2, 1, 106.0)])
