@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,13 @@ def test_our_json_there_and_back(outcome: Outcome, tmp_path: Path) -> None:
         ends = content["intervals"][name]
         assert ends["low"] <= outcome.metrics[name] <= ends["high"]
     assert "per_query" not in to_json(Report(SUBJECT, outcome))
+
+
+def test_intervals_that_were_measured_elsewhere_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    given = replace(classification(), metrics={"acc1": 0.5}, intervals={"acc1": (0.4, 0.6)}, per_query={})
+    file.write_text(json.dumps(to_json(Report(SUBJECT, given))), encoding="utf-8")
+    assert read_report(file).outcome.intervals == {"acc1": (0.4, 0.6)}
 
 
 def test_what_is_no_report_gets_a_sentence(tmp_path: Path) -> None:

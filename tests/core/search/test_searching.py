@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from core.checkpoint.opening import open_model
 from core.metrics.classification.prompts import load_templates
+from core.search.collection import encode_source
 from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import Filter, read_date, read_size
 from core.search.index import nearest
@@ -22,7 +24,7 @@ from core.search.index.nearest import Exact, Floats, Scanned
 from core.search.index.storage import Entry, IndexReader, IndexWriter, Mask, Record
 from core.search.queries import Query, Term, plain, read_terms
 from core.search.results import Options, Searching
-from tests.core.search.samples import DIM, quiet, vectors
+from tests.core.search.samples import DIM, MODEL, quiet, vectors
 
 
 def by_loop(bank: Floats, query: Floats, k: int, mask: Mask) -> list[int]:
@@ -294,3 +296,12 @@ def test_dates_and_sizes_that_are_none() -> None:
             read_date(wrong)
     with pytest.raises(QueryError, match="is no size"):
         read_size("large")
+
+
+def test_pictures_that_are_encoded_to_be_searched_once_leave_nothing_on_disk(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[object] = []
+    monkeypatch.setattr("core.search.collection.extract_pairs", lambda *what: kept.append(what))
+    found = encode_source(open_model(MODEL, ""), MODEL, str(pictures / "pictures"), quiet)
+    assert (len(found.alive), kept) == (48, [])
