@@ -80,7 +80,13 @@ def test_a_tick_an_arrow_and_the_current_row_are_seen(
 
     bare = drawn(0)
     assert len({color.name() for color in bare}) > 1, "an empty box has an edge"
+    cell = names.visualRect(table.model.index(0, 0))
+    indent = table.view.names.tick_rect(cell, table.model.index(0, 0)).left() - cell.left()
+    assert indent < 2 * SPACE, "a run of no group is not indented"
+    changed: list[int] = []
+    table.model.dataChanged.connect(lambda _first, last: changed.append(last.row()))
     table.set_ticks({filled[1][-1]: 2})
+    assert changed == [table.model.rowCount() - 1], "every tick is drawn again"
     ticked = drawn(0)
     assert theme().run_color(2).name() in {color.name() for color in ticked}, "a full one has the run's colour"
     assert theme().color("surface").name() in {color.name() for color in ticked[4 * 16 :]}, "and a tick in it"
