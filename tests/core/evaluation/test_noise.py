@@ -204,3 +204,23 @@ def test_auc_and_recall_are_those_of_counting(seed: int) -> None:
     assert found.recall() == sum(flag is True for flag in flags[:5]) / len(wrong)
     unknown = Ranking("m", "d", False, tuple(pair for pair in pairs if pair.shuffled is None), 1)
     assert (unknown.auc(), unknown.recall(), unknown.precision()) == (None, None, None)
+
+
+def test_only_a_whole_memory_of_these_pairs_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, pairs = RunDir(tmp_path / "run"), [0, 1, 2]
+    state = run.checkpoints / "best" / noise.checkpoint.STATE
+    state.parent.mkdir(parents=True)
+    state.touch()
+    memory, judged = torch.zeros(3), torch.tensor(2)
+    whole = {"belief.memory": memory, "belief.judged": judged}
+    for kept, used in (
+        (whole, True),
+        ({"belief.memory": memory}, False),
+        ({"belief.judged": judged}, False),
+        (whole | {"belief.memory": torch.zeros(4)}, False),
+        (whole | {"belief.judged": torch.tensor(0)}, False),
+    ):
+        monkeypatch.setattr(noise.checkpoint, "load_weights", lambda *_what, kept=kept: kept)
+        found = noise._memory(run, "best", "a.csv", "a.csv", pairs)  # type: ignore[arg-type]
+        assert found == ((memory, 2.0) if used else None)
+    assert noise._memory(run, "best", "a.csv", "b.csv", pairs) is None  # type: ignore[arg-type]
