@@ -46,7 +46,7 @@ _BY_CHANCE = (  # not the window's doing
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "TIME"),
     (re.compile(r"\b\d+ cores?, [^'\\|]*"), "CORES"),
 )
-_LONGEST, _PAUSE, _ALIKE = 10.0, 0.2, 5  # seconds, seconds, looks in a row
+_LONGEST, _PAUSE, _ALIKE = 30.0, 0.2, 5  # seconds, seconds, looks in a row
 _ALIGNED = {Qt.AlignmentFlag.AlignRight: "right", Qt.AlignmentFlag.AlignHCenter: "centre"}
 
 
