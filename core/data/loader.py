@@ -222,7 +222,7 @@ def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Ge
     waiting: deque[Future[T]] = deque()
     try:
         threads = torch.get_num_threads()
-        pool.submit(_on_one_core).result()
+        pool.submit(on_one_core).result()
         torch.set_num_threads(threads)  # for threads to come; those that there are keep their own
         for job in jobs:
             waiting.append(pool.submit(job))
@@ -234,7 +234,8 @@ def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Ge
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _on_one_core() -> None:
+def on_one_core() -> None:
+    """Have the calling thread compute on one core; threads to come do so, too, until the number is set again."""
     torch.get_num_threads()  # until it is asked for, a thread takes its number from the others
     torch.set_num_threads(1)
 

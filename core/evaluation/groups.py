@@ -95,15 +95,8 @@ def two_groups(belief: Array) -> TwoGroups | None:
         x = np.sort(x)[np.linspace(0, len(x) - 1, _FITTED).astype(int)]
     if len(np.unique(x)) < 10:
         return None
-    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (a second, for those who fit)
-    from sklearn.mixture import GaussianMixture  # noqa: PLC0415
-
     column = x[:, None]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the best fit so far is compared
-        one = GaussianMixture(1).fit(column)
-        fits = [_fit(column, share) for share in _STARTS]
-    two = max(fits, key=lambda fit: float(fit.lower_bound_))
+    one, two = _fitted(column)
     lower, upper = np.argsort(two.means_[:, 0])
     means, spreads = two.means_[:, 0], np.sqrt(two.covariances_[:, 0, 0])
     found = TwoGroups(
@@ -116,11 +109,19 @@ def two_groups(belief: Array) -> TwoGroups | None:
     return found if gain > GAIN and apart and found.share <= MOST else None
 
 
-def _fit(column: Array, share: float) -> GaussianMixture:
+def _fitted(column: Array) -> tuple[GaussianMixture, GaussianMixture]:
+    """One component, and the best fit of two, to ``column`` (N, 1)."""
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (a second, for those who fit)
     from sklearn.mixture import GaussianMixture  # noqa: PLC0415
 
-    starts = np.quantile(column, [share / 2, (1.0 + share) / 2])[:, None]
-    return GaussianMixture(2, means_init=starts, weights_init=[share, 1.0 - share], max_iter=300).fit(column)
+    def two(share: float) -> GaussianMixture:
+        starts = np.quantile(column, [share / 2, (1.0 + share) / 2])[:, None]
+        return GaussianMixture(2, means_init=starts, weights_init=[share, 1.0 - share], max_iter=300).fit(column)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the best fit so far is compared
+        one, fits = GaussianMixture(1).fit(column), [two(share) for share in _STARTS]
+        return one, max(fits, key=lambda fit: float(fit.lower_bound_))
 
 
 def _normal(x: Array, mean: float, spread: float) -> Array:

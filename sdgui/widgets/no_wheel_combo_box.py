@@ -1,4 +1,4 @@
-"""Combo boxes that shorten long names, and one that neither the wheel nor an arrow key changes by accident."""
+"""Combo boxes that shorten long names, and those that neither the wheel nor an arrow key changes by accident."""
 
 from __future__ import annotations
 
@@ -39,11 +39,15 @@ class ElidingComboBox(QComboBox):
         return self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self)
 
 
-class NoWheelComboBox(ElidingComboBox):
-    """Its choice starts heavy work: arrow keys open the list; the wheel scrolls what is around the box."""
+class StillComboBox(ElidingComboBox):
+    """The wheel scrolls what is around the box; arrow keys change it, as they do any box."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
+
+
+class NoWheelComboBox(StillComboBox):
+    """Its choice starts heavy work: arrow keys open the list."""
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down) and not self.view().isVisible():

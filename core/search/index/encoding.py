@@ -24,6 +24,7 @@ from torch import Tensor
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import longest
 from core.data.errors import PictureError
+from core.data.loader import on_one_core
 from core.data.preprocessing import decoding_for, model_input
 from core.inference.encoder import encode_images, encode_tokens, finite
 from core.search.index.manifest import Identity
@@ -141,7 +142,7 @@ def _one_core_each(on_cpu: bool) -> Iterator[Any]:
     """An initializer for threads that each compute on one core; the others' number of threads stays."""
     before = torch.get_num_threads()
     try:
-        yield (lambda: torch.set_num_threads(1)) if on_cpu else None
+        yield on_one_core if on_cpu else None
     finally:
         torch.set_num_threads(before)
 

@@ -16,7 +16,7 @@ from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
-from sdgui.widgets.still_boxes import StillComboBox
+from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 NO_RUN = "Choose a run: pairs are ranked by a trained run."

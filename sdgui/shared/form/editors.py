@@ -23,8 +23,8 @@ from PySide6.QtWidgets import (
 from sdgui.shared.form.fields import FieldSpec
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
