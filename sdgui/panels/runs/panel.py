@@ -81,12 +81,10 @@ class RunsPanel(Panel):
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons of the head and of the empty state, and what can be done with the rows of the table."""
+        """The buttons of the head and of the empty state, and what can be done with rows; before there are tabs."""
         self.view.head.set_actions(actions)
         self.commands.set_actions(actions)
         self._actions = actions
-        if self._has_tabs():
-            self.tabs.set_actions(actions)
         self._show_empty()
         self.empty.activated.connect(lambda: actions[self._next_step()].trigger())
 

@@ -94,12 +94,16 @@ def test_the_list_is_there_again_though_the_window_was_not_closed(
     panel.view.list.choose(panel.model.at(3).path)
     panel.edits.remove()
     before, origins = panel.model.entries(), dict(panel._origins)
+    panel.view.list.choose(panel.model.at(2).path)
+    made_by = panel.view.detail.origin.text()
     store = panel._services.store  # as a window that is killed leaves it: nothing is said to the place
     qtbot.waitUntil(lambda: [kept.text for kept in store.captions()[0]] == [entry.text for entry in before])
     again = open_panel()
     qtbot.waitUntil(lambda: len(again.model) == 3)
     assert again.model.entries() == before
     assert again._origins == origins
+    again.view.list.choose(again.model.at(2).path)
+    assert again.view.detail.origin.text() == made_by != ""
     assert again.view.tools.pickers["a"].choice() is not None, "the model is remembered"
     drop(qtbot, again, pictures(tmp_path / "q", "e.png"))
     qtbot.waitUntil(lambda: texts(again)[-1] == "a e indeed")
