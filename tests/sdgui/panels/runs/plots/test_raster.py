@@ -84,6 +84,15 @@ def test_coverage_is_as_by_a_plain_loop() -> None:
     assert not nothing.any()
 
 
+def test_a_white_curve_is_white_however_little_of_a_pixel_it_covers() -> None:
+    low = np.linspace(2, 3, 65)[None]
+    pixels = raster(low, low, np.full((1, 3), 255), 8, 1.0)
+    alpha = pixels >> 24
+    assert alpha[alpha > 0].min() < 8
+    for shift in (16, 8, 0):
+        assert ((pixels >> shift) & 255).tolist() == alpha.tolist()
+
+
 def test_a_curve_without_points_reaches_nowhere() -> None:
     low, high = Extents(np.empty(0), np.empty(0)).columns(0.0, 1.0, 4)
     assert np.isnan(low).all()
