@@ -64,6 +64,18 @@ def test_a_spike_of_one_point_in_100000_is_seen(plot: PlotCanvas, where: int, lo
     assert len(rows) > 0.9 * (max(rows) - min(rows))
 
 
+def test_a_spike_is_drawn_where_the_axis_says(plot: PlotCanvas) -> None:
+    y = np.full(1_000, 1.0)
+    y[620] = 10.0
+    curve(plot, "a", np.arange(1_000), y, color=RED)
+    image = draw(plot)
+    point = plot._box.mapViewToScene(QPointF(620, 9))
+    row = [image.pixelColor(x, round(point.y())) for x in range(image.width())]
+    red = [(x + 0.5, color.red() - color.green()) for x, color in enumerate(row) if color.red() > color.green() + 40]
+    middle = sum(x * much for x, much in red) / sum(much for _, much in red)
+    assert abs(middle - point.x()) < 0.6
+
+
 def test_the_spike_is_seen_zoomed_too(plot: PlotCanvas) -> None:
     y = np.full(100_000, 1.0)
     y[50_000] = 10.0

@@ -154,6 +154,7 @@ def test_columns_are_chosen_moved_and_kept(qtbot: QtBot, table: RunTable, tmp_pa
     table.choose_columns(QPoint(0, 0))
     chooser = table.findChild(ColumnChooser)
     assert chooser is not None
+    assert chooser.frameWidth() > 0, "its edge is seen over the table"
     chooser.search.setText("mean weight_decay")
     assert all(chooser.list.item(row).isHidden() for row in range(chooser.list.count()))
     chooser.search.setText("weight_decay")
