@@ -70,6 +70,9 @@ def test_the_revisions_make_the_tables_that_the_program_declares(tmp_path: Path)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
+    never_twice = {name for name, table in Base.metadata.tables.items() if table.dialect_kwargs["sqlite_autoincrement"]}
+    made = query(tmp_path / "sdgui.db", "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'")
+    assert {name for (name,) in made} == never_twice != set()
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA_VERSION

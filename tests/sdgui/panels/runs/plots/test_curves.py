@@ -128,6 +128,13 @@ def test_a_gap_parts_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> Non
     assert len([one for one in lone if one[0] == 8.0]) == 1, "a log scale cannot show the other"
 
 
+def test_of_many_values_that_are_not_finite_the_first_200_are_marked(curves: PlotCurves) -> None:
+    curves._box.setRange(xRange=(0.0, 300.0), yRange=(0.0, 10.0), padding=0)
+    curves.put(series("a", [np.inf] * 300, first=0.0))
+    curves.draw_dots(0.0, 300.0, top=9.5)
+    assert sorted(spot.pos().x() for spot in curves._dots.points()) == list(range(200))
+
+
 def test_a_drawing_has_its_lines_where_the_plot_has_them(curves: PlotCurves) -> None:
     box = curves._box
     box.setRange(xRange=(10.0, 20.0), yRange=(5.0, 9.0), padding=0)
