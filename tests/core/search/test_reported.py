@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.search.collection import open_index
 from core.search.index import build as build_module
 from core.search.index import encoding, neighbours
-from core.search.index.acceleration import Sizes, update_acceleration
+from core.search.index.acceleration import Sizes, _train, update_acceleration
 from core.search.index.build import build_index, relocate
 from tests.core.search.samples import DIM, MODEL, vectors, write_pictures
 from tests.core.search.test_searching import stored
@@ -70,3 +71,9 @@ def test_neighbours_are_looked_for_in_groups_some_points_at_once(told: Told, mon
     assert told == [("grouping the points", 0, 0), *looking]
     assert (near.shape, away.shape, points.shape) == ((500, 3), (500, 3), (500, DIM))
     assert (near == exact).mean() > 0.9
+
+
+def test_as_many_centroids_as_vectors_are_these_vectors() -> None:
+    bank = np.eye(8, dtype=np.float32)
+    index = _train(bank, Sizes(lists=8))
+    assert sorted(index.quantizer.reconstruct_n(0, 8).tolist()) == sorted(bank.tolist())

@@ -196,9 +196,9 @@ class MapPage(QWidget):
     def _ask(self, indices: Sequence[int]) -> bool:
         """Ask for the names of points that are not known yet; whether there are some."""
         rows, texts = self._points.unnamed(indices)
-        if rows or texts:
+        if rows:
             self.names_wanted.emit(rows, texts)
-        return bool(rows or texts)
+        return bool(rows)
 
     def _hovered(self, index: int, position: QPoint) -> None:
         self._hovers = index, position

@@ -317,8 +317,11 @@ def test_a_large_map_is_coloured_alike_and_asks_what_a_lasso_holds(
         ("1.png", "a cold one"),
     ]
     page.gallery.set_current(1)
+    page.canvas.hovered.emit(0, QPoint(0, 0))
+    assert page._popup.isVisible()
     page.canvas.hovered.emit(2, QPoint(0, 0))
     assert asked[-1] == ([12], [])
+    assert page._popup.isHidden(), "the words of the point before are not this one's"
     third = {"row": 12, "path": "/2.png", "caption": "words 12", "labels": {}}
     page.show_names({"pictures": [third], "captions": []})
     assert page.gallery.current() == 1, "what is chosen stays"
