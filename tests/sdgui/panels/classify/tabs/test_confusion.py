@@ -109,6 +109,8 @@ def test_an_empty_cell_is_said_to_be_empty(qtbot: QtBot, matrix: ConfusionMatrix
     assert matrix.current() == (0, 3)
     assert "0 of 10" in matrix.accessibleDescription()
     assert [matrix.cells.count_at(1, predicted) for predicted in range(4)] == [0, 5, 0, 0]
+    without = ConfusionCells(4, [0], [1], [5])
+    assert without.count_at(3, 3) == 0, "after the last that is not empty"
 
 
 def test_enter_and_a_click_choose_a_cell_and_a_drag_does_not(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
