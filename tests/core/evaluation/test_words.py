@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.evaluation import words as subject
-from core.evaluation.words import LEAST, RIDGE, WEIGHT, reordered, word_evidence
+from core.evaluation.words import LEAST, RIDGE, WEIGHT, _occurrences, reordered, word_evidence
 
 WORDS = ("red", "green", "round", "square", "large", "small")
 P, D = 240, 12
@@ -93,6 +93,13 @@ def test_of_very_many_pairs_a_sample_teaches_and_all_are_judged(monkeypatch: pyt
 def test_captions_without_common_words_say_nothing(caption: str) -> None:
     captions = [caption.format(i) for i in range(P)]
     assert word_evidence(pairs()[0], captions, torch.arange(P)).tolist() == [0.0] * P
+
+
+def test_a_word_counts_from_the_least_number_of_captions_on() -> None:
+    captions = ["red"] * LEAST + ["blue"] * (LEAST - 1)
+    pair, word, usual = _occurrences(captions, torch.arange(len(captions)))
+    assert (pair.tolist(), word.tolist()) == (list(range(LEAST)), [0] * LEAST)
+    assert usual.tolist() == [LEAST / (2 * LEAST - 1)]
 
 
 def test_the_order_changes_within_groups_and_the_values_stay() -> None:
