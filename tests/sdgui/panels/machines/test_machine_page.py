@@ -58,6 +58,10 @@ def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
     page.show_machine(FAR, None, LineState("refused", "Set up a key."))
     assert (page.waiting.text(), page.line.text()) == ("Nothing is known of it yet.", "Set up a key.")
     assert page.line.property("role") == "error"
+    page.show_machine(FAR, None, LineState("refused", "It is not known why. " * 20))
+    QApplication.processEvents()
+    assert page.line.height() >= 2 * page.line.fontMetrics().height(), "a long reason is whole"
+    assert page.line.width() <= page.viewport().width()
     facts = Facts(host="x", cores=8, load=2.0, memory=2048, memory_free=1024, runs="/r", disk_free=2**40, gpus=[
         Gpu(index=0, name="A100", memory=81920, used=71000, load=0.97, users=["ann"]), Gpu(index=1, name="A100"),
     ])  # fmt: skip
