@@ -1,4 +1,4 @@
-"""What tests of Runs stand on: the services of an empty home."""
+"""What tests of Runs stand on: the services of an empty home, the panel on them, and a store of nine known runs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application, make_services
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.shared.services import Services
+from sdgui.store.store import Store
+from tests.sdgui.store.run_table.listing import fill
 
 
 @pytest.fixture
@@ -20,3 +24,20 @@ def services(qapp: QApplication, tmp_path: Path) -> Iterator[Services]:
     made.launcher.close()
     made.pool.close()
     made.store.close()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, services: Services) -> RunsPanel:
+    made = RunsPanel(services)
+    qtbot.addWidget(made)
+    made.resize(900, 600)
+    made.show()
+    assert made.tabs.view.isHidden() is False  # made now, not a turn after there is a run
+    return made
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[int]]]:
+    store = Store.open(tmp_path_factory.mktemp("home"))
+    yield store, fill(store)
+    store.close()

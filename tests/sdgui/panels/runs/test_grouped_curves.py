@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from PySide6.QtWidgets import QApplication
-from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
@@ -36,14 +35,9 @@ def watch(panel: RunsPanel, *runs: Run) -> None:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, services: Services) -> RunsPanel:
-    made = RunsPanel(services)
-    qtbot.addWidget(made)
-    made.resize(900, 600)
-    made.show()
-    assert not made.tabs.view.isHidden()
-    made.entered()
-    return made
+def panel(panel: RunsPanel) -> RunsPanel:
+    panel.entered()
+    return panel
 
 
 def test_groups_of_the_table_are_groups_of_the_plots(panel: RunsPanel, services: Services) -> None:

@@ -41,16 +41,6 @@ START = RunStarted(
 )
 
 
-@pytest.fixture
-def panel(qtbot: QtBot, services: Services) -> RunsPanel:
-    made = RunsPanel(services)
-    qtbot.addWidget(made)
-    made.resize(900, 600)
-    made.show()
-    assert made.tabs.view.isHidden() is False  # made now, not a turn after there is a run
-    return made
-
-
 def test_the_tabs_are_made_once_there_is_a_run_to_show(qtbot: QtBot, services: Services) -> None:
     panel = RunsPanel(services)
     qtbot.addWidget(panel)

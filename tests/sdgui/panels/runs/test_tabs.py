@@ -20,16 +20,6 @@ from sdgui.widgets.message import Message
 from tests.sdgui.panels.runs.test_runs_panel import START, make_run, progress_of, select
 
 
-@pytest.fixture
-def panel(qtbot: QtBot, services: Services) -> RunsPanel:
-    made = RunsPanel(services)
-    qtbot.addWidget(made)
-    made.resize(900, 600)
-    made.show()
-    assert not made.tabs.view.isHidden()
-    return made
-
-
 def test_what_is_pinned_and_folded_is_so_the_next_time(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
     arranged = Arrangement(("train/loss",), frozenset({"Losses"}))
     panel.tabs.view.grid.arrange(arranged)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.store.run_table.fields import Kind, metric, setting
 from sdgui.store.store import Store
-from tests.sdgui.store.run_table.listing import TEACHER, fill
+from tests.sdgui.panels.runs.table.tabling import settle
+from tests.sdgui.store.run_table.listing import TEACHER
 
 RATE, RECALL = setting("optim.learning_rate"), metric(TEACHER)
 
@@ -59,13 +59,6 @@ def test_a_scatter_of_one_value_shows_what_is_around_it(qtbot: QtBot) -> None:
     assert low < 20 < 40 < high
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[int]]]:
-    store = Store.open(tmp_path_factory.mktemp("home"))
-    yield store, fill(store)
-    store.close()
-
-
 @pytest.fixture
 def table(qtbot: QtBot, filled: tuple[Store, list[int]], tmp_path: Path) -> RunTable:
     made = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
@@ -73,12 +66,6 @@ def table(qtbot: QtBot, filled: tuple[Store, list[int]], tmp_path: Path) -> RunT
     made.show_layout(made.arrangement.with_columns([RATE.key, "seed", TEACHER]))
     settle(made)
     return made
-
-
-def settle(table: RunTable) -> None:
-    for _ in range(4):
-        table.reader.wait()
-        QApplication.processEvents()
 
 
 def shown(part: QWidget, table: RunTable) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from pytestqt.qtbot import QtBot
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.store.store import Store
 from tests.sdgui.panels.runs.table.tabling import settle
-from tests.sdgui.store.run_table.listing import fill
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[int]]]:
-    store = Store.open(tmp_path_factory.mktemp("home"))
-    yield store, fill(store)
-    store.close()
 
 
 @pytest.fixture
