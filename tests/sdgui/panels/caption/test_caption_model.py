@@ -159,3 +159,11 @@ def test_who_speaks_first_does_not_matter_and_a_person_is_never_overruled() -> N
     assert taken.with_captions("a", one).text == "b next"
     assert taken.candidate() == Candidate("b next")
     assert entry.with_captions("a", one).with_refusal("gone").text == "a best"
+
+
+def test_what_comes_back_amid_the_list_and_after_it_is_put_where_it_was() -> None:
+    model = CaptionsModel()
+    model.add([Entry("/p/b.png", 1), Entry("/p/d.png", 3)])
+    model.add([Entry("/p/a.png", 0), Entry("/p/c.png", 2), Entry("/p/e.png", 4)])
+    assert [model.at(row).name for row in range(model.rowCount())] == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+    assert [entry.position for entry in model.entries()] == [0, 1, 2, 3, 4]
