@@ -175,6 +175,9 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
     assert main(["caption", coca, str(shapes / "a.png"), str(shapes / "b.jpg"), "--sidecars", "--force"]) == 0
     assert (shapes / "a.txt").read_text(encoding="utf-8") != "mine\n"
     assert first
+    command = ["caption", coca, str(shapes / "b.jpg"), str(shapes / "b.webp"), "--sidecars", "--force"]
+    assert main(command) == 1
+    assert "b.txt already holds the caption of" in capsys.readouterr().err, "also where files may be replaced"
     assert not list(shapes.glob("*.tmp"))
 
 

@@ -146,6 +146,8 @@ def test_what_proves_broken_is_replaced_counted_and_listed(tmp_path: Path) -> No
         pairs.picture(9)
     with pytest.raises(DataError, match=r"3 of the 17 rows of .*a\.tar cannot be used"):
         pairs.check(0.1)
+    with pytest.raises(DataError, match=r"1 of the 17 rows of .*a\.tar cannot be used"):
+        open_shards(pattern, DataConfig(max_bad_share=0.0), SIZE, tokenize)
 
 
 def test_labels_of_shards_are_classes(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from core.spec.generation import GenerationError, GenerationSettings
 from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventReader, Sample
 from core.spec.run.folder import RunDir
+from core.training import caption_validation
 from core.training.caption_validation import caption_losses, caption_sample
 from core.training.train import train
 from tests.core.objectives.little_pairs import little
@@ -41,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_pairs(tmp_path_factory.mktemp("pairs"))
 
 
-def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path]) -> None:
+def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     config = preset_config("coca", "tiny")
     torch.manual_seed(0)
     network = build_network(config, resolve_architecture("sd-coca-tiny"))
@@ -61,6 +62,11 @@ def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path]) -> 
             words += int((labels != 0).sum())
     assert values == {"val/student/caption_loss": pytest.approx(total / words, abs=1e-5)}
     assert seen == [("validating captions", done, 12) for done in (5, 10, 12)]
+    monkeypatch.setattr(caption_validation, "_AT_ONCE", 2)
+    network.train()
+    assert caption_losses({"student": network}, dataset, CPU, "val", 5, lambda *_: None) == pytest.approx(
+        values, abs=1e-5
+    )
 
 
 def test_a_run_reports_captions_and_its_checkpoint_writes_them(data: tuple[Path, Path], tmp_path: Path) -> None:

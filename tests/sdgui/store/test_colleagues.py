@@ -69,7 +69,9 @@ def test_a_colleagues_curves_come_from_the_machine_where_it_trains(
     own = Store.open(tmp_path / "own", address)
     tailer = Tailer(own, poll_seconds=0.05)
     tailer.start()
-    history = tailer.show(run.id)
+    with qtbot.waitSignal(tailer.curves_loaded, timeout=60_000) as loaded:
+        history = tailer.show(run.id)
+    assert loaded.args == [run.id], "nothing has come here yet, and that is all there is"
     with qtbot.waitSignal(hosts.colleagues.told, timeout=60_000) as told:
         hosts.colleagues.watch([run])
     assert told.args == [run.id, ""]

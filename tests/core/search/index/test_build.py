@@ -373,6 +373,11 @@ def test_another_preprocessing_is_refused(own: tuple[Path, Path], monkeypatch: p
     monkeypatch.setattr(encoding, "preprocessing", lambda model: {**original(model), "crop": "none"})
     with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
         open_index(own[1], quiet)
+    before = files_of(own[1])
+    write_pictures(own[0] / "more")
+    with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
+        build(*own)
+    assert files_of(own[1]) == before, "rows that cannot be compared are not added"
 
 
 def test_another_source_is_refused(own: tuple[Path, Path], tmp_path: Path) -> None:

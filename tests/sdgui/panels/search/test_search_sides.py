@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,12 +82,16 @@ def test_both_show_what_moved_and_choose_the_same_picture(qtbot: QtBot, search: 
 
 
 def test_a_side_counts_rows_as_the_first_only_where_they_share_a_collection(
-    search: SearchPanel, workers: Workers
+    search: SearchPanel, workers: Workers, tmp_path: Path
 ) -> None:
     part = Part(image="/p/2.png", row=12)
     one, two = ask(search, workers, Query(parts=(part,)))
     assert [worker.last("search_query")["texts"] for worker in (one, two)] == [[{"row": 12, "weight": 1.0}]] * 2
     assert [search.queries.row_of(side, 12) for side in (0, 1)] == [12, 12]
+    for session in search.sessions:
+        assert session.target is not None
+        session.target = replace(session.target, data=str(tmp_path), index="")
+    assert [search.queries.row_of(side, 12) for side in (0, 1)] == [12, -1], "each index of a folder grows by itself"
     search.open(1, anew=True)
     opened(search, workers, 1, source="/other.csv")
     assert [search.queries.row_of(side, 12) for side in (0, 1)] == [12, -1]

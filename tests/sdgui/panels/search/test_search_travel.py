@@ -54,6 +54,8 @@ def test_both_networks_go_to_the_step_by_one_worker_and_the_steps_beside_it_are_
     search._services.time_travel.go(run.folder, 9)  # by another panel
     qtbot.waitUntil(lambda: slider.step() == 9 and search.sessions[0].facts is not None)
     assert search._services.pool.findChildren(QProcess)
+    search._services.time_travel.go(home / "another run", 6)
+    assert slider.step() == 9, "that is not this run's step"
 
 
 def test_results_of_the_step_before_stay_until_the_new_ones_are_there(

@@ -75,6 +75,10 @@ def test_runs_are_compared_at_a_step(store: Store) -> None:
     banded = RunQuery(group_by=(field,), sort=(SortKey(fact("created")),))
     assert {group.keys: store.run_ids(banded, group) for group in groups}[(8,)] == [low.id]
     assert store.fill_step_values(pairs) == Filled(0, 0), "nothing is read twice"
+    near = [grown(store, 0.1, value, 0.2) for value in (0.43, 0.44, 0.449)]
+    store.fill_step_values(pairs)
+    in_band = {group.keys: group.count for group in store.run_groups(RunQuery(group_by=(field,)), [field])}
+    assert in_band == {(12,): 1, (8,): 1 + len(near), (None,): 1}, "from 40 up to 45 %"
 
 
 def test_a_run_that_goes_on_is_read_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
