@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,7 +152,8 @@ def test_comparison_says_who_is_better() -> None:
     line = next(line for line in text.splitlines() if "text_to_image_R@1 " in line)
     assert "+" in line
     assert line.endswith("*")
-    assert "A better on" in line
+    better, worse = (int(found) for found in re.findall(r"A better on (\d+), B on (\d+), equal on \d+", line)[0])
+    assert better > worse, "A is the one with less noise"
     content = comparison_json(SUBJECT, other, differences)
     assert content["differences"]["text_to_image_R@1"]["interval"]["low"] > 0
     json.dumps(content, allow_nan=False)
