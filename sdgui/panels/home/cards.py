@@ -18,7 +18,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-WIDTH = 44 * SPACE  # px; as many stand side by side as there is room for
+WIDTH = 44 * SPACE  # px at least; as many stand side by side as there is room for
 _ICON = 18
 _PICTURE = 7 * SPACE
 
@@ -79,7 +79,7 @@ class LiveCard(RunCard):
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
-        self.setFixedWidth(WIDTH)
+        self.setMinimumWidth(WIDTH)
         self.curve = Sparkline(self)
         self.bar = QProgressBar(self)
         self.bar.setTextVisible(False)
@@ -107,7 +107,7 @@ class DoneCard(RunCard):
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
-        self.setFixedWidth(WIDTH)
+        self.setMinimumWidth(WIDTH)
         self.curve = Sparkline(self)
         self.curve.hide()
         search = QPushButton("Search", self)

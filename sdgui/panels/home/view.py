@@ -8,12 +8,12 @@ from typing import TypeVar
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
-from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, RunCard
+from sdgui.panels.home.cards import WIDTH, DoneCard, FailedCard, LiveCard, RunCard
 from sdgui.panels.home.model import HomeRuns
 from sdgui.panels.home.starts import StartCards, StartRow
 from sdgui.store.records import Run
 from sdgui.widgets.actions import Actions
-from sdgui.widgets.layouts.flow_layout import FlowLayout
+from sdgui.widgets.layouts.flow_layout import EvenFlowLayout
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -28,7 +28,7 @@ class _Section(QWidget):
         self.title = PlainLabel(title, self)
         set_role(self.title, "title")
         self.cards = QWidget(self)
-        self.row: QLayout = FlowLayout(self.cards) if side_by_side else QVBoxLayout(self.cards)
+        self.row: QLayout = EvenFlowLayout(WIDTH, self.cards) if side_by_side else QVBoxLayout(self.cards)
         self.row.setContentsMargins(0, 0, 0, 0)
         self.row.setSpacing(SPACE)
         layout = QVBoxLayout(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
@@ -80,3 +82,32 @@ class FlowLayout(QLayout):
             lines[-1].append(item)
             used += wide + self.spacing()
         return lines
+
+
+class EvenFlowLayout(FlowLayout):
+    """Cards: as many in a line as fit with the ``least`` width each, in columns that share the whole width evenly."""
+
+    def __init__(self, least: int, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._least = least
+
+    def _columns(self, width: int) -> int:
+        return max(1, (width + self.spacing()) // (self._least + self.spacing()))
+
+    def _lines(self, width: int) -> list[list[QLayoutItem]]:
+        shown = [item for item in self._items if not item.isEmpty()]
+        columns = self._columns(width)
+        return [shown[first : first + columns] for first in range(0, len(shown), columns)]
+
+    def _arrange(self, rect: QRect, apply: bool) -> int:
+        columns = self._columns(rect.width())
+        share = (rect.width() + self.spacing()) / columns
+        edges = [rect.x() + round(share * column) for column in range(columns + 1)]
+        y = rect.y()
+        for line in self._lines(rect.width()):
+            height = max(item.sizeHint().height() for item in line)
+            if apply:
+                for item, (left, right) in zip(line, pairwise(edges), strict=False):
+                    item.setGeometry(QRect(left, y, right - left - self.spacing(), height))
+            y += height + self.spacing()
+        return max(0, y - self.spacing() - rect.y())
