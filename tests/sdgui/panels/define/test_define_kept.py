@@ -130,6 +130,14 @@ def test_a_run_shows_what_it_was_launched_with(qtbot: QtBot, define: DefinePanel
     assert not define.split.isVisible()
 
 
+def test_a_run_of_a_chain_shows_the_teacher_that_it_had(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "born-again")
+    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
+    run = a_run(services, experiment, "preset=born-again", "teacher.checkpoint=")
+    define.select(Selection(experiment, run.id))
+    assert define.form.draft()["teacher.checkpoint"] == ""
+
+
 def test_a_failed_run_shows_the_experiments_settings_to_be_mended(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     run = a_run(services, experiment, "seed=41")
