@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sdgui.panels.clean.model import BINS, Key, Pair, RankedPairs
+from tests.sdgui.panels.clean.cleaning import some_pairs
 
 BELIEFS = (0.1, 0.2, 0.4, 0.8)
 
@@ -98,3 +99,30 @@ def test_marking_gives_back_what_was_marked_before() -> None:
     assert pairs.marked(wrong=False) == 2
     pairs.mark(pairs.pairs[:1], None)
     assert pairs.marks == {key("b"): False}
+
+
+def test_a_right_mark_counts_only_where_the_threshold_would_exclude_the_pair() -> None:
+    pairs = ranked({key("d"): False, ("/gone.png", "gone"): False})
+    pairs.threshold, pairs.exclude_below = 401, True
+    assert pairs.excluded_count() == 3
+
+
+def test_the_excluded_pairs_are_those_listed_and_those_marked_wrong_that_are_not() -> None:
+    marks = {key("a"): False, key("d"): True, ("/gone.png", "gone"): True, ("/kept.png", "kept"): False}
+    pairs = ranked(marks)
+    pairs.threshold, pairs.exclude_below = 401, True
+    assert [pair.caption for pair in pairs.excluded_pairs()] == ["b", "c", "d", "gone"]
+
+
+def test_what_is_known_to_be_shuffled_is_sorted_and_what_has_no_probability_is_lowest() -> None:
+    pairs = RankedPairs(some_pairs(shuffled=1), {})
+    assert [names(pairs, "all", "", "shuffled", descending) for descending in (False, True)] == ["bcda", "abcd"]
+    assert names(pairs, "all", "", "right", False) == "dcba", "of the last nothing is known"
+
+
+def test_every_word_of_a_filter_is_in_the_caption_in_any_order() -> None:
+    answer = some_pairs()
+    answer["list"][0]["caption"], answer["list"][1]["caption"] = "A red kite", "a red HAT"
+    pairs = RankedPairs(answer, {})
+    assert pairs.shown("all", "hat red", "rank", False) == [1]
+    assert pairs.shown("all", "RED", "rank", False) == [0, 1]

@@ -6,6 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHeaderView, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -141,3 +142,15 @@ def test_the_table_tells_what_is_chosen_and_how_it_is_sorted(qtbot: QtBot) -> No
         head.setSortIndicator(column, Qt.SortOrder.DescendingOrder)
     assert sorts == [("caption", True), ("right", True), ("mark", True), ("shuffled", True)]
     assert table.sorting() == ("shuffled", True)
+
+
+def test_all_chosen_rows_are_copied_in_their_order_a_line_each(qtbot: QtBot) -> None:
+    make_application()
+    table = PairsTable()
+    qtbot.addWidget(table)
+    table.pairs.show_pairs(RankedPairs(some_pairs(), {("/c.png", "c"): True}), range(4))
+    table.set_chosen([2, 0], 2)
+    qtbot.keyClick(table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    lines = [line.split("\t") for line in QGuiApplication.clipboard().text().split("\n")]
+    assert lines == [["1", "a", "0.100", "0.900", ""], ["3", "c", "0.400", "0.600", "✗"]]
+    QGuiApplication.clipboard().clear()
