@@ -157,6 +157,10 @@ def test_of_several_those_that_do_not_fit_are_told_at_the_end(parts: Parts) -> N
     assert (told.level, told.text) == ("warning", "Linear probe: No layer.")
     assert told.details == "Zero-shot (photo prompts): No prompts."
     assert [one.measure for one in parts.view.results.results()] == METHODS[1:2]
+    parts.evaluations.start(METHODS[:2])
+    parts.end(3, a_result(METHODS[0]))
+    parts.end(4, a_result(METHODS[1]))
+    assert parts.told == [told], "what was refused the last time is not told again"
 
 
 def test_one_that_fails_or_is_cancelled_can_be_asked_for_again(parts: Parts) -> None:

@@ -82,6 +82,9 @@ def test_a_result_takes_the_place_of_one_that_it_makes_out_of_date(shown: Result
     assert (shown.results(), len(gone)) == ([third, other], 2), "it was gone before"
     shown.restore([a_result(third.measure), first])
     assert (shown.results(), shown.current()) == ([third, other, first], third), "what is there is newer"
+    shown.choose(other.measure)
+    shown.restore([first, second])
+    assert (shown.results(), shown.current()) == ([third, other, first, second], other), "what is shown stays so"
     again = ResultList()
     again.restore([])
     assert again.current() is None

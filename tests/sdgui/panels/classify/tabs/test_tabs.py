@@ -83,6 +83,11 @@ def test_finding_goes_from_match_to_match_and_around(tab: MatrixTab) -> None:
     tab.find_box.returnPressed.emit()
     assert "No class has “cow”" in tab.readout.text()
     assert tab.matrix.current() == (1, 1)
+    choose_order(tab, "most")
+    tab.matrix.set_current(0, 0)
+    tab.find_box.setText("o")
+    tab.find_box.returnPressed.emit()
+    assert tab.matrix.current() == (2, 2), "the next one as they stand"
 
 
 def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +156,9 @@ def test_more_pictures_of_a_cell_are_asked_for_once_and_from_where_they_end(tab:
     tab._more()
     tab._more()
     assert asked == [(0, 1, 0), (0, 1, PAGE)]
+    tab.cell_failed()
+    tab._more()
+    assert asked.pop() == (0, 1, PAGE), "what failed is asked for again"
     tab.show_cell({"true": "cat", "predicted": "dog", "pictures": pictures(50)})
     bar.setValue(bar.maximum())
     tab._more()
@@ -282,10 +290,15 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
         ("relabelled", "/b.png", "kind", "b", "/runs/x"), ("relabelled", "/c.png", "kind", "c", "/runs/x"),
         ("excluded", "/b.png", "", "", "/runs/x"), ("excluded", "/c.png", "", "", "/runs/x"),
     ]  # fmt: skip
+    tab.show_result(a_result(a_measure("knn", model="/runs/y@best"), mistakes=pictures[2:]))
+    put_all([0])
+    assert [(fix.path, fix.value, fix.run) for one in put[2:] for fix in one.fixes] == [
+        ("/c.png", "c", "/runs/y"), ("/c.png", "", "/runs/y"),
+    ], "of the result that is shown now"  # fmt: skip
     tab.show_result(a_result(a_measure("knn", model="open_clip:x").other(label=""), mistakes=pictures))
     put_all([0])
     assert [(fix.kind, fix.run) for fix in put[-1].fixes] == [("excluded", "open_clip:x")]
-    assert len(put) == 3, "without a column there is no label to change"
+    assert len(put) == 5, "without a column there is no label to change"
     tab.gallery.close_threads()
 
 
@@ -310,6 +323,9 @@ def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> Non
     tab.show_result(there)
     assert (tab.notes.text(), tab.notes.isHidden()) == ("few.", False)
     assert [line.name for line in tab.shots.lines()] == ["image-only probe"]
+    tab.show_result(a_result(a_measure("zero-shot")))
+    tab.show_result(there)
+    assert [line.name for line in tab.shots.lines()] == ["image-only probe"], "the other's zero-shot is not of this"
     asked: list[tuple[str, int]] = []
     tab.few_shot_asked.connect(lambda kind, draws: asked.append((kind, draws)))
     tab.draws.setValue(7)
