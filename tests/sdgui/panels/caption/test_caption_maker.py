@@ -131,6 +131,16 @@ def test_what_is_left_after_a_failure_is_all_that_has_no_answer(made: Made, monk
     assert not made.maker.busy
 
 
+def test_what_is_captioned_again_and_fails_is_left_though_it_had_an_answer_before(made: Made) -> None:
+    worker = made.make("a")
+    worker.answer("caption_open", FACTS)
+    caption(worker, 0)
+    worker.answer("caption", {})
+    made.make("a").answer("caption_open", FACTS)
+    worker.failed.emit(len(worker.asked), Failure("It ended."))
+    assert made.maker.left == ["a"]
+
+
 def test_what_was_stopped_is_left_though_the_worker_was_done_before_it_heard(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:

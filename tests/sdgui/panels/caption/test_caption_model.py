@@ -167,3 +167,10 @@ def test_what_comes_back_amid_the_list_and_after_it_is_put_where_it_was() -> Non
     model.add([Entry("/p/a.png", 0), Entry("/p/c.png", 2), Entry("/p/e.png", 4)])
     assert [model.at(row).name for row in range(model.rowCount())] == ["a.png", "b.png", "c.png", "d.png", "e.png"]
     assert [entry.position for entry in model.entries()] == [0, 1, 2, 3, 4]
+
+
+def test_a_picture_that_is_captioned_in_the_end_is_refused_no_more() -> None:
+    made = ModelCaptions("k", (Candidate("a best"),))
+    entry = Entry("/p/x.png", 0).with_refusal("it is torn").with_captions("a", made)
+    assert (entry.refused, entry.state) == ("", "captioned")
+    assert entry.with_refusal("gone").with_captions("b", made).refused == ""
