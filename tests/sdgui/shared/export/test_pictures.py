@@ -108,7 +108,11 @@ def test_json_lines_hold_what_there_is(items: list[GalleryItem], tmp_path: Path)
 def test_contact_sheets_are_drawn_and_go_on_in_further_files(items: list[GalleryItem], tmp_path: Path) -> None:
     file = tmp_path / "sheet.png"
     many = [items[0]] * SHEET + [items[1], items[2]]
-    report = export_contact_sheet(many, file, silent, title="red things", columns=0)
+    told: list[tuple[int, int]] = []
+    report = export_contact_sheet(
+        many, file, lambda done, total: told.append((done, total)), title="red things", columns=0
+    )
+    assert told == [(done, SHEET + 2) for done in range(SHEET + 3)], "of all sheets together"
     assert report.written == SHEET + 2
     assert report.skipped == [(str(tmp_path / "gone.png"), "it could not be read")]
     with Image.open(file) as first, Image.open(tmp_path / "sheet-2.png") as second:
@@ -147,6 +151,33 @@ def test_permissions_are_said(items: list[GalleryItem], tmp_path: Path, monkeypa
             patch.setattr(Path, name, refuse)  # the test may run as one who may do all
             with pytest.raises(ExportError, match="cannot be written: no permission; choose another folder"):
                 export(items, tmp_path / "closed", silent)
+
+
+def test_a_picture_that_may_not_be_read_is_left_out_and_a_full_disk_says_how_far_it_came(
+    items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = items[0].path
+    whole = Path.open
+
+    def refuse(path: Path, *arguments: str, **options: str) -> object:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)  # the test may run as one who may do all
+        report = export_copies(items[:2], tmp_path / "out", silent)
+    assert (report.written, report.skipped) == (1, [(str(closed), "no permission to read it")])
+
+    def full(_reading: BinaryIO, _writing: BinaryIO, _length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    copied = shutil.copyfileobj
+    calls = iter([copied, full])
+    monkeypatch.setattr(shutil, "copyfileobj", lambda *given: next(calls)(*given))
+    with pytest.raises(ExportError, match=r"is full; free some space or choose another disk\. 1 pictures had been"):
+        export_copies(items[:2], tmp_path / "other", silent)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["a.png"]
 
 
 def test_a_copy_that_fails_leaves_no_half_picture(

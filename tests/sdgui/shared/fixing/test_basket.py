@@ -151,3 +151,16 @@ def test_entries_of_any_data_count_for_every_data() -> None:
 )
 def test_what_a_fix_changes_in_words(fields: dict[str, Any], text: str) -> None:
     assert change_text(Fix(path="/a.png", **fields)) == text
+
+
+def test_what_takes_or_puts_nothing_is_no_step_to_undo(qapp: QApplication, store: Store) -> None:
+    basket = Basket(store, cast(StoreWriter, Writer()))
+    basket.take([])
+    basket.put(Finding("/d.csv", ()))
+    assert (basket.can_undo, basket.count) == (False, 0)
+    told: list[int] = []
+    basket.changed.connect(told.append)
+    store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png")])
+    basket.read_count()
+    basket.undo()
+    assert (told, basket.count) == ([1], 1), "what another window put in is not undone here"

@@ -12,6 +12,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
+from core.spec.config import read_config
 from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
@@ -186,6 +187,38 @@ def test_the_page_of_a_finished_pair_is_saved_and_opened(
     monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
     view.bar.press_remedy()
     assert opened == [QUrl.fromLocalFile("/b.html")]
+
+
+def test_what_a_later_version_put_in_stays_in_the_basket_when_data_are_saved(
+    dialog: FixingDialog, asked: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    later = [replace(dialog.entries[0], later="cropped"), *dialog.entries[1:]]
+    dialog._show_entries(later)
+    assert dialog.view.save.isEnabled()
+    dialog._save(tmp_path / "new.csv", replace=False)
+    assert [one.id for one in asked[0][1]] == [one.id for one in later[1:]]
+    dialog.work.failed.emit(Cancelled())
+    dialog._show_entries(later[:1])
+    assert not dialog.view.save.isEnabled(), "nothing of it can be applied"
+
+
+def test_further_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDialog) -> None:
+    store, launcher = dialog._services.store, dialog._services.launcher
+    launcher._timer.stop()  # they stay in the queue
+    launcher.check_queue = lambda: None  # type: ignore[method-assign]
+    trained = dialog.view.runs.currentData()
+    seeded = replace(trained, config=trained.config.model_copy(update={"seed": 5}))
+    with qtbot.waitSignal(dialog.work.retrained):
+        dialog.work.retrain(seeded, "/fixed.csv", 2)
+    (pair,) = dialog.work.pairs()
+    every = [(pair.before, pair.after), *pair.others]
+    found = [[read_config(run.dir.config) for run in both] for both in every]
+    assert [[(config.seed, config.data.train) for config in both] for both in found] == [
+        [(seed, trained.config.data.train), (seed, "/fixed.csv")] for seed in (5, 6)
+    ]
+    kept = store.experiment(pair.before.experiment_id).config
+    assert kept is not None
+    assert (kept.seed, kept.data.train) == (5, "/fixed.csv"), "what is defined is the data with the fixes"
 
 
 def test_how_a_pair_stands_in_words(dialog: FixingDialog) -> None:
