@@ -111,6 +111,20 @@ def test_a_measure_opens_its_data_and_what_is_compared_shares_a_worker(session: 
     assert verbs()[5:] == [("c", "classify_open"), ("c", "classify_probe"), ("c", "classify_compare")]
 
 
+def test_what_is_measured_beside_one_that_was_measured_elsewhere_goes_there_too(session: ClassifySession) -> None:
+    found: list[Measured] = []
+    a, b, c = (evaluation(name) for name in "abc")
+    session.measure(a, found.append, never)
+    session.measure(b, found.append, never, beside=a)
+    session.measure(c, found.append, never, beside=b)
+    assert {worker for worker, *_ in Calls.asked} == {"a"}
+    session.measure(b, found.append, never)
+    assert session.home(b) is session.calls("b"), "on its own it is measured in its own"
+    answers: list[dict[str, Any]] = []
+    session.compare(b, c, answers.append, never)
+    assert (Calls.asked[-1][0], len(answers)) == ("b", 1)
+
+
 def test_prompts_and_steps_are_measured_where_they_belong(session: ClassifySession) -> None:
     found: list[Measured] = []
     first: list[Measured] = []

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.panels.clean.model import RankedPairs
 from sdgui.panels.clean.work import CleanWork, source_key
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
@@ -118,3 +119,23 @@ def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
     work._recalled("/one", again)
     assert (works.told, work.ranking) == ([], True), "pairs are being ranked"
     assert source_key(str(tmp_path / "a" / ".." / "d.csv")) == source_key(str(tmp_path / "d.csv"))
+
+
+def test_what_the_store_cannot_take_is_told_and_the_shown_ranking_stays(
+    qtbot: QtBot, works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, store = works.work, works.work._store
+    works.rank("/one").done.emit(1, some_pairs())
+    qtbot.waitUntil(lambda: names(works) == ["ranked"])
+    shown = works.told[0][1]
+
+    def full(*_: object) -> None:
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(store, "mark_pairs", full)
+    monkeypatch.setattr(store, "keep_result", full)
+    work.keep_marks(shown, {("/a.png", "a"): True})
+    qtbot.waitUntil(lambda: works.told[1:] == [("not_kept", "The disk is full.")])
+    works.rank("/two").done.emit(1, some_pairs(names="wxyz"))
+    qtbot.waitUntil(lambda: works.told[2:] == [("rank_failed", Failure("The disk is full."))])
+    assert work.run == "/one"

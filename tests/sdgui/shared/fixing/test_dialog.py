@@ -21,6 +21,7 @@ from sdgui.shared.fixing.dialog import FixingDialog
 from sdgui.shared.fixing.retraining import RunPair
 from sdgui.widgets.message import info
 from sdgui.worker.replies import Cancelled, Failure
+from tests.sdgui.panels.by_hand import Workers
 
 
 @pytest.fixture
@@ -219,6 +220,30 @@ def test_further_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDialo
     kept = store.experiment(pair.before.experiment_id).config
     assert kept is not None
     assert (kept.seed, kept.data.train) == (5, "/fixed.csv"), "what is defined is the data with the fixes"
+
+
+def test_only_runs_that_are_done_are_compared_and_comparing_can_be_cancelled(
+    dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, workers = dialog._services.store, Workers()
+    monkeypatch.setattr(dialog._services.pool, "client", workers.client)
+    experiment = store.add_experiment(preset_config("clip", "tiny"), "mine").id
+    runs = [store.add_run(experiment) for _ in range(6)]
+    done = [replace(run, state=RunState.DONE) for run in runs]
+    pair = RunPair("mine", runs[0], done[1], ((done[2], done[3]), (done[4], runs[5])))
+    dialog.work.page(pair, tmp_path / "page.html")
+    worker = workers[str(runs[3].folder)]
+    (do, asked), *others = worker.asked
+    assert (do, asked["before"], asked["after"], others) == (
+        "before_after", [str(runs[2].folder)], [str(runs[3].folder)], []
+    )  # fmt: skip
+    dialog.work.cancel()
+    assert worker.given_up == ["before_after"]
+    worker.fail("before_after", Cancelled())
+    dialog.work.page(pair, tmp_path / "page.html")
+    dialog.work.page(RunPair("mine", runs[0], runs[1]), tmp_path / "other.html")
+    assert len(worker.given_up) == 2, "one page at a time"
+    assert workers[str(runs[1].folder)].last("before_after")["before"] == [str(runs[0].folder)]
 
 
 def test_how_a_pair_stands_in_words(dialog: FixingDialog) -> None:

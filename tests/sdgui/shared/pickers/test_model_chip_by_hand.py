@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent
@@ -12,7 +16,9 @@ from core.spec.run.status import RunState
 from sdgui.shared.pickers import entries
 from sdgui.shared.pickers.entries import (
     ModelChoice,
+    ModelEntry,
     Needs,
+    choice_entry,
     pretrained_entries,
     recent_choices,
     remember,
@@ -215,3 +221,35 @@ def test_pretrained_weights_say_what_they_can_and_what_it_costs_to_get_them(
     why = "It cannot caption: its architecture is not CoCa."
     assert reasons == ({} if needs == "search" else {"here": why, "unknown": why})
     assert found["known"].title == "coca_ViT \u00b7 known"
+
+
+def test_a_folder_with_an_at_sign_in_its_name_is_found_again(services: Services, tmp_path: Path) -> None:
+    folder = tmp_path / "me@home"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text("{}")
+    choice = ModelChoice(str(folder), "", "mine")
+    entry = choice_entry(choice, "search")
+    assert (entry.kind, entry.name, entry.reason) == ("folder", str(folder), "")
+    run = run_of(services)
+    save(run.dir, 10)
+    moved = run.folder.rename(tmp_path / "run@2")
+    entry = choice_entry(ModelChoice(f"{moved}@10", "student", "run"), "search")
+    assert (entry.kind, entry.name, entry.reason) == ("run", str(moved), "")
+
+
+def test_a_list_that_is_read_while_a_newer_one_is_asked_for_is_not_shown(
+    chip: ModelChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[tuple[Callable[[], Any], Callable[[Any], object]]] = []
+    monkeypatch.setattr(chip._tasks, "run", lambda work, done: reads.append((work, done)))
+    chip.open()
+    chip.refresh()
+    assert len(reads) == 2, "an open list is read again"
+    (_, older), (_, newer) = reads
+    older([("Runs", [ModelEntry("run", "/r", "before")])])
+    assert chip.popover.lines.entries() == []
+    newer([("Runs", [ModelEntry("run", "/r", "now")])])
+    assert [one.title for one in chip.popover.lines.entries()] == ["now"]
+    chip.popover.hide()
+    chip.refresh()
+    assert len(reads) == 2, "nobody looks at it"
