@@ -68,6 +68,8 @@ def test_plain_words_are_found_and_put_in_as_they_are() -> None:
     plain = finder("a.c", r"\1", case=False, whole=False, regular=False)
     assert plain.replaced("abc A.C") == (r"abc \1", 1)
     assert finder("cat", "dog", case=True, whole=True, regular=False).replaced("cat Cat cats") == ("dog Cat cats", 1)
+    either = finder("cat|dog", "pet", case=True, whole=True, regular=True)
+    assert either.replaced("cat catalog hotdog dog") == ("pet catalog hotdog pet", 2), "each of them a whole word"
 
 
 @pytest.mark.parametrize(

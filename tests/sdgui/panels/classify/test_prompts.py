@@ -11,7 +11,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from core.spec.data.prompt_sets import PromptSet, read_prompts
+from core.spec.data.prompt_sets import DEFAULT_TEMPLATES, PromptSet, read_prompts
 from sdgui.panels.classify.model import Settings, method_title
 from sdgui.panels.classify.prompts.draft import PromptDraft, Typed, join_names, split_names
 from sdgui.panels.classify.prompts.editor import PromptEditor
@@ -47,6 +47,23 @@ def test_a_draft_has_one_history_of_templates_and_names() -> None:
     assert draft.reset()
     assert draft.typed == Typed.of(read_prompts("simple"))
     assert draft.undo(), "going back is an edit like any other"
+
+
+def test_what_cannot_be_used_gives_way_to_another_set_and_a_set_whose_file_is_gone_to_the_usual_one(
+    tmp_path: Path,
+) -> None:
+    draft, mine = PromptDraft("simple"), tmp_path / "mine.txt"
+    assert draft.put_templates("an icon")
+    assert draft.begin("photo")
+    assert (draft.problem, draft.typed) == ("", Typed.of(read_prompts("photo")))
+    mine.write_text("a drawing of a {}.\n")
+    assert draft.begin(str(mine))
+    assert draft.put_templates("a {}")
+    assert draft.reset()
+    assert draft.typed.templates == "a drawing of a {}."
+    mine.unlink()
+    assert draft.reset()
+    assert draft.typed == Typed.of(read_prompts(DEFAULT_TEMPLATES))
 
 
 def test_edits_are_tried_on_the_matrix_and_kept(

@@ -13,6 +13,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
+from core.spec.data.prompt_sets import read_prompts
 from sdgui.panels.classify.tabs.accuracy import AccuracyTab
 from sdgui.panels.classify.tabs.compare import difference_sentence
 from sdgui.panels.classify.tabs.confusion import PAGE, MatrixTab
@@ -195,6 +196,13 @@ def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
     assert not tab.editor.isVisible()
     tab.prompts.click()
     assert tab.editor.isVisible()
+    typed = tab.editor.templates
+    typed.setPlainText("a {}.")
+    tab.editor.apply()
+    tab.show_result(a_result(a_measure("knn")))
+    assert typed.toPlainText() == "a {}.", "neighbours have no prompts"
+    tab.show_result(a_result(a_measure("fused", templates="simple")))
+    assert typed.toPlainText() == "\n".join(read_prompts("simple").templates)
     tab.show_trial(a_result(a_measure("zero-shot"), cells=((0, 1), (1, 1), (3, 5)), accuracy={"value": 0.625}))
     assert list(tab.matrix.cells.order) == [1, 0, 2], "in the order asked for"
     assert "62.5 %" in tab.editor.state.text()
