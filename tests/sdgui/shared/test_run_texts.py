@@ -79,6 +79,13 @@ def test_a_line_has_the_state_and_what_a_live_run_does() -> None:
     assert time_text(RUN, going(seconds_left=None)) == ""
 
 
+def test_a_run_that_has_ended_says_how_long_it_took_though_it_was_followed() -> None:
+    ended = going(state=RunState.DONE, doing="", step=600, seconds_left=0.0)
+    assert time_text(RUN, ended, worked=120.0) == "2 min"
+    assert (time_text(RUN, ended), short_time(RUN, ended)) == ("", "")
+    assert short_line(RUN, ended) == state_line(RUN, ended) == "Done · 600 steps"
+
+
 def test_the_best_point_names_whose_it_is() -> None:
     assert (best_text(None), best_tip(None)) == ("", "Not validated yet.")
     teacher = BestPoint("val/teacher/mean_recall", 0.5, 1200)

@@ -169,6 +169,22 @@ def test_a_folder_that_is_typed_is_offered_first(popover: ModelPopover, tmp_path
     assert popover.lines.rowCount() == 0, "a file is none"
 
 
+def test_a_typed_folder_whose_model_cannot_do_what_is_needed_is_not_picked(qtbot: QtBot, tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    window = QWidget()
+    qtbot.addWidget(window)
+    captioners = ModelPopover("caption", window)
+    captioners.line.setText(str(tmp_path))
+    entry = captioners.lines.entry(1)
+    assert entry is not None
+    assert (entry.name, entry.reason) == (str(tmp_path), "It cannot caption: its architecture is not CoCa.")
+    picked: list[ModelEntry] = []
+    captioners.picked.connect(picked.append)
+    qtbot.keyClick(captioners.line, Qt.Key.Key_Return)
+    captioners._clicked(captioners.lines.index(1))
+    assert picked == []
+
+
 def test_a_line_is_painted_under_its_heading_with_its_metric_at_the_right(qtbot: QtBot) -> None:
     widget, lines = QWidget(), ModelLines()
     qtbot.addWidget(widget)

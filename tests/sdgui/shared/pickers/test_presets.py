@@ -56,6 +56,10 @@ def test_families_have_headings_that_go_with_their_last_preset(chooser: PresetCh
     assert heading.flags() == Qt.ItemFlag.NoItemFlags
     chooser.open("coca", "nonsense")
     assert (chooser.list.count(), chooser.size_chosen()) == (len(wanted), "demo"), "it is filled once"
+    chooser.line.setText("furlanello")
+    chooser.hide()
+    chooser.open("coca", "tiny")
+    assert (chooser.line.text(), listed(chooser), chooser.preset_chosen()) == ("", wanted, "coca")
 
 
 def test_what_is_under_the_cursor_is_described_for_the_size(qtbot: QtBot, chooser: PresetChooser) -> None:
