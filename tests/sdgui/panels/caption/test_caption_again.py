@@ -95,4 +95,5 @@ def test_a_picture_without_a_caption_does_not_go_to_the_basket(qtbot: QtBot, ope
     qtbot.keyClick(panel.view.list, Qt.Key.Key_B, CTRL | Qt.KeyboardModifier.AltModifier)
     qtbot.waitUntil(lambda: basket.count == 1)
     assert [entry.fix.path for entry in panel._services.store.fixes()] == ["/p/b.png"]
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_Home)  # no Control is held any more
     panel.model.remove([entry.path for entry in panel.model.entries()])

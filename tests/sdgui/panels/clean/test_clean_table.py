@@ -153,4 +153,5 @@ def test_all_chosen_rows_are_copied_in_their_order_a_line_each(qtbot: QtBot) -> 
     qtbot.keyClick(table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     lines = [line.split("\t") for line in QGuiApplication.clipboard().text().split("\n")]
     assert lines == [["1", "a", "0.100", "0.900", ""], ["3", "c", "0.400", "0.600", "✗"]]
+    qtbot.keyClick(table, Qt.Key.Key_Home)  # no Control is held any more
     QGuiApplication.clipboard().clear()
