@@ -34,6 +34,7 @@ class ViewsPreview(QWidget):
     def __init__(self, pool: WorkerPool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._config: RunConfig | None = None
+        self._defined = -1  # the seed of the last definition without errors
         self._rows: list[int] = []
         self._views: Views | None = None
         self.work = ViewsWork(pool, self)
@@ -81,7 +82,8 @@ class ViewsPreview(QWidget):
 
         None while the definition has errors: what is shown stays, pale.
         """
-        if config is not None and (self._config is None or self._config.seed != config.seed):
+        if config is not None and self._defined != config.seed:
+            self._defined = config.seed
             self.seed.blockSignals(True)
             self.seed.setValue(config.seed)
             self.seed.blockSignals(False)

@@ -222,6 +222,9 @@ def test_what_changes_at_once_is_drawn_once(qtbot: QtBot, preview: ViewsPreview,
     preview.show_definition(CONFIG, [1])
     assert preview.seed.value() == 8, "the seed that was chosen here stays"
     qtbot.waitUntil(lambda: len(asked) == 2)
+    preview.show_definition(None)
+    preview.show_definition(CONFIG, [1])
+    assert preview.seed.value() == 8, "also when the definition had errors in between"
     preview.show_definition(CONFIG.model_copy(update={"seed": 3}))
     assert preview.seed.value() == 3, "a definition with another has its own"
 
