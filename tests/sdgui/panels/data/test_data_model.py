@@ -34,6 +34,14 @@ def test_rows_are_found_by_words_labels_and_what_they_are() -> None:
     assert found.shown(Filter(which="duplicates")) == []
 
 
+def test_a_label_that_only_later_rows_have_is_theirs() -> None:
+    found = SourceRows("/pairs.csv")
+    found.append(["/a", "/b"], [[], []], {})
+    found.append(["/c"], [[]], {"kind": ["hat"]})
+    assert found.shown(Filter(label="kind", value="hat")) == [2]
+    assert found.values("kind") == ["hat", NONE]
+
+
 def test_exclusions_are_taken_back_one_by_one() -> None:
     found = rows()
     assert found.toggle([0, 1]) == [0, 1]
@@ -41,6 +49,7 @@ def test_exclusions_are_taken_back_one_by_one() -> None:
     assert found.toggle([1, 2]) == [1, 2]
     assert found.excluded_paths() == ["/a"]
     assert sorted(found.undo()) == [1, 2]
+    assert found.exclude([0]) == [], "it is out"
     assert found.undo() == [2]
     assert found.undo() == [0, 1]
     assert (found.undo(), found.excluded) == ([], set())

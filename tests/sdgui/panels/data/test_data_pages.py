@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
 from sdgui.panels.data import exclusions, figures
+from sdgui.panels.data import groups as data_groups
 from sdgui.panels.data.bars import Bar, Bars
 from sdgui.panels.data.broken import BrokenPage
 from sdgui.panels.data.figures import FiguresPage
@@ -118,7 +119,9 @@ def test_figures_say_what_there_is_and_a_value_leads_to_its_pictures(qtbot: QtBo
     page.value_chosen.connect(lambda label, value: chosen.append((label, value)))
     page.values.setCurrentItem(items[1])
     qtbot.keyClick(page.values, Qt.Key.Key_Return)
-    assert chosen == [("kind", NONE)]
+    page.label.setCurrentText("split")
+    page.values.itemActivated.emit(page.values.topLevelItem(0), 0)
+    assert chosen == [("kind", NONE), ("split", "val")]
     page.show_facts(facts("/b.csv", 4, pairs=8, distinct=8, captions=[[2, 4]], labels={}, split=""))
     assert [one.isVisible() for one in (page.captions, page._several, page.values, page._no_label)] == [False] * 3 + [
         True
@@ -244,6 +247,14 @@ def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: Gro
     assert asked == ["other", "check", [9], [0, 2]]
     groups.list.setCurrentRow(-1)
     assert shown(groups) == []
+
+
+def test_many_leaks_leave_room_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_groups, "_LISTED", 1)
+    found = checked("/pairs.csv", exact=[[0, 1], [2, 3]], near=[[4, 5], [6, 7]], leaks=LEAKS)
+    assert [(group.kind, group.rows) for group in data_groups.groups_of(found)] == [
+        ("same bytes", (2,)), ("same bytes", (0, 1)), ("nearly the same", (4, 5)),
+    ]  # fmt: skip
 
 
 def test_a_check_that_found_nothing_says_so(groups: GroupsPage) -> None:

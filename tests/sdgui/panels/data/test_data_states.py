@@ -45,6 +45,12 @@ def test_what_was_read_when_it_was_cancelled_stays_and_a_failure_can_be_tried_ag
     assert panel.view.bar.text == "/two.csv is gone"
     panel.view.bar.press_remedy()
     assert asked[-1] == ("open", "/two.csv")
+    panel.work.part.emit(part("c"))
+    qtbot.waitUntil(lambda: len(panel.rows) == 1)
+    count = len(asked)
+    panel.work.open_failed.emit(Failure("Its end cannot be read."))
+    panel.view.bar.press_remedy()
+    assert asked[count:] == [("open", "/two.csv")], "some rows are there, and the source is not open"
 
 
 def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
@@ -104,8 +110,48 @@ def test_exclusions_show_at_once_and_are_what_is_saved(
     opened(qtbot, panel, "/two.csv", "c")
     opened(qtbot, panel, "/one.csv", "a", "b", "c", "d")
     qtbot.waitUntil(lambda: panel.rows.excluded == {2})
+    assert view.counts.text() == "4 pictures · 1 excluded"
+    assert [item.badge for item in view.gallery.items()] == ["", "", "excluded", ""]
     panel._asked("undo")
     assert panel.rows.excluded == {2}, "what an earlier window excluded is no step of this one"
+
+
+def test_of_the_source_before_no_filter_group_or_other_split_stays(
+    qtbot: QtBot, panel: DataPanel, asked: Asked
+) -> None:
+    view, groups = panel.view, panel.view.groups
+    opened(qtbot, panel, "/one.csv", "a", "b")
+    panel.compare_with({"val": "/held.csv"})
+    panel.work.checked.emit(checked("/one.csv", exact=[[0, 1]], exact_groups=1))
+    assert [item.badge for item in groups.gallery.items()] == ["", ""]
+    panel.exclude([1])
+    assert [item.badge for item in groups.gallery.items()] == ["", "excluded"]
+    view.which.setCurrentIndex(view.which.findData("excluded"))
+    panel.show_rows()
+    assert captions(panel) == ["a b"]
+    opened(qtbot, panel, "/two.csv", "c")
+    assert captions(panel) == ["a c"]
+    assert (groups.list.count(), groups.summary.text(), groups.gallery.items()) == (0, "", [])
+    assert "held.csv" not in groups.empty.accessibleDescription()
+    panel.work.wait()
+
+
+def test_what_was_said_before_does_not_stay_over_saving(qtbot: QtBot, panel: DataPanel, asked: Asked) -> None:
+    opened(qtbot, panel, "/one.csv", "a")
+    panel.work.save_failed.emit(Failure("The disk is full."))
+    panel.save(Path("/kept.csv"))
+    assert panel.view.bar.message is None
+
+
+def test_the_split_that_was_compared_with_is_validated_on_where_nothing_else_is(
+    qtbot: QtBot, panel: DataPanel, asked: Asked
+) -> None:
+    defined: list[RunConfig] = []
+    panel.define_asked.connect(defined.append)
+    opened(qtbot, panel, "/one.csv", "a")
+    panel.compare_with({"val": "/held.csv"})
+    panel.use()
+    assert [(one.data.train, one.data.val) for one in defined] == [("/one.csv", "/held.csv")]
 
 
 def test_an_experiment_on_the_data_keeps_the_validation_that_fits(
@@ -137,3 +183,19 @@ def test_a_name_tells_on_what_is_trained(panel: DataPanel) -> None:
     panel.use("/data/" + 120 * "x" + ".csv", "/val.csv")
     assert names[0].endswith("pairs")
     assert len(names[1]) == 100
+
+
+def test_each_listed_definition_shows_its_own_views(panel: DataPanel) -> None:
+    page = panel.view.views
+    of = {preset: preset_config(preset, "tiny") for preset in ("clip", "sd-clip", "silc", "dino")}
+    page.offer([("zero", of["dino"])])
+    page.offer([("one", of["clip"]), ("two", of["sd-clip"])])
+    page.take("Run of three", of["silc"])
+    found: dict[str, str] = {}
+    for row in range(3):
+        page.definitions.setCurrentIndex(row)
+        page.definitions.activated.emit(row)
+        config = page.form.config()
+        assert config is not None
+        found[page.definitions.currentText()] = config.preset
+    assert found == {"Run of three": "silc", "one": "clip", "two": "sd-clip"}

@@ -157,3 +157,12 @@ def test_very_many_rows_are_walked_by_no_collector_and_renewed_between_other_eve
     shown.renew(range(6))
     shown.begin(SourceRows("/other.csv"))
     assert (shown._coming, shown._stale, shown.numbers, gallery.items) == ([], {}, [], [])
+    monkeypatch.setattr(showing, "_AT_ONCE", 2)
+    shown.begin(rows)
+    shown.add(range(9))
+    shown.renew(rows.exclude(range(4)))
+    fewer = SourceRows("/fewer.csv")
+    shown.begin(fewer)
+    shown.add(fewer.append(["/0"], [["c"]], {}))
+    shown._renew_some()
+    assert [item.faint for item in gallery.items] == [False], "what waits of the source before is dropped"
