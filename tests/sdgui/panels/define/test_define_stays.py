@@ -1,0 +1,145 @@
+"""Define: what stays of messages, experiments and drafts when saves end late, fail, or something else is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from core.spec.run.status import RunState
+from sdgui.panels.define.panel import DefinePanel
+from sdgui.runs.chains import PREVIOUS_GENERATION
+from sdgui.shared.services import Selection, Services
+from sdgui.store.records import StoreError
+from sdgui.widgets.message import Message
+from tests.sdgui.panels.define.defining import show, stored
+
+OTHER = Message("info", "Something else.")
+
+
+def refuse_once(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next edit of an experiment is not written."""
+    edit, refused = services.store.edit_experiment, [True]
+
+    def held(*what: Any) -> Any:
+        if refused.pop() if refused else False:
+            raise StoreError("The database is locked by another program.")
+        return edit(*what)
+
+    monkeypatch.setattr(services.store, "edit_experiment", held)
+
+
+def test_a_teacher_that_was_typed_and_the_wish_for_one_run_stay(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "born-again")
+    define.form.set_value("teacher.checkpoint", "/runs/former")
+    define.preset_bar.in_stages.click()
+    assert define.form.draft()["teacher.checkpoint"] == "/runs/former"
+    define.form.set_value("teacher.checkpoint", "")
+    define.select(Selection())
+    define.select(Selection(experiment))
+    assert not define.preset_bar.in_stages.isChecked()
+    assert define.form.draft()["teacher.checkpoint"] == ""
+
+
+def test_a_run_of_stages_shows_the_teacher_that_it_had(define: DefinePanel, services: Services) -> None:
+    experiment = show(define, services, "born-again")
+    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
+    run = services.store.add_run(experiment)
+    run.dir.create()
+    run.dir.config.write_text(preset_config("born-again", "demo").to_json(), encoding="utf-8")
+    define.select(Selection(experiment, run.id))
+    assert define.form.draft()["teacher.checkpoint"] == ""
+
+
+def test_another_message_stays_when_something_is_edited_and_stored(
+    qtbot: QtBot, define: DefinePanel, services: Services
+) -> None:
+    show(define, services, "clip")
+    define.preset_bar.chosen.emit("sd-clip", "tiny")
+    define.bar.show_message(OTHER)
+    define.form.set_value("seed", 5)
+    assert define.bar.message == OTHER
+    assert define.save()
+    qtbot.waitUntil(lambda: define._unsaved == {})
+    assert define.bar.message == OTHER
+
+
+def test_the_way_back_from_a_preset_includes_what_was_typed_just_before(
+    define: DefinePanel, services: Services
+) -> None:
+    show(define, services, "clip")
+    define.form.set_value("optim.epochs", 77)
+    define.preset_bar.chosen.emit("sd-clip", "tiny")
+    define.bar.press_remedy()
+    assert define.form.draft()["optim.epochs"] == "77"
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_save_that_ends_after_another_experiment_was_chosen_leaves_that_one_alone(
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    other = services.store.add_experiment(preset_config("clip", "demo"), "other").id
+    first = show(define, services, "clip")
+    if refused:
+        refuse_once(services, monkeypatch)
+    define.form.set_value("seed", 5)
+    define.select(Selection(other))
+    qtbot.waitUntil(lambda: define._unsaved == {})
+    assert define.definition(other) is not None
+    if refused:
+        assert define.bar.message is not None
+        assert define.bar.message.remedy is None, "the form that is shown is another one's"
+    define.form.set_value("seed", 9)
+    assert define.save()
+    config = stored(services, other).config
+    assert config is not None
+    assert config.seed == 9
+    config = stored(services, first).config
+    assert config is not None
+    assert config.seed == (0 if refused else 5)
+
+
+def test_a_save_that_failed_takes_nothing_from_a_newer_one(
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = show(define, services, "clip")
+    refuse_once(services, monkeypatch)
+    for seed in (5, 6):
+        define.form.set_value("seed", seed)
+        assert define.save()
+    qtbot.waitUntil(lambda: not services.writer.pending and define._unsaved == {} and define.bar.message is None)
+    config = stored(services, experiment).config
+    assert config is not None
+    assert config.seed == 6
+    assert not services.settings.value(f"drafts/{experiment}")
+
+
+@pytest.mark.parametrize("draft", ["[1, 2]", "{", "5"])
+def test_a_draft_that_cannot_be_read_is_none(define: DefinePanel, services: Services, draft: str) -> None:
+    experiment = services.store.add_experiment(preset_config("clip", "demo"), "clip")
+    services.settings.setValue(f"drafts/{experiment.id}", draft)
+    define.select(Selection(experiment.id))
+    assert define.form.config() == experiment.config
+
+
+def test_a_run_that_is_well_stays_as_it_was_launched_until_it_fails(
+    define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = show(define, services, "clip")
+    run = services.store.add_run(experiment)
+    run.dir.create()
+    run.dir.config.write_text(override(preset_config("clip", "demo"), ["seed=41"]).to_json(), encoding="utf-8")
+    define.refresh()
+    assert not define.hint.isHidden()
+    define.select(Selection(experiment, run.id))
+    assert define.hint.isHidden()
+    define.refresh()
+    assert define.hint.isHidden(), "nothing of it can be edited"
+    define.entered()
+    assert define.form.draft()["seed"] == "41"
+    monkeypatch.setattr(services.tailer, "state", lambda _run: RunState.FAILED)
+    define.entered()
+    assert define.form.draft()["seed"] == "0", "before the store knows that it failed"
