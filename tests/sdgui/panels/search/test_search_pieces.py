@@ -70,6 +70,9 @@ def test_where_to_search_is_chosen_told_and_remembered(
     box.show_index(1, two)
     assert (told[4:], box.index(0), box.index(1)) == ([1], one, two)
     assert [box.indexes[0].itemData(row) for row in range(2)] == [two, one], "both sides may choose either"
+    box.show_index(1, two)
+    assert told.pop() == 1
+    assert (box._recent(), box.indexes[1].count()) == ([two, one], 2), "each is listed once"
     box.indexes[1].setCurrentIndex(1)
     box.indexes[1].activated.emit(1)
     assert told[5:] == [1]
@@ -95,6 +98,13 @@ def test_where_to_search_is_chosen_told_and_remembered(
     assert again._recent() == []
     services.settings.setValue("search/indexes", '{"a": 1}')
     assert again._recent() == []
+    services.settings.remove("search/indexes")
+    box.set_comparing(False)
+    box.indexes[1].setCurrentIndex(-1)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: two)
+    box.ask_index()
+    assert (box.index(0), box.index(1)) == (two, ""), "there is one model"
+    count = len(told)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
     box.ask_folder()
     box.ask_index()

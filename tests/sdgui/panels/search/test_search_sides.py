@@ -66,6 +66,11 @@ def test_both_show_what_moved_and_choose_the_same_picture(qtbot: QtBot, search: 
     workers[TWO.model].answer("search_query", backwards)
     assert [item.badge for item in one.gallery.items()] == ["▲ 2", "", "▼ 2"]
     assert [item.badge for item in two.gallery.items()] == ["▲ 2", "", "▼ 2"]
+    ask(search, workers, Query("sun"), results())
+    assert [item.badge for item in one.gallery.items()] == ["", "", ""], "what the other found was of another query"
+    assert not search.queries.answered
+    workers[TWO.model].answer("search_query", backwards)
+    assert search.queries.answered
     one.gallery.view.setCurrentIndex(one.gallery.model.index(0))
     assert two.gallery.current() == 2
     two.gallery.view.setCurrentIndex(two.gallery.model.index(1))
@@ -121,6 +126,10 @@ def test_the_newest_query_waits_for_the_one_before_and_others_are_never_sent(
     one.answer("search_query", results(1))
     assert search.view.sides[0].answer is None, "it is of a query that is no longer asked"
     assert one.last("search_query")["texts"][0]["text"] == "abcd"
+    search.view.query.line.setText("abcde")
+    search.queries.run()
+    one.fail("search_query", Failure("It was too long."))
+    assert one.last("search_query")["texts"][0]["text"] == "abcde", "the next is asked though this one failed"
     one.fail("search_query", Failure("It ended."))
     assert search.view.bar.text == "It ended."
     search.open(0, anew=True)
@@ -133,6 +142,39 @@ def test_the_newest_query_waits_for_the_one_before_and_others_are_never_sent(
     search.sessions[0].close()
     search.queries.run()
     assert (search.sessions[0].key, search.sessions[0].opening, one.count("search_query")) == ("", False, count + 1)
+
+
+def test_a_side_that_cannot_be_opened_again_is_asked_nothing_and_the_other_stays(
+    search: SearchPanel, workers: Workers
+) -> None:
+    one, two = ask(search, workers, Query("moon"), results(), results())
+    search._working(1, "map", "computing", 1, 2)
+    search.open(1, anew=True)
+    assert search.view.jobs.running() == [], "what was asked of it is dropped"
+    two.fail("search_open", Failure("It is gone."))
+    assert (search.view.empty.isVisible(), len(search.view.sides[0].gallery.items())) == (False, 3)
+    count = two.count("search_query")
+    search.queries.run()
+    assert (two.count("search_query"), one.last("search_query")["texts"][0]["text"]) == (count, "moon")
+    count = two.count("search_open")
+    search.open(1)
+    assert two.count("search_open") == count + 1, "it is not open"
+    assert search.view.source.pickers[1].set_choice(replace(TWO, model="open_clip:RN101,openai", title="RN101"))
+    assert two.given_up[-1] == "search_open", "nobody waits for the model that was left"
+    assert search.view.sides[1].title.text() == "RN101 · openai", "while it is being opened"
+
+
+def test_an_index_of_the_second_model_leaves_what_is_looked_up_in_the_first(
+    search: SearchPanel, workers: Workers
+) -> None:
+    for side, index in ((0, "/made/one"), (1, "/made/two")):
+        search.view.source.show_index(side, index)
+        opened(search, workers, side)
+    search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
+    search.view.source.show_index(1, "/made/three")
+    assert search.view.query.query().caption == 4
+    search.view.source.show_index(0, "/made/three")
+    assert search.view.query.query() == Query()
 
 
 def test_more_is_asked_of_both_until_there_is_no_more(search: SearchPanel, workers: Workers) -> None:

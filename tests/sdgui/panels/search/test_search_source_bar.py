@@ -125,6 +125,8 @@ def test_steps_of_one_run_are_told_apart_and_gone_to_together(bar: SourceBar, ru
     bar.compare.setChecked(False)
     bar.go_to_step(9)
     assert chosen(bar)[0] == (f"{run.folder.name}@9", "student")
+    bar.go_to_step(3)
+    assert chosen(bar) == [(f"{run.folder.name}@3", "student"), (f"{run.folder.name}@9", "teacher")]
     bar.collection.set_kind(INDEX)
     assert bar.run() is None, "an index is of one step"
     bar.follow_model(0, f"{run.folder}@step-00000003", "teacher")
