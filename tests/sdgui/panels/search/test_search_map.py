@@ -339,6 +339,8 @@ def test_what_a_lasso_holds_is_shown_once_each_and_marked_when_it_is_chosen(page
     page.canvas.lassoed.emit([0, 2])
     page.gallery.view.setCurrentIndex(page.gallery.model.index(1))
     assert page.canvas._marked == [2]
+    page.show_names({"pictures": [], "captions": []})
+    assert page.gallery.current() == 1, "what is under the mouse changes nothing of what was lassoed"
     page.canvas.clicked.emit(0)
     assert ([item.path.name for item in page.gallery.items()], page.canvas._marked) == (["0.png"], [0])
     page.canvas.move_view(0.5, 0.0)
@@ -347,3 +349,16 @@ def test_what_a_lasso_holds_is_shown_once_each_and_marked_when_it_is_chosen(page
     assert view(page.canvas) != before
     page.show_map(a_map(("warm", "cold")))
     assert page.gallery.items() == [], "they are other pictures"
+
+
+def test_the_colour_that_was_chosen_stays_when_the_better_layout_comes(page: MapPage) -> None:
+    answer = a_map()
+    for picture, size in zip(answer["pictures"], ("small", "large", ""), strict=True):
+        picture["labels"]["size"] = size
+    page.show_map(answer)
+    names = [page.color.itemData(row) for row in range(page.color.count())]
+    assert sorted(names) == ["", "size", "tone"]
+    page.color.setCurrentIndex(1)
+    page.color.activated.emit(1)
+    page.show_map(answer)
+    assert page.color.currentData() == names[1]

@@ -55,12 +55,20 @@ def test_history_is_kept_once_each_and_survives_nonsense(tmp_path: Path) -> None
         history.remember(Query(words))
     history.remember(Query())
     assert [query.words for query in SearchHistory(kept).recent] == ["a", "b"]
-    history.save(Query("b"))
+    for words in ("b", " b "):
+        history.save(Query(words))
+    assert [query.words for query in SearchHistory(kept).saved] == ["b"]
     assert SearchHistory(kept).is_saved(Query(" b "))
     history.forget(Query("b"))
     assert SearchHistory(kept).saved == []
-    kept.setValue("search/recent", "{nonsense")
-    assert SearchHistory(kept).recent == []
+    for nonsense in ("{nonsense", 100_000 * "[", "5"):
+        kept.setValue("search/recent", nonsense)
+        assert SearchHistory(kept).recent == []
+
+
+def test_what_a_kept_query_lacks_is_as_it_is_by_default() -> None:
+    assert Query.from_json({"words": "moon", "parts": [{"weight": 2.0}]}) == Query("moon")
+    assert Query.from_json({"parts": [{"weight": 2.0}]}) is None
 
 
 def _row(path: str, rank: int, above: bool = True, duplicates: tuple[str, ...] = ()) -> dict[str, object]:
@@ -83,6 +91,8 @@ def test_what_moved_is_told_in_signs_and_in_words() -> None:
     assert found[1].badge_spoken == "1 rank lower than with Teacher, 1 near-identical"
     assert found[3].badge_spoken == "not found by Teacher, below the cut-off"
     assert [item.line for item in found] == [False, False, False, True]
+    again = _answer(_row("/a", 1), _row("/b", 2, duplicates=("/a",)), _row("/a", 7))
+    assert ranks_of(again) == {"/a": 1, "/b": 2}, "the first place counts"
 
 
 def test_the_true_picture_is_told_though_it_is_not_among_the_results() -> None:

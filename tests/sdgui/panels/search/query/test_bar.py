@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
@@ -65,6 +67,41 @@ def test_the_query_bar_makes_parts_and_saves_searches(
     bar.set_query(Query("mine"))
     bar.forget_known()
     assert bar.query().words == "mine"
+
+
+@pytest.fixture
+def bar(qtbot: QtBot, services: Services) -> Iterator[SearchBar]:
+    host = QWidget()
+    qtbot.addWidget(host)
+    made = SearchBar(SearchHistory(services.settings), host, host)
+    host.show()
+    yield made
+    host.hide()
+
+
+def test_going_through_past_searches_begins_anew_after_typing_and_after_a_search(qtbot: QtBot, bar: SearchBar) -> None:
+    bar.past_chosen.connect(bar.set_query)
+    down: list[None] = []
+    bar.left_downwards.connect(lambda: down.append(None))
+    for words in ("star", "sun", "moon"):
+        bar.set_query(Query(words))
+        bar.remember()
+    for _ in range(2):
+        qtbot.keyClick(bar.line, Qt.Key.Key_Up)
+    assert bar.line.text() == "sun"
+    qtbot.keyClick(bar.line, Qt.Key.Key_Return)
+    qtbot.keyClick(bar.line, Qt.Key.Key_Up)
+    assert bar.line.text() == "sun", "the newest is what was searched just now"
+    qtbot.keyClicks(bar.line, "ny")
+    qtbot.keyClick(bar.line, Qt.Key.Key_Down)
+    assert (bar.line.text(), len(down)) == ("sunny", 1), "there is nothing newer than what is typed"
+
+
+def test_a_picture_whose_captions_are_known_is_no_longer_so_once_its_part_changes(bar: SearchBar) -> None:
+    bar.set_query(Query(parts=(Part(image="/a.png", row=3),), find="captions", true_path="/a.png"))
+    assert bar.query().true_path == "/a.png"
+    bar.chips.chips()[0]._sign.click()
+    assert (bar.query().true_path, bar.query().parts[0].weight) == ("", -1.0)
 
 
 def test_the_menu_of_past_searches_tells_them_apart(
