@@ -296,7 +296,9 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
     view.tabs.setCurrentIndex(PICTURES_TAB)
     assert not view._left.isVisible()
     count = two.count("search_evaluate")
+    view.query.line.setFocus()
     view.tabs.setCurrentIndex(EVALUATION)
+    assert view.query.line.hasFocus(), "who types goes on typing"
     assert two.count("search_evaluate") == count, "it is known"
     search.open(0, anew=True)
     opened(search, workers, 0)
