@@ -16,8 +16,9 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
+from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.presets import preset_config
-from core.spec.run.events import EventWriter, Metrics
+from core.spec.run.events import EventWriter, Metrics, Sample
 from core.spec.run.status import RunState
 from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard
 from sdgui.panels.home.model import Glimpse, HomeRuns, Picture
@@ -191,6 +192,10 @@ def test_what_is_shown_by_what_there_is(qtbot: QtBot) -> None:
     assert view.currentWidget() is view.blank
     view.show_runs(HomeRuns())
     assert view.currentWidget() is view.empty
+    assert view.focusWidget() is view.empty.buttons["demo"]
+    view.empty.buttons["pretrained"].setFocus()
+    view.show_runs(HomeRuns())
+    assert view.focusWidget() is view.empty.buttons["pretrained"], "whoever has gone on is left there"
     view.show_runs(HomeRuns(any=True))
     assert view.currentWidget() is view._area
     assert (view.nothing.isVisible(), view.queued.text(), view._live.isVisible()) == (True, "", False)
@@ -217,8 +222,12 @@ class Signals(QObject):
     progress_changed = Signal(int, object)
     queue_changed = Signal()
 
-    def progress(self, run_id: int) -> None:
-        return None
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[int, RunProgress] = {}
+
+    def progress(self, run_id: int) -> RunProgress | None:
+        return self.known.get(run_id)
 
 
 @pytest.fixture
@@ -242,8 +251,10 @@ def test_what_trains_is_followed_while_home_is_shown(qtbot: QtBot, panel: HomePa
     store, signals, view = panel._services.store, cast(Signals, panel._services.tailer), panel.view
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     store.record(run.id, Progress(RunState.RUNNING, 1, step=5, total_steps=10))
+    signals.known[run.id] = progress(step=12)
     signals.state_changed.emit(run.id, RunState.RUNNING)
     qtbot.waitUntil(lambda: set(view.live) == {run.id})
+    assert view.live[run.id].bar.value() == 10, "how far it is by now"
     signals.progress_changed.emit(run.id, progress())
     assert view.live[run.id].bar.value() == 25
     panel.hide()
@@ -299,6 +310,21 @@ def test_curves_are_read_on_while_a_run_trains_and_home_is_seen(
     panel._list()
     qtbot.waitUntil(lambda: not view.done)
     assert panel._glimpses == {}
+
+
+def test_pictures_of_another_machine_have_their_names_here(qtbot: QtBot, panel: HomePanel) -> None:
+    store = panel._services.store
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    run.dir.create()
+    write_record(run.dir, RemoteRecord(machine="far", folder="/there/run"))
+    hits = [{"caption": "a cat", "hits": [{"image": "/there/1.png", "score": 0.5}]}]
+    with closing(EventWriter(run.dir.events)) as writer:
+        writer.write(Sample(step=1, what="retrieval", content={"student": hits}))
+    store.record(run.id, Progress(RunState.DONE, 2, ending="done"))
+    panel._list()
+    qtbot.waitUntil(lambda: run.id in panel._glimpses)
+    (picture,) = panel._glimpses[run.id].pictures
+    assert picture.path.is_relative_to(store.home)
 
 
 def test_what_changes_while_runs_are_read_is_read_once_more(qtbot: QtBot, panel: HomePanel) -> None:

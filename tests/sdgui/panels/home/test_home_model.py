@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, Event, EventWriter, Metrics, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
-from sdgui.panels.home.model import POINTS, Glimpse, list_runs
+from sdgui.panels.home import model
+from sdgui.panels.home.model import MOST_FAILED, POINTS, Glimpse, list_runs
 from sdgui.shared.own_data import own_data_config
-from sdgui.store.records import Run
+from sdgui.store.records import Progress, Run
 from sdgui.store.store import Store
 
 START = RunStarted(step=0, total_steps=9, config_digest="")
@@ -60,10 +62,48 @@ def test_a_glimpse_follows_the_loss_then_the_metric_that_ranks(store: Store, tmp
         Evaluated(step=step, values={"val/student/mean_recall": step / 100, "val/teacher/mean_recall": step / 10})
         for step in range(3, 8)
     ]
-    write(folder, *recalls, *losses(*range(8, 1000)))
+    write(folder, *recalls[:-1])
+    glimpse.read()
+    assert glimpse.metric == "train/loss", "a few validations make no curve"
+    write(folder, recalls[-1], *losses(*range(8, 1000)))
     glimpse.read()
     assert (glimpse.metric, glimpse.curve[-1]) == ("val/teacher/mean_recall", 0.7)
     assert len(glimpse._curves["train/loss"]) <= POINTS
+
+
+def test_a_long_curve_is_thinned_evenly_and_holds_numbers_alone(store: Store, tmp_path: Path) -> None:
+    lost = [Metrics(step=0, values={"train/loss": value}) for value in (float("nan"), float("inf"))]
+    glimpse = Glimpse(make_run(store, tmp_path / "run", *lost, *losses(*range(1, 1001))))
+    glimpse.read()
+    apart = {later - earlier for earlier, later in pairwise(glimpse.curve)}
+    assert (apart, glimpse.curve[-1]) == ({8.0}, 1000.0)
+    assert POINTS // 2 <= len(glimpse.curve) <= POINTS
+
+
+def test_a_run_that_goes_on_from_an_earlier_step_has_neither_curve_beyond_it(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    recalls = [Evaluated(step=step, values={"val/student/mean_recall": step / 10}) for step in range(1, 7)]
+    glimpse = Glimpse(make_run(store, folder, *losses(*range(1, 9)), *recalls))
+    glimpse.read()
+    assert glimpse.curve == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    write(folder, replace(START, step=3))
+    glimpse.read()
+    assert (glimpse.metric, glimpse.curve) == ("train/loss", (1.0, 2.0, 3.0))
+
+
+def test_of_a_long_run_the_end_is_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    glimpse = Glimpse(make_run(store, tmp_path / "run", *losses(*range(1, 100))))
+    monkeypatch.setattr(model, "_LAST", 1000)
+    glimpse.read()
+    assert (glimpse.curve[0] > 50.0, glimpse.curve[-1]) == (True, 99.0)
+
+
+def test_a_run_whose_teacher_found_nothing_has_its_students_pictures(store: Store, tmp_path: Path) -> None:
+    found = [{"caption": "a cat", "hits": [{"image": "/p/1.png", "score": 0.5}]}]
+    sample = Sample(step=1, what="retrieval", content={"student": found, "teacher": []})
+    glimpse = Glimpse(make_run(store, tmp_path / "run", sample))
+    glimpse.read()
+    assert [(str(one.path), one.caption) for one in glimpse.pictures] == [("/p/1.png", "a cat")]
 
 
 def test_a_glimpse_has_a_picture_for_each_caption_whatever_the_events_hold(store: Store, tmp_path: Path) -> None:
@@ -94,6 +134,17 @@ def test_runs_are_listed_by_how_they_ended(store: Store, tmp_path: Path) -> None
     assert list_runs(store, {failed.id}).failed == ()
     store.delete_experiment(done[0].experiment_id)
     assert list_runs(store, ()).done == (), "of an experiment in the bin none is listed"
+
+
+def test_the_newest_failures_that_were_not_seen_yet_are_listed(store: Store) -> None:
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    runs = [store.add_run(experiment.id).id for _ in range(MOST_FAILED + 3)]
+    for number, run_id in enumerate(runs):
+        state = RunState.INTERRUPTED if number % 2 else RunState.FAILED
+        store.record(run_id, Progress(state, 1, finished=float(number)))
+    newest = runs[::-1]
+    assert [run.id for run in list_runs(store, ()).failed] == newest[:MOST_FAILED]
+    assert [run.id for run in list_runs(store, newest[:2]).failed] == newest[2 : 2 + MOST_FAILED]
 
 
 def test_own_data_are_split_by_their_names(tmp_path: Path) -> None:
