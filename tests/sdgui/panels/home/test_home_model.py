@@ -144,6 +144,7 @@ def test_the_newest_failures_that_were_not_seen_yet_are_listed(store: Store) -> 
         store.record(run_id, Progress(state, 1, finished=float(number)))
     newest = runs[::-1]
     assert [run.id for run in list_runs(store, ()).failed] == newest[:MOST_FAILED]
+    assert [run.id for run in list_runs(store, [9998, 9999]).failed] == newest[:MOST_FAILED], "of runs of long ago"
     assert [run.id for run in list_runs(store, newest[:2]).failed] == newest[2 : 2 + MOST_FAILED]
 
 

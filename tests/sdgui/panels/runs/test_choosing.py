@@ -10,6 +10,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.table.many import ManyEdit
+from sdgui.store.changes import Changes
 from tests.sdgui.conftest import OpenWindow, settle
 
 
@@ -60,6 +61,13 @@ def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window
     settle(window)
     assert window.bar.message is not None
     assert (window.bar.text, window.bar.message.remedy) == ("Changed 0 runs.", None), "it has the tag already"
+    told: list[Changes] = []
+    panel.changed.connect(told.append)
+    panel.commands.apply(ManyEdit((runs[1].id,), note="a note alone"))
+    settle(window)
+    window.bar.press_remedy()
+    settle(window)
+    assert [one.runs for one in told] == [{runs[1].id}] * 2, "taken back, it is told as well"
 
 
 def test_a_note_is_added_to_what_is_there() -> None:
