@@ -238,9 +238,12 @@ def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel
     services.tailer.show(run.id).apply([START, replace(START, step=3, device="cuda:0", precision="bf16", time=50.0)])
     select(panel, run)
     assert "cuda:0 · bf16 · 1\u2009234 parameters · 55 pairs" in panel.tabs.view.header.line.text()
-    services.tailer.history(run.id).apply(  # type: ignore[union-attr]
-        [Metrics(step=4, values={"train/loss": 1.0}, time=110.0), RunFinished(step=4, time=110.0)]
-    )
+    history = services.tailer.history(run.id)
+    assert history is not None
+    history.apply([Metrics(step=4, values={"train/loss": 1.0}, time=110.0)])
+    panel.tabs._show_header()
+    assert "1 min" not in panel.tabs.view.header.line.text(), "it has not ended yet"
+    history.apply([RunFinished(step=4, time=110.0)])
     panel.tabs._show_header()
     assert "1 min" in panel.tabs.view.header.line.text(), "without the pauses"
     header = RunHeader()

@@ -96,6 +96,9 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in pictures))
     spoken = [view.written.item(row, 0).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(2)]
     assert spoken == ["0.png", "1.png"]
+    view.show_samples([found(10, images), first, found(20, images), written(20, images[::-1], *both)])
+    assert [picture.toolTip() for picture in pictures if isinstance(picture, PictureLabel)] == images[::-1]
+    view.show_samples([found(10, images), first, found(20, images), second])
     view.slider.setValue(0)
     assert texts(view)[0] == ["true 0", "student at 10 of 0", "teacher at 10 of 0"]
     assert [view.written.cellWidget(row, 0) for row in range(2)] == pictures, "pictures that stay are not read again"
@@ -104,6 +107,12 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     view.kind.setCurrentIndex(0)
     assert "Step 10" in view._step.text()
     assert view.captions.item(0).text() == "words at 10"
+
+
+def test_the_first_of_the_other_kind_is_shown_where_none_is_earlier(view: SamplesView, images: list[str]) -> None:
+    view.show_samples([found(10, images), written(20, images, "student"), written(30, images, "student")])
+    view.kind.setCurrentIndex(view.kind.findData(CAPTIONS))
+    assert view._step.text() == "Step 20"
 
 
 def test_a_run_without_captions_offers_none(view: SamplesView, images: list[str]) -> None:

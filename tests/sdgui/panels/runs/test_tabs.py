@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +11,17 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.events import CheckpointSaved, Sample
+from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
+from sdgui.panels.runs import tabs
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.arrangement import Arrangement
+from sdgui.runs.machines.colleagues import colleague_dir
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.message import Message
+from tests.sdgui.panels.runs.table.tabling import settle
 from tests.sdgui.panels.runs.test_runs_panel import START, make_run, progress_of, select
 
 
@@ -32,8 +37,8 @@ def test_the_curves_get_more_of_a_large_window_than_the_table(panel: RunsPanel, 
     select(panel, make_run(services))
     panel.resize(1000, 1600)
     QApplication.processEvents()
-    table, tabs = panel.view.split.sizes()
-    assert tabs > table > 300
+    above, below = panel.view.split.sizes()
+    assert below > above > 300
 
 
 def test_what_is_said_while_there_are_no_curves_and_no_steps_to_choose(
@@ -57,8 +62,53 @@ def test_what_is_said_while_there_are_no_curves_and_no_steps_to_choose(
     assert shown == [(True, None), (False, None)], "of one step there is no choice"
     services.time_travel.go(run.folder, 3)
     assert panel.tabs.view.grid._pinned == 3.0
+    later = CheckpointSaved(step=9, name="step-00000009")
+    tailer.curves_changed.emit(run.id, tailer.show(run.id).apply([later]))
+    assert (time.steps, time.step(), panel.tabs.view.grid._pinned) == ((3, 6, 9), 3, 3.0), "who looks back stays there"
     select(panel, make_run(services, "another"))
     assert (time.isHidden(), panel.tabs.view.grid._pinned) == (True, None)
+
+
+def test_of_several_runs_of_a_study_the_first_is_described(panel: RunsPanel, services: Services) -> None:
+    runs = [make_run(services, name) for name in ("first", "second")]
+    panel.select(Selection(study_runs=tuple(run.id for run in runs)))
+    assert panel.tabs.view.header.title.text() == "first · run 1"
+
+
+def test_a_filter_that_no_run_fits_can_still_be_changed(panel: RunsPanel, services: Services) -> None:
+    make_run(services)
+    panel.entered()
+    table = panel.view.table
+    for text in ("seed = 77", ""):
+        table.show_layout(replace(table.arrangement, filter=text))
+        settle(table)
+        assert (table.model.rowCount() == 0) == bool(text)
+        assert panel._stack.currentWidget() is panel.view
+
+
+def test_pictures_of_a_run_are_sought_where_it_is_kept(
+    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = make_run(services, "mine"), make_run(services, "theirs")
+    asked: list[Path] = []
+
+    def shown(_home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        asked.append(run.path)
+        return tuple(replace(one, content={"student": [{"caption": run.path.name}]}) for one in samples)
+
+    read = services.store.run
+    monkeypatch.setattr(tabs, "shown_samples", shown)
+    monkeypatch.setattr(
+        services.store,
+        "run",
+        lambda number: replace(read(number), kept_on="another-computer") if number == theirs.id else read(number),
+    )
+    folders = [mine.folder, colleague_dir(services.store.home, theirs).path]
+    for run, folder in zip((mine, theirs), folders, strict=True):
+        services.tailer.show(run.id).apply([START, Sample(step=4, what="retrieval", content={})])
+        select(panel, run)
+        assert panel.tabs.view.samples.captions.item(0).text() == folder.name
+    assert asked == folders
 
 
 def test_samples_are_made_when_there_are_some_or_their_tab_is_opened(panel: RunsPanel, services: Services) -> None:
