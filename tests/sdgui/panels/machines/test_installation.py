@@ -40,3 +40,6 @@ def test_an_installation_is_told_and_ends(qtbot: QtBot, monkeypatch: pytest.Monk
     assert ends == [("far", why)]
     assert began == ["far"]
     assert not installation.busy("far")
+    installation.start(far)
+    qtbot.waitUntil(lambda: len(ends) == 2)
+    assert installation.lines == {"far": ["one", "two"]}, "only what is said this time"

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QSpinBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.answers import Facts, Finding, Gpu
+from core.spec.machines.connection import LineState
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
@@ -283,6 +284,9 @@ def test_a_machine_is_asked_while_the_panel_is_shown(
     monkeypatch.setattr(panel._hosts, "probe", asked.append)
     panel._machines = [*panel._machines, Machine(name="far", host="far"), Machine(name="known", host="known")]
     panel._hosts._facts["known"] = (time.monotonic(), Facts(host="known"))
+    panel._machines += [Machine(name="cut", host="cut")]
+    state = panel._hosts.state
+    monkeypatch.setattr(panel._hosts, "state", lambda name: LineState("waiting") if name == "cut" else state(name))
     panel._show()
     assert panel._probing.isActive()
     panel.list.choose(LOCAL)

@@ -61,6 +61,13 @@ def test_what_is_no_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) ->
     assert "begins with the line #!/bin/bash" in script.error.text()
     script.show_made("cluster", MADE)
     assert script.text.toPlainText() == "rm -rf /"
+    other = SLURM.model_copy(update={"name": "other", "script": OWN})
+    script.show_machine(other)
+    assert (script.error.isHidden(), script.text.toPlainText()) == (True, OWN), "of another machine nothing is wrong"
+    script.show_machine(SLURM)
+    script.show_made("cluster", MADE)
+    script.text.setPlainText("rm -rf /")
+    script.text.left.emit()
     script.text.setPlainText("")
     script.text.left.emit()
     assert script.error.isHidden()

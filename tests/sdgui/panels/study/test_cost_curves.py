@@ -86,6 +86,10 @@ def test_arms_without_a_budget_or_the_metric_have_no_curve() -> None:
         ("clip", 0, [230, 600]), ("sd-clip", 1, [230])
     ]  # fmt: skip
     assert curves[0].points[0].text == "40.0 [35.0, 45.0]"
+    found["arms"] = dict(reversed(list(arms.items())))
+    (backwards,) = [one for one in cost_curves(found, "test/R@1", "final") if one.name == "clip"]
+    assert [at.seconds for at in backwards.points] == [230, 600], "in the order of the budgets"
+    found["arms"] = arms
     arms["clip-230s"]["networks"]["student"] = {"caption/CIDEr": mean(0.8)}
     (only,) = cost_curves(found, "caption/CIDEr", "student")
     assert [(at.mean, at.high) for at in only.points] == [(0.8, pytest.approx(0.85))]

@@ -216,6 +216,12 @@ def test_new_arms_of_a_study_with_comparisons_are_compared_with_its_first(editor
     assert editor.study().compare == [("sd-clip", "clip"), ("my-own", "clip"), ("coca", "clip")]
 
 
+def test_a_new_arm_has_a_name_that_no_arm_of_the_study_has(editor: StudyEditor) -> None:
+    grown(editor, arms=[{"name": "clip", "preset": "clip"}, {"name": "my-own", "preset": "sd-clip"}])
+    tick(editor, "my own (experiment)")
+    assert [arm.name for arm in editor.study().arms] == ["clip", "my-own", "my-own-2"]
+
+
 def test_an_arm_that_was_altered_stays_beside_the_preset(editor: StudyEditor) -> None:
     arms = [{"name": "clip", "preset": "clip"}, {"name": "hot", "preset": "sd-clip", "set": ["optim.clip_norm=7"]}]
     grown(editor, arms=arms)

@@ -252,6 +252,8 @@ def test_copied_and_exported_is_the_table_that_is_shown(
     qtbot.waitUntil((tmp_path / "typed.csv").exists)
     assert names == ["mine-results.csv"]
     qtbot.waitUntil(lambda: panel.bar.text == f"Results written to {tmp_path / 'typed.csv'}.")
+    panel.exports.export_to(tmp_path / "LOUD.CSV")
+    qtbot.waitUntil((tmp_path / "LOUD.CSV").exists)
     panel.exports.export_to(tmp_path / "plot.svg")
     qtbot.waitUntil(lambda: "plot.svg" in panel.bar.text)
     assert panel.bar.message is not None

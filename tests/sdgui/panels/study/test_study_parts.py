@@ -171,6 +171,10 @@ def test_the_page_of_a_study_says_what_its_numbers_lack(view: StudyView) -> None
         *(f"sd, seed {seed}, failed: no memory" for seed in range(3)),
     ]
     assert view.note.isVisibleTo(view)
+    for state, told in (("running", ["far cannot be reached.", "It is tried again."]), ("paused", [])):
+        look = a_look(state, results=RESULTS, results_stamp=2.0, trouble="far cannot be reached.\nIt is tried again.")
+        view.show_look(look, {})
+        assert view.note.text().splitlines() == told
 
 
 RESULTS = {
@@ -198,6 +202,7 @@ def test_the_plot_follows_the_cell_that_is_chosen_and_the_network(view: StudyVie
     assert view.bars.title.text() == "caption/CIDEr: one seed an arm", "no interval is claimed where there is none"
     view.means.setCurrentIndex(model.index(0, 0))
     assert view.bars.title.text().startswith("caption/CIDEr"), "a name is of no metric"
+    assert view.bars.isVisibleTo(view)
     view.means.setCurrentIndex(model.index(0, 2))
     view.network.setCurrentIndex(2)
     view.network.activated.emit(2)

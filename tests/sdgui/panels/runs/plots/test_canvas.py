@@ -242,6 +242,8 @@ def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     assert [(row["curve"], row["step"], row["value"], row["time"]) for row in rows] == [
         ("run, a", "1", "1.5", "7.0"), ("run, a", "2", "nan", "8.0"), ("run, a", "3", "2.5", "9.0"),
     ]  # fmt: skip
+    save_csv([("Loss", plot.series()[1])], str(tmp_path / "b.csv"))
+    assert (tmp_path / "b.csv").read_text().splitlines()[1] == "b,Loss,1,,1.0,1.0", "no time is known"
     assert float(rows[2]["smoothed"]) == pytest.approx((0.5 * 1.5 * 0.5 + 0.5 * 2.5) / 0.75)
     save_png(plot, str(tmp_path / "a.png"))
     assert QImage(str(tmp_path / "a.png")).width() == 2 * plot.width()

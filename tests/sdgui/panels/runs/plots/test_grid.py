@@ -159,7 +159,10 @@ def test_one_plot_is_maximised_and_comes_back(grid: PlotGrid, qtbot) -> None:
     qtbot.wait(20)
     assert grid.page.isVisible()
     assert card.isVisible()
+    grid.maximize("val/teacher/image_to_text_R@1")
     grid.maximize("train/loss")
+    loss = grid._cards["train/loss"]
+    assert (loss.parent(), card.parent()) == (grid._single, grid.page.content), "one takes the other's place"
     grid.set_metrics(["val/student/image_to_text_R@1"])  # it goes away while it is maximised
     assert grid.page.isVisible()
     grid.clear()
