@@ -13,7 +13,12 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.compare import settings
 from sdgui.panels.runs.compare.settings import CompareModel, ComparePart, CompareTable, Comparison, Line
+from sdgui.panels.runs.table.cells import title_of
+from sdgui.panels.runs.table.reader import CellsOfRun
+from sdgui.store.run_table.fields import Field, metric
+from sdgui.store.store import Store
 from sdgui.widgets.style.theme import theme
+from tests.sdgui.store.run_table.listing import STUDENT, TEACHER
 
 Role = Qt.ItemDataRole
 LINES = (Line("State", ("done", "done"), False, False), Line("loss", ("1.0", "2.0"), True, True, frozenset({0})))
@@ -142,3 +147,21 @@ def test_the_ticked_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monke
     table.answer()
     assert shown()[1:] == (1, "20 runs, the first of 25")
     assert part.view.columnWidth(0) > part.view.columnWidth(1)
+
+
+def test_a_metric_that_none_of_the_runs_has_is_left_out_and_one_of_some_is_not(
+    filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, (first, second, *_) = filled
+    rate = "optim.learning_rate"
+    known = {first: {rate: None, STUDENT: None}, second: {rate: 0.5, STUDENT: 0.5}}
+
+    def cells_of(_store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:
+        return {run: CellsOfRun(str(run), tuple(known[run].get(one.key) for one in fields)) for run in run_ids}
+
+    monkeypatch.setattr(settings, "cells_of", cells_of)
+    lines = {line.title: line for line in settings.compare(store, [first, second]).lines}
+    assert title_of(metric(TEACHER)) not in lines
+    found = lines[title_of(metric(STUDENT))], lines[rate]
+    assert [one.texts for one in found] == [("", "50.0"), ("", "0.5")]
+    assert [(one.differs, one.numeric) for one in found] == [(True, True)] * 2
