@@ -101,6 +101,25 @@ def test_a_launch_gets_what_is_free_else_what_is_used_least(store: Store) -> Non
     assert store.give_devices(asked.id, two).devices == "1"
 
 
+def test_what_is_used_least_is_counted_on_the_machine_of_the_run(store: Store) -> None:
+    experiment, two = store.add_experiment(preset_config("clip", "tiny")), Slots(("0", "1"))
+    for host, devices in (("", "0"), ("", "1"), ("", "1"), ("cluster", "0"), ("cluster", "0"), ("cluster", "1")):
+        store.give_devices(store.add_run(experiment.id, place=Place(host, devices)).id, two)
+    near, far = (store.add_run(experiment.id, place=Place(host)).id for host in ("", "cluster"))
+    assert [store.give_devices(run_id, two).devices for run_id in (near, far)] == ["0", "1"]
+
+
+def test_a_run_in_the_bin_holds_no_device(store: Store) -> None:
+    (first,) = queued(store, 1)
+    one = {"": Slots(("0",))}
+    assert taken(store, one) == [(first, "0")]
+    (later,) = queued(store, 1)
+    assert taken(store, one) == []
+    store.delete_run(first)
+    assert store.free_devices("", one[""]) == ("0",)
+    assert taken(store, one) == [(later, "0")]
+
+
 def test_a_machine_may_give_each_run_several_gpus(store: Store) -> None:
     ids = queued(store, 3)
     pairs = {"": Slots(("0", "1", "2", "3", "4"), each=2)}

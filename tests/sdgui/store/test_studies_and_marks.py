@@ -56,10 +56,12 @@ def test_a_moved_home_takes_its_studies_and_their_runs_along(tmp_path: Path) -> 
 
 def test_a_moved_study_is_found_again_with_its_runs(store: Store, tmp_path: Path) -> None:
     study_id = with_a_study(store)
-    away = tmp_path / "elsewhere"
+    away, apart = tmp_path / "elsewhere", tmp_path / "colleague" / "run"
+    store.import_run(trained(apart), store.runs()[0].experiment_id)
     store.study(study_id).folder.rename(away)
     assert store.move_study(study_id, away).folder == away
-    assert store.runs()[0].folder == away / "runs" / "clip-s0"
+    assert [run.folder for run in store.runs()] == [away / "runs" / "clip-s0", apart]
+    assert store.move_study(study_id, away).folder == away, "it is there already"
     other = store.add_study(tmp_path / "other", "other")
     with pytest.raises(StoreError, match="another study"):
         store.move_study(other.id, away)

@@ -104,6 +104,29 @@ def test_a_step_is_what_a_plain_loop_says() -> None:
     assert belief.visits.tolist() == visits.tolist()
 
 
+def test_of_a_batch_larger_than_the_ring_its_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.objectives.weighting.rolling.REFERENCE", 8)
+    image, text, _ = pairs(30, 5)
+    belief = believing(30)
+    for rows, held in ((torch.arange(20), range(12, 20)), (torch.arange(20, 25), (17, 18, 19, *range(20, 25)))):
+        belief.weigh(rows, output(image[rows], text[rows]), None)
+        assert sorted(belief.rows.tolist()) == list(held)
+        assert torch.allclose(belief.images[0].float(), image[belief.rows], atol=1e-3)
+        assert torch.allclose(belief.texts[0].float(), text[belief.rows], atol=1e-3)
+
+
+def test_a_pair_that_was_judged_very_often_keeps_its_evidence() -> None:
+    image, text, _ = pairs(40, 5)
+    belief = believing(40)
+    belief.weigh(torch.arange(40), output(image, text), None)
+    belief.memory.fill_(0.9)
+    belief.visits.fill_(254)
+    for _ in range(3):
+        belief.weigh(torch.arange(40), output(image, text), None)
+    assert belief.visits.tolist() == [255] * 40
+    assert float((belief.memory - 0.9).abs().max()) < 0.03
+
+
 def test_a_resume_goes_on_bit_for_bit() -> None:
     image, text, _ = pairs(100, 20)
     steps = batches(100, 16, 3)

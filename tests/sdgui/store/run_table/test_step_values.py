@@ -10,7 +10,7 @@ import pytest
 from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, Event, EventReader, EventWriter, Metrics, RunStarted
 from core.spec.run.status import RunState
-from sdgui.store.records import Run
+from sdgui.store.records import BestPoint, Progress, Run
 from sdgui.store.run_table.fields import fact
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
@@ -111,6 +111,15 @@ def test_what_cannot_be_read_is_left_out(store: Store) -> None:
     append(store, kept, START, evaluated(10, 0.9), rewritten=True)
     store.fill_step_values({(RECALL, 10)})
     assert at(store, f"at({RECALL}, 10)", kept) == [0.9], "the events file was replaced"
+
+
+def test_the_steps_at_which_most_runs_were_best_are_offered(store: Store) -> None:
+    experiment = store.add_experiment(preset_config("sd-clip", "tiny")).id
+    for step in (40, 30, 10, 20, 0, 30, 0, 0, 40):
+        best = BestPoint("val/teacher/mean_recall", 0.5, step)
+        store.record(store.add_run(experiment).id, Progress(RunState.RUNNING, 1, best=best))
+    assert store.steps_of_evaluations() == [10, 20, 30, 40]
+    assert store.steps_of_evaluations(most=3) == [10, 30, 40]
 
 
 def test_very_many_steps_make_room(store: Store) -> None:
