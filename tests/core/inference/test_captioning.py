@@ -207,8 +207,10 @@ def test_without_memory_on_the_cpu_the_picture_is_refused_and_the_rest_goes_on(
         return plain(self, pictures, *rest)
 
     monkeypatch.setattr(CaptionModel, "captions", captions)
-    made = list(caption_pictures(model, found[:4], GREEDY, quiet, quiet))
+    heard = Heard()
+    made = list(caption_pictures(model, found[:4], GREEDY, heard, quiet))
     assert failed == [1, 3]
+    assert heard.progress[-1] == ("captioning", 4, 4)
     refused = [item for item in made if item.refused]
     assert [item.refused for item in refused] == ["there is not enough memory to caption it"]
     assert len(made) == 4

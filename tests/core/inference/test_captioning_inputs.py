@@ -153,6 +153,7 @@ def test_folders_at_any_depth_by_name_without_hidden_and_other_files(tmp_path: P
     names = [Path(item.path).relative_to(tmp_path).as_posix() for item in gathered.found]
     assert names == ["z.png", "a/x/3.webp", "b/1.jpeg", "b/2.PNG"]
     assert gathered.passed_over == 3
+    assert gather([str(tmp_path), str(tmp_path / "b"), str(tmp_path / "a")], quiet).passed_over == 3 + 1
 
 
 def test_a_hundred_thousand_files_are_found_with_progress_and_can_be_stopped(

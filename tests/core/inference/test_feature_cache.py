@@ -34,6 +34,17 @@ def test_what_was_appended_is_read(tmp_path: Path) -> None:
     assert (found.stop, found.rows.tolist(), found.bad) == (4, [0, 2], {1: "it is broken", 3: "it is empty"})
 
 
+def test_where_the_longest_part_is_damaged_a_shorter_one_is_read(tmp_path: Path) -> None:
+    folder = FeatureFolder("key", tmp_path)
+    for stop in (2, 3, 5):
+        folder.append(Part(0, stop, torch.arange(stop), torch.ones(stop, 4)))
+    assert [found.stop for found in folder.read()] == [5]
+    longest = folder.path / "000000000-000000005.safetensors"
+    longest.write_bytes(longest.read_bytes()[:-8])
+    folder.append(Part(3, 4, torch.tensor([3]), torch.ones(1, 4)))
+    assert [(found.start, found.stop) for found in folder.read()] == [(0, 3), (3, 4)]
+
+
 @pytest.mark.parametrize("sort", ["pipe", "device", "folder"])
 def test_a_part_that_is_no_file(tmp_path: Path, sort: str) -> None:
     path = tmp_path / "key" / "000000000-000000004.safetensors"

@@ -99,6 +99,13 @@ def test_a_batch_of_one_caption_has_no_negatives() -> None:
     answer = matching.head_outputs(network, alone, network.forward_student(alone))
     assert answer.match.tolist() == [1] * 5
     assert answer.indices.tolist() == list(range(5))
+    after = []
+    for shown in (batch, alone):
+        output = network.forward_student(shown)
+        torch.manual_seed(3)
+        matching.head_outputs(network, shown, output)
+        after.append(torch.rand(3))
+    assert torch.equal(*after), "what is drawn next does not depend on the captions"
 
 
 @pytest.mark.parametrize("negatives", ["hard", "random"])

@@ -78,6 +78,8 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
         ("[" * 65 + "]" * 65, "nested more than 64"),
         ("9" * 5000, "beyond 64 bits"),
         (str(1 << 63), "beyond 64 bits"),
+        (str(-(1 << 63) - 1), "beyond 64 bits"),
+        (f'[1, "a", {{"b": [null, {-(1 << 63) - 1}]}}]', "beyond 64 bits"),
         ("1e999", "not finite"),
         ("[NaN]", "not finite"),
         ('{"a":\n nonsense}', "line 2: not JSON"),

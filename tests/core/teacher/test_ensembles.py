@@ -77,7 +77,7 @@ def test_a_batch_is_resized_to_what_a_teacher_takes_but_for_its_small_crops() ->
     given.texts[1, 5:] = teacher.towers.pad_id  # a short one
     small_crop = View(given.clean.images[:, :, :16, :16], local=True, number=7)
     large = View(given.clean.images.flip(-1), Mix(torch.arange(3), 0.7), number=3)
-    fitted = _fitted(replace(given, teacher=(large, small_crop)), teacher)
+    fitted = _fitted(replace(given, teacher=(large, small_crop), source=given), teacher)
     assert [view.images.shape[-1] for view in (fitted.clean, *fitted.teacher)] == [48, 48, 16]
     resized = F.interpolate(large.images, (48, 48), mode="bicubic", antialias=True)
     assert torch.equal(fitted.teacher[0].images, resized)
@@ -85,6 +85,7 @@ def test_a_batch_is_resized_to_what_a_teacher_takes_but_for_its_small_crops() ->
     assert fitted.texts.shape == (3, 6)
     end = int(given.texts.max())
     assert fitted.texts[:, -1].tolist() == [end, teacher.towers.pad_id, end]
+    assert torch.equal(fitted.on_host.texts, fitted.texts), "what is counted on the host is what is seen"
     assert torch.equal(given.texts[:, 5] == end, torch.tensor([False] * 3)), "the student's stay as they are"
     same = batch(side=48, words=6)
     assert _fitted(same, teacher).clean is same.clean

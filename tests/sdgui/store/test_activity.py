@@ -142,3 +142,7 @@ def test_one_sitting_at_a_definition_is_one_row_and_what_another_wrote_is_kept(
     edit(1, "bob", 5)
     edit(1, "ann", 6)
     assert edits()[2:] == [("bob", texts[4]), ("ann", texts[5])]
+    other = store.add_experiment(CONFIG, "two")
+    store.edit_experiment(other.id, override(CONFIG, ["name=two", "seed=7"]))
+    assert [one.detail for one in store.activity(other.id) if one.what == "edited"] == [other.config_json]
+    assert edits()[2:] == [("bob", texts[4]), ("ann", texts[5])], "what is done to another experiment is another row"

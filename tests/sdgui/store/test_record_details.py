@@ -80,6 +80,7 @@ def test_the_bin_is_left_out_of_what_is_listed(store: Store, experiment: int) ->
     assert (store.run_count(experiment), store.run_count(experiment, up_to=runs[2].id)) == (2, 2)
     assert store.run_count(experiment, up_to=runs[0].id) == 1
     assert set(store.some_runs([one.id for one in runs] + [99])) == {one.id for one in runs}
+    assert set(store.some_runs([*range(-600, 0), runs[0].id])) == {runs[0].id}
     labels = {run_id: label.name for run_id, label in store.run_labels([one.id for one in runs]).items()}
     assert labels == {
         runs[0].id: "mine · run 1",
@@ -109,6 +110,7 @@ def test_what_is_recorded_replaces_what_was(store: Store, experiment: int) -> No
     assert (store.run(run).state, store.run(run).best) == (RunState.RUNNING, best), "an older record"
     store.record(run, Progress(RunState.RUNNING, 12, summaries={"b": metric}))
     assert (store.run(run).best, dict(store.summaries([run])[run])) == (None, {"b": metric})
+    assert dict(store.summaries([*range(1000, 1600), run])[run]) == {"b": metric}, "of very many runs too"
     store.record(run, Progress(RunState.DONE, 1), rewritten=True)
     assert (store.run(run).state, store.run(run).offset, store.summaries([run])[run]) == (RunState.DONE, 1, {})
     store.record(99, Progress(RunState.DONE, 1))

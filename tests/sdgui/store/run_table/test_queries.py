@@ -22,6 +22,7 @@ from tests.sdgui.store.folders import make_folder
 from tests.sdgui.store.run_table.listing import TEACHER, fill, recall
 
 RATE = setting("optim.learning_rate")
+GONE = range(10_000, 10_600)  # runs that are not there, more than one statement takes
 
 
 def fitting(store: Store, text: str) -> set[int]:
@@ -120,6 +121,7 @@ def test_cells_keep_their_types(filled: tuple[Store, list[int]]) -> None:
         ids[0]: (False, 1e-4, ["paper", "Zürich"], "sd-tiny", "done", 0)
     }
     assert store.run_cells(ids, []) == dict.fromkeys(ids, ())
+    assert store.run_cells([ids[0], *GONE, ids[1]], [setting("seed")]) == {ids[0]: (0,), ids[1]: (1,)}
     every = [setting(name) for name in settings()]
     (values,) = store.run_cells(ids[:1], every).values()
     config = override(preset_config("sd-clip", "tiny"), ["optim.learning_rate=1e-4", 'name="rate 0.0001"'])
@@ -131,6 +133,7 @@ def test_only_what_differs(filled: tuple[Store, list[int]]) -> None:
     assert store.differing_settings(ids[:3]) == ["seed"]
     assert set(store.differing_settings(ids)) == {"name", "seed", "optim.learning_rate"}
     assert store.differing_settings(ids[:1]) == []
+    assert store.differing_settings([ids[0], *GONE, ids[1]]) == ["seed"]
 
 
 def test_metrics_are_listed(filled: tuple[Store, list[int]]) -> None:
@@ -192,7 +195,9 @@ def test_definitions_are_read_from_the_folders(
     """Those of an earlier version's runs; and, by an older SQLite, those that it cannot read."""
     run = file_store.add_run(file_store.add_experiment(preset_config("sd-clip", "tiny")).id)
     make_folder(run, file_store)
-    file_store.edit_experiment(run.experiment_id, preset_config("clip", "tiny"))
+    waits = file_store.add_run(file_store.add_experiment(preset_config("coca", "tiny")).id, queued=True)
+    for one in (run, waits):  # of the second there is no folder yet, and nothing tells what it was launched with
+        file_store.edit_experiment(one.experiment_id, preset_config("clip", "tiny"))
     if binary:
         with file_store._write() as session:
             session.connection().exec_driver_sql("DELETE FROM definitions")

@@ -113,6 +113,17 @@ def test_what_cannot_be_read_is_left_out(store: Store) -> None:
     assert at(store, f"at({RECALL}, 10)", kept) == [0.9], "the events file was replaced"
 
 
+def test_a_run_that_is_deleted_while_others_are_read_is_left_out(store: Store) -> None:
+    gone, kept = grown(store, 0.3), grown(store, 0.5)
+
+    def deleted() -> bool:
+        store.delete_run(gone.id, for_good=True)
+        return True
+
+    assert store.fill_step_values({(RECALL, 10)}, deleted).left == 0
+    assert at(store, f"at({RECALL}, 10)", kept) == [0.5]
+
+
 def test_the_steps_at_which_most_runs_were_best_are_offered(store: Store) -> None:
     experiment = store.add_experiment(preset_config("sd-clip", "tiny")).id
     for step in (40, 30, 10, 20, 0, 30, 0, 0, 40):

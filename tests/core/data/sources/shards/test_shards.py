@@ -37,7 +37,8 @@ def test_braces_wildcards_and_lists_name_shards(tmp_path: Path) -> None:
     assert expanded(f"{base}/{{b,a-{{000..001}}}}.tar") == [f"{base}/b.tar", f"{base}/a-000.tar", f"{base}/a-001.tar"]
     assert expanded(f"{base}/*.tar") == [f"{base}/{name}" for name in ("a-000.tar", "a-001.tar", "b.tar")]
     assert expanded(f"{base}/b.tar::{base}/a-000.tar") == [f"{base}/b.tar", f"{base}/a-000.tar"]
-    assert expanded(f"{base}/x-{{9..11}}.tar") == [f"{base}/x-{n}.tar" for n in (9, 10, 11)]
+    for braces, numbers in (("9..11", (9, 10, 11)), ("8..010", ("008", "009", "010")), ("02..0", ("02", "01", "00"))):
+        assert expanded(f"{base}/x-{{{braces}}}.tar") == [f"{base}/x-{number}.tar" for number in numbers]
     assert not is_shards(base)  # it is a folder of pictures
     (tmp_path / "c.png").rename(tmp_path / "c.csv")
     assert is_shards(base)
