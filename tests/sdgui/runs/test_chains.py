@@ -146,6 +146,23 @@ def test_a_chain_that_leaves_the_queue_leaves_nothing(store: Store, qtbot: QtBot
         launcher.close()
 
 
+def test_paths_of_a_chain_are_made_whole_here_and_are_those_of_its_machine_elsewhere(
+    store: Store, qtbot: QtBot, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.csv").touch()
+    config = override(preset_config("blip", "tiny"), ["data.train=pairs.csv"])
+    experiment = store.add_experiment(config)
+    launcher = Launcher(store, command())
+    try:
+        store.add_run(experiment.id)  # takes the only place
+        runs = [launcher.enqueue(experiment.id, chain_of(config, "tiny"), Place(host)) for host in ("", "near")]
+        chains = [read_chain(run.folder.parent / "chain.json") for run in runs]
+    finally:
+        launcher.close()
+    assert [chain.stages[0].config.data.train for chain in chains] == [str(tmp_path / "pairs.csv"), "pairs.csv"]
+
+
 def test_a_chain_on_another_machine_is_listed_stage_by_stage(
     store: Store, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
