@@ -108,13 +108,15 @@ def test_stages_write_logs_of_their_own(store: Store, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sdgui.runs.launcher.start_trainer", start)
     staged = store.add_experiment(preset_config("blip", "tiny"))
     assert staged.config is not None
-    launcher = Launcher(store)
+    launcher = Launcher(store, slots=MachineSlots(four))
     try:
-        launcher.launch(staged.id, chain_of(staged.config, "tiny"))
-        launcher.launch(staged.id)
+        launcher.launch(staged.id, chain_of(staged.config, "tiny"), Place(devices="1,3"))
+        launcher.launch(staged.id, place=Place(devices="1,3"))
     finally:
         launcher.close()
     assert ["--stage-logs" in command for command in commands] == [True, False]
+    several = ["--nproc-per-node=2" in command for command in commands]
+    assert several == [False, True], "a chain is one process, whatever it was given"
     assert commands[0][-3].endswith("chain.json")
 
 
