@@ -194,9 +194,9 @@ class StudyEditor(QWidget):
             seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
         except ValueError:
             raise ValueError(f"Seeds: {self.seeds.text()!r} must be whole numbers such as 0, 1, 2.") from None
-        budgets = _budgets(self.budgets.text())
         if self._there is not None:
             return _grown(self._there, arms, seeds)
+        budgets = _budgets(self.budgets.text())
         if len(arms) < 2:
             raise ValueError("Arms: select at least two presets or experiments; a study compares them.")
         data = {name: line.text().strip() for name, line in self.data.items()}

@@ -40,10 +40,11 @@ class SavedViews:
         return {str(name)[:LONGEST]: TableLayout.from_json(json.dumps(one)) for name, one in raw.items()}
 
     def save(self, name: str, layout: TableLayout) -> None:
-        """Keep ``layout`` under ``name``, in place of any that has it."""
+        """Keep ``layout`` under ``name``, cut to `LONGEST` characters, in place of any that has it."""
+        name = name[:LONGEST]
         views = self.all()
         views.pop(name, None)
-        self._keep({name[:LONGEST]: layout, **views})
+        self._keep({name: layout, **views})
 
     def remove(self, name: str) -> None:
         views = self.all()

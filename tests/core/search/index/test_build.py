@@ -361,31 +361,6 @@ def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -
     assert IndexReader(tmp_path / "index").alive().sum() == 47
 
 
-def test_another_model_is_refused_with_both_names(own: tuple[Path, Path]) -> None:
-    with pytest.raises(IndexFolderError, match="made by open_clip:sd-tiny, not by open_clip:sd-demo"):
-        build_index("open_clip:sd-demo", str(own[0]), own[1], quiet, lambda text: None)
-    with pytest.raises(IndexFolderError, match=r"made by open_clip:sd-tiny \(weights .*\), not by open_clip:sd-demo"):
-        open_index(own[1], quiet, "open_clip:sd-demo")
-
-
-def test_another_preprocessing_is_refused(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    original = encoding.preprocessing
-    monkeypatch.setattr(encoding, "preprocessing", lambda model: {**original(model), "crop": "none"})
-    with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
-        open_index(own[1], quiet)
-    before = files_of(own[1])
-    write_pictures(own[0] / "more")
-    with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
-        build(*own)
-    assert files_of(own[1]) == before, "rows that cannot be compared are not added"
-
-
-def test_another_source_is_refused(own: tuple[Path, Path], tmp_path: Path) -> None:
-    write_pictures(tmp_path / "others")
-    with pytest.raises(IndexFolderError, match=r"is of .*pictures, not of .*others"):
-        build(tmp_path / "others", own[1])
-
-
 def test_no_picture_at_all(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     with pytest.raises(IndexFolderError, match="holds no picture"):

@@ -9,8 +9,10 @@ import pytest
 from core.__main__ import main
 from core.data.errors import DataError
 from core.data.sources.opening import open_source
+from core.search.collection import open_index
 from core.search.errors import IndexFolderError
-from core.search.index.build import relocate
+from core.search.index import encoding
+from core.search.index.build import build_index, relocate
 from tests.core.search.samples import MODEL, build, files_of, write_pictures
 
 
@@ -84,3 +86,28 @@ def test_the_home_of_nobody_is_a_name_like_others(
     assert message in capsys.readouterr().err
     with pytest.raises(DataError, match="There is no data at ~nobody-has-this-name"):
         open_source("~nobody-has-this-name/train.csv")
+
+
+def test_another_model_is_refused_with_both_names(own: tuple[Path, Path]) -> None:
+    with pytest.raises(IndexFolderError, match="made by open_clip:sd-tiny, not by open_clip:sd-demo"):
+        build_index("open_clip:sd-demo", str(own[0]), own[1], quiet, lambda text: None)
+    with pytest.raises(IndexFolderError, match=r"made by open_clip:sd-tiny \(weights .*\), not by open_clip:sd-demo"):
+        open_index(own[1], quiet, "open_clip:sd-demo")
+
+
+def test_another_preprocessing_is_refused(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    original = encoding.preprocessing
+    monkeypatch.setattr(encoding, "preprocessing", lambda model: {**original(model), "crop": "none"})
+    with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
+        open_index(own[1], quiet)
+    before = files_of(own[1])
+    write_pictures(own[0] / "more")
+    with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
+        build(*own)
+    assert files_of(own[1]) == before, "rows that cannot be compared are not added"
+
+
+def test_another_source_is_refused(own: tuple[Path, Path], tmp_path: Path) -> None:
+    write_pictures(tmp_path / "others")
+    with pytest.raises(IndexFolderError, match=r"is of .*pictures, not of .*others"):
+        build(tmp_path / "others", own[1])

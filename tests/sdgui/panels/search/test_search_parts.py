@@ -389,14 +389,3 @@ def test_the_recall_under_the_mouse_is_that_of_the_nearest_k(qtbot: QtBot) -> No
         curve._hovered(view.mapViewToScene(QPointF(at, 0.5)))
         assert 10 ** curve._cross.value() == pytest.approx(k)
         assert f"t {k}:" in curve._readout.text()
-
-
-@pytest.mark.parametrize("caption", [0, 3])
-def test_a_caption_of_the_collection_is_asked_by_its_number(caption: int) -> None:
-    query = Query("a red kite", caption=caption)
-    asked = query.request(use_rows=True)
-    assert asked["caption"] == caption
-    assert "texts" not in asked
-    elsewhere = query.request(use_rows=False)
-    assert "caption" not in elsewhere
-    assert [one["text"] for one in elsewhere["texts"]] == ["a red kite"]

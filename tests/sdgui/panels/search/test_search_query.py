@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import QSettings
@@ -104,3 +105,14 @@ def test_the_true_picture_is_told_though_it_is_not_among_the_results() -> None:
     known = {**answer, "true_rank": 17.0, "true_row": 8}
     assert true_line(true_rank(known, query), known, query) == "Correct picture: rank 17 of 40, not among these"
     assert true_line(None, answer, Query("q")) == ""
+
+
+@pytest.mark.parametrize("caption", [0, 3])
+def test_a_caption_of_the_collection_is_asked_by_its_number(caption: int) -> None:
+    query = Query("a red kite", caption=caption)
+    asked = query.request(use_rows=True)
+    assert asked["caption"] == caption
+    assert "texts" not in asked
+    elsewhere = query.request(use_rows=False)
+    assert "caption" not in elsewhere
+    assert [one["text"] for one in elsewhere["texts"]] == ["a red kite"]

@@ -199,8 +199,10 @@ def test_a_study_that_is_extended_offers_seeds_and_arms_only(editor: StudyEditor
     editor.seeds.setText("1, 2")
     assert editor.wrong.text() == "Seeds: 0 is already in the study; add others after it."
     editor.seeds.setText("0, 1, 5")
+    editor.budgets.setText("abc")
     study = editor.study()
     assert (study.seeds, len(study.arms), study.steps, study.compare) == ([0, 1, 5], 2, 3, [])
+    assert editor.make.isEnabled(), "what was typed for another study counts no more"
     editor.seeds.setText("0, 1")
     tick(editor, "my own (experiment)")
     assert [arm.name for arm in editor.study().arms] == ["clip", "sd-clip", "my-own"]

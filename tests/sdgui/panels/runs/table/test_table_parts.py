@@ -332,6 +332,10 @@ def test_views_are_saved_opened_and_removed_by_their_menu(
     for layout in (mine, mine, mine, mine, TableLayout()):
         menu(layout).actions()[-2 if not views.all() else -3].trigger()
     assert list(views.all()) == ["other", "r&d view"]
+    for layout in (TableLayout(), mine):
+        views.save("v" * (LONGEST + 9), layout)
+    assert views.all().pop("v" * LONGEST) == mine, "a long name is one view, too"
+    views.remove("v" * LONGEST)
     shown = menu(mine)
     first, second, line, save, default, removal = shown.actions()
     assert [(one.text(), one.isChecked()) for one in (first, second)] == [("other", False), ("r&&d view", True)]
