@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -67,6 +68,9 @@ def test_the_first_pairs_of_a_batch_are_a_batch() -> None:
         assert one.mix is None
     assert len(first.student) == 2
     assert len(first.teacher) == 1
+    sent = replace(whole(), source=whole()).first(2)
+    assert sent.on_host is not sent
+    assert sent.on_host.rows.tolist() == [0, 1], "what is drawn by it is of as many"
 
 
 def test_a_share_is_of_the_picture_itself() -> None:

@@ -57,7 +57,10 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 @pytest.mark.parametrize("cache_mib", [0, 64])
-def test_pictures_captions_and_labels_stay_together(tmp_path: Path, cache_mib: int) -> None:
+def test_pictures_captions_and_labels_stay_together(
+    tmp_path: Path, cache_mib: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.data.dataset.CHUNK", 4)
     path = write_pairs(tmp_path, 6, captions=3)
     bad = tmp_path / "pictures" / "002.png"
     if cache_mib:
@@ -90,6 +93,9 @@ def test_cached_and_streamed_pictures_are_the_same(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 4, size=(40, 60))
     cached, streamed = opened(path), opened(path, cache_mib=0)
     assert all(torch.equal(cached.picture(row), streamed.picture(row)) for row in range(4))
+    copy = opened(write_pairs(tmp_path / "elsewhere", 4, size=(40, 60)))
+    assert cached.digest() == streamed.digest() == copy.digest(), "wherever they lie"
+    assert cached.digest() != opened(write_pairs(tmp_path / "elsewhere", 4, captions=2)).digest()
 
 
 def test_too_many_bad_rows_stop_with_the_list(tmp_path: Path) -> None:

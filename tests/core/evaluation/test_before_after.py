@@ -12,6 +12,7 @@ from PIL import Image
 from core.checkpoint.opening import Subject
 from core.evaluation import before_after
 from core.evaluation.before_after import BeforeAfter, PageError, measure, over_seeds, save_page
+from core.evaluation.evaluate import Request
 from core.evaluation.report import Report
 from core.metrics.outcome import Outcome, Queries
 from core.metrics.statistics import compare
@@ -81,6 +82,24 @@ def test_the_page_holds_its_numbers_and_pictures_and_runs_nothing(tmp_path: Path
     ):
         assert wanted in read.text
     assert "differ in more than their data" in read.text
+    assert "seed: 0 before, 1 after" in read.text
+
+
+def test_a_page_shows_the_first_fixes_and_a_new_label_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(before_after, "PICTURES", 2)
+    fixes = tuple(Fix(kind="relabelled", path=f"/{name}.png", label=EVIL, value=EVIL) for name in "abc")
+    record = FixesRecord(source="s.csv", fixed="f.csv", made=0.0, pictures=3, captions=3, fixes=fixes)
+    found = BeforeAfter(report(10), report(10), {}, record, ("s.csv", "f.csv"), {})
+    told: list[tuple[int, int]] = []
+    save_page(found, tmp_path / "page.html", "Title", lambda _doing, done, total: told.append((done, total)))
+    read = Tags()
+    read.feed((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert {tag for tag, _ in read.tags} & {"script", "img"} == set()
+    assert "The first 2 of 3 are shown." in read.text
+    assert [tag for tag, _ in read.tags].count("figure") == 2
+    assert told == [(0, 2), (1, 2)]
 
 
 def test_runs_without_held_out_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,9 +119,16 @@ def test_differences_are_of_the_run_after_against_the_one_before(
 ) -> None:
     found = {"one": report(10), "two": report(30), "three": report(12), "four": report(20)}
     monkeypatch.setattr(before_after, "open_model", lambda run: Path(run).name)
-    monkeypatch.setattr(before_after, "evaluate", lambda model, _request, _progress, _log: found[model])
+    asked: list[str] = []
+
+    def evaluated(model: str, request: Request, *_: object) -> Report:
+        asked.append(request.data)
+        return found[model]
+
+    monkeypatch.setattr(before_after, "evaluate", evaluated)
     for name, seed in (("one", 0), ("two", 1), ("three", 5), ("four", 5)):
         run, settings = RunDir(tmp_path / name), [f"data.train={name}.csv", "data.val=v.csv", f"seed={seed}"]
+        settings += [f"name={name}", *(["data.test=t.csv"] if name == "four" else [])]
         run.create()
         run.config.write_text(override(preset_config("clip", "tiny"), settings).to_json(), encoding="utf-8")
     folders = {name: str(tmp_path / name) for name in found}
@@ -112,6 +138,10 @@ def test_differences_are_of_the_run_after_against_the_one_before(
     assert measured.sources == ("one.csv", "two.csv")
     assert measured.others == {"seed": ("0", "1")}
     assert over_seeds(measured) == {}
+    measure([folders["one"]], [folders["four"]], "", quiet)
+    measure([folders["four"]], [folders["one"]], "", quiet)
+    measure([folders["one"]], [folders["four"]], "mine.csv", quiet)
+    assert asked == ["v.csv"] * 2 + ["t.csv"] * 2 + ["v.csv"] * 2 + ["mine.csv"] * 2, "on the data of the run after"
 
     several = measure([folders["one"], folders["three"]], [folders["two"], folders["four"]], "", quiet)
     assert several.before is found["one"]

@@ -93,6 +93,12 @@ def test_intervals_that_were_measured_elsewhere_come_back(tmp_path: Path) -> Non
     given = replace(classification(), metrics={"acc1": 0.5}, intervals={"acc1": (0.4, 0.6)}, per_query={})
     file.write_text(json.dumps(to_json(Report(SUBJECT, given))), encoding="utf-8")
     assert read_report(file).outcome.intervals == {"acc1": (0.4, 0.6)}
+    content = to_json(Report(SUBJECT, given))
+    for unknown in ({"low": None}, {"high": None}):
+        file.write_text(json.dumps(content | {"intervals": {"acc1": {"low": 0.4, "high": 0.6} | unknown}}))
+        again = read_report(file)
+        assert again.outcome.intervals == {}
+        assert "50.0 %" in table(again)
 
 
 def test_what_is_no_report_gets_a_sentence(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ def plain(cosine: Tensor, opinion: Tensor, own: Tensor, top: int) -> int:
     return 1 + min(place for place, i in enumerate(order) if own[i])
 
 
-@pytest.mark.parametrize("top", [1, 4, 10, 1000])
-def test_equals_a_plain_loop(top: int) -> None:
+@pytest.mark.parametrize(("top", "at_once"), [(1, 4096), (4, 4096), (10, 4096), (10, 35), (4, 1), (1000, 4096)])
+def test_equals_a_plain_loop(top: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.metrics.rerank.PAIRS_AT_ONCE", at_once)
     images, texts, owner, opinion = example()
     of_images, of_texts = reranked(images, texts, owner, lambda i, j: opinion[i, j], top)
     cosine = torch.nn.functional.cosine_similarity(images[:, None], texts[None], dim=2)

@@ -126,6 +126,11 @@ def test_scores_closer_than_float32_resolves_are_compared_exactly(nearer: float,
     assert of_text.expected().tolist() == [rank]
     of_image, _ = ranks(text, images, torch.zeros(len(images), dtype=torch.int64))
     assert of_image.expected().tolist() == [1.0]  # all captions are its own
+    several = torch.stack([basis[3], basis[0]]).float()
+    assert ranks(images, several, torch.tensor([2, 0]), block=1)[1].expected().tolist() == [1.0, rank]
+    captions = torch.stack([at(0.6, 1), basis[3], at(0.6 + nearer, 2)]).float()
+    of_image, _ = ranks(basis[[0, 9]].float(), captions, torch.tensor([0, 1, 1]), block=1)
+    assert of_image.expected().tolist()[0] == rank, "also where the rival is of a later block"
 
 
 def test_scores_are_exact_under_autocast_and_low_precision() -> None:

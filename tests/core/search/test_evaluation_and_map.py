@@ -152,6 +152,7 @@ def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPa
 
 
 def test_neighbours_are_the_nearest_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbouring, "_AT_ONCE", 400)
     points = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
     points[1] = points[0]
     away = np.linalg.norm(points[:, None].astype(np.float64) - points[None], axis=-1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.data.derived.noisy import GENERIC, write_noisy
+from core.data.derived.noisy import GENERIC, write_noisy, wrong_captions
 from core.spec.errors import UserError
 from core.spec.study import NoiseSpec
 from core.spec.study.definition import NoiseKind
@@ -65,6 +65,12 @@ def test_each_kind_is_wrong_in_its_own_way(kind: NoiseKind, tmp_path: Path) -> N
         assert all(sum(a != b for a, b in zip(new, old, strict=True)) == 1 for new, old in several)
     assert made(tmp_path, kind) == found
     assert made(tmp_path, kind, seed=1) != found
+
+
+def test_a_group_whose_captions_are_all_the_same_stays_as_it_is() -> None:
+    captions = [("a",), ("a",), ("b",), ("c",), ("a",)]
+    changed = wrong_captions(captions, 1.0, 0, "in-group", ["same", "same", "other", "other", "same"])
+    assert changed == [("a",), ("a",), ("c",), ("b",), ("a",)]
 
 
 def test_a_group_needs_its_column_and_the_verb_writes_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,14 @@ def test_pictures_elsewhere_are_reached_by_a_link_inside_the_folder(tmp_path: Pa
     assert "pictures/000.png" in saved.path.read_text()
 
 
+def test_other_pictures_in_the_way_of_the_link_are_not_taken_for_those(tmp_path: Path) -> None:
+    path, out = write_pairs(tmp_path / "data", 3), tmp_path / "out"
+    write_pairs(out, 3)
+    with pytest.raises(UserError, match=r"out/pictures leads to other pictures than .*data/pictures; remove it"):
+        save_subset(str(path), out / "copy.csv", heard)
+    assert not (out / "copy.csv").exists()
+
+
 def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 3)
     files = [row.file for row in open_source(path).rows]
@@ -79,6 +87,25 @@ def test_a_part_is_held_out_and_copies_stay_together(tmp_path: Path) -> None:
     assert again.path.read_text() == held.path.read_text()
     with pytest.raises(UserError, match="between 0 and 1"):
         hold_out(source, 1.0, 0, heard)
+
+
+def test_a_part_that_is_there_is_kept_and_both_new_ones_are_numbered(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path, 6)
+    train, held = hold_out(str(path), 0.5, 0, heard)
+    before = train.path.read_text()
+    held.path.unlink()
+    again = hold_out(str(path), 0.5, 1, heard)
+    assert [one.path.name for one in again] == ["pairs-train-2.csv", "pairs-held-out-2.csv"]
+    assert train.path.read_text() == before
+
+
+def test_of_pictures_with_more_copies_than_are_wanted_one_is_held_out_with_all_of_them(tmp_path: Path) -> None:
+    for number in range(3):
+        for copy in range(4):
+            write_picture(tmp_path / "photos" / f"copy {copy}" / f"{number}.png", number)
+    train, held = hold_out(str(tmp_path / "photos"), 0.1, 0, heard)
+    assert (train.pictures, held.pictures) == (8, 4)
+    assert len({Path(row.file).name for row in open_source(held.path).rows}) == 1
 
 
 def test_a_part_of_shards_names_pictures_in_the_tars(tmp_path: Path) -> None:

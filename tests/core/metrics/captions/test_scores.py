@@ -115,6 +115,8 @@ def test_varied_captions_are_not_called_out() -> None:
     scores = caption_scores(["a man", "a dog", "the sea"], [["a man"], ["a cat"], ["the sea"]])
     assert scores.degenerate.share == 0
     assert scores.outcome().notes == ()
+    single = caption_scores(["a man"], [["a dog"]]).degenerate
+    assert (single.share, single.notes()) == (0, ()), "one caption is like no other"
 
 
 def test_cancelling() -> None:

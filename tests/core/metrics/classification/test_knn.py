@@ -61,5 +61,7 @@ def test_bad_input_gets_a_sentence() -> None:
         knn(train, train_labels, test[:, :4], test_labels)
     with pytest.raises(EvaluationError, match="same classes"):
         knn(train, train_labels, test, Labels(CLASSES[:5], test_labels.rows, test_labels.targets))
+    with pytest.raises(EvaluationError, match="same classes"):
+        knn(train, train_labels, test, Labels(CLASSES[::-1], test_labels.rows, test_labels.targets))
     with pytest.raises(EvaluationError, match="training features hold NaN"):
         knn(train / 0 * 0, train_labels, test, test_labels)

@@ -133,10 +133,23 @@ def test_saved_and_applied_again(tmp_path: Path) -> None:
     again.check_model("abc", "before projection")
     with pytest.raises(EvaluationError, match="belongs to model abc, not to xyz"):
         again.check_model("xyz", "before projection")
+    Probe(torch.zeros(2, 4), torch.zeros(2), ("a", "b"), C=1.0).check_model("xyz", "embedding")
     with pytest.raises(EvaluationError, match="'before projection', not on 'embedding'"):
         again.check_model("abc", "embedding")
     with pytest.raises(EvaluationError, match=r"trained on 64 features \(before projection\), but these have 8"):
         again.logits(torch.zeros(3, 8))
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_a_probe_is_not_written_over_either_file_of_another(tmp_path: Path, suffix: str) -> None:
+    probe = Probe(torch.zeros(10, 4), torch.zeros(10), DIGITS, C=1.0)
+    there = (tmp_path / "probe").with_suffix(suffix)
+    there.write_text("mine")
+    with pytest.raises(EvaluationError, match=f"probe{suffix} already exists and is not overwritten"):
+        save_probe(probe, tmp_path / "probe")
+    assert [path.name for path in tmp_path.iterdir()] == [there.name]
+    assert there.read_text() == "mine"
+    assert load_probe(save_probe(probe, tmp_path / "probe", replace=True)).classes == DIGITS
 
 
 def test_a_damaged_probe_gets_a_sentence(tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ def example(rows: int = 200, count: int = 7) -> tuple[Tensor, Labels, Tensor]:
     return features, Labels(tuple(f"c{i}" for i in range(count)), torch.arange(rows), targets), centres
 
 
-def test_metrics_equal_scikit_learn_and_plain_cosines() -> None:
+def test_metrics_equal_scikit_learn_and_plain_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.metrics.classification.zero_shot.ROWS_AT_ONCE", 64)
     features, labels, centres = example()
     result = zero_shot(features, labels, centres)
     cosine = torch.nn.functional.cosine_similarity(features.double()[:, None], centres.double()[None], dim=2).numpy()
@@ -177,6 +178,8 @@ def test_bad_input_gets_a_sentence(tmp_path: Path) -> None:
         zero_shot(features, labels, centres[:, :5])
     with pytest.raises(EvaluationError, match="reach to row 199, but there are only 150"):
         zero_shot(features[:150], labels, centres)
+    with pytest.raises(EvaluationError, match="reach to row 199, but there are only 199"):
+        zero_shot(features[:199], labels, centres)
     features[3] = torch.nan
     with pytest.raises(EvaluationError, match="1 of 200 image features hold NaN"):
         zero_shot(features, labels, centres)

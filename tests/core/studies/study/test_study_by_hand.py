@@ -262,6 +262,22 @@ def test_costs_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
     assert collect(out, study)["arms"]["better"]["seeds"] == [1]
 
 
+def test_only_what_both_arms_have_is_compared(tmp_path: Path) -> None:
+    study, out = Study.model_validate(definition()), StudyDir(tmp_path)
+    curve = [{"step": 5, "seconds": 10.0, "values": {"student/R@1": 0.4}}]
+    for arm, values, told in (("base", {"val/R@1": 0.5}, []), ("better", {"val/R@1": 0.75, "new/acc1": 0.9}, curve)):
+        measured(out, arm, 0, networks={"student": values}, train_seconds=10.0, curve=told)
+    found = collect(out, study)
+    assert found["metrics"] == ["val/R@1", "new/acc1"]
+    (compared,) = found["compare"]
+    assert compared["metrics"].keys() == {"val/R@1"}
+    assert compared["metrics"]["val/R@1"]["final"]["difference"]["values"] == (0.25,)
+    assert compared["equal_clock"] == {}
+    measured(out, "base", 0, networks={"student": {"val/R@1": 0.5}}, train_seconds=10.0, curve=curve)
+    (compared,) = collect(out, study)["compare"]
+    assert compared["equal_clock"]["val/R@1"]["difference"]["values"] == (0.0,)
+
+
 def test_a_value_at_a_validation_and_at_two_of_the_same_second() -> None:
     def curve(*points: tuple[float, float]) -> list[dict[str, Any]]:
         return [{"seconds": seconds, "values": {"student/R@1": value}} for seconds, value in points]

@@ -69,6 +69,20 @@ def test_several_captions_labels_and_other_formats(tmp_path: Path) -> None:
         write_shards(open_source(tmp_path / "a.csv"), tmp_path / "other", lambda *_: None)
 
 
+def test_a_shard_of_which_no_picture_can_be_read_is_not_there(tmp_path: Path) -> None:
+    for name in "ac":
+        Image.new("RGB", (30, 20), "red").save(tmp_path / f"{name}.png")
+    for name in "bd":
+        (tmp_path / f"{name}.png").write_bytes(b"broken")
+    (tmp_path / "a.csv").write_text("filepath,title\n" + "".join(f"{name}.png,{name}\n" for name in "abcd"))
+    out = tmp_path / "out"
+    written = write_shards(open_source(tmp_path / "a.csv"), out, lambda *_: None, rows=1, max_bad_share=0.5)
+    names = ["00000.tar", "00001.tar"]
+    assert [path.name for path in written.shards] == sorted(path.name for path in out.glob("*.tar")) == names
+    assert json.loads((out / "sizes.json").read_text()) == dict.fromkeys(names, 1)
+    assert [row.captions for row in open_source(str(out)).rows] == [("a",), ("c",)]
+
+
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_csv, _ = write_pairs(tmp_path / "pairs")
     (tmp_path / "out").mkdir()
