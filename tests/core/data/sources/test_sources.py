@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from core.data.errors import BadRow, DataError, check_bad_share
 from core.data.sources.opening import open_source
-from core.data.sources.rows import clean_caption
+from core.data.sources.rows import clean_caption, missing_files
 from core.spec.errors import UserError
 from tests.core.data.samples import write_picture
 
@@ -214,6 +214,24 @@ def test_json_without_the_needed_keys_names_those_found(tmp_path: Path) -> None:
         open_source(tmp_path / "a.jsonl")
 
 
+def test_a_name_in_another_case_is_asked_for_and_one_that_is_in_no_list_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number}.png" for number in range(20)]
+    for name in names:
+        (tmp_path / name).touch()
+    asked: list[str] = []
+
+    def there(file: str) -> bool:
+        asked.append(Path(file).name)
+        return True
+
+    monkeypatch.setattr("core.data.sources.rows.is_file", there)
+    files = [str(tmp_path / name) for name in (*names, "7.PNG", "99.png")]
+    assert list(missing_files(files)) == [files[-1]]
+    assert asked == ["7.PNG"], "a disk may hold it by that name"
+
+
 def test_a_json_list_of_records(tmp_path: Path) -> None:
     pictures(tmp_path, "a.png")
     (tmp_path / "a.json").write_text('[{"image": "a.png", "caption": ["one", "two"]}]')
@@ -242,6 +260,17 @@ def test_coco_finds_its_pictures_and_joins_captions(tmp_path: Path, place: str) 
     assert len(source.bad) == 4  # missing file, escape, no file name, caption of an unknown image
 
 
+def test_coco_takes_its_pictures_from_the_root_that_is_named_and_no_caption_that_is_no_text(tmp_path: Path) -> None:
+    pictures(tmp_path / "val2017", "1.png")
+    pictures(tmp_path / "far", "1.png")
+    path = tmp_path / "captions_val2017.json"
+    notes = [{"image_id": 1, "caption": caption} for caption in ("half \ud83d", "whole")]
+    path.write_text(json.dumps({"images": [{"id": 1, "file_name": "1.png"}], "annotations": notes}))
+    for root, where in ((None, "val2017"), (tmp_path / "far", "far")):
+        (row,) = open_source(path, pictures_root=root).rows
+        assert (row.image, row.captions) == (tmp_path / where / "1.png", ("whole",))
+
+
 def test_coco_instances_are_told_from_captions(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1}]}')
     with pytest.raises(DataError, match="captions_"):
@@ -252,10 +281,11 @@ def test_coco_instances_are_told_from_captions(tmp_path: Path) -> None:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    pictures(tmp_path, "red_panda/1.png", "red_panda/deep/2.JPG", "dog/3.png", ".hidden/4.png", "stray.png")
+    pictures(tmp_path, "red_panda/1.png", "red_panda/deep/2.JPG", "dog/3.png", ".hidden/4.png", "stray.png", "_/5.png")
     (tmp_path / "dog" / "notes.md").write_text("x")
     source = open_source(tmp_path)
     assert [(row.image.name, row.captions, dict(row.labels)) for row in source.rows] == [
+        ("5.png", ("_",), {"class": "_"}),
         ("3.png", ("dog",), {"class": "dog"}),
         ("1.png", ("red panda",), {"class": "red_panda"}),
         ("2.JPG", ("red panda",), {"class": "red_panda"}),

@@ -71,6 +71,12 @@ def test_pictures_without_reference_are_left_out_and_noted() -> None:
     assert "CIDEr" in scores.notes[1]
 
 
+def test_captions_stay_with_their_pictures_where_one_between_has_no_reference() -> None:
+    scores = caption_scores(["a man", "a dog", "the sea"], [["a man"], [" "], ["the sea"]])
+    assert scores.rows == (0, 2)
+    assert scores.exact.tolist() == [1.0, 1.0]
+
+
 def test_bad_input_gets_a_sentence() -> None:
     with pytest.raises(EvaluationError, match="2 captions but references for 1"):
         caption_scores(["a", "b"], [["a"]])

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from core.metrics.classification.few_shot import draw_shots, few_shot, few_shot_outcome
+from core.metrics.classification.few_shot import FewShotPoint, draw_shots, few_shot, few_shot_outcome
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.linear_probe import C_GRID, classify_with, linear_probe, search_C, stratified_split
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
@@ -206,6 +206,24 @@ def test_few_shot_improves_with_shots_and_has_an_interval() -> None:
     outcome = few_shot_outcome(points, samples=len(test.labels.rows))
     assert outcome.metrics["acc1@16"] == points[1].mean
     assert few_shot(train, test, val, shots=[1], draws=1)[0].interval is None
+
+
+def test_the_interval_of_few_draws_stays_within_what_a_share_can_be() -> None:
+    ends = FewShotPoint(1, np.array([0.1, 0.9]), (1.0, 1.0), 0).interval
+    assert ends is not None
+    assert (ends.low, ends.high) == (0.0, 1.0)
+
+
+def test_a_fit_that_was_cut_short_and_a_search_that_ended_at_its_border_are_noted() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    y = (x[:, 0] > 0).astype(np.int64)
+    far = data(x + 100 * y[:, None], y, ("a", "b"))  # so easy that the smallest C does as well as any
+    notes = linear_probe(far, far, far).notes
+    assert "the best C, 1e-06, is at the end of its range." in notes
+    assert not any("not yet converged" in note for note in notes)
+    near = data(x, (x[:, 0] + x[:, 1] / 5 > 0).astype(np.int64), ("a", "b"))
+    cut = linear_probe(near, near, near, ProbeSettings(max_iterations=1)).notes
+    assert any("stopped at 1 iterations, not yet converged" in note for note in cut)
 
 
 def test_shots_are_drawn_a_class_and_nested() -> None:

@@ -22,7 +22,8 @@ from core.search.index.build import relocate
 from core.search.index.manifest import read_manifest, write_manifest
 from core.search.index.source_changes import scan
 from core.search.index.storage import IndexReader
-from tests.core.search.samples import alive, build, quiet, write_pictures
+from tests.core.pictures import draw
+from tests.core.search.samples import MODEL, alive, build, quiet, write_pictures
 
 
 def test_a_picture_of_another_time_is_read_again(tmp_path: Path) -> None:
@@ -214,6 +215,32 @@ def test_damage_beside_removed_rows_counts_what_is_encoded_again(
     report = build(tmp_path / "pictures", tmp_path / "index", log)
     assert (report.rebuilt, report.added, report.pictures) == (15, 15, 46)
     assert "their 15 pictures are encoded again" in log[0]
+
+
+def test_relocating_a_folder_above_the_source_moves_the_source_with_it(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "disk" / "pictures", captions=False)
+    build(tmp_path / "disk" / "pictures", tmp_path / "index")
+    (tmp_path / "disk").rename(tmp_path / "mounted")
+    assert relocate(tmp_path / "index", str(tmp_path / "disk"), str(tmp_path / "mounted"), quiet) == 48
+    assert build(tmp_path / "mounted" / "pictures", tmp_path / "index").unchanged == 48
+
+
+def test_captions_of_a_picture_that_cannot_be_read_are_not_given_to_the_next(tmp_path: Path) -> None:
+    found = []
+    for name, caption in (("a", "one red bar"), ("b", "two blue discs"), ("c", "three green stars")):
+        path = tmp_path / f"{name}.png"
+        draw("red", "bar", 12).save(path)
+        found.append(source_changes.Found(str(path), path.stat().st_size, 0, (caption,)))
+    Path(found[1].path).write_bytes(b"broken")
+    encoder = encoding.open_encoder(MODEL, "")
+    ((first, broken, last),) = encoder.entries(found)
+    assert broken.texts is None
+    for entry, one in ((first, found[0]), (last, found[2])):
+        ((alone,),) = encoder.entries([one])
+        assert entry.texts is not None
+        assert alone.texts is not None
+        np.testing.assert_allclose(entry.texts, alone.texts, atol=1e-2)
+    assert not np.allclose(first.texts, last.texts, atol=2e-2)
 
 
 def test_relocating_moves_what_lies_below_and_nothing_beside_it(tmp_path: Path) -> None:

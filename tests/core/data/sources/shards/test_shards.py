@@ -20,6 +20,8 @@ from core.data.sources.opening import open_source
 from core.data.sources.shards import collection
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.index import beside, in_cache, make_index, open_index, read_facts, write_index
+from core.data.sources.shards.samples import captions_in, grouped
+from core.data.sources.shards.tar import TarMember
 from core.spec.config import ConfigError, override
 from core.spec.presets import preset_config
 from core.spec.shards import absolute_pattern, expanded, is_member, is_shards, split_member
@@ -107,6 +109,25 @@ def test_rows_have_their_captions_and_labels_by_convention(tmp_path: Path) -> No
     assert [Path(one.file).name for one in source.rows][:2] == ["plain.png", "one.png"]
     assert np.array_equal(decode(source.rows[3].file, None, 10), decode(picture(3), None, 10))
     assert all(is_member(one.file) for one in source.rows)
+
+
+def test_labels_are_known_though_the_first_row_cannot_be_read(tmp_path: Path) -> None:
+    rows = {"0": {"png": picture(0), "txt": b" "}, "1": row(1, json={"kind": "cat"})}
+    assert Shards.open(str(write_shard(tmp_path / "a.tar", rows))).label_names() == ("kind",)
+
+
+def test_a_key_that_comes_twice_is_two_samples() -> None:
+    names = ("a.png", "a.txt", "a.png", "a.txt", "b.png")
+    found = list(grouped(TarMember(name, offset, 9, "") for offset, name in enumerate(names)))
+    assert [(one.key, {kind: member.offset for kind, member in one.parts.items()}) for one in found] == [
+        ("a", {"image": 0, "text": 1}), ("a", {"image": 2, "text": 3}), ("b", {"image": 4}),
+    ]  # fmt: skip
+
+
+def test_the_class_is_the_caption_where_the_text_is_blank() -> None:
+    assert captions_in(b" \n", {}, b"red_panda\n") == ("red panda",)
+    assert captions_in(b"", {"captions": [" ", ""]}, b"dog") == ("dog",)
+    assert captions_in(b"a cat", {}, b"dog") == ("a cat",)
 
 
 def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
