@@ -28,6 +28,7 @@ def test_arms_are_chosen_with_or_without_their_budget_and_seeds_apart() -> None:
     assert chosen("base") == {one for one in everything if one.startswith("base")}
     assert chosen("other-80s") == {"other-80s 0", "other-80s 1"}
     assert chosen("base", "other-10s", seeds=(1,)) == {"base-10s 1", "base-80s 1", "other-10s 1"}
+    assert chosen("base", seeds=(0, 1)) == chosen("base")
     assert chosen(seeds=(0,)) == {one for one in everything if one.endswith(" 0")}
 
 

@@ -165,6 +165,19 @@ def test_what_is_set_for_each_run_is_no_other_recipe(tmp_path: Path, setting: st
         claim(out, study)
 
 
+def test_another_recipe_is_refused_until_every_run_is_measured(tmp_path: Path) -> None:
+    study, out = Study.model_validate(definition(BASE, seeds=[0, 1])), StudyDir(tmp_path)
+    claim(out, study)
+    measured(out, "base", 1)
+    out.run("base", 0).create()
+    trained = override(preset_config("clip", "tiny"), ["data.train=a.csv", "optim.beta1=0.5"])
+    out.run("base", 0).config.write_text(trained.to_json())
+    with pytest.raises(StudyError, match=r"base-s0 was trained with optim\.beta1=0\.5"):
+        claim(out, study)
+    measured(out, "base", 0)
+    claim(out, study)
+
+
 class Pretended:
     """A place with ``free`` devices, at which every run ends as it is told."""
 
