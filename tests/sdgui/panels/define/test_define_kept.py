@@ -20,9 +20,9 @@ from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.shared.services import Selection, Services
-from sdgui.store.records import Run, StoreError
+from sdgui.store.records import Run
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.define.defining import show, stored
+from tests.sdgui.panels.define.defining import refuse_once, show, stored
 
 
 def a_run(services: Services, experiment: int, *settings: str) -> Run:
@@ -240,14 +240,7 @@ def test_a_save_that_failed_is_tried_again(
     qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch, by_its_button: bool
 ) -> None:
     experiment = show(define, services, "clip")
-    edit, refused = services.store.edit_experiment, [True]
-
-    def held(*what: Any) -> Any:
-        if refused.pop() if refused else False:
-            raise StoreError("The database is locked by another program.")
-        return edit(*what)
-
-    monkeypatch.setattr(services.store, "edit_experiment", held)
+    refuse_once(services, monkeypatch)
     define.form.set_value("seed", 5)
     define.save()
     qtbot.waitUntil(lambda: "locked by another" in define.bar.text)

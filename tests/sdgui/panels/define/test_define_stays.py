@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -13,23 +11,10 @@ from core.spec.run.status import RunState
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.shared.services import Selection, Services
-from sdgui.store.records import StoreError
 from sdgui.widgets.message import Message
-from tests.sdgui.panels.define.defining import show, stored
+from tests.sdgui.panels.define.defining import refuse_once, show, stored
 
 OTHER = Message("info", "Something else.")
-
-
-def refuse_once(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next edit of an experiment is not written."""
-    edit, refused = services.store.edit_experiment, [True]
-
-    def held(*what: Any) -> Any:
-        if refused.pop() if refused else False:
-            raise StoreError("The database is locked by another program.")
-        return edit(*what)
-
-    monkeypatch.setattr(services.store, "edit_experiment", held)
 
 
 def test_a_teacher_that_was_typed_and_the_wish_for_one_run_stay(define: DefinePanel, services: Services) -> None:
