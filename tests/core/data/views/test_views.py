@@ -131,11 +131,12 @@ def test_half_of_the_views_are_mirrored() -> None:
     assert 70 < sum(mirrored) < 130
 
 
-def test_erasing_takes_a_rectangle_of_allowed_area() -> None:
+@pytest.mark.parametrize("share", [0.15, 0.6])
+def test_erasing_takes_a_rectangle_of_allowed_area(share: float) -> None:
     pictures = [torch.zeros(3, 32, 32, dtype=torch.uint8)] * 100
-    erased = (view(ViewConfig(erase=0.6), pictures) == GREY).all(1)  # (100, 32, 32)
+    erased = (view(ViewConfig(erase=share), pictures) == GREY).all(1)  # (100, 32, 32)
     area = erased.flatten(1).float().mean(1)
-    assert 40 < int((area > 0).sum()) < 80
+    assert int((area > 0).sum()) == pytest.approx(100 * share, abs=15)
     assert float(area.max()) < 0.37
     for one in erased[area > 0]:
         rows, columns = one.any(1), one.any(0)

@@ -165,8 +165,12 @@ def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPane
     qtbot.keyClick(grid, Qt.Key.Key_Delete)
     assert panel.rows.excluded == {0}
     assert view.counts.text() == "2 pictures · 1 excluded"
+    view.which.setCurrentIndex(view.which.findData("excluded"))
+    view.which.activated.emit(view.which.currentIndex())
+    qtbot.waitUntil(lambda: captions(panel) == ["a a"])
     qtbot.keyClick(grid, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert panel.rows.excluded == set()
+    assert captions(panel) == [], "what is taken in again is none of the excluded"
     panel.work.wait()
 
 

@@ -87,6 +87,15 @@ def test_a_source_is_looked_at_and_saved_anew(panel: DataPanel, qtbot: QtBot, tm
     panel.work.wait()
     panel.open(panel.rows.source)  # what was excluded is so again
     qtbot.waitUntil(lambda: panel.rows.excluded == {5, 6, 9})
+    panel.exclude([9], False)
+    qtbot.keyClick(view.gallery.view, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    panel.exclude([6], False)
+    panel.exclude([7])
+    panel.undo()
+    qtbot.wait(1)
+    panel.work.wait()
+    panel.open(panel.rows.source)  # and what was taken back is not
+    qtbot.waitUntil(lambda: panel.rows.excluded == {5, 9})
     views_follow_the_form_the_step_and_the_selection(panel, qtbot)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -60,6 +62,21 @@ def test_the_way_back_from_a_preset_includes_what_was_typed_just_before(
     define.preset_bar.chosen.emit("sd-clip", "tiny")
     define.bar.press_remedy()
     assert define.form.draft()["optim.epochs"] == "77"
+
+
+def test_a_save_that_ends_leaves_what_was_typed_meanwhile_to_the_next(
+    define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, coming = show(define, services, "clip"), list[tuple[Any, ...]]()
+    monkeypatch.setattr(services.writer, "submit", lambda *what: coming.append(what))
+    for seed in (5, 6):
+        define.form.set_value("seed", seed)
+        assert define.save()
+    for write, written, _refused in coming:
+        assert '"seed": "6"' in str(services.settings.value(f"drafts/{experiment}")), "a window that is killed now"
+        written(write())
+    assert services.settings.value(f"drafts/{experiment}") is None
+    assert services.store.experiment(experiment).config.seed == 6  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("refused", [False, True])

@@ -101,6 +101,19 @@ def test_grouped_runs_are_one_curve_until_their_means_are_put_away(grid: PlotGri
     assert not means.isEnabled()
     grid.grouping.set_groups({"r1": "both", "r2": "both"})
     assert (means.isEnabled(), means.isChecked(), grid.legend.keys()) == (True, True, ["both"])
+    grid.set_points("r2", "train/loss", np.arange(1, 50), 3.0 / np.arange(1, 50))
+
+    def first_mean() -> float:
+        grid.grouping._show_means()
+        canvas = grid._cards["train/loss"].canvas
+        assert canvas is not None
+        (mean,) = canvas.series()
+        return float(mean.values[0])
+
+    assert first_mean() == 2.0
+    grid.set_run_visible("r2", False)
+    assert first_mean() == 1.0, "a run that is hidden does not count"
+    grid.set_run_visible("r2", True)
     means.setChecked(False)
     assert grid.legend.keys() == ["r1", "r2"]
     grid.grouping.set_groups({"r1": "one", "r2": "two"})

@@ -61,6 +61,15 @@ def test_no_extreme_is_lost_in_any_view(seed: int, n: int, columns: int, low: fl
         assert np.nanmin(near) <= y[i] <= np.nanmax(near)
 
 
+def test_points_put_in_place_of_others_are_smoothed_anew() -> None:
+    one = Series("a")
+    one.set_weight(0.9)
+    one.replace([1, 2, 3], [100.0, 100.0, 100.0])
+    values = [1.0, 2.0, 4.0]
+    one.replace([1, 2, 3], values)
+    np.testing.assert_allclose(one.smoothed, plain_ema(values, 0.9))
+
+
 def test_a_gap_stays_a_gap() -> None:
     one = Series("a")
     y = np.ones(10_000)

@@ -204,6 +204,8 @@ def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, fille
     with qtbot.waitSignal(part.run_chosen) as chosen:
         scatter.run_clicked.emit(newest)
     assert chosen.args == [filled[1][-1]]
+    scatter._shown = scatter._shown[scatter._shown >= newest]  # as where the runs before it lack a value
+    assert scatter.nearest(place) == newest
 
 
 def test_columns_are_chosen_kept_and_ticked_runs_are_larger(
