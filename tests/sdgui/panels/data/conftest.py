@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtWidgets import QComboBox
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application, make_services
@@ -71,6 +72,12 @@ def opened(qtbot: QtBot, panel: DataPanel, source: str, *names: str, **more: Any
     panel.work.part.emit(part(*names))
     panel.work.opened.emit(facts(source, len(names), **more))
     qtbot.waitUntil(lambda: panel.facts is not None and not panel._parts)
+
+
+def choose(box: QComboBox, row: int) -> None:
+    """As a user does in its list."""
+    box.setCurrentIndex(row)
+    box.activated.emit(row)
 
 
 def captions(panel: DataPanel) -> list[str]:

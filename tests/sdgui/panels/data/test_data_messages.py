@@ -20,7 +20,7 @@ from sdgui.panels.data.views_page import ViewsPage
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.message import Message
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.data.conftest import Asked, captions, checked, facts, opened, part
+from tests.sdgui.panels.data.conftest import Asked, captions, checked, choose, facts, opened, part
 
 
 @pytest.fixture
@@ -118,10 +118,6 @@ def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel,
     view = panel.view
     opened(qtbot, panel, "/one.csv", "a", "b", "c")
 
-    def choose(box: Any, row: int) -> None:
-        box.setCurrentIndex(row)
-        box.activated.emit(row)
-
     view.tabs.setCurrentIndex(FIGURES)
     choose(view.label, view.label.findData("split"))
     assert [view.value.itemText(row) for row in range(view.value.count())] == ["Any value", "train", "val"]
@@ -165,8 +161,7 @@ def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPane
     qtbot.keyClick(grid, Qt.Key.Key_Delete)
     assert panel.rows.excluded == {0}
     assert view.counts.text() == "2 pictures · 1 excluded"
-    view.which.setCurrentIndex(view.which.findData("excluded"))
-    view.which.activated.emit(view.which.currentIndex())
+    choose(view.which, view.which.findData("excluded"))
     qtbot.waitUntil(lambda: captions(panel) == ["a a"])
     qtbot.keyClick(grid, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert panel.rows.excluded == set()

@@ -91,6 +91,7 @@ def test_a_source_is_looked_at_and_saved_anew(panel: DataPanel, qtbot: QtBot, tm
     qtbot.keyClick(view.gallery.view, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     panel.exclude([6], False)
     panel.exclude([7])
+    qtbot.wait(1)
     panel.undo()
     qtbot.wait(1)
     panel.work.wait()

@@ -204,8 +204,10 @@ def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, fille
     with qtbot.waitSignal(part.run_chosen) as chosen:
         scatter.run_clicked.emit(newest)
     assert chosen.args == [filled[1][-1]]
-    scatter._shown = scatter._shown[scatter._shown >= newest]  # as where the runs before it lack a value
-    assert scatter.nearest(place) == newest
+    oldest = int(scatter._shown[-1])
+    place = box.mapViewToScene(QPointF(scatter._x[oldest], scatter._y[oldest]))
+    scatter._shown = scatter._shown[-1:]  # as where the others lack a value
+    assert scatter.nearest(place) == oldest != 0
 
 
 def test_columns_are_chosen_kept_and_ticked_runs_are_larger(
