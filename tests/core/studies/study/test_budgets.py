@@ -217,6 +217,7 @@ def test_measures_and_overrides_are_of_the_arm_as_it_is_defined() -> None:
         ([(10, 3.0), (1000, -1.0)], ("falls behind", 10 ** (1 + 2 * 0.75))),
         ([(10, 1.0), (20, -1.0), (80, 1.0)], ("overtakes", 40.0)),  # the last change counts
         ([(10, -1.0), (40, 1.0), (80, 2.0)], ("overtakes", 20.0)),
+        ([(2, -3.0), (10, -1.0), (1000, 1.0)], ("overtakes", 100.0)),  # from the last budget that tells otherwise
     ],
 )
 def test_where_an_arm_overtakes_another(points: list[tuple[float, float]], found: tuple[str, float | None]) -> None:
