@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QBuffer, QFile, QIODevice, QObject, QSize, Qt, QThreadPool, Signal
+from PySide6.QtCore import QBuffer, QByteArray, QFile, QIODevice, QObject, QSize, Qt, QThreadPool, Signal
 from PySide6.QtGui import QImage, QImageReader
 from shiboken6 import isValid
 
@@ -19,6 +19,24 @@ from core.spec.paths import is_file
 from core.spec.reading import open_regular
 from core.spec.shards import read_member, split_member
 
+_BEGINNINGS = {  # of files -> Qt's name of the format
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpeg",
+    b"GIF8": "gif",
+    b"BM": "bmp",
+    b"II*\x00": "tiff",
+    b"II+\x00": "tiff",
+    b"MM\x00*": "tiff",
+    b"MM\x00+": "tiff",
+    b"P1": "pbm",
+    b"P4": "pbm",
+    b"P2": "pgm",
+    b"P5": "pgm",
+    b"P3": "ppm",
+    b"P6": "ppm",
+    b"\x00\x00\x01\x00": "ico",
+    b"\x00\x00\x00\x0cjP": "jp2",
+}
 _PIXELS_AT_MOST = 400_000_000
 _ALLOCATION_MIB = 2048
 
@@ -104,10 +122,27 @@ def _read_bytes(content: bytes, path: Path, room: QSize | None) -> tuple[QImage 
     return image, f"{path.name}{reason}" if image is None else ""
 
 
+def _format(head: bytes) -> str:
+    """The format of a file that begins so; "" for none that is read."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:12] in (b"ftypavif", b"ftypavis"):
+        return "avif"
+    return next((name for beginning, name in _BEGINNINGS.items() if head.startswith(beginning)), "")
+
+
 def _decode(file: QIODevice, room: QSize | None) -> tuple[QImage | None, str]:
-    reader = QImageReader(file)
+    """Qt is told the format and looks for none.
+
+    Otherwise it asks every plugin, and SVG's connects a signal to find out, for which it waits while this thread holds
+    Python's lock: the window, which waits for that lock as it disconnects one, would stand still for ever.
+    """
+    name = _format(bytes(file.peek(16).data()))
+    if not name:
+        return None, ": Unsupported image format"
+    reader = QImageReader(file, QByteArray(name.encode()))
+    reader.setAutoDetectImageFormat(False)
     reader.setAutoTransform(True)
-    reader.setDecideFormatFromContent(True)
     reader.setAllocationLimit(_ALLOCATION_MIB)
     size = reader.size()
     if size.isValid() and size.width() * size.height() > _PIXELS_AT_MOST:
