@@ -48,7 +48,10 @@ def test_a_closed_stdout_and_a_reader_that_leaves_are_no_tracebacks() -> None:
 def test_too_little_memory_is_a_sentence(megabytes: int) -> None:
     code = LIMITED.format(megabytes << 20)
     command = [sys.executable, "-P", "-c", code, "evaluate", "open_clip:sd-tiny", "--data", "x", "--task", "knn"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=300)
+    for _ in range(3):  # torch itself may die while it is loaded, seldom, by where its memory happens to lie
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=300)
+        if done.returncode >= 0:
+            break
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "error: not enough memory" in done.stderr
