@@ -51,9 +51,8 @@ def choose(pairs: int, passes: float, wrong_captions: bool = False) -> Choice:
         )
     return Choice(
         "sd-clip",
-        f"The data are the limit after {passes:g} passes: in the time of {AHEAD} sd-clip, whose interpolated views "
-        f"teach more than the same pictures again, was ahead of clip; at {BEHIND} it was behind, level at about "
-        f"{EVEN} by interpolation ({known}).",
+        f"In the time of {passes:g} passes over the data, sd-clip learns more from right captions: it was behind clip "
+        f"at {BEHIND} and ahead at {AHEAD}, level at about {EVEN} by interpolation ({known}).",
     )
 
 
