@@ -317,6 +317,8 @@ class DefinePanel(DefiningPanel):
             del self._unsaved[coming.id]
         if self._experiment is coming:
             self._experiment, self._loaded = before, before.config
+        if not isValid(self):  # the window was closed meanwhile
+            return
         again = Remedy("Try again", self.save) if self._experiment is before else None
         self._unwritten = Message("error", str(error), remedy=again)
         self.bar.show_message(self._unwritten)

@@ -11,6 +11,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
+from shiboken6 import delete
 
 from core.spec.config import override
 from core.spec.presets import PRESETS, preset_config
@@ -255,6 +256,20 @@ def test_a_save_that_failed_is_tried_again(
     assert config is not None
     assert config.seed == 5
     assert not services.settings.value(f"drafts/{experiment}")
+
+
+def test_a_save_that_fails_after_its_panel_is_gone_is_told_to_nobody_and_stays_a_draft(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define = DefinePanel(services)
+    experiment = show(define, services, "clip")
+    refuse_once(services, monkeypatch)
+    define.form.set_value("seed", 5)
+    define.save()
+    delete(define)
+    qtbot.waitUntil(lambda: not services.writer.pending)
+    assert services.writer.failures == 1
+    assert json.loads(str(services.settings.value(f"drafts/{experiment}")))["seed"] == "5"
 
 
 def test_what_is_typed_while_a_save_is_under_way_wins(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
