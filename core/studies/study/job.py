@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import statistics
 import sys
 import threading
 import time
@@ -22,11 +21,13 @@ from typing import Any
 import numpy as np
 
 from core.checkpoint.opening import open_model
+from core.data.draws import Floats
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.noise import rank_pairs
-from core.spec.config import RunConfig, override, read_config, with_absolute_paths
+from core.spec.config import RunConfig, override, read_config, teaching, with_absolute_paths
+from core.spec.config.teaching import Teaching
 from core.spec.errors import UserError
 from core.spec.failures import sentence
 from core.spec.files import write_whole
@@ -191,7 +192,8 @@ def both_ways(metrics: dict[str, float]) -> dict[str, float]:
 def timing(run: RunDir) -> dict[str, Any]:
     """Steps, seconds and the validation curve of a run, from its events.
 
-    ``step_seconds`` is the median step, including the wait for data; ``train_seconds`` is the sum of all steps.
+    ``step_seconds`` is what a step takes on average where nothing holds it up, including the wait for data
+    (`usual_step`); ``train_seconds`` is the sum of all steps.
     Validation and saving are not counted. Steps that ``runtime.log_every`` left out are interpolated linearly.
     """
     seconds: dict[int, float] = {}
@@ -216,11 +218,27 @@ def timing(run: RunDir) -> dict[str, Any]:
     ]
     return {
         "steps": steps,
-        "step_seconds": statistics.median(seconds.values()) if seconds else 0.0,
+        "step_seconds": usual_step(lasted, teaching(config, steps)),
         "train_seconds": float(lasted.sum()),
         **facts,
         "curve": points,
     }
+
+
+def usual_step(lasted: Floats, plan: Teaching) -> float:
+    """Mean seconds of a step, of steps that took ``lasted`` (steps,) seconds; 0.0 of none.
+
+    Steps that a teacher teaches in take longer, and by ``plan`` they come in cycles: the median cycle counts after it
+    has begun, and the median step before, each by its share. So a step that was held up does not.
+    """
+    parts = ((lasted[: plan.start], 1), (lasted[plan.start :], plan.every))
+    return sum(len(part) * _median_cycle(part, every) for part, every in parts if len(part)) / max(1, len(lasted))
+
+
+def _median_cycle(lasted: Floats, every: int) -> float:
+    """Mean seconds of a step in the median one of cycles of ``every`` steps; of all where there is no whole cycle."""
+    whole = len(lasted) // every * every
+    return float(np.median(lasted[:whole].reshape(-1, every).mean(axis=1)) if whole else lasted.mean())
 
 
 def _curve_values(values: dict[str, float]) -> dict[str, float]:

@@ -270,7 +270,7 @@ class _Queue:
 def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:
     """Steps of a run: the study's, as many as its budget holds, or as take the time of the arm it is to be as long as.
 
-    For the last, a step's median seconds of both are compared: those of the other arm, and of the arm that has the same
+    For the last, the usual seconds of a step are compared, those of the other arm and those of the arm with the same
     recipe and the plain number of steps. Raises StudyError while they are not measured.
     """
     if arm.budget:
