@@ -22,7 +22,7 @@ def test_shipped_studies_by_budget_have_controls_and_rivals_and_fresh_seeds(name
     study = read_study(FOLDER.parent / f"{name}.json")
     controls = {"clip", "clip-smooth", "clip-strong-views", "sd-clip-ema-only"}
     if name == "noisy-time":
-        controls |= {"clip-drops", "clip-weighs", "clip-trusts"}
+        controls |= {"clip-tuned", "clip-drops", "clip-weighs", "clip-trusts", "clip-trusts-tuned"}
     rivals = {"flip", "siglip", "slip", "maskclip", "silc", "cosmos"}
     assert controls | rivals | {"sd-clip", "sd-clip-lean", "coca", "sd-coca"} <= {arm.name for arm in study.arms}
     assert {80, 230, 600} <= set(study.budgets)
