@@ -18,8 +18,8 @@ picture's quality spread by 0 to 0.8). Of 144 clean sets eight had two groups, o
 the pairs, those that hardly match. Of well aligned sets with 2 to 40 % wrong captions two were seen in all 72 of 400
 pairs and more, and in 22 of 36 of 100; of the pairs below, 99 % were wrong ones, and of the wrong ones 93 to 96 % were
 below. Of weakly aligned ones it was 35 of 36 and none of 18. Where beliefs overlap there is an order, and no claim: of
-the demo's runs on 30 % wrong captions, those of clip and sd-coca have one group, those of sd-clip and its lean kind two, of
-whose 262 to 468 pairs below 84 to 96 % are wrong ones, or (one of five) one. On clean pairs three of four had one
+the demo's runs on 30 % wrong captions those of clip and sd-coca have one group, and four of five of sd-clip and its
+lean kind two, of whose 262 to 468 pairs below 84 to 96 % are wrong ones. On clean pairs three of four runs had one
 group, and one had 16 of 2,555 pairs below.
 """
 
