@@ -5,10 +5,11 @@ Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; Define 
 Time is counted in passes over the data that clip would make in it, so that it holds on any machine: where a step of
 sd-clip takes 1.44 times as long, its E epochs take the time of 1.44 E. What is known is from one set of 2,555 pairs
 (OpenMoji, ``sd-demo``), at equal time on one core. Right captions: clip is ahead of sd-clip by 6 points R@1 at 12
-passes (one seed, validation data) and behind by 4.3 (2.0 to 6.6) at 86 (three fresh seeds, test data: ``study
+passes (one seed, validation data) and behind by 4.7 (3.6 to 5.9) at 86 (five fresh seeds, test data: ``study
 clean-time --published``). Of sd-clip-every-step it is ahead by 14 at 33 passes, even at 94, and behind by 1 at 265
 (one seed or two). 30 % wrong captions, five seeds at 12 and at 33 passes: sd-clip-lean, and clip with its own trust,
-are ahead of clip by 9 points or more, and not apart (``study noisy-time --published``).
+are ahead of clip by 9 points or more, and not apart; of a clip that was tuned for it by 8 at 33 (``study noisy-time
+--published``).
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def choose(pairs: int, passes: float, wrong_captions: bool = False) -> Choice:
         return Choice(
             "sd-clip-lean",
             "Where many captions are wrong, weighing each pair by trust costs next to nothing and gains most. clip "
-            f"with belief.trust=0.5 belief.trust_by=student has nearly all of that gain too ({known}).",
+            "with belief.trust=0.5 belief.trust_by=student has nearly all of that gain too; clip with half the "
+            f"learning rate and objectives.contrastive.label_smoothing=0.5 has more than half of it ({known}).",
         )
     if passes < EVEN:
         return Choice(
