@@ -23,7 +23,7 @@ def test_what_pays_depends_on_time_and_on_wrong_captions(passes: float, wrong: b
 
 
 def test_where_both_are_level_follows_from_what_was_measured_before_and_after() -> None:
-    behind, ahead = 6.0, 4.3  # points R@1
+    behind, ahead = 6.0, 4.7  # points R@1
     assert round(BEHIND * (AHEAD / BEHIND) ** (behind / (behind + ahead))) == EVEN
 
 
@@ -34,10 +34,10 @@ def test_too_little_time_for_views_is_said_until_it_is_enough() -> None:
     assert better(override(config, ["optim.epochs=30"]), 2555) == ""
     assert better(preset_config("clip", "demo"), 2555) == ""
     once = preset_config("sd-clip", "demo")
-    assert "clip makes about 9. Up to about 38" in better(once, 2555)
-    assert "Train for 27 epochs or more, or choose clip." in better(once, 2555)
-    assert better(override(once, ["optim.epochs=26"]), 2555) != ""
-    assert better(override(once, ["optim.epochs=27"]), 2555) == ""
+    assert "clip makes about 9. Up to about 36" in better(once, 2555)
+    assert "Train for 25 epochs or more, or choose clip." in better(once, 2555)
+    assert better(override(once, ["optim.epochs=24"]), 2555) != ""
+    assert better(override(once, ["optim.epochs=25"]), 2555) == ""
     assert "clip makes about 19" in better(override(once, ["teacher.every=1"]), 2555), "as runs of 0.1 have it"
     assert better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
 
