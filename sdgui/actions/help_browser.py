@@ -36,7 +36,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.style.theme import SPACE
 
 FIRST = "tutorial.md"
-_ORDER = ("tutorial.md", "panels/", "howto/", "method.md", "glossary.md", "versions.md")
+_ORDER = ("tutorial.md", "panels/", "howto/", "method.md", "results.md", "glossary.md", "versions.md")
 _HEADINGS = {"tutorial.md": "Start", "panels/": "Panels", "howto/": "How to", "method.md": "Background"}
 _PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\s*$", re.MULTILINE)
 _GENERATED = re.compile(r"\[([^\]]*)\]\((?:\.\./)*generated/[^)]*\)")
