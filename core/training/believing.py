@@ -28,7 +28,9 @@ def build_belief(config: RunConfig, parts: Assembly) -> AnyBelief | None:
             "teacher.targets is memory, and shards hold too many pairs to keep the features of each; set it to pass."
         )
     taught = parts.teacher is not None and config.teacher.targets == "pass"  # else there is only what the student saw
-    kind = RollingBelief if parts.train.sharded else Belief
+    kind: type[AnyBelief] = RollingBelief
+    if not parts.train.sharded:
+        kind, taught = Belief, taught and config.teacher.every == 1  # features of most pairs would be the student's
     belief = kind(config.belief, len(parts.train), parts.network.towers.embed_dim, taught)
     return belief.to(parts.runtime.device)
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,12 @@ class Belief(nn.Module):
         self.register_buffer("memory", torch.full((pairs,), 0.5))
         self.register_buffer("weight", torch.ones(pairs))
         self.register_buffer("judged", torch.zeros((), dtype=torch.int64))
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        if not self.taught:  # a run of 0.1 kept its teacher's features here, too
+            for name in ("teacher_image", "teacher_text"):
+                state.pop(prefix + name, None)
+        super()._load_from_state_dict(state, prefix, *others)
 
     @torch.no_grad()
     def weigh(self, rows: Tensor, student: Output, teacher: Output | None) -> Output:

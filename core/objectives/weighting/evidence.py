@@ -111,16 +111,16 @@ def measures_of(
     """
     others = left_out.to(image.dtype) * -1e4
     own = scale * (image * text).sum(dim=1)
-    to_text, to_image = scale * image @ texts.T, scale * text @ images.T
-    pair = 2 * own - torch.logaddexp(own, (to_text + others).logsumexp(1))
-    pair = pair - torch.logaddexp(own, (to_image + others).logsumexp(1))
-    like_image = image @ images.T + others
-    like_text = text @ texts.T + others
+    to_text, to_image = (scale * image) @ texts.T, (scale * text) @ images.T
+    pair = 2 * own - torch.logaddexp(own, to_text.add_(others).logsumexp(1))
+    pair = pair - torch.logaddexp(own, to_image.add_(others).logsumexp(1))
+    like_image = (image @ images.T).add_(others)
+    like_text = (text @ texts.T).add_(others)
     neighbours = _neighbours(like_image, like_text), _neighbours(like_text, like_image)
     by_image, by_text = (SHARPNESS * like_image).softmax(1), (SHARPNESS * like_text).softmax(1)
     product = (by_image * by_text).sum(dim=1)
-    agreement = torch.nn.functional.cosine_similarity(by_image, by_text)
-    return [pair, *neighbours, product, agreement]
+    lengths = torch.linalg.vector_norm(by_image, dim=1) * torch.linalg.vector_norm(by_text, dim=1)
+    return [pair, *neighbours, product, product / lengths]
 
 
 def _neighbours(nearest: Tensor, judged: Tensor) -> Tensor:

@@ -43,8 +43,9 @@ def parts(sharded: bool = False, teacher: bool = True) -> Any:
     ("of", "given", "kind", "taught"),
     [
         (config("belief.action=none"), {}, None, None),
-        (config(), {}, Belief, True),
-        (config(), {"teacher": False}, Belief, False),
+        (config("teacher.every=1"), {}, Belief, True),
+        (config("teacher.every=3"), {}, Belief, False),  # two thirds of what it keeps would be the student's
+        (config("teacher.every=1"), {"teacher": False}, Belief, False),
         (config(), {"sharded": True}, RollingBelief, True),
         (LEAN, {}, Belief, False),  # there is only what the student saw
     ],

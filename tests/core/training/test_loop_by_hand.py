@@ -254,19 +254,21 @@ def test_beliefs_are_refreshed_every_so_many_epochs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "targets", "sharded", "teacher", "kind", "taught"),
+    ("action", "targets", "every", "sharded", "teacher", "kind", "taught"),
     [
-        ("none", "pass", False, True, None, None),
-        ("weight", "pass", False, True, "Belief", True),
-        ("weight", "pass", False, False, "Belief", False),
-        ("weight", "memory", False, True, "Belief", False),
-        ("weight", "pass", True, True, "RollingBelief", True),
-        ("weight", "memory", True, True, None, None),
+        ("none", "pass", 1, False, True, None, None),
+        ("weight", "pass", 1, False, True, "Belief", True),
+        ("weight", "pass", 2, False, True, "Belief", False),
+        ("weight", "pass", 1, False, False, "Belief", False),
+        ("weight", "memory", 1, False, True, "Belief", False),
+        ("weight", "pass", 1, True, True, "RollingBelief", True),
+        ("weight", "pass", 2, True, True, "RollingBelief", True),
+        ("weight", "memory", 1, True, True, None, None),
     ],
 )
 def test_which_belief_a_run_has(
-    monkeypatch: pytest.MonkeyPatch, action: str, targets: str, sharded: bool, teacher: bool, kind: str | None,
-    taught: bool | None,
+    monkeypatch: pytest.MonkeyPatch, action: str, targets: str, every: int, sharded: bool, teacher: bool,
+    kind: str | None, taught: bool | None,
 ) -> None:  # fmt: skip
     made: list[Any] = []
 
@@ -289,7 +291,8 @@ def test_which_belief_a_run_has(
         train=train, teacher=object() if teacher else None, runtime=SimpleNamespace(device="cpu"),
         network=SimpleNamespace(towers=SimpleNamespace(embed_dim=8)),
     )  # fmt: skip
-    config: Any = SimpleNamespace(belief=SimpleNamespace(action=action), teacher=SimpleNamespace(targets=targets))
+    settings = SimpleNamespace(targets=targets, every=every)
+    config: Any = SimpleNamespace(belief=SimpleNamespace(action=action), teacher=settings)
     if sharded and targets == "memory":
         with pytest.raises(UserError, match=r"teacher\.targets is memory, and shards hold too many pairs"):
             build_belief(config, parts)

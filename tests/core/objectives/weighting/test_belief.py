@@ -152,6 +152,17 @@ def test_a_resumed_memory_goes_on_bit_for_bit() -> None:
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
+def test_a_memory_that_kept_a_teachers_features_goes_on_without_them() -> None:
+    kept, found = (
+        Belief(BeliefConfig(action="watch"), pairs=6, embed_dim=4, taught=taught) for taught in (True, False)
+    )
+    kept.student_text.fill_(0.25)
+    found.load_state_dict(kept.state_dict())
+    assert found.student_text.eq(0.25).all()
+    with pytest.raises(RuntimeError, match="teacher_image"):  # the other way something is missing
+        kept.load_state_dict(found.state_dict())
+
+
 def test_a_teacher_of_another_width_is_not_heard() -> None:
     belief = Belief(BeliefConfig(action="watch"), 4, 8, taught=True)
     student = output(4, None)
