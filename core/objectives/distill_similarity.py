@@ -22,7 +22,8 @@ from core.spec.config import DistillSimilarityConfig
 class DistillSimilarity(QueuedObjective):
     """Match the teacher's similarities between the batch's images and texts (ALBEF, Li et al. 2021, section 3.2).
 
-    Each network softmaxes by its own logit scale. With q the teacher's distributions and p the student's,
+    Each network softmaxes by its own logit scale, the teacher's divided by the temperature (unlike in Hinton et al. 2015,
+    where the student's is, too). With q the teacher's distributions and p the student's,
 
         loss = (KL(q_image_to_text || p_image_to_text) + KL(q_text_to_image || p_text_to_image)) / 2
 
@@ -45,10 +46,14 @@ class DistillSimilarity(QueuedObjective):
     name = "distill_similarity"
     config_class = DistillSimilarityConfig
 
+    def __init__(self, config: DistillSimilarityConfig) -> None:
+        super().__init__(config)
+        self.temperature = config.temperature
+
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
         with torch.autocast(student.text.device.type, enabled=False):
-            taught = [logits.softmax(dim=-1) for logits in self._logits(teacher, 0, teacher)]
+            taught = [(logits / self.temperature).softmax(dim=-1) for logits in self._logits(teacher, 0, teacher)]
             targets = self._with_true_pairs(taught[0]), self._with_true_pairs(taught[1])
             losses = [self._of_view(student, view, teacher, targets) for view in range(len(student.distilled))]
             loss = torch.stack(losses).mean()

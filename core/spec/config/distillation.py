@@ -41,6 +41,11 @@ class DistillSimilarityConfig(ObjectiveConfig):
         json_schema_extra=shown("share"),
     )
     alpha_ramp: AlphaRamp = 0.0
+    temperature: Temperature = Field(
+        1.0,
+        description="Divides the teacher's logits, not the student's: above 1 the target also tells which others are "
+        "nearly alike, as label smoothing that knows them.",
+    )
     queue: Queue = Field(
         0,
         description="How many of the teacher's features of previous batches are compared with too (ALBEF: 65536). "

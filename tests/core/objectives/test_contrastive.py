@@ -133,13 +133,14 @@ def test_queue_is_saved_with_the_objectives() -> None:
 @pytest.mark.parametrize(("batch", "width"), SIZES)
 @pytest.mark.parametrize("share", [None, 0.7])
 @pytest.mark.parametrize("alpha", [0.4, 1.0])
+@pytest.mark.parametrize("heat", [1.0, 3.0])
 @pytest.mark.parametrize("queue", [0, 6])
-def test_similarities_with_alpha_and_queue(
-    batch: int, width: int, share: float | None, alpha: float, queue: int
+def test_similarities_with_alpha_temperature_and_queue(
+    batch: int, width: int, share: float | None, alpha: float, heat: float, queue: int
 ) -> None:
     mix = None if share is None else mix_of(batch, share)
     student, teacher = output_of(batch, width, 1, (mix,), scale=7.0), output_of(batch, width, 2, scale=12.0)
-    objective = DistillSimilarity(DistillSimilarityConfig(weight=1.0, alpha=alpha, queue=queue))
+    objective = DistillSimilarity(DistillSimilarityConfig(weight=1.0, alpha=alpha, temperature=heat, queue=queue))
     former_text, former_image = torch.zeros(0, width), torch.zeros(0, width)
     if queue:
         objective.queue = queued(queue, width, [4])
@@ -151,7 +152,7 @@ def test_similarities_with_alpha_and_queue(
 
     def target(rows: list[list[float]]) -> list[list[float]]:
         return [
-            [alpha * q + (1 - alpha) * y for q, y in zip(softmax(row), hard, strict=True)]
+            [alpha * q + (1 - alpha) * y for q, y in zip(softmax([z / heat for z in row]), hard, strict=True)]
             for row, hard in zip(rows, true, strict=True)
         ]
 
