@@ -22,8 +22,8 @@ from core.spec.config import DistillSimilarityConfig
 class DistillSimilarity(QueuedObjective):
     """Match the teacher's similarities between the batch's images and texts (ALBEF, Li et al. 2021, section 3.2).
 
-    Each network softmaxes by its own logit scale, the teacher's divided by the temperature (unlike in Hinton et al. 2015,
-    where the student's is, too). With q the teacher's distributions and p the student's,
+    Each network softmaxes by its own logit scale, the teacher's divided by the temperature (in Hinton et al. 2015 the
+    student's is, too). With q the teacher's distributions and p the student's,
 
         loss = (KL(q_image_to_text || p_image_to_text) + KL(q_text_to_image || p_text_to_image)) / 2
 
