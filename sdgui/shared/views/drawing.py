@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
@@ -58,8 +59,12 @@ class ViewsWork(QObject):
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._calls = WorkerCalls(pool.client(DATA, "data"), self)
-        self._folder = QTemporaryDir()
         self._numbers = count()
+
+    @cached_property
+    def _folder(self) -> QTemporaryDir:
+        """Made when something is drawn, since a killed window leaves it behind."""
+        return QTemporaryDir()
 
     @property
     def busy(self) -> bool:
