@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from core.objectives.captioning import next_words
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -21,9 +22,9 @@ from tests.core.training.test_train_step import opened
 __all__ = ["data"]  # the fixture
 
 
-def lean(data: Path, *settings: str) -> RunConfig:
+def lean(data: Path, *settings: str, preset: str = "sd-clip-lean") -> RunConfig:
     paths = [f"data.train={data}", "optim.batch_size=12", "runtime.threads=1", "optim.epochs=3"]
-    return override(preset_config("sd-clip-lean", "tiny"), [*paths, *settings])
+    return override(preset_config(preset, "tiny"), [*paths, *settings])
 
 
 def test_a_step_learns_from_the_last_pass_over_the_same_pairs(
@@ -69,6 +70,32 @@ def test_a_step_learns_from_the_last_pass_over_the_same_pairs(
             for i, row in enumerate(rows):
                 kept[row] = image[i], text[i]
         assert compared > each
+
+
+def test_lean_captions_count_as_their_pairs_are_trusted_and_no_teacher_is_asked(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first loss of captions, in plain terms: each word by its pair's probability, both ways, to the power 1/4."""
+
+    def asked(*arguments: object) -> None:
+        raise AssertionError("no teacher is asked")
+
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(EmaTeacher, "targets", asked)
+    with opened(lean(data, preset="sd-coca-lean"), tmp_path / "run") as loop:
+        batch = next(loop.parts.loader.batches(0, 1))
+        network = loop.network
+        with torch.no_grad():
+            output = network.forward_student(batch)
+            words = next_words(network, batch.on_host.texts, output.image_features[0], output.text_features, "decoder")
+        logits = output.logit_scale * output.clean.image @ output.text.T
+        trust = (logits.softmax(1).diagonal() * logits.softmax(0).diagonal()) ** 0.25
+        losses = F.cross_entropy(words.logits.float(), words.labels, reduction="none")
+        each = (trust / trust.mean())[words.pairs]
+        values = loop.train_step(batch)
+        assert float(values["train/captioning"]) == pytest.approx(float((losses * each).sum() / each.sum()), rel=1e-3)
+        assert float(values["train/captioning"]) != pytest.approx(float(losses.mean()), rel=1e-3)
+        assert len(batch.student) == len(batch.teacher) == 0
 
 
 def test_the_average_is_kept_beside_and_a_memory_over_shards_is_refused(
