@@ -27,16 +27,20 @@ def lean(data: Path, *settings: str, preset: str = "sd-clip-lean") -> RunConfig:
     return override(preset_config(preset, "tiny"), [*paths, *settings])
 
 
-def test_a_step_learns_from_the_last_pass_over_the_same_pairs(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The losses of the second pass, in plain terms: similarities and trust of the features of the first."""
+@pytest.fixture
+def _nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher that is asked for its targets fails the test."""
 
     def asked(*arguments: object) -> None:
         raise AssertionError("no teacher is asked")
 
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(EmaTeacher, "targets", asked)
+
+
+@pytest.mark.usefixtures("_nobody_asked")
+def test_a_step_learns_from_the_last_pass_over_the_same_pairs(data: Path, tmp_path: Path) -> None:
+    """The losses of the second pass, in plain terms: similarities and trust of the features of the first."""
     settings = ("objectives.distill_similarity.ramp=0", "belief.refresh=100", "belief.trust_by=teacher")
     with opened(lean(data, *settings), tmp_path / "run") as loop:
         each = loop.parts.loader.steps_per_epoch
@@ -72,16 +76,10 @@ def test_a_step_learns_from_the_last_pass_over_the_same_pairs(
         assert compared > each
 
 
-def test_lean_captions_count_as_their_pairs_are_trusted_and_no_teacher_is_asked(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("_nobody_asked")
+def test_lean_captions_count_as_their_pairs_are_trusted_and_no_teacher_is_asked(data: Path, tmp_path: Path) -> None:
     """The first loss of captions, in plain terms: each word by its pair's probability, both ways, to the power 1/4."""
 
-    def asked(*arguments: object) -> None:
-        raise AssertionError("no teacher is asked")
-
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(EmaTeacher, "targets", asked)
     with opened(lean(data, preset="sd-coca-lean"), tmp_path / "run") as loop:
         batch = next(loop.parts.loader.batches(0, 1))
         network = loop.network
