@@ -38,9 +38,10 @@ def choose(pairs: int, passes: float, wrong_captions: bool = False) -> Choice:
     if wrong_captions:
         return Choice(
             "sd-clip-lean",
-            "Where many captions are wrong, weighing each pair by trust costs next to nothing and gains most. clip "
-            "with belief.trust=0.5 belief.trust_by=student has nearly all of that gain too; clip with half the "
-            f"learning rate and objectives.contrastive.label_smoothing=0.5 has more than half of it ({known}).",
+            "Where many captions are wrong, weighing each pair by trust costs next to nothing and gains most "
+            "(sd-coca-lean where captions are to be written). clip with belief.trust=0.5 belief.trust_by=student has "
+            "nearly all of that gain too; clip with half the learning rate and "
+            f"objectives.contrastive.label_smoothing=0.5 has more than half of it ({known}).",
         )
     longer = "" if passes <= KNOWN else " Of more passes nothing is known."
     return Choice(
