@@ -58,7 +58,7 @@ class Belief(nn.Module):
         self.register_buffer("judged", torch.zeros((), dtype=torch.int64))
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
-        if not self.taught:  # a run of 0.1 kept its teacher's features here, too
+        if not self.taught:  # checkpoints from before they were left out have them
             for name in ("teacher_image", "teacher_text"):
                 state.pop(prefix + name, None)
         super()._load_from_state_dict(state, prefix, *others)

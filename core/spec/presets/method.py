@@ -179,7 +179,7 @@ METHOD = (
         "CLIP with a moving-average teacher. In every third step the student sees a strongly augmented, interpolated "
         "view besides, and matches the teacher's similarities and its softmax over prototypes, of the image-text "
         "representation from cross-attention and of the picture alone. The contrastive loss stays on the clean view "
-        "in every step, and each pair is weighted by the student's own trust in it. On average a step takes 1.44 "
+        "in every step, and each pair is weighted by the student's own trust in it. On average a step takes 1.56 "
         "times as long as clip's.",
         PAPER,
         _sd_clip,
@@ -190,26 +190,26 @@ METHOD = (
         "CoCa with a moving-average teacher. As in sd-clip the student matches the teacher's similarities and "
         "prototypes on strong, interpolated views in every third step; and it matches the teacher's distribution over "
         "each next word, which varies less than the caption's single words. Captions and contrast stay on the clean "
-        "view in every step. On average a step takes 1.3 times as long as coca's.",
+        "view in every step. On average a step takes 1.45 times as long as coca's.",
         PAPER,
         _sd_coca,
     ),
     Preset(
         "sd-clip-lean",
         "Self-distilling CLIP, lean",
-        "The parts of sd-clip that cost no time, for data of which many captions are wrong. The student matches the "
-        "similarities of the same pairs as it last saw them, an epoch before, so that no teacher is asked; and each "
-        "pair is weighted by the student's own trust in it. A step takes as long as clip's. The moving average is "
-        "kept, and is what is used in the end.",
+        "The parts of sd-clip that cost little time, for data of which many captions are wrong. The student matches "
+        "the similarities of the same pairs as it last saw them, an epoch before, so that no teacher is asked; and "
+        "each pair is weighted by the student's own trust in it. A step takes 1.13 times as long as clip's. The moving "
+        "average is kept, and is what is used in the end.",
         f"{PAPER}; Laine and Aila 2017, Temporal ensembling for semi-supervised learning",
         _sd_clip_lean,
     ),
     Preset(
         "sd-coca-lean",
         "Self-distilling CoCa, lean",
-        "CoCa with the parts of sd-coca that cost no time, for data of which many captions are wrong: as in "
+        "CoCa with the parts of sd-coca that cost little time, for data of which many captions are wrong: as in "
         "sd-clip-lean the student matches the similarities of the same pairs as it last saw them, and its own trust in "
-        "each pair weighs contrast and caption alike. A step takes as long as coca's.",
+        "each pair weighs contrast and caption alike. A step takes 1.06 times as long as coca's.",
         f"{PAPER}; Laine and Aila 2017, Temporal ensembling for semi-supervised learning",
         _sd_coca_lean,
     ),
