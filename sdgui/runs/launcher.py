@@ -85,6 +85,7 @@ class Launcher(QObject):
         self._stops: dict[int, StopPlan] = {}
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
         self._ticks = 0
+        self._closed = False
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
@@ -193,7 +194,8 @@ class Launcher(QObject):
         self._moved.emit()
 
     def close(self) -> None:
-        """Detach from the trainers: they keep training, and those asked to stop still stop."""
+        """Detach from the trainers: they keep training, and those asked to stop still stop. What waits is not begun."""
+        self._closed = True  # what was asked before may still be delivered
         self._timer.stop()
         self.chains.stop()
         self._starter.wait()
@@ -311,6 +313,8 @@ class Launcher(QObject):
         self._tick()
 
     def _tick(self) -> None:
+        if self._closed:
+            return
         while not self._ended.empty():
             self.ended.emit(*self._ended.get())
             self._ticks = 0
@@ -328,7 +332,7 @@ class Launcher(QObject):
     def _start_waiting(self) -> None:
         """Start what waits, in its order, until no machine has a free device; nothing while another holds the store."""
         with suppress(StoreError):
-            while waiting := self._store.queue():
+            while not self._closed and (waiting := self._store.queue()):
                 run = self._store.take_next(self._slots.all(run.host for run in waiting))
                 if run is None:
                     return

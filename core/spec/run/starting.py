@@ -25,15 +25,20 @@ def start_trainer(
     """Start a trainer that outlives this program, its output appended to the run's logs.
 
     The first ``status.json`` names it, unless it was quicker and has written its own. ``variables`` are added to its
-    environment. OSError when it cannot start, RunDirError when its logs or its status would be written outside of its
-    folder.
+    environment. OSError when it cannot start, or its status cannot be written (it is ended then); RunDirError when its
+    logs or its status would be written outside of its folder.
     """
     run.check()
     run.status.unlink(missing_ok=True)  # the previous trainer's
     run.clear_control()
     with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
         process = start_program(command, stdout, stderr, detached=True, variables=variables)
-    _write_first_status(process.pid, run)
+    try:
+        _write_first_status(process.pid, run)
+    except OSError:  # nobody would find it again
+        process.kill()
+        process.wait()
+        raise
     return process
 
 

@@ -285,6 +285,8 @@ def test_a_launcher_that_is_closed_starts_nothing_more(
     ended = list[int]()
     launcher.ended.connect(lambda run_id, _code: ended.append(run_id))
     run = launcher.enqueue(experiment.id)
+    with qtbot.waitSignal(launcher.queue_changed):
+        launcher.check_queue()
     assert not launcher._timer.isActive()
     assert launcher.chains._ending.is_set()
     assert launcher._starter.pending == 0

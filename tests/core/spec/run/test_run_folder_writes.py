@@ -5,16 +5,23 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.spec.children import start_program
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
+from core.spec.run import starting
 from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.starting import start_trainer
@@ -67,6 +74,20 @@ def test_a_file_linked_elsewhere_is_not_written(run: RunDir, tmp_path: Path, nam
         with pytest.raises(RunDirError, match=rf"{name} is a link out of its run folder"):
             begin()
     assert content(precious) == before
+
+
+def test_a_trainer_whose_status_cannot_be_written_is_ended(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = list[subprocess.Popen[bytes]]()
+
+    def start(*arguments: Any, **settings: Any) -> subprocess.Popen[bytes]:
+        started.append(start_program(*arguments, **settings))
+        shutil.rmtree(run.path)
+        return started[0]
+
+    monkeypatch.setattr(starting, "start_program", start)
+    with pytest.raises(FileNotFoundError, match=r"status\.json"):
+        start_trainer([sys.executable, "-S", "-c", "import time; time.sleep(60)"], run)
+    assert started[0].returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("name", FILES)
