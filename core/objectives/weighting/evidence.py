@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from core.ranks.transfer import sent
 
@@ -39,11 +40,9 @@ def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     if N < 3:
         return torch.ones(N, device=images.device)
     device = images.device
-    # Up to so many pairs the place of one counts, and a rounding error would be seen; of more, float64 costs too much.
-    images, texts = (in_double(one) if N <= REFERENCE else one.float() for one in (images, texts))
+    images, texts = images.float(), texts.float()
     reference = torch.arange(N) if N <= REFERENCE else torch.linspace(0, N - 1, REFERENCE).long()
     reference = sent(reference, images.device)
-    scale = scale.to(images) if isinstance(scale, Tensor) else scale
     parts = []
     for start in range(0, N, BLOCK):
         rows = torch.arange(start, min(start + BLOCK, N), device=images.device)
@@ -91,7 +90,7 @@ def below(values: Tensor, others: Tensor) -> Tensor:
     step = torch.maximum(STEP * spread, 1e-6 * finite.abs().amax(dim=-1, keepdim=True)).clamp_min(1e-30)
     first = torch.searchsorted(others, values - step)
     last = torch.searchsorted(others, values + step, right=True)
-    sums = torch.nn.functional.pad(finite.cumsum(dim=-1), (1, 0))
+    sums = F.pad(finite.cumsum(dim=-1), (1, 0))
     near, sum_near = last - first, sums.gather(-1, last) - sums.gather(-1, first)
     return first + near / 2 + (near * values - sum_near) / (2 * step)
 
@@ -99,6 +98,8 @@ def below(values: Tensor, others: Tensor) -> Tensor:
 def _measures(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: Tensor | float) -> list[Tensor]:
     """Each measure of ``rows`` against the pairs ``reference``."""
     itself = rows[:, None] == reference[None]  # a pair is not its own evidence
+    if len(rows) == len(reference) == len(images):  # all against all
+        return measures_of(images, texts, images, texts, itself, scale)
     return measures_of(images[rows], texts[rows], images[reference], texts[reference], itself, scale)
 
 
@@ -107,20 +108,29 @@ def measures_of(
 ) -> list[Tensor]:
     """Each measure of the pairs ``image`` and ``text`` (n, D) against R others ``images`` and ``texts`` (R, D).
 
-    More is better; neighbours by either modality; (n,) each. ``left_out`` (n, R): what is not compared.
+    More is better; (n,) each, neighbours by either modality. ``left_out`` (n, R): what is not compared.
     """
     others = left_out.to(image.dtype) * -1e4
-    own = scale * (image * text).sum(dim=1)
-    to_text, to_image = (scale * image) @ texts.T, (scale * text) @ images.T
-    pair = 2 * own - torch.logaddexp(own, to_text.add_(others).logsumexp(1))
-    pair = pair - torch.logaddexp(own, to_image.add_(others).logsumexp(1))
     like_image = (image @ images.T).add_(others)
     like_text = (text @ texts.T).add_(others)
     neighbours = _neighbours(like_image, like_text), _neighbours(like_text, like_image)
-    by_image, by_text = (SHARPNESS * like_image).softmax(1), (SHARPNESS * like_text).softmax(1)
-    product = (by_image * by_text).sum(dim=1)
+    by_image, by_text = (like.mul_(SHARPNESS).softmax(1) for like in (like_image, like_text))
+    overlap = torch.linalg.vecdot(by_image, by_text)
     lengths = torch.linalg.vector_norm(by_image, dim=1) * torch.linalg.vector_norm(by_text, dim=1)
-    return [pair, *neighbours, product, product / lengths]
+    own = scale * (image * text).sum(dim=1)
+    to_text, to_image = _other_logits(image, text, images, texts, others, scale)
+    pair = -F.softplus(to_text - own) - F.softplus(to_image - own)  # log p = -log(1 + exp(others - own))
+    return [pair, *neighbours, overlap, overlap / lengths]
+
+
+def _other_logits(
+    image: Tensor, text: Tensor, images: Tensor, texts: Tensor, others: Tensor, scale: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """The log of the summed exponentials of all logits but a pair's own: to the captions, to the pictures. (n,) each"""
+    logits = (scale * image @ texts.T).add_(others)
+    if image is images and text is texts:
+        return logits.logsumexp(1), logits.logsumexp(0)
+    return logits.logsumexp(1), (scale * text @ images.T).add_(others).logsumexp(1)
 
 
 def _neighbours(nearest: Tensor, judged: Tensor) -> Tensor:
