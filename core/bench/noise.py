@@ -1,12 +1,13 @@
 """``python -m core bench noise``: wrong captions that `core.evaluation.noise` finds, beside confident learning.
 
 OpenMoji's training pairs with 30 % of the captions dealt out to other pictures, of any kind or of the same group, which
-is harder to tell. sd-clip-lean is trained on them; then the features of its average serve both. cleanlab (Northcutt et
-al. 2021, Confident learning) needs classes: captions are put into K of them by k-means of their features, a logistic
-regression says by cross-validation which class a picture's caption should be of, and self-confidence ranks the
-captions that were given. Each caption as a class of its own, by the network's similarities, is another way, and its
-words as so many labels of the picture, by the regressions of ``core.evaluation.words``, the last. The best of these is
-the row's peer, judged by the very figure, which favours it.
+is harder to tell. sd-clip-lean is trained on them; then the features of its average serve both, and beside them the
+descriptors that our ranking looks at too. cleanlab (Northcutt et al. 2021, Confident learning) needs classes: captions
+are put into K of them by k-means of their features, a logistic regression says by cross-validation which class a
+picture's caption should be of, and self-confidence ranks the captions that were given. Each caption as a class of its
+own, by the network's similarities, is another way, and its words as so many labels of the picture, by the regressions
+of ``core.evaluation.words``, the last. The best of these is the row's peer, judged by
+the very figure, which favours it.
 
 *With memory* is what ``python -m core noise`` gives by default: what training remembered of each pair counts too.
 """
@@ -24,15 +25,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, cross_val_predict
+from torch import Tensor
 
 from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.demo.openmoji import write_demo_data
 from core.data.derived.noisy import write_noisy
+from core.evaluation.descriptors import describe, unit_parts
 from core.evaluation.noise import Ranking, rank_pairs
 from core.evaluation.words import LEAST, RIDGE
 from core.inference.encoder import encode_dataset
@@ -57,11 +61,17 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Features:
-    """Of each pair in the order of a ranking's rows: unit vectors (P, D), and the network's scale."""
+    """Of each pair in the order of a ranking's rows: unit vectors (P, D), descriptors (P, F), the network's scale."""
 
     images: Floats
     texts: Floats
+    looks: Floats
     scale: float
+
+    @property
+    def pictures(self) -> Floats:
+        """All that is known of the pictures: (P, D + F)."""
+        return np.concatenate([self.images, self.looks], axis=1)
 
 
 def run(peer: Path | None = None) -> list[BenchResult]:
@@ -103,7 +113,7 @@ def confident(features: Features, ranking: Ranking) -> Iterator[Ranking]:
     """
     for K in CLASSES:
         given = KMeans(K, n_init=3, random_state=SEED).fit_predict(features.texts)
-        yield _ranked(ranking, given, out_of_sample(features.images, given, K))
+        yield _ranked(ranking, given, out_of_sample(features.pictures, given, K))
     logits = features.scale * features.images @ features.texts.T  # (P, P)
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     yield _ranked(ranking, np.arange(len(logits)), chances / chances.sum(axis=1, keepdims=True))
@@ -143,7 +153,7 @@ def _by_words(features: Features, ranking: Ranking) -> Ranking:
     captions = [pair.caption for pair in sorted(ranking.pairs, key=lambda pair: pair.row)]
     has = CountVectorizer(binary=True, min_df=LEAST, token_pattern=r"\w+").fit_transform(captions).toarray()  # (P, V)
     folds = KFold(FOLDS, shuffle=True, random_state=SEED)
-    likely = cross_val_predict(Ridge(alpha=RIDGE), features.images, has.astype(float), cv=folds).clip(
+    likely = cross_val_predict(Ridge(alpha=RIDGE), features.pictures, has.astype(float), cv=folds).clip(
         _FLOOR, 1 - _FLOOR
     )
     labels = [np.flatnonzero(row).tolist() for row in has]
@@ -169,11 +179,14 @@ def _features(trained: RunDir, noisy: str) -> Features:
     model = open_model(f"{trained.path}@last", "teacher")
     towers, size = model.network.towers, model.network.image_size
     data = open_dataset(noisy, model.data, size, towers.tokenize, pad_id=towers.pad_id, progress=_quiet, log=None)
-    found = encode_dataset(model.network, data, model.runtime, model.batch, _quiet)
+    looks: list[Tensor] = []
+    found = encode_dataset(
+        model.network, data, model.runtime, model.batch, _quiet, lambda seen: looks.append(describe(seen))
+    )
     order = found.rows[found.text_to_image].argsort()
-    images, texts = found.images[found.text_to_image][order], found.texts[order]
-    scale = float(model.network.logit_scale.detach())
-    return Features(images.cpu().numpy().astype(float), texts.cpu().numpy().astype(float), scale)
+    pictures = (found.images[found.text_to_image], found.texts, unit_parts(torch.cat(looks))[found.text_to_image])
+    images, texts, looked = (one[order].cpu().numpy().astype(float) for one in pictures)
+    return Features(images, texts, looked, float(model.network.logit_scale.detach()))
 
 
 def _quiet(doing: str, done: int, total: int) -> None:

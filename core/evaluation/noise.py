@@ -26,6 +26,7 @@ from torch import Tensor
 from core.checkpoint import files as checkpoint
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
+from core.evaluation.descriptors import describe, unit_parts
 from core.evaluation.groups import Array, two_groups
 from core.evaluation.words import reordered, word_evidence
 from core.inference.encoder import encode_dataset, finite
@@ -124,16 +125,19 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", 
         raise UserError(f"{run.path} names no training data; give --data SOURCE.")
     dataset = _opened(models[0], source, progress)
     evidences, words = [], []
+    looks: list[Tensor] = []  # the same for each network
     for model in models:
         network = model.network
-        features = encode_dataset(network, dataset, model.runtime, model.batch, progress)
+        seen = None if looks else lambda pictures: looks.append(describe(pictures))
+        features = encode_dataset(network, dataset, model.runtime, model.batch, progress, seen)
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
             finite(vectors, model.subject.model)
         images = features.images[features.text_to_image]  # (P, D)
         evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())).cpu())
         rows = features.rows[features.text_to_image]
         captions = _captions(dataset, rows)
-        words.append(word_evidence(images, captions, rows))
+        looked = unit_parts(torch.cat(looks))[features.text_to_image]  # (P, F)
+        words.append(word_evidence(torch.cat([images, looked], dim=1), captions, rows))
     belief = torch.stack(evidences).mean(dim=0)
     single = len(rows) == len(rows.unique())  # the memory has an entry per picture, not per caption
     memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None

@@ -1,14 +1,22 @@
 """Whether a caption has the words that its picture makes one expect, from pictures that were not looked at for it.
 
-Flow: features of the pictures and their captions -> **words** -> ``core.evaluation.noise``.
+Flow: features of the pictures, descriptors of them, and their captions -> **words** -> ``core.evaluation.noise``.
 
 A network that has memorised a wrong pair finds it as likely as a right one; what a single word looks like it can only
-know from many pairs. So for each word a ridge regression says from a picture's features how likely a caption of it has
-the word, each pair being judged by a regression that did not see its picture (cross-validation, as confident learning
-asks for; Northcutt et al. 2021). A pair's measure is the mean over its words of log(likely / usual): above 0 where the
-words are more likely than in any caption. Words of few captions say nothing.
+know from many pairs. So for each word a ridge regression says how likely a caption of a picture has the word, from the
+network's features and from descriptors that know of no caption (`core.evaluation.descriptors`), each pair being judged
+by a regression that did not see its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021).
+Three measures of a pair count alike, each as a rank:
 
-Legend: P pairs, D embed, V words, O occurrences of words in captions.
+- *given*: the mean over its caption's words of log(likely / usual);
+- *least*: the chance of the one word, among all, that the picture makes least likely to be there, or to be missing
+  (self-confidence of many labels; Thyagarajan et al. 2022, Identifying incorrect annotations in multi-label
+  classification data);
+- *alike*: the correlation, over all words, of what the caption has with what is likely, both in standard deviations.
+
+Words of few captions say nothing.
+
+Legend: P pairs, D features, V words, O occurrences of words in captions, B pairs at once.
 """
 
 from __future__ import annotations
@@ -19,51 +27,56 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from core.objectives.weighting.evidence import in_double, ranks
 
 FOLDS = 5
-RIDGE = 0.03  # of unit vectors
+RIDGE = 0.3  # of features that are four unit vectors
 LEAST = 3  # captions that have a word
 WORDS = 8192  # the most frequent ones
 FITTED = 16384  # pairs that regressions are fitted to, at most
-WEIGHT = 0.4  # of the words beside the evidence; chosen on validation data
-_EDGE = 1e-3  # a likelihood is at least this far from 0 and 1
+WEIGHT = 0.7  # of the words beside the evidence; chosen on validation data
+_EDGE = 1e-4  # a likelihood is at least this far from 0 and 1
 _BLOCK = 8192  # occurrences at once
+_PAIRS = 2048  # pairs at once
 
 _WORD = re.compile(r"\w+")
 
 
 @torch.no_grad()
-def word_evidence(images: Tensor, captions: Sequence[str], rows: Tensor) -> Tensor:
-    """How much likelier than usual the words of ``captions`` (P) are by their pictures' unit vectors: (P,) float64.
+def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor) -> Tensor:
+    """How well the words of ``captions`` (P) fit their pictures, from 0 to 1: (P,) float64.
 
-    ``images`` (P, D) are those of each caption, ``rows`` (P,) say which are of one picture. 0 for captions without a
-    word that several have.
+    ``features`` (P, D) are those of each caption's picture, ``rows`` (P,) say which are of one picture. All are 0.5
+    where no word is in several captions.
     """
     P = len(captions)
     sample = torch.arange(P) if P <= FITTED else torch.linspace(0, P - 1, FITTED).long()
     pair, word, usual = _occurrences(captions, sample)  # (O,), (O,), (V,)
-    found = torch.zeros(P, dtype=torch.float64)
     if not len(usual):
-        return found
-    images = images.cpu()
-    fitted_to = in_double(images[sample])
+        return torch.full((P,), 0.5, dtype=torch.float64)
+    features = features.cpu()
+    fitted_to = in_double(features[sample])
     mean = fitted_to.mean(dim=0)
     fitted_to -= mean
     fold = _folds(rows.cpu(), sample)  # (P,)
     taught = torch.isin(pair, sample)
     place = torch.zeros(P, dtype=torch.long)  # of a pair in the sample
     place[sample] = torch.arange(len(sample))
+    first = torch.searchsorted(pair.contiguous(), torch.arange(P + 1))  # occurrence of each pair
+    measures = torch.zeros(3, P, dtype=torch.float64)
     for left_out in range(-1, FOLDS):
-        asked = fold[pair] == left_out
-        if not asked.any():
+        asked = (fold == left_out).nonzero().squeeze(1)
+        if not len(asked):
             continue
         seen = taught & (fold[pair] != left_out)
         others = fitted_to[fold[sample] != left_out]
         weights = _regressions(others, fitted_to, place[pair[seen]], word[seen], usual)  # (V, D)
-        found.index_add_(0, pair[asked], _log_ratios(images, mean, pair[asked], word[asked], weights, usual))
-    return found / torch.bincount(pair, minlength=P).clamp(min=1)
+        for some in asked.split(_PAIRS):
+            likely = usual + (features[some] - mean.to(features)) @ weights.to(features).T  # (B, V)
+            measures[:, some] = _measures(likely, _has(first, word, some, len(usual)), usual)
+    return ranks(measures).mean(dim=0)
 
 
 def reordered(belief: Tensor, words: Tensor, groups: Tensor) -> Tensor:
@@ -111,11 +124,24 @@ def _regressions(seen: Tensor, x: Tensor, pair: Tensor, word: Tensor, usual: Ten
     return weights
 
 
-def _log_ratios(images: Tensor, mean: Tensor, pair: Tensor, word: Tensor, weights: Tensor, usual: Tensor) -> Tensor:
-    """log(likely / usual) of each occurrence (O,)."""
-    parts = []
-    for some_pairs, some_words in zip(pair.split(_BLOCK), word.split(_BLOCK), strict=True):
-        x = in_double(images[some_pairs]) - mean
-        likely = usual[some_words] + torch.einsum("od,od->o", x, weights[some_words])
-        parts.append((likely.clamp(_EDGE, 1.0 - _EDGE) / usual[some_words]).log())
-    return torch.cat(parts)
+def _has(first: Tensor, word: Tensor, some: Tensor, words: int) -> Tensor:
+    """Which words the captions of the pairs ``some`` (B,) have, of as many ``words``: (B, V) bool.
+
+    ``word`` (O,) is in the order of the pairs; a pair's begin at ``first`` (P + 1,).
+    """
+    begin, count = first[some], first[some + 1] - first[some]
+    row = torch.arange(len(some)).repeat_interleave(count)
+    within = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
+    has = torch.zeros(len(some), words, dtype=torch.bool)
+    has[row, word[begin[row] + within]] = True
+    return has
+
+
+def _measures(likely: Tensor, has: Tensor, usual: Tensor) -> Tensor:
+    """*Given*, *least* and *alike* (3, B) of captions that have these words, where these are ``likely`` (B, V)."""
+    chance = likely.double().clamp(_EDGE, 1.0 - _EDGE)
+    given = ((chance / usual).log() * has).sum(dim=1) / has.sum(dim=1).clamp(min=1)
+    least = torch.where(has, chance, 1.0 - chance).amin(dim=1)
+    deviation = (usual * (1.0 - usual)).sqrt().clamp(min=1e-6)
+    alike = F.cosine_similarity((likely - usual) / deviation, (has.double() - usual) / deviation, dim=1)
+    return torch.stack([given, least, alike])

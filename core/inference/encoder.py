@@ -8,8 +8,9 @@ Legend: B batch, N pictures, M captions, D embed, S side of the pictures, Wi wid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -34,11 +35,20 @@ class Features:
     rows: Tensor  # (N,) int64, the data set's row of each picture
 
 
+Seen: TypeAlias = Callable[[Tensor], object]
+"""Told of pictures (B, 3, S, S) uint8."""
+
+
 def encode_dataset(
-    network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress
+    network: Network,
+    dataset: PairDataset,
+    runtime: Runtime,
+    batch: int,
+    progress: Progress,
+    seen: Seen | None = None,
 ) -> Features:
-    """Every readable picture (resized and centre-cropped) and its captions, on the CPU."""
-    rows, images = encode_pictures(network, dataset, runtime, batch, progress)
+    """Every readable picture (resized and centre-cropped) and its captions, on the CPU; ``seen`` is told of each."""
+    rows, images = encode_pictures(network, dataset, runtime, batch, progress, seen)
     tokens, owner = evaluation_texts(dataset, rows)
     texts = []
     with evaluating(network):
@@ -54,17 +64,20 @@ def encode_pictures(
     runtime: Runtime,
     batch: int,
     progress: Progress,
+    seen: Seen | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The row of every readable picture (N,) int64, and its unit vector (N, D) in the same order, on the CPU.
 
-    DataError when none is readable. `core.inference.extraction` does the same for any layer, and keeps what was
-    encoded.
+    ``seen`` is told of the pictures, in that order. DataError when none is readable. `core.inference.extraction` does
+    the same for any layer, and keeps what was encoded.
     """
     rows, images, done = [], [], 0
     with evaluating(network):
         for chunk, pictures in evaluation_batches(dataset, network.image_size, batch):
             rows.append(chunk)
             images.append(encode_images(network, pictures, runtime))
+            if seen is not None:
+                seen(pictures)
             done += len(chunk)
             progress("encoding pictures", done, len(dataset))
     dataset.check(1.0)

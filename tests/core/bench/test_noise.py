@@ -35,7 +35,7 @@ def test_confident_learning_finds_captions_of_another_group(monkeypatch: pytest.
     wrong = set(range(0, PAIRS, 10))
     named = np.array([said(row, wrong) for row in range(PAIRS)])
     images, texts = (centres[which] + 0.05 * draw.normal(size=(PAIRS, 16)) for which in (group, named))
-    found = list(confident(Features(images, texts, 10.0), ranking(wrong)))
+    found = list(confident(Features(images, texts, np.zeros((PAIRS, 2)), 10.0), ranking(wrong)))
     assert len(found) == 3
     for one in found:
         assert {pair.row for pair in one.pairs if pair.shuffled} == wrong

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.evaluation import words as subject
 from core.evaluation.words import LEAST, RIDGE, WEIGHT, _occurrences, reordered, word_evidence
+from core.objectives.weighting.evidence import STEP
 
 WORDS = ("red", "green", "round", "square", "large", "small")
 P, D = 240, 12
@@ -28,35 +29,53 @@ def pairs(exchanged: int = 0) -> tuple[Tensor, list[str]]:
     return torch.nn.functional.normalize(torch.from_numpy(images), dim=1).float(), captions
 
 
+def places(values: list[float]) -> list[float]:
+    """A place for each that is less; of those within a step of it, a part of one."""
+    step = STEP * float(np.std(values))
+    parts = [[min(1.0, max(0.0, (x - y) / (2 * step) + 0.5)) for y in values] for x in values]
+    return [(sum(row) - 0.5) / (len(values) - 1) for row in parts]
+
+
 def plain(images: Tensor, captions: list[str], fold: np.ndarray) -> list[float]:
     """One regression a word and a fold, one caption at a time."""
     x = images.double().numpy()
     x = x - x.mean(axis=0)
     split = [set(re.findall(r"\w+", caption.lower())) for caption in captions]
     known = sorted({word for one in split for word in one if sum(word in other for other in split) >= LEAST})
-    ratios: list[list[float]] = [[] for _ in captions]
+    usual = {word: sum(word in one for one in split) / len(split) for word in known}
+    likely: dict[str, np.ndarray] = {}
     for word in known:
         has = np.array([float(word in one) for one in split])
+        likely[word] = np.zeros(len(split))
         for left_out in range(subject.FOLDS):
             seen = x[fold != left_out]
             weights = np.linalg.solve(
-                seen.T @ seen + RIDGE * np.eye(x.shape[1]), seen.T @ (has - has.mean())[fold != left_out]
+                seen.T @ seen + RIDGE * np.eye(x.shape[1]), seen.T @ (has - usual[word])[fold != left_out]
             )
-            for i in np.flatnonzero(has * (fold == left_out)):
-                likely = min(max(has.mean() + float(x[i] @ weights), 1e-3), 1 - 1e-3)
-                ratios[i].append(math.log(likely / has.mean()))
-    return [sum(some) / len(some) if some else 0.0 for some in ratios]
+            likely[word][fold == left_out] = usual[word] + x[fold == left_out] @ weights
+    measures: list[list[float]] = [[], [], []]
+    for i, words in enumerate(split):
+        chance = {word: min(max(float(likely[word][i]), 1e-4), 1 - 1e-4) for word in known}
+        ratios = [math.log(chance[word] / usual[word]) for word in known if word in words]
+        measures[0].append(sum(ratios) / len(ratios) if ratios else 0.0)
+        measures[1].append(min(chance[word] if word in words else 1.0 - chance[word] for word in known))
+        spread = [math.sqrt(usual[word] * (1 - usual[word])) for word in known]
+        a = [(float(likely[word][i]) - usual[word]) / s for word, s in zip(known, spread, strict=True)]
+        b = [((word in words) - usual[word]) / s for word, s in zip(known, spread, strict=True)]
+        measures[2].append(float(np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b)))
+    return [sum(three) / 3 for three in zip(*map(places, measures), strict=True)]
 
 
-def test_it_is_the_plain_loop() -> None:
+def test_it_is_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     images, captions = pairs(exchanged=10)
     captions[7] = "nothing that another caption says"
+    captions[8] = "???"
     rows = torch.arange(P)
     fold = subject._folds(rows, rows).numpy()
     assert sorted(set(fold)) == list(range(subject.FOLDS))
+    monkeypatch.setattr(subject, "_PAIRS", 16)
     found = word_evidence(images, captions, rows)
-    assert found.tolist() == pytest.approx(plain(images, captions, fold), abs=1e-9)
-    assert found[7] == 0.0
+    assert found.tolist() == pytest.approx(plain(images, captions, fold), abs=1e-4)
 
 
 def test_exchanged_captions_are_told_from_their_own() -> None:
@@ -66,7 +85,6 @@ def test_exchanged_captions_are_told_from_their_own() -> None:
     wrong = torch.tensor([a.split(" thing")[0] != b.split(" thing")[0] for a, b in zip(captions, right, strict=True)])
     assert 20 < int(wrong.sum()) < 40
     assert float(found[wrong].max()) < float(found[~wrong].median())
-    assert float(found[wrong].mean()) < 0 < float(found[~wrong].mean())
 
 
 def test_captions_of_one_picture_are_judged_together() -> None:
@@ -85,14 +103,14 @@ def test_of_very_many_pairs_a_sample_teaches_and_all_are_judged(monkeypatch: pyt
     monkeypatch.setattr(subject, "_BLOCK", 7)
     some = word_evidence(images, captions, torch.arange(P))
     assert int((subject._folds(torch.arange(P), torch.arange(0, P, 2)) == -1).sum()) == P - 120
-    assert float(torch.corrcoef(torch.stack([whole, some]))[0, 1]) > 0.9
-    assert (some != 0.0).all()
+    assert float(torch.corrcoef(torch.stack([whole, some]))[0, 1]) > 0.8
+    assert ((some > 0.0) & (some < 1.0)).all()
 
 
 @pytest.mark.parametrize("caption", ["", "???", "unique{}"])
 def test_captions_without_common_words_say_nothing(caption: str) -> None:
     captions = [caption.format(i) for i in range(P)]
-    assert word_evidence(pairs()[0], captions, torch.arange(P)).tolist() == [0.0] * P
+    assert word_evidence(pairs()[0], captions, torch.arange(P)).tolist() == [0.5] * P
 
 
 def test_a_word_counts_from_the_least_number_of_captions_on() -> None:
@@ -107,8 +125,8 @@ def test_the_order_changes_within_groups_and_the_values_stay() -> None:
     low = torch.tensor([True, True, True, False, False, False])
     against = torch.tensor([0.0, 3.0, -3.0, 1.0, 2.0, -9.0])
     found = reordered(belief, against, low)
-    assert found.tolist() == pytest.approx([0.1, 0.3, 0.2, 0.7, 0.8, 0.6])
-    assert 0.0 < WEIGHT < 0.5
+    assert found.tolist() == pytest.approx([0.2, 0.3, 0.1, 0.7, 0.8, 0.6])
+    assert 0.0 < WEIGHT < 1.0
     assert reordered(belief, torch.zeros(6), low).tolist() == belief.tolist()
     equal = torch.full((6,), 0.5)
     assert reordered(equal, against, low).tolist() == equal.tolist()
