@@ -6,7 +6,7 @@ descriptors that our ranking looks at too. cleanlab (Northcutt et al. 2021, Conf
 are put into K of them by k-means of their features, a logistic regression says by cross-validation which class a
 picture's caption should be of, and self-confidence ranks the captions that were given. Each caption as a class of its
 own, by the network's similarities, is another way, and its words as so many labels of the picture, by the regressions
-of ``core.evaluation.words``, the last. The best of these is the row's peer, judged by
+of ``core.objectives.weighting.words``, the last. The best of these is the row's peer, judged by
 the very figure, which favours it.
 
 *With memory* is what ``python -m core noise`` gives by default: what training remembered of each pair counts too.
@@ -36,10 +36,10 @@ from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.demo.openmoji import write_demo_data
 from core.data.derived.noisy import write_noisy
-from core.evaluation.descriptors import describe, unit_parts
 from core.evaluation.noise import Ranking, rank_pairs
-from core.evaluation.words import LEAST, RIDGE
 from core.inference.encoder import encode_dataset
+from core.objectives.weighting.descriptors import describe, unit_parts
+from core.objectives.weighting.words import LEAST, RIDGE
 from core.spec.bench import BenchResult, result
 from core.spec.config import override
 from core.spec.errors import UserError

@@ -5,7 +5,7 @@ The score of a pair is ``core.objectives.weighting.evidence`` of its features. A
 (``belief.action``) knows more of its own training data than its last weights: by then wrong pairs are memorised. Its
 memory then counts, averaged with the evidence of the weights. Pairs are called likely mislabelled only where the
 scores have two groups (`core.evaluation.groups`); else there is an order, and no claim. Within a group the order is
-also by whether the caption has the words that its picture makes one expect (`core.evaluation.words`).
+also by whether the caption has the words that its picture makes one expect (`core.objectives.weighting.words`).
 
 Legend: P pairs (captions with their pictures), D embed.
 """
@@ -26,11 +26,11 @@ from torch import Tensor
 from core.checkpoint import files as checkpoint
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
-from core.evaluation.descriptors import describe, unit_parts
 from core.evaluation.groups import Array, two_groups
-from core.evaluation.words import reordered, word_evidence
 from core.inference.encoder import encode_dataset, finite
+from core.objectives.weighting.descriptors import describe, unit_parts
 from core.objectives.weighting.evidence import evidence
+from core.objectives.weighting.words import reordered, word_evidence
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from core.spec.reporter import Progress

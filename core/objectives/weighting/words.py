@@ -4,7 +4,7 @@ Flow: features of the pictures, descriptors of them, and their captions -> **wor
 
 A network that has memorised a wrong pair finds it as likely as a right one; what a single word looks like it can only
 know from many pairs. So for each word a ridge regression says how likely a caption of a picture has the word, from the
-network's features and from descriptors that know of no caption (`core.evaluation.descriptors`), each pair being judged
+network's features and from descriptors that know of no caption (`core.objectives.weighting.descriptors`), each pair being judged
 by a regression that did not see its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021).
 Three measures of a pair count alike, each as a rank:
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.evaluation import words as subject
-from core.evaluation.words import LEAST, RIDGE, WEIGHT, _occurrences, reordered, word_evidence
+from core.objectives.weighting import words as subject
 from core.objectives.weighting.evidence import STEP
+from core.objectives.weighting.words import LEAST, RIDGE, WEIGHT, _occurrences, reordered, word_evidence
 
 WORDS = ("red", "green", "round", "square", "large", "small")
 P, D = 240, 12

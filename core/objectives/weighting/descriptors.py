@@ -1,6 +1,6 @@
 """What a picture looks like to no network: where it has which colours, and which way its edges run.
 
-Flow: pictures as a network gets them -> **descriptors** -> ``core.evaluation.words``.
+Flow: pictures as a network gets them -> **descriptors** -> ``core.objectives.weighting.words``.
 
 A network that trained on wrong captions has features that fit them; these know of no caption. Three of the field's
 oldest: a tiny image (Torralba et al. 2008, 80 million tiny images), a histogram of colours (Swain and Ballard 1991,

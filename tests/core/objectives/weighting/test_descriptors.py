@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.evaluation.descriptors import CELLS, DIRECTIONS, LEVELS, SIDE, TINY, WIDTHS, describe, unit_parts
+from core.objectives.weighting.descriptors import CELLS, DIRECTIONS, LEVELS, SIDE, TINY, WIDTHS, describe, unit_parts
 
 
 def parts(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
