@@ -1,11 +1,13 @@
 """Whether a caption has the words that its picture makes one expect, from pictures that were not looked at for it.
 
-Flow: features of the pictures, descriptors of them, and their captions -> **words** -> ``core.evaluation.noise``.
+Flow: features of the pictures, `core.objectives.weighting.descriptors`, and their captions -> **words** -> the order of
+``core.evaluation.noise``, and the weights that ``core.training.believing`` begins with.
 
 A network that has memorised a wrong pair finds it as likely as a right one; what a single word looks like it can only
 know from many pairs. So for each word a ridge regression says how likely a caption of a picture has the word, from the
-network's features and from descriptors that know of no caption (`core.objectives.weighting.descriptors`), each pair being judged
-by a regression that did not see its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021).
+network's features and from descriptors that know of no caption, each pair being judged by a regression that did not see
+its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021). Descriptors alone tell so much
+that training can begin with it (``core.training.believing``).
 Three measures of a pair count alike, each as a rank:
 
 - *given*: the mean over its caption's words of log(likely / usual);
@@ -40,6 +42,8 @@ WEIGHT = 0.7  # of the words beside the evidence; chosen on validation data
 _EDGE = 1e-4  # a likelihood is at least this far from 0 and 1
 _BLOCK = 8192  # occurrences at once
 _PAIRS = 2048  # pairs at once
+_DRAWN = 10_000  # captions that are drawn, at least
+_LOWEST = 0.1  # share of the drawn ones below the lowest measure that wrong ones are counted at
 
 _WORD = re.compile(r"\w+")
 
@@ -51,11 +55,52 @@ def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor) -> Te
     ``features`` (P, D) are those of each caption's picture, ``rows`` (P,) say which are of one picture. All are 0.5
     where no word is in several captions.
     """
+    own = torch.arange(len(captions))
+    return ranks(_measured(features, captions, rows, [own])[0]).mean(dim=0)
+
+
+@torch.no_grad()
+def chance_right(features: Tensor, captions: Sequence[str], rows: Tensor) -> Tensor:
+    """The probability (P,) float64 that each of ``captions`` is its picture's, by its words; as `word_evidence`.
+
+    How wrong captions measure is known: as captions drawn from all pictures do. Where F is the share of pairs, and F0
+    that of such draws, below a measure, at most F / F0 of all captions are wrong, the least of these ratios being an
+    estimate of their share (Storey 2002, A direct approach to false discovery rates); the chance that a pair is wrong
+    is that share times the ratio of the densities (the local false discovery rate; Efron et al. 2001), which falls as
+    the measure rises. All are 1 where nobody's caption looks drawn.
+    """
     P = len(captions)
+    draw, draws = torch.Generator().manual_seed(0), max(1, -(-_DRAWN // P))
+    asked = [torch.arange(P), *(torch.randperm(P, generator=draw) for _ in range(draws))]
+    fit = ranks(_measured(features, captions, rows, asked).transpose(0, 1).flatten(1)).mean(dim=0)
+    own, drawn = fit[:P], fit[P:]  # (P,), (draws * P,)
+    levels = drawn.quantile(torch.linspace(_LOWEST, 0.5, 20, dtype=drawn.dtype))
+    wrong = min(float((own <= level).double().mean() / (drawn <= level).double().mean()) for level in levels)
+    return (1.0 - min(1.0, wrong) * _density_ratio(own, drawn)).clamp(0.0, 1.0)
+
+
+def _density_ratio(own: Tensor, drawn: Tensor) -> Tensor:
+    """The density of ``drawn`` over that of ``own`` at each of ``own`` (P,), falling, by isotonic regression."""
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415  (a second, for those who fit)
+
+    fit = torch.cat([own, drawn]).numpy()
+    is_own = torch.cat([torch.ones_like(own), torch.zeros_like(drawn)]).numpy()
+    weight = torch.cat([torch.ones_like(own), torch.full_like(drawn, len(own) / len(drawn))]).numpy()
+    share = IsotonicRegression(y_min=1e-6, y_max=1.0).fit(fit, is_own, weight).predict(own.numpy())
+    return torch.from_numpy((1.0 - share) / share)
+
+
+def _measured(features: Tensor, captions: Sequence[str], rows: Tensor, asked: Sequence[Tensor]) -> Tensor:
+    """The three measures of each picture with a caption: (A, 3, P) for A times as many of ``asked`` (P,) each.
+
+    All 0.5 where no word is in several captions.
+    """
+    P = len(captions)
+    measures = torch.full((len(asked), 3, P), 0.5, dtype=torch.float64)
     sample = torch.arange(P) if P <= FITTED else torch.linspace(0, P - 1, FITTED).long()
     pair, word, usual = _occurrences(captions, sample)  # (O,), (O,), (V,)
     if not len(usual):
-        return torch.full((P,), 0.5, dtype=torch.float64)
+        return measures
     features = features.cpu()
     fitted_to = in_double(features[sample])
     mean = fitted_to.mean(dim=0)
@@ -65,18 +110,18 @@ def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor) -> Te
     place = torch.zeros(P, dtype=torch.long)  # of a pair in the sample
     place[sample] = torch.arange(len(sample))
     first = torch.searchsorted(pair.contiguous(), torch.arange(P + 1))  # occurrence of each pair
-    measures = torch.zeros(3, P, dtype=torch.float64)
     for left_out in range(-1, FOLDS):
-        asked = (fold == left_out).nonzero().squeeze(1)
-        if not len(asked):
+        judged = (fold == left_out).nonzero().squeeze(1)
+        if not len(judged):
             continue
         seen = taught & (fold[pair] != left_out)
         others = fitted_to[fold[sample] != left_out]
         weights = _regressions(others, fitted_to, place[pair[seen]], word[seen], usual)  # (V, D)
-        for some in asked.split(_PAIRS):
+        for some in judged.split(_PAIRS):
             likely = usual + (features[some] - mean.to(features)) @ weights.to(features).T  # (B, V)
-            measures[:, some] = _measures(likely, _has(first, word, some, len(usual)), usual)
-    return ranks(measures).mean(dim=0)
+            for found, caption in zip(measures, asked, strict=True):
+                found[:, some] = _measures(likely, _has(first, word, caption[some], len(usual)), usual)
+    return measures
 
 
 def reordered(belief: Tensor, words: Tensor, groups: Tensor) -> Tensor:

@@ -26,6 +26,14 @@ class BeliefConfig(Section):
         "(generalised cross-entropy, Zhang and Sabuncu 2018).",
         json_schema_extra=shown("", advanced=True),
     )
+    prior: Literal["none", "words"] = Field(
+        "none",
+        title="Judged beforehand",
+        description="words: each pair is weighted from the start by the chance that its caption's words are its "
+        "picture's, as told by the colours and edges of all other pictures, without a network. Looks at each picture "
+        "once; where captions are right all count nearly alike.",
+        json_schema_extra=shown(""),
+    )
     action: Literal["none", "watch", "drop", "weigh"] = Field(
         "none",
         title="Likely mislabelled pairs",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.objectives.weighting import words as subject
 from core.objectives.weighting.evidence import STEP
-from core.objectives.weighting.words import LEAST, RIDGE, WEIGHT, _occurrences, reordered, word_evidence
+from core.objectives.weighting.words import LEAST, RIDGE, WEIGHT, _occurrences, chance_right, reordered, word_evidence
 
 WORDS = ("red", "green", "round", "square", "large", "small")
 P, D = 240, 12
@@ -85,6 +85,48 @@ def test_exchanged_captions_are_told_from_their_own() -> None:
     wrong = torch.tensor([a.split(" thing")[0] != b.split(" thing")[0] for a, b in zip(captions, right, strict=True)])
     assert 20 < int(wrong.sum()) < 40
     assert float(found[wrong].max()) < float(found[~wrong].median())
+
+
+def many(wrong: int, seed: int = 0) -> tuple[Tensor, list[str], Tensor]:
+    """900 pictures, the captions of ``wrong`` of them dealt out anew; and which these are."""
+    draw = np.random.default_rng(seed)
+    looks = np.linalg.qr(draw.normal(size=(30, 30)))[0]
+    has = draw.random((900, 30)) < 0.12
+    images = torch.from_numpy(has @ looks + 0.15 * draw.normal(size=(900, 30))).float()
+    captions = [" ".join(f"w{i}" for i in np.flatnonzero(one)) for one in has]
+    order = np.arange(900)
+    chosen = draw.permutation(900)[:wrong]
+    order[chosen] = np.roll(chosen, 1)
+    said = [captions[i] for i in order]
+    return (
+        torch.nn.functional.normalize(images, dim=1),
+        said,
+        torch.tensor([a != b for a, b in zip(said, captions, strict=True)]),
+    )
+
+
+@pytest.mark.parametrize("wrong", [90, 270, 540])
+def test_the_chance_of_being_right_says_how_many_are_wrong(wrong: int) -> None:
+    images, captions, is_wrong = many(wrong)
+    found = chance_right(images, captions, torch.arange(900))
+    told, count = float((1 - found).sum()), int(is_wrong.sum())
+    assert 0.4 * count < told < 1.2 * count, "of few pairs rather too low"
+    assert float(found[is_wrong].mean()) < 0.75 < 0.9 < float(found[~is_wrong].mean())
+    fit = word_evidence(images, captions, torch.arange(900))
+    assert float(torch.corrcoef(torch.stack([fit.argsort().argsort(), found.argsort().argsort()]).double())[0, 1]) > 0.9
+
+
+def test_where_all_captions_are_right_all_count() -> None:
+    images, captions, _ = many(0)
+    found = chance_right(images, captions, torch.arange(900))
+    assert float(found.mean()) > 0.97
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_captions_that_all_look_drawn_count_for_nothing_that_is_known() -> None:
+    images, captions, _ = many(900)
+    assert float(chance_right(images, captions, torch.arange(900)).mean()) < 0.3
+    assert chance_right(images, [f"unique{i}" for i in range(900)], torch.arange(900)).isfinite().all()
 
 
 def test_captions_of_one_picture_are_judged_together() -> None:
