@@ -93,9 +93,11 @@ class Loader:
         multiple: int = 1,
         place: Place | None = None,
         agree: Callable[[LoadedBatch, int], LoadedBatch] | None = None,
+        left_out: Tensor | None = None,
     ) -> None:
         """``multiple``: of which every view's side is one, the model's patch. ``agree`` is given each batch and the id
         of padding, for the processes of ``place`` to have captions of one length and to know what all found unreadable.
+        ``left_out`` (N,) bool: rows that are in no batch.
 
         DataError when a batch is larger than the data; that or LaunchError when the processes of ``place`` cannot share
         it.
@@ -106,7 +108,7 @@ class Loader:
                 f"{dataset.origin}; set optim.batch_size to at most {len(dataset)}."
             )
         self._place = place or Place()
-        order = batch_order(len(dataset), dataset.sharded, config, labels)
+        order = batch_order(len(dataset), dataset.sharded, config, labels, left_out)
         self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: rows are drawn from all of the data
         self.batch_size = order.batch_size
         _check_world(self._place.world, order.batch_size, self.streams)
@@ -117,7 +119,7 @@ class Loader:
         self._log = log
         self.steps_per_epoch = order.steps_per_epoch
         plan, by_device = teaching(config, self.total_steps), self._place.distorts
-        self._maker = PartMaker(dataset, config, image_size, order, labels, multiple, by_device, plan)
+        self._maker = PartMaker(dataset, config, image_size, order, labels, multiple, by_device, plan, left_out)
         self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._place.on_gpu)
 
     @property

@@ -1,7 +1,8 @@
 """Which rows make batch k: a function of (data, definition, k) alone, whoever asks for which part of it.
 
-Flow: ``core.data.parts`` asks the order for some rows of a batch and makes their views. There are three: every row once
-an epoch; labelled and unlabelled ones in a ratio; and streams over shards, for data too large to be shuffled as a list.
+Flow: ``core.data.parts`` asks the order for some rows of a batch and makes their views. There are four: every row once
+an epoch; every one but some; labelled and unlabelled ones in a ratio; and streams over shards, for data too large to be
+shuffled as a list.
 
 Legend: N rows, B rows of a batch, V streams.
 """
@@ -37,13 +38,17 @@ class Order(Protocol):
         ...
 
 
-def batch_order(count: int, sharded: bool, config: RunConfig, labels: Labels | None) -> Order:
-    """The order that ``config`` asks for of ``count`` rows."""
+def batch_order(
+    count: int, sharded: bool, config: RunConfig, labels: Labels | None, left_out: Tensor | None = None
+) -> Order:
+    """The order that ``config`` asks for of ``count`` rows, without those ``left_out`` (N,) where each is drawn."""
     size, ratio = config.optim.batch_size, config.data.unlabelled_ratio
     if labels is not None and ratio > 0:
         return SplitOrder(labels, size, ratio, config.seed)
     if sharded:
         return StreamOrder(count, size, config.data.streams, config.seed)
+    if left_out is not None and left_out.any():
+        return KeptOrder(left_out, size, config.seed)
     return EpochOrder(count, size, config.seed)
 
 
@@ -67,6 +72,20 @@ class EpochOrder:
         epoch, position = divmod(step, self.steps_per_epoch)
         start = position * self.batch_size
         return self.order(epoch)[start + first : start + last].numpy(), epoch
+
+
+class KeptOrder:
+    """Some rows alone, each as often as the others. An epoch has as many steps as of all: a run stays as long."""
+
+    def __init__(self, left_out: Tensor, batch_size: int, seed: int) -> None:
+        """``left_out`` (N,) bool: rows that no batch has."""
+        self._kept = (~left_out).nonzero().squeeze(1).numpy()
+        self._order = EpochOrder(len(self._kept), batch_size, seed)
+        self.batch_size, self.steps_per_epoch = batch_size, len(left_out) // batch_size
+
+    def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
+        rows, times = self._order.take(step, first, last)
+        return self._kept[rows], times
 
 
 class StreamOrder:

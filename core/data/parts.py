@@ -58,10 +58,12 @@ class PartMaker(Dataset[LoadedPart]):
         multiple: int,
         by_device: bool = False,
         plan: Teaching | None = None,
+        left_out: Tensor | None = None,
     ) -> None:
         """``by_device``: views are only cropped here, and distorted by the device that a batch is sent to. ``plan``:
-        which steps need the further views; by default all.
+        which steps need the further views; by default all. ``left_out`` (N,) bool: rows that replace no other.
         """
+        self._left_out = set() if left_out is None else set(left_out.nonzero().flatten().tolist())
         self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
         self.size, self.multiple, self.by_device, self._plan = image_size, multiple, by_device, plan
 
@@ -88,7 +90,7 @@ class PartMaker(Dataset[LoadedPart]):
         """``row``, or the next row whose picture can be read, and its picture; None when there is no such row."""
         for ahead in range(len(self.dataset)):
             candidate = (row + ahead) % len(self.dataset)
-            if candidate in self.dataset.broken:
+            if candidate in self.dataset.broken or candidate in self._left_out:
                 continue
             try:
                 return candidate, self.dataset.picture(candidate)

@@ -22,6 +22,7 @@ from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
+from core.objectives.weighting.prior import left_out
 from core.ranks.batch_norm import synchronise_batch_norms
 from core.spec.config import RunConfig, validate
 from core.spec.errors import UserError
@@ -113,6 +114,8 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         on_gpu=runtime.device.type == "cuda",
         distorts=runtime.device.type != "cpu",
     )
+    doubted = left_out(config, train, progress, log)
+    patch = network.towers.patch_side
     return Assembly(
         runtime=runtime,
         model_cfg=model_cfg,
@@ -123,7 +126,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         train=train,
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,
-        loader=Loader(train, config, network.image_size, log, labels, network.towers.patch_side, place, team.loaded),
+        loader=Loader(train, config, network.image_size, log, labels, patch, place, team.loaded, doubted),
         text_multiple=COMPILED_LENGTHS if config.runtime.compile else 1,
     )
 

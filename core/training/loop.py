@@ -28,7 +28,7 @@ from core.spec.run.events import CheckpointSaved, EventWriter, Log, Metrics, Run
 from core.spec.run.folder import RunDir
 from core.training.accumulation import departs
 from core.training.assembly import Assembly, assemble
-from core.training.believing import BeliefRefresh, build_belief, prior_of
+from core.training.believing import BeliefRefresh, build_belief
 from core.training.checkpointing import Checkpointing, Saving
 from core.training.errors import Interrupt, TrainingError
 from core.training.memory import largest_fitting
@@ -69,8 +69,7 @@ class Loop:
         self.schedules = build_schedules(config, self.total_steps)
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
         belief = build_belief(config, self.parts)
-        prior = team.together(lambda: prior_of(config, self.parts, self._progress))
-        self.losses = TrainStep(config, self.parts, self.schedules, belief, prior)
+        self.losses = TrainStep(config, self.parts, self.schedules, belief)
         self.refresh_belief = BeliefRefresh(config, self.parts, self.schedules, belief)
         self.validator = Validator(config, self.parts, events, self._progress)
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, belief, team)

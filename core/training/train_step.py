@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from torch import Tensor
 
@@ -34,19 +33,11 @@ Report = dict[str, Tensor]
 class TrainStep:
     """A batch and the number of its step in, losses and a report out."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        parts: Assembly,
-        schedules: Schedules,
-        belief: AnyBelief | None,
-        prior: Tensor | None = None,
-    ) -> None:
-        """``prior``: how much each row (N,) of the training data counts from the start."""
+    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: AnyBelief | None) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
         self._student = parts.student
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
-        self._schedules, self._belief, self._prior = schedules, belief, prior
+        self._schedules, self._belief = schedules, belief
         self._trust, self._own_trust = config.belief.trust, config.belief.trust_by == "student"
         self._memory = belief if isinstance(belief, Belief) and config.teacher.targets == "memory" else None
 
@@ -63,9 +54,6 @@ class TrainStep:
             target = self._memory.remembered(batch.rows, output)
         if self._belief is not None:
             output = self._belief.weigh(batch.rows, output, target)
-        if self._prior is not None:
-            prior = self._prior[batch.rows]
-            output = replace(output, belief=prior if output.belief is None else output.belief * prior)
         output = trusted(output, output if self._own_trust else target, self._trust)
 
         losses: Losses = {}

@@ -1,13 +1,13 @@
 """Whether a caption has the words that its picture makes one expect, from pictures that were not looked at for it.
 
 Flow: features of the pictures, `core.objectives.weighting.descriptors`, and their captions -> **words** -> the order of
-``core.evaluation.noise``, and the weights that ``core.training.believing`` begins with.
+``core.evaluation.noise``, and the pairs that `core.objectives.weighting.prior` leaves out.
 
 A network that has memorised a wrong pair finds it as likely as a right one; what a single word looks like it can only
 know from many pairs. So for each word a ridge regression says how likely a caption of a picture has the word, from the
 network's features and from descriptors that know of no caption, each pair being judged by a regression that did not see
 its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021). Descriptors alone tell so much
-that training can begin with it (``core.training.believing``).
+that training can begin with it (`core.objectives.weighting.prior`).
 Three measures of a pair count alike, each as a rank:
 
 - *given*: the mean over its caption's words of log(likely / usual);

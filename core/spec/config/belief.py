@@ -29,9 +29,9 @@ class BeliefConfig(Section):
     prior: Literal["none", "words"] = Field(
         "none",
         title="Judged beforehand",
-        description="words: each pair is weighted from the start by the chance that its caption's words are its "
-        "picture's, as told by the colours and edges of all other pictures, without a network. Looks at each picture "
-        "once; where captions are right all count nearly alike.",
+        description="words: pairs whose caption is likelier another picture's are left out from the start, as told "
+        "by the colours and edges of all other pictures, without a network. Each picture is looked at once; where "
+        "captions are right, hardly a pair is left out.",
         json_schema_extra=shown(""),
     )
     action: Literal["none", "watch", "drop", "weigh"] = Field(

@@ -1,0 +1,72 @@
+"""Pairs that training leaves out from the start: by their captions' words, and how their pictures look.
+
+Flow: the training pictures, each looked at once, and their captions -> **prior** -> the rows that
+``core.training.assembly`` keeps from the loader. No network is asked.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import torch
+from torch import Tensor
+
+from core.data.dataset import Log, PairDataset, Progress
+from core.data.loader import evaluation_batches
+from core.data.pairs import Pairs
+from core.objectives.weighting.descriptors import describe, unit_parts
+from core.objectives.weighting.words import chance_right
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+
+_BATCH = 64
+_SIDE = 96  # pixels of a picture that are looked at
+
+
+def left_out(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:
+    """Which rows (N,) bool of the training data are likelier wrong than right; None where ``belief.prior`` is none.
+
+    The same in each start of a run and on each rank. UserError for shards, whose rows are never all at hand, where some
+    rows are unlabelled, and where fewer than a batch are kept.
+    """
+    if config.belief.prior == "none":
+        return None
+    if not isinstance(dataset, PairDataset):
+        raise UserError("belief.prior is words, and of shards not all pairs are at hand; set it to none.")
+    if config.data.unlabelled_ratio > 0:
+        raise UserError("belief.prior is words, which has no say in unlabelled rows; set it or the ratio of them to 0.")
+    doubted = row_chances(dataset, progress) < 0.5
+    kept = len(dataset) - int(doubted.sum())
+    if kept < config.optim.batch_size:
+        raise UserError(
+            f"belief.prior leaves {kept} of {len(dataset)} pairs of {dataset.origin}, less than a batch of "
+            f"{config.optim.batch_size}; set it to none."
+        )
+    if log is not None:
+        log(f"belief.prior leaves out {len(dataset) - kept} of {len(dataset)} pairs, whose captions fit others better.")
+    return doubted
+
+
+def row_chances(dataset: PairDataset, progress: Progress | None) -> Tensor:
+    """The probability (N,) that the captions of each row are its picture's, in their mean; 1 of an unreadable one."""
+    looks, readable, done = [], [], 0
+    with closing(evaluation_batches(dataset, _SIDE, _BATCH)) as batches:
+        for rows, pictures in batches:
+            looks.append(describe(pictures))
+            readable.append(rows)
+            done += len(rows)
+            if progress is not None:
+                progress("looking at the pictures", done, len(dataset))
+    chance = torch.ones(len(dataset))
+    if not looks:
+        return chance
+    rows = torch.cat(readable)
+    position = torch.full((len(dataset),), -1)
+    position[rows] = torch.arange(len(rows))
+    seen = position[dataset.caption_rows]  # (C,) of each caption's picture
+    captions = (seen >= 0).nonzero().squeeze(1).tolist()
+    seen = seen[captions]
+    found = chance_right(unit_parts(torch.cat(looks))[seen], [dataset.captions[i] for i in captions], rows[seen])
+    total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, seen, found)
+    chance[rows] = (total / torch.bincount(seen, minlength=len(rows)).clamp(min=1)).float()
+    return chance

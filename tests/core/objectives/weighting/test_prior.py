@@ -1,0 +1,106 @@
+"""Pairs that are left out before training: wrong captions, from what the pictures look like alone."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core.data.orders import EpochOrder, KeptOrder
+from core.objectives.weighting.prior import left_out, row_chances
+from core.spec.config import override
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.training.loop import Loop
+from tests.core.training.test_train_step import opened
+
+COLOURS = {"red": (220, 30, 30), "green": (20, 160, 60), "blue": (30, 60, 220), "grey": (120, 120, 120)}
+COUNT = 240
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``wrong.csv``: pictures of one colour with captions of which every third is dealt out; ``right.csv``: none is. In
+    both, the last is no picture.
+    """
+    folder, draw = tmp_path_factory.mktemp("coloured"), np.random.default_rng(0)
+    names = [list(COLOURS)[i % len(COLOURS)] for i in range(COUNT)]
+    for i, name in enumerate(names):
+        noise = draw.integers(-25, 26, (40, 40, 3))
+        Image.fromarray((np.array(COLOURS[name]) + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
+    (folder / f"{COUNT - 1}.png").write_text("no picture")
+    for kind in ("wrong", "right"):
+        with (folder / f"{kind}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["filepath", "title"])
+            for i in range(COUNT):
+                said = names[int(draw.integers(COUNT))] if kind == "wrong" and i % 3 == 0 else names[i]
+                rows.writerow([f"{i}.png", f"a {said} picture"])
+    return folder
+
+
+def begun(data: Path, folder: Path, *settings: str) -> AbstractContextManager[Loop]:
+    paths = [f"data.train={data}", "optim.batch_size=12", "runtime.threads=1", "belief.prior=words"]
+    return opened(override(preset_config("clip", "tiny"), [*paths, *settings]), folder)
+
+
+def test_what_is_likelier_wrong_is_in_no_batch(coloured: Path, tmp_path: Path) -> None:
+    with begun(coloured / "wrong.csv", tmp_path / "run") as loop:
+        data, loader = loop.parts.train, loop.parts.loader
+        said = [data.captions_of(i)[0] for i in range(COUNT)]
+        wrong = torch.tensor([list(COLOURS)[i % len(COLOURS)] not in caption for i, caption in enumerate(said)])
+        assert 40 < int(wrong.sum()) < 80
+        chance = row_chances(data, None)  # type: ignore[arg-type]
+        assert float(chance[COUNT - 1]) == 1.0, "of what cannot be read nothing is known"
+        assert float(chance[wrong].mean()) < 0.5 < 0.8 < float(chance[~wrong].mean())
+        seen = torch.cat([batch.rows for batch in loader.batches(0, 2 * loader.steps_per_epoch)])
+        assert set(seen.tolist()) <= set((chance >= 0.5).nonzero().flatten().tolist())
+        assert float(wrong[seen].float().mean()) < 0.5 * float(wrong.float().mean())
+        assert loader.steps_per_epoch == COUNT // 12, "a run is as long as without"
+        log = (tmp_path / "run" / "events.jsonl").read_text()
+        assert f"belief.prior leaves out {int((chance < 0.5).sum())} of {COUNT} pairs" in log
+
+
+def test_where_captions_are_right_none_is_left_out(coloured: Path, tmp_path: Path) -> None:
+    with begun(coloured / "right.csv", tmp_path / "run") as loop:
+        assert float(row_chances(loop.parts.train, None).min()) >= 0.5  # type: ignore[arg-type]
+        rows = torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)])
+    with begun(coloured / "right.csv", tmp_path / "none", "belief.prior=none") as loop:
+        assert torch.equal(torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)]), rows)
+
+
+def test_what_cannot_be_judged_is_said(coloured: Path, tmp_path: Path) -> None:
+    config = override(preset_config("clip", "tiny"), ["belief.prior=words", "optim.batch_size=12"])
+    shards: Any = SimpleNamespace()
+    with pytest.raises(UserError, match=r"belief\.prior is words, and of shards not all pairs are at hand; set it to"):
+        left_out(config, shards, None, None)
+    with begun(coloured / "wrong.csv", tmp_path / "run") as loop:
+        larger = override(loop.config, ["optim.batch_size=230"])
+        with pytest.raises(
+            UserError, match=r"belief\.prior leaves \d+ of 240 pairs of .*, less than a batch of 230; set"
+        ):
+            left_out(larger, loop.parts.train, None, None)
+        unlabelled = loop.config.model_copy(
+            update={"data": loop.config.data.model_copy(update={"unlabelled_ratio": 3})}
+        )
+        with pytest.raises(UserError, match=r"belief\.prior is words, which has no say in unlabelled rows"):
+            left_out(unlabelled, loop.parts.train, None, None)
+
+
+def test_the_rows_that_are_kept_take_turns() -> None:
+    gone = torch.arange(50) % 5 == 0
+    order, plain = KeptOrder(gone, 8, 3), EpochOrder(40, 8, 3)
+    assert (order.batch_size, order.steps_per_epoch) == (8, 6)
+    kept = (~gone).nonzero().flatten().numpy()
+    rows = [order.take(step, 0, 8) for step in range(10)]
+    assert [list(one) for one, _ in rows] == [list(kept[plain.take(step, 0, 8)[0]]) for step in range(10)]
+    assert sorted(np.concatenate([one for one, _ in rows[:5]])) == sorted(kept)
+    assert [times for _, times in rows] == [0] * 5 + [1] * 5
+    assert list(order.take(7, 2, 5)[0]) == list(rows[7][0][2:5])
