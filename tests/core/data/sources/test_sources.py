@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from core.data.errors import BadRow, DataError, check_bad_share
 from core.data.sources.opening import open_source
 from core.data.sources.rows import clean_caption, missing_files
+from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from tests.core.data.samples import write_picture
 
@@ -51,7 +52,7 @@ def test_a_table_comes_back_as_written(tmp_path: Path, name: str, delimiter: str
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter)
     writer.writerow(("filepath", "title", "kind"))
-    writer.writerows((file, title, kind) for file, (title, kind) in zip(files, rows, strict=True))
+    writer.writerows(marked_row((file, title, kind)) for file, (title, kind) in zip(files, rows, strict=True))
     (tmp_path / name).write_bytes(text.getvalue().encode())
     source = open_source(tmp_path / name)
     assert source.bad == []
