@@ -41,7 +41,7 @@ FITTED = 16384  # pairs that regressions are fitted to, at most
 WEIGHT = 0.7  # of the words beside the evidence; chosen on validation data
 _EDGE = 1e-4  # a likelihood is at least this far from 0 and 1
 _BLOCK = 8192  # occurrences at once
-_PAIRS = 2048  # pairs at once
+_PAIRS = 512  # pairs at once
 _DRAWN = 10_000  # captions that are drawn, at least
 _LOWEST = 0.1  # share of the drawn ones below the lowest measure that wrong ones are counted at
 
@@ -116,9 +116,9 @@ def _measured(features: Tensor, captions: Sequence[str], rows: Tensor, asked: Se
             continue
         seen = taught & (fold[pair] != left_out)
         others = fitted_to[fold[sample] != left_out]
-        weights = _regressions(others, fitted_to, place[pair[seen]], word[seen], usual)  # (V, D)
+        weights = _regressions(others, fitted_to, place[pair[seen]], word[seen], usual).to(features)  # (V, D)
         for some in judged.split(_PAIRS):
-            likely = usual + (features[some] - mean.to(features)) @ weights.to(features).T  # (B, V)
+            likely = usual + (features[some] - mean.to(features)) @ weights.T  # (B, V)
             for found, caption in zip(measures, asked, strict=True):
                 found[:, some] = _measures(likely, _has(first, word, caption[some], len(usual)), usual)
     return measures
