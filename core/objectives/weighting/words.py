@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.objectives.weighting.evidence import in_double, ranks
+from core.objectives.weighting.evidence import below, in_double, ranks
 
 FOLDS = 5
 RIDGE = 0.3  # of features that are four unit vectors
@@ -43,6 +43,7 @@ _EDGE = 1e-4  # a likelihood is at least this far from 0 and 1
 _BLOCK = 8192  # occurrences at once
 _PAIRS = 512  # pairs at once
 _DRAWN = 10_000  # captions that are drawn, at least
+_TOLD = 0.7  # least chance that a pair's own caption fits better than a drawn one
 _LOWEST = 0.1  # share of the drawn ones below the lowest measure that wrong ones are counted at
 
 _WORD = re.compile(r"\w+")
@@ -67,13 +68,16 @@ def chance_right(features: Tensor, captions: Sequence[str], rows: Tensor) -> Ten
     that of such draws, below a measure, at most F / F0 of all captions are wrong, the least of these ratios being an
     estimate of their share (Storey 2002, A direct approach to false discovery rates); the chance that a pair is wrong
     is that share times the ratio of the densities (the local false discovery rate; Efron et al. 2001), which falls as
-    the measure rises. All are 1 where nobody's caption looks drawn.
+    the measure rises. All are 1 where own captions hardly fit better than drawn ones: either looks tell too little of
+    these captions, or most are wrong, and nobody can say which.
     """
     P = len(captions)
     draw, draws = torch.Generator().manual_seed(0), max(1, -(-_DRAWN // P))
     asked = [torch.arange(P), *(torch.randperm(P, generator=draw) for _ in range(draws))]
     fit = ranks(_measured(features, captions, rows, asked).transpose(0, 1).flatten(1)).mean(dim=0)
     own, drawn = fit[:P], fit[P:]  # (P,), (draws * P,)
+    if float((below(own, drawn) / len(drawn)).mean()) < _TOLD:
+        return torch.ones(P, dtype=torch.float64)
     levels = drawn.quantile(torch.linspace(_LOWEST, 0.5, 20, dtype=drawn.dtype))
     wrong = min(float((own <= level).double().mean() / (drawn <= level).double().mean()) for level in levels)
     return (1.0 - min(1.0, wrong) * _density_ratio(own, drawn)).clamp(0.0, 1.0)

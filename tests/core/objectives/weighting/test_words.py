@@ -105,7 +105,7 @@ def many(wrong: int, seed: int = 0) -> tuple[Tensor, list[str], Tensor]:
     )
 
 
-@pytest.mark.parametrize("wrong", [90, 270, 540])
+@pytest.mark.parametrize("wrong", [90, 270, 400])
 def test_the_chance_of_being_right_says_how_many_are_wrong(wrong: int) -> None:
     images, captions, is_wrong = many(wrong)
     found = chance_right(images, captions, torch.arange(900))
@@ -123,10 +123,14 @@ def test_where_all_captions_are_right_all_count() -> None:
     assert ((found >= 0) & (found <= 1)).all()
 
 
-def test_captions_that_all_look_drawn_count_for_nothing_that_is_known() -> None:
+def test_where_looks_tell_too_little_nothing_is_doubted() -> None:
+    """As little as of pictures with nothing to see; that most captions are wrong looks alike."""
     images, captions, _ = many(900)
-    assert float(chance_right(images, captions, torch.arange(900)).mean()) < 0.3
-    assert chance_right(images, [f"unique{i}" for i in range(900)], torch.arange(900)).isfinite().all()
+    nothing = torch.nn.functional.normalize(
+        torch.randn(images.shape, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    for seen, said in ((images, captions), (nothing, many(0)[1]), (images, [f"unique{i}" for i in range(900)])):
+        assert (chance_right(seen, said, torch.arange(900)) == 1).all()
 
 
 def test_captions_of_one_picture_are_judged_together() -> None:
