@@ -28,7 +28,7 @@ class BeliefConfig(Section):
     )
     prior: Literal["none", "words"] = Field(
         "none",
-        title="Judged beforehand",
+        title="Left out beforehand",
         description="words: pairs whose caption is likelier another picture's are left out from the start, as told "
         "by the colours and edges of all other pictures, without a network. Each picture is looked at once; where "
         "captions are right, hardly a pair is left out.",
