@@ -179,7 +179,7 @@ METHOD = (
         "CLIP with a moving-average teacher. In every third step the student sees a strongly augmented, interpolated "
         "view besides, and matches the teacher's similarities and its softmax over prototypes, of the image-text "
         "representation from cross-attention and of the picture alone. The contrastive loss stays on the clean view "
-        "in every step, and each pair is weighted by the student's own trust in it. On average a step takes 1.48 "
+        "in every step, and each pair is weighted by the student's own trust in it. On average a step takes 1.5 "
         "times as long as clip's.",
         PAPER,
         _sd_clip,
@@ -199,7 +199,7 @@ METHOD = (
         "Self-distilling CLIP, lean",
         "The parts of sd-clip that cost little time, for data of which many captions are wrong. The student matches "
         "the similarities of the same pairs as it last saw them, an epoch before, so that no teacher is asked; and "
-        "each pair is weighted by the student's own trust in it. A step takes 1.10 times as long as clip's. The moving "
+        "each pair is weighted by the student's own trust in it. A step takes 1.07 times as long as clip's. The moving "
         "average is kept, and is what is used in the end.",
         f"{PAPER}; Laine and Aila 2017, Temporal ensembling for semi-supervised learning",
         _sd_clip_lean,
