@@ -40,7 +40,7 @@ def choose(pairs: int, passes: float, wrong_captions: bool = False) -> Choice:
     if wrong_captions:
         return Choice(
             "sd-clip-lean",
-            f"Where many captions are wrong, set {BEFOREHAND}, which leaves out what looks wrong before the first step, "
+            f"Where many captions are wrong, set {BEFOREHAND}, which leaves out what looks wrong from the start, "
             f"half the learning rate and {SMOOTHING}: that gained more than twice what trust alone did. Trust, "
             "which this preset has (sd-coca-lean where captions are to be written), costs next to nothing. clip with "
             f"the same settings and belief.trust=0.5 belief.trust_by=student gains as much ({known}).",
