@@ -78,7 +78,7 @@ def chance_right(features: Tensor, captions: Sequence[str], rows: Tensor) -> Ten
     own, drawn = fit[:P], fit[P:]  # (P,), (draws * P,)
     if float((below(own, drawn) / len(drawn)).mean()) < _TOLD:
         return torch.ones(P, dtype=torch.float64)
-    levels = drawn.quantile(torch.linspace(_LOWEST, 0.5, 20, dtype=drawn.dtype))
+    levels = drawn.sort().values[(torch.linspace(_LOWEST, 0.5, 20) * len(drawn)).long()]
     wrong = min(float((own <= level).double().mean() / (drawn <= level).double().mean()) for level in levels)
     return (1.0 - min(1.0, wrong) * _density_ratio(own, drawn)).clamp(0.0, 1.0)
 
