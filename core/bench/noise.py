@@ -6,8 +6,8 @@ descriptors that our ranking looks at too. cleanlab (Northcutt et al. 2021, Conf
 are put into K of them by k-means of their features, a logistic regression says by cross-validation which class a
 picture's caption should be of, and self-confidence ranks the captions that were given. Each caption as a class of its
 own, by the network's similarities, is another way, and its words as so many labels of the picture, by the regressions
-of ``core.objectives.weighting.words``, the last. The best of these is the row's peer, judged by
-the very figure, which favours it.
+of ``core.objectives.weighting.words``, the last. The best of these is the row's peer, judged by the
+very figure, which favours it.
 
 *With memory* is what ``python -m core noise`` gives by default: what training remembered of each pair counts too.
 """

@@ -19,6 +19,8 @@ from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.training.loop import Loop
+from core.training.team.team import ALONE, Team
+from tests.core.ranks import forked
 from tests.core.training.test_train_step import opened
 
 COLOURS = {"red": (220, 30, 30), "green": (20, 160, 60), "blue": (30, 60, 220), "grey": (120, 120, 120)}
@@ -104,3 +106,16 @@ def test_the_rows_that_are_kept_take_turns() -> None:
     assert sorted(np.concatenate([one for one, _ in rows[:5]])) == sorted(kept)
     assert [times for _, times in rows] == [0] * 5 + [1] * 5
     assert list(order.take(7, 2, 5)[0]) == list(rows[7][0][2:5])
+
+
+def test_every_rank_leaves_out_the_same_pairs(coloured: Path, tmp_path: Path) -> None:
+    """Two processes take the two halves of each batch that one alone would have."""
+    paths = [f"data.train={coloured / 'wrong.csv'}", "optim.batch_size=12", "runtime.threads=1", "belief.prior=words"]
+    config = override(preset_config("clip", "tiny"), paths)
+
+    def rows(team: Team) -> list[list[int]]:
+        with forked.opened(config, tmp_path / f"of-{team.size}", team) as loop:
+            return [batch.rows.tolist() for batch in loop.parts.loader.batches(0, 6)]
+
+    alone, both = rows(ALONE), forked.over_ranks(2, rows)
+    assert alone == [first + second for first, second in zip(*both, strict=True)]
