@@ -142,8 +142,8 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", 
     single = len(rows) == len(rows.unique())  # the memory has an entry per picture, not per caption
     memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None
     if memory is not None:
-        remembered, judged = memory
-        belief = remembered[rows].lerp(belief, 2.0 / (judged + 2.0))
+        remembered, read, judged = memory
+        belief = torch.where(read[rows], remembered[rows].lerp(belief, 2.0 / (judged + 2.0)), belief)
     belief, right = _in_groups(belief, torch.stack(words).mean(dim=0))
     return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right, memory is not None)
 
@@ -158,8 +158,13 @@ def _opened(model: Model, source: str, progress: Progress) -> PairDataset:
     return dataset
 
 
-def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairDataset) -> tuple[Tensor, float] | None:
-    """Evidence remembered from training (N,) and how often it was updated; None for other data or without one."""
+def _memory(
+    run: RunDir, name: str, trained: str, source: str, dataset: PairDataset
+) -> tuple[Tensor, Tensor, float] | None:
+    """Evidence remembered from training (N,), of which pairs there is any (N,) bool, and how often it was updated.
+
+    None for other data or without one. There is none of pairs that `belief.prior` left out.
+    """
     if not trained or Path(trained).resolve() != Path(source).resolve():
         return None
     if not (run.checkpoints / name / checkpoint.STATE).exists():  # kept to look back at, with its networks alone
@@ -168,7 +173,7 @@ def _memory(run: RunDir, name: str, trained: str, source: str, dataset: PairData
     memory, judged = state.get("belief.memory"), state.get("belief.judged")
     if memory is None or judged is None or len(memory) != len(dataset) or not int(judged):
         return None
-    return memory, float(judged)
+    return memory, state.get("belief.seen", torch.ones(len(memory), dtype=torch.bool)), float(judged)
 
 
 def _captions(dataset: PairDataset, rows: Tensor) -> list[str]:

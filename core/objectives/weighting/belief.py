@@ -93,21 +93,29 @@ class Belief(nn.Module):
 
     @torch.no_grad()
     def refresh(self, scale: Tensor | float, progress: float) -> dict[str, Tensor]:
-        """Evaluate every pair again and set the weights; returns diagnostics.
+        """Evaluate every pair that was seen again and set the weights; returns diagnostics.
 
-        ``scale`` is the logit scale, ``progress`` (0 to 1) the share of training done.
+        ``scale`` is the logit scale, ``progress`` (0 to 1) the share of training done. A pair that was never seen
+        counts in full, is compared with none and keeps a memory of 0.5.
         """
-        found = evidence(self.student_image, self.student_text, scale)
+        rows = self.seen.nonzero().squeeze(1)  # others are left out of training, or the first epoch is not yet over
+        found = self._evidence(self.student_image, self.student_text, rows, scale)
         if self.taught:
-            found = (found + evidence(self.teacher_image, self.teacher_text, scale)) / 2
+            found = (found + self._evidence(self.teacher_image, self.teacher_text, rows, scale)) / 2
         self.judged += 1
         # Later evidence counts more (as 1, 2, 3, ...), and none is forgotten.
-        self.memory.lerp_(found, 2.0 / (1.0 + self.judged))
-        right = probability_right(self.memory, self.config.share, self.config.most)
-        right = torch.where(self.seen, right, 1.0)
+        remembered = self.memory[rows].lerp(found, 2.0 / (1.0 + self.judged))
+        self.memory[rows] = remembered
+        right = torch.ones_like(self.memory)
+        right[rows] = probability_right(remembered, self.config.share, self.config.most)
         if progress >= self.config.begin and self.config.action in ("drop", "weigh"):
             self.weight.copy_((right >= 0.5).float() if self.config.action == "drop" else right)
         return {"diag/doubted": (right < 0.5).float().mean(), "diag/belief": self.weight.mean()}
+
+    def _evidence(self, images: Tensor, texts: Tensor, rows: Tensor, scale: Tensor | float) -> Tensor:
+        """Of the pairs ``rows`` among themselves; their features are copied only where they are not all."""
+        whole = len(rows) == len(images)
+        return evidence(images if whole else images[rows], texts if whole else texts[rows], scale)
 
 
 def precision(pairs: int) -> torch.dtype:

@@ -112,6 +112,13 @@ def test_both_networks_and_the_memory_count_as_their_numbers_say(fake: SimpleNam
     assert found.model.endswith("run@step-last")
 
 
+def test_a_pair_that_training_left_out_is_judged_by_the_networks_alone(fake: SimpleNamespace) -> None:
+    fake.state["belief.seen"] = torch.tensor([True, True, False, True, True])
+    found = rank_pairs(fake.run, "", quiet)
+    assert found.remembered
+    assert beliefs(found) == {"a": 0.4, "c": 0.3, "d": 0.7, "e": 0.45}
+
+
 @pytest.mark.parametrize(
     "case", ["one network", "other data", "no memory", "of other data", "never judged", "no state"]
 )
@@ -225,5 +232,9 @@ def test_only_a_whole_memory_of_these_pairs_is_used(tmp_path: Path, monkeypatch:
     ):
         monkeypatch.setattr(noise.checkpoint, "load_weights", lambda *_what, kept=kept: kept)
         found = noise._memory(run, "best", "a.csv", "a.csv", pairs)  # type: ignore[arg-type]
-        assert found == ((memory, 2.0) if used else None)
+        assert (found is not None) is used
+        if found is not None:
+            assert found[0] is memory
+            assert found[1].all()
+            assert found[2] == 2.0
     assert noise._memory(run, "best", "a.csv", "b.csv", pairs) is None  # type: ignore[arg-type]

@@ -138,6 +138,23 @@ def test_a_pair_that_was_never_seen_counts_in_full() -> None:
     assert belief.weight[:80].min() == 0
 
 
+def test_pairs_left_out_of_training_do_not_change_what_is_believed_of_others() -> None:
+    """Else features that are not there would make a lower group, and wrong pairs that are read pass for right."""
+    image, text, _ = pairs(120, 30)
+    whole = Belief(BeliefConfig(action="weigh", begin=0.0), 240, 16, taught=False)
+    alone = Belief(BeliefConfig(action="weigh", begin=0.0), 120, 16, taught=False)
+    rows = torch.arange(120)
+    view = ViewOutput(image)
+    for _ in range(3):
+        for belief, of in ((whole, 2 * rows), (alone, rows)):
+            belief.weigh(of, Output(text, torch.tensor(20.0), view, (view,)), None)
+            belief.refresh(20.0, 1.0)
+    assert torch.equal(whole.weight[::2], alone.weight)
+    assert torch.equal(whole.memory[::2], alone.memory)
+    assert (whole.weight[1::2] == 1).all()
+    assert (whole.memory[1::2] == 0.5).all()
+
+
 def replace_action(config: BeliefConfig, action: str) -> BeliefConfig:
     return BeliefConfig.model_validate(config.model_dump() | {"action": action})
 
@@ -177,6 +194,7 @@ def test_later_evidence_counts_more_and_none_is_forgotten(monkeypatch: pytest.Mo
     told = iter(found.flatten(0, 1))
     monkeypatch.setattr("core.objectives.weighting.belief.evidence", lambda image, text, scale: next(told))
     belief = Belief(BeliefConfig(action="watch"), 5, 4, taught=True)
+    belief.seen[:] = True
     for time in range(1, 5):
         belief.refresh(10.0, 1.0)
         counted = sum(n * found[n - 1].mean(dim=0) for n in range(1, time + 1))
