@@ -22,7 +22,8 @@ class EmaTeacher(Teacher):
     """An exponential moving average of the student's parameters (Mean Teacher, Tarvainen and Valpola 2017).
 
     After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``, with m of
-    ``core.training.schedules.momenta``. Buffers (batch norm's statistics) are the student's, or with ema-state
+    ``core.training.schedules.momenta``. Where it teaches in every k-th step it follows after the one before alone, with
+    the product of the m since. Buffers (batch norm's statistics) are the student's, or with ema-state
     averaged alike, counters copied (EMAN, Cai et al. 2021). With part heads the towers are the student's own modules,
     and only fusion and heads are averaged. It starts equal to the student, and stays equal until it begins. Its state
     dict is a network's.

@@ -68,7 +68,7 @@ class Loop:
         self.total_steps = self.parts.loader.total_steps
         self.schedules = build_schedules(config, self.total_steps)
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
-        belief = build_belief(config, self.parts)
+        self.belief = belief = build_belief(config, self.parts)
         self.losses = TrainStep(config, self.parts, self.schedules, belief)
         self.refresh_belief = BeliefRefresh(config, self.parts, self.schedules, belief)
         self.validator = Validator(config, self.parts, events, self._progress)
@@ -151,7 +151,8 @@ class Loop:
         self.optimizer.step()
         self.network.clamp_logit_scale()
         if self.teacher is not None:
-            self.teacher.update(self.network, momentum, skipped)
+            if self.schedules.follows(self.step):
+                self.teacher.update(self.network, float(self.schedules.followed[self.step]), skipped)
             report["diag/teacher_momentum"] = torch.tensor(momentum)
         report |= self.refresh_belief(self.step)
         self.optimizer.zero_grad(set_to_none=True)

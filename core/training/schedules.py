@@ -44,12 +44,17 @@ class Schedules:
     learning_rate: Values
     weight_decay: Values
     momentum: Values  # the share of the teacher that survives a step
+    followed: Values  # the share of it that survives the steps since it last followed, where it follows
     objectives: Mapping[str, ObjectiveSchedule]
 
     @property
     def rates(self) -> tuple[Values, Values, Values]:
         """Learning rate, weight decay and the teacher's momentum."""
         return self.learning_rate, self.weight_decay, self.momentum
+
+    def follows(self, step: int) -> bool:
+        """Whether the teacher follows the student after ``step``: once before each step that it teaches in, at last."""
+        return (step + 1) % self.teaching.every == 0 or step == self.total_steps
 
     def progress(self, step: int) -> float:
         """How much of training is done after ``step``, 0 to 1."""
@@ -66,13 +71,14 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
     What learns from a teacher that begins late counts its steps from where the teacher begins; its shares of training
     remain shares of the whole.
     """
-    plan = teaching(config, total_steps)
+    plan, momentum = teaching(config, total_steps), momenta(config.teacher, total_steps)
     return Schedules(
         total_steps=total_steps,
         teaching=plan,
         learning_rate=learning_rates(config.optim, total_steps),
         weight_decay=constant(config.optim.weight_decay, total_steps),
-        momentum=momenta(config.teacher, total_steps),
+        momentum=momentum,
+        followed=over_intervals(momentum, plan.every),
         objectives={
             name: objective_schedule(objective, total_steps, plan.start if objective.learns_from_teacher else 0)
             for name, objective in config.objectives
@@ -114,6 +120,17 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
     if config.momentum_warmup:
         values = np.minimum(1.0 - 1.0 / np.maximum(1.0, t + 1), values)
     return np.where((t <= 0) & (start > 0), 0.0, values)
+
+
+def over_intervals(momentum: Values, every: int) -> Values:
+    """(N + 1,) What survives of a teacher that follows at once the steps up to each, from the last multiple of
+    ``every`` on: the product of their ``momentum`` (N + 1,).
+    """
+    kept = momentum.copy()
+    for step in range(2, len(kept) if every > 1 else 0):
+        if step % every:
+            kept[step] *= kept[step - 1]
+    return kept
 
 
 def build_optimizer(

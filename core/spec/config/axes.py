@@ -378,6 +378,7 @@ class TeacherConfig(Section):
         le=1000,
         title="Teaches every",
         description="The teacher teaches in every so many steps. The others learn only what needs no teacher, and take "
-        "less time: further views are then neither made nor encoded. The average follows in every step.",
+        "less time: further views are then neither made nor encoded. The average follows before each step that it "
+        "teaches in, by all steps since at once.",
         json_schema_extra=shown("steps"),
     )

@@ -82,7 +82,8 @@ def _every_third(whole: Settings) -> Settings:
         return made | {
             "views": views | {"student": views["student"] | {"count": 1}, "teacher": {"count": 0}},
             "teacher": made["teacher"] | {"every": 3},
-            "belief": made["belief"] | {"trust_by": "student"},  # of every step
+            # Trust is of every step. What is watched changes nothing in training, and is judged half as often.
+            "belief": made["belief"] | {"trust_by": "student"} | ({} if size == "base" else {"refresh": 2.0}),
         }
 
     return settings

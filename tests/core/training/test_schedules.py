@@ -91,6 +91,20 @@ def test_a_teacher_that_stands_still_survives_whole() -> None:
     assert np.array_equal(build_schedules(config, 5).momentum, np.ones(6))
 
 
+def test_a_teacher_at_intervals_goes_as_far_at_once_as_it_would_step_by_step() -> None:
+    """Before each step that it teaches in, and after the last; of a student that stands still it becomes the same."""
+    settings = ["teacher.momentum=0.5", "teacher.momentum_schedule=linear", "teacher.every=3"]
+    schedules = build_schedules(override(preset_config("sd-clip", "tiny"), settings), 13)
+    assert [step for step in range(1, 14) if schedules.follows(step)] == [2, 5, 8, 11, 13]
+    steps = [*schedules.momentum]
+    assert [schedules.followed[step] for step in (2, 5, 8, 11, 13)] == pytest.approx(
+        [math.prod(steps[first:last]) for first, last in ((1, 3), (3, 6), (6, 9), (9, 12), (12, 14))]
+    )
+    always = build_schedules(override(preset_config("sd-clip", "tiny"), ["teacher.every=1"]), 13)
+    assert all(always.follows(step) for step in range(1, 14))
+    assert np.array_equal(always.followed, always.momentum)
+
+
 def test_rates_reach_the_optimiser_and_only_matrices_decay() -> None:
     groups = [
         {"params": [torch.zeros(2, 2, requires_grad=True)], "scale": 1.0, "decays": True},
