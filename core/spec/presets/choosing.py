@@ -3,7 +3,7 @@
 Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; Define shows ``better`` beside the form.
 
 Time is counted in passes over the data that clip would make in it, so that it holds on any machine: where a step of
-sd-clip takes 1.53 times as long, its E epochs take the time of 1.53 E. What is known is from one set of 2,555 pairs
+sd-clip takes 1.47 times as long, its E epochs take the time of 1.47 E. What is known is from one set of 2,555 pairs
 (OpenMoji, ``sd-demo``), at equal time on one core; docs/results.md has the figures. Right captions: clip with label
 smoothing retrieves better than sd-clip with the same at 33 passes (one seed, validation data) and at 86 (three fresh
 seeds, test data: ``study clean-time --published``; zero-shot is too uneven to tell); with neither it is behind at 86.
@@ -22,7 +22,7 @@ from core.spec.config import RunConfig
 KNOWN = 86  # passes of clip in the longest time in which clip with label smoothing was compared with sd-clip
 BEFOREHAND = "belief.prior=words"
 SMOOTHING = "objectives.contrastive.label_smoothing=0.3"
-COST, COST_EVERY_STEP = 1.53, 3.2  # a step of sd-clip and of sd-clip-every-step, in those of clip
+COST, COST_EVERY_STEP = 1.47, 3.2  # a step of sd-clip and of sd-clip-every-step, in those of clip
 _KNOWN = "it was measured on 2,555 pairs, with few seeds; yours are {:,}"
 
 
