@@ -7,7 +7,7 @@ import pytest
 from core.__main__ import main
 from core.spec.config import override
 from core.spec.presets import preset_config
-from core.spec.presets.choosing import KNOWN, SMOOTHING, better, choose
+from core.spec.presets.choosing import KNOWN, SMOOTHING, SOFTENED, better, choose
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,8 @@ def test_what_pays_depends_on_wrong_captions(passes: float, wrong: bool, preset:
 def test_what_is_recommended_can_be_trained() -> None:
     assert SMOOTHING in choose(2555, 33).reason
     assert override(preset_config("clip", "demo"), [SMOOTHING]).objectives.contrastive.label_smoothing == 0.3
+    assert SOFTENED in choose(2555, 33).reason
+    assert override(preset_config("sd-coca-lean", "demo"), [SOFTENED]).objectives.distill_similarity.temperature == 4
 
 
 def test_too_little_time_for_views_is_said_as_far_as_it_is_known() -> None:
