@@ -26,7 +26,7 @@ from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset
 from core.data.errors import DataError, PictureError
 from core.data.labelling import Labels
-from core.data.orders import Rows, StreamOrder, batch_order
+from core.data.orders import StreamOrder, batch_order
 from core.data.pairs import Pairs
 from core.data.parts import ROWS, Joiner, LoadedPart, PartMaker, Span
 from core.data.views.making import centre_view
@@ -116,6 +116,7 @@ class Loader:
         self._agree = agree
         self._dataset = dataset
         self._config = config
+        self.left_out = left_out
         self._log = log
         self.steps_per_epoch = order.steps_per_epoch
         plan, by_device = teaching(config, self.total_steps), self._place.distorts
@@ -140,10 +141,6 @@ class Loader:
         made = iter(self._processes(steps, workers)) if workers else self._in_thread(steps)
         with closing(ahead((partial(self._next, step, made) for step in steps), 1 if workers else AHEAD)) as joined:
             yield from self._checked(joined)
-
-    def rows(self, step: int) -> Rows:
-        """The rows (B,) of the whole batch ``step``, of all processes; what proves unreadable is replaced later."""
-        return self._maker.order.take(step, 0, self.batch_size)[0]
 
     def _spans(self, step: int) -> list[Span]:
         """The parts that make this process's share of batch ``step``."""

@@ -28,10 +28,13 @@ def build_belief(config: RunConfig, parts: Assembly) -> AnyBelief | None:
             "teacher.targets is memory, and shards hold too many pairs to keep the features of each; set it to pass."
         )
     taught = parts.teacher is not None and config.teacher.targets == "pass"  # else there is only what the student saw
-    kind: type[AnyBelief] = RollingBelief
-    if not parts.train.sharded:
-        kind, taught = Belief, taught and config.teacher.every == 1  # features of most pairs would be the student's
-    belief = kind(config.belief, len(parts.train), parts.network.towers.embed_dim, taught)
+    pairs, width = len(parts.train), parts.network.towers.embed_dim
+    belief: AnyBelief
+    if parts.train.sharded:
+        belief = RollingBelief(config.belief, pairs, width, taught)
+    else:
+        taught = taught and config.teacher.every == 1  # features of most pairs would be the student's
+        belief = Belief(config.belief, pairs, width, taught, parts.loader.left_out)
     return belief.to(parts.runtime.device)
 
 

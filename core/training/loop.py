@@ -68,7 +68,7 @@ class Loop:
         self.total_steps = self.parts.loader.total_steps
         self.schedules = build_schedules(config, self.total_steps)
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
-        self.belief = belief = build_belief(config, self.parts)
+        belief = build_belief(config, self.parts)
         self.losses = TrainStep(config, self.parts, self.schedules, belief)
         self.refresh_belief = BeliefRefresh(config, self.parts, self.schedules, belief)
         self.validator = Validator(config, self.parts, events, self._progress)

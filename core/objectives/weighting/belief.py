@@ -47,9 +47,15 @@ class Belief(nn.Module):
     weight: Tensor  # (N,) float32, how much each pair counts
     judged: Tensor  # scalar int64, how often all pairs were evaluated
 
-    def __init__(self, config: BeliefConfig, pairs: int, embed_dim: int, taught: bool) -> None:
+    _read: Tensor | None  # rows (R,) that training reads, where it leaves some out
+
+    def __init__(
+        self, config: BeliefConfig, pairs: int, embed_dim: int, taught: bool, left_out: Tensor | None = None
+    ) -> None:
+        """``left_out`` (N,) bool: pairs that training never reads, which are not judged."""
         super().__init__()
         self.config, self.taught = config, taught
+        self.register_buffer("_read", None if left_out is None else (~left_out).nonzero().squeeze(1), persistent=False)
         for name in ("student_image", "student_text", *(("teacher_image", "teacher_text") if taught else ())):
             self.register_buffer(name, torch.zeros(pairs, embed_dim, dtype=precision(pairs)))
         self.register_buffer("seen", torch.zeros(pairs, dtype=torch.bool))
@@ -93,29 +99,25 @@ class Belief(nn.Module):
 
     @torch.no_grad()
     def refresh(self, scale: Tensor | float, progress: float) -> dict[str, Tensor]:
-        """Evaluate every pair that was seen again and set the weights; returns diagnostics.
+        """Evaluate every pair that is read again and set the weights; returns diagnostics.
 
-        ``scale`` is the logit scale, ``progress`` (0 to 1) the share of training done. A pair that was never seen
-        counts in full, is compared with none and keeps a memory of 0.5.
+        ``scale`` is the logit scale, ``progress`` (0 to 1) the share of training done. One that is left out counts in
+        full, is compared with none and keeps a memory of 0.5; one that was not yet seen counts in full.
         """
-        rows = self.seen.nonzero().squeeze(1)  # others are left out of training, or the first epoch is not yet over
-        found = self._evidence(self.student_image, self.student_text, rows, scale)
+        rows: Tensor | slice = slice(None) if self._read is None else self._read
+        found = evidence(self.student_image[rows], self.student_text[rows], scale)
         if self.taught:
-            found = (found + self._evidence(self.teacher_image, self.teacher_text, rows, scale)) / 2
+            found = (found + evidence(self.teacher_image[rows], self.teacher_text[rows], scale)) / 2
         self.judged += 1
         # Later evidence counts more (as 1, 2, 3, ...), and none is forgotten.
         remembered = self.memory[rows].lerp(found, 2.0 / (1.0 + self.judged))
         self.memory[rows] = remembered
         right = torch.ones_like(self.memory)
         right[rows] = probability_right(remembered, self.config.share, self.config.most)
+        right = torch.where(self.seen, right, 1.0)
         if progress >= self.config.begin and self.config.action in ("drop", "weigh"):
             self.weight.copy_((right >= 0.5).float() if self.config.action == "drop" else right)
         return {"diag/doubted": (right < 0.5).float().mean(), "diag/belief": self.weight.mean()}
-
-    def _evidence(self, images: Tensor, texts: Tensor, rows: Tensor, scale: Tensor | float) -> Tensor:
-        """Of the pairs ``rows`` among themselves; their features are copied only where they are not all."""
-        whole = len(rows) == len(images)
-        return evidence(images if whole else images[rows], texts if whole else texts[rows], scale)
 
 
 def precision(pairs: int) -> torch.dtype:

@@ -23,7 +23,6 @@ from typing import Literal
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.objectives.weighting.belief import Belief
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
 from core.spec.failures import sentence
@@ -91,7 +90,6 @@ class _ShortRun:
                 numbers(self.loop.train_step(batch))
                 if self.loop.step > WARM_UP and self.loop.step % self.refresh_every:
                     plain.append(clock() - began)
-        self._see_all()
         began = clock()
         if facts := self.loop.refresh_belief(self.refresh_every):
             numbers(facts)
@@ -107,16 +105,9 @@ class _ShortRun:
                     self.loop.train_step(batch)
                 if self.loop.step % self.refresh_every or not plain:
                     plain.append(counter.get_total_flops())
-        self._see_all()
         with FlopCounterMode(display=False) as counter:
             self.loop.refresh_belief(self.refresh_every)
         return statistics.fmean(plain) + float(counter.get_total_flops()) / self.refresh_every
-
-    def _see_all(self) -> None:
-        """As after an epoch, for a refresh to judge all pairs that are read."""
-        if isinstance(self.loop.belief, Belief):
-            for step in range(self.loop.parts.loader.steps_per_epoch):
-                self.loop.belief.seen[self.loop.parts.loader.rows(step)] = True
 
     def _read_pictures(self) -> None:
         """Fill the cache of decoded pictures, as a run's first epoch does."""

@@ -35,7 +35,7 @@ def parts(sharded: bool = False, teacher: bool = True) -> Any:
         teacher=object() if teacher else None,
         network=SimpleNamespace(towers=SimpleNamespace(embed_dim=4), logit_scale=torch.tensor(2.0)),
         runtime=SimpleNamespace(device=torch.device("cpu")),
-        loader=SimpleNamespace(steps_per_epoch=6),
+        loader=SimpleNamespace(steps_per_epoch=6, left_out=None),
     )
 
 
@@ -73,3 +73,17 @@ def test_a_belief_is_refreshed_so_many_times_an_epoch(epochs: float, due: list[i
     assert [step for step, report in told.items() if report] == due
     assert refreshed == [(2.0, step / 12) for step in due]
     assert BeliefRefresh(config(), parts(), schedules, None)(6) == {}
+
+
+def test_pairs_that_training_leaves_out_are_not_judged() -> None:
+    found = parts()
+    found.loader.left_out = torch.arange(20) < 4
+    belief = build_belief(LEAN, found)
+    assert isinstance(belief, Belief)
+    image, text = torch.nn.functional.normalize(torch.randn(2, 20, 4), dim=-1)
+    belief.student_image.copy_(image)
+    belief.student_text.copy_(text)
+    belief.seen[4:] = True
+    belief.refresh(2.0, 1.0)
+    assert (belief.memory[:4] == 0.5).all()
+    assert (belief.memory[4:] != 0.5).any()

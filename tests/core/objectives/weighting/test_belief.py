@@ -141,7 +141,8 @@ def test_a_pair_that_was_never_seen_counts_in_full() -> None:
 def test_pairs_left_out_of_training_do_not_change_what_is_believed_of_others() -> None:
     """Else features that are not there would make a lower group, and wrong pairs that are read pass for right."""
     image, text, _ = pairs(120, 30)
-    whole = Belief(BeliefConfig(action="weigh", begin=0.0), 240, 16, taught=False)
+    left_out = torch.arange(240) % 2 == 1
+    whole = Belief(BeliefConfig(action="weigh", begin=0.0), 240, 16, taught=False, left_out=left_out)
     alone = Belief(BeliefConfig(action="weigh", begin=0.0), 120, 16, taught=False)
     rows = torch.arange(120)
     view = ViewOutput(image)
@@ -194,7 +195,6 @@ def test_later_evidence_counts_more_and_none_is_forgotten(monkeypatch: pytest.Mo
     told = iter(found.flatten(0, 1))
     monkeypatch.setattr("core.objectives.weighting.belief.evidence", lambda image, text, scale: next(told))
     belief = Belief(BeliefConfig(action="watch"), 5, 4, taught=True)
-    belief.seen[:] = True
     for time in range(1, 5):
         belief.refresh(10.0, 1.0)
         counted = sum(n * found[n - 1].mean(dim=0) for n in range(1, time + 1))

@@ -284,7 +284,7 @@ def test_a_refresh_of_the_belief_is_paid_by_the_steps_between() -> None:
     clock = [0.0]
 
     class Steps:
-        step, belief = 0, None
+        step = 0
         config = SimpleNamespace(belief=SimpleNamespace(refresh=0.5))
         loader = SimpleNamespace(steps_per_epoch=6, batches=lambda first, last: (one for one in range(first, last)))
         parts = SimpleNamespace(loader=loader)
@@ -311,7 +311,7 @@ def test_operations_are_of_all_steps_without_a_refresh_or_of_the_first(refresh: 
         torch.ones(1, pairs) @ torch.ones(pairs, 1)
 
     class Steps:
-        step, belief = 0, None
+        step = 0
         config = SimpleNamespace(belief=SimpleNamespace(refresh=refresh))
         loader = SimpleNamespace(steps_per_epoch=6, batches=lambda first, last: (one for one in range(first, last)))
         parts = SimpleNamespace(loader=loader)

@@ -7,19 +7,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
-from core.objectives.weighting.belief import Belief
-from core.spec.config import BeliefConfig
 from core.spec.study import Study, StudyDir
 from core.studies.study import budgets
 from core.studies.study.budgets import MOST_STEPS, measure_arms, measure_here, step_time, steps_within
 from core.studies.study.claiming import StudyError
-from core.studies.study.step_time import _ShortRun
 from tests.core.studies.study.test_study import definition
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "other", "preset": "sd-clip"}]
@@ -115,31 +110,3 @@ def test_a_measurement_is_ended_with_its_study(out: StudyDir, monkeypatch: pytes
     assert measure_here(out, "base", 2, ended, wait) == "", "it is no failure"
     assert time.monotonic() - began < 60
     assert note.read_text() == f"{out.path} base 2"
-
-
-def test_a_refresh_is_measured_as_after_an_epoch() -> None:
-    """Of all pairs that are read, though the short run has seen few; those left out are not judged."""
-    watched = Belief(BeliefConfig(action="watch"), 8, 4, taught=False)
-    rows = [[0, 2], [3, 5], [6, 7]]
-    judged = list[int]()
-
-    class Run:
-        step, belief = 0, watched
-        config = SimpleNamespace(belief=SimpleNamespace(refresh=1.0))
-        loader = SimpleNamespace(
-            steps_per_epoch=3,
-            batches=lambda first, last: (one for one in rows[first:last]),
-            rows=lambda step: rows[step],
-        )
-        parts = SimpleNamespace(loader=loader)
-
-        def train_step(self, batch: list[int]) -> dict[str, torch.Tensor]:
-            watched.seen[batch] = True
-            return {"train/loss": torch.zeros(())}
-
-        def refresh_belief(self, _step: int) -> dict[str, torch.Tensor]:
-            judged.extend(watched.seen.nonzero().flatten().tolist())
-            return {}
-
-    _ShortRun(Run(), 1).seconds(time.process_time)  # type: ignore[arg-type]
-    assert judged == [0, 2, 3, 5, 6, 7]
