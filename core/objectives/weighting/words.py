@@ -4,10 +4,14 @@ Flow: features of the pictures, `core.objectives.weighting.descriptors`, and the
 ``core.evaluation.noise``, and the pairs that `core.objectives.weighting.prior` leaves out.
 
 A network that has memorised a wrong pair finds it as likely as a right one; what a single word looks like it can only
-know from many pairs. So for each word a ridge regression says how likely a caption of a picture has the word, from the
-network's features and from descriptors that know of no caption, each pair being judged by a regression that did not see
-its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021). Descriptors alone tell so much
-that training can begin with it (`core.objectives.weighting.prior`).
+know from many pairs. So for each word a kernel ridge regression says how likely a caption of a picture has the word,
+from the network's features and from descriptors that know of no caption, each pair being judged by a regression that did
+not see its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021). The kernel is Gaussian, by
+its values at `LANDMARKS` pictures (Williams and Seeger 2001, Using the Nystroem method to speed up kernel machines).
+Descriptors alone tell so much that training can begin with it (`core.objectives.weighting.prior`).
+
+Regressions are fitted twice: to all pairs alike, and then to each by its chance of being right as the first ones see it.
+
 Three measures of a pair count alike, each as a rank:
 
 - *given*: the mean over its caption's words of log(likely / usual);
@@ -18,14 +22,14 @@ Three measures of a pair count alike, each as a rank:
 
 Words of few captions say nothing.
 
-Legend: P pairs, D features, V words, O occurrences of words in captions, B pairs at once.
+Legend: P pairs, D features, K landmarks, V words, O occurrences of words in captions, B pairs at once.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -34,7 +38,8 @@ from torch.nn import functional as F
 from core.objectives.weighting.evidence import below, in_double, ranks
 
 FOLDS = 5
-RIDGE = 0.3  # of features that are four unit vectors
+LANDMARKS = 1000  # pictures that the others are compared with, at most
+RIDGE = 0.5  # of a kernel that is 1 of a picture with itself
 LEAST = 3  # captions that have a word
 WORDS = 8192  # the most frequent ones
 FITTED = 16384  # pairs that regressions are fitted to, at most
@@ -44,7 +49,7 @@ _BLOCK = 8192  # occurrences at once
 _PAIRS = 512  # pairs at once
 _DRAWN = 10_000  # captions that are drawn, at least
 _TOLD = 0.7  # least chance that a pair's own caption fits better than a drawn one
-_LOWEST = 0.1  # share of the drawn ones below the lowest measure that wrong ones are counted at
+_LOW = (0.1, 0.3)  # shares of the drawn ones that are below the measures that wrong ones are counted at
 
 _WORD = re.compile(r"\w+")
 
@@ -57,7 +62,8 @@ def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor) -> Te
     where no word is in several captions.
     """
     own = torch.arange(len(captions))
-    return ranks(_measured(features, captions, rows, [own])[0]).mean(dim=0)
+    right = _chance(features, captions, rows, torch.ones(len(captions), dtype=torch.float64))
+    return ranks(_measured(features, captions, rows, [own], right)[0]).mean(dim=0)
 
 
 @torch.no_grad()
@@ -65,22 +71,30 @@ def chance_right(features: Tensor, captions: Sequence[str], rows: Tensor) -> Ten
     """The probability (P,) float64 that each of ``captions`` is its picture's, by its words; as `word_evidence`.
 
     How wrong captions measure is known: as captions drawn from all pictures do. Where F is the share of pairs, and F0
-    that of such draws, below a measure, at most F / F0 of all captions are wrong, the least of these ratios being an
-    estimate of their share (Storey 2002, A direct approach to false discovery rates); the chance that a pair is wrong
-    is that share times the ratio of the densities (the local false discovery rate; Efron et al. 2001), which falls as
-    the measure rises. All are 1 where own captions hardly fit better than drawn ones: either looks tell too little of
+    that of such draws, below a measure, F / F0 of all captions are wrong, and more where right ones are below it too;
+    where few are, the mean of these ratios is an estimate of their share (Storey 2002, A direct approach to false
+    discovery rates). The chance that a pair is wrong is that share times the ratio of the densities (the local false
+    discovery rate; Efron et al. 2001), which falls as the measure rises. All are 1 where own captions hardly fit better than drawn ones: either looks tell too little of
     these captions, or most are wrong, and nobody can say which.
     """
+    right = torch.ones(len(captions), dtype=torch.float64)
+    for _ in range(2):
+        right = _chance(features, captions, rows, right)
+    return right
+
+
+def _chance(features: Tensor, captions: Sequence[str], rows: Tensor, right: Tensor) -> Tensor:
+    """As `chance_right`, by regressions in which each pair counts as much as its chance ``right`` (P,)."""
     P = len(captions)
     draw, draws = torch.Generator().manual_seed(0), max(1, -(-_DRAWN // P))
     asked = [torch.arange(P), *(torch.randperm(P, generator=draw) for _ in range(draws))]
-    fit = ranks(_measured(features, captions, rows, asked).transpose(0, 1).flatten(1)).mean(dim=0)
+    fit = ranks(_measured(features, captions, rows, asked, right).transpose(0, 1).flatten(1)).mean(dim=0)
     own, drawn = fit[:P], fit[P:]  # (P,), (draws * P,)
     if float((below(own, drawn) / len(drawn)).mean()) < _TOLD:
         return torch.ones(P, dtype=torch.float64)
-    levels = drawn.sort().values[(torch.linspace(_LOWEST, 0.5, 20) * len(drawn)).long()]
-    wrong = min(float((own <= level).double().mean() / (drawn <= level).double().mean()) for level in levels)
-    return (1.0 - min(1.0, wrong) * _density_ratio(own, drawn)).clamp(0.0, 1.0)
+    levels = drawn.sort().values[(torch.linspace(*_LOW, 20) * len(drawn)).long()]
+    ratios = [float((own <= level).double().mean() / (drawn <= level).double().mean()) for level in levels]
+    return (1.0 - min(1.0, sum(ratios) / len(ratios)) * _density_ratio(own, drawn)).clamp(0.0, 1.0)
 
 
 def _density_ratio(own: Tensor, drawn: Tensor) -> Tensor:
@@ -94,10 +108,12 @@ def _density_ratio(own: Tensor, drawn: Tensor) -> Tensor:
     return torch.from_numpy((1.0 - share) / share)
 
 
-def _measured(features: Tensor, captions: Sequence[str], rows: Tensor, asked: Sequence[Tensor]) -> Tensor:
+def _measured(
+    features: Tensor, captions: Sequence[str], rows: Tensor, asked: Sequence[Tensor], right: Tensor
+) -> Tensor:
     """The three measures of each picture with a caption: (A, 3, P) for A times as many of ``asked`` (P,) each.
 
-    All 0.5 where no word is in several captions.
+    Regressions are fitted to each pair by its weight ``right`` (P,). All 0.5 where no word is in several captions.
     """
     P = len(captions)
     measures = torch.full((len(asked), 3, P), 0.5, dtype=torch.float64)
@@ -105,8 +121,9 @@ def _measured(features: Tensor, captions: Sequence[str], rows: Tensor, asked: Se
     pair, word, usual = _occurrences(captions, sample)  # (O,), (O,), (V,)
     if not len(usual):
         return measures
-    features = features.cpu()
-    fitted_to = in_double(features[sample])
+    features = in_double(features.cpu())
+    compared = _kernel(features[sample])
+    fitted_to = compared(features[sample])  # (sample, K)
     mean = fitted_to.mean(dim=0)
     fitted_to -= mean
     fold = _folds(rows.cpu(), sample)  # (P,)
@@ -119,10 +136,10 @@ def _measured(features: Tensor, captions: Sequence[str], rows: Tensor, asked: Se
         if not len(judged):
             continue
         seen = taught & (fold[pair] != left_out)
-        others = fitted_to[fold[sample] != left_out]
-        weights = _regressions(others, fitted_to, place[pair[seen]], word[seen], usual).to(features)  # (V, D)
+        counts = torch.where(fold[sample] != left_out, right[sample], 0.0)
+        weights = _regressions(fitted_to, counts, place[pair[seen]], word[seen], usual)  # (V, K)
         for some in judged.split(_PAIRS):
-            likely = usual + (features[some] - mean.to(features)) @ weights.T  # (B, V)
+            likely = usual + (compared(features[some]) - mean) @ weights.T  # (B, V)
             for found, caption in zip(measures, asked, strict=True):
                 found[:, some] = _measures(likely, _has(first, word, caption[some], len(usual)), usual)
     return measures
@@ -162,13 +179,27 @@ def _folds(rows: Tensor, sample: Tensor) -> Tensor:
     return torch.where(fitted, dealt, -1)[picture]
 
 
-def _regressions(seen: Tensor, x: Tensor, pair: Tensor, word: Tensor, usual: Tensor) -> Tensor:
-    """Weights (V, D) from centred features to the words, by the rows ``seen`` of ``x`` and the words that they have."""
+def _kernel(features: Tensor) -> Callable[[Tensor], Tensor]:
+    """The map (B, D) -> (B, K) float64 to vectors whose products are a Gaussian kernel, of ``features`` (P, D) float64.
+
+    Its width is the features' own: their variance, summed over D, is twice the square of it.
+    """
+    from sklearn.kernel_approximation import Nystroem  # noqa: PLC0415  (a second, for those who fit)
+
+    variance = float((features - features.mean(dim=0)).square().sum(dim=1).mean())
+    landmarks = min(LANDMARKS, len(features))
+    kernel = Nystroem(gamma=1.0 / max(variance, 1e-12), n_components=landmarks, random_state=0).fit(features.numpy())
+    return lambda some: torch.from_numpy(kernel.transform(some.numpy()))
+
+
+def _regressions(x: Tensor, counts: Tensor, pair: Tensor, word: Tensor, usual: Tensor) -> Tensor:
+    """Weights (V, K) from the centred ``x`` (P, K) to the words, of pairs that count so much (P,), by who has which."""
+    counted = counts[:, None] * x
     with_word = torch.zeros(len(usual), x.shape[1], dtype=x.dtype)
     for some_pairs, some_words in zip(pair.split(_BLOCK), word.split(_BLOCK), strict=True):
-        with_word.index_add_(0, some_words, x[some_pairs])
-    with_word -= usual[:, None] * seen.sum(dim=0)  # of what a word deviates from its share
-    covariance = seen.T @ seen + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+        with_word.index_add_(0, some_words, counted[some_pairs])
+    with_word -= usual[:, None] * counted.sum(dim=0)  # of what a word deviates from its share
+    covariance = x.T @ counted + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
     weights: Tensor = torch.linalg.solve(covariance, with_word, left=False)
     return weights
 

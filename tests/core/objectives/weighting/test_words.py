@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.objectives.weighting import words as subject
-from core.objectives.weighting.evidence import STEP
+from core.objectives.weighting.evidence import STEP, ranks
 from core.objectives.weighting.words import LEAST, RIDGE, WEIGHT, _occurrences, chance_right, reordered, word_evidence
 
 WORDS = ("red", "green", "round", "square", "large", "small")
@@ -36,10 +36,12 @@ def places(values: list[float]) -> list[float]:
     return [(sum(row) - 0.5) / (len(values) - 1) for row in parts]
 
 
-def plain(images: Tensor, captions: list[str], fold: np.ndarray) -> list[float]:
-    """One regression a word and a fold, one caption at a time."""
+def plain(images: Tensor, captions: list[str], fold: np.ndarray, counts: np.ndarray) -> list[float]:
+    """One kernel regression a word and a fold, in its dual form, one caption at a time."""
     x = images.double().numpy()
-    x = x - x.mean(axis=0)
+    apart = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    kernel = np.exp(-apart / ((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())
+    kernel = kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()  # of centred features
     split = [set(re.findall(r"\w+", caption.lower())) for caption in captions]
     known = sorted({word for one in split for word in one if sum(word in other for other in split) >= LEAST})
     usual = {word: sum(word in one for one in split) / len(split) for word in known}
@@ -48,11 +50,11 @@ def plain(images: Tensor, captions: list[str], fold: np.ndarray) -> list[float]:
         has = np.array([float(word in one) for one in split])
         likely[word] = np.zeros(len(split))
         for left_out in range(subject.FOLDS):
-            seen = x[fold != left_out]
-            weights = np.linalg.solve(
-                seen.T @ seen + RIDGE * np.eye(x.shape[1]), seen.T @ (has - usual[word])[fold != left_out]
+            seen, count = fold != left_out, np.diag(counts[fold != left_out])
+            dual = np.linalg.solve(
+                count @ kernel[seen][:, seen] + RIDGE * np.eye(len(count)), count @ (has - usual[word])[seen]
             )
-            likely[word][fold == left_out] = usual[word] + x[fold == left_out] @ weights
+            likely[word][~seen] = usual[word] + kernel[~seen][:, seen] @ dual
     measures: list[list[float]] = [[], [], []]
     for i, words in enumerate(split):
         chance = {word: min(max(float(likely[word][i]), 1e-4), 1 - 1e-4) for word in known}
@@ -74,8 +76,14 @@ def test_it_is_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     fold = subject._folds(rows, rows).numpy()
     assert sorted(set(fold)) == list(range(subject.FOLDS))
     monkeypatch.setattr(subject, "_PAIRS", 16)
-    found = word_evidence(images, captions, rows)
-    assert found.tolist() == pytest.approx(plain(images, captions, fold), abs=1e-4)
+    own, alike = [torch.arange(P)], np.ones(P)
+    found = subject._measured(images, captions, rows, own, torch.ones(P)).squeeze(0)
+    assert ranks(found).mean(dim=0).tolist() == pytest.approx(plain(images, captions, fold, alike), abs=1e-4)
+    right = subject._chance(images, captions, rows, torch.ones(P, dtype=torch.float64))
+    assert float(right.min()) < 0.5 < float(right.max())
+    again = word_evidence(images, captions, rows)
+    assert again.tolist() == pytest.approx(plain(images, captions, fold, right.numpy()), abs=1e-4)
+    assert not torch.allclose(again, ranks(found).mean(dim=0), atol=1e-3)
 
 
 def test_exchanged_captions_are_told_from_their_own() -> None:
