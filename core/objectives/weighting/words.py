@@ -5,12 +5,14 @@ Flow: features of the pictures, `core.objectives.weighting.descriptors`, and the
 
 A network that has memorised a wrong pair finds it as likely as a right one; what a single word looks like it can only
 know from many pairs. So for each word a kernel ridge regression says how likely a caption of a picture has the word,
-from the network's features and from descriptors that know of no caption, each pair being judged by a regression that did
-not see its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021). The kernel is Gaussian, by
-its values at `LANDMARKS` pictures (Williams and Seeger 2001, Using the Nystroem method to speed up kernel machines).
+from the network's features and from descriptors that know of no caption, each pair being judged by a regression that
+did not see its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021). The kernel is
+Gaussian, by its values at `LANDMARKS` pictures (Williams and Seeger 2001, Using the Nystroem method to speed up kernel
+machines).
 Descriptors alone tell so much that training can begin with it (`core.objectives.weighting.prior`).
 
-Regressions are fitted twice: to all pairs alike, and then to each by its chance of being right as the first ones see it.
+Regressions are fitted twice: to all pairs alike, and then to each by its chance of being right as the first ones see
+it.
 
 Three measures of a pair count alike, each as a rank:
 
@@ -71,11 +73,11 @@ def chance_right(features: Tensor, captions: Sequence[str], rows: Tensor) -> Ten
     """The probability (P,) float64 that each of ``captions`` is its picture's, by its words; as `word_evidence`.
 
     How wrong captions measure is known: as captions drawn from all pictures do. Where F is the share of pairs, and F0
-    that of such draws, below a measure, F / F0 of all captions are wrong, and more where right ones are below it too;
-    where few are, the mean of these ratios is an estimate of their share (Storey 2002, A direct approach to false
-    discovery rates). The chance that a pair is wrong is that share times the ratio of the densities (the local false
-    discovery rate; Efron et al. 2001), which falls as the measure rises. All are 1 where own captions hardly fit better than drawn ones: either looks tell too little of
-    these captions, or most are wrong, and nobody can say which.
+    that of such draws, below a measure, F / F0 of all captions are wrong, and fewer where right ones are below it too;
+    at low measures few are, and the mean of these ratios is an estimate of the share (Storey 2002, A direct approach to
+    false discovery rates). The chance that a pair is wrong is that share times the ratio of the densities (the local
+    false discovery rate; Efron et al. 2001), which falls as the measure rises. All are 1 where own captions hardly fit
+    better than drawn ones: either looks tell too little of these captions, or most are wrong, and nobody can say which.
     """
     right = torch.ones(len(captions), dtype=torch.float64)
     for _ in range(2):
