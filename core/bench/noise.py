@@ -39,7 +39,7 @@ from core.data.derived.noisy import write_noisy
 from core.evaluation.noise import Ranking, rank_pairs
 from core.inference.encoder import encode_dataset
 from core.objectives.weighting.descriptors import describe, unit_parts
-from core.objectives.weighting.words import LEAST, RIDGE
+from core.objectives.weighting.words import LEAST, RIDGE, kernel_map
 from core.spec.bench import BenchResult, result
 from core.spec.config import override
 from core.spec.errors import UserError
@@ -153,9 +153,9 @@ def _by_words(features: Features, ranking: Ranking) -> Ranking:
     captions = [pair.caption for pair in sorted(ranking.pairs, key=lambda pair: pair.row)]
     has = CountVectorizer(binary=True, min_df=LEAST, token_pattern=r"\w+").fit_transform(captions).toarray()  # (P, V)
     folds = KFold(FOLDS, shuffle=True, random_state=SEED)
-    likely = cross_val_predict(Ridge(alpha=RIDGE), features.pictures, has.astype(float), cv=folds).clip(
-        _FLOOR, 1 - _FLOOR
-    )
+    pictures = torch.from_numpy(features.pictures)
+    compared = kernel_map(pictures)(pictures).numpy()  # (P, K)
+    likely = cross_val_predict(Ridge(alpha=RIDGE), compared, has.astype(float), cv=folds)
     labels = [np.flatnonzero(row).tolist() for row in has]
     least: dict[str, Any] = {"method": np.min}
     module = _cleanlab("multilabel_classification")

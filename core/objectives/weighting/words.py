@@ -124,7 +124,7 @@ def _measured(
     if not len(usual):
         return measures
     features = in_double(features.cpu())
-    compared = _kernel(features[sample])
+    compared = kernel_map(features[sample])
     fitted_to = compared(features[sample])  # (sample, K)
     mean = fitted_to.mean(dim=0)
     fitted_to -= mean
@@ -181,7 +181,7 @@ def _folds(rows: Tensor, sample: Tensor) -> Tensor:
     return torch.where(fitted, dealt, -1)[picture]
 
 
-def _kernel(features: Tensor) -> Callable[[Tensor], Tensor]:
+def kernel_map(features: Tensor) -> Callable[[Tensor], Tensor]:
     """The map (B, D) -> (B, K) float64 to vectors whose products are a Gaussian kernel, of ``features`` (P, D) float64.
 
     Its width is the features' own: their variance, summed over D, is twice the square of it.
