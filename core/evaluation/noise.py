@@ -137,7 +137,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", 
         rows = features.rows[features.text_to_image]
         captions = _captions(dataset, rows)
         looked = unit_parts(torch.cat(looks))[features.text_to_image]  # (P, F)
-        words.append(word_evidence(torch.cat([images, looked], dim=1), captions, rows))
+        words.append(word_evidence(torch.cat([images, looked], dim=1), captions, rows, progress))
     belief = torch.stack(evidences).mean(dim=0)
     single = len(rows) == len(rows.unique())  # the memory has an entry per picture, not per caption
     memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None

@@ -66,7 +66,8 @@ def row_chances(dataset: PairDataset, progress: Progress | None) -> Tensor:
     seen = position[dataset.caption_rows]  # (C,) of each caption's picture
     captions = (seen >= 0).nonzero().squeeze(1).tolist()
     seen = seen[captions]
-    found = chance_right(unit_parts(torch.cat(looks))[seen], [dataset.captions[i] for i in captions], rows[seen])
+    pictures, said = unit_parts(torch.cat(looks))[seen], [dataset.captions[i] for i in captions]
+    found = chance_right(pictures, said, rows[seen], progress)
     total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, seen, found)
     chance[rows] = (total / torch.bincount(seen, minlength=len(rows)).clamp(min=1)).float()
     return chance

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.data.dataset import Progress
 from core.objectives.weighting.evidence import below, in_double, ranks
 
 FOLDS = 5
@@ -57,19 +58,19 @@ _WORD = re.compile(r"\w+")
 
 
 @torch.no_grad()
-def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor) -> Tensor:
+def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None = None) -> Tensor:
     """How well the words of ``captions`` (P) fit their pictures, from 0 to 1: (P,) float64.
 
     ``features`` (P, D) are those of each caption's picture, ``rows`` (P,) say which are of one picture. All are 0.5
-    where no word is in several captions.
+    where no word is in several captions. ``progress`` hears how many are judged, and may raise to end it.
     """
     own = torch.arange(len(captions))
-    right = _chance(features, captions, rows, torch.ones(len(captions), dtype=torch.float64))
-    return ranks(_measured(features, captions, rows, [own], right)[0]).mean(dim=0)
+    counts = _counts(features, captions, rows, progress)
+    return ranks(_measured(features, captions, rows, [own], counts, progress)[0]).mean(dim=0)
 
 
 @torch.no_grad()
-def chance_right(features: Tensor, captions: Sequence[str], rows: Tensor) -> Tensor:
+def chance_right(features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None = None) -> Tensor:
     """The probability (P,) float64 that each of ``captions`` is its picture's, by its words; as `word_evidence`.
 
     How wrong captions measure is known: as captions drawn from all pictures do. Where F is the share of pairs, and F0
@@ -79,18 +80,26 @@ def chance_right(features: Tensor, captions: Sequence[str], rows: Tensor) -> Ten
     false discovery rate; Efron et al. 2001), which falls as the measure rises. All are 1 where own captions hardly fit
     better than drawn ones: either looks tell too little of these captions, or most are wrong, and nobody can say which.
     """
-    right = torch.ones(len(captions), dtype=torch.float64)
-    for _ in range(2):
-        right = _chance(features, captions, rows, right)
-    return right
+    return _chance(features, captions, rows, _counts(features, captions, rows, progress), progress)
 
 
-def _chance(features: Tensor, captions: Sequence[str], rows: Tensor, right: Tensor) -> Tensor:
-    """As `chance_right`, by regressions in which each pair counts as much as its chance ``right`` (P,)."""
+def _counts(features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None) -> Tensor:
+    """How much each pair counts (P,): as its chance of being right, by regressions in which all of them count 1."""
+    counts, sample = torch.ones(len(captions), dtype=torch.float64), _sample(len(captions))
+    some = [captions[i] for i in sample.tolist()]
+    chosen = sample.to(features.device)
+    counts[sample] = _chance(features[chosen], some, rows[sample.to(rows.device)], counts[sample], progress)
+    return counts
+
+
+def _chance(
+    features: Tensor, captions: Sequence[str], rows: Tensor, counts: Tensor, progress: Progress | None
+) -> Tensor:
+    """As `chance_right`, by regressions in which each pair counts as much as ``counts`` (P,) says."""
     P = len(captions)
     draw, draws = torch.Generator().manual_seed(0), max(1, -(-_DRAWN // P))
     asked = [torch.arange(P), *(torch.randperm(P, generator=draw) for _ in range(draws))]
-    fit = ranks(_measured(features, captions, rows, asked, right).transpose(0, 1).flatten(1)).mean(dim=0)
+    fit = ranks(_measured(features, captions, rows, asked, counts, progress).transpose(0, 1).flatten(1)).mean(dim=0)
     own, drawn = fit[:P], fit[P:]  # (P,), (draws * P,)
     if float((below(own, drawn) / len(drawn)).mean()) < _TOLD:
         return torch.ones(P, dtype=torch.float64)
@@ -111,15 +120,20 @@ def _density_ratio(own: Tensor, drawn: Tensor) -> Tensor:
 
 
 def _measured(
-    features: Tensor, captions: Sequence[str], rows: Tensor, asked: Sequence[Tensor], right: Tensor
+    features: Tensor,
+    captions: Sequence[str],
+    rows: Tensor,
+    asked: Sequence[Tensor],
+    counts: Tensor,
+    progress: Progress | None,
 ) -> Tensor:
     """The three measures of each picture with a caption: (A, 3, P) for A times as many of ``asked`` (P,) each.
 
-    Regressions are fitted to each pair by its weight ``right`` (P,). All 0.5 where no word is in several captions.
+    In the regressions each pair counts as much as ``counts`` (P,). All 0.5 where no word is in several captions.
     """
     P = len(captions)
     measures = torch.full((len(asked), 3, P), 0.5, dtype=torch.float64)
-    sample = torch.arange(P) if P <= FITTED else torch.linspace(0, P - 1, FITTED).long()
+    sample = _sample(P)
     pair, word, usual = _occurrences(captions, sample)  # (O,), (O,), (V,)
     if not len(usual):
         return measures
@@ -133,17 +147,21 @@ def _measured(
     place = torch.zeros(P, dtype=torch.long)  # of a pair in the sample
     place[sample] = torch.arange(len(sample))
     first = torch.searchsorted(pair.contiguous(), torch.arange(P + 1))  # occurrence of each pair
+    done = 0
     for left_out in range(-1, FOLDS):
         judged = (fold == left_out).nonzero().squeeze(1)
         if not len(judged):
             continue
         seen = taught & (fold[pair] != left_out)
-        counts = torch.where(fold[sample] != left_out, right[sample], 0.0)
-        weights = _regressions(fitted_to, counts, place[pair[seen]], word[seen], usual)  # (V, K)
+        counted = torch.where(fold[sample] != left_out, counts[sample], 0.0)
+        weights = _regressions(fitted_to, counted, place[pair[seen]], word[seen], usual).float()  # (V, K)
         for some in judged.split(_PAIRS):
-            likely = usual + (compared(features[some]) - mean) @ weights.T  # (B, V)
+            likely = usual + (compared(features[some]) - mean).float() @ weights.T  # (B, V)
             for found, caption in zip(measures, asked, strict=True):
                 found[:, some] = _measures(likely, _has(first, word, caption[some], len(usual)), usual)
+            done += len(some)
+            if progress is not None:
+                progress("judging the captions by their words", done, P)
     return measures
 
 
@@ -158,6 +176,11 @@ def reordered(belief: Tensor, words: Tensor, groups: Tensor) -> Tensor:
         members = (groups == group).nonzero().squeeze(1)
         handed[members[order[members].argsort(stable=True)]] = belief[members].sort().values
     return handed
+
+
+def _sample(P: int) -> Tensor:
+    """The pairs of P that regressions are fitted to: `FITTED` at most, evenly apart."""
+    return torch.arange(P) if P <= FITTED else torch.linspace(0, P - 1, FITTED).long()
 
 
 def _occurrences(captions: Sequence[str], sample: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -77,9 +77,9 @@ def test_it_is_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(set(fold)) == list(range(subject.FOLDS))
     monkeypatch.setattr(subject, "_PAIRS", 16)
     own, alike = [torch.arange(P)], np.ones(P)
-    found = subject._measured(images, captions, rows, own, torch.ones(P)).squeeze(0)
+    found = subject._measured(images, captions, rows, own, torch.ones(P, dtype=torch.float64), None).squeeze(0)
     assert ranks(found).mean(dim=0).tolist() == pytest.approx(plain(images, captions, fold, alike), abs=1e-4)
-    right = subject._chance(images, captions, rows, torch.ones(P, dtype=torch.float64))
+    right = subject._counts(images, captions, rows, None)
     assert float(right.min()) < 0.5 < float(right.max())
     again = word_evidence(images, captions, rows)
     assert again.tolist() == pytest.approx(plain(images, captions, fold, right.numpy()), abs=1e-4)
@@ -155,7 +155,10 @@ def test_of_very_many_pairs_a_sample_teaches_and_all_are_judged(monkeypatch: pyt
     whole = word_evidence(images, captions, torch.arange(P))
     monkeypatch.setattr(subject, "FITTED", 120)
     monkeypatch.setattr(subject, "_BLOCK", 7)
-    some = word_evidence(images, captions, torch.arange(P))
+    told: list[tuple[int, int]] = []
+    some = word_evidence(images, captions, torch.arange(P), lambda doing, done, total: told.append((done, total)))
+    assert (120, 120) in told, "the sample first"
+    assert told[-1] == (P, P)
     assert int((subject._folds(torch.arange(P), torch.arange(0, P, 2)) == -1).sum()) == P - 120
     assert float(torch.corrcoef(torch.stack([whole, some]))[0, 1]) > 0.8
     assert ((some > 0.0) & (some < 1.0)).all()
