@@ -8,11 +8,8 @@ know from many pairs. So for each word a kernel ridge regression says how likely
 from the network's features and from descriptors that know of no caption, each pair being judged by a regression that
 did not see its picture (cross-validation, as confident learning asks for; Northcutt et al. 2021). The kernel is
 Gaussian, by its values at `LANDMARKS` pictures (Williams and Seeger 2001, Using the Nystroem method to speed up kernel
-machines).
-Descriptors alone tell so much that training can begin with it (`core.objectives.weighting.prior`).
-
-Regressions are fitted twice: to all pairs alike, and then to each by its chance of being right as the first ones see
-it.
+machines). Regressions are fitted twice: to all pairs alike, and then to each by its chance of being right as the first
+ones see it. Descriptors alone tell so much that training can begin with it (`core.objectives.weighting.prior`).
 
 Three measures of a pair count alike, each as a rank:
 
@@ -137,9 +134,10 @@ def _measured(
     pair, word, usual = _occurrences(captions, sample)  # (O,), (O,), (V,)
     if not len(usual):
         return measures
-    features = in_double(features.cpu())
-    compared = kernel_map(features[sample])
-    fitted_to = compared(features[sample])  # (sample, K)
+    features = features.cpu()
+    taught_by = in_double(features[sample])
+    compared = kernel_map(taught_by)
+    fitted_to = compared(taught_by)  # (sample, K)
     mean = fitted_to.mean(dim=0)
     fitted_to -= mean
     fold = _folds(rows.cpu(), sample)  # (P,)
@@ -156,7 +154,7 @@ def _measured(
         counted = torch.where(fold[sample] != left_out, counts[sample], 0.0)
         weights = _regressions(fitted_to, counted, place[pair[seen]], word[seen], usual).float()  # (V, K)
         for some in judged.split(_PAIRS):
-            likely = usual + (compared(features[some]) - mean).float() @ weights.T  # (B, V)
+            likely = usual + (compared(in_double(features[some])) - mean).float() @ weights.T  # (B, V)
             for found, caption in zip(measures, asked, strict=True):
                 found[:, some] = _measures(likely, _has(first, word, caption[some], len(usual)), usual)
             done += len(some)
