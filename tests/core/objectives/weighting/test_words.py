@@ -18,6 +18,12 @@ WORDS = ("red", "green", "round", "square", "large", "small")
 P, D = 240, 12
 
 
+@pytest.fixture(autouse=True)
+def few_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the P pictures, and a third of the 900."""
+    monkeypatch.setattr(subject, "LANDMARKS", 300)
+
+
 def pairs(exchanged: int = 0) -> tuple[Tensor, list[str]]:
     """Pictures (P, D), each the sum of what its three words look like, and captions, the first of them exchanged."""
     draw = np.random.default_rng(3)
