@@ -55,8 +55,8 @@ def choose(pairs: int, passes: float, wrong_captions: bool = False) -> Choice:
         f"step takes {COST} times as long, in the time of 33, 86 and {KNOWN} passes over right captions; at {KNOWN} "
         "sd-clip was ahead on concepts never seen, and else the two could not be told apart on these or in zero-shot "
         f"({known}).{longer} sd-clip-lean with {SOFTENED} was level with it in the time of 33. Where captions are to "
-        "be written: sd-coca-lean with the same wrote better ones than coca as it comes in the same time, and retrieved "
-        f"as well or better; coca with {SMOOTHING} wrote nearly as good ones, and retrieved less.",
+        "be written: sd-coca-lean with the same wrote better ones than coca as it comes in the same time, and "
+        f"retrieved as well or better; coca with {SMOOTHING} wrote nearly as good ones, and retrieved less.",
     )
 
 
