@@ -71,7 +71,7 @@ def virtual_slurm(folder: Path) -> Iterator[dict[str, str]]:
 
 def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
     sinfo = [program("sinfo") or "sinfo", "-h", "-p", "low", "-o", "%T %D"]
-    for _ in range(300):
+    for _ in range(900):
         done = subprocess.run(sinfo, env=environment, capture_output=True, text=True, check=False)
         if done.stdout.split() == ["idle", "2"]:
             return
