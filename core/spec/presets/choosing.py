@@ -46,7 +46,7 @@ def choose(pairs: int, passes: float, wrong_captions: bool = False) -> Choice:
             f"half the learning rate and {SMOOTHING}: that gained more than twice what trust alone did. Trust, "
             "which this preset has (sd-coca-lean where captions are to be written), costs next to nothing. clip with "
             "the same settings and belief.trust=0.5 belief.trust_by=student retrieved as well or a little better, and "
-            f"was level in zero-shot ({known}).",
+            f"could not be told from it in zero-shot ({known}).",
         )
     longer = "" if passes <= KNOWN else " Of more passes nothing is known."
     return Choice(
