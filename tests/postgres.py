@@ -83,6 +83,7 @@ class PostgresServer:
             stderr=subprocess.DEVNULL,
             cwd=self.folder,
             user=self._user,
+            env=os.environ | {"PGCTLTIMEOUT": "600"},  # seconds that pg_ctl waits for a start on a busy machine
         )
 
 

@@ -10,10 +10,11 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.daemons import MOST_RESTARTS, Daemon, keep_running
 from tests.sshd import free_port, program
 
 _PROGRAMS = ("slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "sinfo", "scancel")
@@ -46,32 +47,25 @@ def virtual_slurm(folder: Path) -> Iterator[dict[str, str]]:
         Path(path).mkdir(parents=True, exist_ok=True)
     variables = {"SLURM_CONF": str(folder / "slurm.conf"), "SLURM_SACK_KEY": str(key)}
     environment = os.environ | variables
-    programs = [
-        subprocess.Popen([program("slurmctld") or "slurmctld", "-D", "-c"], env=environment, stderr=subprocess.DEVNULL)
-    ]
-    try:
-        for node in ("n1", "n2"):
-            command = [program("slurmd") or "slurmd", "-D", "-N", node]
-            programs.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
-        _wait_until_idle(environment, folder)
-        yield variables
-    finally:
-        scancel = program("scancel") or "scancel"
-        subprocess.run([scancel, "--full", "--signal=KILL", "-u", "root"], env=environment, check=False)
-        time.sleep(0.2)
-        for one in reversed(programs):
-            one.terminate()
-        for one in programs:
-            try:
-                one.wait(10)
-            except subprocess.TimeoutExpired:
-                one.kill()
-                one.wait()
+    daemons = [Daemon([program("slurmctld") or "slurmctld", "-D", "-c"], variables)]
+    daemons += [Daemon([program("slurmd") or "slurmd", "-D", "-N", node], variables) for node in ("n1", "n2")]
+    with keep_running(daemons):
+        try:
+            _wait_until_idle(environment, folder, daemons)
+            daemons[0].command = daemons[0].command[:-1]  # -c forgets the jobs: for the first start alone
+            yield variables
+        finally:
+            scancel = program("scancel") or "scancel"
+            subprocess.run([scancel, "--full", "--signal=KILL", "-u", "root"], env=environment, check=False)
+            time.sleep(0.2)
 
 
-def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
+def _wait_until_idle(environment: dict[str, str], folder: Path, daemons: Sequence[Daemon]) -> None:
+    """As long as the daemons live, a busy machine may take its time."""
     sinfo = [program("sinfo") or "sinfo", "-h", "-p", "low", "-o", "%T %D"]
-    for _ in range(900):
+    for _ in range(6000):
+        if any(daemon.restarts == MOST_RESTARTS for daemon in daemons):
+            break
         done = subprocess.run(sinfo, env=environment, capture_output=True, text=True, check=False)
         if done.stdout.split() == ["idle", "2"]:
             return

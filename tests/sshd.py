@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.daemons import MOST_RESTARTS, Daemon, keep_running
+
 HOST = "test-host"
 _PROGRAMS = ("ssh", "ssh-keygen", "sshd")
 
@@ -37,7 +39,6 @@ class Sshd:
 
     folder: Path
     port: int
-    process: subprocess.Popen[bytes]
 
     @property
     def config(self) -> Path:
@@ -79,7 +80,6 @@ def private_sshd(folder: Path) -> Iterator[Sshd]:
     port = free_port()
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(parents=True, exist_ok=True)  # where it separates its privileges
-    process = _serve(folder, port)
     lines = [
         f"Host {HOST}",
         "  HostName 127.0.0.1",
@@ -94,14 +94,13 @@ def private_sshd(folder: Path) -> Iterator[Sshd]:
         "  LogLevel ERROR",
     ]
     (folder / "config").write_text("\n".join(lines) + "\n")
-    try:
-        yield Sshd(folder, port, process)
-    finally:
-        process.terminate()
-        process.wait()
+    daemon = Daemon(_command(folder, port))
+    with keep_running([daemon]):
+        _wait_until_listening(daemon, port, folder / "log")
+        yield Sshd(folder, port)
 
 
-def _serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _command(folder: Path, port: int) -> list[str]:
     settings = {
         "ListenAddress": "127.0.0.1",
         "Port": str(port),
@@ -116,11 +115,13 @@ def _serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
         "PerSourcePenalties": "no",  # tests fail to log in on purpose
     }
     options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
-    command = [program("sshd") or "sshd", "-D", "-f", "/dev/null", "-E", str(folder / "log"), *options]
-    process = subprocess.Popen(command)
-    for _ in range(600):
+    return [program("sshd") or "sshd", "-D", "-f", "/dev/null", "-E", str(folder / "log"), *options]
+
+
+def _wait_until_listening(daemon: Daemon, port: int, log: Path) -> None:
+    while daemon.restarts < MOST_RESTARTS:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return process
+                return
         time.sleep(0.05)
-    raise RuntimeError(f"sshd does not listen: {(folder / 'log').read_text()}")
+    raise RuntimeError(f"sshd does not listen: {log.read_text()}")

@@ -120,7 +120,7 @@ def test_the_first_caption_comes_before_the_other_pictures_are_read(
 
     def read(item: Found, *rest: Any) -> Any:
         if item is not found[0]:
-            assert gate.wait(30)
+            assert gate.wait(120)
         return plain(item, *rest)
 
     plain = stream.read_ahead.__globals__["read_picture"]

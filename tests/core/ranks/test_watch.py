@@ -15,7 +15,7 @@ from core.spec.run.processes import own_start_time
 from core.training.team import watch as watching
 from core.training.team.watch import Peer, Watch
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 GONE: Peer = (1, os.getpid(), 0.0)  # another process has its number now
 GONE_TOLD = f"rank 1 (process {os.getpid()}) is gone"
 

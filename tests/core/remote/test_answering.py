@@ -28,7 +28,7 @@ NEAR = Machine(name="near").model_dump()
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not what():
         assert time.monotonic() < until, "it did not come to pass"
         time.sleep(0.002)

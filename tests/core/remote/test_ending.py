@@ -57,7 +57,7 @@ def job_of(process: subprocess.Popen[bytes]) -> Job:
 
 
 def gone(child: psutil.Process) -> bool:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
         time.sleep(0.005)
     return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

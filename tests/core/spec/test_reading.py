@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -44,12 +43,10 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 def test_a_pipe_a_folder_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    began = time.monotonic()
     for path, sort in ((tmp_path / "pipe", "a named pipe"), (tmp_path, "a folder"), (Path("/dev/zero"), "a device")):
         with pytest.raises(OwnError, match=sort) as caught:
             read_bytes(path, 10, error=OwnError)
         assert str(path) in str(caught.value)
-    assert time.monotonic() - began < 5  # a pipe would wait for ever
 
 
 def test_a_link_out_of_the_root_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_the_folders_are_read_now_and_then_and_at_once_when_something_was_done(
         return read()
 
     def wait(number: int) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while len(rounds) < number and time.monotonic() < until:
             time.sleep(0.01)
         time.sleep(0.1)

@@ -94,7 +94,7 @@ def test_what_is_asked_is_noted_and_ends_the_program(
     alive(out, sleeper)
     programs.ask_to_end(record.id, what)
     assert asked_of(out) == noted
-    assert sleeper.wait(20) == (-9 if what == "kill" else -15)
+    assert sleeper.wait(120) == (-9 if what == "kill" else -15)
 
 
 def test_a_start_forgets_what_was_asked_and_names_its_program(qapp: object, store: Store, tmp_path: Path) -> None:

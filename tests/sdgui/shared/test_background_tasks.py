@@ -56,11 +56,11 @@ def test_a_task_whose_owner_is_deleted_meanwhile_ends_quietly(qtbot) -> None:
 
     def work() -> int:
         running.set()
-        deleting.wait(10)
+        deleting.wait(120)
         return 1
 
     tasks.run(work, found.append)
-    assert running.wait(10)
+    assert running.wait(120)
     with qtbot.captureExceptions() as raised:
         owner.destroyed.connect(deleting.set)  # emitted before the tasks are deleted, which waits for their thread
         shiboken6.delete(owner)

@@ -24,7 +24,7 @@ FAR = Machine(name="far", host="user@far")
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not what():
         assert time.monotonic() < until, "it did not come to pass"
         time.sleep(0.002)

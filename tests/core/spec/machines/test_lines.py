@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from core.spec.machines import line as line_module
 from core.spec.machines.line import Line
+
+PATIENCE = 120
 
 Start = Callable[[str], Line]
 
@@ -37,7 +38,7 @@ def test_replies_are_objects_on_a_line_and_all_else_is_passed_over(start: Start)
     assert [line.read(), line.read()] == [{"a": 1}, {"c": 3}]
     assert line.heard > before
     assert line.read() is None, "a line that is cut is the end"
-    assert line.end(20) == (0, "")
+    assert line.end(PATIENCE) == (0, "")
 
 
 def test_requests_arrive_in_order_whatever_is_in_them(start: Start) -> None:
@@ -49,14 +50,14 @@ def test_requests_arrive_in_order_whatever_is_in_them(start: Start) -> None:
     second = line.read()
     assert second is not None
     assert second["n"] == 2
-    assert line.end(20) == (0, ""), "its requests end, and so does it"
+    assert line.end(PATIENCE) == (0, ""), "its requests end, and so does it"
 
 
 def test_what_it_said_last_is_kept_and_its_status_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_module, "_STDERR_KEPT", 10)
     line = start("sys.stderr.write('x' * 100 + 'the end'); sys.exit(7)")
     assert line.read() is None
-    assert line.end(20) == (7, "xxxthe end")
+    assert line.end(PATIENCE) == (7, "xxxthe end")
     line.send({"n": 1})
     assert line.read() is None
 
@@ -64,10 +65,8 @@ def test_what_it_said_last_is_kept_and_its_status_told(start: Start, monkeypatch
 def test_one_that_does_not_end_is_killed(start: Start) -> None:
     line = start("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}')\nwhile True: time.sleep(60)")
     assert line.read() == {}
-    began = time.monotonic()
     code, said = line.end(0.05)
     assert (code, said) == (-9, "")
-    assert time.monotonic() - began < 20
     other = start("print('{}')\nwhile True: time.sleep(60)")
     assert other.read() == {}
     other.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_why_a_step_could_not_be_measured_here(
 
 def test_a_measurement_is_ended_with_its_study(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
     note = out.path / "arguments"
-    code = f"import sys, time, pathlib; pathlib.Path({str(note)!r}).write_text(' '.join(sys.argv[1:])); time.sleep(600)"
+    code = f"import sys, time, pathlib; pathlib.Path({str(note)!r}).write_text(' '.join(sys.argv[1:])); time.sleep(1e6)"
     monkeypatch.setattr(budgets, "JOB", (sys.executable, "-S", "-c", code))
     monkeypatch.setattr(budgets, "_POLL_SECONDS", 0.005)
     ended = threading.Event()
@@ -106,7 +105,5 @@ def test_a_measurement_is_ended_with_its_study(out: StudyDir, monkeypatch: pytes
         if note.exists() and note.read_text():
             ended.set()
 
-    began = time.monotonic()
     assert measure_here(out, "base", 2, ended, wait) == "", "it is no failure"
-    assert time.monotonic() - began < 60
     assert note.read_text() == f"{out.path} base 2"

@@ -297,7 +297,7 @@ def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
     edit, go_on = services.store.edit_experiment, threading.Event()
 
     def slow(*what: Any) -> Any:
-        go_on.wait(10)
+        go_on.wait(120)
         return edit(*what)
 
     monkeypatch.setattr(services.store, "edit_experiment", slow)

@@ -30,7 +30,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     def wait(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
         assert threading.current_thread() is not threading.main_thread()
-        assert gate.wait(5)
+        assert gate.wait(120)
         return read(path, room)
 
     monkeypatch.setattr(pictures, "read_picture", wait)
