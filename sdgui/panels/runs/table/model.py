@@ -22,7 +22,7 @@ from sdgui.panels.runs.table.cells import (
     title_of,
 )
 from sdgui.panels.runs.table.layout import fields_of
-from sdgui.panels.runs.table.reader import CellsOfRun, Listing, TableReader
+from sdgui.panels.runs.table.reader import CellsOfRun, GroupKeys, Listing, TableReader
 from sdgui.panels.runs.table.rows import Row, Rows
 from sdgui.store.run_table.fields import Field, Source, fact
 from sdgui.widgets.plain_text import plain_tip
@@ -53,6 +53,7 @@ class RunTableModel(QAbstractTableModel):
         self._keys: list[Field] = []  # what is grouped by: read for the heads of groups
         self._styles: list[Style] = [Style()]
         self._wanted: dict[int, None] = {}
+        self.open_groups: set[GroupKeys] = set()  # those that the user opened, also while their runs are read
         self.ticks: Mapping[int, int] = {}  # run id -> palette index
         self._asking = QTimer(self, singleShot=True, interval=0)
         self._asking.timeout.connect(self._ask)
@@ -61,10 +62,25 @@ class RunTableModel(QAbstractTableModel):
 
     # What is shown
     def show_listing(self, listing: Listing) -> None:
-        """Show other rows or columns; cells that are known stay."""
-        columns = columns_of(listing)
+        """Show other rows or columns; cells that are known stay, and so does every row that stands for the same."""
+        columns, keys = columns_of(listing), list(listing.query.group_by)
+        if keys != self._keys:
+            self.open_groups.clear()
+        for number, group in enumerate(listing.rows.groups or ()):
+            if listing.rows.is_open(number) and group.keys not in self.open_groups:  # closed since they were asked for
+                listing.rows.close_group(number)
+        if columns == self.fields and keys == self._keys and listing.rows.same_layout(self.rows):
+            self.rows, self.listing = listing.rows, listing
+            self._restyle()
+            self._cells_changed()
+        else:
+            self._reset(listing, columns, keys)
+        for number, group in enumerate(self.rows.groups or ()):  # opened since these rows were asked for
+            if group.keys in self.open_groups and not self.rows.is_open(number):
+                self._reader.open_group(self.rows, listing.query, number)
+
+    def _reset(self, listing: Listing, columns: list[Field], keys: list[Field]) -> None:
         self.beginResetModel()
-        keys = list(listing.query.group_by)
         if columns != self.fields or keys != self._keys:
             self._cells.clear()
             self.fields, self._keys = columns, keys
@@ -108,17 +124,21 @@ class RunTableModel(QAbstractTableModel):
         row = self.row(index)
         if row is None or row.group is None or self.listing is None:
             return
+        assert self.rows.groups is not None
+        keys = self.rows.groups[row.group].keys
         if not self.rows.is_open(row.group):
+            self.open_groups.add(keys)
             self._reader.open_group(self.rows, self.listing.query, row.group)
             return
+        self.open_groups.discard(keys)
         head, children = self.rows.head_of(row.group), self.rows.children(row.group)
         self.beginRemoveRows(QModelIndex(), head + 1, head + children)
         self.rows.close_group(row.group)
         self.endRemoveRows()
         self._head_changed(head)
 
-    def _opened(self, group: int, run_ids: list[int]) -> None:
-        if self.rows.groups is None or self.rows.is_open(group) or not run_ids:
+    def _opened(self, rows: Rows, group: int, run_ids: list[int]) -> None:
+        if rows is not self.rows or rows.is_open(group) or not run_ids:
             return
         head = self.rows.head_of(group)
         self.beginInsertRows(QModelIndex(), head + 1, head + len(run_ids))
@@ -240,10 +260,13 @@ class RunTableModel(QAbstractTableModel):
                 self._cells.clear()
             self._cells |= found
             self._restyle()
-        if len(self.rows):
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(self.fields) - 1), [_DISPLAY])
+        self._cells_changed()
         if self._wanted:
             self._asking.start()
+
+    def _cells_changed(self) -> None:
+        if len(self.rows):
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(self.fields) - 1), [_DISPLAY])
 
     def _restyle(self) -> None:
         """The decimals of each column, by all that is known of it."""

@@ -97,15 +97,19 @@ class RunTable(QWidget):
         self.arrangement = layout
         self._views.keep_current(layout)
         self.bar.show_layout(layout, self.bar.filter.catalogue)
-        self.reader.list_runs(layout, self.view.chosen_runs() if layout.only_differing else ())
+        self._list_runs()
+
+    def _list_runs(self) -> None:
+        chosen = self.view.chosen_runs() if self.arrangement.only_differing else ()
+        self.reader.list_runs(self.arrangement, chosen, frozenset(self.model.open_groups))
 
     def refresh(self) -> None:
         """Any run may have changed in the store."""
         self.model.forget_all()
-        self.reader.list_runs(self.arrangement, self.view.chosen_runs() if self.arrangement.only_differing else ())
+        self._list_runs()
 
     def progressed(self, run_id: int) -> None:
-        """A live run reports: its row is read again in a while."""
+        """A live run reports: its row, and where it belongs among the others, are read again in a while."""
         self._stale.add(run_id)
         if not self._later.isActive():
             self._later.start()
@@ -115,7 +119,9 @@ class RunTable(QWidget):
             return
         stale, self._stale = self._stale, set()
         self.model.forget(stale)
-        if self.model.listing is not None:
+        if self.arrangement.filter or self.arrangement.sort or self.arrangement.group_by:
+            self._list_runs()  # which reads metrics at a step too
+        elif self.model.listing is not None:
             self.reader.fill_steps(self.model.listing.fields())
 
     def showEvent(self, event: QShowEvent) -> None:

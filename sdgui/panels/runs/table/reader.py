@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from sdgui.store.run_table.queries import RunQuery
 from sdgui.store.run_table.step_values import Filled, step_pairs
 from sdgui.store.store import Store
 
+GroupKeys = tuple[Any, ...]
 _FILL_SECONDS = 1.0  # of reading run folders before what was found is shown
 
 
@@ -59,7 +60,7 @@ class TableReader(QObject):
     """Lives in the window's thread; its questions are answered in the order in which they are asked."""
 
     listed = Signal(object)  # Listing
-    opened = Signal(int, list)  # position of a group, its runs
+    opened = Signal(object, int, list)  # Rows, position of a group among them, its runs
     cells_read = Signal(object, object)  # the fields that were asked for, run id -> CellsOfRun
     filled = Signal(int)  # runs of which definitions, or metrics at a step, were read from the folders
     unread = Signal(int)  # runs whose metrics at a step are still to be read
@@ -95,8 +96,13 @@ class TableReader(QObject):
 
         self._filling.run(work, done, self.failed.emit)
 
-    def list_runs(self, layout: TableLayout, chosen: Sequence[int] = ()) -> None:
-        """Ask for the rows of a layout; ``chosen``: the runs whose differences make its columns, else those listed."""
+    def list_runs(
+        self, layout: TableLayout, chosen: Sequence[int] = (), open_groups: Collection[GroupKeys] = ()
+    ) -> None:
+        """Ask for the rows of a layout; ``chosen``: the runs whose differences make its columns, else those listed.
+
+        ``open_groups``: keys of groups whose runs are listed with them.
+        """
         self._asked += 1
         asked = self._asked
 
@@ -104,16 +110,15 @@ class TableReader(QObject):
             if asked == self._asked:
                 self.listed.emit(listing)
 
-        self._tasks.run(lambda: _listing(self.store, layout, chosen), done, self.failed.emit)
+        self._tasks.run(lambda: _listing(self.store, layout, chosen, open_groups), done, self.failed.emit)
 
     def open_group(self, rows: Rows, query: RunQuery, group: int) -> None:
         """Ask for the runs of a group."""
         assert rows.groups is not None
-        asked, head = self._asked, rows.groups[group]
+        head = rows.groups[group]
 
         def done(run_ids: list[int]) -> None:
-            if asked == self._asked:
-                self.opened.emit(group, run_ids)
+            self.opened.emit(rows, group, run_ids)
 
         self._tasks.run(lambda: self.store.run_ids(query, head), done, self.failed.emit)
 
@@ -147,7 +152,9 @@ def cells_of(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> d
     return {one: CellsOfRun(labels[one].name, cells) for one, cells in values.items() if one in labels}
 
 
-def _listing(store: Store, layout: TableLayout, chosen: Sequence[int]) -> Listing:
+def _listing(
+    store: Store, layout: TableLayout, chosen: Sequence[int], open_groups: Collection[GroupKeys] = ()
+) -> Listing:
     catalogue = store.catalogue()
     try:
         expression = parse(layout.filter, catalogue)
@@ -156,7 +163,9 @@ def _listing(store: Store, layout: TableLayout, chosen: Sequence[int]) -> Listin
     query = query_of(layout, expression, catalogue)
     if query.group_by:
         shown = fields_of(layout.columns, catalogue)
-        rows = Rows(groups=store.run_groups(query, shown))
+        groups = store.run_groups(query, shown)
+        still_open = [number for number, group in enumerate(groups) if group.keys in open_groups]
+        rows = Rows(groups=groups, open_groups={number: store.run_ids(query, groups[number]) for number in still_open})
     else:
         rows = Rows(store.run_ids(query))
     differing = None

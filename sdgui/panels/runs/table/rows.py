@@ -6,8 +6,9 @@ Flow: the store's ids or groups -> ``Rows`` -> the table's model, which asks ``a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sdgui.store.run_table.queries import RunGroup
 
@@ -27,10 +28,15 @@ class Row:
 class Rows:
     """A list without groups holds one number a row; with groups, the ids of those that are open."""
 
-    def __init__(self, run_ids: Sequence[int] = (), groups: Sequence[RunGroup] | None = None) -> None:
+    def __init__(
+        self,
+        run_ids: Sequence[int] = (),
+        groups: Sequence[RunGroup] | None = None,
+        open_groups: Mapping[int, list[int]] | None = None,
+    ) -> None:
         self.groups = None if groups is None else list(groups)
         self._ids = list(run_ids)
-        self._open: dict[int, list[int]] = {}  # by the group's position
+        self._open = dict(open_groups or {})  # the runs of open groups, by the group's position
         self._starts: list[int] = []  # the row of each group's head
         self._rows_of: dict[int, int] = {}  # run id -> row, made when it is asked for
         self._count()
@@ -53,6 +59,13 @@ class Rows:
         if self.groups is None:
             return self._ids
         return [one for group in sorted(self._open) for one in self._open[group]]
+
+    def same_layout(self, other: Rows) -> bool:
+        """Whether each row stands for the same run or group; means and counts may differ."""
+        return self._ids == other._ids and self._open == other._open and self._group_keys() == other._group_keys()
+
+    def _group_keys(self) -> list[tuple[Any, ...]] | None:
+        return None if self.groups is None else [group.keys for group in self.groups]
 
     def total(self) -> int:
         """How many runs there are, in closed groups too."""

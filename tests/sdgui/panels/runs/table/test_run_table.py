@@ -21,6 +21,7 @@ from sdgui.panels.runs.table.commands import TableCommands
 from sdgui.panels.runs.table.layout import NAME, TableLayout
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.views import SavedViews
+from sdgui.store.records import BestPoint, Progress
 from sdgui.store.run_table.fields import metric
 from sdgui.store.store import Store
 from sdgui.widgets.style.theme import SPACE
@@ -326,3 +327,60 @@ def test_the_width_of_a_column_is_kept_and_shown_again(table: RunTable, tmp_path
         table.show_layout(TableLayout(columns=(NAME, RATE), widths={RATE: 90}))
         settle(table)
         assert table.view.columnWidth(1) == 90
+
+
+def test_rows_follow_runs_that_train(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+    store, runs = filled
+    table._later.setInterval(0)
+
+    def report(run_id: int, recall: float, state: RunState) -> None:
+        store.record(
+            run_id,
+            Progress(
+                state,
+                offset=int(recall * 1000),
+                step=10,
+                total_steps=20,
+                best=BestPoint("val/student/mean_recall", recall, 10),
+            ),
+        )
+        table.progressed(run_id)
+        qtbot.waitUntil(lambda: not table._later.isActive())
+        settle(table)
+
+    for run_id in runs:
+        report(run_id, 0.1, RunState.RUNNING)
+    table.show_layout(replace(table.arrangement, group_by=("experiment",), columns=("metric", "state")))
+    settle(table)
+    closed = table.model.rowCount()
+    table.model.toggle_group(table.model.index(0, 0))
+    settle(table)
+    opened = table.model.rowCount()
+    assert opened > closed
+    assert shown(table, "metric")[0].startswith("10.0")
+    resets: list[None] = []
+    table.model.modelReset.connect(lambda: resets.append(None))
+    for run_id in runs:
+        report(run_id, 0.9, RunState.RUNNING)
+    assert shown(table, "metric")[0].startswith("90.0"), "the mean of a group follows its runs"
+    assert (table.model.rowCount(), resets) == (opened, []), "an open group stays open and nothing jumps"
+    table.show_layout(replace(table.arrangement, group_by=(), filter="state = running"))
+    settle(table)
+    assert table.model.rowCount() == len(runs)
+    report(runs[0], 0.95, RunState.DONE)
+    assert table.model.rowCount() == len(runs) - 1, "a run that ended is no longer among those that run"
+
+
+def test_a_group_that_is_opened_or_closed_while_rows_are_read_stays_so(table: RunTable) -> None:
+    table.show_layout(table.arrangement.grouped_by(RATE))
+    settle(table)
+    closed = table.model.rowCount()
+    table.refresh()
+    table.model.toggle_group(table.model.index(0, 0))
+    settle(table)
+    settle(table)  # the rows, then those of the group
+    assert table.model.rowCount() == closed + 3
+    table.refresh()
+    table.model.toggle_group(table.model.index(0, 0))
+    settle(table)
+    assert table.model.rowCount() == closed
