@@ -49,6 +49,17 @@ def _with_run(act: Callable[[RunCommands, Run], object]) -> Callable[[Window], N
     return run
 
 
+def _refusal(window: Window) -> str:
+    """Why the run cannot be started or stopped here: it is a colleague's."""
+    return window.target.run.refusal if window.target.run is not None else ""
+
+
+def _folder_refusal(window: Window) -> str:
+    """Why the run's folder cannot be read here: it is on another computer."""
+    run = window.target.run
+    return "" if run is None or run.here else f"The folder of this run is on {run.kept_on}."
+
+
 def _open_folder(window: Window) -> None:
     if window.target.run is not None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(window.target.run.folder)))
@@ -145,6 +156,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         _with_run(RunCommands.pause),
         "Ctrl+P",
         enabled=_can_pause,
+        refusal=_refusal,
         icon="ph.pause",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
     ),
@@ -156,6 +168,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         _with_run(RunCommands.resume),
         "Ctrl+R",
         enabled=_can_resume,
+        refusal=_refusal,
         icon="ph.play",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
     ),
@@ -167,6 +180,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         _with_run(RunCommands.stop),
         "Ctrl+.",
         enabled=_can_stop,
+        refusal=_refusal,
         current_title=_stop_title,
         icon="ph.stop",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
@@ -189,6 +203,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         _fetch,
         "Ctrl+Shift+E",
         enabled=_can_fetch,
+        refusal=_folder_refusal,
         current_title=_fetch_title,
         icon="ph.download-simple",
         menus=(MenuItem(RUN_MENU, Section.EDIT, 2),),
@@ -201,6 +216,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         _export,
         "Ctrl+Shift+X",
         enabled=has_run,
+        refusal=_folder_refusal,
         icon="ph.export",
         menus=(MenuItem(RUN_MENU, Section.EDIT, 1),),
     ),
@@ -212,6 +228,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         _open_folder,
         "Ctrl+Shift+O",
         enabled=has_run,
+        refusal=_folder_refusal,
         icon="ph.folder-open",
         menus=(MenuItem(RUN_MENU, Section.EDIT, 1),),
     ),

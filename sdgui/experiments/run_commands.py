@@ -234,9 +234,10 @@ class RunCommands(QObject):
         self._writer.submit(lambda: launcher.resume(run.id), partial(self._begun, False), self._refused)
 
     def alive(self) -> list[Run]:
-        """Runs whose trainer is alive, as far as is known."""
+        """This home's runs whose trainer is alive, as far as is known."""
         tailer = self._services.tailer
-        return [run for run in self._services.store.alive_runs() if (tailer.state(run.id) or run.state).alive]
+        runs = [run for run in self._services.store.alive_runs() if run.is_own]
+        return [run for run in runs if (tailer.state(run.id) or run.state).alive]
 
 
 def _missing(host: str, first: Finding, number: int) -> str:

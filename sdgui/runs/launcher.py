@@ -110,7 +110,7 @@ class Launcher(QObject):
 
     def resume(self, run_id: int) -> Run:
         """Resume a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
-        run = self._store.run(run_id)
+        run = self._own_run(run_id)
         _refuse_alive(run)
         self._refuse_without_trainer(run.host)
         if not run.dir.config.is_file():
@@ -125,7 +125,7 @@ class Launcher(QObject):
 
     def pause(self, run_id: int) -> None:
         """Ask it to save its state and exit. Raises LaunchError when the folder cannot be written."""
-        folder = self._store.run(run_id).dir
+        folder = self._own_run(run_id).dir
         try:
             folder.ask("pause")
         except OSError as error:
@@ -137,7 +137,7 @@ class Launcher(QObject):
         Raises LaunchError when the folder cannot be written.
         """
         plan = self._stops.get(run_id)
-        folder = self._store.run(run_id).dir
+        folder = self._own_run(run_id).dir
         try:
             if plan is not None:
                 plan.advance(hurry=True)
@@ -208,6 +208,13 @@ class Launcher(QObject):
             need("train")
         except NotInstalled as error:
             raise LaunchError(f"{error} Or choose another machine beside Launch.") from error
+
+    def _own_run(self, run_id: int) -> Run:
+        """A run of this home. Raises LaunchError for a colleague's, whose path may mean another folder here."""
+        run = self._store.run(run_id)
+        if run.refusal:
+            raise LaunchError(run.refusal)
+        return run
 
     def _add(self, experiment_id: int, queued: bool, place: Place) -> Run:
         try:

@@ -44,7 +44,7 @@ class QueueRecords(RunRecords):
     def enqueue(self, run_id: int) -> Run:
         """Put the run at the end of the queue, unless it is queued already or active."""
         with self._write() as session:
-            row = run_row(session, run_id)
+            row = self._own_row(session, run_id)
             if row.state in ALIVE:
                 raise StoreError("This run is still active; pause or stop it first.")
             if row.queue_position is None:
@@ -55,7 +55,7 @@ class QueueRecords(RunRecords):
     def unqueue(self, run_id: int) -> Run:
         """Remove the run from the queue; its state is the previous one again."""
         with self._write() as session:
-            row = run_row(session, run_id)
+            row = self._own_row(session, run_id)
             if row.queue_position is not None:
                 row.queue_position = None
                 row.state = (RunState(row.ending) if row.ending else RunState.INTERRUPTED).value
@@ -66,7 +66,7 @@ class QueueRecords(RunRecords):
     def place(self, run_id: int, place: Place) -> Run:
         """Ask for other devices for a run that no trainer has, or another machine for one that has not begun."""
         with self._write() as session:
-            row = run_row(session, run_id)
+            row = self._own_row(session, run_id)
             if row.state in ALIVE and row.launched is not None:
                 raise StoreError(
                     "This run has started, so it stays on its machine; launch its experiment again to train elsewhere."
@@ -78,6 +78,13 @@ class QueueRecords(RunRecords):
                 )
             row.host, row.devices_asked = place.host, place.devices
             return self._run_record(row)
+
+    def _own_row(self, session: Session, run_id: int) -> RunRow:
+        """The row of a run of this home; StoreError for a colleague's."""
+        row = run_row(session, run_id)
+        if refusal := self._run_record(row).refusal:
+            raise StoreError(refusal)
+        return row
 
     def tell_devices(self, run_id: int, devices: str, host: str = "") -> None:
         """The run was started on these devices of a machine ("" for this one) by another program: a study."""
@@ -124,14 +131,14 @@ class QueueRecords(RunRecords):
         """The next waiting run that a machine is free for, marked as launched on its devices.
 
         ``limit``: machine ("" for this one) -> what it has; a number stands for this machine alone, without GPUs. Only
-        runs whose folder is on this computer are taken. A run that waits for certain devices keeps later ones off them.
+        runs of this home are taken. A run that waits for certain devices keeps later ones off them.
         """
         machines = {"": Slots(at_once=limit)} if isinstance(limit, int) else limit
         with self._write() as session:
             free = {host: self._free(session, host, slots) for host, slots in machines.items()}
             for row in session.scalars(waiting().where(RunRow.folder.startswith(self._here, autoescape=True))):
                 room = free.get(row.host)
-                if room is None:  # its machine is out of reach for now
+                if room is None or not self._is_own(row):  # its machine is out of reach for now, or it is a colleague's
                     continue
                 given = room.place(row.devices_asked)
                 if given is not None:

@@ -102,6 +102,7 @@ class Run:
     devices: str = ""  # those that it was given when it was last started
     owner: str = ""  # who launched or queued it
     kept_on: str = ""  # the computer that its folder is on; "" for this one
+    is_own: bool = True  # its folder is on this computer, and this home launched or imported it
     there: tuple[str, str] | None = None  # the computer and the folder in which it trains, where that is another
     tags: tuple[str, ...] = ()
     note: str = ""
@@ -115,6 +116,13 @@ class Run:
     def here(self) -> bool:
         """Whether its folder is on this computer; else only what the registry says of it is known."""
         return self.kept_on in ("", platform.node())
+
+    @property
+    def refusal(self) -> str:
+        """Why this window cannot start, stop, pause or queue it; "" for a run of this home."""
+        if self.is_own:
+            return ""
+        return f"Only {self.owner or 'its owner'} can do this, in the window on {self.kept_on}."
 
 
 @dataclass(frozen=True)

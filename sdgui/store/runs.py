@@ -252,6 +252,13 @@ class RunRecords(Sessions):
             row.ending, row.finished, row.queue_position = "failed", time.time(), None
             return self._run_record(row)
 
+    def _is_own(self, row: RunRow) -> bool:
+        """Whether this home launched or imported the run, and its folder is on this computer."""
+        if not self.shared:
+            return True
+        launched_by_us = row.owner == self.who or self._folder_path(row.folder).is_relative_to(self.home)
+        return launched_by_us and row.folder.startswith(self._here)
+
     def _run_record(self, row: RunRow) -> Run:
         best = BestPoint(row.best_metric, _number(row.best_value), row.best_step) if row.best_metric else None
         return Run(
@@ -277,6 +284,7 @@ class RunRecords(Sessions):
             devices=row.devices,
             owner=row.owner,
             kept_on=kept_on(row.folder),
+            is_own=self._is_own(row),
             there=_there(row.there),
             tags=tuple(tag.name for tag in row.tags),
             note=row.note or "",

@@ -52,6 +52,7 @@ class Action(Generic[C]):
     run: Callable[[C], object]
     shortcuts: str | tuple[str, ...] = ()
     enabled: Callable[[C], bool] | None = None  # None: always
+    refusal: Callable[[C], str] | None = None  # why it is disabled, shown instead of ``tip``; "" where it is not
     current_title: Callable[[C], str] | None = None  # where it depends on the state
     icon: str = ""
     icon_color: str = "text"  # a role of the theme
@@ -90,9 +91,7 @@ class Actions(QObject):
         action = QAction(record.title, self._window)
         action.setObjectName(record.id)
         action.setShortcuts([QKeySequence(key) for key in keys])
-        action.setToolTip(tooltip(record.tip, action))
-        action.setStatusTip(record.tip)
-        action.setWhatsThis(record.tip)
+        _explain(action, record.tip)
         action.triggered.connect(lambda _checked=False: record.run(context))
         if scope is not None:
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -109,8 +108,11 @@ class Actions(QObject):
                 continue
             if one.record.current_title is not None:
                 one.action.setText(one.record.current_title(context))
+            refusal = one.record.refusal(context) if one.record.refusal is not None else ""
+            if one.record.refusal is not None:
+                _explain(one.action, refusal or one.record.tip)
             if one.record.enabled is not None:
-                one.action.setEnabled(one.record.enabled(context))
+                one.action.setEnabled(not refusal and one.record.enabled(context))
 
     def _restyle(self) -> None:
         for one in self._registered.values():
@@ -146,6 +148,7 @@ class Actions(QObject):
 
     def fill_menu(self, menu: QMenu, name: str) -> None:
         """Add the actions of the context menu ``name`` to ``menu``, section by section."""
+        menu.setToolTipsVisible(True)  # an action that is disabled says why
         items = [(item, one.action) for one in self._registered.values() for item in one.record.menus]
         sections: dict[Section, list[tuple[int, QAction]]] = {}
         for item, action in items:
@@ -155,6 +158,12 @@ class Actions(QObject):
             if not menu.isEmpty():
                 menu.addSeparator()
             menu.addActions([action for _, action in sorted(sections[section], key=lambda pair: pair[0])])
+
+
+def _explain(action: QAction, tip: str) -> None:
+    action.setToolTip(tooltip(tip, action))
+    action.setStatusTip(tip)
+    action.setWhatsThis(tip)
 
 
 def tooltip(tip: str, action: QAction) -> str:

@@ -30,6 +30,7 @@ class QueueRow:
     devices: str
     progress: str
     owner: str
+    refusal: str = ""  # why it can be neither moved to another machine nor taken out of the queue here
 
 
 def counted(number: int, what: str) -> str:
@@ -127,7 +128,8 @@ def _queue_row(
     run: Run, names: Mapping[int, str], position: int | None, state: str, devices: str, progress: str, here: str
 ) -> QueueRow:
     machine = run.host or (here if run.here else run.kept_on)
-    return QueueRow(run.id, names.get(run.id, f"run {run.key}"), position, state, machine, devices, progress, run.owner)
+    name = names.get(run.id, f"run {run.key}")
+    return QueueRow(run.id, name, position, state, machine, devices, progress, run.owner, run.refusal)
 
 
 def moved(order: Sequence[int], rows: Sequence[int], to: int) -> list[int]:

@@ -21,6 +21,7 @@ _ABOUT = (
     "Queue one with Ctrl+Shift+Enter."
 )
 _FIRST, _LAST = -(10**9), 10**9
+_LEAVE = "Take out of the queue (Delete)"
 
 
 class QueuePage(QWidget):
@@ -39,7 +40,7 @@ class QueuePage(QWidget):
         self.up = IconButton("ph.arrow-up", "Start earlier (Alt+Up)", parent=self)
         self.down = IconButton("ph.arrow-down", "Start later (Alt+Down)", parent=self)
         self.top = IconButton("ph.arrow-line-up", "Start next (Alt+Home)", parent=self)
-        self.leave = IconButton("ph.x", "Take out of the queue (Delete)", parent=self)
+        self.leave = IconButton("ph.x", _LEAVE, parent=self)
         self.empty = EmptyState("ph.queue", "Nothing waits", _ABOUT, parent=self)
         self.stack = QStackedWidget(self)
         self._build()
@@ -104,22 +105,29 @@ class QueuePage(QWidget):
 
     def _enable(self) -> None:
         some = bool(self.table.chosen())
-        for button in (self.up, self.down, self.top, self.leave):
+        for button in (self.up, self.down, self.top):
             button.setEnabled(some)
+        refusal = self.table.refusal()
+        self.leave.setEnabled(some and not refusal)
+        self.leave.set_tip(refusal or _LEAVE)
 
     def _menu(self, at: QPoint) -> None:
         chosen = self.table.chosen()
         if not chosen:
             return
-        menu = QMenu(self)
+        menu, refusal = QMenu(self), self.table.refusal()
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.setToolTipsVisible(bool(refusal))
         menu.addAction("Start next", lambda: self.table.shift(_FIRST))
         menu.addAction("Start last", lambda: self.table.shift(_LAST))
         where = menu.addMenu("Train on")
         for name, title in self._machines:
             where.addAction(self._send(menu, chosen, name, title))
         menu.addSeparator()
-        menu.addAction("Take out of the queue", lambda: self.table.leave_asked.emit(chosen))
+        leave = menu.addAction("Take out of the queue", lambda: self.table.leave_asked.emit(chosen))
+        for action in (where.menuAction(), leave):
+            action.setEnabled(not refusal)
+            action.setToolTip(refusal)
         menu.popup(self.table.viewport().mapToGlobal(at))
 
     def _send(self, menu: QMenu, chosen: list[int], name: str, title: str) -> QAction:

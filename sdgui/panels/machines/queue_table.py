@@ -137,6 +137,11 @@ class QueueTable(QTreeView):
         rows = sorted({index.row() for index in self.selectionModel().selectedRows()})
         return [self.rows.rows[row].run_id for row in rows if self.rows.rows[row].position is not None]
 
+    def refusal(self) -> str:
+        """Why the selected runs cannot leave the queue here; "" where they can."""
+        chosen = set(self.chosen())
+        return next((row.refusal for row in self.rows.rows if row.run_id in chosen and row.refusal), "")
+
     def shift(self, by: int) -> None:
         """Move the selected runs up or down, to the front or the end for a large number; they stay selected."""
         ids = self.chosen()

@@ -9,10 +9,12 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
-from sdgui.store.records import Progress
+from sdgui.runs.launcher import LaunchError
+from sdgui.store.records import HERE, Progress, StoreError
 from sdgui.store.registry.address import parse_address
 from sdgui.store.store import Store
 from tests.postgres import postgres_server
@@ -55,6 +57,37 @@ def test_what_a_colleague_does_arrives(
     assert tailer.state(run.id) is RunState.RUNNING, "as the registry says; its folder is on another computer"
     bob.rename_experiment(experiment.id, "bob's best")
     qtbot.waitUntil(lambda: model.experiment_name(experiment.id) == "bob's best")
+
+
+def test_a_colleagues_run_is_not_acted_on_where_its_path_exists_here(
+    shared: tuple[MainWindow, Store], qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, bob = shared
+    experiment = bob.add_experiment(preset_config("clip", "tiny"), "bob's")
+    beside = bob.add_run(experiment.id, queued=True)  # on this computer, in Bob's own home
+    monkeypatch.setattr(bob, "_folder_text", lambda _folder: f"elsewhere::{tmp_path / 'theirs'}")
+    run = bob.add_run(experiment.id)
+    bob.record(run.id, Progress(RunState.RUNNING, 1, step=3, total_steps=10))
+    RunDir(tmp_path / "theirs").create()
+    before = sorted((tmp_path / "theirs").rglob("*"))
+    model, launcher, store = window.experiments.model, window.services.launcher, window.services.store
+    qtbot.waitUntil(lambda: model.run(run.id) is not None and model.run(beside.id) is not None)
+
+    for act in (launcher.stop, launcher.pause, launcher.resume):
+        with pytest.raises(LaunchError, match="Only bob@lab can do this, in the window on elsewhere"):
+            act(run.id)
+    for write in (store.unqueue, store.enqueue, lambda run_id: store.place(run_id, HERE)):
+        with pytest.raises(StoreError, match="Only bob@lab can do this"):
+            write(beside.id)
+    assert store.take_next(5) is None, "Bob's own window starts what he queued"
+    assert window.run_commands.alive() == [], "closing this window asks about its own runs alone"
+    assert sorted((tmp_path / "theirs").rglob("*")) == before, "nothing was written into a colleague's folder"
+
+    window.experiments.select_run(run.id)
+    qtbot.waitUntil(lambda: window.target.run is not None and window.target.run.id == run.id)
+    for name, reason in (("stop", "Only bob@lab"), ("pause", "Only bob@lab"), ("open_folder", "is on elsewhere")):
+        assert not window.window_actions[name].isEnabled()
+        assert reason in window.window_actions[name].toolTip()
 
 
 def test_a_note_of_two_is_merged_or_asked_about(open_window: OpenWindow, qtbot: QtBot) -> None:
