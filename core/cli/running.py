@@ -297,13 +297,13 @@ def _logs(arguments: argparse.Namespace) -> int:
 def _fetch(arguments: argparse.Namespace) -> int:
     from core.spec.machines.fetching import fetch_checkpoint
     from core.spec.machines.machines import Machines
-    from core.spec.machines.record import read_record
+    from core.spec.machines.record import no_record, read_record
 
     home = home_folder(arguments.home)
     run = find_run(home, arguments.run)
     record = read_record(run)
     if record is None:
-        raise UserError(f"{run.path.name} trains on this computer; its checkpoints are in {run.checkpoints}.")
+        raise UserError(no_record(run))
     machines = Machines(home)
     terminal = sys.stderr.isatty()
 

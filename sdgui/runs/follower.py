@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.spec.errors import UserError
-from core.spec.machines.record import is_remote, read_record
+from core.spec.machines.record import read_record
 from core.spec.reading import excerpt
 from core.spec.run.event_fields import EventError
 from core.spec.run.events import EventReader
@@ -186,7 +186,7 @@ class Follower(threading.Thread):
     def _tell_there(self, run: Run) -> None:
         """Colleagues learn where a run that was launched from here trains."""
         try:
-            record = read_record(run.dir) if is_remote(run.folder) else None
+            record = read_record(run.dir)
             if record is not None and record.folder and record.computer:
                 self._store.tell_there(run.id, record.computer, record.folder)
         except UserError as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.spec.machines.record import is_remote, read_checkpoints
+from core.spec.machines.record import RecordError, is_remote, read_checkpoints
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 
@@ -130,11 +130,11 @@ class RunFacts:
 
 def run_facts(run: RunDir) -> RunFacts:
     """Read the folder now; without checkpoints the answer is empty. Those of another machine are known by its list."""
-    if is_remote(run.path):
-        return _facts_elsewhere(run)
     try:
+        if is_remote(run.path):
+            return _facts_elsewhere(run)
         names = [path.parent.name for path in run.checkpoints.glob(f"{_STEP}*/checkpoint.json")]
-    except OSError:
+    except (OSError, RecordError):
         names = []
     steps = sorted((int(name.removeprefix(_STEP)) for name in names if name[len(_STEP) :].isdecimal()), reverse=True)
     if not steps:

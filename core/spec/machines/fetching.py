@@ -19,7 +19,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.answers import CheckpointFacts, Chunk, FileFacts
 from core.spec.machines.host import Host
-from core.spec.machines.record import read_record
+from core.spec.machines.record import no_record, read_record
 from core.spec.reading import KILOBYTE, UnreadableError, excerpt, read_json
 from core.spec.run.folder import RunDir
 
@@ -60,7 +60,7 @@ def fetch_checkpoint(
     """
     record = read_record(run)
     if record is None or not record.folder:
-        raise UserError(f"{run.path} is no run of another machine; its checkpoints are here.")
+        raise UserError(no_record(run))
     checkpoint = choose(host.checkpoints(record.folder).result(), which)
     final = run.checkpoints / checkpoint.name
     if not final.is_dir():

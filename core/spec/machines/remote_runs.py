@@ -164,12 +164,12 @@ class RemoteRuns:
     def attach_unsettled(self, folders: Sequence[Path]) -> None:
         """Mirror those of the runs in ``folders`` that are elsewhere, and of which more is to be expected."""
         for folder in folders:
-            if not is_remote(folder):
-                continue
             run = RunDir(folder)
-            status = run.read_status()
-            verdict = status.verdict if status is not None else ""
             try:
+                if not is_remote(folder):
+                    continue
+                status = run.read_status()
+                verdict = status.verdict if status is not None else ""
                 if verdict == RunState.DONE.value:
                     self._go_on_after(run)
                 elif verdict not in _SETTLED:

@@ -15,7 +15,7 @@ from core.spec.files import write_whole
 from core.spec.machines.connection import LineState
 from core.spec.machines.elsewhere import Elsewhere, picture_there
 from core.spec.machines.machines import Machines
-from core.spec.machines.record import here_or_there, is_remote, read_record
+from core.spec.machines.record import here_or_there, read_record
 from core.spec.paths import split_run
 from core.spec.run.events import Sample
 from core.spec.run.folder import RunDir
@@ -31,8 +31,6 @@ def worker_command(home: Path, key: str) -> Sequence[str] | None:
     A checkpoint that was fetched is worked with here.
     """
     folder, which = split_run(key) or (Path(), "")
-    if not which and not is_remote(folder):
-        return None
     run = RunDir(folder)
     try:
         record = read_record(run)
@@ -73,8 +71,6 @@ class RemotePictures:
 
 def shown_samples(home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
     """The samples of ``run`` in which pictures of another machine have their names here."""
-    if not is_remote(run.path):
-        return samples
     try:
         record = read_record(run)
     except UserError:

@@ -15,7 +15,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from core.spec.errors import UserError
 from core.spec.machines.fetching import FetchCancelled, fetch_checkpoint
 from core.spec.machines.machines import Machines
-from core.spec.machines.record import read_record
+from core.spec.machines.record import no_record, read_record
 from core.spec.run.folder import RunDir
 
 _TELL_SECONDS = 0.1  # between two signals of progress
@@ -78,7 +78,7 @@ class Fetches(QObject):
         try:
             record = read_record(run)
             if record is None:
-                raise UserError(f"{folder.name} trains on this computer; its checkpoints are in its folder.")
+                raise UserError(no_record(run))
             found = fetch_checkpoint(self._machines.host(record.machine), run, which, show, cancelled.is_set)
         except FetchCancelled:
             self._told.emit(run_id, None, "")

@@ -21,7 +21,7 @@ from core.spec.machines.connection import LineState
 from core.spec.machines.host import when_done
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.machines import Machines
-from core.spec.machines.record import is_remote, read_record
+from core.spec.machines.record import read_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines.colleagues import ColleagueRuns
@@ -191,7 +191,7 @@ class Hosts(QObject):
 
     def attach(self, runs: Sequence[Run]) -> None:
         """Follow those of the runs that are elsewhere and may still report."""
-        self.runs.attach_unsettled([run.folder for run in runs if run.here and is_remote(run.folder)])
+        self.runs.attach_unsettled([run.folder for run in runs if run.here])
 
     def attach_one(self, run: RunDir) -> None:
         """Follow one run that is elsewhere."""

@@ -285,7 +285,7 @@ def test_a_record_of_another_machine_that_cannot_be_read_is_said_of_its_run_alon
     monkeypatch.setattr(Store, "shared", True)
     far = store.add_run(experiment.id, place=Place("far"))
     far.dir.create()
-    record_file(far.folder).write_text("half a rec")
+    record_file(far.folder).symlink_to(record_file(far.folder))
     run.dir.write_status(own_status())
     follower._round()
     troubles = follower._outbox.take().troubles
@@ -294,6 +294,7 @@ def test_a_record_of_another_machine_that_cannot_be_read_is_said_of_its_run_alon
     assert follower.progress.keys() == {run.id, far.id}
     told: list[tuple[int, str, str]] = []
     monkeypatch.setattr(store, "tell_there", lambda *what: told.append(what))
+    record_file(far.folder).unlink()
     write_record(far.dir, RemoteRecord(machine="far", folder="/there", computer=""))
     follower.poll_now()
     follower._round()

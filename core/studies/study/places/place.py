@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.spec.machines.record import is_remote, read_record
+from core.spec.machines.record import read_record
 from core.spec.run.folder import RunDir
 from core.spec.study import RunState, StudyRun
 
@@ -55,8 +55,7 @@ class Place(Protocol):
 
 def trained_on(run: RunDir) -> str | None:
     """The machine that has what there is of a run, by its name; None when nothing was begun. UserError, RecordError."""
-    if is_remote(run.path):
-        record = read_record(run)
-        return record.machine if record is not None else None
+    if (record := read_record(run)) is not None:
+        return record.machine
     begun = run.events.exists() or any(run.checkpoints.glob("*")) or any(run.exports.glob("measures.json"))
     return HERE if begun else None
