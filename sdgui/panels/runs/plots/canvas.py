@@ -7,11 +7,10 @@ for every new point: redraws are coalesced to 20 per second, and wait while the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QTimer, Signal
-from PySide6.QtGui import QResizeEvent, QShowEvent, QWheelEvent
+from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QPainter, QResizeEvent, QShowEvent, QWheelEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.panels.runs.plots.curves import PlotCurves
@@ -178,9 +177,32 @@ class PlotCanvas(QWidget):
         (x0, x1), (y0, y1) = self._box.viewRange()
         return (x0, x1), (y0, y1)
 
-    def scene(self) -> Any:
-        """The QGraphicsScene, for export."""
-        return self._view.scene()
+    # --- export
+
+    def area(self) -> QRectF:
+        """What ``draw_onto`` fills, in pixels of the screen; axes have the room that their ticks need."""
+        self.redraw()
+        self.grab()  # only painting measures the ticks, and lays the axes out
+        self.redraw()
+        return QRectF(self._view.viewport().rect())
+
+    def draw_onto(self, painter: QPainter, target: QRectF) -> None:
+        """Draw the plot as paths into ``target``."""
+        scene, crossed = self._view.scene(), self._cross.isVisible()
+        items = [item for item in scene.items() if hasattr(item, "setExportMode")]
+        self._cross.setVisible(False)
+        for item in items:
+            item.setExportMode(True, {})
+        try:
+            scene.render(painter, target, QRectF(self._view.viewport().rect()))
+        finally:
+            self._cross.setVisible(crossed)
+            for item in items:
+                item.setExportMode(False)
+
+    def note(self) -> str:
+        """What the plot does not show; "" when it shows all."""
+        return self._note.text()
 
     # --- drawing
 

@@ -64,6 +64,11 @@ class PlotCard(QFrame):
             self.canvas.replace(self.series.values() if self._means is None else self._means)
         return self.canvas
 
+    def drawn(self) -> list[Series]:
+        """The visible series that have points: of runs, or their means."""
+        series = self.series.values() if self._means is None else self._means
+        return [one for one in series if one.visible and len(one)]
+
     def put(self, one: Series) -> None:
         """Add a series."""
         self.series[one.key] = one

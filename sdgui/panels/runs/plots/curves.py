@@ -93,10 +93,17 @@ class PlotCurves:
         self._lines.show_pictures(pictures(self._layers, y_range, height, ratio))
 
     def _paths(self) -> list[Polyline]:
-        """The lines in view as points in the box."""
+        """The bands and lines in view as points in the box, from back to front."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         width, height = self._box.width() / ((x1 - x0) or 1.0), self._box.height() / ((y1 - y0) or 1.0)
+
+        def placed(part: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+            return [((a - x0) * width, (y1 - b) * height) for a, b in part]
+
         found = []
+        for one in self.shown():
+            color = _mix(self.color(one), theme().color("surface"), _BAND)
+            found += [Polyline(placed(outline), color, filled=True) for outline in one.band_outlines(self.log)]
         for one in self.shown():
             for averaged in (False, True)[: 1 + self.smooth]:
                 x, y = one.drawn(self.x_mode, x0, x1, self._columns[2], averaged, self.log)
@@ -106,8 +113,7 @@ class PlotCurves:
                     else _mix(self.color(one), theme().color("surface"), _FAINT)
                 )
                 for part in _unbroken(x, y):
-                    points = [((a - x0) * width, (y1 - b) * height) for a, b in part]
-                    found.append(Polyline(points, color, one.style == Qt.PenStyle.DashLine))
+                    found.append(Polyline(placed(part), color, one.style == Qt.PenStyle.DashLine))
         return found
 
     def draw_dots(self, low: float, high: float, top: float) -> None:

@@ -1,15 +1,20 @@
-"""Export of plots: pictures as PNG or SVG, and all points as CSV."""
+"""Export of plots: figures as PNG, SVG or PDF, and all points as CSV.
+
+Flow: the grid's ``ShownPlots`` -> ``Figure``, which lays out frames and legend -> the same painting for each format.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from PySide6.QtCore import QBuffer, QByteArray, QRectF
-from PySide6.QtGui import QImage, QImageWriter, QPainter
+from PySide6.QtCore import QBuffer, QByteArray, QLineF, QMarginsF, QRectF, QSizeF, Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QImage, QImageWriter, QPageSize, QPainter, QPdfWriter, QPen
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
@@ -17,42 +22,155 @@ from core.spec.cells import marked_row
 from core.spec.files import write_whole
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.series import Series
+from sdgui.shared.export.dialog import ask_file
 from sdgui.shared.export.formats import ExportFormat
-from sdgui.widgets.style.theme import theme
+from sdgui.widgets.message import error, info
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.style.theme import SPACE, theme
+
+_RATIO = 2.0  # pixels of a PNG for one of the screen
+_SAMPLE = 3 * SPACE  # length of a line in the legend
 
 
-def save_png(widget: QWidget, path: str, ratio: float = 2.0) -> None:
-    """What ``widget`` shows, at ``ratio`` pixels each; OSError when the file cannot be written."""
-    image = QImage(widget.size() * ratio, QImage.Format.Format_ARGB32_Premultiplied)
-    image.setDevicePixelRatio(ratio)
-    image.fill(theme().color("surface"))
-    widget.render(image)
-    buffer = QBuffer()
+@dataclass(frozen=True)
+class LegendEntry:
+    name: str
+    color: QColor
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class ShownPlots:
+    """The plots that are on screen: the maximised one, or all that have points."""
+
+    curves: Sequence[tuple[str, Series]]  # metric and curve, the visible ones
+    frames: Sequence[tuple[str, PlotCanvas]]  # title and plot
+    legend: Sequence[LegendEntry]
+
+
+def legend_of(runs: Sequence[tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
+    """Each run (name, palette index); where ``series`` has dashed ones, what solid and dashed lines stand for."""
+    entries = [LegendEntry(name, theme().run_color(color)) for name, color in runs]
+    if any(one.style == Qt.PenStyle.DashLine for one in series):
+        ink = theme().color("muted")
+        entries += [LegendEntry("student", ink), LegendEntry("teacher", ink, dashed=True)]
+    return entries
+
+
+class Figure:
+    """Frames in rows, with titles, over one legend; sizes in pixels of the screen."""
+
+    def __init__(self, shown: ShownPlots) -> None:
+        self._legend, self._frames = shown.legend, shown.frames
+        self._font, self._title = theme().font(), theme().font("title")
+        self._line = QFontMetricsF(self._font).height() + SPACE / 2
+        self._head = QFontMetricsF(self._title).height() + SPACE
+        areas = [canvas.area().size() for _, canvas in shown.frames]
+        self._columns = math.ceil(math.sqrt(len(areas)))
+        self._cell = QSizeF(max(one.width() for one in areas), self._head + max(one.height() for one in areas))
+        self._width = 2 * SPACE + self._columns * self._cell.width()
+        rows = math.ceil(len(areas) / self._columns)
+        self._legend_top = SPACE + rows * self._cell.height()
+        self._entries = self._placed(shown.legend)
+        bottom = max((rect.bottom() for rect in self._entries), default=self._legend_top)
+        self.size = QSizeF(math.ceil(self._width), math.ceil(bottom + SPACE))
+
+    def _placed(self, legend: Sequence[LegendEntry]) -> list[QRectF]:
+        metrics, x, y = QFontMetricsF(self._font), float(SPACE), self._legend_top + SPACE
+        placed = []
+        for entry in legend:
+            width = min(_SAMPLE + SPACE + metrics.horizontalAdvance(entry.name), self._width - 2 * SPACE)
+            if x > SPACE and x + width > self._width - SPACE:
+                x, y = float(SPACE), y + self._line
+            placed.append(QRectF(x, y, width, self._line))
+            x += width + 3 * SPACE
+        return placed
+
+    def paint(self, painter: QPainter) -> None:
+        """Draw all of it, from (0, 0) to ``size``."""
+        style = theme()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.fillRect(QRectF(0, 0, self.size.width(), self.size.height()), style.color("surface"))
+        for number, (title, canvas) in enumerate(self._frames):
+            row, column = divmod(number, self._columns)
+            cell = QRectF(SPACE + column * self._cell.width(), SPACE + row * self._cell.height(), 0, 0)
+            cell.setSize(self._cell)
+            self._write(painter, title, QRectF(cell.x() + SPACE, cell.y(), cell.width() - SPACE, self._head), canvas)
+            area = canvas.area()
+            painter.save()
+            canvas.draw_onto(painter, QRectF(cell.x(), cell.y() + self._head, area.width(), area.height()))
+            painter.restore()
+        for entry, rect in zip(self._legend, self._entries, strict=True):
+            pen = QPen(entry.color, 2, Qt.PenStyle.DashLine if entry.dashed else Qt.PenStyle.SolidLine)
+            painter.setPen(pen)
+            painter.drawLine(QLineF(rect.x(), rect.center().y(), rect.x() + _SAMPLE, rect.center().y()))
+            painter.setFont(self._font)
+            painter.setPen(style.color("text"))
+            metrics, room = QFontMetricsF(self._font), rect.adjusted(_SAMPLE + SPACE, 0, SPACE, 0)
+            name = metrics.elidedText(entry.name, Qt.TextElideMode.ElideMiddle, room.width())
+            painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), name)
+
+    def _write(self, painter: QPainter, title: str, rect: QRectF, canvas: PlotCanvas) -> None:
+        painter.setFont(self._title)
+        painter.setPen(theme().color("text"))
+        painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), title)
+        painter.setFont(theme().font("small"))
+        painter.setPen(theme().color("muted"))
+        painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight), canvas.note())
+
+
+def save_figure(shown: ShownPlots, path: str, kind: Literal["png", "svg", "pdf"]) -> None:
+    """Frames with their titles and a legend; OSError when the file cannot be written."""
+    figure, buffer = Figure(shown), QBuffer()
     buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    {"png": _paint_png, "svg": _paint_svg, "pdf": _paint_pdf}[kind](figure, buffer, _resolution(shown))
+    write_whole(Path(path), bytes(buffer.data().data()))
+
+
+def _resolution(shown: ShownPlots) -> int:
+    """Dots per inch of the screen: fonts measured in points keep their size beside what is measured in pixels."""
+    return shown.frames[0][1].logicalDpiX()
+
+
+def _paint_png(figure: Figure, buffer: QBuffer, resolution: int) -> None:
+    image = QImage((figure.size * _RATIO).toSize(), QImage.Format.Format_ARGB32_Premultiplied)
+    if image.isNull():
+        raise OSError("the picture would be too large; fold sections, or write an SVG or a PDF instead")
+    image.setDotsPerMeterX(round(resolution / 0.0254))
+    image.setDotsPerMeterY(round(resolution / 0.0254))
+    image.setDevicePixelRatio(_RATIO)
+    _paint(figure, image)
     writer = QImageWriter(buffer, QByteArray(b"png"))
     if not writer.write(image):
-        raise OSError(f"cannot write the picture {path}: {writer.errorString()}")
-    write_whole(Path(path), bytes(buffer.data().data()))
+        raise OSError(f"the picture cannot be encoded: {writer.errorString()}")
 
 
-def save_svg(canvas: PlotCanvas, path: str) -> None:
-    """The plot as vectors; OSError when the file cannot be written."""
-    scene = canvas.scene()
-    area = QRectF(scene.views()[0].viewport().rect())
-    buffer = QBuffer()
-    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+def _paint_svg(figure: Figure, buffer: QBuffer, resolution: int) -> None:
     generator = QSvgGenerator()
     generator.setOutputDevice(buffer)
-    generator.setSize(area.size().toSize())
-    generator.setViewBox(area)
-    generator.setTitle("Plot")
-    painter = QPainter()
-    if not painter.begin(generator):
-        raise OSError(f"cannot write the SVG {path}: check that its folder exists and is writable")
-    painter.fillRect(area, theme().color("surface"))
-    scene.render(painter, area, area)
-    painter.end()
-    write_whole(Path(path), bytes(buffer.data().data()))
+    generator.setResolution(resolution)
+    generator.setSize(figure.size.toSize())
+    generator.setViewBox(QRectF(0, 0, figure.size.width(), figure.size.height()))
+    generator.setTitle("Plots")
+    _paint(figure, generator)
+
+
+def _paint_pdf(figure: Figure, buffer: QBuffer, resolution: int) -> None:
+    writer = QPdfWriter(buffer)
+    writer.setResolution(resolution)
+    points = figure.size * (72 / resolution)
+    writer.setPageSize(QPageSize(points, QPageSize.Unit.Point, "", QPageSize.SizeMatchPolicy.ExactMatch))
+    writer.setPageMargins(QMarginsF())
+    writer.setTitle("Plots")
+    _paint(figure, writer)
+
+
+def _paint(figure: Figure, device: QImage | QSvgGenerator | QPdfWriter) -> None:
+    painter = QPainter(device)
+    try:
+        figure.paint(painter)
+    finally:
+        painter.end()
 
 
 def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
@@ -72,33 +190,18 @@ def _number(step: float) -> int | float:
     return int(step) if step == int(step) else step
 
 
-@dataclass(frozen=True)
-class ShownPlots:
-    """The plots that are on screen."""
-
-    curves: Sequence[tuple[str, Series]]  # metric and curve, the visible ones
-    widget: QWidget  # of the maximised plot, or of all
-    canvas: PlotCanvas | None  # of the maximised plot
-
-    def save_drawing(self, path: str) -> None:
-        """The maximised plot as SVG; OSError when there is none, or the file cannot be written."""
-        if self.canvas is None:
-            raise OSError("an SVG shows one plot; maximise one first")
-        save_svg(self.canvas, path)
-
-
 WritePlots = Callable[[ShownPlots, str], None]
+_WHAT = "The maximised plot, or all of them, with a legend"
 PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
     ExportFormat(
-        "png",
-        "Picture (PNG) …",
-        "The maximised plot, or all of them, at two pixels for one",
-        lambda shown, path: save_png(shown.widget, path),
-        "PNG",
-        ".png",
-        "curves",
+        "png", "Image (PNG) …", _WHAT, lambda shown, path: save_figure(shown, path, "png"), "PNG", ".png", "curves"
     ),
-    ExportFormat("svg", "Drawing (SVG) …", "The maximised plot", ShownPlots.save_drawing, "SVG", ".svg", "curves"),
+    ExportFormat(
+        "svg", "Drawing (SVG) …", _WHAT, lambda shown, path: save_figure(shown, path, "svg"), "SVG", ".svg", "curves"
+    ),
+    ExportFormat(
+        "pdf", "Document (PDF) …", _WHAT, lambda shown, path: save_figure(shown, path, "pdf"), "PDF", ".pdf", "curves"
+    ),
     ExportFormat(
         "csv",
         "All points (CSV) …",
@@ -109,3 +212,18 @@ PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
         "curves",
     ),
 )
+
+
+def ask_and_export(export: ExportFormat[WritePlots], shown: ShownPlots, over: QWidget, message: MessageBar) -> None:
+    """Ask for a file and write it; ``message`` shows what came of it."""
+    chosen = ask_file(export, over, Path(export.file_name), "Export")
+    if chosen is None:
+        return
+    try:
+        if chosen.problem:
+            raise OSError(chosen.problem)
+        export.write(shown, str(chosen.path))
+    except OSError as problem:
+        message.show_message(error(f"Export failed: {problem}"))
+    else:
+        message.show_message(info(f"Exported to {chosen.path}"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,17 +17,14 @@ from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayou
 
 from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
-from sdgui.panels.runs.plots.export import ShownPlots, WritePlots
+from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
 from sdgui.panels.runs.plots.grouping import Grouping
 from sdgui.panels.runs.plots.groups import chart_of, ordered, role_of
 from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.panels.runs.plots.toolbar import PlotToolbar
-from sdgui.shared.export.dialog import ask_file
-from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
@@ -86,7 +82,10 @@ class PlotGrid(QWidget):
         self.toolbar.log_changed.connect(self._set_log)
         self.toolbar.x_mode_changed.connect(self._set_x_mode)
         self.toolbar.reset_asked.connect(self.reset_view)
-        self.toolbar.export_asked.connect(self._export)
+        self.toolbar.offers = lambda export: (
+            any(one.drawn() for one in self._cards.values()) if export.name == "csv" else bool(self._drawn_cards())
+        )
+        self.toolbar.export_asked.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))
         self.legend.hovered.connect(self._lift)
         self.legend.toggled.connect(self._toggled)
         self.legend.soloed.connect(self._solo)
@@ -374,25 +373,20 @@ class PlotGrid(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(point)
 
+    def _drawn_cards(self) -> list[PlotCard]:
+        cards = [self._cards[self._maximized]] if self._maximized is not None else self.page.cards()
+        return [card for card in cards if card.drawn()]
+
     def shown(self) -> ShownPlots:
         """What an export writes."""
-        card = self._cards.get(self._maximized or "")
         rows = [(card_id, one) for card_id in self.metrics() for one in self._cards[card_id].series.values()]
-        curves = [(card_id, one) for card_id, one in rows if one.visible]
-        return ShownPlots(curves, card or self.page.content, card.canvas if card is not None else None)
-
-    def _export(self, export: ExportFormat[WritePlots]) -> None:
-        chosen = ask_file(export, self, Path(export.file_name), "Export")
-        if chosen is None:
-            return
-        try:
-            if chosen.problem:
-                raise OSError(chosen.problem)
-            export.write(self.shown(), str(chosen.path))
-        except OSError as problem:
-            self.message.show_message(error(f"Export failed: {problem}"))
-        else:
-            self.message.show_message(info(f"Exported to {chosen.path}"))
+        cards = self._drawn_cards()
+        for card in cards:
+            self._seen(card)
+        self._share_extent()
+        frames = [(card.chart.title, card.make_canvas()) for card in cards]
+        legend = legend_of(self.legend.shown_entries(), [one for card in cards for one in card.drawn()])
+        return ShownPlots([(card_id, one) for card_id, one in rows if one.visible], frames, legend)
 
 
 def _curve_name(run: str, curve: str) -> str:

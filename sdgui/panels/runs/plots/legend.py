@@ -67,6 +67,11 @@ class PlotLegend(QListWidget):
     def keys(self) -> list[str]:
         return list(self._rows)
 
+    def shown_entries(self) -> list[tuple[str, int]]:
+        """Name and palette index of each row whose curve is shown."""
+        checked = [row for row in self._rows.values() if row.checkState() == Qt.CheckState.Checked]
+        return [(row.text(), int(row.data(_COLOR))) for row in checked]
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Space and self.currentItem() is not None:
             self._toggle(self.currentItem())

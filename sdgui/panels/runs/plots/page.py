@@ -71,6 +71,10 @@ class PlotPage(QScrollArea):
             card.show()
         self._laying.start()
 
+    def cards(self) -> list[PlotCard]:
+        """Those of the sections that are not folded, from top to bottom."""
+        return list(self._cards)
+
     def lay_out(self) -> None:
         """Lay the sections out for the current width."""
         width = self.viewport().width()

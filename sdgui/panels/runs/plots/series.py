@@ -195,6 +195,19 @@ class Series:
         low, high = (np.log10(np.where(one > 0, one, np.nan)) if log else one for one in self.band)
         return Extents(self.steps, low), Extents(self.steps, high)
 
+    def band_outlines(self, log: bool) -> list[list[tuple[float, float]]]:
+        """The band as closed outlines, one for each stretch where both ends are finite."""
+        if self.band is None:
+            return []
+        low, high = (np.log10(np.where(one > 0, one, np.nan)) if log else one for one in self.band)
+        usable = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
+        outlines = []
+        for part in np.split(usable, np.flatnonzero(np.diff(usable) > 1) + 1):
+            x = self.steps[part].tolist()
+            there, back = zip(x, high[part].tolist(), strict=True), zip(x, low[part].tolist(), strict=True)
+            outlines.append([*there, *reversed(list(back))])
+        return outlines
+
     def nearest(self, mode: XMode, x: float, slack: float) -> int | None:
         """Index of the point nearest to ``x``; None when the curve is further away than ``slack``."""
         xs = self.x(mode)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QSlider, QToolButton, QWidget
 
-from sdgui.panels.runs.plots.export import PLOT_FORMATS
+from sdgui.panels.runs.plots.export import PLOT_FORMATS, WritePlots
 from sdgui.panels.runs.plots.series import XMode
+from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -26,6 +29,7 @@ class PlotToolbar(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.offers: Callable[[ExportFormat[WritePlots]], bool] = lambda _export: True
         self.smoothing = QSlider(Qt.Orientation.Horizontal, self)
         self.smoothing.setRange(0, 999)
         self.smoothing.setSingleStep(10)
@@ -105,13 +109,15 @@ class PlotToolbar(QWidget):
         self.x_mode.setCurrentIndex(self.x_mode.findData(mode))
 
     def export_menu(self) -> QMenu:
-        """The formats; each emits ``export_asked``."""
+        """The formats in which there is something to write; each emits ``export_asked``."""
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
-        for export in PLOT_FORMATS:
+        for export in filter(self.offers, PLOT_FORMATS):
             action = menu.addAction(export.title)
             action.setToolTip(plain_tip(export.tip))
             action.triggered.connect(lambda _=False, export=export: self.export_asked.emit(export))
+        if menu.isEmpty():
+            menu.addAction("No points to export yet").setEnabled(False)
         return menu
 
     def _ask_export(self) -> None:

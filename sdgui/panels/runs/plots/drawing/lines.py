@@ -1,4 +1,4 @@
-"""The lines of a plot as pictures over its view box; as paths where a drawing is exported.
+"""The lines of a plot as pictures over its view box; as paths where it is exported.
 
 Flow: ``PlotCurves`` gives layers of reaches, from back to front -> ``raster`` -> an image each, as it is.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF
-from PySide6.QtGui import QColor, QImage, QPaintEngine, QPainter, QPen
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from sdgui.panels.runs.plots.drawing.extents import Floats
 from sdgui.panels.runs.plots.drawing.raster import raster
@@ -37,11 +37,12 @@ class Reach:
 
 @dataclass(frozen=True)
 class Polyline:
-    """The same line as points on the plot, for vector graphics."""
+    """The same line as points on the plot, for vector graphics. ``filled``: the outline of a band."""
 
     points: Sequence[Point]
     color: QColor
-    dashed: bool
+    dashed: bool = False
+    filled: bool = False
 
 
 def within(points: Sequence[Point], width: float, height: float) -> list[list[Point]]:
@@ -111,12 +112,13 @@ def _layer(layer: Sequence[Reach], top: float, scale: float, height: int, ratio:
 
 
 class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Covers the view box. ``paths``: the lines as paths, for a painter that makes vectors."""
+    """Covers the view box. ``paths``: the lines as paths, for exports."""
 
     def __init__(self, box: Any, paths: Callable[[], Sequence[Polyline]]) -> None:
         super().__init__()
         self._box, self._paths = box, paths
         self._images: list[QImage] = []
+        self._exporting = False
         self.setParentItem(box)
         self.setZValue(5)
 
@@ -126,18 +128,30 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untype
         self._images = images
         self.update()
 
+    def setExportMode(self, export: bool, _options: Any = None) -> None:
+        """Paint paths, at whatever resolution the file has."""
+        self._exporting = export
+
     def boundingRect(self) -> QRectF:
         return QRectF(0, 0, self._box.width(), self._box.height())
 
     def paint(self, painter: QPainter, *_: Any) -> None:
-        if painter.paintEngine().type() == QPaintEngine.Type.SVG:
+        if self._exporting:
             self._paint_paths(painter)
             return
         for image in self._images:
             painter.drawImage(QPointF(0, 0), image)
 
     def _paint_paths(self, painter: QPainter) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for line in self._paths():
+            if line.filled:
+                painter.setPen(Qt.PenStyle.NoPen)
+                painter.setBrush(line.color)
+                outline = QPolygonF([QPointF(x, y) for x, y in line.points])
+                painter.drawPolygon(outline.intersected(QPolygonF(self.boundingRect())))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                continue
             pen = QPen(line.color, WIDTH)
             if line.dashed:
                 pen.setDashPattern([_DASH / WIDTH, (_PERIOD - _DASH) / WIDTH])

@@ -104,10 +104,10 @@ def test_a_raw_curve_beside_its_average_and_a_band_are_faint(curves: PlotCurves)
     assert [(list(parts(reach.color)), reach.dashed) for reach in raw] == [(mixed(own, 0.35), True)]
     assert [(parts(reach.color), reach.dashed) for reach in smooth] == [(parts(own), True)]
     paths = curves._paths()
-    assert [list(parts(path.color)) for path in paths] == [mixed(own, 0.35), list(parts(own))]
-    assert [path.dashed for path in paths] == [True, True]
+    assert [list(parts(path.color)) for path in paths] == [mixed(own, 0.18), mixed(own, 0.35), list(parts(own))]
+    assert [(path.filled, path.dashed) for path in paths] == [(True, False), (False, True), (False, True)]
     curves.smooth = False
-    assert [parts(path.color) for path in curves._paths()] == [parts(own)]
+    assert [parts(path.color) for path in curves._paths()[1:]] == [parts(own)]
 
 
 def test_a_gap_parts_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> None:
