@@ -35,7 +35,7 @@ from core.training.memory import largest_fitting
 from core.training.progress import Heartbeat, Pace
 from core.training.schedules import build_optimizer, build_schedules, set_rates
 from core.training.step.reports import Reports
-from core.training.step.step_guard import StepGuard, Taken
+from core.training.step.step_guard import RunningStatistics, StepGuard, Taken
 from core.training.step.utilisation import counted, device_peak, memory_gib
 from core.training.team.mesh import shard_parts, unsharded_parts
 from core.training.team.signals import Requests
@@ -75,6 +75,7 @@ class Loop:
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, belief, team)
         self.device = self.parts.runtime.device
         self._guard, self._reports, self._note = StepGuard(), Reports(), ""
+        self._statistics = RunningStatistics(self.network)
         self._peak, self._counts = device_peak(self.parts.runtime), list[int]()  # operations of the first steps
         every, kept = config.checkpoint.every_steps, config.checkpoint.keep_every
         self._intervals = (every or self.parts.loader.steps_per_epoch, *((kept,) if kept else ()))  # of saving
@@ -163,6 +164,7 @@ class Loop:
         """Give every parameter its gradient, clipped: the weighted loss, the report, the gradient's norm, and whether
         the step is skipped (1.0 or 0.0, on the device), since losses or norm are not finite.
         """
+        self._statistics.remember()
         losses, report = self.losses(batch, self.step)
         own = torch.stack(list(losses.values()))
         own.sum().backward()
@@ -172,6 +174,7 @@ class Loop:
         skipped = self._guard.unsound(self.step, names, weighted, norm)
         if self.optimizer.defaults["fused"]:  # it reads this on the device, and leaves everything as it was
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
+        self._statistics.restore(skipped)
         return weighted.sum(), report, norm, skipped
 
     def leave(self) -> None:

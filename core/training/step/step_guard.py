@@ -2,7 +2,8 @@
 
 Flow: each step the loop passes its losses and the gradient's norm; the flag goes to optimiser and teacher, unread.
 With each report the loop takes these numbers, ``core.training.step.reports`` copies them, and ``skipped`` says which
-steps were. Reading a number in between would make the host wait for the device in every step.
+steps were. Reading a number in between would make the host wait for the device in every step. The optimiser protects
+parameters; running statistics move in the forward pass already, and ``RunningStatistics`` takes that back.
 
 Legend: L objectives.
 """
@@ -13,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 GRADIENT = "the gradient"
 
@@ -70,3 +72,34 @@ class StepGuard:
             self._in_a_row += 1
             suspects = tuple(name for name, is_sound in zip(names, sound, strict=True) if not is_sound)
             yield SkippedStep(step, suspects or (GRADIENT,), self._in_a_row)
+
+
+class RunningStatistics:
+    """The running statistics of every batch norm in a network, which a skipped step must not move.
+
+    Of each dtype they are joined into one tensor, so that a step costs a few kernels and not several for each norm.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        norms = [module for module in network.modules() if isinstance(module, _NormBase)]
+        self._buffers: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in dict.fromkeys(buffer for norm in norms for buffer in norm.buffers(recurse=False)):
+            self._buffers.setdefault(buffer.dtype, []).append(buffer)
+        self._before: list[Tensor] = []
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Copy the statistics; call it before the forward pass."""
+        self._before = [_flat(buffers) for buffers in self._buffers.values()]
+
+    @torch.no_grad()
+    def restore(self, skipped: Tensor) -> None:
+        """Give the statistics their values before the step back where ``skipped`` is 1.0; a scalar, not read."""
+        for buffers, before in zip(self._buffers.values(), self._before, strict=True):
+            sound = torch.where(skipped > 0, before, _flat(buffers))
+            parts = sound.split([buffer.numel() for buffer in buffers])
+            torch._foreach_copy_(buffers, [part.view_as(buffer) for part, buffer in zip(parts, buffers, strict=True)])
+
+
+def _flat(buffers: Sequence[Tensor]) -> Tensor:
+    return torch.cat([buffer.flatten() for buffer in buffers])
