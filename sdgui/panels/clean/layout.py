@@ -209,15 +209,19 @@ class CleanView(QWidget):
         return next((row for row, index in enumerate(shown) if ranked.pairs[index].bin >= ranked.threshold), -1)
 
     # Words
-    def show_counts(self, ranked: RankedPairs | None, shown: int) -> None:
-        """Show the numbers of pairs ranked, below the threshold, marked and excluded."""
+    def show_counts(self, ranked: RankedPairs | None, shown: int, other: str = "") -> None:
+        """Show the numbers of pairs ranked, below the threshold, marked and excluded.
+
+        ``other``: the model and data of the ranking, where others are chosen now.
+        """
         out = 0 if ranked is None else ranked.excluded_count()
         self.save_button.setEnabled(out > 0)
         self.basket_button.setEnabled(out > 0)
         if ranked is None:
             return
         memory = ", using beliefs recorded during training" if ranked.recorded else ""
-        facts = f"{count(ranked.total)} pairs ranked{memory}: {_verdict(ranked)}"
+        facts = f"Shown is the ranking by {other}; press Rank the pairs for the one chosen above.\n" if other else ""
+        facts += f"{count(ranked.total)} pairs ranked{memory}: {_verdict(ranked)}"
         if len(ranked.pairs) < ranked.total:
             facts += f" The {count(len(ranked.pairs))} with the lowest belief are listed."
         if ranked.shuffled and ranked.precision is not None:

@@ -18,7 +18,7 @@ from core.spec.data.fixes import Fix
 from core.spec.run.folder import RunDir
 from sdgui.panels.clean.layout import CleanView
 from sdgui.panels.clean.model import Key, Pair, RankedPairs
-from sdgui.panels.clean.work import CLEANED, CleanWork
+from sdgui.panels.clean.work import CLEANED, CleanWork, source_key
 from sdgui.shared.basket import Finding
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.panel import Panel
@@ -127,10 +127,10 @@ class CleanPanel(Panel):
 
     def _source_changed(self) -> None:
         """Show what was found before of this run and these data."""
-        request = self.view.source.request()
+        request, choice = self.view.source.request(), self.view.source.model.choice()
         key = (request["run"], request["data"]) if request is not None else None
-        if key is not None and key != self._recalled:
-            self.work.recall(*key)
+        if key is not None and choice is not None and key != self._recalled:
+            self.work.recall(key[0], choice.title, key[1])
         self._recalled = key
         self._update()
 
@@ -347,11 +347,19 @@ class CleanPanel(Panel):
         data = config.data.model_copy(update={"train": self._saved})
         self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
 
+    def _other_source(self) -> str:
+        """Which model ranked which data, where these are not the ones that are chosen now; else ""."""
+        request, ranked = self.view.source.request(), self.ranked
+        if request is None or ranked is None or not self.work.run:
+            return ""
+        chosen = (request["run"], source_key(request["data"]))
+        return "" if chosen == (self.work.run, source_key(ranked.data)) else f"{self.work.title} on {ranked.data}"
+
     def _update(self) -> None:
         """Update counts and which buttons are enabled."""
         ranking = self.work.ranking
         self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
-        self.view.show_counts(self.ranked, len(self.shown))
+        self.view.show_counts(self.ranked, len(self.shown), self._other_source())
         self.view.use_button.setEnabled(bool(self._saved))
         if self.ranked is None:
             self.view.show_empty(self.view.source.request() is not None, ranking)

@@ -21,6 +21,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 NO_RUN = "Choose a run: pairs are ranked by a trained run."
 _BOTH = "Both networks, and beliefs recorded during training"
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _ONE = "The selected network only"
 
 
@@ -64,11 +65,17 @@ class CleanSource(QWidget):
         self.data.refused.connect(self.refused)
         self.networks.activated.connect(lambda _row: self._choice_changed())
         self.rank.clicked.connect(self.rank_asked)
+        self._run_data = ""  # what the chosen run was trained on
         self._choice_changed()
 
     def _model_changed(self, choice: ModelChoice) -> None:
-        if not self.data.source() and (data := training_data(self.run())):
-            self.data.set_source(data)
+        former, offered = self._run_data, run_data(self.run())
+        self._run_data = offered.get("train", "")
+        self.data.offer(
+            [(f"{Path(one).name} · {_SPLITS[split]} data of this run", one) for split, one in offered.items()]
+        )
+        if self._run_data and self.data.source() in ("", former):  # data that the user chose stay
+            self.data.set_source(self._run_data)
         if choice.model.startswith(OPEN_CLIP) or self.run() is None:
             self.refused.emit(NO_RUN)
         self._choice_changed()
@@ -99,7 +106,7 @@ class CleanSource(QWidget):
         """Choose this run and its training data; False if it has no checkpoint yet, which changes nothing."""
         if not self.model.show_run(run_id):
             return False
-        if data := training_data(folder):
+        if data := run_data(folder).get("train"):
             self.data.set_source(data)
         return True
 
@@ -123,9 +130,11 @@ class CleanSource(QWidget):
             return
 
 
-def training_data(run: Path | None) -> str:
-    """The training data of a run; "" if it cannot be read."""
+def run_data(run: Path | None) -> dict[str, str]:
+    """Split -> data of a run, the training data first; {} if its config cannot be read."""
     try:
-        return read_config(RunDir(run).config).data.train if run is not None else ""
+        data = read_config(RunDir(run).config).data if run is not None else None
     except ConfigError:
-        return ""
+        return {}
+    named = {split: str(getattr(data, split, "")) for split in _SPLITS}
+    return {split: source for split, source in named.items() if source}

@@ -34,9 +34,10 @@ CLEANED: ExportFormat[Verb[SavedPairs]] = ExportFormat(
 
 @dataclass(frozen=True)
 class _Session:
-    """The folder of the run that ranks, and the calls to its worker."""
+    """The folder of the run that ranks, its title, and the calls to its worker."""
 
     run: str
+    title: str
     calls: WorkerCalls
 
 
@@ -71,7 +72,7 @@ class CleanWork(QObject):
         """Rank all pairs with this model; ``request`` has the arguments of ``noise_open``."""
         self._forget_asked()
         calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
-        session = self._asked = _Session(request["run"], calls)
+        session = self._asked = _Session(request["run"], choice.title, calls)
         calls.progress.connect(lambda _purpose, doing, done, total: self.progress.emit(doing, done, total))
         answered = partial(self._answered, session)
         calls.ask("rank", NOISE_OPEN, answered, self.rank_failed.emit, partial=None, most=LISTED, **request)
@@ -98,7 +99,12 @@ class CleanWork(QObject):
         failed = self.rank_failed.emit
         self.background.run(read, partial(self._complete, session), lambda sentence: failed(Failure(sentence)))
 
-    def recall(self, run: str, data: str) -> None:
+    @property
+    def title(self) -> str:
+        """The title of that run's model."""
+        return self._shown.title if self._shown is not None else ""
+
+    def recall(self, run: str, title: str, data: str) -> None:
         """Show what this run found last of these data, if it ever did; nothing happens while pairs are ranked."""
         key, store = source_key(data), self._store
 
@@ -108,13 +114,13 @@ class CleanWork(QObject):
                 return None
             return RankedPairs(found.content, store.pair_marks(key), found.made)
 
-        self.background.run(read, partial(self._recalled, run))
+        self.background.run(read, partial(self._recalled, run, title))
 
-    def _recalled(self, run: str, pairs: RankedPairs | None) -> None:
+    def _recalled(self, run: str, title: str, pairs: RankedPairs | None) -> None:
         if pairs is None or self.ranking:
             return
         self._forget_asked()
-        self._asked = _Session(run, WorkerCalls(self._pool.client(pairs.model), self))
+        self._asked = _Session(run, title, WorkerCalls(self._pool.client(pairs.model), self))
         self._complete(self._asked, pairs)
 
     def _complete(self, session: _Session, pairs: RankedPairs) -> None:

@@ -7,6 +7,7 @@ Flow: a known source, or a file or folder chosen or dropped -> ``changed(str)`` 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -71,6 +72,7 @@ class DataPicker(QWidget):
         self._popup: QFrame | None = None
         self.card: DataCard | None = None
         self._listed = False
+        self._offered: list[tuple[str, str]] = []
         self._build()
 
     def _build(self) -> None:
@@ -122,6 +124,12 @@ class DataPicker(QWidget):
             self._remember(source)
             self.changed.emit(source)
 
+    def offer(self, sources: Sequence[tuple[str, str]]) -> None:
+        """List these first, as title and source: what belongs to the model that is chosen beside."""
+        self._offered = list(sources)
+        if self._listed:
+            self.refresh()
+
     def showEvent(self, event: QShowEvent) -> None:
         """The list is read from the store; a panel is on screen before its pickers have theirs."""
         super().showEvent(event)
@@ -129,12 +137,11 @@ class DataPicker(QWidget):
             QTimer.singleShot(0, self, self.refresh)
 
     def refresh(self) -> None:
-        """Read the known sources again: recent ones, then those of the experiments."""
+        """Read the known sources again: offered ones, recent ones, then those of the experiments."""
         self._listed = True
         self.box.clear()
-        for source in self._recent():
-            self._insert(self.box.count(), _short(source), source)
-        for title, source in self._known():
+        recent = [(_short(source), source) for source in self._recent()]
+        for title, source in (*self._offered, *recent, *self._known()):
             if self.box.findData(source) < 0:
                 self._insert(self.box.count(), title, source)
         source = self._about.source

@@ -264,3 +264,23 @@ def test_nothing_is_claimed_of_data_whose_beliefs_have_one_group(qtbot: QtBot, o
     assert pairs.threshold == 0
     assert place.view.table.pairs.index(0, 3).data() == "–"
     assert [item.line for item in place.view.gallery.items()].count(True) == 0
+
+
+def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
+    place = open_noise()
+    ranked(qtbot, place)
+    source = place.view.source
+    other = make_run(place._services, tmp_path / "other", tmp_path / "other.csv", "other")
+    assert source.model.show_run(other), "as the list of models does"
+    assert source.data.source() == str(tmp_path / "other.csv"), "not what the former run was trained on"
+    assert place.view.facts.text().startswith("Shown is the ranking by clip · run 1")
+    assert str(tmp_path / "pairs.csv") in place.view.facts.text()
+    ranked(qtbot, place)
+    qtbot.waitUntil(lambda: "Shown is the ranking by" not in place.view.facts.text())
+    source.data.set_source(str(tmp_path / "chosen.csv"))
+    first = next(run.id for run in place._services.store.runs() if run.id != other)
+    assert source.model.show_run(first)
+    assert source.data.source() == str(tmp_path / "chosen.csv"), "the user's own choice stays"
+    qtbot.waitUntil(lambda: source.data._listed)
+    listed = {source.data.box.itemData(row): source.data.box.itemText(row) for row in range(source.data.box.count())}
+    assert listed[str(tmp_path / "pairs.csv")] == "pairs.csv · training data of this run"

@@ -43,7 +43,7 @@ def test_the_table_is_told_of_the_rows_that_were_marked(place: CleanPanel) -> No
 
 def test_a_ranking_is_not_recalled_again_for_the_same_run_and_data(place: CleanPanel, tmp_path: Path) -> None:
     recalled: list[tuple[str, str]] = []
-    place.work.recall = lambda *key: recalled.append(key)  # type: ignore[method-assign]
+    place.work.recall = lambda run, _title, data: recalled.append((run, data))  # type: ignore[method-assign]
     place.use_run(make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv"))
     count = len(recalled)
     place.view.source.networks.setCurrentIndex(1)
@@ -57,7 +57,7 @@ def test_the_copy_of_an_experiment_with_the_longest_name_can_be_used(
     qtbot: QtBot, place: CleanPanel, tmp_path: Path
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv", "n" * 120)
-    place.work._recalled(str(tmp_path / "run"), RankedPairs(some_pairs(), {}))
+    place.work._recalled(str(tmp_path / "run"), "run", RankedPairs(some_pairs(), {}))
     place._was_saved({"path": "/clean.csv", "kept": 1, "captions": 1})
     with qtbot.waitSignal(place.define_asked) as asked:
         place.use()

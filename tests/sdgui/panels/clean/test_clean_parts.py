@@ -211,7 +211,7 @@ def test_the_empty_page_says_the_next_step(qtbot: QtBot, place: CleanPanel, tmp_
     assert view.bar.text == "This run has no checkpoint to rank pairs with yet."
     ready = make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")
     recalled: list[tuple[str, str]] = []
-    place.work.recall = lambda *key: recalled.append(key)  # type: ignore[method-assign]
+    place.work.recall = lambda run, _title, data: recalled.append((run, data))  # type: ignore[method-assign]
     place.use_run(ready)
     assert set(recalled) == {(str(tmp_path / "run"), str(tmp_path / "pairs.csv"))}, "what it found before is looked for"
     assert view.empty._button.text() == "Rank the pairs   Ctrl+Shift+R"
@@ -288,7 +288,7 @@ def test_a_definition_that_is_gone_is_told_when_the_saved_data_are_used(
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")
     place.entered()
-    place.work._recalled(str(tmp_path / "run"), RankedPairs(some_pairs(data=str(tmp_path / "pairs.csv")), {}))
+    place.work._recalled(str(tmp_path / "run"), "run", RankedPairs(some_pairs(data=str(tmp_path / "pairs.csv")), {}))
     assert place.ranked is not None
     assert place.work.run == str(tmp_path / "run")
     starts: list[str] = []

@@ -93,7 +93,7 @@ def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
     qtbot: QtBot, works: Works, tmp_path: Path
 ) -> None:
     work, store = works.work, works.work._store
-    work.recall("/one", "/d.csv")
+    work.recall("/one", "one", "/d.csv")
     work.background.wait()
     qtbot.wait(5)
     assert works.told == [], "it never ranked"
@@ -105,18 +105,18 @@ def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
     work.background.wait()
     assert store.pair_marks(source_key("/d.csv")) == {("/a.png", "a"): True}
     works.told.clear()
-    work.recall("/one", "/d.csv")
+    work.recall("/one", "one", "/d.csv")
     qtbot.waitUntil(lambda: names(works) == ["ranked"])
     again = works.told[0][1]
     assert (again.marks, again.made > 0, first.made) == ({("/a.png", "a"): True}, True, 0.0)
     works.told.clear()
     store.keep_result("clean", "/old", source_key("/d.csv"), {"list": 5})
-    work.recall("/old", "/d.csv")
+    work.recall("/old", "old", "/d.csv")
     work.background.wait()
     qtbot.wait(5)
     assert works.told == [], "another version's ranking"
     works.rank("/two")
-    work._recalled("/one", again)
+    work._recalled("/one", "one", again)
     assert (works.told, work.ranking) == ([], True), "pairs are being ranked"
     assert source_key(str(tmp_path / "a" / ".." / "d.csv")) == source_key(str(tmp_path / "d.csv"))
 
