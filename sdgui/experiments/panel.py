@@ -179,16 +179,13 @@ class ExperimentsPanel(QWidget):
         selection = self.selection()
         if selection != self._emitted:
             self._emitted = selection
-            self._give_colors(selection)
+            self._show_colors(selection)
             self.selected.emit(selection)
 
-    def _give_colors(self, selection: Selection) -> None:
-        """Colours among the runs that are overlaid; in a whole study, those of its arms."""
-        colors, model = self._services.colors, self.model
-        if selection.watched == selection.study_runs:
-            colors.fix({run_id: int(model.run_index(run_id).data(Role.COLOR)) for run_id in selection.study_runs})
-        else:
-            colors.give(selection.watched)
+    def _show_colors(self, selection: Selection) -> None:
+        rows = {run_id: self.model.run_index(run_id) for run_id in selection.watched}
+        colors = {run_id: int(row.data(Role.COLOR)) for run_id, row in rows.items() if row.isValid()}
+        self._services.colors.show(colors)
         self.tree.viewport().update()
 
     def _filter_typed(self, text: str) -> None:

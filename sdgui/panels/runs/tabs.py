@@ -122,9 +122,7 @@ class RunTabs(QObject):
         self._second.stop()
 
     def _labels(self, run_ids: Sequence[int]) -> Mapping[int, RunLabel]:
-        """Names, with the colours among those that are overlaid."""
-        labels, colors = self._services.store.run_labels(run_ids), self._services.colors
-        return {run_id: RunLabel(one.name, colors.of(run_id) or 0) for run_id, one in labels.items()}
+        return self._services.store.run_labels(run_ids)
 
     def _read_run(self, run_id: int) -> None:
         try:

@@ -122,7 +122,7 @@ def test_how_far_a_live_run_is_is_a_bar_below_it(row: Row) -> None:
 def test_a_tick_has_the_runs_colour_while_it_is_overlaid(row: Row) -> None:
     inside = (SPACE // 2 + 8, HEIGHT // 2 - 4)
     edge = (SPACE // 2 + 8, (HEIGHT - 16) // 2 + 1)
-    row.colors.fix({7: 3})
+    row.colors.show({7: 3})
     ticked = row.image(7, ticked=True, text="")
     assert ticked.pixelColor(*inside) == theme().run_color(3)
     empty = row.image(7, text="")

@@ -142,7 +142,7 @@ def test_what_is_chosen_is_told_once_with_the_run_that_is_watched(tree: Tree, tm
     tree.panel.refresh(Changes())
     (told,) = tree.told
     assert (told.experiment_id, told.run_id, told.current_run) == (tree.first, None, tree.runs[1]), "its newest"
-    assert tree.colors.of(tree.runs[1]) == 0
+    assert tree.colors.of(tree.runs[1]) == 1, "its own, whatever else is overlaid"
     tree.panel.select_run(tree.runs[0])
     assert (tree.told[-1].run_id, tree.told[-1].watched) == (tree.runs[0], (tree.runs[0],))
     study = tree.add_study(tmp_path / "study")

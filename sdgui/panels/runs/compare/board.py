@@ -151,7 +151,7 @@ class SamplesBoard(QWidget):
             self._read()
 
     def _read(self) -> None:
-        store, tailer, colors = self._services.store, self._services.tailer, self._services.colors
+        store, tailer = self._services.store, self._services.tailer
         try:
             labels, runs = store.run_labels(self._ids), store.some_runs(self._ids)
         except StoreError:
@@ -163,8 +163,7 @@ class SamplesBoard(QWidget):
                 continue
             samples = tuple(one for one in history.samples if one.what == RETRIEVAL)
             shown = tuple(shown_samples(store.home, runs[run_id].dir, samples)) if samples else ()
-            label = RunLabel(labels[run_id].name, colors.of(run_id) or 0)
-            self._runs.append(RunSamples(run_id, label, shown))
+            self._runs.append(RunSamples(run_id, labels[run_id], shown))
         self._set_steps(sorted({one.step for run in self._runs for one in run.samples}))
         self._set_captions()
         self._show()

@@ -115,7 +115,9 @@ class PlotGrid(QWidget):
         """Add a run or rename it; ``color`` is its palette index."""
         shown = self._runs[key][2] if key in self._runs else True
         self._runs[key] = (name, color, shown)
-        if not self.grouping.on:
+        if self.grouping.on:
+            self.grouping.changed()
+        else:
             self.legend.set_entry(key, name, color)
         for card in self._cards.values():
             for one in card.series.values():

@@ -63,8 +63,6 @@ class Grouping(QObject):
         """The legend of groups or of runs, and the curves of either."""
         self._legend.clear()
         if self.on:
-            for title, color in self._colors().items():
-                self._legend.set_entry(title, title, color)
             self._show_means()
             return
         for key, (name, color, shown) in self._runs.items():
@@ -74,12 +72,19 @@ class Grouping(QObject):
             card.show_means(None)
 
     def _colors(self) -> dict[str, int]:
-        return {title: index for index, title in enumerate(dict.fromkeys(self._groups.values()))}
+        """A group has the colour of its first run, so that curves keep theirs when they become means."""
+        colors: dict[str, int] = {}
+        for run, title in self._groups.items():
+            if run in self._runs:
+                colors.setdefault(title, self._runs[run][1])
+        return colors
 
     def _show_means(self) -> None:
         if not self.on:
             return
-        mode = self._toolbar.mode
+        mode, colors = self._toolbar.mode, self._colors()
+        for title, color in colors.items():
+            self._legend.set_entry(title, title, color)
         for card in self._cards.values():
             shown = [one for one in card.series.values() if one.visible]
-            card.show_means(group_curves(shown, self._groups, self._colors(), mode))
+            card.show_means(group_curves(shown, self._groups, colors, mode))

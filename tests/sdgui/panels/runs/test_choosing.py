@@ -30,9 +30,9 @@ def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window
     table.view.selectAll()
     qtbot.keyClick(table.view, Qt.Key.Key_Space)
     assert set(window.selection.ticked) == {run.id for run in runs}
-    colors = {window.services.colors.of(run.id) for run in runs}
-    assert len(colors) == 3
-    assert set(table.model.ticks.values()) == colors
+    colors = {run_id: label.color for run_id, label in store.run_labels([run.id for run in runs]).items()}
+    assert len(set(colors.values())) == 3
+    assert table.model.ticks == colors
     assert window.selection.run_id == runs[1].id, "ticking chooses nothing"
 
     panel.commands.edit_many()
@@ -76,3 +76,22 @@ def test_a_note_is_added_to_what_is_there() -> None:
     assert ManyEdit((1,), note="b").note_of("a") == "b"
     assert ManyEdit((1,), add=("x",)).note_of("a") == "a"
     assert not ManyEdit((1,))
+
+
+def test_a_run_has_one_colour_with_whatever_it_is_drawn(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
+    window = open_window()
+    store, colors = window.services.store, window.services.colors
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    runs = [store.add_run(experiment.id).id for _ in range(4)]
+    window.reload()
+    panel = window.show_panel("runs")
+    assert isinstance(panel, RunsPanel)
+    own = {run_id: label.color for run_id, label in store.run_labels(runs).items()}
+    for ticked in ([runs[3]], [runs[3], runs[1]], [runs[1], runs[2]]):
+        window.experiments.model.set_ticked(set(ticked))
+        window.experiments.select_run(ticked[0])
+        settle(window)
+        assert {run_id: colors.of(run_id) for run_id in ticked} == {run_id: own[run_id] for run_id in ticked}
+        assert dict(panel.view.table.model.ticks) == {run_id: own[run_id] for run_id in ticked}
+        drawn = {int(key): color for key, (_, color, _) in panel.tabs.view.grid._runs.items()}
+        assert drawn == {run_id: own[run_id] for run_id in ticked}

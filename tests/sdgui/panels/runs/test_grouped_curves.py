@@ -49,6 +49,8 @@ def test_groups_of_the_table_are_groups_of_the_plots(panel: RunsPanel, services:
     panel.view.table.show_layout(TableLayout(group_by=("state",)))
     settle(panel)
     assert grouping.on
+    (legend,) = panel.tabs.view.grid.legend.shown_entries()
+    assert legend[1] == services.store.run_labels([a.id])[a.id].color, "a mean has the colour of its first run"
     titles = set(grouping._groups.values())
     assert (set(grouping._groups), len(titles)) == ({str(a.id), str(b.id)}, 1)
     watch(panel, a)
