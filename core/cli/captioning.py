@@ -32,13 +32,13 @@ _SECONDS = 5.0  # between lines of progress where stderr is a file
 _STDOUT = Path("-")
 # option -> field of GenerationSettings
 _FIELDS = {
-    "beams": "beams", "groups": "beam_groups", "diversity_penalty": "diversity_penalty", "top_k": "top_k",
+    "beams": "beams", "top_k": "top_k",
     "top_p": "top_p", "temperature": "temperature", "min_length": "min_tokens", "max_length": "max_tokens",
     "repetition_penalty": "repetition_penalty", "no_repeat_ngram": "no_repeat_ngram",
     "length_penalty": "length_penalty", "prompt": "prompt", "seed": "seed",
 }  # fmt: skip
 _SAMPLING = ("top_k", "top_p", "temperature", "seed")
-_BEAM = ("beams", "groups", "diversity_penalty")
+_BEAM = ("beams",)
 
 
 def add(verbs: Verbs) -> None:
@@ -79,10 +79,6 @@ def add(verbs: Verbs) -> None:
 def _add_settings(group: Any) -> None:
     group.add_argument("--greedy", action="store_true", help="greedy decoding, the fastest")
     group.add_argument("--beams", type=int, metavar="N", help="number of beams")
-    group.add_argument("--groups", type=int, metavar="N", help="diverse beam search: split the beams into N groups")
-    group.add_argument(
-        "--diversity-penalty", type=float, metavar="X", help="penalty for tokens that other groups chose"
-    )
     group.add_argument("--top-k", type=int, metavar="K", help="sample from the K most likely tokens")
     group.add_argument(
         "--top-p", type=float, metavar="P", help="nucleus sampling: from the most likely tokens of total probability P"

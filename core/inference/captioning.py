@@ -130,9 +130,8 @@ class CaptionModel:
                 GenerationSettings.model_fields["min_tokens"].default, _whole(chosen["max_tokens"])
             )
         if chosen.get("search", "beam") == "beam" and "beams" not in chosen:
-            groups = max(_whole(chosen.get("beam_groups")), 1)
-            beams = max(GenerationSettings.model_fields["beams"].default, _whole(chosen.get("captions")))
-            chosen["beams"] = -(-beams // groups) * groups
+            default = GenerationSettings.model_fields["beams"].default
+            chosen["beams"] = max(default, _whole(chosen.get("captions")))
         try:
             return GenerationSettings.model_validate(chosen)
         except ValidationError as error:

@@ -73,22 +73,6 @@ class GenerationSettings(Section):
         description="Partial captions that beam search keeps per picture.",
         json_schema_extra=_unit("beams"),
     )
-    beam_groups: int = Field(
-        1,
-        ge=1,
-        le=64,
-        title="Beam groups",
-        description="Diverse beam search: the beams are split into groups; each avoids the tokens of earlier groups.",
-        json_schema_extra=_unit("groups"),
-    )
-    diversity_penalty: float = Field(
-        0.5,
-        ge=0.0,
-        le=100.0,
-        title="Diversity penalty",
-        description="Subtracted from a token's score for each beam of an earlier group that chose it at the same step.",
-        json_schema_extra=_unit("nats"),
-    )
     beam_stop: BeamStop = Field(
         "likely",
         title="Beam search ends",
@@ -165,10 +149,5 @@ class GenerationSettings(Section):
         if self.search == "beam" and self.captions > self.beams:
             raise ValueError(
                 f"{self.beams} beams cannot give {self.captions} captions; raise beams to {self.captions}."
-            )
-        if self.search == "beam" and self.beams % self.beam_groups:
-            raise ValueError(
-                f"{self.beams} beams cannot be split into {self.beam_groups} equal groups; "
-                f"choose beams as a multiple of beam_groups."
             )
         return self

@@ -4,5 +4,5 @@ Flow: ``core.spec.generation.GenerationSettings`` (torch-free, a form is built f
 ``captions.generate`` or, step by step, ``captions.caption_steps``. The picture is encoded once; ``coca.CocaDecoder``
 runs one token per row through the text tower and the multimodal decoder on cached keys and values
 (``core.model.towers``); a
-search (``independent``: greedy and sampling, ``beams``: beam and diverse beam search) decides which rows go on.
+search (``independent``: greedy and sampling, ``beams``: beam search) decides which rows go on.
 """

@@ -1,19 +1,11 @@
-"""Beam search and diverse beam search over rows that share what they have in common.
+"""Beam search with a row of the decoder for each beam.
 
-Beams of one picture that spell the same prefix (all of them at the start; those of groups that agree) are one row of
-the decoder: the same result for less work.
-
-Diverse beam search: Vijayakumar et al. 2018 (arXiv 1610.02424). Groups choose in turn at each position; a token costs
-``diversity_penalty`` for each beam of an earlier group that chose it there. As in the paper's equation 8 the
-penalty steers the choice and is not carried along.
-
-Legend: R rows, V vocabulary, G beams per group.
+Legend: R rows, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -29,7 +21,7 @@ from core.spec.generation import GenerationSettings
 
 @dataclass(frozen=True)
 class _Beam:
-    """A beginning: its tokens, its log-probability, and the sum that the search ranks by (processors included)."""
+    """A partial caption; ``total`` is what the search ranks by, processors included."""
 
     prefix: tuple[int, ...]
     log_probability: float = 0.0
@@ -38,61 +30,72 @@ class _Beam:
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """One way to go on from a beam."""
+class _Candidate:
+    """One continuation of a beam."""
 
     beam: _Beam
     token: int
     log_probability: float
     total: float
 
-    def taken(self) -> _Beam:
+    def extended_beam(self) -> _Beam:
         return _Beam((*self.beam.prefix, self.token), self.log_probability, self.total, self.beam.row)
 
 
 @dataclass
-class _Group:
-    """Some beams of a picture that compete with each other, and the captions that ended among them."""
-
-    size: int
-    beams: list[_Beam]
-    finished: list[Caption] = field(default_factory=list)  # best first, at most ``size``
-
-    def finish(self, caption: Caption) -> None:
-        self.finished = sorted([*self.finished, caption], key=lambda c: -c.score)[: self.size]
-
-    def is_settled(self, settings: GenerationSettings, prompt: int) -> bool:
-        """Whether the beams under way no longer matter."""
-        if not self.beams:
-            return True
-        if len(self.finished) < self.size:
-            return False
-        if settings.beam_stop == "enough":
-            return True
-        length = len(self.beams[0].prefix) - prompt
-        if settings.beam_stop == "certain" and settings.length_penalty > 0:  # sums only fall; lengths may grow
-            length = settings.max_tokens + 1 - prompt
-        best = max(beam.total for beam in self.beams)
-        return self.finished[-1].score >= score_of(best, length, settings.length_penalty)
-
-
-@dataclass
-class _Picture:
-    """The groups of one picture; ``index`` is its position in the caller's batch."""
+class _ImageSearch:
+    """The beams of one image and its finished captions; ``index`` is the image's position in the caller's batch."""
 
     index: int
-    prompt: int
-    groups: list[_Group]
+    prompt: int  # tokens of the prefix
+    settings: GenerationSettings
+    beams: list[_Beam]
+    finished: list[Caption] = field(default_factory=list)  # best first, at most ``settings.beams``
 
-    def beams(self) -> list[_Beam]:
-        return [beam for group in self.groups for beam in group.beams]
+    def finish(self, prefix: tuple[int, ...], sums: _Beam | _Candidate, ended: bool) -> None:
+        score = score_of(sums.total, len(prefix) - self.prompt + ended, self.settings.length_penalty)
+        caption = Caption(prefix[1:], sums.log_probability, score, ended)
+        self.finished = sorted([*self.finished, caption], key=lambda c: -c.score)[: self.settings.beams]
 
-    def best_first(self, count: int) -> list[Caption]:
-        """The best different captions of all groups."""
+    def is_settled(self) -> bool:
+        """Whether no unfinished beam can change the result any more."""
+        if not self.beams:
+            return True
+        if len(self.finished) < self.settings.beams:
+            return False
+        if self.settings.beam_stop == "enough":
+            return True
+        length = len(self.beams[0].prefix) - self.prompt
+        if (
+            self.settings.beam_stop == "certain" and self.settings.length_penalty > 0
+        ):  # sums only fall; lengths may grow
+            length = self.settings.max_tokens + 1 - self.prompt
+        best = max(beam.total for beam in self.beams)
+        return self.finished[-1].score >= score_of(best, length, self.settings.length_penalty)
+
+    def advance(self, continuations: _Continuations, enders: Sequence[int]) -> None:
+        """Extend the beams by one token; a finished search has no beams afterwards."""
+        ranked = _rank(self.beams, continuations)
+        self.beams = []
+        for rank, candidate in enumerate(ranked):
+            if candidate.token in enders:
+                if rank < self.settings.beams:
+                    self.finish(candidate.beam.prefix, candidate, True)
+            elif len(self.beams) < self.settings.beams:
+                self.beams.append(candidate.extended_beam())
+        if self.beams and len(self.beams[0].prefix) > self.settings.max_tokens:
+            for beam in self.beams:
+                self.finish(beam.prefix, beam, False)
+            self.beams = []
+        elif self.is_settled():
+            self.beams = []
+
+    def best_captions(self) -> list[Caption]:
+        """The best different captions; the same tokens may have ended and been cut off."""
         captions: dict[tuple[int, ...], Caption] = {}
-        for caption in sorted((c for group in self.groups for c in group.finished), key=lambda c: -c.score):
+        for caption in self.finished:
             captions.setdefault(caption.tokens, caption)
-        return list(captions.values())[:count]
+        return list(captions.values())[: self.settings.captions]
 
 
 @torch.inference_mode()
@@ -105,110 +108,71 @@ def search(
 ) -> Iterator[Progress]:
     """The likeliest captions of ``images`` (B, 3, height, width), each after its prefix; yields after each token."""
     state, logits = decoder.start(images, prefixes, settings.beams, settings.max_tokens)
-    size = settings.beams // settings.beam_groups
-    pictures = []
-    for index, prefix in enumerate(prefixes):
-        root = _Beam(tuple(prefix), row=index)
-        groups = [_Group(size, [root]) for _ in range(settings.beam_groups)]
-        pictures.append(_Picture(index, len(prefix), groups))
+    searches = [
+        _ImageSearch(index, len(prefix), settings, [_Beam(tuple(prefix), row=index)])
+        for index, prefix in enumerate(prefixes)
+    ]
     prefix_of_row = [tuple(prefix) for prefix in prefixes]
     processors = Processors.of(settings, ids.enders)
     while True:
-        ways = _ways_on(logits, prefix_of_row, settings, processors)
+        continuations = _continuations(logits, prefix_of_row, settings.beams, processors)
         final = {}
-        for picture in pictures:
-            _advance(picture, ways, settings, ids)
-            if not picture.beams():
-                final[picture.index] = picture.best_first(settings.captions)
+        for image_search in searches:
+            image_search.advance(continuations, ids.enders)
+            if not image_search.beams:
+                final[image_search.index] = image_search.best_captions()
         done = min(max(len(prefix) for prefix in prefix_of_row), settings.max_tokens)
         yield Progress(done, settings.max_tokens, final)
-        pictures = [picture for picture in pictures if picture.index not in final]
-        if not pictures:
+        searches = [image_search for image_search in searches if image_search.index not in final]
+        if not searches:
             return
-        parents, prefix_of_row = _share_rows(pictures)
+        parents, prefix_of_row = _assign_rows(searches)
         state.keep(parents)
         logits = state.step([prefix[-1] for prefix in prefix_of_row])
 
 
-_Ways = tuple[list[list[int]], list[list[float]], list[list[float]]]  # row by row, the best first
+_Continuations = tuple[list[list[int]], list[list[float]], list[list[float]]]  # per row, best first
 
 
-def _ways_on(
-    logits: Tensor, prefixes: Sequence[tuple[int, ...]], settings: GenerationSettings, processors: Processors
-) -> _Ways:
-    """The likeliest tokens of each row, enough for any group: tokens, log-probabilities, scores to rank by.
+def _continuations(
+    logits: Tensor, prefixes: Sequence[tuple[int, ...]], beams: int, processors: Processors
+) -> _Continuations:
+    """The likeliest tokens of each row: tokens, log-probabilities, scores to rank by.
 
-    A group of G needs G that go on besides those that end each of its beams; and the penalty can push back no more
-    tokens than there are beams in the other groups.
+    As many as there are beams must go on, besides the tokens that end a caption.
     """
-    size = settings.beams // settings.beam_groups
-    others = settings.beams - size if settings.diversity_penalty else 0
-    count = min((1 + len(processors.enders)) * size + others, logits.shape[1])
-    whole = logits.logsumexp(dim=-1, keepdim=True)  # (R, 1)
-    check_finite(whole)
+    count = min((1 + len(processors.enders)) * beams, logits.shape[1])
+    normaliser = logits.logsumexp(dim=-1, keepdim=True)  # (R, 1)
+    check_finite(normaliser)
     if processors.idle(prefixes):
         values, tokens = logits.topk(count, dim=-1)  # (R, count)
-        scores = values = values - whole
+        scores = values = values - normaliser
     else:
-        log_probabilities = logits - whole
+        log_probabilities = logits - normaliser
         scores, tokens = processors(log_probabilities, prefixes).topk(count, dim=-1)
         values = log_probabilities.gather(1, tokens)
     return tokens.tolist(), values.tolist(), scores.tolist()
 
 
-def _advance(picture: _Picture, ways: _Ways, settings: GenerationSettings, ids: SpecialTokens) -> None:
-    """Every group of ``picture`` takes one more token; groups that are through have no beams afterwards."""
-    chosen: Counter[int] = Counter()
-    for group in picture.groups:
-        if not group.beams:
-            continue
-        ranked = _rank(group, ways, chosen, settings.diversity_penalty)
-        group.beams = []
-        for rank, choice in enumerate(ranked):
-            if choice.token in ids.enders:
-                if rank < group.size:
-                    group.finish(_caption(choice.beam.prefix, choice, True, picture.prompt, settings))
-            elif len(group.beams) < group.size:
-                group.beams.append(choice.taken())
-                chosen[choice.token] += 1
-        if group.beams and len(group.beams[0].prefix) > settings.max_tokens:
-            for beam in group.beams:
-                group.finish(_caption(beam.prefix, beam, False, picture.prompt, settings))
-            group.beams = []
-        elif group.is_settled(settings, picture.prompt):
-            group.beams = []
+def _rank(beams: Sequence[_Beam], continuations: _Continuations) -> list[_Candidate]:
+    """Continuations of ``beams``, the best first; suppressed tokens are left out."""
+    tokens, values, scores = continuations
+    ranked = [
+        _Candidate(beam, token, beam.log_probability + value, beam.total + score)
+        for beam in beams
+        for token, value, score in zip(tokens[beam.row], values[beam.row], scores[beam.row], strict=True)
+        if score > -math.inf
+    ]
+    return sorted(ranked, key=lambda candidate: -candidate.total)
 
 
-def _rank(group: _Group, ways: _Ways, chosen: Counter[int], penalty: float) -> list[_Choice]:
-    """Ways to go on from the group's beams, the best first; suppressed ones are left out."""
-    tokens, values, scores = ways
-    ranked = []
-    for beam in group.beams:
-        for token, value, score in zip(tokens[beam.row], values[beam.row], scores[beam.row], strict=True):
-            if score > -math.inf:
-                choice = _Choice(beam, token, beam.log_probability + value, beam.total + score)
-                ranked.append((choice.total - penalty * chosen[token], choice))
-    ranked.sort(key=lambda pair: -pair[0])
-    return [choice for _, choice in ranked]
-
-
-def _caption(
-    prefix: tuple[int, ...], sums: _Beam | _Choice, ended: bool, prompt: int, settings: GenerationSettings
-) -> Caption:
-    score = score_of(sums.total, len(prefix) - prompt + ended, settings.length_penalty)
-    return Caption(prefix[1:], sums.log_probability, score, ended)
-
-
-def _share_rows(pictures: Sequence[_Picture]) -> tuple[list[int], list[tuple[int, ...]]]:
-    """One row for each different prefix of a picture: the rows to come from, and the prefixes; beams learn theirs."""
-    parents: dict[tuple[int, tuple[int, ...]], int] = {}
-    for picture in pictures:
-        for beam in picture.beams():
-            parents.setdefault((picture.index, beam.prefix), beam.row)
-    keys = list(parents)
-    order = settle([parents[key] for key in keys])
-    row_of = {keys[index]: row for row, index in enumerate(order)}
-    for picture in pictures:
-        for group in picture.groups:
-            group.beams = [replace(beam, row=row_of[picture.index, beam.prefix]) for beam in group.beams]
-    return [parents[keys[index]] for index in order], [keys[index][1] for index in order]
+def _assign_rows(searches: Sequence[_ImageSearch]) -> tuple[list[int], list[tuple[int, ...]]]:
+    """A row for each beam: the rows that they continue, and their prefixes. As few rows as possible move."""
+    beams = [beam for image_search in searches for beam in image_search.beams]
+    order = settle([beam.row for beam in beams])
+    row_of = {index: row for row, index in enumerate(order)}
+    first = 0
+    for image_search in searches:
+        image_search.beams = [replace(beam, row=row_of[first + i]) for i, beam in enumerate(image_search.beams)]
+        first += len(image_search.beams)
+    return [beams[index].row for index in order], [beams[index].prefix for index in order]

@@ -22,7 +22,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 DEFAULTS = GenerationSettings(captions=3)
 _ONLY = {  # fields that one kind of search reads
-    **dict.fromkeys(("beams", "beam_groups", "diversity_penalty", "beam_stop", "length_penalty"), "beam"),
+    **dict.fromkeys(("beams", "beam_stop", "length_penalty"), "beam"),
     **dict.fromkeys(("temperature", "top_k", "top_p", "seed"), "sample"),
 }
 

@@ -82,7 +82,7 @@ def test_json_lines_say_where_they_come_from(coca: str, shapes: Path, capsys: Pr
 
 def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> None:
     table = shapes / "captions.csv"
-    command = ["caption", coca, str(shapes), "--beams", "4", "--groups", "2", "--n", "2", "--csv", str(table)]
+    command = ["caption", coca, str(shapes), "--beams", "4", "--n", "2", "--csv", str(table)]
     assert main(command) == 0
     assert "note:" not in capsys.readouterr().err
     source = open_source(str(table))
@@ -92,7 +92,7 @@ def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> N
         rows = list(csv.DictReader(file))
     assert [row["rank"] for row in rows] == ["1", "2"] * 3
     assert {row["filepath"] for row in rows} == {"a.png", "b.jpg", "c\nd \N{CAT}.png"}
-    assert json.loads(rows[0]["settings"])["beam_groups"] == 2
+    assert json.loads(rows[0]["settings"])["beams"] == 4
     assert len(rows[0]["digest"]) == 16
     before = table.read_bytes()
     assert main(command) == 1

@@ -255,7 +255,6 @@ def test_breaking_off_ends_the_reading_thread(model: CaptionModel, found: list[F
     [
         ({}, None, {"search": "beam", "beams": 6, "max_tokens": 14, "min_tokens": 4}),
         ({}, 9, {"captions": 9, "beams": 9}),
-        ({"beam_groups": 4}, None, {"beams": 8}),
         ({"max_tokens": 3}, None, {"min_tokens": 3}),
         ({"min_tokens": 10}, None, {"max_tokens": 14}),
         ({"search": "sample"}, 3, {"captions": 3}),

@@ -118,9 +118,7 @@ def test_a_fusion_writes_what_its_own_next_words_say(kind: str) -> None:
                     break
             said = [word for word in prefix[1:] if word not in (0, 49407)]
             assert list(captions[b][0].tokens) == said
-    beams = generate(
-        decoder, images, GenerationSettings(search="beam", beams=3, beam_groups=1, max_tokens=4, min_tokens=0)
-    )
+    beams = generate(decoder, images, GenerationSettings(search="beam", beams=3, max_tokens=4, min_tokens=0))
     assert all(one[0].score >= other.score - 1e-6 for one in beams for other in one)
 
 

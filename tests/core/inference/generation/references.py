@@ -108,56 +108,43 @@ def beam_search(
     prefix: list[int],
     max_tokens: int,
     beams: int,
-    groups: int = 1,
-    diversity: float = 0.0,
     length_penalty: float = 1.0,
     stop: str = "likely",
     **rules,
 ) -> list[tuple[tuple[int, ...], float, float, bool]]:
     """All different finished captions, best first: tokens, log-probability, score, ended."""
-    size, prompt = beams // groups, len(prefix)
-    alive = [[(list(prefix), 0.0, 0.0)] for _ in range(groups)]  # prefix, log-probability, total
-    finished: list[list] = [[] for _ in range(groups)]
+    prompt = len(prefix)
+    alive = [(list(prefix), 0.0, 0.0)]  # prefix, log-probability, total
+    finished: list[tuple[tuple[int, ...], float, float, bool]] = []
     for length in range(prompt - 1, max_tokens):
-        counts = [0] * VOCABULARY
-        for g in range(groups):
-            every = []
-            for tokens, value, total in alive[g]:
-                plain = log_probabilities(model, image, tokens)
-                for token, score in enumerate(processed(plain, tokens, **rules)):
-                    if score > -math.inf:
-                        every.append(
-                            (
-                                total + score - diversity * counts[token],
-                                tokens,
-                                token,
-                                value + plain[token],
-                                total + score,
-                            )
-                        )
-            every.sort(key=lambda way: -way[0])
-            alive[g] = []
-            for place, (_, tokens, token, value, total) in enumerate(every):
-                if token in (END, PAD):
-                    if place < size:
-                        score = total / (len(tokens) - prompt + 1) ** length_penalty
-                        finished[g].append((tuple(tokens[1:]), value, score, True))
-                elif len(alive[g]) < size:
-                    alive[g].append(([*tokens, token], value, total))
-                    counts[token] += 1
-            if length + 1 == max_tokens:
-                for tokens, value, total in alive[g]:
-                    score = total / (len(tokens) - prompt) ** length_penalty
-                    finished[g].append((tuple(tokens[1:]), value, score, False))
-            finished[g] = sorted(finished[g], key=lambda c: -c[2])[:size]
-            if alive[g] and len(finished[g]) == size:
-                best = max(total for _, _, total in alive[g])
-                reach = max_tokens + 1 - prompt if stop == "certain" and length_penalty > 0 else length + 2 - prompt
-                if stop == "enough" or finished[g][-1][2] >= best / reach**length_penalty:
-                    alive[g] = []
-        if not any(alive):
+        every = []
+        for tokens, value, total in alive:
+            plain = log_probabilities(model, image, tokens)
+            for token, score in enumerate(processed(plain, tokens, **rules)):
+                if score > -math.inf:
+                    every.append((total + score, tokens, token, value + plain[token]))
+        every.sort(key=lambda way: -way[0])
+        alive = []
+        for place, (total, tokens, token, value) in enumerate(every):
+            if token in (END, PAD):
+                if place < beams:
+                    score = total / (len(tokens) - prompt + 1) ** length_penalty
+                    finished.append((tuple(tokens[1:]), value, score, True))
+            elif len(alive) < beams:
+                alive.append(([*tokens, token], value, total))
+        if length + 1 == max_tokens:
+            for tokens, value, total in alive:
+                score = total / (len(tokens) - prompt) ** length_penalty
+                finished.append((tuple(tokens[1:]), value, score, False))
+        finished = sorted(finished, key=lambda c: -c[2])[:beams]
+        if alive and len(finished) == beams:
+            best = max(total for _, _, total in alive)
+            reach = max_tokens + 1 - prompt if stop == "certain" and length_penalty > 0 else length + 2 - prompt
+            if stop == "enough" or finished[-1][2] >= best / reach**length_penalty:
+                alive = []
+        if not alive:
             break
     different = {}
-    for caption in sorted((c for group in finished for c in group), key=lambda c: -c[2]):
+    for caption in finished:
         different.setdefault(caption[0], caption)
     return list(different.values())

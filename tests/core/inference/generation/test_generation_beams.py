@@ -1,4 +1,4 @@
-"""Beam and diverse beam search against a plain reference over open_clip's own forward."""
+"""Beam search against a plain reference over open_clip's own forward."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ def compare(seed: int, count: int, prompts: list[list[int]] | None = None, **fie
             "min_tokens": 0,
             "beams": 4,
             "captions": 4,
-            "diversity_penalty": 0,
             **fields,
         }
     )
@@ -35,8 +34,6 @@ def compare(seed: int, count: int, prompts: list[list[int]] | None = None, **fie
             [START, *(prompts[picture] if prompts else [])],
             chosen.max_tokens,
             chosen.beams,
-            chosen.beam_groups,
-            chosen.diversity_penalty,
             chosen.length_penalty,
             chosen.beam_stop,
             min_tokens=chosen.min_tokens,
@@ -61,34 +58,13 @@ def test_ends_and_length_penalties(stop: str, length_penalty: float) -> None:
     compare(3, 2, beam_stop=stop, length_penalty=length_penalty)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.5, 4.0])
-@pytest.mark.parametrize(("beams", "groups"), [(6, 3), (4, 4), (4, 2)])
-def test_diverse_beam_search(beams: int, groups: int, penalty: float) -> None:
-    counts = compare(4, 2, beams=beams, beam_groups=groups, diversity_penalty=penalty)
-    if not penalty:  # groups that agree give each caption once
-        assert max(counts) <= beams // groups
-
-
-def test_penalty_makes_captions_differ() -> None:
-    model, images = tiny_coca(0), pictures(3, 0)
-    first = {}
-    for penalty in (0.0, 8.0):
-        chosen = GenerationSettings(
-            beams=4, captions=4, beam_groups=4, diversity_penalty=penalty, max_tokens=9, min_tokens=2
-        )
-        made = generate(model, images, chosen, ids=IDS)
-        first[penalty] = [len({caption.tokens[0] for caption in captions}) for captions in made]
-    assert first[0.0] == [1, 1, 1]
-    assert min(first[8.0]) == 4
-
-
 @pytest.mark.parametrize(
     "fields",
     [
         {"min_tokens": 5},
         {"repetition_penalty": 1.7},
         {"no_repeat_ngram": 2},
-        {"no_repeat_ngram": 1, "repetition_penalty": 1.2, "min_tokens": 3, "beam_groups": 2, "diversity_penalty": 1.0},
+        {"no_repeat_ngram": 1, "repetition_penalty": 1.2, "min_tokens": 3},
     ],
 )
 def test_processors_in_beam_search(fields: dict[str, object]) -> None:
@@ -96,7 +72,7 @@ def test_processors_in_beam_search(fields: dict[str, object]) -> None:
 
 
 def test_prompts_of_different_lengths() -> None:
-    compare(4, 3, prompts=[[5, 9], [], [11, 12, 13]], beams=4, beam_groups=2, diversity_penalty=0.7)
+    compare(4, 3, prompts=[[5, 9], [], [11, 12, 13]], beams=4)
 
 
 def test_one_beam_is_a_greedy_search() -> None:
@@ -114,7 +90,7 @@ def test_more_beams_than_tokens() -> None:
 
 def test_batch_changes_nothing() -> None:
     model, images = tiny_coca(4), pictures(9, 1)
-    chosen = GenerationSettings(beams=4, captions=2, beam_groups=2, max_tokens=10, min_tokens=1)
+    chosen = GenerationSettings(beams=4, captions=2, max_tokens=10, min_tokens=1)
     together = generate(model, images, chosen, ids=IDS)
     alone = [generate(model, image[None], chosen, ids=IDS)[0] for image in images]
     assert [[c.tokens for c in captions] for captions in together] == [

@@ -51,7 +51,6 @@ def test_every_field_can_be_shown_in_a_form() -> None:
         ({"min_tokens": 9, "max_tokens": 8}, "lower it"),
         ({"search": "greedy", "captions": 2}, "choose the search beam or sample"),
         ({"beams": 3, "captions": 4}, "raise beams to 4"),
-        ({"beams": 6, "beam_groups": 4}, "multiple of beam_groups"),
         ({"temperature": 0.0}, "greater than 0"),
         ({"top_p": 1.5}, "less than or equal to 1"),
         ({"beam": 3}, "Extra inputs"),
