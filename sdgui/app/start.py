@@ -22,7 +22,6 @@ from sdgui.app.collecting import collect_here, spare_collections
 from sdgui.app.desktop import install_desktop, uninstall_desktop
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
-from sdgui.app.older_settings import take_over
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.elsewhere import RemotePictures, worker_command
@@ -124,7 +123,6 @@ def make_services(
     """
     store = Store.open(home, registry)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
-    take_over(settings)
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker, elsewhere=partial(worker_command, store.home))
     hosts = Hosts(store.home)

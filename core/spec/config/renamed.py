@@ -1,7 +1,7 @@
-"""Names that have changed since 0.1: what each is called now, and from which version on the older name is gone.
+"""Renamed settings, verbs, options and functions: the present name, and the version that drops the older one.
 
-Flow: definitions and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core``, the
-window's settings and checkpoints ask ``present`` for the name that they read; a name that a person wrote gives an
+Flow: definitions and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core``
+and checkpoints ask ``present`` for the name that they read; a name that a person wrote gives an
 ``OldName`` warning, which the command line prints on stderr. ``docs/versions.md`` has the policy.
 
 To rename something: rename it, and add a line to ``RENAMED``.
@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["setting", "verb", "option", "python", "panel", "state"]
+Kind = Literal["setting", "verb", "option", "python", "state"]
 _WORDS: dict[Kind, str] = {
     "setting": "the setting {}",
     "verb": "the verb {}",
     "option": "the option {}",
     "python": "core.{}",
-    "panel": "the panel {}",
     "state": "{}",
 }
 
@@ -29,10 +28,9 @@ _WORDS: dict[Kind, str] = {
 class Renamed:
     """``old`` is ``new`` now.
 
-    A setting of a definition is a dotted path (``optim.epochs``), an option its verb and itself (``train --set``), the
-    state of a checkpoint an objective's buffer (``distill_prototypes.targets.centre``), a panel the name by which the
-    window's settings have it. ``gone``: the version that no longer knows the older name; "" where files that have it
-    stay readable for good.
+    A setting of a config is a dotted path (``optim.epochs``), an option its verb and itself (``train --set``), the
+    state of a checkpoint an objective's buffer (``distill_prototypes.targets.centre``). ``gone``: the version that no
+    longer knows the older name; "" where files that have it stay readable for good.
     """
 
     kind: Kind
@@ -50,11 +48,7 @@ class OldName(DeprecationWarning):
     """A name that still works, and will not for ever."""
 
 
-RENAMED: tuple[Renamed, ...] = (
-    Renamed("panel", "watch", "runs"),
-    Renamed("panel", "noise", "clean"),
-    Renamed("state", "distill_prototypes.centre", "distill_prototypes.targets.centre"),
-)
+RENAMED: tuple[Renamed, ...] = ()
 
 
 def names(kind: Kind) -> dict[str, str]:
