@@ -4,8 +4,10 @@ Flow: the data set asks ``open_cache`` with its files; it opens what an earlier 
 into a new file, or returns None: the pictures do not fit, and are streamed.
 
 A cache is one file: the pixels of all pictures one after the other, then an index (offset, height, width of each,
-and the reasons of the bad ones), then a fixed footer. It is written under a temporary name and renamed, so that two
-processes may build at once and a killed build leaves only a temporary file, which is removed when it is a day old.
+and the reasons of the bad ones), then a fixed footer. An image that the system refused to read (too many open files,
+no rights) is tried again when the cache is opened; once it can be read, the cache is built anew. A cache is written
+under a temporary name and renamed, so that two processes may build at once and a killed build leaves only a temporary
+file, which is removed when it is a day old.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from core.spec.files import whole_file
 from core.spec.reading import open_regular
 from core.spec.shards import file_of
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"sdgui-pictures-1"
 FOOTER = struct.Struct("<16sQQI")  # magic, bytes of pixels, bytes of index, CRC-32 of index
 SUFFIX = ".pictures"
@@ -83,6 +85,7 @@ class _Index:
 
     shapes: list[tuple[_Side, _Side]]
     bad: dict[int, str]
+    unread: frozenset[int]  # the bad ones of which it is not their bytes that are bad
 
 
 _INDEX = TypeAdapter(_Index)
@@ -96,6 +99,7 @@ class PictureCache:
         self.path = path
         pixels, index = _read_index(path)
         self.bad: dict[int, str] = dict(index.bad)
+        self.unread = index.unread
         shape = np.array(index.shapes, dtype=np.int64).reshape(-1, 2)
         sizes = 3 * shape[:, 0] * shape[:, 1]
         if int(sizes.sum()) != pixels:
@@ -150,7 +154,7 @@ def open_cache(
     path = cache_folder() / (_key(files, decoding) + SUFFIX)
     with contextlib.suppress(OSError, ValueError):  # not there, or cut off: then it is built
         cache = PictureCache(path)
-        if len(cache) == len(files):
+        if len(cache) == len(files) and (not build or _still_unread(cache, files, decoding)):
             with contextlib.suppress(OSError):  # a folder that may only be read
                 os.utime(path)  # used now: pruned last
             return cache
@@ -168,6 +172,18 @@ def open_cache(
             if progress is not None:  # outside the try: what it raises is the caller's
                 progress(done, len(files))
     return PictureCache(path)
+
+
+def _still_unread(cache: PictureCache, files: Sequence[str], decoding: Decoding) -> bool:
+    """Whether none of the images that the system refused to read can be read now."""
+    for row in cache.unread:
+        try:
+            decoding.read(files[row])
+        except PictureError as error:
+            if error.transient:
+                continue
+        return False
+    return True
 
 
 def _estimate(files: Sequence[str], decoding: Decoding) -> int:
@@ -216,17 +232,19 @@ def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int) ->
 def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterator[int]:
     shapes: list[tuple[int, int]] = []
     bad: dict[str, str] = {}
+    unread: list[int] = []
     pixels = 0
     for done, picture in enumerate(_decoded(files, decoding), 1):
         if isinstance(picture, PictureError):
             bad[str(done - 1)] = str(picture)
+            unread += [done - 1] * picture.transient
             shapes.append((0, 0))
         else:
             file.write(picture.tobytes())
             pixels += picture.nbytes
             shapes.append((picture.shape[0], picture.shape[1]))
         yield done
-    index = json.dumps({"shapes": shapes, "bad": bad}).encode()
+    index = json.dumps({"shapes": shapes, "bad": bad, "unread": unread}).encode()
     file.write(index)
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
 

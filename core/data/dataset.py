@@ -47,7 +47,8 @@ class PairDataset(Pairs):
         """``tokens`` (C, T) are of all captions of ``source``; ``cache`` holds its pictures."""
         super().__init__(source.origin, source.label_names, decoding, pad_id)
         self.bad = list(source.bad)
-        self.broken = dict(cache.bad) if cache is not None else {}
+        if cache is not None:
+            self.broken, self.unread = dict(cache.bad), set(cache.unread)
         arrays, labels, origins = pack(source.rows)
         counts = torch.from_numpy(np.diff(arrays["starts"]))
         arrays |= {

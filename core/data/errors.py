@@ -17,7 +17,20 @@ class DataError(UserError):
 
 
 class PictureError(UserError):
-    """A picture that cannot be read; the message is the reason alone, without the path."""
+    """An image that cannot be read; the message is the reason alone, without the path."""
+
+    @property
+    def transient(self) -> bool:
+        """Whether the system refused (open files, rights, memory, a disk), so that its bytes may still be an image.
+
+        Decoders raise OSErrors without a number for what the bytes say.
+        """
+        cause: BaseException | None = self
+        while cause is not None:
+            if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None):
+                return True
+            cause = cause.__cause__
+        return False
 
 
 @dataclass(frozen=True, slots=True)

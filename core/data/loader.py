@@ -257,7 +257,7 @@ def evaluation_batches(
             try:
                 images.append(centre_view(dataset.picture(row), image_size))
             except PictureError as error:
-                dataset.mark_broken(row, str(error))
+                dataset.mark_broken(row, error)
                 continue
             rows.append(row)
         return (torch.tensor(rows), torch.stack(images)) if rows else None

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from core.data.cache import Decoding
-from core.data.errors import BadRow, check_bad_share
+from core.data.errors import BadRow, PictureError, check_bad_share
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -34,6 +34,7 @@ class Pairs(ABC):
     def __init__(self, origin: str, label_names: tuple[str, ...], decoding: Decoding, pad_id: int) -> None:
         self.origin, self.label_names, self.decoding, self.pad_id = origin, label_names, decoding, pad_id
         self.broken: dict[int, str] = {}
+        self.unread: set[int] = set()  # the broken ones that the system refused to read: nothing of them is kept
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -82,9 +83,11 @@ class Pairs(ABC):
     def bad_row(self, row: int, reason: str) -> BadRow:
         """``row`` as a bad one, for messages."""
 
-    def mark_broken(self, row: int, reason: str) -> None:
+    def mark_broken(self, row: int, reason: str | PictureError) -> None:
         """Note that the picture of ``row`` proved unreadable while streaming."""
-        self.broken[row] = reason
+        self.broken[row] = str(reason)
+        if isinstance(reason, PictureError) and reason.transient:
+            self.unread.add(row)
 
     def all_bad(self) -> list[BadRow]:
         """Bad rows of the source, and those found since."""

@@ -95,7 +95,7 @@ class PartMaker(Dataset[LoadedPart]):
             try:
                 return candidate, self.dataset.picture(candidate)
             except PictureError as error:
-                self.dataset.mark_broken(candidate, str(error))
+                self.dataset.mark_broken(candidate, error)
         return None
 
     def view(self, wanted: WantedView, epoch: Integers, rows: Rows, pictures: Sequence[Tensor]) -> View:

@@ -128,7 +128,7 @@ class _Work:
     dataset: PairDataset
     folders: Mapping[str, FeatureFolder]
     parts: dict[str, list[Part]]
-    keeps: bool = True  # until the cache cannot be written
+    keeps: bool = True  # until the cache cannot be written, or an image is missing that may be read the next time
 
     def done(self, name: str) -> int:
         """Rows of the data set that are encoded or skipped."""
@@ -170,6 +170,7 @@ class _Work:
         """The rows of ``start`` .. ``stop`` - 1 as a part of each name, in memory and on disk."""
         bad = {row: reason for row, reason in self.dataset.broken.items() if start <= row < stop}
         rows = torch.cat([rows for rows, _ in made]) if made else torch.empty(0, dtype=torch.int64)
+        self.keeps = self.keeps and not any(start <= row < stop for row in self.dataset.unread)
         for name in names:
             values = torch.cat([values[name] for _, values in made]) if made else self._none(name)
             part = Part(start, stop, rows, values, bad)

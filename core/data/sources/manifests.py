@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +23,7 @@ TITLE_NAMES = ("title", "caption", "text")
 LIST_NAME = "captions"  # a list of them, in JSON
 LONGEST_LINE = 4 << 20  # characters
 LONGEST_NAME = 60  # of a column or key that a message shows
+MOST_LABELS = 1000  # columns or keys besides image and caption
 DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -136,6 +137,15 @@ def shown(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(repr(excerpt(name, LONGEST_NAME)) for name in names[:most])
 
 
+def check_labels(origin: str, names: Collection[str]) -> None:
+    """DataError when there are more labels than `MOST_LABELS`."""
+    if len(names) > MOST_LABELS:
+        raise DataError(
+            f"{origin} has {len(names):,} labels (columns or keys besides image and caption), more than "
+            f"{MOST_LABELS:,}; leave out those that are no labels."
+        )
+
+
 class _Columns:
     """Which cell of a table's line is what."""
 
@@ -149,6 +159,7 @@ class _Columns:
         self.file, self.title = header.index(file), header.index(title)
         others = [i for i in range(self.width) if i not in (self.file, self.title) and header[i].strip()]
         self._labels = {header[i].strip(): i for i in others}
+        check_labels(str(path), self._labels)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -164,7 +175,8 @@ class _Columns:
         elif len(cells) <= max(self.file, self.title):
             builder.reject(line, f"the line has {len(cells)} of the header's {self.width} cells")
         else:
-            labels = {name: cells[i].strip() if i < len(cells) else "" for name, i in self._labels.items()}
+            # A short line has no more labels than cells, or a small file would take rows x columns of memory.
+            labels = {name: cells[i].strip() for name, i in self._labels.items() if i < len(cells)}
             builder.add(cells[self.file], [cells[self.title]], labels, line)
 
 
@@ -218,6 +230,7 @@ def add_record(builder: RowBuilder, record: Any, line: int, names: dict[str, Non
         builder.reject(line, "it holds text that is not Unicode (a lone surrogate)")
         return
     names.update(dict.fromkeys(labels))
+    check_labels(builder.origin, names)
     builder.add(record[file], captions, labels, line)
 
 

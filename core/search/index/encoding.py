@@ -33,7 +33,6 @@ from core.search.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
 
 BATCH = 32  # pictures encoded at once; it divides a segment, so that a resumed build makes the same batches
 AHEAD = 2  # batches in flight for each thread
-_NOT_OPENED = "it cannot be opened"
 
 
 def preprocessing(model: Model) -> dict[str, Any]:
@@ -104,7 +103,7 @@ class Encoder:
                 captions.extend(one.captions)
                 entries.append(Entry(record, max(one.size, 0), one.time, None))
             except PictureError as error:
-                state = UNREADABLE if str(error).startswith(_NOT_OPENED) else BROKEN
+                state = UNREADABLE if error.transient else BROKEN
                 record = replace(record, reason=str(error))
                 entries.append(Entry(record, max(one.size, 0), one.time, None, state=state))
         made = _Made(entries, torch.stack(pictures) if pictures else None, self.tokens(captions) if captions else None)

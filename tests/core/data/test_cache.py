@@ -246,3 +246,30 @@ def test_without_building_only_what_is_there_is_taken(files: list[str], monkeypa
     again = open_cache(files, DECODING, 1, build=False)
     assert again is not None
     assert len(again) == len(files)
+
+
+REFUSALS = (errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOMEM, errno.ESTALE)
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+def test_what_the_system_refused_is_not_kept_as_a_broken_image(
+    files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    open_file = os.open
+
+    def refuse(path: str | Path, *given: int) -> int:
+        if str(path) in files[2:4]:
+            raise OSError(number, os.strerror(number), str(path))
+        return open_file(path, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        first = built(files)
+        assert sorted(first.bad) == [2, 3, 4]
+        assert first.unread == {2, 3}
+        again = built(files)
+        assert sorted(again.bad) == [2, 3, 4]
+        assert again.path.stat().st_ino == first.path.stat().st_ino, "nothing can be read that could not: it is kept"
+    healed = built(files)
+    assert sorted(healed.bad) == [4], "only what the bytes say"
+    assert same_as_decoded(healed, files)

@@ -135,6 +135,30 @@ def test_names_of_thousands_of_characters_are_cut(tmp_path: Path) -> None:
         assert len(str(caught.value)) < 4000
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json"])
+def test_thousands_of_labels_are_refused(tmp_path: Path, name: str) -> None:
+    keys = ["filepath", "title", *(f"k{number}" for number in range(5000))]
+    if name.endswith("sv"):
+        mark = "," if name == "a.csv" else "\t"
+        content = "\n".join([mark.join(keys), *(mark.join((f"{i}.png", "x", str(i))) for i in range(100))])
+    else:
+        records = [dict.fromkeys(keys[i : i + 3] + keys[:2], f"{i}.png") for i in range(2, 3500, 3)]
+        content = json.dumps(records) if name == "a.json" else "\n".join(map(json.dumps, records))
+    (tmp_path / name).write_text(content)
+    with pytest.raises(
+        DataError, match=r"labels \(columns or keys besides image and caption\), more than 1,000; leave"
+    ):
+        open_source(tmp_path / name)
+
+
+def test_a_short_line_of_a_wide_table_costs_its_own_cells_alone(tmp_path: Path) -> None:
+    write_picture(tmp_path / "0.png", 0)
+    names = ",".join(f"k{number}" for number in range(1000))
+    (tmp_path / "a.csv").write_text(f"filepath,title,{names}\n0.png,a dog,x,\n")
+    (row,) = open_source(tmp_path / "a.csv").rows
+    assert dict(row.labels) == {"k0": "x", "k1": ""}
+
+
 def test_one_picture_with_fifty_thousand_captions(tmp_path: Path) -> None:
     """Joined in one go: caption by caption it would take minutes."""
     write_picture(tmp_path / "a.png", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,24 @@ def test_unreadable_pictures_are_remembered_with_their_reasons(
     assert counted.pictures == 0
     assert again.broken == first.broken
     assert "known format" in again.broken[3]
+
+
+def test_features_without_an_image_that_the_system_refused_are_not_kept(
+    model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, open_file = str(data.parent / read(data)[15][0]), os.open
+
+    def refuse(path: str | Path, *given: int) -> int:
+        if str(path) == refused:
+            raise OSError(errno.EMFILE, "Too many open files", refused)
+        return open_file(path, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        missing = extract_layers(model, opened(model, data), [PROJECTED], quiet)
+        assert missing.rows.tolist() == [row for row in range(36) if row != 15]
+    found = extract_layers(model, opened(model, data), [PROJECTED], quiet)
+    assert found.rows.tolist() == list(range(36))
 
 
 def test_a_folder_of_broken_pictures_alone_is_refused(model: Model, data: Path) -> None:

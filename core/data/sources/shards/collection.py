@@ -158,12 +158,14 @@ class Shards:
         offset, size = int(entry[part]), int(entry[f"{part}_size"])
         if not size:
             return b""
-        if size > LARGEST[part] or offset + size > self.shards[shard].facts.size:
-            raise PictureError(f"the index of {self.shards[shard].shard.name} is damaged; remove it")
+        if size > LARGEST[part]:
+            raise self._damaged(shard)
         return self._read(shard, offset, size)
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
         path = self.shards[shard].shard
+        if offset + size > self.shards[shard].facts.size:
+            raise self._damaged(shard)
         try:
             handle = self._handle(shard)
             content = os.pread(handle.number, size, offset) if HAS_PREAD else _read_at(path, offset, size)
@@ -172,6 +174,9 @@ class Shards:
         if len(content) < size:
             raise PictureError(f"{excerpt(path.name)} was cut off")
         return content
+
+    def _damaged(self, shard: int) -> PictureError:
+        return PictureError(f"the index of {self.shards[shard].shard.name} is damaged; remove it")
 
     def _handle(self, shard: int) -> _Handle:
         """The open file of a shard. One that is dropped here closes when no thread reads it any more."""

@@ -56,7 +56,7 @@ class Facts(BaseModel):
     size: int = Field(ge=0, lt=1 << 62)  # of the shard, bytes
     time: int = Field(ge=-(1 << 62), lt=1 << 62)  # of its last change, nanoseconds
     rows: int = Field(ge=0, le=MOST_ROWS)
-    bad: int = Field(ge=0, lt=1 << 32)
+    bad: int = Field(ge=0, le=MOST_ROWS)
     listed: tuple[tuple[str, str], ...] = Field(max_length=LISTED)  # the first bad ones: name, reason
     digest: str = Field(pattern="^[0-9a-f]{32}$")  # of its members' names, places and sizes
 
@@ -145,8 +145,9 @@ def make_index(shard: Path) -> ShardIndex:
                 count += 1
                 if len(bad) < LISTED:
                     bad.append((excerpt(sample.key, 100), excerpt(reason)))
-            if len(rows) > MOST_ROWS:
-                raise DataError(f"{where} has more than {MOST_ROWS:,} rows; write smaller shards.")
+            if len(rows) > MOST_ROWS or count > MOST_ROWS:
+                what = "rows" if len(rows) > MOST_ROWS else "members that are no pairs"
+                raise DataError(f"{where} has more than {MOST_ROWS:,} {what}; write smaller shards.")
     facts = Facts(
         size=status.st_size,
         time=status.st_mtime_ns,

@@ -18,6 +18,7 @@ from typing import Any
 
 from core.data.errors import PictureError
 from core.data.sources.folders import PICTURE_SUFFIXES
+from core.data.sources.manifests import MOST_LABELS
 from core.data.sources.rows import clean_caption
 from core.data.sources.shards.tar import TarMember
 from core.spec.reading import UnreadableError, parse_json
@@ -108,7 +109,7 @@ def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, 
 
 
 def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
-    """Label name -> value: the plain values of a ``.json``, and ``class``."""
+    """Label name -> value: the plain values of a ``.json``, and ``class``. PictureError for too many."""
     labels = {}
     for name, value in meta.items():
         if name in CAPTIONS or not isinstance(value, (str, bool, int, float)):
@@ -118,6 +119,8 @@ def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
         text = value if isinstance(value, str) else json.dumps(value)
         if len(name) <= LONGEST_LABEL:
             labels[name] = text[:LONGEST_LABEL].encode("utf-8", "replace").decode()
+    if len(labels) > MOST_LABELS:
+        raise PictureError(f"its .json has {len(labels):,} labels, more than {MOST_LABELS:,}")
     if cls:
         labels.setdefault("class", clean_caption(_decoded(cls, ".cls"))[:LONGEST_LABEL])
     return labels

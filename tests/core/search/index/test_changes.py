@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -127,7 +128,7 @@ def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: py
 
     def picture(encoder: encoding.Encoder, path: str) -> torch.Tensor:
         if path == str(paths[5]):
-            raise PictureError("it cannot be opened: Input/output error")
+            raise PictureError("it cannot be opened: Input/output error") from OSError(errno.EIO, "Input/output error")
         if path == str(paths[6]):
             raise PictureError("it is broken or cut off: truncated")
         return plain(encoder, path)

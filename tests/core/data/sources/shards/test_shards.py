@@ -21,6 +21,7 @@ from core.data.sources.shards import collection
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.index import beside, in_cache, make_index, open_index, read_facts, write_index
 from core.data.sources.shards.samples import captions_in, grouped
+from core.data.sources.shards.source import read_shards
 from core.data.sources.shards.tar import TarMember
 from core.spec.config import ConfigError, override
 from core.spec.presets import preset_config
@@ -237,6 +238,32 @@ def test_a_damaged_index_is_made_anew_or_refused(tmp_path_factory: pytest.TempPa
                 continue
 
     survives(read)
+
+
+@pytest.mark.parametrize("facts", [{"bad": 2**32 - 1}, {"bad": 2**20 + 1}, {"rows": 2**20 + 1}, {"rows": 2**62}])
+def test_an_index_that_claims_more_than_a_shard_may_hold_is_made_anew(tmp_path: Path, facts: dict[str, int]) -> None:
+    path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
+    index = make_index(path)
+    write_index(beside(path), index.facts.model_copy(update=facts), index.table)
+    source = read_shards(str(path))
+    assert (len(source.rows), source.bad) == (3, [])
+    assert read_facts(beside(path)) == index.facts
+
+
+@pytest.mark.parametrize(("offset", "size"), [(2**64 - 1, 2), (2**63, 1), (2**64 - 1, 2**32 - 1), (10_000, 100_000)])
+@pytest.mark.parametrize("part", ["image", "text"])
+def test_an_index_with_places_beyond_its_shard_gives_bad_rows(
+    tmp_path: Path, part: str, offset: int, size: int
+) -> None:
+    path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
+    index = make_index(path)
+    index.table[part][1], index.table[f"{part}_size"][1] = offset, size
+    write_index(beside(path), index.facts, index.table)
+    shards, source = Shards.open(str(path)), read_shards(str(path))
+    with pytest.raises(PictureError, match=r"the index of a\.tar is damaged; remove it"):
+        shards.picture(1) if part == "image" else shards.texts(1)
+    assert len(source.rows) + len(source.bad) == 3
+    assert shards.picture(2)
 
 
 # What is wrong with shards
