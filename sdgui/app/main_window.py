@@ -131,6 +131,7 @@ class MainWindow(QMainWindow):
         tailer.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
         fetches.fetched.connect(lambda _run, folder: self.show_message(Message("info", f"Fetched: {folder}")))
+        fetches.fetched.connect(lambda _run, folder: self.services.pool.fetched(folder.parent.parent))
         fetches.failed.connect(lambda _run, told: self.show_message(Message("error", told)) if told else None)
         self.services.hosts.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
         self.colleagues.changed.connect(self._changed)

@@ -129,7 +129,8 @@ def make_services(
     fetch_missing(RemotePictures(store.home, hosts.machines).fetch)
     keep_place(hosts, settings)
     slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
-    studies = StudyPrograms(store, study, slots=slots.here)
+    studies = StudyPrograms(store, study, slots=slots.whole)
+    slots.reserved = studies.reserved
     launcher = Launcher(store, trainer, slots=slots, elsewhere=hosts)
     hosts.stage_begun.connect(launcher.chains.start)
     writer = StoreWriter()

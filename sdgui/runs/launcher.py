@@ -26,7 +26,7 @@ from core.spec.installed import NotInstalled, need
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch
-from sdgui.runs.machines.slots import MachineSlots
+from sdgui.runs.machines.slots import UNKNOWN, MachineSlots
 from sdgui.runs.program import core_command, start_trainer, torchrun_command
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
 from sdgui.runs.store_writer import StoreWriter
@@ -115,8 +115,8 @@ class Launcher(QObject):
         self._refuse_without_trainer(run.host)
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
+        run = self._give_devices(run)
         try:
-            run = self._give_devices(run)
             self._start(run)
         except LaunchError as error:
             self._store.mark_failed(run_id, str(error))
@@ -224,8 +224,10 @@ class Launcher(QObject):
 
     def _give_devices(self, run: Run) -> Run:
         """Mark the run as launched on devices of its machine."""
-        slots = self._slots.of(run.host) or Slots()
-        return self._store.give_devices(run.id, slots)
+        slots = self._slots.of(run.host)
+        if slots is None and not run.host:
+            raise LaunchError(UNKNOWN)
+        return self._store.give_devices(run.id, slots or Slots())
 
     def _add_chain(self, experiment_id: int, chain: Chain, place: Place) -> Run:
         """A run for the first stage; the others are listed when they begin."""

@@ -10,6 +10,7 @@ import platform
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,8 @@ from core.spec.files import check_inside, write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
-from core.spec.study.machines import StudyMachines, needs_one_machine, read_machines, write_machines
+from core.spec.study.machines import StudyMachines, needs_one_machine, read_machines, trains_here, write_machines
+from sdgui.runs.machines.slots import UNKNOWN, Reserved
 from sdgui.runs.program import core_command
 from sdgui.runs.study_status import (
     StudyRunSnapshot,
@@ -58,15 +60,16 @@ class StudyPrograms(QObject):
         store: Store,
         command: Sequence[str] | None = None,
         parent: QObject | None = None,
-        slots: Callable[[], Slots] = Slots,
+        slots: Callable[[], Slots | None] = Slots,
     ) -> None:
-        """``slots``: what this computer has for runs, over which a study's are spread."""
+        """``slots``: what this computer has for runs, over which a study's are spread; None while it is not known."""
         super().__init__(parent)
         self._store, self._command = store, list(command or core_command())
         self._slots = slots
         self._snapshots: Mapping[int, StudySnapshot] = {}  # replaced by the thread, never changed
         self._listed: set[Path] = set()  # folders of runs that the store has, or had
         self._begun: set[Path] = set()  # those whose listing was begun here
+        self._jobs: dict[int, int] = {}  # study id -> how many of its runs this window lets train at once
         self._refused: dict[Path, str] = {}  # folder -> the reason why it could not be listed, as reported
         self._ending, self._wake = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -156,7 +159,8 @@ class StudyPrograms(QObject):
             note_asked(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
                 where = ["--home", str(self._store.home)] if _machines(out).on else []
-                command = [*self._command, "study", str(out.study), str(folder), *self._spread(out), *where]
+                spread = self._spread(study_id, out)
+                command = [*self._command, "study", str(out.study), str(folder), *spread, *where]
                 process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
@@ -166,18 +170,43 @@ class StudyPrograms(QObject):
             out.write_status(first_status(process.pid, started, [], platform.node()))
         self.poll()
 
-    def _spread(self, out: StudyDir) -> list[str]:
+    def reserved(self, but: int = -1) -> Reserved:
+        """What the running studies keep of this computer, without that of the study ``but``."""
+        runs, devices = 0, frozenset[str]()
+        for study_id, one in self._snapshots.items():
+            if study_id == but or not one.alive or not trains_here(one.on):
+                continue
+            here = [run for run in one.runs if not run.machine]
+            runs += max(self._jobs.get(study_id, 1), sum(run.state in ("training", "measuring") for run in here))
+            devices |= {run.device for run in here if run.device}
+        return Reserved(runs, devices)
+
+    def _spread(self, study_id: int, out: StudyDir) -> list[str]:
         """The options by which arms and seeds train at once: one a free GPU, else as many as the queue may.
 
-        Where time is what is measured (budgets, arms as long as others), runs come one after another.
+        Where time is what is measured (budgets, arms as long as others), runs come one after another. Raises
+        StudyProgramError where nothing is free.
         """
-        slots = self._slots()
+        self._jobs[study_id] = 1
+        if not trains_here(_machines(out).on):
+            return []
+        slots, kept = self._slots(), self.reserved(study_id)
+        if slots is None:
+            raise StudyProgramError(UNKNOWN)
         if slots.devices:
-            free = self._store.free_devices("", slots) or slots.devices
+            free = self._store.free_devices("", replace(slots, taken=slots.taken | kept.devices)) or slots.devices
             return ["--devices", ",".join(free)]
-        study = read_study(out.study)
-        timed = needs_one_machine(study)
-        return ["--jobs", str(slots.at_once)] if slots.at_once > 1 and not timed else []
+        busy = [run for run in self._store.alive_runs() if run.is_own and not run.host and run.queue_position is None]
+        others = sum(not run.folder.is_relative_to(out.path) for run in busy)
+        room = slots.at_once - max(others, kept.runs)
+        if room < 1:
+            raise StudyProgramError(
+                f"This computer trains {slots.at_once} at once, as “Runs at once” on the Machines page says, and is "
+                "busy. Start the study when a run has ended, or raise the number."
+            )
+        jobs = 1 if needs_one_machine(read_study(out.study)) else room
+        self._jobs[study_id] = jobs
+        return ["--jobs", str(jobs)] if jobs > 1 else []
 
     def choose_machines(self, study_id: int, on: Sequence[str]) -> None:
         """Train it on these machines the next time it is started. Raises UserError."""

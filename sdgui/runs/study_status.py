@@ -177,7 +177,10 @@ def _took(folder: RunDir, measures: Path) -> float | None:
 
 
 def time_left(runs: Sequence[StudyRunSnapshot], state: str, now: float | None = None) -> float | None:
-    """Seconds until the last run is done, estimated from finished runs; None while there is none."""
+    """Seconds until the last run is done, estimated from finished runs; None while there is none.
+
+    As many train at once as do so now: each that waits is given to the first that gets free.
+    """
     if state != "running":
         return None
     took: dict[str, list[float]] = {}
@@ -185,19 +188,25 @@ def time_left(runs: Sequence[StudyRunSnapshot], state: str, now: float | None = 
         if run.seconds is not None:
             took.setdefault(run.arm, []).append(run.seconds)
     everything = [seconds for some in took.values() for seconds in some]
-    left = 0.0
+    lanes: list[float] = []
+    waiting: list[float] = []
     for run in runs:
         if run.state not in ("waiting", "training", "measuring"):
             continue
         some = took.get(run.arm) or everything
         usual = sum(some) / len(some) if some else None
         if run.state == "training" and run.seconds_left is not None:
-            left += run.seconds_left
+            lanes.append(run.seconds_left)
         elif usual is None:
             return None
+        elif run.state == "waiting":
+            waiting.append(usual)
         else:
-            left += usual if run.state == "waiting" else usual / 4
-    return left
+            lanes.append(usual / 4)
+    lanes = lanes or [0.0]
+    for seconds in waiting:
+        lanes[lanes.index(min(lanes))] += seconds
+    return max(lanes)
 
 
 def _results(out: StudyDir, before: StudySnapshot | None) -> tuple[dict[str, Any] | None, float, str]:

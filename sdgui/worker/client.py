@@ -45,13 +45,18 @@ class WorkerClient(QObject):
         command: Sequence[str] | None = None,
         parent: QObject | None = None,
         may_start: Callable[[], bool] = lambda: True,
+        elsewhere: Callable[[], Sequence[str] | None] = lambda: None,
     ) -> None:
-        """``may_start`` is asked before a process is started; after a refusal ``start_waiting`` asks again."""
+        """``may_start`` is asked before a process is started; after a refusal ``start_waiting`` asks again.
+
+        ``elsewhere``: the command in place of ``command`` while the model is on another machine, asked at each start.
+        """
         super().__init__(parent)
         self._may_start = may_start
         self._held: dict[int, bytes] = {}  # requests that wait for a process
         self._command = list(command or [*core_command(), "worker"])
-        self._ours = not command  # it needs the trainer's packages on this computer
+        self._ours = not command  # it needs the trainer's packages, where it is on this computer
+        self._elsewhere = elsewhere
         self._process: QProcess | None = None
         self._open: dict[int, str] = {}  # request -> what it does
         self._last = 0
@@ -80,7 +85,9 @@ class WorkerClient(QObject):
         line = _line({"id": number, "do": do, **arguments})
         if self._process is not None:
             self._process.write(line)
-        elif self._ours and (lacking := missing("train")):  # which is looked for in files: not at every key press
+        elif (
+            self._ours and not self._elsewhere() and (lacking := missing("train"))
+        ):  # which is looked for in files: not at every key press
             text = without("train", lacking[0])
             QTimer.singleShot(0, self, lambda: self._refuse(number, Lost(text)))
         else:
@@ -159,7 +166,8 @@ class WorkerClient(QObject):
         self._heartbeat.restart()
         self._line.clear()
         self._stderr.clear()
-        process.start(self._command[0], self._command[1:])
+        command = self._elsewhere() or self._command
+        process.start(command[0], command[1:])
         return process
 
     def _read(self) -> None:

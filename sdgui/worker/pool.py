@@ -38,6 +38,7 @@ class _Member:
     used: float  # on the pool's clock
     trouble: str = ""  # why its last process exited, until it is used again
     details: str = ""
+    moved: bool = False  # its model is on this computer now: its process ends when it has answered
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class WorkerPool(QObject):
         """The worker of the model ``key`` (as ``open_model`` names models), not started yet when it is new."""
         member = self._members.get(key)
         if member is None:
-            client = WorkerClient(self._elsewhere(key) or self._command, self, partial(self._may_start, key))
+            client = WorkerClient(self._command, self, partial(self._may_start, key), partial(self._elsewhere, key))
             member = self._members[key] = _Member(client, title or short_title(key), self._clock())
             client.state_changed.connect(partial(self._changed, key))
             client.lost.connect(partial(self._lost, key))
@@ -104,6 +105,18 @@ class WorkerPool(QObject):
         """End this model's process to free its memory; its open requests fail."""
         if key in self._members:
             self._members[key].client.shutdown()
+
+    def fetched(self, run: Path) -> None:
+        """A checkpoint of this run has come to this computer: requests from now on are answered here."""
+        for key, member in self._members.items():
+            if key.startswith(f"{run}@") and member.client.state != "off":
+                member.moved = True
+                self._end_moved(member)
+
+    def _end_moved(self, member: _Member) -> None:
+        if member.moved and member.client.state == "ready":
+            member.moved = False
+            member.client.shutdown()
 
     def free_idle(self) -> None:
         """End processes that were idle for long enough."""
@@ -156,6 +169,7 @@ class WorkerPool(QObject):
             member.trouble = member.details = ""
         if state in ("off", "ready"):
             QTimer.singleShot(0, self, self._admit)
+            QTimer.singleShot(0, self, partial(self._end_moved, member))
         resting = any(member.client.state == "ready" for member in self._members.values())
         if resting and not self._timer.isActive():
             self._timer.start()

@@ -279,9 +279,9 @@ class RemoteRuns:
             _list_checkpoints(one.mirror, host)
 
     def _submit_later(self, one: _Attached) -> None:
-        one.submitting = True
         run, record = one.mirror.run, one.mirror.record
         asked = self._submit(run, record, "" if record.folder else _config(run))
+        one.submitting = True  # only now: what was not asked is asked again
 
         def settle(answered: Future[Submitted]) -> None:
             try:

@@ -58,6 +58,11 @@ def needs_one_machine(study: Study) -> bool:
     return bool(study.budgets) or any(arm.budget or arm.as_long_as for arm in study.arms)
 
 
+def trains_here(on: Sequence[str]) -> bool:
+    """Whether this computer is among the machines that ``on`` means."""
+    return "" in named(on, ())
+
+
 def named(on: Sequence[str], known: Iterable[str]) -> list[str]:
     """The machines that ``on`` means, of those ``known``; "" is this computer. Each once, this computer first."""
     wanted = {"" if one in (HERE, LOCAL) else one for one in on} or {""}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.machines import Machines
 from core.spec.machines.record import read_record
 from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.machines.ssh import LineDown
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines.colleagues import ColleagueRuns
 from sdgui.runs.machines.fetching import Fetches
@@ -64,6 +66,7 @@ class Hosts(QObject):
         self.place = HERE
         self._facts: dict[str, tuple[float, Facts]] = {}
         self._asked: dict[str, float] = {}  # when a machine out of reach was last asked for the queue
+        self._unanswered: dict[str, Future[Facts]] = {}
         self._has_gpus = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
     # The list
@@ -142,12 +145,15 @@ class Hosts(QObject):
             self.trouble.emit(sentence)
 
     # For the queue's thread
-    def gpus_here(self) -> Sequence[Gpu]:
-        """The GPUs of this computer and who uses them, asked when there may be any."""
-        if not self._has_gpus:
+    def gpus_here(self) -> Sequence[Gpu] | None:
+        """The GPUs of this computer and who uses them, asked when there may be any; None while they do not answer."""
+        if not self._has_gpus or self.state(LOCAL).kind == "refused":
             return ()
-        facts = self._fresh(LOCAL)
-        return () if facts is None else facts.gpus
+        try:
+            facts = self._fresh(LOCAL)
+        except UserError:  # an answer: they cannot be used
+            return ()
+        return None if facts is None else facts.gpus
 
     def slots(self, name: str) -> Slots | None:
         """What another machine has for runs; None while it does not answer. Waits for it some seconds at most."""
@@ -157,13 +163,20 @@ class Hosts(QObject):
             return None
         if machine.launcher == "slurm":
             return Slots(at_once=UNLIMITED)
-        facts = self._fresh(name)
+        try:
+            facts = self._fresh(name)
+        except UserError:
+            return None
         if facts is None:
             return None
         each = min(machine.ranks, len(facts.gpus)) if machine.launcher == "torchrun" else 1
         return slots_of(facts.gpus, machine.at_once, max(1, each))
 
     def _fresh(self, name: str) -> Facts | None:
+        """What a machine has now; None while it has not answered: the next call waits for the same answer.
+
+        Raises UserError when it answers that it cannot say.
+        """
         known = self._facts.get(name)
         if known is not None and time.monotonic() - known[0] < _FRESH_SECONDS:
             return known[1]
@@ -173,8 +186,12 @@ class Hosts(QObject):
                 self.probe(name)
             return None
         try:
-            facts = self.machines.host(name).probe().result(_WAIT_SECONDS)
-        except (UserError, TooLate):
+            asked = self._unanswered.pop(name, None) or self.machines.host(name).probe()
+            facts = asked.result(_WAIT_SECONDS)
+        except TooLate:
+            self._unanswered[name] = asked
+            return None
+        except LineDown:
             return None
         self._learn(name, facts)
         return facts

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sdgui.store.queue import Slots
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+UNKNOWN = "The GPUs of this computer have not answered yet, so nothing is started on its CPU; try again in a moment."
 UNLIMITED = 10_000  # runs at once where a scheduler keeps a queue of its own
 
 
@@ -28,7 +31,7 @@ class Gpu(Protocol):
     def free(self) -> bool: ...
 
 
-Probe = Callable[[], Sequence[Gpu]]
+Probe = Callable[[], Sequence[Gpu] | None]  # None while the GPUs have not answered
 SlotsElsewhere = Callable[[str], Slots | None]  # the machine's name -> what it has; None while it is out of reach
 
 
@@ -42,15 +45,25 @@ def nowhere(name: str) -> Slots | None:
     return None
 
 
+@dataclass(frozen=True)
+class Reserved:
+    """What running studies keep of this computer, also between two of their runs."""
+
+    runs: int = 0
+    devices: frozenset[str] = frozenset()
+
+
 class MachineSlots:
-    """``at_once``: runs at a time on this computer where it has no GPU."""
+    """``at_once``: runs at a time on this computer where it has no GPU; ``reserved``: what studies keep of it."""
+
+    reserved: Callable[[], Reserved] = Reserved
 
     def __init__(self, probe: Probe = no_gpus, at_once: int = 1, elsewhere: SlotsElsewhere = nowhere) -> None:
         self.at_once = at_once
         self._probe, self._elsewhere = probe, elsewhere
 
     def of(self, host: str) -> Slots | None:
-        """What a machine has ("" for this computer); None while it is out of reach."""
+        """What a machine has ("" for this computer); None while it is out of reach or has not answered."""
         return self._elsewhere(host) if host else self.here()
 
     def all(self, hosts: Iterable[str]) -> Mapping[str, Slots]:
@@ -58,10 +71,17 @@ class MachineSlots:
         found = {host: self.of(host) for host in set(hosts)}
         return {host: slots for host, slots in found.items() if slots is not None}
 
-    def here(self) -> Slots:
-        """What this computer has."""
-        gpus = visible(self._probe(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-        return slots_of(gpus, self.at_once)
+    def here(self) -> Slots | None:
+        """What this computer has for the queue; None while its GPUs have not answered."""
+        if (slots := self.whole()) is None:
+            return None
+        kept = self.reserved()
+        return replace(slots, at_once=max(0, slots.at_once - kept.runs), taken=slots.taken | kept.devices)
+
+    def whole(self) -> Slots | None:
+        """What this computer has, whatever studies keep of it."""
+        gpus = self._probe()
+        return None if gpus is None else slots_of(visible(gpus, os.environ.get(_VISIBLE)), self.at_once)
 
 
 def slots_of(gpus: Sequence[Gpu], at_once: int, each: int = 1) -> Slots:

@@ -17,7 +17,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, RunFinished
 from core.spec.run.status import RunState
 from sdgui.runs.chains import chain_of
-from sdgui.runs.launcher import Launcher
+from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.machines.slots import MachineSlots, slots_of, visible
 from sdgui.runs.tailer import Tailer
 from sdgui.store.queue import Slots
@@ -196,3 +196,23 @@ def test_stages_of_a_chain_train_where_the_first_does(store: Store) -> None:
     assert store.give_devices(first.id, Slots(("0", "3"))).devices == "3"
     store.same_place(second.id, first.id)
     assert store.run(second.id).devices == "3"
+
+
+def test_nothing_starts_on_the_cpu_while_the_gpus_have_not_answered(
+    store: Store, experiment: Experiment, command: Command, qtbot: QtBot
+) -> None:
+    gpus: list[list[Gpu] | None] = [None]
+    launcher = Launcher(store, command("--steps", "2"), slots=MachineSlots(lambda: gpus[0]))
+    try:
+        with pytest.raises(LaunchError, match="have not answered yet"):
+            launcher.launch(experiment.id)
+        assert store.runs() == []
+        queued = launcher.enqueue(experiment.id)
+        launcher._start_waiting()
+        assert [run.id for run in store.queue()] == [queued.id]
+        gpus[0] = [Gpu(0)]
+        launcher.check_queue()
+        qtbot.waitUntil(lambda: store.run(queued.id).devices == "0")
+        qtbot.waitUntil(lambda: RunFinished in map(type, EventReader(store.run(queued.id).dir.events).read_all()))
+    finally:
+        launcher.close()

@@ -274,3 +274,20 @@ def test_this_computer_has_gpus_where_their_driver_or_its_tool_is(
         assert made._has_gpus == there
     finally:
         made.close()
+
+
+def test_gpus_that_have_not_answered_are_unknown_and_the_late_answer_counts(
+    hosts: Hosts, machines: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: Future[Any] = Future()
+    monkeypatch.setattr(hosts_module, "_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(
+        machines, "host", lambda name: SimpleNamespace(probe=lambda: machines.asked.append(name) or late)
+    )
+    hosts._has_gpus = True
+    slots = MachineSlots(hosts.gpus_here)
+    assert hosts.gpus_here() is None
+    assert (slots.here(), slots.all([""])) == (None, {}), "not a computer without GPUs"
+    late.set_result(Facts(host="h", gpus=[Gpu(index=0)]))
+    assert slots.here() == Slots(("0",))
+    assert machines.asked == [LOCAL], "the first answer is waited for, however often it is wanted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
@@ -14,11 +15,13 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
+from core.spec.run.processes import start_time
 from core.spec.run.status import RunState
 from core.spec.study import Study, StudyDir, StudyStatus, read_study
 from core.spec.study.folder import StudyRun
 from core.spec.study.machines import read_machines
 from sdgui.runs import study_programs
+from sdgui.runs.machines.slots import MachineSlots, Reserved
 from sdgui.runs.program import core_command
 from sdgui.runs.study_programs import StudyProgramError, StudyPrograms
 from sdgui.store.queue import Slots
@@ -221,3 +224,49 @@ def test_another_user_s_program_is_not_ended(
         patch.setattr(study_programs, "note_asked", lambda folder, what: (_ for _ in ()).throw(OSError(28, "No space")))
         with pytest.raises(StudyProgramError, match=r"cannot be asked to end: No space\."):
             programs.ask_to_end(record.id, "pause")
+
+
+def test_a_study_and_the_queue_share_what_may_train_at_once(
+    qapp: object, store: Store, tmp_path: Path, started: Started
+) -> None:
+    slots = MachineSlots(at_once=1)
+    programs = StudyPrograms(store, ["program"], slots=slots.whole)
+    slots.reserved = programs.reserved
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    run = store.give_devices(store.add_run(experiment.id).id, Slots())
+    out = a_study(tmp_path / "study", seeds=2)
+    study = store.add_study(out.path, "mine").id
+    with pytest.raises(StudyProgramError, match="trains 1 at once"):
+        programs.start(study)
+    assert started.command == []
+    slots.at_once = 3
+    programs.start(study)
+    assert started.command[-2:] == ["--jobs", "2"], "one of the three is taken by the run"
+    store.record(run.id, Progress(state=RunState.DONE, offset=1))
+    out.write_status(StudyStatus(os.getpid(), start_time(os.getpid()), time.time(), platform.node(), runs=[]))
+    programs._one(store.study(study))
+    assert programs.alive() == [study]
+    assert slots.here() == Slots(at_once=1), "also between two runs of the study"
+    slots.at_once = 2
+    store.add_run(experiment.id, queued=True)
+    assert store.take_next({"": slots.here() or Slots()}) is None
+    out.status.unlink()
+    programs._one(store.study(study))
+    assert store.take_next({"": slots.here() or Slots()}) is not None
+
+
+def test_devices_of_a_study_are_kept_between_its_runs(qapp: object, store: Store, tmp_path: Path) -> None:
+    programs = StudyPrograms(store, ["program"])
+    runs = [
+        StudyRun("clip", 0, "runs/clip/0", "done", "", device="1"),
+        StudyRun("clip", 1, "runs/clip/1", "waiting", ""),
+    ]
+    out = a_study(tmp_path / "study", seeds=2)
+    study = store.add_study(out.path, "mine").id
+    out.write_status(StudyStatus(os.getpid(), start_time(os.getpid()), time.time(), platform.node(), runs=runs))
+    programs._one(store.study(study))
+    assert programs.reserved() == Reserved(1, frozenset({"1"}))
+    assert programs.reserved(but=study) == Reserved()
+    programs.choose_machines(study, ["far"])
+    programs._one(store.study(study))
+    assert programs.reserved() == Reserved(), "it trains elsewhere"

@@ -155,7 +155,8 @@ DONE = [("slow", "done", 100.0), ("slow", "done", 200.0), ("fast", "done", 30.0)
         ([("new", "waiting", None)], None),
         ([("new", "training", 8.0)], 8.0),  # it says so itself
         ([("new", "training", 8.0), ("new", "waiting", None)], None),
-        ([*DONE, ("slow", "training", 8.0), ("fast", "training", None)], 15.5),
+        ([*DONE, ("slow", "training", 8.0), ("fast", "training", None)], 8.0),  # both at once
+        ([*DONE, *2 * [("fast", "training", 8.0)], *3 * [("fast", "waiting", None)]], 68.0),  # two at once
     ],
 )
 def test_the_time_that_is_left_is_estimated_by_runs_of_the_same_arm(

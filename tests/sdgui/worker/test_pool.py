@@ -208,3 +208,25 @@ def test_a_model_is_freed_by_its_name_and_an_unknown_one_too(pool: WorkerPool, a
     assert psutil.pid_exists(process)
     pool.free("a")
     qtbot.waitUntil(lambda: pool.client("a").state == "off")
+
+
+def test_after_a_checkpoint_was_fetched_requests_are_answered_here(tmp_path: Path, qtbot: QtBot) -> None:
+    path = tmp_path / "worker.py"
+    path.write_text(WORKER)
+    there: list[str] | None = [sys.executable, "-S", "-u", str(path), "there"]
+    pool = WorkerPool([sys.executable, "-S", "-u", str(path)], elsewhere=lambda _key: there)
+    client, heard = pool.client("/run@best"), dict[int, Any]()
+    client.done.connect(lambda number, result: heard.update({number: result}))
+
+    def words() -> list[str]:
+        number = client.request("pid")
+        qtbot.waitUntil(lambda: number in heard and client.state == "ready", timeout=10000)
+        return psutil.Process(int(heard[number]["pid"])).cmdline()
+
+    assert words()[-1] == "there"
+    there = None
+    pool.fetched(Path("/other"))
+    assert words()[-1] == "there", "another run's"
+    pool.fetched(Path("/run"))
+    assert words()[-1] == str(path)
+    pool.close()

@@ -194,9 +194,11 @@ def test_a_newer_request_is_not_taken_away_with_the_answer_to_an_older_one(remot
 
 
 def test_what_waits_for_the_line_is_handed_over_once_it_is_up(remote: RemoteRuns, run: RunDir) -> None:
-    run.config.write_text("{}")
     one = follow(remote, run, RECORD.model_copy(update={"folder": "", "waiting": True, "devices": ["1"]}))
     host = far(remote)
+    with pytest.raises(FileNotFoundError):  # what could not be asked is asked again
+        remote._look_after(one)
+    run.config.write_text("{}")
     remote._look_after(one)
     remote._look_after(one)
     assert host.heard == [("submit", "one", True, ["1"], "")], "once while no answer is there"
