@@ -24,12 +24,12 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services, open_window
-from sdgui.bench.runs import Cost, measure
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.shared.services import Services
 from sdgui.store.records import Place, Run
+from tests.benchmarks.window.runs import Cost, measure
 
 METRIC = "train/loss"
 

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import torch
 
+from core.bench.results import BenchResult, result
 from core.data.demo.openmoji import write_demo_data
 from core.model.towers.towers import resolve_architecture
-from core.spec.bench import BenchResult, result
 from core.spec.children import python_command
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError

@@ -67,16 +67,10 @@ def add(verbs: Verbs) -> None:
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="benchmark against other implementations")
-    bench.add_argument(
-        "name", help="train, syncs, gpu, loader, shards, caption, search, classify, digits, deletion or noise"
-    )
+    bench.add_argument("name", help="train or gpu")
     bench.add_argument("--json", action="store_true", help="print the results as JSON")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
-    bench.add_argument(
-        "--size", default="small", choices=("small", "full"), help="size of gpu, search and classify (default: small)"
-    )
-    bench.add_argument("--model", default="", metavar="RUN", help="trained model of deletion")
-    bench.add_argument("--data", default="", metavar="SOURCE", help="pairs of deletion (default: the run's validation)")
+    bench.add_argument("--size", default="small", choices=("small", "full"), help="size of gpu (default: small)")
     bench.set_defaults(verb=_bench)
 
 
@@ -183,4 +177,4 @@ def _worker(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from core.bench.run import run
 
-    return run(arguments.name, arguments.json, arguments.peer, arguments.size, arguments.model, arguments.data)
+    return run(arguments.name, arguments.json, arguments.peer, arguments.size)

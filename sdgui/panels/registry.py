@@ -1,7 +1,7 @@
 """The table of panels, in the order of the rail. A new panel is a package beside this file and one row here.
 
 The row gives a panel its button on the rail, its shortcut, its entries in the View menu, in Ctrl+K, in the shortcut
-list and in the tree's context menus, and its row in ``sdgui.bench``.
+list and in the tree's context menus, and its row in ``tests.benchmarks.window``.
 """
 
 from __future__ import annotations

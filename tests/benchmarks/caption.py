@@ -1,4 +1,4 @@
-"""``python -m core bench caption [--peer DIR]``: our captions against open_clip's own generate, in turn.
+"""``python -m tests.benchmarks caption [--peer DIR]``: our captions against open_clip's own generate, in turn.
 
 With ``--peer DIR``, a folder into which ``pip install --target DIR transformers==4.51.3`` was run, the peer is
 open_clip's ``CoCa.generate`` in a process of its own (it does not run with a later transformers). Without it, the peer
@@ -25,16 +25,16 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from core.bench.caption_peer import BEAMS, LENGTH, MIN_LENGTH, random_coca, random_pictures
-from core.bench.jpeg import jpeg_rows
-from core.bench.uncached import UncachedDecoder
+from core.bench.results import BenchResult, alternate, result
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
-from core.spec.bench import BenchResult, alternate, result
 from core.spec.children import python_command
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
+from tests.benchmarks.caption_peer import BEAMS, LENGTH, MIN_LENGTH, random_coca, random_pictures
+from tests.benchmarks.jpeg import jpeg_rows
+from tests.benchmarks.uncached import UncachedDecoder
 
 PICTURES = 4
 IDS = SpecialTokens()
@@ -213,7 +213,7 @@ class _OpenClip:
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join([str(folder.resolve()), str(root), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            python_command("core.bench.caption_peer"),
+            python_command("tests.benchmarks.caption_peer"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},

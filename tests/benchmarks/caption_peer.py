@@ -1,4 +1,4 @@
-"""The other side of ``core.bench.caption``: open_clip's own ``CoCa.generate``, run with its own transformers.
+"""The other side of ``tests.benchmarks.caption``: open_clip's own ``CoCa.generate``, run with its own transformers.
 
 Flow: started with a folder on its path that holds a transformers open_clip can generate with; reads one JSON object a
 line (``seed, pictures, search``) and answers with one (``seconds, tokens``). The model and the pictures come from

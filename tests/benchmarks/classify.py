@@ -1,4 +1,4 @@
-"""``python -m core bench classify``: the evaluators against CLIP_benchmark and scikit-learn, and their pace.
+"""``python -m tests.benchmarks classify``: the evaluators against CLIP_benchmark and scikit-learn, and their pace.
 
 Agreement is shown as 1 minus the largest difference. CLIP_benchmark's metric functions are fed our features and scores;
 its linear probe is another method (AdamW on standardised features, on a GPU), so of it only the scoring is comparable:
@@ -28,6 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from core.bench.results import BenchResult, result
 from core.checkpoint.opening import open_model
 from core.inference.encoder import UNPROJECTED, encode_layers, encode_texts
 from core.metrics.classification.labels import Labels
@@ -36,7 +37,6 @@ from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.zero_shot import ClassEmbedder, class_logits, zero_shot
 from core.metrics.outcome import Floats, Integers
 from core.metrics.retrieval import ranks, retrieval_metrics
-from core.spec.bench import BenchResult, result
 from core.spec.errors import UserError
 
 RECALLS = (1, 5, 10)

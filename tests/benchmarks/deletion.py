@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.bench.results import BenchResult, result
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
 from core.data.views.making import centre_view
 from core.inference.relevance import relevance
 from core.metrics.statistics import wilson
 from core.model.network import Network
-from core.spec.bench import BenchResult, result
 from core.spec.errors import UserError
 
 PAIRS = 200

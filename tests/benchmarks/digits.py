@@ -1,4 +1,4 @@
-"""``python -m core bench digits``: Mean Teacher, MixMatch, FixMatch and EMAN against labels alone.
+"""``python -m tests.benchmarks digits``: Mean Teacher, MixMatch, FixMatch and EMAN against labels alone.
 
 1, 2 and 4 labels a class: scikit-learn's 1797 handwritten digits are written as pictures, in parts that no seed
 changes: 1047 to train on, 300 for validation, 450 to test on. A seed draws which rows keep their label, the weights and
@@ -42,9 +42,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.semi_supervised import LabelSpreading
 
+from core.bench.results import BenchResult
 from core.data.dataset import open_dataset
 from core.data.labelling import label_rows
-from core.spec.bench import BenchResult
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventReader

@@ -1,6 +1,6 @@
 """A phone's 12 MP JPEG made ready for a model: how long it takes, and how near the plain path's pixels are.
 
-Flow: ``core.bench.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain
+Flow: ``tests.benchmarks.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain
 path decodes all of it; what follows is the same.
 
 Legend: S side of the model's pictures.
@@ -19,10 +19,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from core.bench.results import BenchResult, result
 from core.data.preprocessing import decoding_for
 from core.data.views.making import centre_view
 from core.inference.pictures import Found, read_picture
-from core.spec.bench import BenchResult, result
 from core.spec.config import DataConfig
 
 SIDE = 224  # S of the published CoCa models

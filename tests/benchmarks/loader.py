@@ -1,4 +1,4 @@
-"""``python -m core bench loader``: pictures a second that one core makes ready, beside open_clip's own loader.
+"""``python -m tests.benchmarks loader``: pictures a second that one core makes ready, beside open_clip's own loader.
 
 JPEGs of 512 x 384 become the views that a preset asks for at 224 pixels, decoded anew each time. Ours and the peer take
 turns in this process, both without loader processes, with one thread, on one core; counted are seconds of its
@@ -21,13 +21,13 @@ from typing import Any
 import open_clip
 import torch
 
-from core.bench.jpeg import photograph
+from core.bench.results import BenchResult, result
 from core.data.dataset import open_dataset
 from core.data.loader import Loader, Place
-from core.spec.bench import BenchResult, result
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
+from tests.benchmarks.jpeg import photograph
 
 SIDE, PATCH = 224, 32
 SIZE = (512, 384)

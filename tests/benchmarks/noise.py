@@ -1,4 +1,4 @@
-"""``python -m core bench noise``: wrong captions that `core.evaluation.noise` finds, beside confident learning.
+"""``python -m tests.benchmarks noise``: wrong captions that `core.evaluation.noise` finds, beside confident learning.
 
 OpenMoji's training pairs with 30 % of the captions dealt out to other pictures, of any kind or of the same group, which
 is harder to tell. sd-clip-lean is trained on them; then the features of its average serve both, and beside them the
@@ -32,6 +32,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 from torch import Tensor
 
+from core.bench.results import BenchResult, result
 from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.demo.openmoji import write_demo_data
@@ -40,7 +41,6 @@ from core.evaluation.noise import Ranking, rank_pairs
 from core.inference.encoder import encode_dataset
 from core.objectives.weighting.descriptors import describe, unit_parts
 from core.objectives.weighting.words import LEAST, RIDGE, kernel_map
-from core.spec.bench import BenchResult, result
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config

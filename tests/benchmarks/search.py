@@ -1,4 +1,4 @@
-"""``python -m core bench search [--size small|full]``: how fast an index is made, brought up to date and searched.
+"""``python -m tests.benchmarks search [--size small|full]``: speed of making, updating and searching an index.
 
 The vectors are synthetic, clustered like real ones: a mean that all share, clusters of very unequal size in a space of
 few dimensions, and noise in all; queries come from the same clusters, moved aside as captions are from pictures. Full
@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from core.bench.index_build import build_rows
+from core.bench.results import BenchResult, result
 from core.search.index.acceleration import Part, Sizes, layout, make_part
 from core.search.index.nearest import Floats, Rows, Scanned
 from core.search.index.storage import Vectors
-from core.spec.bench import BenchResult, result
+from tests.benchmarks.index_build import build_rows
 
 DIM = 512
 QUERIES = 20

@@ -1,4 +1,4 @@
-"""``python -m core bench shards``: what ten million rows cost a process before its first batch, and while it goes on.
+"""``python -m tests.benchmarks shards``: cost of ten million rows before the first batch, and after.
 
 A thousand shards of ten thousand rows each are made without their pictures: the rows of a shard all lie at the same
 place in it, which is all the same to whoever reads them. A process of its own opens them as training does and makes
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core.bench.jpeg import photograph
+from core.bench.results import BenchResult, result
 from core.data.sources.shards.index import Facts, beside, make_index, write_index
-from core.spec.bench import BenchResult, result
 from core.spec.errors import UserError
+from tests.benchmarks.jpeg import photograph
 
 SHARDS, ROWS = 1_000, 10_000
 MOST_MEMORY, MOST_SECONDS = 2.0, 5.0  # GB a process, seconds to the first batch

@@ -1,4 +1,4 @@
-"""``python -m core bench syncs``: how often a step of each preset makes the host wait for the device.
+"""``python -m tests.benchmarks syncs``: how often a step of each preset makes the host wait for the device.
 
 A device computes what it was told while the host goes on to tell it more. Whatever asks it for a value (``.item()``,
 ``nonzero``, a boolean mask as an index, a copy to the host) makes the host wait until all before is done. The step is
@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from core.bench.results import BenchResult, result
 from core.checkpoint.opening import open_teachers
 from core.model.network import Network
 from core.model.runtime import Runtime
 from core.objectives.weighting import belief
-from core.spec.bench import BenchResult, result
 from core.spec.config import RunConfig, override
 from core.spec.presets import PRESETS, preset_config
 from core.spec.run.events import EventWriter

@@ -1,7 +1,7 @@
 """Decoding without any cache, as open_clip does it, behind the interface that our searches use.
 
 The image is encoded once for each beam and the whole prefix runs anew, through the module's own forward, for each
-token and every beam, finished or not. With it ``core.bench.caption`` has a peer that needs no transformers, and a
+token and every beam, finished or not. With it ``tests.benchmarks.caption`` has a peer that needs no transformers, and a
 reference for the tokens of every search.
 
 Legend: B pictures, R rows, K rows per picture, V vocabulary.

@@ -1,4 +1,4 @@
-"""``python -m sdgui.screenshots [OUT]``: the pictures of README and docs; ``--help`` lists the options.
+"""``python -m tests.screenshots [OUT]``: the pictures of README and docs; ``--help`` lists the options.
 
 Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900, drawn without a display from a recorded study, in a
 minute. ``--check`` makes them too, and compares. ``--record`` makes the recording anew, which trains the study first:
@@ -23,14 +23,14 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import SIZES
 from core.spec.study import Study
-from sdgui.screenshots.answers import gathered, recorder, replayer
-from sdgui.screenshots.comparing import TOLERANCE, difference
-from sdgui.screenshots.described import described
-from sdgui.screenshots.home import listed_study, study_of, trained_study
-from sdgui.screenshots.pinned import close, fit_axes, pin_environment, pinned_application, pinned_window, still
-from sdgui.screenshots.recording import pack, unpack
-from sdgui.screenshots.scenes import SCENES, Stage
 from sdgui.widgets.style.theme import Scheme, theme
+from tests.screenshots.answers import gathered, recorder, replayer
+from tests.screenshots.comparing import TOLERANCE, difference
+from tests.screenshots.described import described
+from tests.screenshots.home import listed_study, study_of, trained_study
+from tests.screenshots.pinned import close, fit_axes, pin_environment, pinned_application, pinned_window, still
+from tests.screenshots.recording import pack, unpack
+from tests.screenshots.scenes import SCENES, Stage
 
 STEPS, SEEDS = 234, 2
 OUT = Path("resources/screenshots")
@@ -77,7 +77,7 @@ def describe_panels(recording: Path, texts: Path, panels: Sequence[str], checked
                 changes = unified_diff(before.splitlines(), now.splitlines(), str(path), "now", lineterm="", n=0)
                 print(*changes, sep="\n")
     if not well:
-        print(f"Where that is right: python -m sdgui.screenshots --describe {texts}", file=sys.stderr)
+        print(f"Where that is right: python -m tests.screenshots --describe {texts}", file=sys.stderr)
     return well
 
 
@@ -147,13 +147,13 @@ def check(recording: Path, committed: Path, panels: Sequence[str], differing: Pa
             now.write_bytes(new.read_bytes())
             print(f"{old}: {found.share:.2%} differs, more than {TOLERANCE:.2%}, within {found.where}; as it is: {now}")
     if not well:
-        print("Look at them; where they are right: python -m sdgui.screenshots", file=sys.stderr)
+        print("Look at them; where they are right: python -m tests.screenshots", file=sys.stderr)
     return well
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(prog="python -m sdgui.screenshots", description="Make the pictures of README.")
+    parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description="Make the pictures of README.")
     parser.add_argument("out", nargs="?", type=Path, default=OUT, help="folder (default: %(default)s)")
     parser.add_argument("--panel", action="append", choices=list(SCENES), help="only this panel; may be repeated")
     parser.add_argument(
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in photograph(recording, parsed.out, panels):
             print(path)
     except UserError as error:
-        print(f"sdgui.screenshots: {error}", file=sys.stderr)
+        print(f"tests.screenshots: {error}", file=sys.stderr)
         return 1
     return 0
 

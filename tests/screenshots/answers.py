@@ -1,6 +1,6 @@
 """Answers of workers, recorded once and given again: what panels show of trained models, without the models.
 
-Flow: the window starts ``python -m sdgui.screenshots.answers record FOLDER STUDY`` in place of a worker; it passes
+Flow: the window starts ``python -m tests.screenshots.answers record FOLDER STUDY`` in place of a worker; it passes
 every line on to a real one and back, and notes what was asked and answered in a file of ``FOLDER``. ``gathered`` joins
 the files to one; ``... replay FILE STUDY`` then answers from it, as a worker would.
 
@@ -28,12 +28,12 @@ _ABOUT_PROCESS = ("cancel", "shutdown")
 
 def recorder(folder: Path, study: Path) -> list[str]:
     """The command of a worker whose answers are noted in ``folder``."""
-    return [*python_command("sdgui.screenshots.answers"), "record", str(folder), str(study)]
+    return [*python_command("tests.screenshots.answers"), "record", str(folder), str(study)]
 
 
 def replayer(file: Path, study: Path) -> list[str]:
     """The command of a worker that gives the answers in ``file``."""
-    return [*python_command("sdgui.screenshots.answers"), "replay", str(file), str(study)]
+    return [*python_command("tests.screenshots.answers"), "replay", str(file), str(study)]
 
 
 def without_path(text: str, study: Path) -> str:
@@ -118,7 +118,7 @@ class Answers:
             return exact  # type: ignore[no-any-return]
         alike = [one for one in self._noted if one["request"]["do"] == request["do"]]
         if not alike:
-            message = f"No answer to {request['do']} is recorded; record anew: python -m sdgui.screenshots --record"
+            message = f"No answer to {request['do']} is recorded; record anew: python -m tests.screenshots --record"
             return [{"event": "failed", "message": message, "details": ""}]
         return max(alike, key=lambda one: _common(one["request"], request))["replies"]  # type: ignore[no-any-return]
 

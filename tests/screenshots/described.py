@@ -38,7 +38,7 @@ from PySide6.QtWidgets import (
 
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.runs.plots.card import PlotCard
-from sdgui.screenshots.waiting import settle
+from tests.screenshots.waiting import settle
 
 ROWS, COLUMNS = 6, 16  # of a table or list, at most
 _BY_CHANCE = (  # not the window's doing

@@ -1,6 +1,6 @@
 """The home that is photographed: a study of three arms on the demo's pictograms, trained by its own program.
 
-Flow: ``trained_study`` adds the study to the window's store, starts it and waits -> `sdgui.screenshots.scenes`. A home
+Flow: ``trained_study`` adds the study to the window's store, starts it and waits -> `tests.screenshots.scenes`. A home
 in which it is done already is used as it is; one that was interrupted goes on.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from core.spec.presets import Size
 from core.spec.study import Arm, Measure, NoiseSpec, Study, StudyDir
 from sdgui.app.main_window import MainWindow
-from sdgui.screenshots.waiting import until
+from tests.screenshots.waiting import until
 
 NAME = "wrong captions"
 _HOURS = 6 * 3600.0

@@ -16,8 +16,8 @@ from PySide6.QtWidgets import QApplication, QGraphicsView, QWidget
 from core.spec.errors import UserError
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
-from sdgui.screenshots.waiting import settle
 from sdgui.widgets.plot_axes import PlotAxis
+from tests.screenshots.waiting import settle
 
 FONT, POINTS = "DejaVu Sans", 9
 SIZE = (1440, 900)

@@ -1,6 +1,6 @@
 """What is photographed, in one small file: the study's folders without its weights and pictures, and workers' answers.
 
-Flow: `sdgui.screenshots.home` trains -> ``pack`` -> ``resources/screenshots/recording.tar.xz`` -> ``unpack`` into a new
+Flow: `tests.screenshots.home` trains -> ``pack`` -> ``resources/screenshots/recording.tar.xz`` -> ``unpack`` into a new
 home, in any folder and on any computer; the pictures of the data are drawn there again.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.spec.children import environment, python_command
 from core.spec.study import StudyDir
-from sdgui.screenshots.answers import with_path, without_path
+from tests.screenshots.answers import with_path, without_path
 
 ANSWERS = "answers.jsonl"
 _STUDY = "study"

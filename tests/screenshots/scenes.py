@@ -24,9 +24,9 @@ from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.search.collection import HELD_OUT
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.study.panel import StudyPanel
-from sdgui.screenshots.home import TrainedStudy
-from sdgui.screenshots.waiting import settle, until
 from sdgui.shared.pickers.model_chip import ModelChip
+from tests.screenshots.home import TrainedStudy
+from tests.screenshots.waiting import settle, until
 
 _CAPTIONED, _EVERY = 24, 29  # pictures, and how far they lie apart in their table
 

@@ -22,12 +22,12 @@ import torch
 
 from core.bench.gpu import peer as open_clip_training
 from core.bench.gpu.step_time import Timed, opened, settle, timed
-from core.bench.jpeg import photograph
+from core.bench.results import BenchResult, result
 from core.model.runtime import has_bf16
-from core.spec.bench import BenchResult, result
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
+from tests.benchmarks.jpeg import photograph
 
 JPEG = (512, 384)
 LAST = 20  # losses that are compared

@@ -1,4 +1,4 @@
-"""``python -m sdgui.bench.__main__ [--json]``: the speed of the window, against its limits and plain pyqtgraph.
+"""``python -m tests.benchmarks.window [--json]``: the speed of the window, against its limits and plain pyqtgraph.
 
 Rows as of ``python -m core bench``. Where there is no peer, ``peer`` is the limit, and the ratio is limit over ours.
 Needs a display, or ``QT_QPA_PLATFORM=offscreen``.
@@ -21,26 +21,26 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtWidgets import QApplication
 
-from core.spec.bench import BenchResult, result, to_json, to_table
+from core.bench.results import BenchResult, result, to_json, to_table
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.status import own_status
 from sdgui.app.start import make_application
-from sdgui.bench import confusion as bench_confusion
-from sdgui.bench import panels as bench_panels
-from sdgui.bench import run_table as bench_table
-from sdgui.bench import runs as bench_runs
-from sdgui.bench import search as bench_search
-from sdgui.bench import views as bench_views
-from sdgui.bench.captions import BLOCK_LIMIT, FIRST_LIMIT
-from sdgui.bench.captions import measure as measure_captions
-from sdgui.bench.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
-from sdgui.bench.windows import opened
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.series import Series
+from tests.benchmarks.window import confusion as bench_confusion
+from tests.benchmarks.window import panels as bench_panels
+from tests.benchmarks.window import run_table as bench_table
+from tests.benchmarks.window import runs as bench_runs
+from tests.benchmarks.window import search as bench_search
+from tests.benchmarks.window import views as bench_views
+from tests.benchmarks.window.captions import BLOCK_LIMIT, FIRST_LIMIT
+from tests.benchmarks.window.captions import measure as measure_captions
+from tests.benchmarks.window.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
+from tests.benchmarks.window.windows import opened
 
 START_LIMIT, EVENT_LIMIT, REDRAW_LIMIT = 1.5, 0.3, 0.06  # seconds
 CURVES, POINTS = 10, 100_000
@@ -219,7 +219,7 @@ def redraw(app: QApplication, rounds: int = 15) -> tuple[float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the rows; 0 when every limit holds."""
-    parser = argparse.ArgumentParser(prog="python -m sdgui.bench.__main__", description="Measure the window.")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.window", description="Measure the window.")
     parser.add_argument("--json", action="store_true", help="a list of results on stdout")
     parsed = parser.parse_args(arguments)
     results = run()

@@ -1,7 +1,7 @@
 """The Caption panel's figures: 1,000 pictures dropped to the first caption on the screen, and the longest block of the
 window's thread while all are captioned.
 
-Flow: ``sdgui.bench.__main__`` -> a tiny CoCa trained here by ``python -m core train`` -> the real panel over a real
+Flow: ``tests.benchmarks.window`` -> a tiny CoCa trained here by ``python -m core train`` -> the real panel over a real
 worker that has the model loaded. A block is the time between two beats of a timer in the window's thread.
 """
 

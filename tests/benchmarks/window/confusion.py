@@ -1,6 +1,6 @@
 """The confusion matrix's figures: 1,000 classes drawn, as a real classifier fills them and with every cell filled.
 
-Flow: ``sdgui.bench.__main__`` -> here -> a real `ConfusionMatrix` with counts drawn at random.
+Flow: ``tests.benchmarks.window`` -> here -> a real `ConfusionMatrix` with counts drawn at random.
 """
 
 from __future__ import annotations

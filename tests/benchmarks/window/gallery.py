@@ -1,6 +1,6 @@
 """The gallery's figures: first paint of 100,000 results, and the longest frame of a scroll while thumbnails load.
 
-Flow: ``sdgui.bench.__main__`` -> here -> a real gallery over real JPEG files. A frame is one turn of the event loop.
+Flow: ``tests.benchmarks.window`` -> here -> a real gallery over real JPEG files. A frame is one turn of the event loop.
 """
 
 from __future__ import annotations

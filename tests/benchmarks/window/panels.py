@@ -1,6 +1,6 @@
 """The panels' figures: the longest turn of the event loop while each is shown for the first time.
 
-Flow: ``sdgui.bench.__main__`` -> here -> the real window with an experiment, its panels' code loaded as it is a
+Flow: ``tests.benchmarks.window`` -> here -> the real window with an experiment, its panels' code loaded as it is a
 moment after the start. A turn is ``show_panel`` itself, or one turn of the event loop after it; it is measured in
 processor time of the window's thread, so that a busy machine counts little.
 """
@@ -15,8 +15,8 @@ from PySide6.QtWidgets import QApplication
 
 from core.spec.presets import preset_config
 from sdgui.app.collecting import spare_collections
-from sdgui.bench.windows import opened
 from sdgui.panels.registry import PANELS
+from tests.benchmarks.window.windows import opened
 
 TURN_LIMIT = 0.05  # seconds
 _TURNS = 60

@@ -1,6 +1,6 @@
 """The Runs panel's figures: 10,000 runs in the table, 100 long curves in one plot, 2,000 lines over ten axes.
 
-Flow: ``sdgui.bench.__main__`` -> here. A store of 10,000 runs is filled once, without folders, which takes a minute.
+Flow: ``tests.benchmarks.window`` -> here. A store of 10,000 runs is filled once, without folders, which takes a minute.
 Costs are processor time, so that a busy machine does not count: of the process for answers, which the window's thread
 and the store's share, of the window's thread for its turns.
 """

@@ -1,8 +1,8 @@
 """200 live runs: how long the window's own thread is blocked, and what it costs when nothing changes.
 
-Flow: ``sdgui.bench.__main__`` -> here -> the real window on a home of 200 run folders, half of them mirrors of another
-machine; a program of its own renews their heartbeats as trainers do. The line to that machine is down, unless a real
-one is given (``tests.remote_figures``). Costs are the thread's own processor time: a busy machine does not count.
+Flow: ``tests.benchmarks.window`` -> here -> the real window on a home of 200 run folders, half of them mirrors of
+another machine; a program of its own renews their heartbeats as trainers do. The line to that machine is down, unless
+a real one is given (``tests.remote_figures``). Costs are processor time of the thread.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from sdgui.app.collecting import spare_collections
-from sdgui.bench.windows import opened
 from sdgui.store.records import Place
 from sdgui.store.store import Store
+from tests.benchmarks.window.windows import opened
 
 RUNS, SECONDS = 200, 10.0
 _FAR = Machine(name="far", host="far.invalid", runs="/there")  # the line to it is down

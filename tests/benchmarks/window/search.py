@@ -1,6 +1,6 @@
 """The Search panel's figures: from a key press to the repainted results, on the demo's held-out pictures.
 
-Flow: ``sdgui.bench.__main__`` -> here -> the real window and a real worker over the demo's architecture; its weights
+Flow: ``tests.benchmarks.window`` -> here -> the real window and a real worker over the demo's architecture; its weights
 are random, since time does not depend on them. The longest turn of the event loop meanwhile is measured too.
 """
 
@@ -20,11 +20,11 @@ from PySide6.QtWidgets import QApplication
 
 from core.spec.children import environment
 from sdgui.app.collecting import spare_collections
-from sdgui.bench.windows import opened
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.tabs.map_canvas import MapCanvas
 from sdgui.runs.program import core_command
 from sdgui.shared.pickers.entries import ModelChoice
+from tests.benchmarks.window.windows import opened
 
 KEY_LIMIT, TURN_LIMIT, MAP_LIMIT = 0.15, 0.05, 0.033  # seconds
 _MODEL = "open_clip:sd-demo,"

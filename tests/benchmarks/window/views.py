@@ -1,7 +1,7 @@
 """The Data panel's figure: from a setting of the views that moves to all views of 12 pictures painted.
 
-Flow: ``sdgui.bench.__main__`` -> here -> the real window with the demo's pictures, each preset at 224 px in turn; every
-kind of view that it has gets another smallest crop, as if typed -> form -> real worker -> canvas.
+Flow: ``tests.benchmarks.window`` -> here -> the real window with the demo's pictures, each preset at 224 px in turn;
+every kind of view that it has gets another smallest crop, as if typed -> form -> real worker -> canvas.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from core.spec.config import RunConfig
 from core.spec.config.contradictions import problems
 from core.spec.presets import PRESETS, preset_config
 from sdgui.app.collecting import spare_collections
-from sdgui.bench.windows import opened
 from sdgui.panels.data.layout import VIEWS
 from sdgui.panels.data.panel import DataPanel
 from sdgui.panels.data.views_page import ViewsPage
 from sdgui.runs.program import core_command
 from sdgui.shared.views.preview import MOST
+from tests.benchmarks.window.windows import opened
 
 REDRAW_LIMIT, TURN_LIMIT = 0.2, 0.05  # seconds
 _KINDS = ("clean", "student", "local", "teacher")

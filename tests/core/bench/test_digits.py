@@ -11,9 +11,20 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from core.bench import digits
-from core.bench.digits import ALONE, ARMS, RECIPES, SEEDS, Right, accuracy, definition, results, spreading, write_digits
 from core.spec.config import RunConfig
+from tests.benchmarks import digits
+from tests.benchmarks.digits import (
+    ALONE,
+    ARMS,
+    RECIPES,
+    SEEDS,
+    Right,
+    accuracy,
+    definition,
+    results,
+    spreading,
+    write_digits,
+)
 
 
 @pytest.fixture(scope="module")

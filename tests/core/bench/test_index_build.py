@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.bench import index_build
+from tests.benchmarks import index_build
 
 BUILD = """
 import sys, time

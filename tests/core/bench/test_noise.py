@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.bench import noise
-from core.bench.noise import Features, confident, out_of_sample
 from core.evaluation.noise import RankedPair, Ranking
+from tests.benchmarks import noise
+from tests.benchmarks.noise import Features, confident, out_of_sample
 
 PAIRS, GROUPS = 240, 6
 

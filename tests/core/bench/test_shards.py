@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.bench.shards import first_batch, write_synthetic
 from core.data.sources.shards.collection import Shards
+from tests.benchmarks.shards import first_batch, write_synthetic
 
 
 @pytest.mark.slow

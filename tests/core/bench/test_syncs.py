@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.bench.syncs import META, STEPS, SyncCounter, definition, former_run, on_meta, write_pairs
+from tests.benchmarks.syncs import META, STEPS, SyncCounter, definition, former_run, on_meta, write_pairs
 from tests.core.variants import each_preset
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.bench.syncs import former_run, write_pairs
+from tests.benchmarks.syncs import former_run, write_pairs
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from core.bench.gpu.step_time import opened
-from core.bench.syncs import definition
 from core.data.batch import Batch
 from core.spec.config import RunConfig, override
+from tests.benchmarks.syncs import definition
 
 # To try the tests themselves where there is no GPU; what needs one is then skipped.
 DEVICE = os.environ.get("SDGUI_TEST_DEVICE", "cuda")

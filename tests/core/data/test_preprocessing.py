@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from core.bench.jpeg import photograph
 from core.data.dataset import open_dataset
 from core.data.loader import evaluation_batches
 from core.inference.pictures import Found, read_picture
 from core.search.index.encoding import open_encoder
+from tests.benchmarks.jpeg import photograph
 from tests.core.data.samples import tokenize
 
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from core.bench.jpeg import MEAN_TOLERANCE, TOLERANCE, difference, photograph
 from core.inference import pictures
 from core.inference.caption_stream import Captioned, caption_pictures
 from core.inference.captioning import CaptionModel, open_caption_model
 from core.inference.pictures import Found, gather, read_ahead, read_picture
 from core.spec.config import DataConfig
 from core.spec.generation import GenerationSettings
+from tests.benchmarks.jpeg import MEAN_TOLERANCE, TOLERANCE, difference, photograph
 from tests.core.caption_models import save_model
 from tests.core.data.test_pictures import png_header
 

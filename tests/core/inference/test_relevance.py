@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.bench import deletion
-from core.bench.deletion import rows
-from core.bench.run import run as bench
 from core.inference.relevance import Relevance, relevance
 from core.model.errors import ModelError
 from core.model.network import Network
@@ -23,6 +19,8 @@ from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
+from tests.benchmarks import deletion
+from tests.benchmarks.deletion import rows
 from tests.core.pictures import write_pairs
 
 TEXT = "a small red heart"
@@ -165,15 +163,14 @@ def test_a_resnet_is_refused_in_words() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["clip", "sd-coca"])
 def test_without_the_relevant_patches_a_match_falls_further_than_without_random_ones(
-    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deletion test: a fifth of the patches left out of a small trained model's pictures. By chance it is half."""
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     pairs, _ = write_pairs(tmp_path / "pairs")
     fields = [f"data.train={pairs}", f"data.val={pairs}", "optim.batch_size=12", "optim.epochs=60"]
     train(override(preset_config(preset, "tiny"), fields), RunDir(tmp_path / "run"), quiet=True)
-    bench("deletion", True, None, model=str(tmp_path / "run"))
-    share, low = (row["ours"] for row in json.loads(capsys.readouterr().out))
+    share, low = (row.ours for row in deletion.run(str(tmp_path / "run"), ""))
     assert share >= 100 * 2 / 3
     assert low < share
 
@@ -185,7 +182,7 @@ def test_a_deletion_test_tells_its_share_and_refuses_without_a_model(monkeypatch
     assert "86.8 to 94.6" in low.name
     assert not rows(150, 200)[0].holds
     with pytest.raises(UserError, match="--model"):
-        bench("deletion", True, None)
+        deletion.run("", "")
     network = network_of("sd-tiny")
     picture = picture_for(network)
     found = Relevance(0.5, torch.arange(network.towers.patches_across**2, dtype=torch.float32), ())

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.bench.syncs import definition, former_run, write_pairs
 from core.checkpoint import files as checkpoint
 from core.data.batch import Batch
 from core.spec.config import override
@@ -19,6 +18,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
 from core.training.loop import Loop
 from core.training.train import train
+from tests.benchmarks.syncs import definition, former_run, write_pairs
 
 BROKEN_STEP = 2
 QUICK = ("eman", "sd-clip-no-fusion")  # statistics that the teacher averages, and that it copies

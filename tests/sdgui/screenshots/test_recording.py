@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sdgui.screenshots import recording
-from sdgui.screenshots.answers import gathered, record, replay
-from sdgui.screenshots.recording import pack, unpack
+from tests.screenshots import recording
+from tests.screenshots.answers import gathered, record, replay
+from tests.screenshots.recording import pack, unpack
 
 FAKE = Path(__file__).parents[1] / "fake_worker.py"
 

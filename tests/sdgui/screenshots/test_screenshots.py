@@ -14,11 +14,11 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.children import environment
 from sdgui.panels.registry import PANELS
-from sdgui.screenshots import __main__ as command
-from sdgui.screenshots.comparing import TOLERANCE, difference
-from sdgui.screenshots.home import ARMS, study_of
-from sdgui.screenshots.pinned import SIZE
-from sdgui.screenshots.scenes import SCENES
+from tests.screenshots import __main__ as command
+from tests.screenshots.comparing import TOLERANCE, difference
+from tests.screenshots.home import ARMS, study_of
+from tests.screenshots.pinned import SIZE
+from tests.screenshots.scenes import SCENES
 
 ROOT = Path(__file__).parents[3]
 DESCRIBED = Path(__file__).parent / "described"
@@ -105,14 +105,14 @@ def test_the_check_names_each_picture_that_differs_and_leaves_the_new_one(
     assert "clean.png: 0.00% differs\n" in said.out
     assert [path.name for path in differing.iterdir()] == ["search.png"]
     assert difference(committed / "search.png", differing / "search.png").share > TOLERANCE
-    assert "python -m sdgui.screenshots" in said.err
+    assert "python -m tests.screenshots" in said.err
     assert command.check(tmp_path / "recording", committed, ["clean"], differing)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="menus and texts differ by platform")
 def test_every_panel_says_and_draws_what_it_did() -> None:
     """Words, states, colours, keys and curves of all panels with a recorded study, as lines of text."""
-    line = [sys.executable, "-m", "sdgui.screenshots", "--describe", str(DESCRIBED), "--check"]
+    line = [sys.executable, "-m", "tests.screenshots", "--describe", str(DESCRIBED), "--check"]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300, check=False)
     if "is not installed" in done.stderr:
         pytest.skip(done.stderr.strip())
@@ -124,7 +124,7 @@ def test_a_study_is_recorded_and_every_picture_made_of_the_recording(tmp_path: P
     out = tmp_path / "out"
     asked = ["--record", "--steps", "2", "--seeds", "1", "--size", "tiny"]
     for options in (asked, ["--check"]):
-        line = [sys.executable, "-m", "sdgui.screenshots", str(out), *options]
+        line = [sys.executable, "-m", "tests.screenshots", str(out), *options]
         done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=1800)
         assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     pictures = sorted(out.glob("*.png"))

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.bench.caption import BEAM, GREEDY, IDS, share_of_same
-from core.bench.caption_peer import random_coca, random_pictures
 from core.inference.generation.captions import generate
 from core.spec.generation import GenerationSettings
+from tests.benchmarks.caption import BEAM, GREEDY, IDS, share_of_same
+from tests.benchmarks.caption_peer import random_coca, random_pictures
 
 NEAR_TIE = 1e-4  # logits are of the order of 1; two computations of the same sum differ by about 1e-6
 
