@@ -19,8 +19,10 @@ from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
 from core.model.network import Network
 from core.model.runtime import Runtime, RuntimeUnavailable, set_up
-from core.model.towers.pretrained import known_problem
-from core.model.towers.towers import build_towers, resolve_architecture
+from core.model.towers.architectures import is_published
+from core.model.towers.downloading import fetch_architecture
+from core.model.towers.pretrained import find_weights, known_problem, read_weights
+from core.model.towers.towers import build_towers
 from core.objectives.build import build_network
 from core.spec.config import DataConfig, RunConfig, RuntimeConfig, ValidationConfig, expand_user
 from core.spec.errors import UserError
@@ -119,11 +121,21 @@ def open_network(source: RunNetwork | OpenClipModel, device: torch.device, progr
     with torch.random.fork_rng(devices=[]):
         if isinstance(source, RunNetwork):
             return _from_run(source, device)
-        torch.manual_seed(SEED)
-        towers = build_towers(resolve_architecture(source.architecture))
+        return _from_open_clip(source, progress).to(device)
+
+
+def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network:
+    model_cfg = fetch_architecture(source.architecture)
+    if source.pretrained and not is_published(source.architecture):
+        path = find_weights(source.architecture, source.pretrained, progress)
+        shapes = {name: tuple(value.shape) for name, value in read_weights(path).items()}
+        origin = f"the model {source.architecture}"
+        check_claims(lambda: Network(build_towers(model_cfg)), model_cfg, shapes, origin)
+    torch.manual_seed(SEED)
+    towers = build_towers(model_cfg)
     if source.pretrained:
         load_towers(towers, source.architecture, source.pretrained, progress=progress)
-    return Network(towers).to(device)
+    return Network(towers)
 
 
 def _from_run(source: RunNetwork, device: torch.device) -> Network:

@@ -15,18 +15,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from core.model.network import Network
+from core.model.towers.formats.description import check_description
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, open_regular, read_json
 from core.spec.run.model_names import CheckpointError
 
 LARGEST_INFO = 4 * MEGABYTE  # of checkpoint.json; 20,000 classes have 1
-_SIDES = ("image_size", "context_length")
-LARGEST_SIDE = 4096  # of pictures, and the longest caption: not saved, so that no weights vouch for them
-_ABOVE_ZERO = ("width", "layers", "heads", "head_width", "patch_size", "mlp_ratio", "vocab_size", *_SIDES)
 _TOWERS = ("vision_cfg", "text_cfg", "multimodal_cfg")
-_UNBUILDABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, RuntimeError)
 
 
 def read_info_file(path: Path, root: Path) -> dict[str, Any]:
@@ -64,21 +62,24 @@ def tensor_shapes(path: Path, root: Path) -> dict[str, tuple[int, ...]]:
 
 
 def check_claims(
-    build: Callable[[], nn.Module], model: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], origin: str
+    build: Callable[[], Network], model: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], origin: str
 ) -> None:
-    """Refuse to ``build`` a network of more layers or parameters than the weights have.
+    """Refuse to ``build`` a network of more layers or parameters than the weights have, or one that cannot be used.
 
-    ``model``: the open_clip configuration that it is built from. CheckpointError naming ``origin``, also when it
-    cannot be built.
+    ``model``: the open_clip configuration that it is built from; ``shapes`` of the weights, by name. CheckpointError
+    naming ``origin``.
     """
-    if wrong := _wrong_architecture(model, shapes):
-        raise CheckpointError(f"{origin} has an architecture that does not match its weights: {wrong}; choose another.")
     try:
-        with torch.device("meta"):  # has shapes, but no memory
-            claimed = sum(value.numel() for value in build().state_dict().values())
-    except UserError:
-        raise
-    except _UNBUILDABLE as error:
+        check_description(model, "its description")
+        if wrong := _too_many_layers(model, shapes):
+            raise CheckpointError(f"{wrong}; choose another model.")
+        with torch.device("meta"), torch.no_grad():  # has shapes, but no memory
+            network = build()
+            claimed = sum(value.numel() for value in network.state_dict().values())
+            _try_out(network.eval())
+    except UserError as error:
+        raise CheckpointError(f"{origin} cannot be opened: {error}") from error
+    except Exception as error:  # open_clip, timm and transformers raise what they like
         what = f"{type(error).__name__}: {excerpt(str(error))}"
         raise CheckpointError(f"{origin} has an architecture that cannot be built ({what}); choose another.") from error
     there = sum(math.prod(shape) for shape in shapes.values())
@@ -89,21 +90,24 @@ def check_claims(
         )
 
 
-def _wrong_architecture(model: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What would take memory even without parameters, or makes empty ones; "" when nothing does."""
+def _too_many_layers(model: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Which part claims more layers than there are tensors; "" when none does. Modules take memory even without
+    parameters."""
     for name in _TOWERS:
-        tower = model.get(name, {} if name == "multimodal_cfg" else None)
-        if not isinstance(tower, dict):
-            return f"{name} is not an object"
-        layers = tower.get("layers", 0)
-        every = layers if isinstance(layers, list) else [layers]
-        if not all(isinstance(one, int) for one in every) or sum(map(abs, every)) > len(shapes):
+        layers = model.get(name, {}).get("layers", 0)
+        if (sum(layers) if isinstance(layers, list) else layers) > len(shapes):
             return f"{name} has {excerpt(layers, 60)} layers, and there are {len(shapes)} tensors"
-        for key in _ABOVE_ZERO:
-            value = tower.get(key)
-            numbers = value if isinstance(value, list) else [] if value is None else [value]
-            if not all(isinstance(one, (int, float)) and one > 0 for one in numbers):
-                return f"{name}.{key} is {excerpt(value, 60)}, which is not a number above 0"
-            if key in _SIDES and any(one > LARGEST_SIDE for one in numbers):
-                return f"{name}.{key} is {excerpt(value, 60)}, and at most {LARGEST_SIDE} is possible"
     return ""
+
+
+def _try_out(network: Network) -> None:
+    """Encode an image and a caption of zeros. Raises what open_clip does where settings do not fit each other."""
+    towers = network.towers
+    image = network.encode_images(torch.zeros(1, 3, network.image_size, network.image_size, dtype=torch.uint8))
+    if image.shape != (1, towers.embed_dim):
+        raise CheckpointError(f"it makes features of shape {tuple(image.shape)} of an image; choose another model.")
+    if towers.is_transformers_text:  # these look at values, of which there are none yet
+        return
+    text = network.encode_texts(torch.zeros(1, towers.context_length, dtype=torch.long))
+    if text.shape != image.shape:
+        raise CheckpointError(f"it makes features of shape {tuple(text.shape)} of a caption; choose another model.")

@@ -20,7 +20,7 @@ from core.data.shard_pairs import ShardPairs, open_shards
 from core.model.block_passes import compile_blocks, recompute
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
-from core.model.towers.towers import resolve_architecture
+from core.model.towers.downloading import fetch_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
 from core.objectives.weighting.prior import left_out
 from core.ranks.batch_norm import synchronise_batch_norms
@@ -80,7 +80,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         raise UserError("data.train is empty; name the training data: a CSV, a JSON, or a folder of pictures.")
     runtime = set_up(config.runtime, team.launch.local_rank)
     torch.manual_seed(config.seed)
-    model_cfg = resolve_architecture(config.towers.architecture)
+    model_cfg = fetch_architecture(config.towers.architecture)
     network = build_backbone(config, model_cfg)
     wanted, start = config.towers, None
     if wanted.pretrained:

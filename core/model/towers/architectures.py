@@ -12,6 +12,7 @@ from typing import Any
 import open_clip
 
 from core.model.errors import ModelError
+from core.model.towers.formats.description import check_description
 from core.model.towers.formats.huggingface import read_clip_config
 from core.spec.config import expand_user
 from core.spec.paths import is_file, is_folder
@@ -43,7 +44,7 @@ def resolve_architecture(name_or_path: str) -> dict[str, Any]:
     if is_folder(path):
         theirs = is_saved_model(path) and not is_file(path / OPEN_CLIP_CONFIG)
         return read_clip_config(path) if theirs else _read(path / OPEN_CLIP_CONFIG)
-    if name_or_path in open_clip.list_models():
+    if is_published(name_or_path):
         config: dict[str, Any] = open_clip.get_model_config(name_or_path)
         return config
     names = list_architectures()
@@ -52,6 +53,11 @@ def resolve_architecture(name_or_path: str) -> dict[str, Any]:
     close = [folded[name] for name in difflib.get_close_matches(wanted, folded, n=3, cutoff=0.4)]
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:8])} and more."
     raise ModelError(f"there is no architecture '{excerpt(name_or_path)}'; {hint}")
+
+
+def is_published(name: str) -> bool:
+    """Whether ``name`` stands for an architecture of open_clip's own, not for a file or folder of that name."""
+    return name in open_clip.list_models() and not expand_user(name).exists()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -67,6 +73,7 @@ def _read(path: Path) -> dict[str, Any]:
     if missing:
         lacks = f"lacks {', '.join(missing)}; see {OURS / 'sd-tiny.json'}."
         raise ModelError(f"the architecture {excerpt(str(path))} {lacks}")
-    if isinstance(raw.get("preprocess_cfg"), dict):
+    if "preprocess_cfg" in raw:
         config["preprocess_cfg"] = raw["preprocess_cfg"]
+    check_description(config, f"the architecture {excerpt(str(path))}")
     return dict(config)

@@ -2,7 +2,8 @@
 
 Flow: ``core.model.towers.pretrained`` asks for the file of an open_clip tag. From a hub by huggingface_hub, which
 keeps what it has and goes on; from a plain address here, checked against the sum in the address, as open_clip checks
-it.
+it. Tokenizers and text models of transformers that an architecture names are fetched by ``fetch_architecture`` alone,
+which is called for published architectures that a user chose; building a network only looks for what is there.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import io
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from tqdm import tqdm
+
+from core.model.errors import ModelError
+from core.model.towers.architectures import is_published, resolve_architecture
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,6 +54,59 @@ def download(tag: dict[str, Any], progress: Progress | None = None) -> Path:
         if report.raised is not None:
             raise report.raised from None
         raise DownloadError(next(iter(str(error).splitlines()), type(error).__name__)[:200]) from error
+
+
+# Files of a tokenizer as transformers saves one, and a text model's configuration; no weights and no code.
+_TEXT_FILES = ("tokenizer*.json", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
+
+
+def fetch_architecture(name_or_path: str) -> dict[str, Any]:
+    """As `resolve_architecture`; the tokenizer and the text model's configuration of a published one are downloaded.
+
+    Names in a file that anyone may have written are not asked for. Without a network nothing happens either: what
+    needs them says what is missing.
+    """
+    model_cfg = resolve_architecture(name_or_path)
+    if not is_published(name_or_path):
+        return model_cfg
+    text = model_cfg["text_cfg"]
+    for name, files in ((text.get("hf_tokenizer_name"), _TEXT_FILES), (text.get("hf_model_name"), ("config.json",))):
+        if name and not _has(_local_folder(name), files):
+            with suppress(Exception):  # any error of the hub's and the network's libraries
+                snapshot_download(name, allow_patterns=list(files))
+    return model_cfg
+
+
+def downloaded_tokenizer(name: str) -> Path:
+    """The folder of a tokenizer of the hub that was downloaded before. ModelError when it was not."""
+    return _downloaded("tokenizer", name, _TEXT_FILES)
+
+
+def downloaded_text_model(name: str) -> Path:
+    """The folder with the configuration of a text model that was downloaded before. ModelError when it was not."""
+    return _downloaded("text model", name, ("config.json",))
+
+
+def _downloaded(what: str, name: str, files: Sequence[str]) -> Path:
+    folder = _local_folder(name)
+    if folder is None or not _has(folder, files):
+        raise ModelError(
+            f"the {what} {name} is not on this machine; if you trust it, run: hf download {name} "
+            f"{' '.join(f'--include {file!r}' for file in files)}"
+        )
+    return folder
+
+
+def _has(folder: Path | None, files: Sequence[str]) -> bool:
+    return folder is not None and any(any(folder.glob(file)) for file in files)
+
+
+def _local_folder(name: str) -> Path | None:
+    """Where the hub's library keeps what it has of the repository ``name``."""
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):  # not there, or no name of a repository
+        return None
 
 
 class _Progress:

@@ -9,9 +9,11 @@ tensors alone.
 from __future__ import annotations
 
 import difflib
+import os
 import pickle
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import open_clip
 import platformdirs
@@ -27,10 +29,12 @@ from core.model.towers.downloading import DownloadError, Progress, download
 from core.model.towers.formats.huggingface import from_clip_model, is_clip_model_state
 from core.spec.config import expand_user
 from core.spec.paths import is_file, is_folder
-from core.spec.reading import excerpt, open_regular
+from core.spec.reading import MEGABYTE, excerpt, open_regular
 
 PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model", "teacher", "student")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+LARGEST_PICKLE = 16 * MEGABYTE  # names and shapes; of a ViT-L with its optimiser's state they are 0.3 MB
+POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
 RUN_PREFIX = "towers.clip."  # how a Network's state dict names what open_clip names
 _COCO_COCA = "was fine-tuned on COCO for captions: {}"
 # (architecture, tag) -> what such a model is bad at; figures are from open_clip's own published results.
@@ -103,7 +107,9 @@ def _in_folder(folder: Path) -> Path:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in ``path`` under open_clip's names; ModelError when it is damaged or holds more than tensors."""
     try:
-        open_regular(path, error=ModelError).close()
+        with open_regular(path, error=ModelError) as file:
+            if path.suffix != ".safetensors":
+                _check_archive(file, path)
         loaded: Any = (
             load_file(path)
             if path.suffix == ".safetensors"
@@ -122,10 +128,32 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a previous run.")
+    if not all(_is_plain(value) for value in state.values()) or (
+        sum(value.nbytes for value in state.values()) > 2 * path.stat().st_size
+    ):
+        raise ModelError(f"the tensors in {path} claim more values than it holds; convert it to .safetensors.")
     ours = {key.removeprefix(RUN_PREFIX): value for key, value in state.items() if key.startswith(RUN_PREFIX)}
     if is_clip_model_state(state):
         return from_clip_model(state)
     return ours or {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _check_archive(file: BinaryIO, path: Path) -> None:
+    """ModelError unless ``file`` is an archive as torch.save writes one: its parts are not compressed, so that reading
+    them takes no more memory than the file has, and its pickle is small and asks for no memory by number alone."""
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+        if compressed or sum(part.file_size for part in parts) > size:
+            raise ModelError(f"{path} is compressed, which PyTorch's files are not; convert it to .safetensors.")
+        pickles = [part for part in parts if part.filename.endswith(".pkl")]
+        if any(part.file_size > LARGEST_PICKLE or b"bytearray" in archive.read(part) for part in pickles):
+            raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.")
+
+
+def _is_plain(value: Tensor) -> bool:
+    return value.layout is torch.strided and not (value.is_meta or value.is_quantized or value.is_nested)
 
 
 def fit_weights(clip: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
@@ -133,25 +161,34 @@ def fit_weights(clip: nn.Module, state: dict[str, Tensor], origin: Path) -> None
 
     Raises ModelError naming what is missing or has another shape.
     """
-    state = convert_state_dict(clip, dict(state))
-    if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
-        state = convert_to_custom_text_state_dict(state)
     own = clip.state_dict()
-    for name in ("logit_scale", "logit_bias"):
-        if name in own:
-            state[name] = state[name].reshape(own[name].shape) if name in state else own[name]
-    state.pop("text.transformer.embeddings.position_ids", None)  # buffer of older transformers releases
     try:
-        resize_pos_embed(state, clip)
-        resize_text_pos_embed(state, clip)
-    except (AssertionError, RuntimeError) as error:
-        raise ModelError(f"the weights {origin} are of another architecture: {error}.") from error
+        state = convert_state_dict(clip, dict(state))
+        if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
+            state = convert_to_custom_text_state_dict(state)
+        for name in ("logit_scale", "logit_bias"):
+            if name in own:
+                state[name] = state[name].reshape(own[name].shape) if name in state else own[name]
+        state.pop("text.transformer.embeddings.position_ids", None)  # buffer of older transformers releases
+        if all(state[name].shape[1:] == own[name].shape[1:] for name in POSITIONS if name in state and name in own):
+            resize_pos_embed(state, clip)  # to as many values as the tower has, since the widths are alike
+            resize_text_pos_embed(state, clip)
+    except Exception as error:  # foreign tensors under names that open_clip goes by
+        raise ModelError(f"the weights {origin} are of another architecture: {excerpt(str(error))}.") from error
     missing = sorted(own.keys() - state.keys())
-    wrong = [key for key, value in own.items() if key in state and state[key].shape != value.shape]
+    wrong = [key for key, value in own.items() if key in state and not _fits(state[key], value)]
     if missing or wrong:
-        what = f"{wrong[0]} has shape {tuple(state[wrong[0]].shape)}" if wrong else f"it lacks {missing[0]}"
+        what = (
+            f"{wrong[0]} has shape {tuple(state[wrong[0]].shape)} of {state[wrong[0]].dtype}"
+            if wrong
+            else f"it lacks {missing[0]}"
+        )
         raise ModelError(
             f"the weights {origin} do not fit the architecture: {what}"
             f" ({len(missing)} missing, {len(wrong)} of another shape); choose the architecture they were trained as."
         )
     clip.load_state_dict({key: state[key] for key in own})
+
+
+def _fits(value: Tensor, own: Tensor) -> bool:
+    return value.shape == own.shape and value.is_floating_point() == own.is_floating_point()

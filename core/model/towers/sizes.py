@@ -21,6 +21,8 @@ def input_sizes(architecture: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=32)
 def _sizes(model_cfg: str) -> tuple[int, int]:
+    config = json.loads(model_cfg)
+    images = {name: config[name] for name in ("embed_dim", "vision_cfg", "quick_gelu") if name in config}
     with torch.device("meta"):
-        towers = build_towers(json.loads(model_cfg))
+        towers = build_towers({**images, "text_cfg": {"layers": 1}})  # any: it may name a model that is not here
     return towers.image_size, towers.patch_side

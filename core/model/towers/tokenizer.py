@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from open_clip.model import CLIPTextCfg
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
 from core.model.errors import ModelError
+from core.model.towers.downloading import downloaded_tokenizer
+from core.spec.reading import excerpt
 
 
 class Tokenizer:
-    """The tokenizer that an architecture's ``text_cfg`` names, built when it is first asked. Picklable."""
+    """The tokenizer that an architecture's ``text_cfg`` names, built when it is first asked. Picklable.
+
+    One of transformers is taken from what was downloaded before, and none of its code is run.
+    """
 
     def __init__(self, text_cfg: Mapping[str, Any], context_length: int) -> None:
         self._text_cfg, self._context_length = dict(text_cfg), context_length
@@ -22,8 +28,11 @@ class Tokenizer:
         return Tokenizer, (self._text_cfg, self._context_length)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Captions as token ids, cut and padded to the context length: (N, context) int64."""
+        """Captions as token ids, cut and padded to the context length: (N, context) int64. ModelError as ``words``."""
         tokens: Tensor = self.words()(list(texts))
+        known = self._text_cfg.get("vocab_size", CLIPTextCfg.vocab_size)
+        if len(tokens) and int(tokens.max()) >= known and not self._text_cfg.get("hf_model_name"):
+            raise ModelError(f"text_cfg.vocab_size is {known}, fewer than its tokenizer has; choose another model.")
         return tokens.long()
 
     def words(self) -> SimpleTokenizer | HFTokenizer:
@@ -38,14 +47,17 @@ def _build(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | H
     options = text_cfg.get("tokenizer_kwargs") or {}
     if not name:
         return SimpleTokenizer(context_length=context_length, **options)
+    folder = downloaded_tokenizer(name)  # a folder: a name could be that of a folder here, or contact the hub
     try:
         return HFTokenizer(
-            name, context_length=context_length, tokenizer_mode=text_cfg.get("tokenizer_mode"), **options
+            str(folder),
+            context_length=context_length,
+            tokenizer_mode=text_cfg.get("tokenizer_mode"),
+            **options,
+            trust_remote_code=False,
+            local_files_only=True,
         )
     except ImportError as error:
         raise ModelError(f"the tokenizer {name} needs the package transformers; pip install transformers.") from error
-    except OSError as error:
-        raise ModelError(
-            f"the tokenizer {name} could not be downloaded; give hf_tokenizer_name in the architecture's JSON a local "
-            "folder that holds it."
-        ) from error
+    except Exception as error:  # transformers raises what it likes
+        raise ModelError(f"the tokenizer {name} in {folder} cannot be used: {excerpt(str(error))}.") from error

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.coca_model import CoCa
+from open_clip.hf_configs import arch_dict
+from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
@@ -24,6 +26,8 @@ from core.model.errors import ModelError
 from core.model.towers.architectures import list_architectures, resolve_architecture
 from core.model.towers.block_states import blocks_of
 from core.model.towers.decoder import adopt_decoder, decode, decoder_blocks, decoder_of, word_logits
+from core.model.towers.downloading import downloaded_text_model
+from core.model.towers.formats.description import check_description
 from core.model.towers.freezing import frozen_modules
 from core.model.towers.image import (
     ImageFeatures,
@@ -39,6 +43,8 @@ from core.model.towers.tokenizer import Tokenizer
 from core.model.towers.transformer import adopt_blocks
 from core.ranks.tensors import whole
 from core.spec.config import expand_user
+from core.spec.reading import excerpt, read_json
+from core.spec.run.model_names import LARGEST_CONFIG
 
 __all__ = [
     "ImageFeatures",
@@ -82,8 +88,10 @@ class Towers(nn.Module):
         self._text_cfg: dict[str, Any] = dict(model_cfg["text_cfg"])
         self.tokenize = Tokenizer(self._text_cfg, self.context_length)  # captions -> (N, context) int64
         preprocess = model_cfg.get("preprocess_cfg", {})
-        self.register_buffer("pixel_mean", torch.tensor(preprocess.get("mean", OPENAI_DATASET_MEAN)))
-        self.register_buffer("pixel_std", torch.tensor(preprocess.get("std", OPENAI_DATASET_STD)))
+        self.register_buffer(
+            "pixel_mean", torch.tensor(preprocess.get("mean", OPENAI_DATASET_MEAN), dtype=torch.float32)
+        )
+        self.register_buffer("pixel_std", torch.tensor(preprocess.get("std", OPENAI_DATASET_STD), dtype=torch.float32))
 
     @property
     def image_mean(self) -> tuple[float, ...]:
@@ -214,6 +222,11 @@ class Towers(nn.Module):
         return self._text.encode(tokens, all_tokens, hidden, mask_token)
 
     @property
+    def is_transformers_text(self) -> bool:
+        """Whether its text tower is a model of transformers."""
+        return isinstance(getattr(self.clip, "text", None), HFTextEncoder)
+
+    @property
     def causal_text(self) -> bool:
         """Whether a word's state knows only the words before it."""
         return self._text.causal
@@ -265,24 +278,42 @@ def _square(size: int | Sequence[int]) -> int:
 
 
 def build_towers(model_cfg: dict[str, Any]) -> Towers:
-    """Towers of open_clip's configuration with random weights, from torch's generator.
+    """Towers of open_clip's configuration with random weights, from torch's generator. Downloads nothing.
 
-    Raises ModelError when a package that the architecture needs is missing, or the configuration is not open_clip's.
+    Raises ModelError when a package or a text model that the architecture needs is missing, or the configuration is
+    not open_clip's.
     """
+    check_description(model_cfg, "the architecture")
     options = {key: value for key, value in model_cfg.items() if key not in ("custom_text", "preprocess_cfg")}
     options["vision_cfg"] = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
     options["text_cfg"] = {**model_cfg["text_cfg"], "hf_model_pretrained": False}
-    custom = model_cfg.get("custom_text", False) or "hf_model_name" in model_cfg["text_cfg"]
+    hub_name = model_cfg["text_cfg"].get("hf_model_name")
+    if hub_name:
+        options["text_cfg"]["hf_model_name"] = _text_model(hub_name)
+    custom = model_cfg.get("custom_text", False) or hub_name
     kind = CLIP if not custom else CoCa if "multimodal_cfg" in model_cfg else CustomTextCLIP
     if kind is CoCa:  # its own forward expects them; ours does without
         options["vision_cfg"]["output_tokens"] = options["text_cfg"]["output_tokens"] = True
     try:
         clip = kind(**options)
-    except (TypeError, KeyError, AssertionError, ValueError, RuntimeError, OSError) as error:
-        raise ModelError(f"the architecture cannot be built by open_clip: {error}.") from error
-    if isinstance(clip, CoCa):  # open_clip leaves this one as the memory happened to be
-        nn.init.normal_(clip.text_decoder.text_projection, std=clip.text_decoder.width**-0.5)
-    return Towers(clip, model_cfg)
+        if isinstance(clip, CoCa):  # open_clip leaves this one as the memory happened to be
+            nn.init.normal_(clip.text_decoder.text_projection, std=clip.text_decoder.width**-0.5)
+        return Towers(clip, model_cfg)
+    except ModelError:
+        raise
+    except Exception as error:  # open_clip, timm and transformers raise what they like
+        what = excerpt(str(error)) or type(error).__name__
+        raise ModelError(f"the architecture cannot be built by open_clip: {what}.") from error
+
+
+def _text_model(name: str) -> str:
+    """The folder of a text model's configuration. ModelError unless it is of a kind that open_clip knows."""
+    folder = downloaded_text_model(name)
+    config = read_json(folder / "config.json", LARGEST_CONFIG, error=ModelError)
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in arch_dict:  # transformers would offer to run code of the folder
+        raise ModelError(f"the text model {name} is a {excerpt(kind, 40)}; open_clip takes {', '.join(arch_dict)}.")
+    return str(folder)
 
 
 def load_pretrained(

@@ -1,0 +1,159 @@
+"""A model's description, which anyone may have written: checked before open_clip, timm or transformers see any of it.
+
+Flow: an architecture's name, a folder, a JSON file or a checkpoint -> `core.model.towers.towers.build_towers` ->
+``check_description`` -> open_clip. What passes holds the settings that open_clip's published models use, of their
+types and of bounded size. It names no path, no address and no code; the names of timm's and transformers' models are
+looked up among timm's own and in what was downloaded before (`core.model.towers.tokenizer`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from open_clip.coca_model import MultimodalCfg
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+from pydantic import TypeAdapter, ValidationError
+
+from core.model.errors import ModelError
+from core.spec.reading import excerpt
+
+_PARTS = {"vision_cfg": CLIPVisionCfg, "text_cfg": CLIPTextCfg, "multimodal_cfg": MultimodalCfg}
+_TYPES: dict[str, TypeAdapter[Any]] = {
+    **{name: TypeAdapter(kind) for name, kind in _PARTS.items()},
+    "embed_dim": TypeAdapter(int),
+    **dict.fromkeys(("quick_gelu", "custom_text", "nonscalar_logit_scale"), TypeAdapter(bool)),
+    **dict.fromkeys(("init_logit_scale", "init_logit_bias"), TypeAdapter(float)),
+}
+# The least and the most of a number. The largest published models have 48 layers of width 1664, images of 512 pixels,
+# captions of 256 tokens and 900,000 words.
+_COUNT, _SHARE = (1, 4096), (0, 1)
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("heads", "head_width", "attn_pooler_heads", "attn_pooler_queries", "n_queries"), _COUNT),
+    **dict.fromkeys(("dim_head", "context_length", "patch_size"), _COUNT),
+    **dict.fromkeys(("embed_dim", "width"), (1, 1 << 15)),
+    **dict.fromkeys(("patch_dropout", "timm_drop", "timm_drop_path"), _SHARE),
+    **dict.fromkeys(("ls_init_value", "init_logit_scale", "init_logit_bias"), (-1000, 1000)),
+    **dict.fromkeys(("pad_id", "eos_id"), (-1, 1 << 22)),
+    "layers": (1, 256),
+    "image_size": (1, 1024),
+    "vocab_size": (1, 1 << 22),
+    "mlp_ratio": (1e-3, 64),
+}
+_OPTIONS = {  # of the settings that are objects; "syntax" is no reduction_mask, since it downloads
+    "act_kwargs": ("approximate",),
+    "norm_kwargs": ("eps",),
+    "tokenizer_kwargs": ("clean", "strip_sep_token", "reduction_mask"),
+}
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "approximate": ("none", "tanh"),
+    "clean": ("lower", "whitespace", "canonicalize"),
+    "strip_sep_token": (True, False),
+    "reduction_mask": ("simple", "random", "shuffle"),
+    "tokenizer_mode": ("", "clips"),
+}
+_TIMM = re.compile(r"\w{1,100}(\.\w{1,100})?", re.ASCII)
+_HUB = re.compile(r"\w[\w-]{0,95}(\.[\w-]+)*(/\w[\w-]{0,95}(\.[\w-]+)*)?", re.ASCII)
+_NAMES = {"timm_model_name": _TIMM, "hf_model_name": _HUB, "hf_tokenizer_name": _HUB}
+
+
+def check_description(model_cfg: Mapping[str, Any], where: str) -> None:
+    """Raise ModelError unless ``model_cfg`` is an open_clip configuration of known settings within their bounds.
+
+    ``where`` says in the message what was read. Colours in ``preprocess_cfg`` are checked, its other settings unused.
+    """
+    if wrong := _wrong(model_cfg):
+        raise ModelError(f"{where} cannot be used: {wrong}; choose another model.")
+
+
+def _wrong(model_cfg: Mapping[str, Any]) -> str:
+    """What is wrong with the first setting that is; "" where none is."""
+    for name, value in model_cfg.items():
+        if name == "preprocess_cfg":
+            wrong = _wrong_colours(value)
+        elif name not in _TYPES:
+            wrong = f"{excerpt(name)} is not a setting of an open_clip model"
+        else:
+            check = _wrong_part if name in _PARTS else _wrong_value
+            wrong = _wrong_type(name, value) or check(name, value)
+        if wrong:
+            return wrong
+    missing = [name for name in ("embed_dim", *_PARTS) if name not in model_cfg and name != "multimodal_cfg"]
+    return f"it has no {missing[0]}" if missing else ""
+
+
+def _wrong_type(name: str, value: Any) -> str:
+    given = {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+    try:
+        _TYPES[name].validate_json(json.dumps(given), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        setting = ".".join(excerpt(one) for one in (name, *first["loc"][:1]))
+        return f"{setting} is {excerpt(first['input'], 60)} ({first['msg']})"
+    except (TypeError, ValueError, RecursionError) as error:  # no JSON, such as a number of thousands of digits
+        return f"{name} is not plain data ({excerpt(str(error), 60)})"
+    return ""
+
+
+def _wrong_part(part: str, settings: Mapping[str, Any]) -> str:
+    known = {field.name for field in fields(_PARTS[part])}
+    for name, value in settings.items():
+        if name not in known:
+            return f"{part}.{excerpt(name)} is not a setting of an open_clip model"
+        if wrong := _wrong_value(f"{part}.{name}", value):
+            return wrong
+    return ""
+
+
+def _wrong_value(title: str, value: Any) -> str:
+    """What is wrong with a setting of the right type; "" when nothing is. ``title`` is its name after those of its
+    parts."""
+    name, shown = title.rpartition(".")[2], excerpt(value, 60)
+    if value is None:
+        return ""
+    if name in _OPTIONS:
+        return next((wrong for key, one in value.items() if (wrong := _wrong_option(title, key, one))), "")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return f"{title} is {shown}, which is none of {', '.join(map(repr, _CHOICES[name]))}"
+    if name in _NAMES and value and not _NAMES[name].fullmatch(value):
+        return f"{title} is {shown}, which is not the name of a published model (paths and addresses are refused)"
+    if name in _RANGES:
+        low, high = _RANGES[name]
+        numbers = value if isinstance(value, (list, tuple)) else (value,)
+        total = sum(numbers) if name == "layers" else max(numbers, default=0)
+        if not (all(low <= one for one in numbers) and total <= high):  # a NaN is neither
+            return f"{title} is {shown}, and {low:g} to {high:g} is possible"
+    return ""
+
+
+def _wrong_option(title: str, name: str, value: Any) -> str:
+    """The same for a setting ``name`` of the object ``title``, whose type nobody checked."""
+    if name not in _OPTIONS[title.rpartition(".")[2]]:
+        return f"{title}.{excerpt(name)} is not a setting that is taken from a model's description"
+    if name == "eps":
+        sane = isinstance(value, float) and 0 < value < 1
+        return "" if sane else f"{title}.eps is {excerpt(value, 60)}, which is not a number above 0 and below 1"
+    if not isinstance(value, (str, bool)):
+        return f"{title}.{name} is {excerpt(value, 60)}, which is neither a word nor true or false"
+    return _wrong_value(f"{title}.{name}", value)
+
+
+def _wrong_colours(value: Any) -> str:
+    """What is wrong with the mean and the deviation of the colours; other settings of images are not used."""
+    if not isinstance(value, dict):
+        return f"preprocess_cfg is {excerpt(value, 60)}, which is not an object"
+    for name, least in (("mean", -math.inf), ("std", 0.0)):
+        colours = value.get(name, [0.5] * 3)
+        sane = (
+            isinstance(colours, (list, tuple))
+            and len(colours) == 3
+            and all(type(one) in (int, float) for one in colours)
+        )
+        if not (sane and all(least < one and abs(one) < 1000 for one in colours)):
+            above = " above 0" if name == "std" else ""
+            return f"preprocess_cfg.{name} is {excerpt(colours, 60)}, which is not three numbers{above}"
+    return ""
