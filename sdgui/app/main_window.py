@@ -170,6 +170,7 @@ class MainWindow(QMainWindow):
         panel.ticks_asked.connect(lambda runs: self.experiments.model.set_ticked(set(runs)))
         panel.source_asked.connect(lambda name, source: self.show_panel(name).show_source(source))
         panel.changed.connect(self._changed)
+        panel.saved.connect(self._close_saved)
         if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
             panel.copy_asked.connect(self._copy_run)
@@ -353,7 +354,7 @@ class MainWindow(QMainWindow):
             self._ask_about(alive)
             return
         self._remember()
-        if self.services.writer.pending:
+        if self.services.writer.pending or self.stack.is_saving():
             event.ignore()
             self._closing = self.services.writer.failures
             self.show_message(Message("info", "Saving the last changes; the window closes when they are saved."))
@@ -368,10 +369,10 @@ class MainWindow(QMainWindow):
         self.services.pool.end()
         super().closeEvent(event)
 
-    def _close_saved(self) -> None:
+    def _close_saved(self, written: bool = True) -> None:
         """The last writes are done: close, unless one of them failed, which was shown and can be tried again."""
         failed, self._closing = self._closing, None
-        if failed is not None and failed == self.services.writer.failures:
+        if written and failed is not None and failed == self.services.writer.failures:
             QTimer.singleShot(0, self, self.close)
 
     def keep_training(self) -> None:

@@ -76,6 +76,10 @@ class PanelStack(QStackedWidget):
         for panel in self.panels.values():
             panel.refresh()
 
+    def is_saving(self) -> bool:
+        """Whether something typed is on its way to the disk."""
+        return any(panel.is_saving() for panel in self.panels.values())
+
     def leave(self) -> None:
         """Let every panel save what was typed: the window closes."""
         for panel in self.panels.values():

@@ -34,6 +34,7 @@ class Panel(QWidget):
     ticks_asked = Signal(object)  # frozenset of run ids: tick these runs and no others
     source_asked = Signal(str, str)  # a panel's name, a source: show that panel with these data
     changed = Signal(object)  # Changes: what the panel has written to the store
+    saved = Signal(bool)  # nothing typed is on its way to the disk any more; whether all of it could be written
 
     def set_view(self, view: QWidget) -> None:
         """Fill the panel with ``view``; the panel itself is the controller."""
@@ -64,6 +65,10 @@ class Panel(QWidget):
 
     def left(self) -> None:
         """Another panel is shown, or the window closes: nothing typed may be lost."""
+
+    def is_saving(self) -> bool:
+        """Whether something typed is on its way to the disk; ``saved`` follows, and the window closes after it."""
+        return False
 
     def refresh(self) -> None:
         """Names, tags or the list of runs changed in the store."""

@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import random
 import re
+import threading
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from core.data.demo.emoji_names import label
@@ -246,11 +248,24 @@ def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[Non
 def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
     """Render on all cores. Threads would not do: the renderer holds Python's lock."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(MOST_PROCESSES, os.cpu_count() or 1), mp_context=context)
+    workers = min(MOST_PROCESSES, os.cpu_count() or 1)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
         yield from pool.map(partial(_render, folder, size), missing, chunksize=32)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next picture for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch(process: BaseProcess) -> None:
+        process.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent,), name="parent", daemon=True).start()
 
 
 def _render(folder: Path, size: int, one: Emoji) -> None:

@@ -86,6 +86,7 @@ class CaptionsPanel(Panel):
         self.persistence.restored.connect(lambda entries: self.model.add(entries, emit=False))
         self.persistence.ready.connect(self._restored)
         self.persistence.unreadable.connect(self._cannot_read)
+        self.persistence.settled.connect(self.saved)
         self.persistence.failed.connect(lambda sentence: self.view.show_message(error(sentence)))
         self.view.list.current_changed.connect(lambda _path: self.view.show_current())
         self.view.list.menu_asked.connect(self._open_menu)
@@ -143,6 +144,9 @@ class CaptionsPanel(Panel):
     def left(self) -> None:
         self.persistence.flush()
         self.view.keep(self._services.settings)
+
+    def is_saving(self) -> bool:
+        return self.persistence.pending
 
     def refresh(self) -> None:
         if self.model.rowCount() == 0:

@@ -31,6 +31,8 @@ class CaptionPersistence(QObject):
     restored = Signal(list)  # of Entry
     ready = Signal(object)  # origins: key -> content
     failed = Signal(str)  # writing failed; it is tried again
+    settled = Signal(bool)  # nothing is being written any more; whether all was
+    _ended = Signal(bool)
     unreadable = Signal(str)  # reading failed; it is tried again
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
@@ -40,6 +42,7 @@ class CaptionPersistence(QObject):
         self._origins: Origins = {}
         self._unwritten: Changed = {}  # the thread's: what a failure left
         self._unwritten_origins: Origins = {}
+        self._writing = 0  # tasks of the thread
         self._read_to = (-1, -1)  # the thread's: how far the list has been read
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
@@ -48,6 +51,7 @@ class CaptionPersistence(QObject):
         self._read_again = QTimer(self, singleShot=True)
         self._read_again.timeout.connect(self.restore)
         self.failed.connect(lambda _sentence: self._begin(_AGAIN_MS))
+        self._ended.connect(self._task_ended)
         self.unreadable.connect(lambda _sentence: self._read_again.start(_AGAIN_MS))
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
@@ -82,7 +86,18 @@ class CaptionPersistence(QObject):
         changed, self._changed = self._changed, {}
         origins, self._origins = self._origins, {}
         if changed or origins or self._unwritten or self._unwritten_origins:
-            self._pool.start(lambda: self._try(lambda: self._write(changed, origins), self.failed))
+            self._writing += 1
+            self._pool.start(lambda: self._ended.emit(self._try(lambda: self._write(changed, origins), self.failed)))
+
+    @property
+    def pending(self) -> bool:
+        """Whether changes are on their way to the store; what could not be written is not, until it is tried again."""
+        return bool(self._changed or self._origins or self._writing)
+
+    def _task_ended(self, written: bool) -> None:
+        self._writing -= 1
+        if not self.pending:
+            self.settled.emit(written)
 
     def close(self) -> None:
         """Write the pending changes, and wait until they are written."""
@@ -90,13 +105,15 @@ class CaptionPersistence(QObject):
         self._pool.waitForDone()
 
     # In the thread
-    def _try(self, work: Callable[[], None], failed: SignalInstance) -> None:
+    def _try(self, work: Callable[[], None], failed: SignalInstance) -> bool:
         try:
             work()
+            return True
         except StoreError as error:
             failed.emit(str(error))
         except Exception as error:  # noqa: BLE001  a thread that ends in silence would leave the list waiting for ever
             failed.emit(f"The list of captions: {type(error).__name__}: {error}.")
+        return False
 
     def _read(self) -> None:
         origins = self._store.caption_origins()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -10,10 +12,11 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
+from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.store.changes import Changes
-from sdgui.store.records import Progress
+from sdgui.store.records import Progress, StoreUnavailableError
 from sdgui.widgets.message import Message
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import OpenWindow, add
@@ -172,3 +175,35 @@ def test_it_closes_once_the_last_writes_are_done_unless_one_failed(qtbot: QtBot,
     writer.pending = 0
     writer.idle.emit()
     qtbot.waitUntil(lambda: not window.isVisible())
+
+
+def test_it_closes_once_captions_are_written_and_says_when_they_cannot_be(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = window.show_panel("caption")
+    assert isinstance(panel, CaptionsPanel)
+    qtbot.waitUntil(lambda: panel._held is None)
+    store, full, may_write = window.services.store, [True], threading.Event()
+    write = store.keep_captions
+
+    def keep(*what: Any) -> None:
+        may_write.wait(10)
+        if full[0]:
+            raise StoreUnavailableError("The disk is full.")
+        write(*what)
+
+    monkeypatch.setattr(store, "keep_captions", keep)
+    panel.add_paths(["/pictures/a.png"])
+    assert not window.close()
+    assert window.isVisible()
+    may_write.set()
+    qtbot.waitUntil(lambda: not panel.is_saving())
+    qtbot.wait(20)
+    assert window.isVisible(), "what could not be written is not given up unseen"
+    full[0] = False
+    may_write.clear()
+    panel.persistence.flush()
+    assert not window.close()
+    may_write.set()
+    qtbot.waitUntil(lambda: not window.isVisible())
+    assert [entry.path for entry in store.captions()[0]] == ["/pictures/a.png"], "before the window was gone"

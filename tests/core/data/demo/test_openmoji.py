@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -15,6 +17,7 @@ from core.data.demo.emoji_names import Label, group_of, label
 from core.data.demo.openmoji import Emoji, named_emoji, split, write_demo_data
 from core.data.errors import DataError
 from core.data.sources.opening import open_source
+from core.spec.children import python_command, start_program
 
 NAMES = {
     "woman firefighter medium-dark skin tone": ("firefighter", "medium-dark", "woman"),
@@ -231,3 +234,22 @@ def test_missing_packages_name_the_remedy(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(openmoji, "_missing", ImportError("No module named 'resvg_py'", name="resvg_py"))
     with pytest.raises(DataError, match=r"no module resvg_py\).* install .*\[demo\]"):
         write_demo_data(tmp_path)
+
+
+@pytest.mark.slow
+def test_no_process_outlives_a_program_that_is_killed_while_it_renders(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        command = [*python_command("core"), "demo-data", str(tmp_path / "data")]
+        started = start_program(command, log, log)
+    program = psutil.Process(started.pid)
+    while not list((tmp_path / "data").glob("pictures/*.png")):
+        assert started.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    workers = program.children(recursive=True)
+    assert workers, "it renders in processes"
+    started.kill()
+    started.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=60)
+    for one in alive:
+        one.kill()
+    assert (len(gone), alive) == (len(workers), [])
