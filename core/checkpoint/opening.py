@@ -125,7 +125,7 @@ def open_network(source: RunNetwork | OpenClipModel, device: torch.device, progr
 
 
 def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network:
-    model_cfg = fetch_architecture(source.architecture)
+    model_cfg = fetch_architecture(source.architecture, source.pretrained)
     if source.pretrained and not is_published(source.architecture):
         path = find_weights(source.architecture, source.pretrained, progress)
         shapes = {name: tuple(value.shape) for name, value in read_weights(path).items()}

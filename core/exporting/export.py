@@ -117,7 +117,7 @@ def _put_in_place(partial: Path, out: Path) -> None:
 def _architecture(source: RunNetwork | OpenClipModel) -> dict[str, Any]:
     if isinstance(source, RunNetwork):
         return dict(read_info(source.run, source.checkpoint).model)
-    return resolve_architecture(source.architecture)
+    return resolve_architecture(source.architecture, source.pretrained)
 
 
 def _write(towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form, precision: ExportPrecision) -> None:

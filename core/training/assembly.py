@@ -80,7 +80,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         raise UserError("data.train is empty; name the training data: a CSV, a JSON, or a folder of pictures.")
     runtime = set_up(config.runtime, team.launch.local_rank)
     torch.manual_seed(config.seed)
-    model_cfg = fetch_architecture(config.towers.architecture)
+    model_cfg = fetch_architecture(config.towers.architecture, config.towers.pretrained)
     network = build_backbone(config, model_cfg)
     wanted, start = config.towers, None
     if wanted.pretrained:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+from open_clip.pretrained import get_pretrained_cfg
 
 from core.model.errors import ModelError
 from core.model.towers.formats.description import check_description
@@ -30,8 +31,11 @@ def list_architectures() -> list[str]:
     return [*ours, *(name for name in open_clip.list_models() if name not in ours)]
 
 
-def resolve_architecture(name_or_path: str) -> dict[str, Any]:
+def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
     """The model configuration of a name or a JSON file, as open_clip takes it.
+
+    Of a published architecture it has the activation that its weights ``pretrained`` were trained with: OpenAI's need
+    QuickGELU, for which open_clip has names of their own (``ViT-B-32-quickgelu``).
 
     Raises ModelError for an unknown name (with the nearest ones) and for a file of another shape.
     """
@@ -46,7 +50,8 @@ def resolve_architecture(name_or_path: str) -> dict[str, Any]:
         return read_clip_config(path) if theirs else _read(path / OPEN_CLIP_CONFIG)
     if is_published(name_or_path):
         config: dict[str, Any] = open_clip.get_model_config(name_or_path)
-        return config
+        tag = get_pretrained_cfg(name_or_path, pretrained) if pretrained else {}
+        return config | ({"quick_gelu": True} if tag.get("quick_gelu") else {})
     names = list_architectures()
     folded = {name.lower(): name for name in names}
     wanted = name_or_path[:LONGEST_SHOWN].lower()

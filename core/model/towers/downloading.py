@@ -60,13 +60,13 @@ def download(tag: dict[str, Any], progress: Progress | None = None) -> Path:
 _TEXT_FILES = ("tokenizer*.json", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
 
 
-def fetch_architecture(name_or_path: str) -> dict[str, Any]:
+def fetch_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
     """As `resolve_architecture`; the tokenizer and the text model's configuration of a published one are downloaded.
 
     Names in a file that anyone may have written are not asked for. Without a network nothing happens either: what
     needs them says what is missing.
     """
-    model_cfg = resolve_architecture(name_or_path)
+    model_cfg = resolve_architecture(name_or_path, pretrained)
     if not is_published(name_or_path):
         return model_cfg
     text = model_cfg["text_cfg"]

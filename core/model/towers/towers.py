@@ -325,11 +325,10 @@ def load_pretrained(
     Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
     """
     tag = get_pretrained_cfg(architecture, pretrained) if not expand_user(pretrained).exists() else {}
-    if tag and bool(tag.get("quick_gelu", False)) != towers.quick_gelu:
-        plain = architecture.removesuffix("-quickgelu")
-        other = plain if towers.quick_gelu else f"{plain}-quickgelu"
+    if tag.get("quick_gelu") and not towers.quick_gelu:
         raise ModelError(
-            f"the weights {pretrained} were trained with another activation than {architecture} has; choose {other}."
+            f"the weights {pretrained} were trained with QuickGELU, which {architecture} does not have here; choose "
+            f"{architecture}-quickgelu."
         )
     path = find_weights(architecture, pretrained, progress)
     fit_weights(towers.clip, read_weights(path), path)

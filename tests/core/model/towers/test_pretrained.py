@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from core.checkpoint.opening import open_model
 from core.model.errors import ModelError
 from core.model.towers import pretrained
 from core.model.towers.downloading import DownloadError
-from core.model.towers.towers import Towers, build_towers, load_pretrained
+from core.model.towers.towers import Towers, build_towers, load_pretrained, resolve_architecture
 
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8}
@@ -164,8 +165,26 @@ def test_weights_known_to_be_bad_at_something_are_named(tag: str) -> None:
 
 
 def test_a_tag_of_another_activation_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"openai were trained with another activation .* choose ViT-B-32-quickgelu"):
+    with pytest.raises(ModelError, match=r"openai were trained with QuickGELU, .* choose ViT-B-32-quickgelu"):
         load_pretrained(build(1), "ViT-B-32", "openai")
+
+
+def test_weights_bring_their_activation() -> None:
+    """Of every published pair the architecture is the one that open_clip has for its weights' activation."""
+    for name, tag in open_clip.list_pretrained():
+        needs_quick_gelu = bool(pretrained.get_pretrained_cfg(name, tag).get("quick_gelu"))
+        plain, config = open_clip.get_model_config(name), resolve_architecture(name, tag)
+        assert config == (
+            open_clip.get_model_config(f"{name}-quickgelu")
+            if needs_quick_gelu and not plain.get("quick_gelu")
+            else plain
+        ), (name, tag)
+
+
+def test_the_model_that_readme_and_errors_recommend_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("find_weights", "read_weights", "fit_weights"):
+        monkeypatch.setattr(f"core.model.towers.towers.{name}", lambda *_: {})
+    assert open_model("open_clip:ViT-B-32,openai").network.towers.quick_gelu
 
 
 def test_a_tag_brings_its_colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
