@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.spec.config import ObjectivesConfig
 from core.spec.run.events import (
     CheckpointSaved,
     Evaluated,
@@ -31,6 +32,9 @@ from sdgui.store.records import BestPoint, MetricSummary, higher_is_better, rank
 from sdgui.store.summary import MOST_METRICS, run_state
 
 _FIRST_CAPACITY = 256
+TOTAL = "train/loss"
+_TERMS = frozenset(f"train/{name}" for name in ObjectivesConfig.model_fields)
+_MOST_FEWER = 1000  # reports of fewer terms until the total is of those: the teacher rests no longer (teacher.every)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class RunHistory:
         self._starts: list[RunStarted] = []
         self._terminal: RunFinished | RunFailed | None = None
         self._step = 0
+        self._terms: frozenset[str] = frozenset()  # of the total loss at the last step that had all of them
+        self._fewer = 0  # reports since then that had fewer
         self._seconds_before = 0.0  # of training in earlier segments, up to where this one took up
         self._segment_start: float | None = None  # time of this segment's start
         self._last: float | None = None  # time of the last event
@@ -114,6 +120,7 @@ class RunHistory:
         self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
         self._terminal = None
         self._step, self._seconds_before, self._segment_start = 0, 0.0, None
+        self._terms, self._fewer = frozenset(), 0
         self._last, self._worked_before = None, 0.0
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
@@ -157,6 +164,8 @@ class RunHistory:
             self._segment_start = event.time
         seconds = self._seconds_before + max(0.0, event.time - self._segment_start)
         for name, value in event.values.items():
+            if name == TOTAL and not self._has_all_terms(event.values):
+                continue
             points = self._pending.get(name)
             if points is None:
                 if name not in self._series and len(self._series.keys() | self._pending.keys()) >= MOST_METRICS:
@@ -168,6 +177,18 @@ class RunHistory:
         if isinstance(event, Evaluated):
             self._evaluated.append(EvaluatedRow(event.step, event.time, dict(event.values)))
             changed.add("evaluated")
+
+    def _has_all_terms(self, values: Mapping[str, float]) -> bool:
+        """Whether a step's total is of the same terms as those before; where the teacher rests, it is of fewer.
+
+        Totals of fewer terms would draw a sawtooth; their terms have curves of their own.
+        """
+        terms = _TERMS & values.keys()
+        if terms < self._terms and self._fewer < _MOST_FEWER:
+            self._fewer += 1
+            return False
+        self._terms, self._fewer = terms, 0
+        return True
 
     def _start(self, event: RunStarted, changed: set[str]) -> None:
         self._publish()
@@ -183,6 +204,7 @@ class RunHistory:
         self._worked_before = self.worked
         self._segment_start = self._last = event.time
         self._starts.append(event)
+        self._terms, self._fewer = frozenset(), 0
         self._terminal = None
         self._step = event.step
 

@@ -91,6 +91,7 @@ class Actions(QObject):
         action = QAction(record.title, self._window)
         action.setObjectName(record.id)
         action.setShortcuts([QKeySequence(key) for key in keys])
+        action.setAutoRepeat(False)  # keys that are held for long would launch twice
         _explain(action, record.tip)
         action.triggered.connect(lambda _checked=False: record.run(context))
         if scope is not None:

@@ -158,6 +158,7 @@ class SearchPanel(Panel):
                 session.close()
                 self.opening.set(one, None)
                 self._forget(one, "open", *ABOUT_TARGET)
+                self.why.forget(one, other_data=True)
             elif anew or target != session.target or (session.facts is None and not session.opening):
                 self.opening.set(one, None)
                 stepped = target.stepped_from(session.target)
@@ -189,8 +190,10 @@ class SearchPanel(Panel):
     def _leave_collection(self, side: int, target: Target) -> None:
         """Numbers of captions mean nothing in other pictures, nor does a picture's place in them."""
         before = self.sessions[side].target
-        if side == 0 and before is not None and before.collection != target.collection:
+        other_data = before is None or before.collection != target.collection
+        if side == 0 and before is not None and other_data:
             self.view.query.forget_known()
+        self.why.forget(side, other_data)
 
     def _end_jobs(self, side: int, *purposes: str) -> None:
         """End cancelled jobs of a side without a message."""

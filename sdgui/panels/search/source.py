@@ -154,6 +154,15 @@ class SourceBar(QWidget):
                 return mine.title.partition(" · ")[2].rpartition(" · ")[0] or mine.title
         return mine.title
 
+    def short_name(self, side: int) -> str:
+        """The same where there is little room: of two runs, experiment and number, and the network where it differs."""
+        choices = [picker.choice() for picker in self.pickers]
+        mine, other = choices[side], choices[1 - side]
+        if not self.comparing or mine is None or other is None or mine.run_id is None or mine.run_id == other.run_id:
+            return self.name(side)
+        run = " · ".join(mine.title.split(" · ")[:2])
+        return run if mine.weights == other.weights else f"{run} · {mine.weights}"
+
     def same_model(self) -> bool:
         """Whether both sides are one model over the same pictures: nothing to compare."""
         first, second = self.target(0), self.target(1)

@@ -92,7 +92,7 @@ class TabResults(QObject):
         sides = [one for side, one in enumerate(found) if one is not None and (side == 0 or comparable)]
         if found[0] is None:
             sides = []
-        names = [view.source.name(side) for side in range(len(sides))]
+        names = [view.source.short_name(side) for side in range(len(sides))]
         made = when(self._kept[0].made) if kept and self._kept[0] is not None else ""
         view.evaluation.show_sides(sides, names, made)
         if not sides:

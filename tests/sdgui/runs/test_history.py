@@ -238,3 +238,21 @@ def test_a_warning_does_not_lengthen_the_work() -> None:
     history.warn("a line was unreadable")
     assert history.worked == 7.0
     assert history.logs[-1].time == 107.0
+
+
+def test_the_total_is_drawn_at_steps_of_the_same_terms() -> None:
+    def total(step: int, loss: float, *terms: str) -> Metrics:
+        return Metrics(step=step, values={"train/loss": loss, **{f"train/{term}": 1.0 for term in terms}}, time=0.0)
+
+    history = RunHistory()
+    history.apply([started(0), total(1, 4.0, "contrastive"), total(2, 3.0, "contrastive")])
+    taught = [total(step, 5.0, "contrastive", "distill_logits") for step in (3, 6, 9)]
+    alone = [total(step, 2.0, "contrastive") for step in (4, 5, 7, 8)]
+    history.apply(sorted(taught + alone, key=lambda one: one.step))
+    curve = history.curve("train/loss")
+    assert list(zip(curve.steps, curve.values, strict=True)) == [(1, 4), (2, 3), (3, 5), (6, 5), (9, 5)], "no sawtooth"
+    term = history.curve("train/contrastive")
+    assert len(term.steps) == 9, "its terms are drawn at each step"
+    history.apply([started(9), *(total(step, 1.0, "contrastive") for step in (10, 11))])
+    again = history.curve("train/loss")
+    assert again.values[-2:].tolist() == [1.0, 1.0], "another start may have another definition"

@@ -111,3 +111,9 @@ def test_shortcuts_hold_within_the_scope(host: QWidget, qtbot: QtBot) -> None:
     qtbot.waitUntil(inside.hasFocus)
     qtbot.keyClick(inside, "L", modifier=Qt.KeyboardModifier.ControlModifier)
     assert lamp.lit
+
+
+def test_a_key_that_is_held_does_it_once(host: QWidget) -> None:
+    actions = Actions(host)
+    actions.register([Action("launch", "Run", "Launch", "Launch it", lambda _: None, "Ctrl+Return")], host)
+    assert not actions["launch"].autoRepeat()

@@ -32,12 +32,13 @@ def mean_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats,
     count = there.sum(axis=0)
     total = np.where(there, values, 0.0).sum(axis=0)
     mean = np.divide(total, count, out=np.full(len(steps), np.nan), where=count > 0)
-    squares = np.where(there, (values - mean) ** 2, 0.0).sum(axis=0)
+    with np.errstate(over="ignore"):  # of values beyond 1e154: there is no interval then
+        squares = np.where(there, (values - mean) ** 2, 0.0).sum(axis=0)
     several = count > 1
     variance = np.divide(squares, count - 1, out=np.full(len(steps), np.nan), where=several)
     quantiles = np.array([np.nan, np.nan, *(student_t(df) for df in range(1, len(curves) + 1))])
     half = quantiles[np.minimum(count, len(quantiles) - 1)] * np.sqrt(variance / np.maximum(count, 1))
-    return steps, mean, half
+    return steps, mean, np.where(np.isfinite(half), half, np.nan)
 
 
 def group_curves(

@@ -137,6 +137,8 @@ def band_text(field: Field, value: Any) -> str:
     """The band of a metric that a value lies in, as ``40 to 45``."""
     if not isinstance(value, (int, float)):
         return "none"
+    if not math.isfinite(value):
+        return "not finite"
     width = band_width(field)
     low = math.floor(value / width + 1e-9) * width
     scale, decimals = (100.0, 0) if shares(field) else (1.0, 1)

@@ -27,6 +27,7 @@ from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
+_WIDEST = 22 * SPACE  # of a model's column
 TEXTS, PICTURES, PAIRS = "text_to_image", "image_to_text", "pairs"
 
 
@@ -155,8 +156,11 @@ class EvaluationPane(QWidget):
         self.model.set_known(known, what, self._names)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         for column in range(1, self.model.columnCount()):
-            header.resizeSection(column, header.fontMetrics().horizontalAdvance("Teacher") + 3 * SPACE)
+            names = ("Teacher", str(self.model.heading(column, Qt.ItemDataRole.DisplayRole)))
+            room = max(map(header.fontMetrics().horizontalAdvance, names)) + 3 * SPACE  # with the arrow of the order
+            header.resizeSection(column, min(room, _WIDEST))
         if self.model.columnCount():
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         if known:

@@ -82,6 +82,18 @@ class WhyFollowing(QObject):
         self._path = self._chosen() or self._path
         self._changed()
 
+    def forget(self, number: int, other_data: bool) -> None:
+        """A side opens another model, or other data, whose pictures are not those of before."""
+        if other_data and number == 0:
+            self._path = ""
+        if self.on:
+            self._sessions[number].drop(WHY)
+            self._jobs.end(f"{WHY}{number}")
+            view = self._sides[number].why
+            if other_data:
+                view.picture.show_picture(None)
+            view.show_sentence("Opening the model …")
+
     def _changed(self) -> None:
         if self.on:
             self._soon.start()

@@ -201,3 +201,19 @@ def test_another_model_to_compare_with_is_asked_for(bar: SourceBar, run: Run, mo
         picker.renewed.emit(picker.choice())
         picker.refused.emit("It is no model.")
     assert (renewed, refused) == ([0, 1], ["It is no model."] * 2)
+
+
+def test_two_runs_are_called_by_their_names_where_there_is_little_room(
+    bar: SourceBar, run: Run, services: Services
+) -> None:
+    other = services.store.add_run(run.experiment_id)
+    other.dir.create()
+    write_whole(other.dir.config, run.dir.config.read_bytes())
+    add_checkpoint(other.dir.checkpoints / "step-00000007")
+    bar.show_run(run.id, run.folder, "shapes", alive=False)
+    assert [bar.short_name(side) for side in (0, 1)] == ["Student", "Teacher"], "of one run, its networks"
+    assert bar.pickers[1].show_run(other.id)
+    bar.pickers[1].set_network("student")
+    assert [bar.short_name(side) for side in (0, 1)] == ["shapes · run 1", "shapes · run 2"]
+    bar.pickers[1].set_network("teacher")
+    assert [bar.short_name(side) for side in (0, 1)] == ["shapes · run 1 · student", "shapes · run 2 · teacher"]

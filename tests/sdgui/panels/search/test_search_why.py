@@ -59,3 +59,19 @@ def test_places_are_named_in_words() -> None:
     assert where([[0.0, 0.0], [0.0, 0.0]]) == "none"
     assert where([[0.0] * 3, [0.0, 1.0, 0.0], [0.0] * 3]) == "middle"
     assert where([[0.0, 0.0, 0.1, 0.2]]) == "middle right"
+
+
+def test_nothing_of_other_data_or_another_model_stays(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+    search = open_search()
+    type_words(qtbot, search, "a star")
+    one = search.view.sides[0]
+    one.gallery.set_current(2)
+    one.gallery.view.setFocus()
+    qtbot.keyClick(one.gallery.view, Qt.Key.Key_W)
+    qtbot.waitUntil(lambda: "star 100 %" in told(search)[0], timeout=10000)
+    search.view.source.collection.search_folder(str(folder / "pause"))
+    assert search.sessions[0].opening
+    assert (one.why.picture.path, one.why.picture._heat) == (None, None)
+    assert told(search)[0] == "Opening the model …"
+    qtbot.waitUntil(lambda: search.sessions[0].facts is not None, timeout=10000)
+    qtbot.waitUntil(lambda: told(search)[0] != "Opening the model …", timeout=10000)

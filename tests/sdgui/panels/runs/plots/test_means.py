@@ -25,6 +25,9 @@ def test_the_mean_and_its_interval_are_students() -> None:
     _, alone, none = mean_curve(curves[:1])
     assert (alone.tolist(), np.isnan(none).all()) == ([1.0, 2.0, 3.0], True), "one run has no interval"
     assert len(mean_curve([])[0]) == 0
+    steps, mean, half = mean_curve([(x, np.array([1e300, 1.0, np.inf])), (x, np.array([-1e300, 1.0, 1.0]))])
+    assert (mean.tolist(), half[1]) == ([0.0, 1.0, 1.0], 0.0)
+    assert np.isnan(half[[0, 2]]).all(), "no band reaches to infinity"
     many = np.arange(3000.0)
     steps, mean, _ = mean_curve([(many, many), (many, many)])
     assert (len(steps), steps[0], steps[-1]) == (MOST_POINTS, 0.0, 2999.0)

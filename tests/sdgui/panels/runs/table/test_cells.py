@@ -104,6 +104,7 @@ def test_bands_begin_at_their_borders() -> None:
     assert band_text(LOSS, 0.25) == "0.2 to 0.3"
     assert band_text(LOSS, 0.3) == "0.3 to 0.4"
     assert band_text(LOSS, None) == "none"
+    assert [band_text(LOSS, value) for value in (math.inf, -math.inf, math.nan)] == ["not finite"] * 3
     fields = [RECALL, fact("recipe"), fact("tag"), RATE]
     title = group_title(fields, [0.42, "abcdef", [], 0.1], "My clip · 3")
     assert title == "student mean recall, %: 40 to 45 · My clip (abcd) · Tags: none · optim.learning_rate: 0.1"
