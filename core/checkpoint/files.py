@@ -8,7 +8,6 @@ Nothing here is ever unpickled.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -20,12 +19,12 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from core.checkpoint.names import current, current_name, current_shape, saved
-from core.checkpoint.tensor_files import read_info_file, read_tensors, tensor_shapes
+from core.checkpoint.tensor_files import read_info_file, read_tensors, save_tensors, tensor_shapes
 from core.spec.config import RunConfig
+from core.spec.errors import is_full
 from core.spec.files import write_whole
 from core.spec.reading import checked_as, excerpt, first_problem
 from core.spec.run.folder import RunDir
@@ -121,7 +120,7 @@ def _write_folder(folder: Path, info: CheckpointInfo, tensors: CheckpointState) 
     for part, values in parts.items():
         if values:
             path = folder / f"{part}.safetensors"
-            save_file({key: value.detach().cpu().contiguous() for key, value in saved(values).items()}, path)
+            save_tensors({key: value.detach().cpu() for key, value in saved(values).items()}, path)
             _flush(path)
     path = folder / "checkpoint.json"
     path.write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
@@ -134,8 +133,7 @@ def _flush(path: Path) -> None:
 
 
 def _why_not_written(folder: Path, error: Exception) -> str:
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-    if full:
+    if isinstance(error, OSError) and is_full(error):
         free = shutil.disk_usage(folder).free / 2**20
         return (
             f"the disk is full ({free:.0f} MiB free) and the checkpoint in {folder} could not be written; the last "

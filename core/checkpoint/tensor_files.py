@@ -8,13 +8,16 @@ take the memory before the weights refused to fit. So what it claims is counted 
 from __future__ import annotations
 
 import math
+import os
+import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.model.network import Network
@@ -25,6 +28,7 @@ from core.spec.run.model_names import CheckpointError
 
 LARGEST_INFO = 4 * MEGABYTE  # of checkpoint.json; 20,000 classes have 1
 _TOWERS = ("vision_cfg", "text_cfg", "multimodal_cfg")
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words an errno
 
 
 def read_info_file(path: Path, root: Path) -> dict[str, Any]:
@@ -49,6 +53,23 @@ def read_tensors(path: Path, root: Path, device: torch.device) -> dict[str, Tens
         return load_file(path, device=str(device))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged: {excerpt(str(error))}; choose another checkpoint.") from error
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file. Its mode follows the umask: safetensors renames a private temporary file, of mode 0600.
+
+    Raises OSError, also where safetensors raises an error of its own for a full disk.
+    """
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        code = _OS_ERROR.search(str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+    path.chmod(mode)
 
 
 def tensor_shapes(path: Path, root: Path) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.cli.terminal import Verbs, now_and_then, say
-from core.spec.run.export_forms import EXPORT_PRECISIONS, Form
+from core.spec.run.export_forms import EXPORT_PRECISIONS, Form, check_form
 
 FORMS: dict[str, Form] = {"open_clip": "open_clip", "huggingface": "huggingface", "hf": "huggingface", "onnx": "onnx"}
 
@@ -49,6 +49,8 @@ def add(verbs: Verbs) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    form = FORMS[arguments.format]
+    check_form(arguments.model, arguments.weights, form, arguments.precision)  # before torch is loaded
     from core.evaluation.report import read_report
     from core.exporting.export import export_model
 
@@ -58,7 +60,7 @@ def _export(arguments: argparse.Namespace) -> int:
         arguments.model,
         arguments.weights,
         arguments.out,
-        FORMS[arguments.format],
+        form,
         precision=arguments.precision,
         licence=arguments.licence,
         reports=[read_report(path) for path in arguments.report],

@@ -1,4 +1,4 @@
-"""The model card of an export: what the model is, what it learnt from, how well it does, how it is used.
+"""The model card of an export: architecture, training data, results, limitations, versions and how to use and cite it.
 
 Flow: ``core.exporting.export`` gathers the facts -> `model_card` -> ``README.md``, with the metadata that model hubs
 read (Mitchell et al., "Model cards for model reporting", 2019).
@@ -7,15 +7,30 @@ read (Mitchell et al., "Model cards for model reporting", 2019).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Any
 
+import core
 from core.evaluation.report import Report, table
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS
+from core.spec.run.events import RunStarted
 from core.spec.run.export_forms import EXPORT_FORMS, ExportPrecision, Form
+
+_MARKDOWN = re.compile(r"([\\`*{}\[\]<>#|~&!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+_BACKTICKS = re.compile(r"`{3,}")
+_PACKAGES = ("torch", "open_clip_torch")  # that the weights were computed with
+# As CITATION.cff has it; a test compares the two.
+CITATION = """@software{{sdgui,
+  title = {{sdgui}},
+  author = {{{{The sdgui authors}}}},
+  version = {{{version}}},
+  url = {{https://github.com/sdgui/sdgui}}
+}}"""
 
 
 @dataclass(frozen=True)
@@ -31,16 +46,19 @@ class CardFacts:
     network: str = ""  # student or teacher
     config: RunConfig | None = None  # of a run
     step: int = 0
-    pairs: int = 0
+    started: RunStarted | None = None  # data, device and precision of the training
     validation: Mapping[str, float] = field(default_factory=dict)
     reports: Sequence[Report] = ()
     precision: ExportPrecision = "fp32"  # of the weights in the files
+    computed: str = "fp32"  # precision in which the model runs here, and so in which it is evaluated
     left_out: Sequence[str] = ()  # parts of the network that the form has no room for
 
 
 def model_card(facts: CardFacts) -> str:
-    """The whole card as Markdown."""
-    parts = [_head(facts), f"# {facts.title}", _what(facts), _training(facts), _results(facts), _use(facts)]
+    """The whole card as Markdown. Names and texts from the run are escaped: none of them becomes markup."""
+    title = f"# {_text(facts.title)}"
+    sections = (_training, _results, _limitations, _use, _versions, _citation)
+    parts = [_head(facts), title, _what(facts), *(section(facts) for section in sections)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -54,35 +72,41 @@ def _what(facts: CardFacts) -> str:
     vision, text = facts.model_cfg["vision_cfg"], facts.model_cfg["text_cfg"]
     kind = "CoCa" if facts.model_cfg.get("multimodal_cfg") else "CLIP"
     lines = [
-        f"A {kind} with {facts.parameters / 1e6:.1f} million parameters: pictures of {vision['image_size']} pixels, "
-        f"captions of {text.get('context_length', 77)} tokens, vectors of {facts.model_cfg['embed_dim']} dimensions."
+        f"A {kind} with {facts.parameters / 1e6:.1f} million parameters: images of {vision['image_size']} pixels, "
+        f"captions of {text.get('context_length', 77)} tokens, embeddings of {facts.model_cfg['embed_dim']} dimensions."
     ]
     if facts.network:
-        lines.append(f"These are the weights of the {facts.network} after {facts.step:,} steps.")
-    if facts.precision != "fp32":
-        lines.append(f"The weights are stored in {facts.precision}, rounded from fp32.")
+        lines.append(f"These are the weights of the {facts.network} after {_steps(facts)}.")
+    rounded = "" if facts.precision == "fp32" else ", rounded from fp32"
+    lines.append(f"The weights are stored in {facts.precision}{rounded}.")
     if facts.left_out:
         lines.append(f"Not included, since this form has no place for it: {', '.join(facts.left_out)}.")
-    licence = facts.licence or "not stated; ask whoever trained it before you use it"
+    licence = _text(facts.licence) or "not stated; ask whoever trained it before you use it"
     lines.append(f"Licence: {licence}. The licence of its training data may restrict its use further.")
     return "\n\n".join(lines)
 
 
+def _steps(facts: CardFacts) -> str:
+    total = facts.started.total_steps if facts.started is not None else 0
+    return f"{facts.step:,} of {total:,} steps" if total > facts.step else f"{facts.step:,} steps"
+
+
 def _training(facts: CardFacts) -> str:
-    config = facts.config
+    config, started = facts.config, facts.started
     if config is None:
-        return ""
+        return "## Training\n\nIt was not trained here. Its publisher describes the training data."
     preset = PRESETS.get(config.preset)
-    made = f"{preset.title} ({preset.paper})" if preset is not None else "a definition of its own"
     rows = [
-        ("recipe", made),
-        ("training data", f"{PurePath(config.data.train).name}, {facts.pairs:,} pairs"),
+        ("recipe", f"{preset.title} ({preset.paper})" if preset is not None else "a config of its own"),
+        ("training data", f"{PurePath(config.data.train).name}, {started.pairs if started else 0:,} pairs"),
         ("validation data", PurePath(config.data.val).name if config.data.val else "none"),
+        ("steps", _steps(facts)),
         ("batch", f"{config.optim.batch_size}"),
         ("learning rate", f"{config.optim.learning_rate:g}"),
+        ("precision", f"{started.precision}, on {started.device}" if started else ""),
         ("started from", PurePath(config.towers.pretrained).name or "random weights"),
         ("seed", f"{config.seed}"),
-        ("definition", f"digest {config.digest()}, whole in definition.json"),
+        ("config", f"digest {config.digest()}, all of it in definition.json"),
     ]
     return "## Training\n\n" + _rows(("", ""), rows)
 
@@ -93,21 +117,60 @@ def _results(facts: CardFacts) -> str:
         rows = [(name, f"{value:.4g}") for name, value in sorted(facts.validation.items())]
         parts.append("On the validation data, by which the checkpoint may have been chosen:\n\n")
         parts[-1] += _rows(("metric", "value"), rows)
-    parts += [f"With 95 % intervals over queries:\n\n```\n{table(report)}\n```" for report in facts.reports]
-    if not parts:
+    for report in facts.reports:
+        shown = _BACKTICKS.sub("``", table(report))
+        parts.append(f"With 95 % intervals over queries:\n\n```\n{shown}\n```")
+    if parts:
+        rounded = "" if facts.precision == facts.computed else f"; the weights in {facts.precision} were not evaluated"
+        parts.append(f"Evaluated in {facts.computed}{rounded}.")
+    else:
         parts.append("It has not been evaluated. Do so before you rely on it.")
     return "## Results\n\n" + "\n\n".join(parts)
+
+
+def _limitations(facts: CardFacts) -> str:
+    length, side = facts.model_cfg["text_cfg"].get("context_length", 77), facts.model_cfg["vision_cfg"]["image_size"]
+    points = [
+        f"Captions are cut after {length} tokens, and images are reduced to {side} pixels: details are lost.",
+        "It repeats what its training data say, errors and prejudices included. It has not been tested for bias, and "
+        "should not decide about people.",
+    ]
+    if facts.started is not None and facts.started.pairs:
+        points.insert(0, f"It was trained on {facts.started.pairs:,} pairs. On other images and words, evaluate first.")
+    if facts.form == "onnx":
+        points.append("tokenizer.json does not clean captions as open_clip does (broken encodings, HTML entities).")
+    return "## Limitations\n\n" + "\n".join(f"- {point}" for point in points)
 
 
 def _use(facts: CardFacts) -> str:
     return f"## Use\n\n```python\n{EXPORT_FORMS[facts.form].how_to_open(facts.folder)}\n```"
 
 
+def _versions(facts: CardFacts) -> str:
+    parts = [f"sdgui {core.__version__}", *(f"{name} {_version(name)}" for name in _PACKAGES)]
+    return f"## Versions\n\nExported with {', '.join(parts)}."
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _citation(facts: CardFacts) -> str:
+    software = f"```bibtex\n{CITATION.format(version=core.__version__)}\n```"
+    preset = PRESETS.get(facts.config.preset) if facts.config is not None else None
+    paper = f"\n\nThe method: {_text(preset.paper)}." if preset is not None and preset.paper else ""
+    return f"## Citation\n\n{software}{paper}"
+
+
 def _rows(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
-    lines = [head, ("---", "---"), *rows]
-    return "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in lines)
+    lines = [f"| {head[0]} | {head[1]} |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {_text(name)} | {_text(value)} |" for name, value in rows)])
 
 
-def _cell(text: str) -> str:
-    """Text that stays in its cell."""
-    return " ".join(text.replace("|", "\\|").split())
+def _text(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    return _MARKDOWN.sub(r"\\\1", " ".join(printable.split()))

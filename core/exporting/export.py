@@ -8,45 +8,53 @@ and the fusion that objectives added are this program's own, and are listed in t
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
+import psutil
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from core.checkpoint.files import definition, read_info
 from core.checkpoint.opening import Model, open_model
+from core.checkpoint.tensor_files import save_tensors
 from core.evaluation.report import Report
 from core.exporting.card import CardFacts, model_card
 from core.exporting.onnx_graphs import write_onnx
-from core.model.towers.formats.huggingface import picture_files, to_clip_model, tokenizer_files
+from core.model.towers.formats.huggingface import (
+    check_clip_model,
+    picture_files,
+    to_clip_model,
+    tokenizer_files,
+    tokenizer_json,
+)
 from core.model.towers.towers import Towers, resolve_architecture
 from core.spec.config import RunConfig
-from core.spec.errors import UserError
+from core.spec.errors import not_written
 from core.spec.reporter import Progress
 from core.spec.run.events import Evaluated, EventReader, RunStarted
-from core.spec.run.export_forms import EXPORT_FORMS, ExportPrecision, Form
+from core.spec.run.export_forms import ExportError, ExportPrecision, Form, check_form
 from core.spec.run.model_names import OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate
 
 WEIGHTS = {"open_clip": "open_clip_model.safetensors", "huggingface": "model.safetensors"}
 
 
 _TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_EXISTS = (errno.EEXIST, errno.ENOTEMPTY)
 _STEPS = ("opening the model", "writing the weights", "writing the model card")
 
 
 def _silent(_doing: str, _done: int, _total: int) -> None:
     return
-
-
-class ExportError(UserError):
-    """A model that cannot be written there, or in that form."""
 
 
 def export_model(
@@ -67,17 +75,18 @@ def export_model(
     Raises ExportError where ``out`` exists (``force`` replaces a folder that an export made) or cannot be written;
     UserError where there is no such model, or the form has no place for its architecture.
     """
-    _check_target(out, force)
-    if precision not in EXPORT_FORMS[form].precisions:
-        raise ExportError(f"{EXPORT_FORMS[form].title} is written in fp32 alone, not in {precision}.")
-    progress(_STEPS[0], 0, len(_STEPS))
-    model = open_model(name, weights)
+    check_form(name, weights, form, precision)
     source = locate(name, weights)
-    partial = out.with_name(f".{out.name}.partial")
+    model_cfg = _architecture(source)
+    if form == "huggingface":
+        check_clip_model(model_cfg)
+    _clean_up(out)
+    _check_target(out, force)
+    partial = out.with_name(f".{out.name}.{platform.node()}-{os.getpid()}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        progress(_STEPS[0], 0, len(_STEPS))
+        model = open_model(name, weights)
         partial.mkdir(parents=True)
-        model_cfg = _architecture(source)
         progress(_STEPS[1], 1, len(_STEPS))
         _write(model.network.towers, model_cfg, partial, form, precision)
         progress(_STEPS[2], 2, len(_STEPS))
@@ -85,10 +94,11 @@ def export_model(
         (partial / "README.md").write_text(model_card(facts), encoding="utf-8")
         if facts.config is not None:
             (partial / "definition.json").write_text(facts.config.to_json(), encoding="utf-8")
-        _put_in_place(partial, out)
+        _put_in_place(partial, out, force)
     except OSError as error:
-        what = error.strerror or error
-        raise ExportError(f"cannot write {out}: {what}; free some space or choose another folder.") from error
+        if error.errno in _EXISTS:
+            raise ExportError(f"{out} was written by another program meanwhile; choose a new folder.") from error
+        raise ExportError(not_written(out, error)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
@@ -104,14 +114,34 @@ def _check_target(out: Path, force: bool) -> None:
         raise ExportError(f"{out} exists already; {remedy}.")
 
 
-def _put_in_place(partial: Path, out: Path) -> None:
-    if out.is_dir():
-        before = out.with_name(f".{out.name}.before")
+def _put_in_place(partial: Path, out: Path, force: bool) -> None:
+    before = partial.with_suffix(".before")
+    if force and out.is_dir():
         out.rename(before)
+    try:
         partial.rename(out)
-        shutil.rmtree(before)
-    else:
-        partial.rename(out)
+    finally:
+        _restore(before, out)
+
+
+def _restore(before: Path, out: Path) -> None:
+    """Puts back the earlier export where none has taken its place; else removes it."""
+    if before.is_dir() and not os.path.lexists(out):
+        before.rename(out)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _clean_up(out: Path) -> None:
+    """Removes what killed exports of this machine left beside ``out``, and puts back what they had moved aside."""
+    left = re.compile(re.escape(f".{out.name}.{platform.node()}-") + r"(\d+)\.(partial|before)")
+    for folder in out.parent.glob(f".{glob.escape(out.name)}.*"):
+        found = left.fullmatch(folder.name)
+        if found is None or (psutil.pid_exists(int(found[1])) and int(found[1]) != os.getpid()):
+            continue
+        if found[2] == "before":
+            _restore(folder, out)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _architecture(source: RunNetwork | OpenClipModel) -> dict[str, Any]:
@@ -124,18 +154,22 @@ def _write(towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form, 
     state = {name: value.detach().float().cpu() for name, value in towers.clip.state_dict().items()}
     if form == "onnx":
         write_onnx(towers, folder)
-        files = picture_files(model_cfg, towers.image_mean, towers.image_std)
+        files = tokenizer_json(towers.tokenize.words(), towers.context_length)
+        files |= picture_files(model_cfg, towers.image_mean, towers.image_std)
     elif form == "huggingface":
         config, tensors = to_clip_model(model_cfg, state)
         config["torch_dtype"] = str(_TYPES[precision]).removeprefix("torch.")
-        _save(_rounded(tensors, precision), folder / WEIGHTS[form])
+        save_tensors(_rounded(tensors, precision), folder / WEIGHTS[form])
         files = {"config.json": json.dumps(config, indent=2) + "\n"}
         files |= tokenizer_files(towers.context_length)
         files |= picture_files(model_cfg, towers.image_mean, towers.image_std)
     else:
-        _save(_rounded(state, precision), folder / WEIGHTS[form])
+        save_tensors(_rounded(state, precision), folder / WEIGHTS[form])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}
         colours = {"mean": list(towers.image_mean), "std": list(towers.image_std)}
+        if "multimodal_cfg" in cfg:  # open_clip's own CoCa reads the tokens of both towers
+            for tower in ("vision_cfg", "text_cfg"):
+                cfg[tower] = {**cfg[tower], "output_tokens": True}
         prepared = {**colours, "interpolation": "bicubic", "resize_mode": "shortest"}
         written = {"model_cfg": cfg, "preprocess_cfg": prepared}
         files = {OPEN_CLIP_CONFIG: json.dumps(written, indent=2) + "\n"}
@@ -152,10 +186,6 @@ def _rounded(tensors: dict[str, Tensor], precision: ExportPrecision) -> dict[str
         if not bool(torch.isfinite(value).all()):
             raise ExportError(f"{name} has values that {precision} cannot hold; export it in fp32.")
     return rounded
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, path, metadata={"format": "pt"})
 
 
 def _facts(
@@ -175,20 +205,21 @@ def _facts(
         model_cfg=model_cfg,
         parameters=sum(value.numel() for value in model.network.towers.clip.parameters()),
         reports=reports,
+        computed=model.runtime.precision,
         left_out=_left_out(model, form),
     )
     if isinstance(source, OpenClipModel):
         return facts
     info = read_info(source.run, source.checkpoint)
     config = _without_folders(definition(info, f"the checkpoint {source.path}"))
-    pairs, validation = _history(source, info.step)
+    started, validation = _history(source, info.step)
     return replace(
         facts,
         title=config.name or out.name,
         network=source.network,
         config=config,
         step=info.step,
-        pairs=pairs,
+        started=started,
         validation=validation,
     )
 
@@ -200,17 +231,17 @@ def _without_folders(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"data": config.data.model_copy(update=names), "towers": towers})
 
 
-def _history(source: RunNetwork, step: int) -> tuple[int, dict[str, float]]:
-    """Training pairs, and what was measured of this network at this step."""
-    pairs = 0
+def _history(source: RunNetwork, step: int) -> tuple[RunStarted | None, dict[str, float]]:
+    """How the training that led to this step was started, and what was measured of this network there."""
+    started: RunStarted | None = None
     found: dict[str, float] = {}
     for event in EventReader(source.run.events).read_all():
         if isinstance(event, RunStarted):
-            pairs = event.pairs
+            started = event if started is None or event.step < step else started
         elif isinstance(event, Evaluated) and event.step == step:
             own = f"/{source.network}/"
             found |= {name: value for name, value in event.values.items() if own in name}
-    return pairs, found
+    return started, found
 
 
 def _left_out(model: Model, form: Form) -> list[str]:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from core.spec.errors import UserError
+from core.spec.reading import excerpt, read_json
+from core.spec.run.model_names import LARGEST_CONFIG, OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate
 
 Form = Literal["open_clip", "huggingface", "onnx"]
 ExportPrecision = Literal["fp32", "fp16", "bf16"]
@@ -17,7 +22,8 @@ EXPORT_PRECISIONS: tuple[ExportPrecision, ...] = ("fp32", "fp16", "bf16")
 
 @dataclass(frozen=True)
 class ExportForm:
-    """``use``: Python that opens the folder ``{folder}``; ``library``: what it needs there, as model hubs call it."""
+    """``use``: Python that opens the folder ``@FOLDER@``, a literal, and compares ``image.jpg`` with a caption;
+    ``library``: what it needs there, as model hubs call it."""
 
     title: str
     what: str
@@ -27,8 +33,7 @@ class ExportForm:
 
     def how_to_open(self, folder: str) -> str:
         """The lines of code, with the folder in them."""
-        quoted = folder.replace("\\", "\\\\").replace('"', '\\"')
-        return self.use.replace("{folder}", quoted)
+        return self.use.replace("@FOLDER@", repr(folder))
 
 
 EXPORT_FORMS: Mapping[Form, ExportForm] = {
@@ -37,30 +42,87 @@ EXPORT_FORMS: Mapping[Form, ExportForm] = {
         what="A folder that open_clip opens as local-dir:…; of a CoCa the caption decoder too",
         library="open_clip",
         use="""import open_clip
+import torch
+from PIL import Image
 
-model, _, preprocess = open_clip.create_model_and_transforms("local-dir:{folder}")
-tokenizer = open_clip.get_tokenizer("local-dir:{folder}")""",
+folder = @FOLDER@
+model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+model.eval()
+with torch.no_grad():
+    image_embeds = model.encode_image(preprocess(Image.open("image.jpg")).unsqueeze(0), normalize=True)
+    text_embeds = model.encode_text(tokenizer(["a photo of a cat"]), normalize=True)
+similarity = image_embeds @ text_embeds.T""",
     ),
     "huggingface": ExportForm(
         title="Hugging Face",
         what="A CLIPModel's folder, which transformers opens; both towers",
         library="transformers",
-        use="""from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+        use="""import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
-model = CLIPModel.from_pretrained("{folder}").eval()
-pictures = AutoImageProcessor.from_pretrained("{folder}")
-words = AutoTokenizer.from_pretrained("{folder}")  # pad to model.config.text_config.max_position_embeddings""",
+folder = @FOLDER@
+model = CLIPModel.from_pretrained(folder).float().eval()
+image = AutoImageProcessor.from_pretrained(folder)(Image.open("image.jpg"), return_tensors="pt")
+text = AutoTokenizer.from_pretrained(folder)(["a photo of a cat"], truncation=True, return_tensors="pt")
+with torch.no_grad():
+    output = model(**image, **text)
+image_embeds, text_embeds = output.image_embeds, output.text_embeds
+similarity = image_embeds @ text_embeds.T""",
     ),
     "onnx": ExportForm(
         title="ONNX",
-        what="image.onnx and text.onnx, for programs without torch",
+        what="image.onnx, text.onnx and tokenizer.json, for programs without torch",
         library="onnx",
-        use="""import onnxruntime
+        use="""import json
+from pathlib import Path
 
-image = onnxruntime.InferenceSession("{folder}/image.onnx")
-vectors = image.run(None, {"pixel_values": pictures})[0]  # (B, 3, S, S) float32 -> (B, D), unit length
-text = onnxruntime.InferenceSession("{folder}/text.onnx")
-vectors = text.run(None, {"input_ids": tokens})[0]  # (B, T) int64 -> (B, D), unit length""",
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+from tokenizers import Tokenizer
+
+folder = Path(@FOLDER@)
+prepare = json.loads((folder / "preprocessor_config.json").read_text())
+side, mean, std = prepare["crop_size"]["height"], prepare["image_mean"], prepare["image_std"]
+image = ImageOps.fit(Image.open("image.jpg").convert("RGB"), (side, side), Image.Resampling.BICUBIC)
+pixels = ((np.asarray(image) / 255 - mean) / std).astype(np.float32).transpose(2, 0, 1)[None]  # (B, 3, S, S)
+tokens = np.array([Tokenizer.from_file(str(folder / "tokenizer.json")).encode("a photo of a cat").ids])  # (B, T)
+image_model = onnxruntime.InferenceSession(folder / "image.onnx")
+text_model = onnxruntime.InferenceSession(folder / "text.onnx")
+image_embeds = image_model.run(None, {"pixel_values": pixels})[0]  # (B, D), unit length
+text_embeds = text_model.run(None, {"input_ids": tokens})[0]
+similarity = image_embeds @ text_embeds.T""",
         precisions=("fp32",),
     ),
 }
+
+
+class ExportError(UserError):
+    """A model that cannot be written there, or in that form."""
+
+
+def check_form(name: str, weights: str, form: Form, precision: ExportPrecision) -> None:
+    """Raises ExportError where ``form`` has no such ``precision``, or the model ``name`` has a caption decoder and
+    ``form`` has no place for it. Without torch, so that the answer comes at once.
+    """
+    chosen = EXPORT_FORMS[form]
+    if precision not in chosen.precisions:
+        raise ExportError(f"{chosen.title} is written in fp32 only, not in {precision}; leave out --precision.")
+    if form == "huggingface" and _has_decoder(locate(name, weights)):
+        raise ExportError(
+            f"{excerpt(name)} is a CoCa, and transformers has no CoCa; export it with --format open_clip or onnx."
+        )
+
+
+def _has_decoder(source: RunNetwork | OpenClipModel) -> bool:
+    """What the files say; False where they cannot be read, since opening the model tells why."""
+    try:
+        if isinstance(source, RunNetwork):
+            record = read_json(source.path.with_name("checkpoint.json"), LARGEST_CONFIG, root=source.run.path)
+            return "multimodal_cfg" in record["model"]
+        record = read_json(Path(source.architecture) / OPEN_CLIP_CONFIG, LARGEST_CONFIG)
+        return "multimodal_cfg" in record["model_cfg"]
+    except (OSError, UserError, LookupError, TypeError):
+        return source.architecture.startswith("coca_") if isinstance(source, OpenClipModel) else False

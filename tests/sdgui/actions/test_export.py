@@ -84,7 +84,7 @@ def test_an_export_is_chosen_written_and_opened_elsewhere(dialog: ExportDialog, 
     assert done.args == [out]
     arguments = (out / "arguments").read_text(encoding="utf-8")
     assert arguments == f"export {run.path}@last --format open_clip --weights student --precision fp32"
-    assert f"local-dir:{out}" in dialog.code.toPlainText()
+    assert f"folder = {str(out)!r}" in dialog.code.toPlainText()
     dialog.copy.click()
     assert QGuiApplication.clipboard().text() == dialog.code.toPlainText()
 
@@ -93,7 +93,7 @@ def test_what_fails_is_told_and_what_is_cancelled_is_removed(dialog: ExportDialo
     dialog.open_for(run, "one · run 1")
     qtbot.waitUntil(lambda: dialog.checkpoint.count() == 4, timeout=20_000)
     dialog.form.setCurrentIndex(2)
-    assert dialog.precision.count() == 1  # ONNX is written in fp32 alone
+    assert dialog.precision.count() == 1  # ONNX is written in fp32 only
     with qtbot.waitSignal(dialog.program.failed, timeout=30_000):
         dialog.start.click()
     assert dialog.bar.text == "The model was not exported: no such layer in ONNX."

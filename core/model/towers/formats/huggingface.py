@@ -25,6 +25,7 @@ from core.spec.run.model_names import HUGGING_FACE_CONFIG, LARGEST_CONFIG
 
 PICTURES_FILE = "preprocessor_config.json"
 _START, _END = 49406, 49407  # of CLIP's vocabulary
+_START_TOKEN, _END_TOKEN = "<|startoftext|>", "<|endoftext|>"
 # Settings that both have; patch_dropout is of training. Any other must be what open_clip has by default.
 _VISION = ("image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout")
 _TEXT = ("context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio")
@@ -60,7 +61,7 @@ def to_clip_model(
 
     Raises ModelError naming the part that CLIPModel has not.
     """
-    _check(model_cfg)
+    check_clip_model(model_cfg)
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
         for theirs, part in _named(name, value):
@@ -68,7 +69,8 @@ def to_clip_model(
     return _clip_config(model_cfg), renamed
 
 
-def _check(model_cfg: Mapping[str, Any]) -> None:
+def check_clip_model(model_cfg: Mapping[str, Any]) -> None:
+    """Raises ModelError naming the part of the architecture ``model_cfg`` that CLIPModel has not."""
     known = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "preprocess_cfg"}
     foreign = [name for name, value in model_cfg.items() if name not in known and value]
     for name, defaults, free in (("vision_cfg", CLIPVisionCfg(), _VISION), ("text_cfg", CLIPTextCfg(), _TEXT)):
@@ -147,16 +149,63 @@ def _clip_config(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def tokenizer_files(context_length: int) -> dict[str, str]:
-    """CLIP's own words as transformers' tokenizer reads them: file name -> content."""
-    words: Any = SimpleTokenizer(context_length=context_length)
+def _vocabulary(words: Any) -> tuple[dict[str, int], list[str]]:
+    """The ids of CLIP's tokens as transformers spells them, and the merges in their order."""
     merges = [f"{first} {second}" for (first, second), _ in sorted(words.bpe_ranks.items(), key=lambda pair: pair[1])]
-    marks = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
-    marks["pad_token"] = "<|endoftext|>"
     spelt = {
-        name.replace("<start_of_text>", "<|startoftext|>").replace("<end_of_text>", "<|endoftext|>"): number
+        name.replace("<start_of_text>", _START_TOKEN).replace("<end_of_text>", _END_TOKEN): number
         for name, number in words.encoder.items()
     }
+    return spelt, merges
+
+
+def tokenizer_json(words: Any, context_length: int) -> dict[str, str]:
+    """open_clip's tokenizer ``words`` for the package tokenizers, without transformers: file name -> content.
+
+    Captions are cut and padded to ``context_length`` as open_clip does: CLIP's with 0, which a CoCa masks. open_clip
+    also repairs broken encodings and HTML entities; this does not.
+    """
+    if not isinstance(words, SimpleTokenizer):
+        theirs = words.tokenizer.backend_tokenizer
+        own = type(theirs).from_str(theirs.to_str())
+        own.enable_truncation(context_length)
+        pad = {"pad_id": words.tokenizer.pad_token_id, "pad_token": words.tokenizer.pad_token}
+        own.enable_padding(length=context_length, **pad)
+        return {"tokenizer.json": own.to_str()}
+    vocabulary, merges = _vocabulary(words)
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    tokens = ((_START, _START_TOKEN), (_END, _END_TOKEN))
+    pattern = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+    blanks = {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed", "invert": True}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    ends = {"sep": [_END_TOKEN, _END], "cls": [_START_TOKEN, _START], "add_prefix_space": False, "trim_offsets": False}
+    padding = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": _END_TOKEN,
+        "continuing_subword_prefix": "",
+        "fuse_unk": False,
+    }
+    written = {
+        "version": "1.0",
+        "truncation": {"direction": "Right", "max_length": context_length, "strategy": "LongestFirst", "stride": 0},
+        "padding": {"strategy": {"Fixed": context_length}, **padding},
+        "added_tokens": [{"id": number, "content": content, **special} for number, content in tokens],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, blanks, {"type": "Lowercase"}]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
+        "post_processor": {"type": "RobertaProcessing", **ends},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {**model, "end_of_word_suffix": "</w>", "vocab": vocabulary, "merges": merges},
+    }
+    return {"tokenizer.json": json.dumps(written, ensure_ascii=False)}
+
+
+def tokenizer_files(context_length: int) -> dict[str, str]:
+    """CLIP's own words as transformers' tokenizer reads them: file name -> content."""
+    spelt, merges = _vocabulary(SimpleTokenizer(context_length=context_length))
+    marks = {"bos_token": _START_TOKEN, "eos_token": _END_TOKEN, "unk_token": _END_TOKEN, "pad_token": _END_TOKEN}
     settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": context_length, "do_lower_case": True, **marks}
     return {
         "vocab.json": json.dumps(spelt, ensure_ascii=False),

@@ -15,7 +15,7 @@ def test_the_code_names_the_folder_as_it_is(form: Form) -> None:
     code = EXPORT_FORMS[form].how_to_open(folder)
     named = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
     assert any(isinstance(one, str) and folder in one for one in named)
-    assert "{folder}" not in code
+    assert "@FOLDER@" not in code
 
 
 def test_onnx_is_written_in_full_precision_and_the_others_in_any() -> None:
