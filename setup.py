@@ -1,4 +1,4 @@
-"""The pages of docs/ go into the wheel as resources/docs, so that F1 shows them offline; the rest: pyproject.toml."""
+"""The wheel has resources/ and docs/ in sdgui/resources, so that F1 works offline; the rest: pyproject.toml."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-DOCS = Path(__file__).parent / "docs"
+HERE = Path(__file__).parent
 
 
-class BuildWithPages(build_py):
-    """Copies what people wrote; pages that are generated are for the site alone."""
+class BuildWithResources(build_py):
+    """Copies the files that `core.spec.resources` finds. An editable installation uses the checkout's own."""
 
     def run(self) -> None:
         super().run()
-        if self.editable_mode:  # a checkout shows its own docs/
+        if self.editable_mode:
             return
-        for page in DOCS.rglob("*.md"):
-            name = page.relative_to(DOCS)
-            if name.parts[0] != "generated" and name.name != "index.md":
-                target = Path(self.build_lib, "resources", "docs", name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(page, target)
+        target = Path(self.build_lib, "sdgui", "resources")
+        shutil.copytree(HERE / "resources", target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("screenshots"))
+        for page in (HERE / "docs").rglob("*.md"):
+            name = page.relative_to(HERE / "docs")
+            if name.parts[0] != "generated" and name.name != "index.md":  # generated pages are for the site only
+                (target / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(page, target / "docs" / name)
 
 
-setup(cmdclass={"build_py": BuildWithPages})
+setup(cmdclass={"build_py": BuildWithResources})

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,7 +83,21 @@ def build(out: Path) -> Path:
     for older in out.glob("sdgui-*"):
         older.unlink()
     run([find_uv_bin(), "build", "-q", "--out-dir", out, ROOT], out)
-    return next(out.glob("sdgui-*.whl"))
+    wheel = next(out.glob("sdgui-*.whl"))
+    check_names(wheel)
+    return wheel
+
+
+def check_names(wheel: Path) -> None:
+    """Nothing lands beside ``core`` and ``sdgui``, and every resource of the clone but the screenshots is there."""
+    names = zipfile.ZipFile(wheel).namelist()
+    top = {name.partition("/")[0] for name in names} - {"core", "sdgui"}
+    if any(not name.endswith(".dist-info") for name in top):
+        raise Failed(f"the wheel installs other top-level names than core and sdgui: {sorted(top)}")
+    wanted = {f"sdgui/{path.relative_to(ROOT)}" for path in (ROOT / "resources").rglob("*") if path.is_file()}
+    lacking = {name for name in wanted if "/screenshots/" not in name} - set(names)
+    if lacking or "sdgui/resources/docs/panels/search.md" not in names:
+        raise Failed(f"the wheel lacks {sorted(lacking) or 'the pages of docs/'}")
 
 
 def install(wheel: Path, extra: str, folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +12,16 @@ Kind = Literal["architectures", "desktop", "icons", "pretrained", "prompts", "st
 
 def resource_folder(kind: Kind) -> Path:
     """The folder of the shipped files of this ``kind``, wherever the program is installed."""
-    return Path(str(files("resources"))) / kind
+    return resources_root() / kind
+
+
+def resources_root(source: Path = SOURCE) -> Path:
+    """The folder of all shipped files of the program in ``source``: in a wheel below ``sdgui``, else beside it."""
+    installed = source / "sdgui" / "resources"
+    return installed if installed.is_dir() else source / "resources"
 
 
 def pages_folder() -> Path:
     """The folder of the documentation's pages: in a wheel beside the other resources, in a checkout its ``docs``."""
-    installed = Path(str(files("resources"))) / "docs"
+    installed = resources_root() / "docs"
     return installed if installed.is_dir() else SOURCE / "docs"

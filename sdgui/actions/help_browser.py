@@ -1,7 +1,7 @@
 """F1: the documentation in a window of its own, offline; it opens at the page of the panel that is shown.
 
-Flow: ``docs/*.md`` (in a wheel ``resources/docs``) -> `read_pages` -> list and text. Links between pages are followed
-here, others by the desktop. Pictures and generated references are left to the site.
+Flow: ``docs/*.md`` (in a wheel ``sdgui/resources/docs``) -> `read_pages` -> list and text. Links between pages are
+followed here, others by the desktop. Pictures and generated references are left to the site.
 """
 
 from __future__ import annotations

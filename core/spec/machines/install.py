@@ -21,8 +21,9 @@ from core.spec.children import SOURCE, environment, process_group
 from core.spec.errors import UserError
 from core.spec.machines import ssh
 from core.spec.machines.machine import Machine
+from core.spec.resources import resources_root
 
-PACKAGES = ("core", "sdgui", "resources")
+PACKAGES = ("core", "sdgui")
 # What only the window needs; a machine that trains has no screen.
 _WINDOW = ("pyside6", "pyqtgraph", "qtawesome", "sqlalchemy", "alembic", "psycopg")
 _SKIPPED = ("__pycache__", "screenshots")
@@ -99,6 +100,9 @@ def packed_program() -> bytes:
     with tarfile.open(fileobj=held, mode="w:gz") as tar:
         for name in PACKAGES:
             tar.add(SOURCE / name, arcname=name, filter=_kept)
+        resources = resources_root(SOURCE)
+        if not resources.is_relative_to(SOURCE / "sdgui"):  # a checkout's, to where a wheel has them
+            tar.add(resources, arcname="sdgui/resources", filter=_kept)
         version = _version()
         info = f"Metadata-Version: 2.1\nName: sdgui\nVersion: {version}\n".encode()
         entry = tarfile.TarInfo(f"sdgui-{version}.dist-info/METADATA")

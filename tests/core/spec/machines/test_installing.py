@@ -126,5 +126,5 @@ def test_what_is_packed_is_the_program_without_what_only_a_screen_needs(
         info = tar.extractfile("sdgui-1.2.dist-info/METADATA")
         assert info is not None
         assert info.read() == b"Metadata-Version: 2.1\nName: sdgui\nVersion: 1.2\n"
-    assert set(members) == {"core/a.py", "sdgui/b.py", "resources/x.txt", "sdgui-1.2.dist-info/METADATA"}
+    assert set(members) == {"core/a.py", "sdgui/b.py", "sdgui/resources/x.txt", "sdgui-1.2.dist-info/METADATA"}
     assert {(one.uid, one.gid, one.uname, one.gname) for one in members.values()} == {(0, 0, "", "")}
