@@ -6,6 +6,7 @@ It imports neither Qt nor torch itself: a library that is missing or broken then
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib.metadata
 import json
 import os
@@ -30,6 +31,7 @@ State = Literal["ok", "optional", "missing"]
 
 _SECONDS = 120  # that a program which loads Qt or torch may take; on a cold disk torch takes half a minute
 _LITTLE_DISK, _LITTLE_MEMORY = 5 << 30, 4 << 30  # bytes
+_TRAINER = ("torch", "torchvision", "open_clip", "faiss")  # packages that only the trainer brings
 _WINDOW = ("PySide6-Essentials", "pyqtgraph", "QtAwesome", "SQLAlchemy", "alembic", "pydantic", "numpy", "psutil")
 # The packages of Debian and Ubuntu that hold what Qt links and does not bring.
 _DEBIAN = {
@@ -149,14 +151,17 @@ def _window() -> Checked:
     lacking = [name for name in _WINDOW if not _version(name)]
     if lacking:
         what = f"no {', '.join(lacking)}: the window cannot open"
-        return Checked("Window", "missing", what, add_command("train").replace("[train]", ""))
+        return Checked("Window", "missing", what, add_command())
     return Checked("Window", "ok", ", ".join(f"{name} {_version(name)}" for name in _WINDOW[:3]))
 
 
 def _qt() -> list[Checked]:
+    if not _version("PySide6-Essentials"):
+        return []  # the line before says so
     spec = find_spec("PySide6")
     if spec is None or not spec.submodule_search_locations:
-        return []  # the line before says so
+        remedy = f"{add_command()} --force-reinstall" if find_spec("pip") else f"{add_command()} --reinstall"
+        return [Checked("Qt", "missing", "its files are gone (no module PySide6)", remedy)]
     lacking = _missing_libraries(Path(next(iter(spec.submodule_search_locations))))
     if lacking:
         return [Checked("Qt's libraries", "missing", f"no {', '.join(lacking)}", _install_libraries(lacking))]
@@ -202,6 +207,9 @@ def _screen() -> Checked:
 
 def _trainer() -> Checked:
     lacking = missing("train")
+    if lacking and set(_TRAINER) - set(lacking):
+        what = f"incomplete (no {', '.join(lacking)}): it cannot train"
+        return Checked("Trainer", "missing", what, add_command("train"))
     if lacking:
         what = f"not installed (no {', '.join(lacking)}): this computer watches runs and launches them elsewhere"
         return Checked("Trainer", "optional", what, add_command("train"))
@@ -237,8 +245,8 @@ def _memory() -> Checked:
 
 
 def _home(home: Path) -> Checked:
-    there = next(folder for folder in (home, *home.parents) if folder.is_dir())
     try:
+        there = _nearest_there(home)
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"x" * 4096)
             file.flush()
@@ -250,6 +258,17 @@ def _home(home: Path) -> Checked:
     if free < _LITTLE_DISK:
         return Checked("Experiments", "optional", told, "Free some space: checkpoints of several runs may not fit.")
     return Checked("Experiments", "ok", told)
+
+
+def _nearest_there(folder: Path) -> Path:
+    """``folder``, or the first above it that exists. OSError where none can be made below that: a file, a long name."""
+    try:
+        folder.lstat()
+    except FileNotFoundError:
+        return _nearest_there(folder.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
+    return folder
 
 
 def _run(program: str, variables: dict[str, str]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ there says so in a sentence: `NotInstalled`, or the ModuleNotFoundError that `no
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -88,10 +89,24 @@ def not_installed(error: ModuleNotFoundError) -> str | None:
     return None
 
 
-def add_command(extra: Extra) -> str:
-    """The command that adds ``extra`` to this very installation, by the installer that is there."""
+def _wheel() -> str:
+    """`` @ URL`` of the wheel that was installed; "" where it came from a package index."""
+    from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415  (it takes a while to load)
+
+    try:
+        written = distribution("sdgui").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return ""
+    url = json.loads(written).get("url", "") if written else ""
+    return f" @ {url}" if url.endswith(".whl") else ""
+
+
+def add_command(extra: Extra | None = None) -> str:
+    """The command that adds ``extra`` to this very installation, or repairs the window, by the installer that is
+    there."""
     checkout = (SOURCE / "pyproject.toml").is_file()
-    what = f'-e "{SOURCE}[{extra}]"' if checkout else f'"sdgui[{extra}]"'
+    extras = f"[{extra}]" if extra else ""
+    what = f'-e "{SOURCE}{extras}"' if checkout else f'"sdgui{extras}{_wheel()}"'
     python = os.path.normpath(sys.executable)
     if find_spec("pip") is not None:
         return f'"{python}" -m pip install {what}'

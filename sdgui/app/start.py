@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import locale
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import platformdirs
-from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtCore import QMessageLogContext, QSettings, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from core.spec.config import expand_user
@@ -45,6 +46,7 @@ from sdgui.worker.pool import WorkerPool
 
 _TURN = 0.001  # s that the window's thread waits for another thread's Python code; Python's default is 5 ms
 
+_SCREEN = "start sdgui at a screen or through ssh -X. For libraries that are missing: sdgui-core doctor"
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
 
 
@@ -98,7 +100,7 @@ def home_folder(home: Path | None, demo: bool) -> Path:
 def make_application() -> QApplication:
     """The application with our theme; numbers are read and written with a point in every locale."""
     existing = QApplication.instance()
-    app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
+    app = existing if isinstance(existing, QApplication) else _application()
     locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication takes the user's
     sys.setswitchinterval(_TURN)
     app.setApplicationName("sdgui")
@@ -107,6 +109,29 @@ def make_application() -> QApplication:
     apply_theme(app)
     collect_here(app)
     return app
+
+
+def _application() -> QApplication:
+    """A new application. Where Qt finds no screen it would abort: then a sentence, and exit status 1."""
+    said: list[str] = []
+
+    def handle(kind: QtMsgType, _context: QMessageLogContext, text: str) -> None:
+        if kind != QtMsgType.QtFatalMsg:
+            said.append(text)
+            return
+        why = " ".join((said or [text])[0].split())[:200]
+        print(
+            f"sdgui: the window cannot open, since Qt reaches no screen ({why}); {_SCREEN}", file=sys.stderr, flush=True
+        )
+        os._exit(1)  # Qt aborts as soon as this returns
+
+    before = qInstallMessageHandler(handle)
+    try:
+        return QApplication(sys.argv[:1])
+    finally:
+        qInstallMessageHandler(before)
+        for text in said:
+            print(text, file=sys.stderr)
 
 
 def make_services(

@@ -54,8 +54,33 @@ def test_each_thing_that_is_missing_has_its_remedy(
     assert "optional  Trainer         not installed" in told
     assert "[train]" in told
     assert "optional  Other machines  no ssh" in told
+    monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "torch" else object())
+    assert main(["doctor", "--home", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "missing   Trainer         incomplete (no torch): it cannot train\n" in told
     no_programs[doctor._TORCH] = ("", "libcudart.so.12: cannot open shared object file")
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "_run", lambda program, _variables: no_programs[program])
     assert main(["doctor", "--home", str(tmp_path)]) == 1
     assert "torch does not work: libcudart.so.12" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_programs")
+@pytest.mark.parametrize(("name", "why"), [("file/home", "Not a directory"), ("x" * 300, "File name too long")])
+def test_a_folder_that_cannot_be_made_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, why: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["doctor", "--json", "--home", str(tmp_path / name)]) == 1
+    found = {check["what"]: check for check in json.loads(capsys.readouterr().out)["checks"]}["Experiments"]
+    assert (found["state"], why in found["found"]) == ("missing", True)
+    assert "--home" in found["remedy"]
+
+
+@pytest.mark.usefixtures("no_programs")
+def test_qt_whose_files_are_gone_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "PySide6" else object())
+    assert main(["doctor", "--home", str(tmp_path)]) == 1
+    assert "missing   Qt              its files are gone" in capsys.readouterr().out

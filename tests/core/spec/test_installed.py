@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import json
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -54,6 +57,11 @@ def test_what_is_missing_is_named_with_the_command_that_adds_it(monkeypatch: pyt
     assert str(SOURCE) in add_command("train")  # a checkout is installed as such
     monkeypatch.setattr(installed, "SOURCE", Path("/nowhere"))
     assert add_command("train").endswith('"sdgui[train]"')
+    wheel = "file:///tmp/sdgui-9-py3-none-any.whl"
+    origin = SimpleNamespace(read_text=lambda _file: json.dumps({"url": wheel}))
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _name: origin)
+    assert add_command("train").endswith(f'"sdgui[train] @ {wheel}"')  # as the window was
+    assert add_command().endswith(f'"sdgui @ {wheel}"')
 
 
 def test_a_module_of_an_extra_that_cannot_be_imported_is_a_sentence() -> None:
