@@ -12,7 +12,15 @@ import traceback
 from core.spec.config import RunConfig, differences, read_config
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
-from core.spec.run.events import EventWriter, Outcome, RunFailed, RunFinished, lifecycle
+from core.spec.run.events import (
+    EventReader,
+    EventWriter,
+    Outcome,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    lifecycle,
+)
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
@@ -53,8 +61,11 @@ def disk_full(run: RunDir, error: OSError) -> TrainingError | None:
 
 
 def _settle_config(config: RunConfig, run: RunDir) -> None:
-    """Write ``config.json``, or check that the folder has the same definition."""
-    if run.config.exists():
+    """Write ``config.json``, or check that the folder has the same definition.
+
+    A folder in which no training has begun yet takes another one: its first may have been refused.
+    """
+    if run.config.exists() and _has_begun(run):
         there = read_config(run.config)
         changed = {
             name: values for name, values in differences(there, config).items() if not name.startswith(_FREE_ON_RESUME)
@@ -66,9 +77,15 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
                 f"the run folder {run.path} belongs to another definition: {name} is {old!r} there and {new!r} here"
                 f"{more}; choose another folder, or train the definition in its config.json."
             )
-    else:
+    elif not run.config.exists() or read_config(run.config) != config:
         with writing(run.config, RunDirError):
             write_whole(run.config, config.to_json().encode())
+
+
+def _has_begun(run: RunDir) -> bool:
+    return run.checkpoints.exists() or any(
+        isinstance(event, RunStarted) for event in EventReader(run.events).read_all()
+    )
 
 
 def _finished_before(run: RunDir) -> Outcome | None:

@@ -15,7 +15,7 @@ import torch
 from core.checkpoint import files as checkpoint
 from core.data.batch import Batch
 from core.model.network import Network
-from core.spec.config import ConfigError, RunConfig
+from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.events import (
@@ -54,6 +54,18 @@ def test_missing_data_is_named(data: tuple[Path, Path], tmp_path: Path) -> None:
 
 def test_no_data_is_said(tmp_path: Path) -> None:
     assert "data.train is empty" in failure(preset_config("clip", "tiny"), RunDir(tmp_path / "run")).message
+
+
+def test_a_corrected_config_trains_in_the_folder_where_the_first_was_refused(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path / "run")
+    assert "batch_size" in failure(config_for(data, "clip", "optim.batch_size=1000"), run).message
+    corrected = config_for(data, "clip", "optim.batch_size=8", "optim.epochs=0.5")
+    assert train(corrected, run, quiet=True) == "done"
+    assert read_config(run.config).optim.batch_size == 8
+    with pytest.raises(RunDirError, match=r"another definition: optim\.batch_size is 8 there and 12 here"):
+        train(config_for(data, "clip", "optim.batch_size=12", "optim.epochs=0.5"), run, quiet=True)
 
 
 def test_contradictions_are_said(data: tuple[Path, Path], tmp_path: Path) -> None:
