@@ -27,6 +27,11 @@ from core.spec.shards import LARGEST_MEMBER
 KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in PICTURE_SUFFIXES}
 LARGEST = {"image": LARGEST_MEMBER, "text": 1 << 20, "meta": 1 << 20, "cls": 1 << 10}  # bytes
 CAPTIONS = ("captions", "caption")  # keys of a JSON that are no labels
+_DOWNLOADED = frozenset({"key", "status", "error_message"})  # in every JSON of img2dataset
+# What img2dataset records of a download, besides the columns that its user asked for.
+_RECORD = _DOWNLOADED | {
+    "url", "width", "height", "original_width", "original_height", "exif", "md5", "sha256", "sha512"
+}  # fmt: skip
 LONGEST_LABEL = 200  # characters
 
 
@@ -109,10 +114,14 @@ def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, 
 
 
 def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
-    """Label name -> value: the plain values of a ``.json``, and ``class``. PictureError for too many."""
+    """Label name -> value: the plain values of a ``.json``, and ``class``; without img2dataset's records.
+
+    PictureError for too many.
+    """
     labels = {}
+    ignored = {*CAPTIONS, *(_RECORD if meta.keys() >= _DOWNLOADED else ())}
     for name, value in meta.items():
-        if name in CAPTIONS or not isinstance(value, (str, bool, int, float)):
+        if name in ignored or not isinstance(value, (str, bool, int, float)):
             continue
         if isinstance(value, float) and not math.isfinite(value):
             continue

@@ -20,7 +20,7 @@ from core.data.sources.opening import open_source
 from core.data.sources.shards import collection
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.index import beside, in_cache, make_index, open_index, read_facts, write_index
-from core.data.sources.shards.samples import captions_in, grouped
+from core.data.sources.shards.samples import captions_in, grouped, labels_in
 from core.data.sources.shards.source import read_shards
 from core.data.sources.shards.tar import TarMember
 from core.spec.config import ConfigError, override
@@ -110,6 +110,17 @@ def test_rows_have_their_captions_and_labels_by_convention(tmp_path: Path) -> No
     assert [Path(one.file).name for one in source.rows][:2] == ["plain.png", "one.png"]
     assert np.array_equal(decode(source.rows[3].file, None, 10), decode(picture(3), None, 10))
     assert all(is_member(one.file) for one in source.rows)
+
+
+def test_what_img2dataset_records_of_a_download_is_no_label() -> None:
+    record = {
+        "url": "http://a/b.jpg", "key": "000000000", "status": "success", "error_message": None, "width": 256,
+        "height": 256, "original_width": 800, "original_height": 600, "exif": "{}", "sha256": "ab", "md5": "cd",
+    }  # fmt: skip
+    assert labels_in({**record, "caption": "a cat", "license": "cc0", "NSFW": "UNLIKELY"}, b"") == {
+        "license": "cc0", "NSFW": "UNLIKELY",
+    }  # fmt: skip
+    assert labels_in({"width": 256, "key": "c", "kind": "cat"}, b"") == {"width": "256", "key": "c", "kind": "cat"}
 
 
 def test_labels_are_known_though_the_first_row_cannot_be_read(tmp_path: Path) -> None:
