@@ -7,6 +7,7 @@ what encodes and captions, ``open_teachers`` and ``core.checkpoint.starting`` fo
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -70,7 +71,7 @@ class Subject:
         return f"{self.model} ({facts})" if facts else self.model
 
 
-def open_model(name: str, weights: str = "", progress: Progress | None = None) -> Model:
+def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progress | None = None) -> Model:
     """The model that ``name`` and ``weights`` stand for (see ``locate``), in eval mode.
 
     A run's network computes in the precision it was trained with, on the run's device or, elsewhere, on what is here;
@@ -79,7 +80,7 @@ def open_model(name: str, weights: str = "", progress: Progress | None = None) -
 
     Raises UserError when there is no such model, checkpoint or network, or it is damaged.
     """
-    source = locate(name, weights)
+    source = locate(os.fspath(name), weights)
     if isinstance(source, OpenClipModel):
         runtime = set_up(RuntimeConfig(precision="fp32"))
         network = open_network(source, runtime.device, progress).eval()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from core.inference.caption_stream import caption_pictures
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import encode_images, encode_texts
 from core.inference.pictures import Found, gather, read_ahead
-from core.spec.errors import UserError
+from core.spec.errors import UserError, nearest
 from core.spec.reading import excerpt
 
 __all__ = ["Model", "Report", "caption", "encode", "evaluate", "open_model"]
@@ -116,13 +116,24 @@ def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Repor
     ``options``: ``label``, ``train``, ``shots``, ``k`` and the others of `core.evaluation.work.Request`. Raises
     UserError for an unknown task or column, data that cannot be read, and what the task refuses.
     """
+    known = [field.name for field in fields(Request) if field.name not in ("data", "task")]
+    for name in options:
+        if name not in known:
+            near = nearest(name, known, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}."
+            raise UserError(f"evaluate has no option '{excerpt(name)}'; {hint}")
     with _Bar() as bar:
         found = evaluate_request(model, Request(data=os.fspath(data), task=task, **options), bar.show, bar.say)
     return Report(found.subject, found.outcome)
 
 
 def _files(pictures: Pictures) -> list[Found]:
-    given = [pictures] if isinstance(pictures, (str, Path)) else list(pictures)
+    given = list(pictures) if isinstance(pictures, Iterable) and not isinstance(pictures, str) else [pictures]
+    for one in given:
+        if not isinstance(one, (str, os.PathLike)):
+            raise UserError(
+                f"images are given by their paths, and {excerpt(repr(one))} is none; save it to a file first."
+            )
     return gather([os.fspath(one) for one in given], lambda _doing, _done, _total: None).found
 
 

@@ -10,8 +10,10 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from core.spec.config import RunConfig, override, with_absolute_paths
+from core.spec.config import RunConfig, override, validate, with_absolute_paths
+from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
 from core.spec.run.events import Outcome
 from core.spec.run.folder import RunDir
@@ -29,13 +31,17 @@ def preset(name: str, size: Size = "base", settings: Mapping[str, object] | None
     return override(preset_config(name, size), words)
 
 
-def train(config: RunConfig, folder: str | Path, *, quiet: bool = False) -> Outcome:
-    """Train ``config`` in the run folder ``folder``, from its newest checkpoint if it has one; how it ended: "done",
-    "stopped" (by Ctrl+C, or by the window) or "paused".
+def train(config: RunConfig | Mapping[str, Any], folder: str | Path, *, quiet: bool = False) -> Outcome:
+    """Train ``config``, a RunConfig or nested dicts as in a ``config.json``, in the run folder ``folder``, from its
+    newest checkpoint if it has one; how it ended: "done", "stopped" (by Ctrl+C, or by the window) or "paused".
 
     The window imports and watches the folder like any other. Raises UserError when the definition contradicts itself,
     data cannot be read, or the folder belongs to another definition.
     """
+    if isinstance(config, Mapping):
+        config = validate(dict(config), "the config")
+    elif not isinstance(config, RunConfig):
+        raise UserError(f"the config is {type(config).__name__}; give core.preset(...), or nested dicts of its fields.")
     run = RunDir(Path(folder).absolute())
     return train_in(with_absolute_paths(config), run, quiet=quiet)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import core
 from core.spec import installed
@@ -64,6 +65,32 @@ def test_a_model_is_asked_for_vectors_captions_and_an_evaluation(tmp_path: Path)
         core.encode(model, pictures=[tmp_path / "no.png"])
     with pytest.raises(ValueError, match="either pictures or texts"):
         core.encode(model)
+
+
+def test_mistakes_are_answered_with_a_sentence(tmp_path: Path) -> None:
+    pairs, _ = write_pairs(tmp_path / "pairs")
+    with pytest.raises(core.UserError, match=r"teecher: there is no such field; did you mean teacher"):
+        core.train({"teecher": {"kind": "ema"}}, tmp_path / "run")
+    with pytest.raises(core.UserError, match=r"the config is str; give core\.preset"):
+        core.train("sd-clip", tmp_path / "run")  # type: ignore[arg-type]
+    with pytest.raises(core.UserError, match="did you mean sd-clip"):
+        core.preset("sd-clp")
+    model = core.open_model(save_model(tmp_path / "model", COCA))
+    picture = Image.new("RGB", (32, 32))
+    for ask in (lambda: core.encode(model, pictures=[picture]), lambda: core.caption(model, picture)):
+        with pytest.raises(core.UserError, match=r"given by their paths, and <PIL.* is none; save it to a file"):
+            ask()
+    with pytest.raises(core.UserError, match=r"no option 'shotts'; did you mean shots\?"):
+        core.evaluate(model, pairs, "zero-shot", shotts=(1,))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dict_trains_and_a_misspelled_network_is_named(tmp_path: Path) -> None:
+    pairs, _ = write_pairs(tmp_path / "pairs")
+    config = core.preset("sd-clip", "tiny", {"data.train": pairs, "optim.epochs": 0.25, "optim.batch_size": 8})
+    assert core.train(config.model_dump(mode="json"), tmp_path / "run", quiet=True) == "done"
+    with pytest.raises(core.UserError, match=r"no network 'techer'; did you mean teacher\?"):
+        core.open_model(tmp_path / "run", "techer")
 
 
 def test_a_table_has_what_counts_of_a_run_that_was_resumed(tmp_path: Path) -> None:

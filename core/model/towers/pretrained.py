@@ -35,6 +35,7 @@ PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_mod
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 LARGEST_PICKLE = 16 * MEGABYTE  # names and shapes; of a ViT-L with its optimiser's state they are 0.3 MB
 POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
+_HUB = "hf-hub:"  # open_clip's prefix for repositories of the Hugging Face Hub
 RUN_PREFIX = "towers.clip."  # how a Network's state dict names what open_clip names
 _COCO_COCA = "was fine-tuned on COCO for captions: {}"
 # (architecture, tag) -> what such a model is bad at; figures are from open_clip's own published results.
@@ -75,6 +76,12 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
         return path
     if is_folder(path):
         return _in_folder(path)
+    if pretrained.startswith(_HUB):
+        repository = pretrained.removeprefix(_HUB)
+        raise ModelError(
+            f"weights are not taken straight from {excerpt(pretrained)}; download them with: hf download "
+            f"{excerpt(repository)} --local-dir FOLDER, and give FOLDER as architecture and as weights."
+        )
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
     tag = _as_tag(pretrained)
     if tag not in tags:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.spec.config import expand_user, split_run
-from core.spec.errors import UserError
+from core.spec.errors import UserError, nearest
 from core.spec.paths import is_file
 from core.spec.reading import KILOBYTE, MEGABYTE, UnreadableError, excerpt, read_bytes, read_json
 from core.spec.run.folder import RunDir
@@ -178,6 +178,9 @@ def locate_run(name: str, weights: str = "") -> RunNetwork | None:
     split = split_run(name)
     if split is None:
         return None
+    if weights not in (*_DEFAULT, *NETWORKS):
+        near = nearest(weights, NETWORKS, cutoff=0.5) or NETWORKS
+        raise UserError(f"a run has no network '{excerpt(weights)}'; did you mean {' or '.join(near)}?")
     run, which = RunDir(split[0]), split[1] or "best"
     if not split[1] and _is_checkpoint(split[0]):
         run, which = RunDir(split[0].parent.parent), split[0].name
