@@ -244,16 +244,23 @@ def _ask(arguments: argparse.Namespace) -> int:
     record, kill = read_record(run), bool(getattr(arguments, "kill", False))
     if record is None:
         ask_here(run, arguments.what, kill)
+        say(f"{run.path.name}: {_asked_for(arguments.what, kill)}")
         return 0
     machines = Machines(home)
     try:
         host = machines.host(record.machine)
         folder = _there(run)
         asked = host.end(folder, "kill") if kill else host.control(folder, arguments.what)
-        say(f"{run.path.name}: {asked.result().state.value}")
+        state = asked.result().state
+        say(f"{run.path.name}: {_asked_for(arguments.what, kill) if state.alive else state.value}")
     finally:
         machines.close()
     return 0
+
+
+def _asked_for(what: str, kill: bool) -> str:
+    """What the trainer is doing now that it was asked to end: it saves its state first, which takes a while."""
+    return "killed" if kill else "pausing" if what == "pause" else "stopping"
 
 
 def _there(run: RunDir) -> str:
