@@ -22,6 +22,7 @@ from core.spec.run.events import (
     lifecycle,
 )
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.model_names import names
 from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
 
@@ -63,9 +64,9 @@ def disk_full(run: RunDir, error: OSError) -> TrainingError | None:
 def _settle_config(config: RunConfig, run: RunDir) -> None:
     """Write ``config.json``, or check that the folder has the same definition.
 
-    A folder in which no training has begun yet takes another one: its first may have been refused.
+    A folder whose own was refused before training began takes another one.
     """
-    if run.config.exists() and _has_begun(run):
+    if run.config.exists() and not _was_refused(run):
         there = read_config(run.config)
         changed = {
             name: values for name, values in differences(there, config).items() if not name.startswith(_FREE_ON_RESUME)
@@ -77,15 +78,17 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
                 f"the run folder {run.path} belongs to another definition: {name} is {old!r} there and {new!r} here"
                 f"{more}; choose another folder, or train the definition in its config.json."
             )
-    elif not run.config.exists() or read_config(run.config) != config:
+    else:
         with writing(run.config, RunDirError):
             write_whole(run.config, config.to_json().encode())
 
 
-def _has_begun(run: RunDir) -> bool:
-    return run.checkpoints.exists() or any(
-        isinstance(event, RunStarted) for event in EventReader(run.events).read_all()
-    )
+def _was_refused(run: RunDir) -> bool:
+    """Whether it failed before any step, and so has nothing that belongs to its definition."""
+    if names(run):  # it has a log that takes a while to read
+        return False
+    kinds = {type(event) for event in EventReader(run.events).read_all()}
+    return RunFailed in kinds and RunStarted not in kinds
 
 
 def _finished_before(run: RunDir) -> Outcome | None:

@@ -12,8 +12,10 @@ from typing import Any, cast
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from core.checkpoint import files as checkpoint
+from core.checkpoint import tensor_files
 from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
 from core.checkpoint.opening import Model, model_key, open_model, open_teachers
 from core.model import runtime
@@ -125,10 +127,10 @@ def test_tensors_that_are_views_are_saved_and_leftovers_go(tmp_path: Path, monke
     assert torch.equal(checkpoint.load_weights(run, "step-00000001", "student", CPU)["x"], value.detach())
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000001"]
 
-    def refuse(*_: object) -> None:
-        raise checkpoint.SafetensorError("I/O error: No space left on device (os error 28)")
+    def refuse(*_: object, **_options: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", refuse)
+    monkeypatch.setattr(tensor_files, "save_file", refuse)
     with pytest.raises(CheckpointError, match=r"the disk is full \(.* MiB free\)"):
         checkpoint.save(run, CheckpointInfo(2, 9, {}, {}), CheckpointState({"x": value}, {}, {}), keep=1)
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000001"]

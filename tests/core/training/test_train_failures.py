@@ -114,7 +114,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")
-    original = checkpoint.save_file
+    original = checkpoint.save_tensors
 
     def full(tensors: Any, path: Path) -> None:
         if "step-00000006" in str(path) and path.name == "state.safetensors":
@@ -122,7 +122,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
         original(tensors, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
+        patch.setattr(checkpoint, "save_tensors", full)
         event = failure(config_for(data), run, checkpoint.CheckpointError)
     assert "the disk is full" in event.message
     assert "Free some space and resume" in event.message
