@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from core.spec.children import SOURCE
@@ -89,16 +90,20 @@ def not_installed(error: ModuleNotFoundError) -> str | None:
     return None
 
 
-def _wheel() -> str:
-    """`` @ URL`` of the wheel that was installed; "" where it came from a package index."""
-    from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415  (it takes a while to load)
+def _origin() -> str:
+    """`` @ URL`` of the wheel or folder here that was installed; "" where it came from a package index."""
+    # These take a while to load, and nothing else asks for them.
+    from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415
+    from urllib.parse import urlsplit  # noqa: PLC0415
+    from urllib.request import url2pathname  # noqa: PLC0415
 
     try:
         written = distribution("sdgui").read_text("direct_url.json")
     except PackageNotFoundError:
         return ""
-    url = json.loads(written).get("url", "") if written else ""
-    return f" @ {url}" if url.endswith(".whl") else ""
+    url = str(json.loads(written).get("url", "")) if written else ""
+    there = url.startswith("file:") and Path(url2pathname(urlsplit(url).path)).exists()
+    return f" @ {url}" if there else ""
 
 
 def add_command(extra: Extra | None = None) -> str:
@@ -106,7 +111,7 @@ def add_command(extra: Extra | None = None) -> str:
     there."""
     checkout = (SOURCE / "pyproject.toml").is_file()
     extras = f"[{extra}]" if extra else ""
-    what = f'-e "{SOURCE}{extras}"' if checkout else f'"sdgui{extras}{_wheel()}"'
+    what = f'-e "{SOURCE}{extras}"' if checkout else f'"sdgui{extras}{_origin()}"'
     python = os.path.normpath(sys.executable)
     if find_spec("pip") is not None:
         return f'"{python}" -m pip install {what}'

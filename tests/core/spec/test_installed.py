@@ -49,7 +49,9 @@ def window_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("window_alone")
-def test_what_is_missing_is_named_with_the_command_that_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_named_with_the_command_that_adds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert missing("train")[0] == "torch"
     assert missing("export") == ()
     with pytest.raises(NotInstalled, match=r"The trainer is not installed .*no module torch.*\[train\]"):
@@ -57,11 +59,14 @@ def test_what_is_missing_is_named_with_the_command_that_adds_it(monkeypatch: pyt
     assert str(SOURCE) in add_command("train")  # a checkout is installed as such
     monkeypatch.setattr(installed, "SOURCE", Path("/nowhere"))
     assert add_command("train").endswith('"sdgui[train]"')
-    wheel = "file:///tmp/sdgui-9-py3-none-any.whl"
+    (tmp_path / "sdgui 9.whl").touch()
+    wheel = (tmp_path / "sdgui 9.whl").as_uri()
     origin = SimpleNamespace(read_text=lambda _file: json.dumps({"url": wheel}))
     monkeypatch.setattr(importlib.metadata, "distribution", lambda _name: origin)
     assert add_command("train").endswith(f'"sdgui[train] @ {wheel}"')  # as the window was
     assert add_command().endswith(f'"sdgui @ {wheel}"')
+    (tmp_path / "sdgui 9.whl").unlink()
+    assert add_command().endswith('"sdgui"')
 
 
 def test_a_module_of_an_extra_that_cannot_be_imported_is_a_sentence() -> None:

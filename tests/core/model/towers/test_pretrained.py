@@ -136,6 +136,11 @@ def test_unknown_tags_are_answered_with_those_there_are() -> None:
         load_pretrained(build(1), "sd-tiny", "openai")
 
 
+def test_a_repository_of_the_hub_is_answered_with_the_command_that_downloads_it() -> None:
+    with pytest.raises(ModelError, match=r"hf download laion/CLIP-ViT-B-32 --local-dir FOLDER, and give FOLDER as"):
+        pretrained.find_weights("ViT-B-32", "hf-hub:laion/CLIP-ViT-B-32")
+
+
 def test_without_a_network_the_folder_to_fill_is_named_and_used(
     monkeypatch: pytest.MonkeyPatch, user_folders: Path
 ) -> None:
