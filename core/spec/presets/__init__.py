@@ -14,12 +14,12 @@ from core.spec.presets.beyond import BEYOND
 from core.spec.presets.images import IMAGES
 from core.spec.presets.labels import LABELS
 from core.spec.presets.large import large
-from core.spec.presets.method import FORMER, METHOD
+from core.spec.presets.method import METHOD
 from core.spec.presets.pairs import PAIRS
 from core.spec.presets.preset import SIZES, Preset, Size, published
 from core.spec.reading import LONGEST_SHOWN, excerpt
 
-__all__ = ["FORMER", "PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
+__all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *IMAGES, *METHOD, *BEYOND)

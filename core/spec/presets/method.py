@@ -93,86 +93,6 @@ _sd_clip = _every_third(_sd_clip_every_step)
 _sd_coca = _every_third(_sd_coca_every_step)
 
 
-def _ema_only(whole: Settings) -> Settings:
-    """The same average of the student, which teaches nothing."""
-
-    def settings(size: Size) -> dict[str, Any]:
-        made = whole(size)
-        kept = ("contrastive", "captioning")
-        return made | {
-            "views": made["views"] | {"student": {"count": 0}, "teacher": {"count": 0}},
-            "fusion": {"kind": "none"},
-            "teacher": {name: value for name, value in made["teacher"].items() if name != "every"},
-            "belief": {"trust": 0.0},
-            "objectives": {name: value for name, value in made["objectives"].items() if name in kept},
-        }
-
-    return settings
-
-
-def _no_mix(whole: Settings) -> Settings:
-    def settings(size: Size) -> dict[str, Any]:
-        made = whole(size)
-        return made | {"views": made["views"] | {"student": made["views"]["student"] | {"mix": "none"}}}
-
-    return settings
-
-
-def _no_fusion(whole: Settings) -> Settings:
-    def settings(size: Size) -> dict[str, Any]:
-        made = whole(size)
-        objectives = made["objectives"] | {
-            "distill_prototypes": made["objectives"]["distill_prototypes"] | {"on": "image"}
-        }
-        return made | {"fusion": {"kind": "none"}, "objectives": objectives}
-
-    return settings
-
-
-def _image_only(whole: Settings) -> Settings:
-    def settings(size: Size) -> dict[str, Any]:
-        made = whole(size)
-        objectives = {name: value for name, value in made["objectives"].items() if not name.startswith("distill")}
-        objectives["distill_prototypes"] = made["objectives"]["distill_prototypes"] | {"on": "image"}
-        return made | {"fusion": {"kind": "none"}, "objectives": objectives}
-
-    return settings
-
-
-def _ablations(name: str, title: str, whole: Settings) -> tuple[Preset, ...]:
-    """What is left when a part of the method is taken away."""
-    parts = (
-        (
-            "ema-only",
-            "average only",
-            f"Ablation of {name}: the moving average is kept and validated, but teaches nothing: no further view, no "
-            "fusion, no distillation. It shows the effect of averaging alone.",
-            _ema_only,
-        ),
-        (
-            "no-mix",
-            "not interpolated",
-            f"Ablation of {name}: the student's further views are strongly augmented, but not interpolated.",
-            _no_mix,
-        ),
-        (
-            "no-fusion",
-            "without fusion",
-            f"Ablation of {name}: image and text are not joined; the prototypes of their joint representation are "
-            "left out; those of the picture and the other distillation losses stay.",
-            _no_fusion,
-        ),
-        (
-            "image-only",
-            "image only",
-            f"Ablation of {name}: only the image is distilled, by prototypes of its own representation (DINO); text "
-            "takes no part in it.",
-            _image_only,
-        ),
-    )
-    return tuple(Preset(f"{name}-{end}", f"{title}, {what}", why, PAPER, make(whole)) for end, what, why, make in parts)
-
-
 METHOD = (
     Preset(
         "sd-clip",
@@ -230,24 +150,4 @@ METHOD = (
         PAPER,
         _sd_coca_every_step,
     ),
-    *_ablations("sd-clip", "Self-distilling CLIP", _sd_clip),
-    *_ablations("sd-coca", "Self-distilling CoCa", _sd_coca),
 )
-
-_FORMER_PARTS = {
-    "": (),
-    "-no-mix": ("views.student.mix=none",),
-    "-no-fusion": ("fusion.kind=none", "objectives.distill_prototypes.on=image"),
-    "-image-only": (
-        "fusion.kind=none",
-        "objectives.distill_prototypes.on=image",
-        "objectives.distill_similarity.weight=0",
-        "objectives.distill_captions.weight=0",
-    ),
-}
-# What these names meant in a study of version 1: another preset, and settings. Definitions of runs hold every setting.
-FORMER: dict[str, tuple[str, tuple[str, ...]]] = {
-    f"{name}{part}": (f"{name}-every-step", settings)
-    for name in ("sd-clip", "sd-coca")
-    for part, settings in _FORMER_PARTS.items()
-}

@@ -25,7 +25,7 @@ from core.spec.config import (
     override,
     read_config,
 )
-from core.spec.presets import FORMER, PRESETS, SIZES, Size, preset_config
+from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from core.spec.reading import MEGABYTE, excerpt, read_json
 
 STUDY_VERSION: Literal[2] = 2
@@ -81,15 +81,6 @@ class Arm(Section):
     budget: float = Field(0.0, ge=0.0, le=1e9, description="Seconds of training, instead of the study's steps.")
 
 
-def _former(arm: Any) -> Any:
-    """An arm of version 1 by today's names; what is no arm is left to be refused."""
-    if not isinstance(arm, dict) or not isinstance(name := arm.get("preset"), str) or name not in FORMER:
-        return arm
-    preset, settings = FORMER[name]
-    own = arm.get("set", [])
-    return arm | {"preset": preset, "set": [*settings, *own] if isinstance(own, list) else own}
-
-
 class Measure(Section):
     """An evaluation of each trained run."""
 
@@ -134,15 +125,6 @@ class Study(Section):
         [], max_length=10 * MOST, description="Pairs of arms; the second is the baseline."
     )
     measures: list[Measure] = Field(min_length=1, max_length=MOST)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_version_1(cls, raw: Any) -> Any:
-        """A study of version 1 means the presets of its time."""
-        if not isinstance(raw, dict) or raw.get("version") != 1:
-            return raw
-        arms = raw.get("arms")
-        return raw | {"version": STUDY_VERSION, "arms": [*map(_former, arms)] if isinstance(arms, list) else arms}
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:

@@ -21,7 +21,7 @@ from core.training.train import train
 from tests.benchmarks.syncs import definition, former_run, write_pairs
 
 BROKEN_STEP = 2
-QUICK = ("eman", "sd-clip-no-fusion")  # statistics that the teacher averages, and that it copies
+QUICK = ("eman", "sd-clip")  # statistics that the teacher averages, and that it copies
 
 
 @pytest.fixture(autouse=True)

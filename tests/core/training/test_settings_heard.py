@@ -124,7 +124,7 @@ def believed(data: tuple[Path, Path], *settings: str) -> RunConfig:
         "optim.epochs=2",
         "validation.every_steps=99",
     )
-    return config_for(data, "sd-clip-ema-only", *beliefs, "belief.trust=0", *settings)
+    return config_for(data, "clip", "teacher.kind=ema", "views.teacher.count=0", *beliefs, "belief.trust=0", *settings)
 
 
 def test_pairs_are_weighed_anew_as_often_as_the_definition_says(

@@ -18,17 +18,18 @@ __all__ = ["data"]  # the fixture
 ATTENTION = ("views.clean.keep=0.5", "views.clean.keep_by=attention", "views.teacher.count=0", "fusion.kind=none",
              "objectives.distill_similarity.weight=0", "objectives.distill_prototypes.weight=0",
              "belief.action=none")  # fmt: skip
+AVERAGED = ("teacher.kind=ema", "teacher.momentum=0.95", "views.teacher.count=0")
 LABELLED = ("data.label=group", "data.labels_per_class=2", "data.unlabelled_ratio=2", "optim.batch_size=2")
 
 
 @pytest.mark.parametrize(
     ("preset", "settings", "asked"),
     [
-        ("sd-clip-ema-only", ["belief.trust=0"], False),
-        ("sd-clip-ema-only", ["belief.trust=0.5"], True),
-        ("sd-clip-ema-only", ["belief.trust=0.5", "belief.trust_by=student"], False),
-        ("sd-clip-ema-only", ["belief.trust=0", "belief.action=watch"], True),
-        ("sd-clip-ema-only", ["belief.trust=0", "objectives.contrastive.queue=24"], True),
+        ("clip", [*AVERAGED, "belief.trust=0"], False),
+        ("clip", [*AVERAGED, "belief.trust=0.5"], True),
+        ("clip", [*AVERAGED, "belief.trust=0.5", "belief.trust_by=student"], False),
+        ("clip", [*AVERAGED, "belief.trust=0", "belief.action=watch"], True),
+        ("clip", [*AVERAGED, "belief.trust=0", "objectives.contrastive.queue=24"], True),
         ("sd-clip-every-step", ["belief.trust=0"], True),
         ("sd-clip-every-step", ["belief.trust=0", *ATTENTION], True),
         ("mean-teacher", LABELLED, True),

@@ -243,33 +243,6 @@ def test_beit3_hides_two_fifths_of_the_patches_and_half_of_the_words() -> None:
     assert {one.name for one in objectives} == {"masked_words", "masked_patches"}
 
 
-@pytest.mark.parametrize("method", ["sd-clip", "sd-coca"])
-def test_each_ablation_takes_one_part_away(method: str) -> None:
-    whole = preset_config(method, "demo")
-
-    def weights(config: RunConfig) -> dict[str, float]:
-        return {name: one.weight for name, one in config.objectives if one.weight > 0}
-
-    average, unmixed, apart, image = (
-        preset_config(f"{method}-{part}", "demo") for part in ("ema-only", "no-mix", "no-fusion", "image-only")
-    )
-    assert set(weights(average)) == set(weights(whole)) & {"contrastive", "captioning"}
-    assert average.teacher == whole.teacher.model_copy(update={"every": 1})
-    assert unmixed.views.student.mix == "none" != whole.views.student.mix
-    assert unmixed.objectives == whole.objectives
-    assert unmixed.fusion == whole.fusion
-    assert weights(apart) == weights(whole)
-    assert (whole.objectives.distill_prototypes.on, apart.objectives.distill_prototypes.on) == ("fused+image", "image")
-    assert apart.fusion.kind == "none"
-    taught = {name for name in weights(image) if name.startswith("distill")}
-    assert taught == {"distill_prototypes"}
-    assert image.objectives.distill_prototypes.on == "image"
-    for config in (average, unmixed, apart, image):
-        assert config.optim == whole.optim
-        assert config.towers == whole.towers
-        assert config.views.clean == whole.views.clean
-
-
 def test_stages_lead_to_the_preset_itself() -> None:
     assert [stage.name for stage in STAGES["vlmo"]] == ["image", "text", "pairs"]
     for name, stages in STAGES.items():

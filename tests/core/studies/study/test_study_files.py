@@ -63,23 +63,6 @@ STATUS: dict[str, Any] = {
 FILES = ["study", "measures", "status", "results", "chain", "chain status"]
 
 
-def test_a_study_of_version_1_means_the_presets_of_its_time() -> None:
-    arms = [{"name": name, "preset": name} for name in ("clip", "sd-clip", "sd-coca-no-mix")]
-    arms[1]["set"] = ["belief.trust=0.25"]
-    raw = STUDY | {"arms": arms, "compare": [], "measures": [STUDY["measures"][0] | {"arms": []}]}
-    now = Study.model_validate(raw)
-    then = Study.model_validate(raw | {"version": 1})
-    assert then.version == now.version == 2
-    assert [now.recipe(arm).teacher.every for arm in now.arms] == [1, 3, 3]
-    recipes = [then.recipe(arm) for arm in then.arms]
-    assert [recipe.teacher.every for recipe in recipes] == [1, 1, 1]
-    assert [recipe.views.student.count for recipe in recipes] == [0, 2, 2]
-    assert [recipe.belief.trust_by for recipe in recipes[1:]] == ["teacher", "teacher"]
-    assert (recipes[1].belief.trust, recipes[2].views.student.mix) == (0.25, "none")
-    assert then.arms[0] == now.arms[0]
-    assert Study.model_validate_json(then.to_json()) == then
-
-
 @pytest.mark.parametrize(
     "noise",
     [
