@@ -20,6 +20,7 @@ _SETTINGS: tuple[tuple[str, str, type], ...] = (
     ("nodes", "nodes a Slurm job", int),
     ("processes", "processes a node, of torchrun (default: one a GPU)", int),
     ("gpus", "GPUs a node, of a Slurm job", int),
+    ("cpus", "CPU cores for each process of a Slurm job; 0: 8 where it has a GPU, else the cluster's default", int),
     ("partition", "Slurm's partition", str),
     ("time", "time limit of a Slurm job, such as 2-00:00:00", str),
     ("warning", "seconds before the time limit in which a Slurm job saves and requeues itself", int),

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.spec.children import SOURCE
-from core.spec.machines.machine import Machine
+from core.spec.machines.machine import CPUS_PER_GPU, Machine
 from core.spec.run.folder import RunDir
 
 SCRIPT = "job.sbatch"
@@ -107,7 +107,7 @@ def study_script(machine: Machine, run: RunDir, words: Sequence[str], devices: S
 
 
 def _one_gpu(machine: Machine) -> Machine:
-    return machine.model_copy(update={"nodes": 1, "gpus": min(1, machine.gpus)})
+    return machine.model_copy(update={"nodes": 1, "gpus": min(1, machine.gpus), "processes": 1})
 
 
 def _script(machine: Machine, logs: str, where: str, command: str, devices: Sequence[str], run: str = "$RUN") -> str:
@@ -118,6 +118,7 @@ def _script(machine: Machine, logs: str, where: str, command: str, devices: Sequ
 
 def _head(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
     gpus = len(devices) or machine.gpus
+    cpus = (machine.cpus or (CPUS_PER_GPU if gpus else 0)) * _ranks(machine, devices)  # a task is all ranks of a node
     options = [
         f"--output={logs}/stdout.log",
         f"--error={logs}/stderr.log",
@@ -129,13 +130,19 @@ def _head(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
         machine.partition and f"--partition={machine.partition}",
         machine.time and f"--time={machine.time}",
         f"--gpus-per-node={gpus}" if gpus else "",
+        f"--cpus-per-task={cpus}" if cpus else "",
     ]
     lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options if option)]
     return [*lines, *(line.rstrip() for line in machine.sbatch.splitlines() if line.strip())]
 
 
 def _setup(machine: Machine, where: str) -> list[str]:
-    lines = [f"RUN={where}", "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1"]
+    lines = [
+        f"RUN={where}",
+        "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1",
+        # Since Slurm 22.05 srun does not take it over from sbatch, and would give its task one core.
+        '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
+    ]
     if SOURCE.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
         lines.append(f"export PYTHONPATH={shlex.quote(str(SOURCE))}${{PYTHONPATH:+:$PYTHONPATH}}")
     return [*machine.setup.strip().splitlines(), *lines]

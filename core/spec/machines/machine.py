@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Launcher = Literal["direct", "torchrun", "slurm"]
+CPUS_PER_GPU = 8  # the trainer and seven loader processes; a cluster's own default is often one core
 LOCAL = "this computer"  # the name of the machine without a host
 _NAME = re.compile(r"[^\x00-\x1f/\\]{1,100}")
 _HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:@\[\]%+-]{0,254}")  # never an option
@@ -38,6 +39,7 @@ class Machine(BaseModel):
     nodes: Annotated[int, Field(ge=1, le=10000)] = 1  # what follows is for Slurm, and for torchrun the processes
     processes: Annotated[int, Field(ge=0, le=1024)] = 0  # a node; 0: one a GPU, or one
     gpus: Annotated[int, Field(ge=0, le=1024)] = 0  # a node
+    cpus: Annotated[int, Field(ge=0, le=1024)] = 0  # cores for each process; 0: CPUS_PER_GPU where it has a GPU
     partition: str = ""
     time: str = ""  # as Slurm writes it: 2-00:00:00
     warning: Annotated[int, Field(ge=10, le=36000)] = 120  # seconds before the time limit in which a run is saved

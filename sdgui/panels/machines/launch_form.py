@@ -33,6 +33,12 @@ _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, the lau
     ("launcher", "Launch", "How a run is started", "far"),
     ("at_once", "Runs at once", "How many queued runs train at the same time where there is no GPU", "direct"),
     ("gpus", "GPUs a run", "GPUs on each node; 0 for none", "torchrun slurm"),
+    (
+        "cpus",
+        "CPU cores a GPU",
+        "For the trainer and its loader processes; 0: 8 a GPU, the cluster's default without",
+        "slurm",
+    ),
     ("nodes", "Nodes", "Nodes of a job; more than one through torchrun", "slurm"),
     ("partition", "Partition", "Empty: the cluster's default", "slurm"),
     ("time", "Time limit", "As Slurm writes it: 2-00:00:00; empty: the partition's", "slurm"),
@@ -40,7 +46,7 @@ _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, the lau
     ("sbatch", "Further lines", "#SBATCH lines, one below the other", "slurm"),
 )
 _EMPTY = {"python": "What Install there made, else sdgui-core", "time": "The partition's"}
-_LIMITS = {"at_once": (1, 1000), "gpus": (0, 1024), "nodes": (1, 10_000), "warning": (10, 36_000)}
+_LIMITS = {"at_once": (1, 1000), "gpus": (0, 1024), "cpus": (0, 1024), "nodes": (1, 10_000), "warning": (10, 36_000)}
 
 
 class LaunchForm(QWidget):

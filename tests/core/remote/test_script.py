@@ -86,6 +86,32 @@ def test_a_job_asks_for_as_many_gpus_as_were_chosen_else_as_the_machine_says(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("settings", "devices", "run", "one_process"),
+    [
+        ({}, [], None, None),  # the cluster's default
+        ({"cpus": 6}, [], 6, 6),
+        ({"gpus": 4}, [], 32, 8),
+        ({"gpus": 4, "cpus": 12}, [], 48, 12),
+        ({"gpus": 4}, ["1", "2"], 16, 8),
+        ({"processes": 3, "cpus": 2}, [], 6, 2),
+    ],
+)
+def test_a_job_asks_for_the_cpus_of_all_its_processes(
+    settings: dict[str, int], devices: list[str], run: int | None, one_process: int | None
+) -> None:
+    machine = Machine(name="a", launcher="slurm", **settings)  # type: ignore[arg-type]
+    scripts = {
+        "run": (sbatch_script(machine, RUN, devices), run),
+        "chain": (chain_script(machine, RunDir(RUN.path / "stage-1-a"), devices), one_process),
+        "study": (study_script(machine, RUN, ["run"], devices[:1]), one_process),
+    }
+    for script, count in scripts.values():
+        asked = [line for line in head_of(script) if line.startswith("--cpus-per-task")]
+        assert asked == ([] if count is None else [f"--cpus-per-task={count}"])
+        assert script.index("export SRUN_CPUS_PER_TASK=") < script.index("srun --unbuffered")
+
+
 def test_a_script_warns_before_its_end_and_starts_what_it_is_for() -> None:
     machine = Machine(name="a", launcher="slurm", warning=90, processes=2)
     script = sbatch_script(machine, RUN)

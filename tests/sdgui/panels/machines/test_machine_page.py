@@ -185,7 +185,7 @@ def test_the_form_has_the_fields_of_its_way_of_launching(form: LaunchForm) -> No
     ways = {
         "direct": ["at_once"],
         "torchrun": ["gpus"],
-        "slurm": ["gpus", "nodes", "partition", "time", "warning", "sbatch"],
+        "slurm": ["gpus", "cpus", "nodes", "partition", "time", "warning", "sbatch"],
     }
     for launcher, fields in ways.items():
         form.show_machine(FAR.model_copy(update={"name": launcher, "launcher": launcher}))
@@ -197,9 +197,15 @@ def test_the_form_has_the_fields_of_its_way_of_launching(form: LaunchForm) -> No
 def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
     told: list[Machine] = []
     form.changed.connect(told.append)
-    spins = ("at_once", "gpus", "nodes", "warning")
+    spins = ("at_once", "gpus", "cpus", "nodes", "warning")
     numbers = [field for name in spins if isinstance(field := form.fields[name], QSpinBox)]
-    assert [(one.minimum(), one.maximum()) for one in numbers] == [(1, 1000), (0, 1024), (1, 10_000), (10, 36_000)]
+    assert [(one.minimum(), one.maximum()) for one in numbers] == [
+        (1, 1000),
+        (0, 1024),
+        (0, 1024),
+        (1, 10_000),
+        (10, 36_000),
+    ]
     python = form.fields["python"]
     assert isinstance(python, QLineEdit)
     assert python.placeholderText() == "What Install there made, else sdgui-core"
