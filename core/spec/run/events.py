@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, get_args
@@ -348,12 +348,46 @@ class EventReader:
         return events
 
 
+_BLOCK = MEGABYTE  # of an events file that is read from its end
+_STARTS_AND_ENDINGS = tuple(json.dumps(one.kind).encode() for one in (RunStarted, RunFinished, RunFailed))
+
+
 def lifecycle(path: Path) -> RunStarted | RunFinished | RunFailed | None:
-    """The last start or ending in an events file, however long it is; None when there is none. Raises EventError."""
-    reader, last, before = EventReader(path), None, -1
-    while reader.offset != before:
-        before = reader.offset
-        for event in reader.read():
-            if isinstance(event, (RunStarted, RunFinished, RunFailed)):
-                last = event
-    return last
+    """The last start or ending in an events file; None when there is none. Raises EventError.
+
+    It is looked for from the end, without decoding the metrics behind it.
+    """
+    try:
+        with open_regular(path, root=path.parent, error=EventError) as file:
+            return next((event for line in _from_the_end(file) if (event := _start_or_ending(line))), None)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EventError(f"{excerpt(str(path))} cannot be read: {error.strerror or error}.") from error
+
+
+def _start_or_ending(line: bytes) -> RunStarted | RunFinished | RunFailed | None:
+    if not any(kind in line for kind in _STARTS_AND_ENDINGS):
+        return None
+    try:
+        event = decode(line)
+    except EventError:
+        return None
+    return event if isinstance(event, (RunStarted, RunFinished, RunFailed)) else None
+
+
+def _from_the_end(file: BinaryIO) -> Iterator[bytes]:
+    """Whole lines of ``file``, the last one first; what follows the last end of a line is none."""
+    start, rest, torn = file.seek(0, os.SEEK_END), b"", True
+    while start:
+        end, start = start, max(0, start - _BLOCK)
+        file.seek(start)
+        rest, *lines = (file.read(end - start) + rest).split(b"\n")
+        if torn and lines:
+            lines.pop()
+            torn = False
+        yield from reversed(lines)
+        if torn or len(rest) > LONGEST_LINE:
+            rest = b""
+    if not torn:
+        yield rest

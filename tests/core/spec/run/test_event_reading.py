@@ -176,6 +176,24 @@ def test_the_last_start_or_ending_is_found_without_holding_the_rest(
     assert lifecycle(path) == finished
     with path.open("ab") as file:
         file.write(encode(started) + b"\n".join(HOSTILE_LINES) + b"\n" + GOOD)
-    read = EventReader.read
-    monkeypatch.setattr(events.EventReader, "read", lambda reader: read(reader, limit=200))
+    for block in (1, 7, 200):
+        monkeypatch.setattr(events, "_BLOCK", block)
+        assert lifecycle(path) == started
+
+
+def test_the_last_start_is_found_without_decoding_the_metrics_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, started = tmp_path / "events.jsonl", RunStarted(step=5, total_steps=9, config_digest="d")
+    metrics = b"".join(encode(Metrics(step=step, values={"train/loss": 1.0})) for step in range(3000))
+    path.write_bytes(encode(RunStarted(step=0, total_steps=9, config_digest="d")) + metrics + encode(started) + metrics)
+    decoded: list[bytes] = []
+
+    def counted(line: bytes) -> Any:
+        decoded.append(line)
+        return decode(line)
+
+    monkeypatch.setattr(events, "decode", counted)
+    monkeypatch.setattr(events, "_BLOCK", 10_000)
     assert lifecycle(path) == started
+    assert len(decoded) == 1
