@@ -36,9 +36,15 @@ def recompute(blocks: Iterable[nn.Module], what: Recompute) -> None:
 
 
 def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor", fullgraph: bool = False) -> None:
-    """Compile each of ``blocks`` by itself: those that are alike share their code."""
+    """Compile each of ``blocks`` by itself; blocks of one class share their graphs, up to ``GRAPHS_OF_A_CLASS``."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS_OF_A_CLASS)
     for block in blocks:
         block.compile(backend=backend, fullgraph=fullgraph)
+
+
+# Of one class of blocks: each tower, student and teacher, with and without gradient, all tokens or the pooled one, a
+# fixed and a varying length. The presets come to 18; torch's own limit of 8 would leave the rest uncompiled.
+GRAPHS_OF_A_CLASS = 64
 
 
 @cache
