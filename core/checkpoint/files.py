@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class CheckpointInfo:
     network: str = ""  # whose score it is, "student" or "teacher"; "" where that is not known
     best_score: float | None = None  # the greatest score of the run up to here
     classes: Sequence[str] = ()  # of the classification head, in the order of its outputs
+    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # train, val, test -> what they held
     version: int = CHECKPOINT_VERSION
 
 

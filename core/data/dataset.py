@@ -25,6 +25,7 @@ from core.data.sources.opening import open_source
 from core.data.sources.rows import Source
 from core.data.sources.tables import RowTable, mapped, pack
 from core.spec.config import DataConfig
+from core.spec.shards import split_member
 
 Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64
 Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to cancel
@@ -102,6 +103,19 @@ class PairDataset(Pairs):
             found.update(os.fsencode(Path(file).name) + b"\0")
         return found.hexdigest()[:12]
 
+    def contents(self) -> dict[str, str]:
+        """Images by their names and sizes in bytes."""
+        captions = hashlib.sha256(self.tokens.numpy().ravel().data)
+        captions.update(self.caption_rows.numpy().ravel().data)
+        images = hashlib.sha256()
+        for file in self.rows.files:
+            images.update(f"{Path(file).name}\0{_bytes_of(file)}\n".encode("utf-8", "surrogateescape"))
+        return {
+            "number of images": str(len(self)),
+            "captions": captions.hexdigest()[:12],
+            "names and sizes of the images": images.hexdigest()[:12],
+        }
+
     def bad_rows(self) -> list[BadRow]:
         return self.bad
 
@@ -112,6 +126,16 @@ class PairDataset(Pairs):
         """Where it stands on a line, the picture is named too."""
         known = self.rows[row]
         return BadRow(known.where, f"{known.image.name}: {reason}" if known.line else reason)
+
+
+def _bytes_of(file: str) -> int:
+    member = split_member(file)
+    if member is not None:
+        return member.size
+    try:
+        return os.stat(file).st_size  # noqa: PTH116  (once for each of perhaps a million)
+    except OSError:
+        return -1
 
 
 def open_dataset(

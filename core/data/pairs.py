@@ -72,6 +72,10 @@ class Pairs(ABC):
         """Names the rows by what they are called and captioned, wherever they lie; 12 hex digits."""
 
     @abstractmethod
+    def contents(self) -> Mapping[str, str]:
+        """What the rows hold, wherever they lie, by what it is of: a count or a digest each, to say what differs."""
+
+    @abstractmethod
     def bad_rows(self) -> list[BadRow]:
         """What the source could not read, which is no row; of very many the first."""
 

@@ -70,6 +70,9 @@ class ShardPairs(Pairs):
     def digest(self) -> str:
         return hashlib.sha256("".join(shard.facts.digest for shard in self.shards.shards).encode()).hexdigest()[:12]
 
+    def contents(self) -> dict[str, str]:
+        return {"number of images": str(len(self)), "members of the shards": self.digest()}
+
     def bad_rows(self) -> list[BadRow]:
         return self.shards.bad_rows()
 

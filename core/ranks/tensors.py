@@ -46,9 +46,19 @@ def sharded_like(value: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(value.to(like.device), layout.device_mesh, layout.placements, src_data_rank=None)
 
 
-def whole_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Every tensor whole; every rank has to ask."""
-    return {name: whole(value.detach()) for name, value in tensors.items()}
+def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> dict[str, Tensor]:
+    """Every tensor whole in the host's memory of each rank that is to ``keep`` them, {} on others; all have to ask.
+
+    They are gathered one after another, so that a device holds one whole tensor at a time besides its parts. ``copy``:
+    also of what is in the host's memory already.
+    """
+    gathered = {}
+    for name, value in tensors.items():
+        full = whole(value.detach())
+        if keep:
+            gathered[name] = full.to("cpu", copy=copy)
+        del full
+    return gathered
 
 
 def load_whole(module: nn.Module, tensors: Mapping[str, Tensor]) -> Any:

@@ -12,14 +12,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
 from core.objectives.weighting.rolling import AnyBelief
-from core.ranks.tensors import load_whole, whole_state
+from core.ranks.tensors import load_whole, on_host
 from core.spec.config import RunConfig
-from core.spec.run.folder import RunDir
+from core.spec.errors import writing
+from core.spec.files import write_whole
+from core.spec.run.folder import RunDir, RunDirError
 from core.training.assembly import Assembly
 from core.training.errors import TrainingError
 from core.training.team.team import ALONE, Team
@@ -82,6 +83,7 @@ class Checkpointing:
         self._team = team
         self._config, self._run, self._parts = config, run, parts
         self._optimizer, self._belief = optimizer, belief
+        self._data: dict[str, Mapping[str, str]] = {}
         self.background = parts.runtime.device.type == "cuda"  # a CPU that trains has no time to spare for a thread
 
     def save(self, standing: Standing) -> Saving:
@@ -93,15 +95,14 @@ class Checkpointing:
         buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
         if self._belief is not None:
             buffers |= {f"belief.{key}": value for key, value in self._belief.state_dict().items()}
+        host = partial(on_host, keep=self._team.leads, copy=self.background)
         tensors = checkpoint.CheckpointState(
-            student=whole_state(parts.network.state_dict()),
-            teacher=whole_state(parts.teacher.state_dict()) if parts.teacher is not None else {},
-            state={**whole_state(optimizer_tensors(self._optimizer, parts.network)), **buffers, **rng_tensors()},
+            student=host(parts.network.state_dict()),
+            teacher=host(parts.teacher.state_dict()) if parts.teacher is not None else {},
+            state=host({**optimizer_tensors(self._optimizer, parts.network), **buffers, **rng_tensors()}),
         )
         if not self._team.leads:
             return Saving(standing, lambda: ("", False), background=False)
-        if self.background:
-            tensors = checkpoint.CheckpointState(*map(_copied, (tensors.student, tensors.teacher, tensors.state)))
         info = checkpoint.CheckpointInfo(
             step=standing.step,
             total_steps=parts.loader.total_steps,
@@ -111,6 +112,7 @@ class Checkpointing:
             network=standing.network,
             best_score=standing.best,
             classes=parts.network.classes,
+            data=self._contents(),
         )
         kept = self._config.checkpoint
         write = partial(checkpoint.save, self._run, info, tensors, kept.keep, kept.keep_every)
@@ -119,19 +121,14 @@ class Checkpointing:
     def resume(self) -> Standing:
         """Restore the newest whole checkpoint; the start of the run where there is none.
 
-        Raises TrainingError when the data now make another number of steps, CheckpointError when none can be read.
+        The data may have moved: TrainingError when they hold something else now. CheckpointError when none can be read.
         """
         parts = self._parts
         found = self._newest()
         if found is None:
             return Standing()
         info, tensors = found
-        if info.total_steps != parts.loader.total_steps:
-            raise TrainingError(
-                f"{self._run.path} was planned for {info.total_steps} steps and its data now make "
-                f"{parts.loader.total_steps}; the training data {self._config.data.train} changed. Restore them, or "
-                "start anew."
-            )
+        self._check_data(info)
         origin = f"the checkpoint of step {info.step} in {self._run.path}"
         checkpoint.fill(partial(load_whole, parts.network), tensors.student, origin)
         if parts.teacher is not None:
@@ -141,7 +138,35 @@ class Checkpointing:
         if self._belief is not None:
             checkpoint.fill(self._belief.load_state_dict, tensors.under("belief."), origin)
         restore_rng(tensors.state)
+        if self._team.leads and info.config.get("data") != self._config.model_dump(mode="json")["data"]:
+            with writing(self._run.config, RunDirError):  # whoever resumes next finds the data where they are now
+                write_whole(self._run.config, self._config.to_json().encode())
         return Standing(info.step, info.score, info.network, info.best_score)
+
+    def _check_data(self, info: checkpoint.CheckpointInfo) -> None:
+        for split, now in self._contents().items():
+            before = info.data.get(split, now)
+            changed = [what for what in now if before.get(what) != now[what]]
+            if changed:
+                said = [f"{what} ({before.get(what)} then, {now[what]} now)" if now[what].isdecimal() else what
+                        for what in changed]  # fmt: skip
+                raise TrainingError(
+                    f"{getattr(self._config.data, split)} (data.{split}) is not what {self._run.path} was trained on: "
+                    f"other {' and '.join(said)}. Restore the data, or start a new run."
+                )
+        if info.total_steps != self._parts.loader.total_steps:
+            raise TrainingError(
+                f"{self._run.path} was planned for {info.total_steps} steps and its data now make "
+                f"{self._parts.loader.total_steps}; the training data {self._config.data.train} changed. Restore them, "
+                "or start a new run."
+            )
+
+    def _contents(self) -> dict[str, Mapping[str, str]]:
+        """What each split holds, which is looked at once."""
+        if not self._data:
+            splits = {"train": self._parts.train, "val": self._parts.val, "test": self._parts.test}
+            self._data = {name: pairs.contents() for name, pairs in splits.items() if pairs is not None}
+        return self._data
 
     def _newest(self) -> tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState] | None:
         """The newest whole checkpoint, which rank 0 reads and gives to the others; None where there is none."""
@@ -163,8 +188,3 @@ class Checkpointing:
             for part in ("student", "teacher", "state")
         ]
         return checkpoint.CheckpointInfo(**known), checkpoint.CheckpointState(*parts)
-
-
-def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors`` as they are now, in the host's memory."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}

@@ -63,7 +63,7 @@ class Loop:
         self.parts: Assembly = team.together(lambda: assemble(config, self._progress, self._log, team))
         if team.size > 1:
             team.same("copy of the training data", self.parts.train.digest())
-        shard_parts(self.parts.student, self.parts.network, self.parts.teacher, team, config.runtime.shard)
+        shard_parts(self.parts.student, self.parts.teacher, team, config.runtime.shard)
         self.network, self.teacher = self.parts.network, self.parts.teacher
         self.total_steps = self.parts.loader.total_steps
         self.schedules = build_schedules(config, self.total_steps)
@@ -144,12 +144,12 @@ class Loop:
         try:
             batch = self.parts.to_device(batch)
             total, report, norm, skipped = self._gradient(batch)
+            self.optimizer.step()  # the first one allocates the moments
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 traceback.clear_frames(error.__traceback__)  # with them goes all that the failed step had computed
                 raise self._out_of_memory(batch) from error
             raise
-        self.optimizer.step()
         self.network.clamp_logit_scale()
         if self.teacher is not None:
             if self.schedules.follows(self.step):
@@ -226,7 +226,8 @@ class Loop:
         """What ``call``, which reads the networks, gives on rank 0; where weights are split all compute it."""
         if self.team.size == 1:
             return call()
-        with unsharded_parts(self.parts.student, self.teacher):
+        blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
+        with unsharded_parts(self.parts.student, self.teacher, blocks):
             if self.team.sharded:
                 own = call()
                 return self.team.by_first(lambda: own)
@@ -281,10 +282,14 @@ class Loop:
             )
 
         def attempt(size: int) -> None:
+            moments = [torch.empty_like(p) for p in missing for _ in range(2)]  # a step needs room for them too
             losses, _ = self.losses(batch.first(size), self.step)
             torch.stack(list(losses.values())).sum().backward()
             self.optimizer.zero_grad(set_to_none=True)
+            del moments
 
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        missing = [p for p in parameters if "exp_avg_sq" not in self.optimizer.state.get(p, {})]
         size = largest_fitting(attempt, len(batch.rows))
         remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
         if size and not self.config.optim.micro_batch:

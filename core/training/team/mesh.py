@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
-
-from core.model.network import Network
 from core.teacher.teacher import Teacher
+from core.training.step.student_step import StudentStep
 from core.training.team.team import Team
 
 
-def shard_parts(student: nn.Module, network: Network, teacher: Teacher | None, team: Team, shard: int) -> None:
+def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard: int) -> None:
     """Put the ``student``'s step on a mesh of ``team``'s ranks, and a teacher that follows it where weights are split.
 
     A teacher that shares the student's towers, and a frozen one, are repeated by every rank.
@@ -25,18 +23,26 @@ def shard_parts(student: nn.Module, network: Network, teacher: Teacher | None, t
         return
     from core.ranks.sharding import mesh_of, shard_module  # noqa: PLC0415  (needless in one process)
 
+    network, precision = student.network, student.runtime.precision
     team.start_alike(network, teacher.network if teacher is not None and teacher.moves else None)
     mesh = mesh_of(team.size, shard, network.towers.pixel_mean.device)
     team.sharded = shard > 1
-    shard_module(student, network.blocks(), mesh)
+    shard_module(student, network.blocks(), mesh, precision)
     if shard > 1 and teacher is not None and teacher.moves and teacher.network.towers is not network.towers:
-        shard_module(teacher.network, teacher.network.blocks(), mesh)
+        shard_module(teacher.network, teacher.network.blocks(), mesh, precision)
 
 
 @contextmanager
-def unsharded_parts(student: nn.Module, teacher: Teacher | None) -> Iterator[None]:
-    """While entered, student and teacher are whole, for what does not go through the student's step."""
+def unsharded_parts(student: StudentStep, teacher: Teacher | None, blocks: bool) -> Iterator[None]:
+    """While entered, what is read apart from the student's step is whole: all of student and teacher but their blocks.
+
+    Without ``blocks`` these stay split and are gathered as they are called; what reads their parts (decoding captions
+    with a cache) needs them whole.
+    """
     from core.ranks.sharding import unsharded  # noqa: PLC0415  (needless in one process)
 
-    with unsharded(student, teacher.network if teacher is not None and teacher.moves else None):
+    follower = teacher.network if teacher is not None and teacher.moves else None
+    networks = [student.network, *([follower] if follower is not None else [])]
+    called = [] if blocks else [block for network in networks for block in network.blocks()]
+    with unsharded(student, follower, called=called):
         yield

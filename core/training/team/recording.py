@@ -29,6 +29,8 @@ from core.training.errors import TrainingError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.
 _FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.workers")
+# Where the data lie may differ too: what they hold is compared with the checkpoint (``core.training.checkpointing``).
+_PLACES = ("data.train", "data.val", "data.test")
 
 
 def prepared(config: RunConfig, run: RunDir) -> Outcome | None:
@@ -69,7 +71,9 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
     if run.config.exists() and not _was_refused(run):
         there = read_config(run.config)
         changed = {
-            name: values for name, values in differences(there, config).items() if not name.startswith(_FREE_ON_RESUME)
+            name: values
+            for name, values in differences(there, config).items()
+            if not name.startswith(_FREE_ON_RESUME) and name not in _PLACES
         }
         if changed:
             name, (old, new) = next(iter(changed.items()))

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from core.ranks.environment import Launch
 from core.ranks.launch import open_group
 from core.ranks.messages import Messages
-from core.ranks.tensors import whole_state
+from core.ranks.tensors import on_host
 from core.spec.config import RunConfig
 from core.spec.run.events import EventWriter
 from core.spec.run.folder import RunDir
@@ -94,7 +94,7 @@ def steps_of(loop: Loop, count: int) -> list[dict[str, float]]:
 
 def weights_of(loop: Loop) -> dict[str, Any]:
     """The student's weights and the teacher's, whole, as arrays (tensors would be sent by reference)."""
-    found = whole_state(loop.network.state_dict())
+    found = on_host(loop.network.state_dict(), keep=True)
     if loop.teacher is not None:
-        found |= {f"teacher.{name}": value for name, value in whole_state(loop.teacher.state_dict()).items()}
+        found |= {f"teacher.{name}": value for name, value in on_host(loop.teacher.state_dict(), keep=True).items()}
     return {name: value.numpy().copy() for name, value in found.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,14 @@ import torch
 
 from core.model.runtime import Runtime
 from core.training import over_ranks
+from core.training.errors import TrainingError
 from core.training.loop import Loop
+from tests.core.training.test_train_step import config_for, data, opened, own_cache
+
+__all__ = ["data", "own_cache"]  # fixtures
+
+
+PARAMETER = torch.ones(3)
 
 
 class Rows:
@@ -34,7 +42,9 @@ def told(fits: int, pairs: int = 12, micro: int = 0, ranks: int = 1) -> tuple[st
         return {"a": torch.ones((), requires_grad=True)}, {}
 
     loop: Any = SimpleNamespace(
-        optimizer=SimpleNamespace(zero_grad=lambda set_to_none: let_go.append(set_to_none)),
+        optimizer=SimpleNamespace(
+            zero_grad=lambda set_to_none: let_go.append(set_to_none), param_groups=[{"params": [PARAMETER]}], state={}
+        ),
         team=SimpleNamespace(size=ranks),
         parts=SimpleNamespace(runtime=Runtime(torch.device("cpu"), "fp32")),
         config=SimpleNamespace(optim=SimpleNamespace(micro_batch=micro)),
@@ -80,3 +90,23 @@ def test_a_long_error_is_told_by_its_beginning_and_its_end() -> None:
     assert len(text) == 159
     assert over_ranks._short(RuntimeError(text)) == text
     assert over_ranks._short(RuntimeError(text + "!")) == "x" * 80 + " ... " + "z" * 69 + "!"
+
+
+def test_memory_that_runs_out_in_the_first_optimiser_step_is_told_with_what_fits(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moments are allocated there; what is tried leaves room for them."""
+    with opened(config_for(data, "clip"), tmp_path / "run") as loop:
+        needed = 2 * sum(p.numel() for p in loop.network.parameters())
+        allocated: list[int] = []
+        empty_like = torch.empty_like
+
+        def step(*given: Any) -> None:
+            monkeypatch.setattr(torch, "empty_like", lambda x: allocated.append(x.numel()) or empty_like(x))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(loop.optimizer, "step", step)
+        (batch,) = loop.parts.loader.batches(0, 1)
+        with pytest.raises(TrainingError, match=r"at step 1 with optim.batch_size 12; 6 fits: set optim.batch_size"):
+            loop.train_step(batch)
+        assert sum(allocated) == needed

@@ -160,7 +160,33 @@ def test_other_data_under_a_paused_run_are_refused(
         StopAt(patch, 1, "pause")
         assert train(config, run, quiet=True) == "paused"
     pairs.write_text("\n".join(lines[: rows + 1]) + "\n")
-    assert f"was planned for 12 steps and its data now make {steps}" in failure(config, run, TrainingError).message
+    said = failure(config, run, TrainingError).message
+    assert f"changing.csv (data.train) is not what {run.path} was trained on: other number of images (36 then" in said
+    assert f"{rows} now) and captions and names and sizes of the images. Restore the data" in said
+
+
+def test_a_paused_run_goes_on_with_its_data_where_they_are_now(
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after, run = tmp_path / "before", tmp_path / "after", RunDir(tmp_path / "run")
+    shutil.copytree(data[0].parent, before)
+
+    def config(folder: Path) -> RunConfig:
+        return config_for(data, "clip", f"data.train={folder / 'train.csv'}", f"data.val={folder / 'val.csv'}")
+
+    with monkeypatch.context() as patch:
+        StopAt(patch, 1, "pause")
+        assert train(config(before), run, quiet=True) == "paused"
+    before.rename(after)
+    image = next(after.glob("*.png"))
+    content = image.read_bytes()
+    image.write_bytes(content + b" ")
+    said = failure(config(after), run, TrainingError).message
+    assert "train.csv (data.train) is not what" in said or "val.csv (data.val) is not what" in said
+    assert "other names and sizes of the images" in said
+    image.write_bytes(content)
+    assert train(config(after), run, quiet=True) == "done"
+    assert read_config(run.config).data.train == str(after / "train.csv")
 
 
 def test_other_weights_are_asked_for_in_vain(uninterrupted: RunDir) -> None:

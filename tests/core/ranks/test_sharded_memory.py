@@ -1,0 +1,141 @@
+"""Where weights are split, no rank ever holds whole networks: neither to save nor to validate."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from core.checkpoint import files as checkpoint
+from core.ranks import tensors
+from core.spec.config import RunConfig
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve
+from core.training.loop import Loop
+from core.training.team.team import ALONE, Team
+from tests.core.ranks.forked import opened, over_ranks, steps_of
+from tests.core.ranks.settings import config_of, labelled_pairs
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    data = labelled_pairs(tmp_path / "pairs")
+    return config_of("sd-clip-every-step", data, tmp_path, f"data.val={data}", "runtime.shard=2")
+
+
+class LiveElements:
+    """Elements that were gathered and are still held, the most at a time, of the largest tensor, and of all."""
+
+    def __init__(self) -> None:
+        self.now = self.highest = self.largest = self.total = 0
+        self._whole = tensors.whole
+
+    def gather(self, value: Tensor) -> Tensor:
+        full = self._whole(value)
+        if tensors.is_split(value):
+            count = full.numel()
+            self.now += count
+            self.total += count
+            self.highest, self.largest = max(self.highest, self.now), max(self.largest, count)
+            weakref.finalize(full, self._freed, count)
+        return full
+
+    def _freed(self, count: int) -> None:
+        self.now -= count
+
+
+def test_saving_gathers_one_tensor_at_a_time(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = LiveElements()
+    monkeypatch.setattr(tensors, "whole", live.gather)
+
+    def saved(team: Team) -> tuple[int, int, int, int]:
+        with opened(config, tmp_path / f"of-{team.size}", team) as loop:
+            steps_of(loop, 2)
+            live.highest = live.largest = live.total = 0
+            loop.save()
+            loop.leave()
+            return live.now, live.highest, live.largest, live.total
+
+    saved(ALONE)
+    _, (left, highest, largest, total) = over_ranks(2, saved)
+    assert (left, highest) == (0, largest), "on the rank that keeps nothing"
+    assert total > 3 * largest
+    for part in ("student", "teacher", "state"):
+        alone, ranks = state(tmp_path / "of-1", part), state(tmp_path / "of-2", part)
+        assert alone.keys() == ranks.keys()
+        for name in alone:
+            torch.testing.assert_close(ranks[name], alone[name], atol=2e-5, rtol=1e-4, msg=name)
+
+
+def state(folder: Path, part: str) -> dict[str, Tensor]:
+    run = RunDir(folder)
+    saved = checkpoint.load_weights(run, resolve(run, "last"), part, torch.device("cpu"))
+    return {name: value for name, value in saved.items() if not name.startswith("rng.")}
+
+
+def validated(loop: Loop) -> tuple[list[int], dict[str, float]]:
+    """How many blocks were whole as each was called while the networks were validated; and what was found."""
+    networks = [loop.network, *(loop.teacher.networks if loop.teacher else ())]
+    blocks = [block for network in networks for block in network.blocks()]
+    whole = list[int]()
+
+    def count(*given: Any) -> None:
+        whole.append(sum(not any(isinstance(p, DTensor) for p in block.parameters()) for block in blocks))
+
+    hooks = [block.register_forward_pre_hook(count) for block in blocks]
+    assert loop.parts.val is not None
+    found: dict[str, float] = {}
+
+    def validate() -> float:
+        found.update(loop.validator.evaluate(loop.parts.val, "val", loop.step)[0])  # type: ignore[arg-type]
+        return 0.0
+
+    loop._by_first(validate)
+    for hook in hooks:
+        hook.remove()
+    return whole, found
+
+
+def test_validating_gathers_one_block_at_a_time_also_before_the_first_step(config: RunConfig, tmp_path: Path) -> None:
+    """A run that was stopped between a step and its validation begins with it."""
+
+    def run(team: Team) -> tuple[list[int], dict[str, float], list[dict[str, float]]]:
+        with opened(config, tmp_path / f"of-{team.size}", team) as loop:
+            whole, values = validated(loop)
+            return whole, values, steps_of(loop, 2)
+
+    (_, alone, steps), *ranks = run(ALONE), *over_ranks(2, run)
+    for whole, values, reports in ranks:
+        assert max(whole) == 1
+        assert values == pytest.approx(alone, abs=1e-4)
+        assert [report["train/loss"] for report in reports] == pytest.approx(
+            [report["train/loss"] for report in steps], abs=1e-4
+        )
+
+
+@pytest.mark.slow
+def test_blocks_in_bfloat16_learn_what_autocast_does(config: RunConfig, tmp_path: Path) -> None:
+    half = config.model_copy(update={"runtime": config.runtime.model_copy(update={"precision": "bf16"})})
+
+    def run(team: Team) -> tuple[list[dict[str, float]], list[str]]:
+        with opened(half, tmp_path / f"of-{team.size}", team) as loop:
+            reports = steps_of(loop, 4)
+            loop.save()
+            return reports, sorted({str(value.dtype) for value in loop.network.state_dict().values()})
+
+    (alone, _), (ranks, dtypes), _ = run(ALONE), *over_ranks(2, run)
+    assert "torch.bfloat16" not in dtypes, "the optimiser's weights stay float32"
+    for left, right in zip(alone, ranks, strict=True):
+        assert right["train/loss"] == pytest.approx(left["train/loss"], rel=0.01)
