@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from core.bench.syncs import definition, former_run, write_pairs
 from core.model.block_passes import compile_blocks
 from core.spec.config import override
 from core.spec.presets import preset_names
 from core.spec.run.folder import RunDir
 from core.training import assembly
 from core.training.train import train
+from tests.benchmarks.syncs import definition, former_run, write_pairs
 
 QUICK = ("silc", "sd-clip")
 
