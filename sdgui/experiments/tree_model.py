@@ -20,6 +20,7 @@ from sdgui.shared.run_texts import (
     best_text,
     best_tip,
     experiment_line,
+    mean_text,
     run_title,
     short_line,
     short_time,
@@ -352,13 +353,12 @@ class ExperimentModel(QStandardItemModel):
         _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))
 
     def _sum_up(self, item: QStandardItem) -> None:
-        """An experiment shows the best value of its runs, and whether one is active."""
+        """An experiment shows the best value of its runs, a study's arm their mean; and whether one is active."""
         runs = [item.child(row) for row in range(item.rowCount())]
         points = [point for run in runs if (point := self._best.get(int(run.data(Role.RUN)))) is not None]
         best = max(points, key=lambda point: point.value, default=None)
-        _set(item, Role.BEST, best_text(best))
-        states = [str(run.data(Role.STATE)) for run in runs]
-        alive = next((state for state in states if RunState(state).alive), "")
+        _set(item, Role.BEST, best_text(best) if item.parent() is None else mean_text(points))
+        alive = next((state for run in runs if RunState(state := str(run.data(Role.STATE))).alive), "")
         _set(item, Role.STATE, alive)
         if item.parent() is not None:
             self._sum_up_study(item.parent())

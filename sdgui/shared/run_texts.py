@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from core.spec.presets import PRESETS
 from core.spec.run.status import RunState
@@ -72,6 +73,13 @@ def time_text(run: Run, progress: RunProgress | None, worked: float | None = Non
 
 def best_text(best: BestPoint | None) -> str:
     return value(best.value, "%") if best is not None else ""
+
+
+def mean_text(points: Sequence[BestPoint]) -> str:
+    """The mean over the seeds of a study's arm."""
+    if len(points) < 2:
+        return best_text(next(iter(points), None))
+    return f"mean {value(sum(point.value for point in points) / len(points), '%')}"
 
 
 def best_tip(best: BestPoint | None) -> str:

@@ -150,6 +150,7 @@ class ComparisonRecord(_Record):
     cost_ratio: MeanRecord | None = None
     metrics: dict[str, dict[str, PairedRecord]]
     equal_clock: dict[str, PairedRecord] | None = None
+    equal: Literal["steps", "budget", "time", ""] = ""  # what both were trained for the same of
 
 
 class DifferenceRecord(_Record):

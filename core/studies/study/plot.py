@@ -35,14 +35,15 @@ def draw(results: Mapping[str, Any]) -> str:
 
 
 def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: float, y: float) -> list[str]:
-    """One metric: a row an arm, from 0 to the largest value."""
+    """One metric: a row an arm, from 0 to the largest value; from below where an interval reaches there."""
     found = {arm: results["arms"][arm]["networks"]["final"].get(metric) for arm in arms}
     reach = [value for mean in found.values() if mean for value in (mean["high"], mean["mean"]) if value is not None]
     top = max([*reach, 1e-9])
+    bottom = min([0.0, *(mean["low"] for mean in found.values() if mean and mean["low"] is not None)])
     left = x + LEFT
 
     def at(value: float) -> float:
-        return float(left + PANEL * max(0.0, min(value, top)) / top)
+        return float(left + PANEL * (value - bottom) / (top - bottom))
 
     parts = [text(left, y + 14, metric, size=13)]
     for place, (arm, mean) in enumerate(found.items()):
@@ -51,9 +52,9 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
         if mean is None:
             continue
         colour = COLOURS[place % len(COLOURS)]
-        end = at(mean["mean"])
+        first, end = sorted((at(0.0), at(mean["mean"])))
         parts.append(
-            f'<rect x="{left:.1f}" y="{middle - 7:.1f}" width="{max(0.5, end - left):.1f}" height="14" '
+            f'<rect x="{first:.1f}" y="{middle - 7:.1f}" width="{max(0.5, end - first):.1f}" height="14" '
             f'fill="{colour}" fill-opacity="0.75"/>'
         )
         parts += [dot(at(value), middle, opacity=0.5) for value in mean["values"]]
@@ -62,5 +63,6 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
             parts += [line(low, middle, high, middle), line(low, middle - 4, low, middle + 4)]
             parts.append(line(high, middle - 4, high, middle + 4))
         parts.append(text(left + PANEL + 4, middle + 4, shown(metric, mean["mean"]), size=11))
-    parts.append(line(left, y + TOP - ROW / 2, left, y + TOP + ROW * (len(arms) - 0.5)))
+    zero = at(0.0)
+    parts.append(line(zero, y + TOP - ROW / 2, zero, y + TOP + ROW * (len(arms) - 0.5)))
     return parts

@@ -12,7 +12,8 @@ results.json::
         "cost": {"step_seconds": MEAN, "train_seconds": MEAN, "ratio": MEAN to the first arm},
         "networks": {"student": {METRIC: MEAN}, "teacher": ..., "final": ...}}},
      "compare": [{"arm", "baseline", "metrics": {METRIC: {"final": PAIRED, "student": PAIRED, "teacher": PAIRED}},
-        "cost_ratio": MEAN, "equal_clock": {METRIC: PAIRED} }], "metrics": [...]}
+        "cost_ratio": MEAN, "equal_clock": {METRIC: PAIRED}, "equal": "steps", "budget", "time" or "" }],
+     "metrics": [...]}
 
 A study with budgets also has "budgets": [SECONDS, ...], for each trained arm "of" and, in its cost, "budget", "steps",
 "clock", "flops", and "crossings": [{"arm", "baseline", "metric", "kind", "seconds", "last": the difference at the
@@ -20,7 +21,8 @@ greatest budget as {"seconds", "mean", "low", "high"}}].
 
 MEAN is {"mean", "low", "high", "values"}; PAIRED is {"difference": MEAN, "p_t", "p_exact", "significant", "seeds"}.
 
-Equal steps are the plain differences. *Equal clock* compares on the validation curve at the time by which the faster
+"equal" says what both arms of the plain differences had the same of: steps, a budget, wall-clock time
+(``as_long_as``), or nothing. *Equal clock* compares on the validation curve at the time by which the faster
 arm is done: the slower one is cut short there, between two validations linearly. Its learning rate has not decayed by
 then, so this understates it; an arm with ``as_long_as`` is the fair comparison, and costs a run.
 """
@@ -86,7 +88,10 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     metrics: dict[str, None] = {}
     for arm_found in arms.values():
         metrics.update(dict.fromkeys(arm_found["networks"].get(FINAL, {})))
-    compare = [_comparison(name, base, found[name], found[base]) for name, base in study.pairs]
+    compare = [
+        {**_comparison(name, base, found[name], found[base]), "equal": _equal(study.arm(name), study.arm(base))}
+        for name, base in study.pairs
+    ]
     return {
         "version": RESULTS_VERSION,
         "name": study.name,
@@ -224,6 +229,15 @@ def _comparison(name: str, base: str, found: Found, baseline: Found) -> dict[str
         "metrics": metrics,
         "equal_clock": _equal_clock(found, baseline, seeds),
     }
+
+
+def _equal(arm: Arm, baseline: Arm) -> str:
+    """What both were trained for the same of: "steps", "budget", "time"; "" for nothing."""
+    if arm.budget or baseline.budget:
+        return "budget" if arm.budget == baseline.budget else ""
+    if arm.as_long_as or baseline.as_long_as:
+        return "time" if (arm.as_long_as or arm.name) == (baseline.as_long_as or baseline.name) else ""
+    return "steps"
 
 
 def _plain(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     """The full report."""
     parts = [f"# Study: {results['name']}", results["about"], _facts(results), _means(results), _cost(results)]
     parts.append(_budgets(results))
-    parts += [_comparison(one) for one in results["compare"]]
+    parts += [_comparison(one, results["arms"][one["arm"]]["cost"]) for one in results["compare"]]
     parts.append(_failures(results))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -110,7 +110,8 @@ def _budgets(results: Mapping[str, Any]) -> str:
     return f"## By budget\n\n{text}\n\n" + _table(head, rows)
 
 
-def _comparison(one: Mapping[str, Any]) -> str:
+def _comparison(one: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
+    """``cost``: of the arm, with its budget if it has one."""
     rows = []
     for metric, networks in one["metrics"].items():
         for weights, found in networks.items():
@@ -118,7 +119,12 @@ def _comparison(one: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     head = ["metric", "network", "difference", "by seed", "p (t)", "p (exact)", "interval excludes 0"]
-    text = f"## {one['arm']} - {one['baseline']}\n\nAt equal steps:\n\n{_table(head, rows)}"
+    equal = {
+        "steps": "At equal steps",
+        "budget": f"At equal budgets ({cost.get('budget', 0.0):g} s of training)",
+        "time": "Trained for equal wall-clock time",
+    }.get(one.get("equal", ""), "Trained for different numbers of steps and times")
+    text = f"## {one['arm']} - {one['baseline']}\n\n{equal}:\n\n{_table(head, rows)}"
     clock = [[metric, *_difference(metric, found)] for metric, found in one["equal_clock"].items()]
     if clock and one["cost_ratio"]:
         text += (

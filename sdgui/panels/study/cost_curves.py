@@ -12,7 +12,7 @@ import pyqtgraph as pg
 from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.study.late_plot import LatePlot
-from sdgui.panels.study.model import ends, interval, is_share
+from sdgui.panels.study.model import interval, is_share
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -46,7 +46,7 @@ def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[C
         seconds = (one.get("cost") or {}).get("budget", 0.0)
         some = points.setdefault(one.get("of", ""), [])
         if mean is not None and seconds > 0:
-            low, high = (None if end is None else scale * end for end in ends(metric, mean))
+            low, high = (None if mean[end] is None else scale * mean[end] for end in ("low", "high"))
             some.append(CostPoint(seconds, scale * mean["mean"], low, high, interval(metric, mean)))
     return [
         CostCurve(name, tuple(sorted(some, key=lambda point: point.seconds)), color)

@@ -37,6 +37,14 @@ class Table:
     by_column: bool = False
 
 
+_EQUAL = {  # what both arms were trained for the same of: title, tip
+    "steps": ("Equal steps", "Both arms trained for the same number of steps."),
+    "budget": ("Equal budget", "Both arms trained for the same budget in seconds."),
+    "time": ("Equal training time", "Both arms trained for the same wall-clock time."),
+}
+_DIFFERENT = ("Difference", "The arms of some comparisons differ in steps and time of training.")
+
+
 def is_share(metric: str) -> bool:
     """Whether a metric is shown in per cent."""
     return not any(name in metric for name in _NO_SHARE)
@@ -51,20 +59,10 @@ def number(metric: str, value: float, signed: bool = False) -> str:
 def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
     """``40.6 [38.1, 43.1]``; only the mean where one seed gives no interval."""
     centre = number(metric, mean["mean"], signed)
-    low, high = (mean["low"], mean["high"]) if signed else ends(metric, mean)
+    low, high = mean["low"], mean["high"]
     if low is None or high is None:
         return centre
     return f"{centre} [{number(metric, low, signed)}, {number(metric, high, signed)}]"
-
-
-def ends(metric: str, mean: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The interval of a mean, within what is possible: of few seeds that of a share may reach below 0 or above 1."""
-    low, high = mean["low"], mean["high"]
-    if low is None or high is None:
-        return None, None
-    if is_share(metric) and all(0.0 <= value <= 1.0 for value in mean["values"]):
-        return max(0.0, low), min(1.0, high)
-    return low, high
 
 
 def means_table(results: Mapping[str, Any], network: str) -> Table:
@@ -106,7 +104,7 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
 
 
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
-    """One row per comparison and metric: the difference at equal steps and, on validation data, at equal wall-clock."""
+    """One row per comparison and metric: the difference as trained and, on validation data, at equal wall-clock."""
     rows, metrics = [], []
     for one in results["compare"]:
         wanted = {metric: some.get(network) for metric, some in one["metrics"].items()}
@@ -133,12 +131,14 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
             names = [Cell(one[key], one[key], why, right=False) for key in ("arm", "baseline")]
             rows.append([*names, Cell(why, why, right=False), *[Cell("–", tip=why)] * 6])
             metrics.append("")
-    columns = ["Arm", "Against", "Metric", "Equal steps", "p (t)", "p (exact)", "Clear", "Equal time", "Step cost"]
+    kinds = {str(one.get("equal", "")) for one in results["compare"]}
+    equal = _EQUAL.get(kinds.pop(), _DIFFERENT) if len(kinds) == 1 else _DIFFERENT
+    columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "p (exact)", "Clear", "Equal time", "Step cost"]
     tips = [
         "",
         "The baseline",
         "",
-        "Mean paired difference over seeds, with its 95 % interval; shares in points",
+        f"Mean paired difference over seeds, with its 95 % interval; shares in points. {equal[1]}",
         "Paired t test, two-sided",
         "Permutation test over all signs, two-sided",
         "Whether the interval excludes zero",

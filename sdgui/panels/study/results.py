@@ -15,7 +15,7 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QTableView, QWidget
 
 from sdgui.panels.study.error_bars import Bar
-from sdgui.panels.study.model import Table, ends, interval, is_share
+from sdgui.panels.study.model import Table, interval, is_share
 from sdgui.shared.headed_model import HeadedModel
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
@@ -32,7 +32,7 @@ def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mappi
     for index, (name, arm) in enumerate(results["arms"].items()):
         mean = arm["networks"].get(network, {}).get(metric)
         if mean is not None:
-            low, high = (None if end is None else scale * end for end in ends(metric, mean))
+            low, high = (None if mean[end] is None else scale * mean[end] for end in ("low", "high"))
             values = tuple(scale * value for value in mean["values"])
             color = colors.get(name, index)
             bars.append(Bar(name, scale * mean["mean"], low, high, values, interval(metric, mean), color))

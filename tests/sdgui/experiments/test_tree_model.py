@@ -118,6 +118,19 @@ def test_an_experiment_says_its_best_run_and_whether_one_is_active(model: Experi
     model.refresh_run(99)
 
 
+def test_an_arm_of_a_study_says_the_mean_of_its_seeds(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
+    arm, alone = an_experiment(store, "arm"), an_experiment(store, "alone")
+    a_run(store, arm, best=0.5)
+    a_run(store, arm, best=0.25)
+    a_run(store, alone, best=0.5)
+    study = store.add_study(tmp_path / "study", "mine").id
+    for name, experiment in (("arm", arm), ("alone", alone)):
+        store.link_arm(study, name, experiment)
+    model.reload()
+    assert model.experiment_index(arm).data(Role.BEST) == "mean 37.5 %"
+    assert model.experiment_index(alone).data(Role.BEST) == "50.0 %", "of one seed there is no mean"
+
+
 def test_what_another_window_did_is_seen(model: ExperimentModel, store: Store) -> None:
     mine, other = an_experiment(store, "mine"), an_experiment(store, "other")
     run = a_run(store, mine)

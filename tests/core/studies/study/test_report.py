@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from core.spec.study import Arm
 from core.spec.study.records import results_problem
+from core.studies.study.plot import draw
+from core.studies.study.results import _equal
 from core.studies.study.table import markdown
 
 
@@ -113,3 +117,35 @@ def test_a_report_by_budget(kind: str, seconds: float | None, said: str) -> None
     found["arms"]["base"]["cost"]["clock"] = "wall"
     assert "equal budgets (elapsed time)" in markdown(found)
     assert "## By budget" not in markdown(found | {"crossings": []})
+
+
+@pytest.mark.parametrize(
+    ("arm", "baseline", "equal", "told"),
+    [
+        ({}, {}, "steps", "At equal steps:"),
+        ({"budget": 30.0}, {"budget": 30.0}, "budget", "At equal budgets (30 s of training):"),
+        ({"as_long_as": "base"}, {}, "time", "Trained for equal wall-clock time:"),
+        ({"budget": 30.0}, {}, "", "Trained for different numbers of steps and times:"),
+    ],
+)
+def test_a_comparison_is_headed_by_what_was_equal(
+    arm: dict[str, Any], baseline: dict[str, Any], equal: str, told: str
+) -> None:
+    arms = [
+        Arm.model_validate({"name": name, "preset": "clip"} | more)
+        for name, more in (("better", arm), ("base", baseline))
+    ]
+    assert _equal(*arms) == equal
+    found = results()
+    found["compare"][0]["equal"] = equal
+    found["arms"]["better"]["cost"]["budget"] = arm.get("budget", 0.0)
+    assert results_problem(found) == ""
+    assert f"## better - base\n\n{told}\n" in markdown(found)
+
+
+def test_an_interval_below_zero_is_drawn_whole() -> None:
+    found = results(metrics=["val/R@1"])
+    found["arms"]["base"]["networks"]["final"]["val/R@1"] = mean(0.1, 0.3)
+    ends = [float(x) for x in re.findall(r'<line x1="([\d.]+)"', draw(found))]
+    bars = [float(x) for x in re.findall(r'<rect x="([\d.]+)"[^>]*height="14"', draw(found))]
+    assert min(ends) < min(bars), "the interval begins left of zero, where bars begin"

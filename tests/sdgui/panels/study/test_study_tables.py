@@ -81,7 +81,7 @@ def test_shares_are_in_per_cent_and_other_scores_are_not() -> None:
     assert number("CIDEr", 0.5, signed=True) == "+0.500"
     assert interval("R@1", a_mean(0.4, 0.02)) == "40.0 [38.0, 42.0]"
     assert interval("R@1", a_mean(0.4, None)) == "40.0"
-    assert interval("R@1", a_mean(0.1, 0.3)) == "10.0 [0.0, 40.0]", "no share is below 0"
+    assert interval("R@1", a_mean(0.1, 0.3)) == "10.0 [-20.0, 40.0]", "as in the export"
     assert interval("CIDEr", a_mean(0.1, 0.3)) == "0.100 [-0.200, 0.400]"
     assert interval("R@1", a_mean(-0.01, 0.02), signed=True) == "-1.0 [-3.0, +1.0]"
 
@@ -233,3 +233,12 @@ def test_copied_are_the_cells_that_are_chosen_or_everything(qtbot: QtBot) -> Non
     QApplication.clipboard().clear()
     qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     assert QApplication.clipboard().text() == "Arm\tSeeds\nclip\t2"
+
+
+def test_differences_are_headed_by_what_was_equal() -> None:
+    titles = {"steps": "Equal steps", "budget": "Equal budget", "time": "Equal training time", "": "Difference"}
+    for equal, title in titles.items():
+        assert differences_table(compared(equal=equal), "final").columns[3] == title
+    mixed = compared(equal="steps")
+    mixed["compare"] = [*mixed["compare"], mixed["compare"][0] | {"equal": "budget"}]
+    assert differences_table(mixed, "final").columns[3] == "Difference"
