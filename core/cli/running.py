@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from core.cli.homes import add_home, find_run, home_folder, new_name, runs, runs_folder
 from core.cli.terminal import Verbs, say
 from core.spec.errors import UserError
+from core.spec.machines.record import LONGEST_SCRIPT
+from core.spec.reading import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,6 +194,7 @@ def _launch_there(
     from core.spec.run.folder import RunDir
 
     run = ChainDir(folder).stage(chain, 0) if chain else RunDir(folder)
+    script = _script(arguments.script) if arguments.script else ""
     remote = RemoteRuns(Machines(home_folder(arguments.home)))
     try:
         host = remote.machines.host(arguments.on)
@@ -201,7 +204,6 @@ def _launch_there(
             return 0
         if not arguments.unchecked:
             _refuse_missing(host.check_data(config.to_json()).result())
-        script = arguments.script.read_text(encoding="utf-8") if arguments.script else ""
         if chain is not None:
             with writing(folder, UserError):
                 write_chain(folder, chain)
@@ -210,6 +212,13 @@ def _launch_there(
         remote.close()
     print(folder)
     return _handed_over(run)
+
+
+def _script(path: Path) -> str:
+    try:
+        return read_text(path, LONGEST_SCRIPT, error=UserError)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no script {path}; give the file of an sbatch script.") from error
 
 
 def _handed_over(run: RunDir) -> int:

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
 from core.spec.errors import UserError
+from core.spec.reading import parse_json
 from core.worker.captioning import CaptionSession
 from core.worker.classify.session import ClassifySession
 from core.worker.data.session import DataSession
@@ -36,7 +37,16 @@ from core.worker.session import Verb
 from core.worker.travelling import TravelSession
 
 Request = dict[str, Any]
+
 HEARTBEAT_SECONDS = 5.0
+
+
+def _is_request(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("do"), str)
+        and (value.get("id") is None or isinstance(value["id"], (int, str)))
+    )
 
 
 class Cancelled(Exception):
@@ -103,11 +113,13 @@ class Worker:
     def _listen(self) -> None:
         for line in self._requests:
             try:
-                request = json.loads(line)
-                do = request["do"]
-            except (ValueError, KeyError, TypeError):
+                request = parse_json(line, "a request")
+            except UserError:
+                request = None
+            if not _is_request(request):
                 self._reply({"event": "failed", "id": None, "message": f"not a request: {line[:200]!r}", "details": ""})
                 continue
+            do = request["do"]
             if do == "cancel":
                 self._cancelled.add(request.get("id"))
             elif do == "receive":

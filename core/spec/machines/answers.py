@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import base64
 import zlib
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.spec.run.event_fields import LARGEST_STEP, LATEST
-from core.spec.run.status import RunState, RunStatus
+from core.spec.run.status import RunState, RunStatus, StatusFile
 
 _Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
 _Bytes = Annotated[int, Field(ge=0, lt=1 << 62)]
+_Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 _Text = Annotated[str, Field(max_length=100_000)]
+_Line = Annotated[str, Field(max_length=4096)]  # what a record keeps
+_Seconds = Annotated[float, Field(ge=-LATEST, le=LATEST)]
+_Load = Annotated[float, Field(ge=0, le=1e9)]
+_MOST = 10_000  # items of a list
 
 MOST_BYTES = 4 << 20  # of one part of a file
 MOST_SENT = 2 << 30  # bytes of pictures that a worker takes from another computer
@@ -47,6 +53,18 @@ def unpacked(value: Any) -> bytes:
 _Packed = Annotated[bytes, BeforeValidator(unpacked)]
 
 
+def _checked_status(status: RunStatus) -> RunStatus:
+    """One that this program could read again."""
+    StatusFile.model_validate(asdict(status))
+    return status
+
+
+def _named_once(files: list[FileFacts]) -> list[FileFacts]:
+    if len({file.name for file in files}) < len(files):
+        raise ValueError("a file is listed twice")
+    return files
+
+
 class Answer(BaseModel):
     """The base of all answers."""
 
@@ -57,9 +75,9 @@ class Hello(Answer):
     """The first line: who answers."""
 
     protocol: int
-    version: _Text = ""
-    python: _Text = ""
-    host: _Text = ""
+    version: _Line = ""
+    python: _Line = ""
+    host: _Line = ""
 
 
 class Gpu(Answer):
@@ -68,13 +86,13 @@ class Gpu(Answer):
     ``users``: "ann: python (12)" for each process on it, less where not all of that may be seen.
     """
 
-    index: int
-    name: _Text = ""
-    uuid: _Text = ""
+    index: _Count
+    name: _Line = ""
+    uuid: _Line = ""
     memory: _Bytes = 0
     used: _Bytes = 0
-    load: float | None = None
-    users: list[_Text] = []
+    load: _Load | None = None
+    users: Annotated[list[_Line], Field(max_length=_MOST)] = []
 
     @property
     def device(self) -> str:
@@ -92,8 +110,8 @@ class Partition(Answer):
 
     name: _Text
     default: bool = False
-    nodes: int = 0
-    idle: int = 0
+    nodes: _Count = 0
+    idle: _Count = 0
     gpus: _Text = ""
     time: _Text = ""
 
@@ -101,20 +119,20 @@ class Partition(Answer):
 class Facts(Answer):
     """What a machine has. Memory in MiB, disk in bytes; ``load`` is the mean of the last minute in cores."""
 
-    host: _Text
+    host: _Line
     system: _Text = ""
-    cores: int = 0
+    cores: _Count = 0
     memory: _Bytes = 0
     memory_free: _Bytes = 0
-    load: float | None = None
-    gpus: list[Gpu] = []
+    load: _Load | None = None
+    gpus: Annotated[list[Gpu], Field(max_length=_MOST)] = []
     gpus_by: _Text = ""  # what told the GPUs: "nvml; GPU 1: is lost", "nvidia-smi", or why none is known
     python: _Text = ""
     version: _Text = ""  # of sdgui
     torch: _Text = ""
     runs: _Text = ""  # the runs folder, ~ expanded
     disk_free: _Bytes = 0
-    partitions: list[Partition] = []
+    partitions: Annotated[list[Partition], Field(max_length=_MOST)] = []
     slurm: _Text = ""  # its version; "" without
     time: Annotated[float, Field(ge=0, le=LATEST)] = 0.0  # the host's clock
 
@@ -132,7 +150,7 @@ class DataFacts(Answer):
     """Data at a path there; ``digest``: see `core.data.inspection.fingerprint`. ``problem``: why it cannot be read."""
 
     name: _Text
-    pairs: int = 0
+    pairs: _Bytes = 0
     digest: _Text = ""
     problem: _Text = ""
 
@@ -140,9 +158,9 @@ class DataFacts(Answer):
 class Submitted(Answer):
     """A run that was handed over: its folder there, and its process or Slurm job."""
 
-    folder: _Text
-    pid: int = 0
-    job: _Text = ""
+    folder: Annotated[str, Field(min_length=1, max_length=4096)]
+    pid: _Count = 0
+    job: _Line = ""
 
 
 class Standing(Answer):
@@ -155,11 +173,11 @@ class Standing(Answer):
     folder: _Text
     state: RunState
     note: _Text = ""
-    age: float | None = None
-    status: RunStatus | None = None
+    age: _Seconds | None = None
+    status: Annotated[RunStatus, AfterValidator(_checked_status)] | None = None
     job: _Text = ""
     scheduler: _Text = ""  # Slurm's own word: PENDING, RUNNING, TIMEOUT ...
-    expected: float | None = None
+    expected: _Seconds | None = None
     step: _Step = 0
 
 
@@ -185,7 +203,7 @@ class CheckpointFacts(Answer):
     """A checkpoint on the machine. Its name and its files' become names here, so they are plain ones."""
 
     name: Annotated[str, Field(pattern=r"^step-[0-9]{1,20}$")]
-    files: list[FileFacts]
+    files: Annotated[list[FileFacts], Field(max_length=_MOST), AfterValidator(_named_once)]
     pointers: list[Literal["best", "last"]] = []
 
 
@@ -205,4 +223,4 @@ class RunFacts(Answer):
     state: RunState
     step: _Step = 0
     total_steps: _Step = 0
-    started: float | None = None
+    started: _Seconds | None = None

@@ -246,8 +246,14 @@ class Connection:
         elif event == "standing":
             self._to_sink(reply, Standing, "stands")
         elif event in ("done", "failed"):
+            number = reply.get("id")
+            if not isinstance(number, int):
+                self._fail_all(
+                    UserError(f"{self.machine.name} answered without a request's number; update sdgui there.")
+                )
+                return
             with self._lock:
-                call = self._calls.pop(reply.get("id", 0), None)
+                call = self._calls.pop(number, None)
             if call is not None:
                 _settle(call.future, reply, event == "done")
 

@@ -136,15 +136,16 @@ class _Fetch:
         with path.open("ab", buffering=0) as out:
             at = asked = out.seek(0, os.SEEK_END)
             self._report(at)
-            waiting: deque[Future[Chunk]] = deque()
+            waiting: deque[tuple[int, Future[Chunk]]] = deque()  # bytes asked for, and the answer
             while at < file.size:
                 while asked < file.size and len(waiting) < AHEAD:
                     length = min(PART, file.size - asked)
                     name = f"checkpoints/{self._checkpoint.name}/{file.name}"
-                    waiting.append(self._host.read(self._remote, name, asked, length, _PART_SECONDS))
+                    waiting.append((length, self._host.read(self._remote, name, asked, length, _PART_SECONDS)))
                     asked += length
-                chunk = waiting.popleft().result()
-                self._check(chunk, file)
+                length, answer = waiting.popleft()
+                chunk = answer.result()
+                self._check(chunk, file, length)
                 left = memoryview(chunk.data)
                 while left:
                     left = left[out.write(left) :]
@@ -152,10 +153,15 @@ class _Fetch:
                 self._report(len(chunk.data))
             os.fsync(out.fileno())
 
-    def _check(self, chunk: Chunk, file: FileFacts) -> None:
-        if chunk.stamp != file.stamp or chunk.size != file.size or not chunk.data:
+    def _check(self, chunk: Chunk, file: FileFacts, length: int) -> None:
+        if chunk.stamp != file.stamp or chunk.size != file.size:
             raise UserError(
                 f"{self._checkpoint.name} was replaced on its machine while it was fetched; fetch it again."
+            )
+        if len(chunk.data) != length:
+            raise UserError(
+                f"{self._host.machine.name} sent {len(chunk.data):,} bytes of {file.name} where {length:,} were asked "
+                "for; see that the disk there is sound, and fetch it again."
             )
 
     def _report(self, more: int) -> None:

@@ -30,6 +30,7 @@ NAME = "remote.json"
 CHECKPOINTS = "checkpoints.json"
 _KEY_BYTES = 32
 _LIST: TypeAdapter[list[CheckpointFacts]] = TypeAdapter(list[CheckpointFacts], config=ConfigDict(defer_build=True))
+LONGEST_SCRIPT = 100_000  # characters
 _Line = Annotated[str, Field(max_length=4096)]
 
 
@@ -50,7 +51,9 @@ class RemoteRecord(BaseModel):
     waiting: bool = False  # submitted, and not confirmed yet
     devices: list[_Line] = []
     study: bool = False  # a part of a study, which alone starts it
-    script: Annotated[str, Field(max_length=100_000)] = ""  # in place of the sbatch script that the settings make
+    script: Annotated[str, Field(max_length=LONGEST_SCRIPT)] = (
+        ""  # in place of the sbatch script that the settings make
+    )
 
 
 def record_file(folder: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import KILOBYTE, checked, excerpt, open_regular, read_bytes, read_json
-from core.spec.run.status import RunStatus, _StatusFile
+from core.spec.run.status import RunStatus, StatusFile
 
 if TYPE_CHECKING:
     import filelock
@@ -91,7 +91,7 @@ class RunDir:
         """The last status; None when there is none that can be read."""
         try:
             raw = read_json(self.status, 64 * KILOBYTE, root=self.path, error=RunDirError)
-            return RunStatus(**checked(_StatusFile, raw, str(self.status), error=RunDirError).model_dump())
+            return RunStatus(**checked(StatusFile, raw, str(self.status), error=RunDirError).model_dump())
         except (OSError, RunDirError):
             return None
 

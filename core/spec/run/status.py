@@ -123,7 +123,7 @@ def _told(status: RunStatus, terminal: Event | None, now: float) -> RunState:
     return RunState.LOST_CONTACT if told.alive and stale else told
 
 
-class _StatusFile(BaseModel):
+class StatusFile(BaseModel):
     """What ``status.json`` may hold; a later version's further fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -155,6 +156,33 @@ def test_data_are_looked_for_before_anything_is_launched(home: Path, config: Pat
     assert code == 1
     assert "/no/such/pairs.csv" in err
     assert "on that machine" in err
+    assert not list(home.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("sort", "sentence"),
+    [
+        ("pipe", "is a named pipe, not a file"),
+        ("device", "is a device, not a file"),
+        ("bytes", "is not text in UTF-8"),
+        ("large", "is larger than 97 kB"),
+        ("missing", "there is no script"),
+    ],
+)
+def test_a_script_is_a_text_file_of_bounded_size(
+    home: Path, config: Path, tmp_path: Path, sort: str, sentence: str
+) -> None:
+    path = tmp_path / "job.sh"
+    if sort == "pipe":
+        os.mkfifo(path)
+    elif sort == "device":
+        path = Path("/dev/zero")
+    elif sort != "missing":
+        path.write_bytes(b"#!/bin/bash\n\xff\n" if sort == "bytes" else b"#" * 100_001)
+    asked = ("launch", str(config), "--on", "near", "--unchecked", "--script", str(path), "--home", str(home))
+    code, _, err = say(*asked)
+    assert code == 1
+    assert sentence in err
     assert not list(home.glob("runs/*"))
 
 

@@ -248,12 +248,21 @@ def test_a_bug_becomes_a_reply_and_the_worker_lives_on(client: Client, keys: dic
     assert client.ask("search_query", key=keys["student"], texts="blue", k=1)["event"] == "done"
 
 
-@pytest.mark.parametrize("line", ["hello", "[1, 2]", '{"id": 5}', "null", '{"id": 5, "do": '])
+@pytest.mark.parametrize("line", ["hello", "[1, 2]", '{"id": 5}', "null", '{"id": 5, "do": ', "[" * 100_000])
 def test_a_line_that_is_no_request_is_answered(client: Client, line: str) -> None:
     client.write(line)
     reply = client.receive()
     assert (reply["event"], reply["id"], reply["details"]) == ("failed", None, "")
-    assert "not a request: " + repr(line)[:-1] in reply["message"]
+    assert "not a request: " + repr(line[:150])[:-1] in reply["message"]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"do": ["x"]}', '{"id": [1], "do": "cancel"}', '{"id": {}, "do": "receive"}', '{"id": [], "do": "data"}']
+)
+def test_a_request_with_another_verb_or_number_than_a_plain_one_ends_nothing(client: Client, line: str) -> None:
+    client.write(line)
+    assert client.receive()["message"].startswith("not a request: ")
+    assert client.ask("nothing")["message"].startswith("there is no verb")
 
 
 def test_a_request_taken_back_before_its_turn_is_not_begun(client: Client, run: RunDir) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from concurrent.futures import Future
 from pathlib import Path
@@ -28,6 +29,7 @@ class Pretended:
         self.files = {f"{name}.safetensors": data for name, data in files.items()}
         self.stamp, self.pointers = 7, ["best"]
         self.asked: list[tuple[str, int, int]] = []
+        self.machine = SimpleNamespace(name="far")
         self.open = 0
         self.ahead: list[int] = []
 
@@ -103,11 +105,26 @@ def test_parts_are_asked_for_a_few_ahead_and_each_is_told(run: RunDir) -> None:
     assert (run.checkpoints / "last").read_text() == "step-00000010", "another one is the last here"
 
 
-@pytest.mark.parametrize("wrong", [{"stamp": 8}, {"size": 96}, {"data": b""}])
-def test_what_changes_while_it_is_fetched_is_refused_and_fetched_anew(run: RunDir, wrong: dict[str, Any]) -> None:
+REPLACED = "step-00000040 was replaced on its machine while it was fetched; fetch it"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"stamp": 8}, REPLACED),
+        ({"size": 96}, REPLACED),
+        ({"data": b""}, "far sent 0 bytes of student.safetensors where 10 were asked for"),
+        ({"data": b"short"}, "far sent 5 bytes"),
+        ({"data": b"A" * 11}, "far sent 11 bytes"),
+        ({"data": b"A" * 5000}, "far sent 5,000 bytes"),
+    ],
+)
+def test_what_changes_while_it_is_fetched_is_refused_and_fetched_anew(
+    run: RunDir, wrong: dict[str, Any], said: str
+) -> None:
     host = Pretended(student=WEIGHTS)
     host.changed = lambda offset: wrong if offset == 30 else {}  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="step-00000040 was replaced on its machine while it was fetched; fetch it"):
+    with pytest.raises(UserError, match=re.escape(said)):
         fetch(host, run)
     assert not (run.checkpoints / "step-00000040").exists()
     assert not (run.checkpoints / "best").exists()
