@@ -26,6 +26,7 @@ from core.cli import (
     studying,
     training,
 )
+from core.cli.terminal import plain_output
 from core.spec.config.renamed import OldName, present_arguments
 from core.spec.failures import drop_output, say_error, sentence
 
@@ -80,6 +81,11 @@ def _old_names_told() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; an expected failure is one message on stderr and exit status 1."""
+    with plain_output():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     try:
         try:
             with _old_names_told():

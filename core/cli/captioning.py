@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -186,8 +185,6 @@ def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
 
 def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
     """What is done with each captioned picture."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names that are no text
     if arguments.sidecars:
         return Sidecars(arguments.force).write
     if arguments.csv == _STDOUT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -159,8 +160,10 @@ def _print_from(run: RunDir, name: str, offset: int) -> int:
         if file.seek(0, 2) < offset:
             offset = 0
         file.seek(offset)
+        decoder = getincrementaldecoder("utf-8")("replace")
         while part := file.read(_PART):
-            sys.stdout.buffer.write(part)
             offset += len(part)
+            text = decoder.decode(part)
+            print(text.replace("\r\n", "\n").replace("\r", "\n"), end="")  # progress bars begin lines anew
         sys.stdout.flush()
     return offset

@@ -102,5 +102,4 @@ def _pass_errors(pipe: IO[bytes], said: bytearray) -> None:
         for line in pipe:
             said += line
             del said[:-_STDERR_KEPT]
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
+            print(line.decode("utf-8", "replace"), end="", file=sys.stderr, flush=True)
