@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +62,7 @@ def write_shards(
     """Write ``source`` into ``folder``, ``rows`` to a shard; with ``seed`` in an order drawn by it.
 
     Pictures that cannot be read are left out and listed. Raises DataError when ``folder`` holds anything, or too many
-    rows are bad; whatever ends it, a shard is there whole or not at all.
+    rows are bad, or the disk is full; whatever ends it, ``folder`` is there whole or not at all.
     """
     if not 1 <= rows <= MOST_ROWS or len(source.rows) > rows * MOST_SHARDS:
         raise DataError(f"{rows} rows a shard cannot be: 1 to {MOST_ROWS:,}, and at most {MOST_SHARDS:,} shards.")
@@ -69,12 +71,23 @@ def write_shards(
     order = np.arange(len(source.rows), dtype=np.int64)
     if seed is not None:
         order = permuted(order, len(order), seed, SHUFFLE)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        work = _Work(source, folder, progress, max_megapixels, max_bad_share)
-        for start in range(0, len(order), rows):
-            work.write(order[start : start + rows].tolist())
-        write_whole(folder / SIZES, json.dumps(work.sizes, indent=1).encode())
+    exists = folder.exists()  # perhaps as a disk's mount point, which cannot be renamed
+    partial = (folder if exists else folder.parent) / f".{folder.name}.{os.getpid()}.tmp"
+    try:
+        with writing(folder, DataError, "nothing is left of it"):
+            partial.mkdir(parents=True)
+            work = _Work(source, partial, progress, max_megapixels, max_bad_share)
+            for start in range(0, len(order), rows):
+                work.write(order[start : start + rows].tolist())
+            write_whole(partial / SIZES, json.dumps(work.sizes, indent=1).encode())
+            if exists:
+                for path in sorted(partial.iterdir()):  # sizes.json comes last
+                    path.rename(folder / path.name)
+            else:
+                partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    work.written.shards = [folder / path.name for path in work.written.shards]
     return work.written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -91,6 +92,38 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "is not an empty folder" in capsys.readouterr().err
     assert main(["shard", str(train_csv), str(tmp_path / "new"), "--rows", "0"]) == 1
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_full_disk_leaves_no_half_written_folder(
+    tmp_path: Path, exists: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_csv, _ = write_pairs(tmp_path / "pairs")
+    out = tmp_path / "out"
+    if exists:
+        out.mkdir()
+    made = 0
+
+    def fill(tar: tarfile.TarFile, *given: Any, **named: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > 50:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add_file(tar, *given, **named)
+
+    add_file = tarfile.TarFile.addfile
+    with monkeypatch.context() as patched:
+        patched.setattr(tarfile.TarFile, "addfile", fill)
+        assert main(["shard", str(train_csv), str(out), "--rows", "10"]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == (
+        f"error: cannot write {out}: No space left on device; nothing is left of it; free some space and try again."
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pairs"][not exists :]
+    assert not exists or not any(out.iterdir())
+    assert main(["shard", str(train_csv), str(out), "--rows", "10"]) == 0
+    assert len(open_source(str(out)).rows) == len(open_source(train_csv).rows)
+    assert (out / "sizes.json").is_file()
 
 
 @pytest.mark.parametrize("place", ["in/out", "elsewhere"])
