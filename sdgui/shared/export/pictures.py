@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import math
 import shutil
@@ -23,6 +24,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter
 
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
+from core.spec.reading import UnreadableError
 from core.spec.shards import is_member, read_member, split_member
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
 from sdgui.widgets.gallery.delegate import two_lines
@@ -60,17 +62,15 @@ def _link(source: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     member = split_member(source)
-    if member is not None:
-        with target.open("xb") as writing:
-            writing.write(read_member(member))
-        return
-    with source.open("rb") as reading, target.open("xb") as writing:
+    content = io.BytesIO(read_member(member)) if member is not None else None
+    with content or source.open("rb") as reading, target.open("xb") as writing:
         try:
             shutil.copyfileobj(reading, writing, 1 << 20)
         except BaseException:
             target.unlink(missing_ok=True)  # no half of a picture
             raise
-    shutil.copystat(source, target)
+    if member is None:
+        shutil.copystat(source, target)
 
 
 def _each(
@@ -90,6 +90,9 @@ def _each(
         try:
             alike[item.path.name] += 1
             put(item.path, free_path(folder / item.path.name, alike[item.path.name]))
+        except UnreadableError:  # a place in a tar that holds no image of that size
+            report.skipped.append((str(item.path), "it could not be read"))
+            continue
         except PermissionError as error:
             if error.filename == str(item.path):
                 report.skipped.append((str(item.path), "no permission to read it"))
@@ -145,8 +148,8 @@ def export_contact_sheet(
     report = Exported(file)
     for number, part in enumerate(sheets):
         path = file if number == 0 else free_path(file)
-        image = draw_sheet(part, title, columns, partial(_sheet_progress, progress, number * SHEET, len(items)))
-        report.skipped += [(str(item.path), "it could not be read") for item in part if not item.path.is_file()]
+        told = partial(_sheet_progress, progress, number * SHEET, len(items))
+        image = draw_sheet(part, title, columns, told, report.skipped)
         with _new_file(path):
             pass  # the name is ours from here on
         if not image.save(str(path), "PNG"):  # type: ignore[call-overload]  # PySide6's stub asks for bytes
@@ -157,8 +160,14 @@ def export_contact_sheet(
     return report
 
 
-def draw_sheet(items: Sequence[GalleryItem], title: str, columns: int, done: Callable[[int], None]) -> QImage:
-    """One sheet, dark on white; an unreadable picture leaves an empty frame."""
+def draw_sheet(
+    items: Sequence[GalleryItem],
+    title: str,
+    columns: int,
+    done: Callable[[int], None],
+    unread: list[tuple[str, str]] | None = None,
+) -> QImage:
+    """One sheet, dark on white; an unreadable image leaves an empty frame, and is added to ``unread``."""
     columns = columns or min(10, max(1, math.ceil(math.sqrt(len(items)))))
     font = QFont()
     font.setPixelSize(14)
@@ -178,13 +187,15 @@ def draw_sheet(items: Sequence[GalleryItem], title: str, columns: int, done: Cal
         for number, item in enumerate(items):
             done(number)
             x, y = _GAP + number % columns * cell.width(), top + number // columns * cell.height()
-            _draw_cell(painter, item, QRect(x, y, _SIDE, _SIDE), font, metrics)
+            if not _draw_cell(painter, item, QRect(x, y, _SIDE, _SIDE), font, metrics) and unread is not None:
+                unread.append((str(item.path), "it could not be read"))
     finally:
         painter.end()
     return image
 
 
-def _draw_cell(painter: QPainter, item: GalleryItem, rect: QRect, font: QFont, metrics: QFontMetrics) -> None:
+def _draw_cell(painter: QPainter, item: GalleryItem, rect: QRect, font: QFont, metrics: QFontMetrics) -> bool:
+    """Whether the image could be read."""
     picture, _ = read_picture(item.path, rect.size())
     if picture is None:
         painter.drawRect(rect.adjusted(0, 0, -1, -1))
@@ -200,6 +211,7 @@ def _draw_cell(painter: QPainter, item: GalleryItem, rect: QRect, font: QFont, m
     for text in filter(None, lines):
         painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), text)
         line.translate(0, metrics.height())
+    return picture is not None
 
 
 def _sheet_progress(progress: Progress, before: int, total: int, done: int) -> None:

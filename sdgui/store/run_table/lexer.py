@@ -18,6 +18,7 @@ _TOKEN = re.compile(
       | (?P<word>(?:[^\s()<>=!:~,"']|!(?!=))+)""",
     re.VERBOSE,
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 KEYWORDS = frozenset({"and", "or", "not", "in"})
 
 
@@ -32,7 +33,9 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of a filter; ExpressionError at a quote that is not closed."""
+    """The tokens of a filter; ExpressionError at a quote that is not closed, and at half a character."""
+    if (half := _SURROGATE.search(text)) is not None:  # pasted from elsewhere: no database takes it
+        raise ExpressionError("This is not a character; delete it.", half.start(), half.end())
     found: list[Token] = []
     at = 0
     while at < len(text):

@@ -206,6 +206,32 @@ def test_a_picture_in_a_tar_is_written_out(items: list[GalleryItem], tmp_path: P
         assert (tmp_path / f"out{number}" / "0.png").read_bytes() == content
 
 
+def test_a_contact_sheet_lists_the_images_that_it_could_not_draw_and_no_others(
+    items: list[GalleryItem], tmp_path: Path
+) -> None:
+    """Images in a tar are drawn as files are."""
+    content = items[0].path.read_bytes()
+    tar = tmp_path / "a.tar"
+    tar.write_bytes(b"x" * 512 + content)
+    inside = GalleryItem(Path(member_path(tar, 512, len(content), "0.png")))
+    wrong = [GalleryItem(Path(member_path(tar, *place, "1.png"))) for place in ((0, 512), (512, 1 << 30))]
+    report = export_contact_sheet([items[0], inside, *wrong], tmp_path / "sheet.png", silent)
+    assert report.skipped == [(str(item.path), "it could not be read") for item in wrong]
+    alone = [export_contact_sheet([item], tmp_path / f"{n}.png", silent) for n, item in enumerate((items[0], inside))]
+    assert not any(one.skipped for one in alone)
+    with Image.open(tmp_path / "0.png") as file, Image.open(tmp_path / "1.png") as member:
+        assert file.crop((0, 0, 256, 240)).tobytes() == member.crop((0, 0, 256, 240)).tobytes(), "the same image"
+
+
+def test_a_place_beyond_what_a_tar_may_claim_is_skipped(items: list[GalleryItem], tmp_path: Path) -> None:
+    tar = tmp_path / "a.tar"
+    with tar.open("wb") as sparse:
+        sparse.truncate(1 << 30)
+    huge = GalleryItem(Path(member_path(tar, 512, 1 << 29, "1.png")))
+    report = export_copies([huge, items[0]], tmp_path / "out", silent)
+    assert (report.written, report.skipped) == (1, [(str(huge.path), "it could not be read")])
+
+
 class Stop(Exception):
     pass
 

@@ -106,6 +106,8 @@ def _told(text: str) -> ExpressionError | None:
         ("duration > 3parsecs", "3parsecs", "1h30min"),
         ("created > yesterday", "yesterday", "2026-01-31"),
         ("step:3", "3", "is a number"),
+        ("note = \ud800x", "\ud800", "not a character"),
+        ("tag:\udfff", "\udfff", "not a character"),
         ("(a or b", "(", "not closed"),
         ("a) b", ")", "not understood"),
         ('note = "a', '"a', "quote is not closed"),
