@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
-import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.spec import reading
+from core.spec.errors import UserError
 from core.spec.machines.record import RecordError, is_remote, read_checkpoints
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
@@ -24,6 +25,7 @@ OPEN_CLIP = "open_clip:"
 _OURS = resource_folder("architectures")
 _CAPTIONS = "multimodal_cfg"  # the part of a model configuration that only CoCa has
 _STEP = "step-"
+_LONGEST_JSON = 64 * reading.MEGABYTE
 # Python 3.11 counts the depth of syntax trees for all threads together, and fails when two are made at once.
 _READING = threading.Lock()
 
@@ -110,8 +112,8 @@ def _quick(entry: ast.expr) -> bool:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in ``path``; {} when there is none that can be read."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        raw = reading.read_json(path, _LONGEST_JSON)
+    except (OSError, UserError):
         return {}
     return raw if isinstance(raw, dict) else {}
 
@@ -162,8 +164,8 @@ def _facts_elsewhere(run: RunDir) -> RunFacts:
 
 def _pointed(run: RunDir, which: str, steps: list[int]) -> int:
     try:
-        text = (run.checkpoints / which).read_text(encoding="ascii").strip().removeprefix(_STEP)
-    except (OSError, UnicodeDecodeError):
+        text = reading.read_text(run.checkpoints / which, reading.KILOBYTE, root=run.path).strip().removeprefix(_STEP)
+    except (OSError, UserError):
         return steps[0]
     return int(text) if text.isdecimal() and int(text) in steps else steps[0]
 
@@ -184,7 +186,11 @@ def _checkpoint_captions(path: Path) -> bool:
 
 @functools.lru_cache(maxsize=512)
 def _says_captions(path: str, _stamp: int) -> bool:
-    return _CAPTIONS in (read_json(Path(path)).get("model") or {})
+    return _has_captions(read_json(Path(path)).get("model"))
+
+
+def _has_captions(model: object) -> bool:
+    return isinstance(model, dict) and _CAPTIONS in model
 
 
 def is_saved_model(folder: Path) -> bool:
@@ -195,4 +201,4 @@ def is_saved_model(folder: Path) -> bool:
 def folder_captions(folder: Path) -> bool:
     """Whether a model in a folder as open_clip saves one captions."""
     raw = read_json(folder / "open_clip_config.json")
-    return _CAPTIONS in (raw.get("model_cfg") or raw)
+    return _has_captions(raw.get("model_cfg") or raw)

@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from pathlib import Path
 
+from core.spec.config.run import LARGEST_FILE
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.answers import CheckpointFacts, Standing, Submitted
@@ -25,6 +26,7 @@ from core.spec.machines.mirror import InUse, Mirror
 from core.spec.machines.record import RemoteRecord, is_remote, read_record, write_checkpoints, write_record
 from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
 from core.spec.machines.ssh import LineDown
+from core.spec.reading import read_text
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
 
@@ -340,7 +342,7 @@ class RemoteRuns:
 
 
 def _config(run: RunDir) -> str:
-    return run.config.read_text(encoding="utf-8")
+    return read_text(run.config, LARGEST_FILE, root=run.path)
 
 
 def _show_waiting(mirror: Mirror, doing: str) -> None:

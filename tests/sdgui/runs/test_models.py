@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -124,3 +126,31 @@ def test_a_folder_as_open_clip_saves_one(tmp_path: Path, config: object, caption
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     assert is_saved_model(tmp_path)
     assert folder_captions(tmp_path) is captions
+
+
+@pytest.mark.parametrize("sort", ["pipe", "device", "folder", "number", "deep"])
+def test_files_of_a_foreign_run_are_read_or_passed_over(run: RunDir, tmp_path: Path, sort: str) -> None:
+    """None of them is waited for, and none is taken for what it is not."""
+
+    def put(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        if sort == "pipe":
+            os.mkfifo(path)
+        elif sort == "device":
+            path.symlink_to("/dev/zero")
+        elif sort == "folder":
+            path.mkdir()
+        else:
+            path.write_text("[" * 100_000 if sort == "deep" else '{"model": 5, "model_cfg": 5, "towers": 5}')
+
+    save(run, 100, {"multimodal_cfg": {}}, ("student",))
+    for path in (run.checkpoints / "best", run.checkpoints / "step-00000100" / "checkpoint.json"):
+        put(path)
+    facts = run_facts(run)
+    assert (facts.steps, facts.best, facts.captions) == ((100,), 100, False)
+    shutil.rmtree(run.checkpoints)
+    put(tmp_path / "architecture.json")
+    run.config.write_text(json.dumps({"towers": {"architecture": str(tmp_path / "architecture.json")}}))
+    assert not run_facts(run).captions
+    put(tmp_path / "open_clip_config.json")
+    assert not folder_captions(tmp_path)
