@@ -32,7 +32,7 @@ import sys, time
 from pathlib import Path
 from PySide6.QtCore import QTimer
 from core.spec.resources import pages_folder
-from sdgui.actions.help_browser import read_pages
+from sdgui.actions.help_pages import read_pages
 from sdgui.app.start import make_application, open_window
 from sdgui.panels.registry import PANELS
 app = make_application()

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from core.spec.run.folder import RunDir
+from sdgui.actions.failure_dialog import FailureDialog
 from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
+from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
 
 if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
     from sdgui.actions.export.dialog import ExportDialog
-    from sdgui.actions.help_browser import HelpBrowser
     from sdgui.actions.shortcuts import ShortcutsDialog
     from sdgui.experiments.activity import ActivityDialog
     from sdgui.experiments.describe import DescribeSheet
@@ -44,7 +47,7 @@ class Dialogs(QObject):
         self._actions, self._experiments, self._commands = actions, experiments, commands
         self._services = services
         self._shortcuts: ShortcutsDialog | None = None
-        self._help: HelpBrowser | None = None
+        self._tasks = BackgroundTasks(self)
         self._export: ExportDialog | None = None
         self._basket: FixingDialog | None = None
         self.palette = CommandPalette(parent)
@@ -100,13 +103,17 @@ class Dialogs(QObject):
         self._shortcuts.activateWindow()
 
     def open_help(self, page: str) -> None:
-        """Show a page of the documentation."""
-        if self._help is None:
-            from sdgui.actions.help_browser import HelpBrowser
+        """Show a page of the documentation in the user's browser."""
+        from sdgui.actions.help_pages import help_page
 
-            self._help = HelpBrowser(self.window)
-            self._help.shortcuts.clicked.connect(self.open_shortcuts)
-        self._help.open_page(page)
+        self._tasks.run(lambda: help_page(page), self._open_in_browser, self._report)
+
+    def _open_in_browser(self, path: Path) -> None:
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))):
+            self._report(f"No browser could be opened. The page is {path}.")
+
+    def _report(self, text: str) -> None:
+        FailureDialog(text, "", self.window).show()
 
     def open_export(self, run: RunDir, name: str) -> None:
         """Offer to export a model of ``run``."""

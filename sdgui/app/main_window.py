@@ -15,7 +15,6 @@ from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QWidget
 
 from core.spec.config import RunConfig
-from core.spec.resources import pages_folder
 from core.spec.run.status import RunState
 from sdgui.actions.dialogs import Dialogs
 from sdgui.actions.menus import fill_menu_bar
@@ -335,7 +334,6 @@ class MainWindow(QMainWindow):
         RunConfig()  # builds its validators
         with suppress(StoreError):
             self.services.store.ask_first_questions()
-        import_module("sdgui.actions.help_browser").read_pages(pages_folder())
         architectures()
         pretrained_tags()
 

@@ -92,7 +92,7 @@ HABITS = (
         "never scrolls sideways",
         _VIEWS,
         lambda one: one.horizontalScrollBarPolicy() == _OFF,
-        "CaptionsDetail.candidates Differences.list ExperimentsPanel.tree HelpBrowser.list MachinesPanel.list"
+        "CaptionsDetail.candidates Differences.list ExperimentsPanel.tree MachinesPanel.list"
         " PlotGrid.legend ResultList.list RunTableView._frozen SamplesBoard.captions SamplesView.captions"
         " StudyEditor.presets",
     ),
@@ -174,7 +174,12 @@ HABITS = (
     Habit("is changed by the wheel in passing", (QComboBox, QAbstractSpinBox), lambda one: not _ignores_the_wheel(one)),
     Habit("page keeps its size", QScrollArea, lambda one: not one.widgetResizable(), "PlotGrid.page SearchBar.chips"),
     Habit("has figures in it", QProgressBar, lambda one: one.isTextVisible(), "ExportDialog.progress"),
-    Habit("says more of its entries", QMenu, lambda one: one.toolTipsVisible(), "MainWindow/QMenu StudyPanel.exports"),
+    Habit(
+        "says more of its entries",
+        QMenu,
+        lambda one: one.toolTipsVisible(),
+        "IconButton/QMenu MainWindow/QMenu StudyPanel.exports",
+    ),
     Habit("blocks the window", QDialog, lambda one: one.isModal()),
 )
 

@@ -97,8 +97,6 @@ EARS = {
     "FailureDialog/QDialogButtonBox": "rejected",
     "FiguresPage.values": "itemActivated",
     "Gallery.view": "doubleClicked",
-    "HelpBrowser.box": "textChanged returnPressed",
-    "HelpBrowser.text": "anchorClicked",
     "MainWindow/QListView": "clicked",  # completions of the filter of runs
     "ModelPopover.list": "clicked",
     "PlotGrid.legend": "itemEntered itemClicked itemDoubleClicked currentItemChanged",
@@ -256,7 +254,6 @@ def whole(qtbot: QtBot, told: set[str], open_window: OpenWindow) -> tuple[QObjec
 def _open_dialogs(window: MainWindow, run_id: int) -> None:
     dialogs = window.dialogs
     dialogs.open_shortcuts()
-    dialogs.open_help("index")
     dialogs.open_basket()
     dialogs.open_export(window.services.store.run(run_id).dir, "one")
     FailureDialog("It failed.", "", window)

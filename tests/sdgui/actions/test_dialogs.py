@@ -81,7 +81,6 @@ def _openers(window: MainWindow, run: RunDir) -> dict[str, Callable[[], QWidget]
     return {
         "palette": by_action("palette", lambda: dialogs.palette),
         "shortcuts": by_call(dialogs.open_shortcuts, "_shortcuts"),
-        "help": by_call(lambda: dialogs.open_help("tutorial.md"), "_help"),
         "about": by_action("about", about),
         "presets": by_action("new", lambda: dialogs.chooser),
         "tags and note": by_action("describe", lambda: dialogs.sheet),
