@@ -21,6 +21,7 @@ from core.spec.machines.elsewhere import Elsewhere
 from core.spec.machines.machine import Machine
 
 _STDERR_KEPT = 16 << 10
+_LONGEST_LINE = 256 << 20  # as the window takes from a worker of this computer
 _STDOUT = threading.Lock()  # replies come from the worker, and from whoever sends pictures to it
 
 
@@ -68,13 +69,13 @@ def _pass_replies(names: Elsewhere, replies: IO[bytes], sender: Sender) -> bool:
     """Whether there was any."""
     answered = False
     with replies:
-        for line in replies:
+        while (line := replies.readline(_LONGEST_LINE)).endswith(b"\n"):  # an endless line is the end
             answered = True
             value = parsed(line)
             if value is not None:
                 if value.get("event") == "ready":
                     sender.ready(str(value.get("receives", "")))
-                elif value.get("event") in ("done", "failed"):
+                elif value.get("event") in ("done", "failed") and isinstance(value.get("id"), (int, str)):
                     sender.answered(value.get("id"), value["event"] == "failed")
                 line = as_line(names.to_here(value))
             if not _write(line):  # the window is gone; the worker's stdin ends with ours
@@ -99,7 +100,7 @@ def _write(line: bytes) -> bool:
 
 def _pass_errors(pipe: IO[bytes], said: bytearray) -> None:
     with suppress(OSError, ValueError), pipe:
-        for line in pipe:
+        while line := pipe.readline(_STDERR_KEPT):
             said += line
             del said[:-_STDERR_KEPT]
             print(line.decode("utf-8", "replace"), end="", file=sys.stderr, flush=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from core.remote import relay
 from core.spec.machines.elsewhere import Elsewhere, picture_there
 from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
@@ -112,6 +115,19 @@ def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch
         assert refused.wait(60) == 1
         assert refused.stderr is not None
         assert "Install there" in refused.stderr.read()
+
+
+def test_replies_of_a_hostile_worker_end_nothing_but_themselves(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setattr(relay, "_LONGEST_LINE", 1000)
+    answered: list[object] = []
+    sender = SimpleNamespace(ready=lambda folder: None, answered=lambda number, failed: answered.append(number))
+    replies = [{"event": "ready", "receives": ["x"]}, {"event": "done", "id": [1]}, {"event": "done", "id": 2}]
+    lines = "".join(json.dumps(one) + "\n" for one in replies) + "[" * 900 + "\n" + "x" * 5000 + '\n{"id": 3}\n'
+    assert relay._pass_replies(Elsewhere(home, "gpu"), io.BytesIO(lines.encode()), sender)  # type: ignore[arg-type]
+    assert answered == [2]
+    assert len(capsysbinary.readouterr().out.splitlines()) == 4, "nothing after a line that does not end"
 
 
 def test_a_study_s_runs_may_lie_anywhere(home: Path, tmp_path: Path) -> None:
