@@ -20,7 +20,7 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import Partition
 from core.spec.reading import excerpt
 
-FRESH_SECONDS = 1.5  # so long an answer of squeue's counts
+FRESH_SECONDS = 15.0  # so long an answer of squeue's counts, for all runs: the controller serves a whole cluster
 _SECONDS = 20.0
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 RUNNING = {"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED"}

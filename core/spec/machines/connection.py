@@ -34,6 +34,7 @@ STEADY_SECONDS = 2.0  # a line that held for so long begins the back-off anew
 SILENT_SECONDS = 30.0  # the program there writes every 5 s
 REFUSED_SECONDS = 60.0
 PING_SECONDS = 10.0
+AT_ONCE = frozenset({"check"})  # requests of somebody who wants to know whether the machine can be reached
 HELLO_SECONDS = 60.0  # a cluster's shell may load modules first
 
 
@@ -96,7 +97,10 @@ class Connection:
         return self._state
 
     def call(self, do: str, timeout: float = 60.0, **arguments: Any) -> Future[dict[str, Any]]:
-        """Ask the program there. The future fails with a UserError: its refusal, or LineDown after ``timeout`` s."""
+        """Ask the program there. The future fails with a UserError: its refusal, or LineDown after ``timeout`` s.
+
+        Of what is `AT_ONCE`, LineDown as soon as an attempt to connect has failed.
+        """
         with self._lock:
             self._last += 1
             number = self._last
@@ -105,6 +109,8 @@ class Connection:
                 self._fail(number, LineDown("The connection was closed."))
                 return call.future
             self._begin()
+            if do in AT_ONCE and self._state.kind == "waiting":
+                self._wake.set()
             line = self._line if self._ready else None
         if line is not None:
             line.send(call.request)
@@ -172,6 +178,11 @@ class Connection:
                 self._wait_refused()
             else:
                 self._tell(LineState("waiting", str(problem), BACK_OFF[attempt]))
+                if not held:
+                    with self._lock:
+                        failed = [number for number, call in self._calls.items() if call.request["do"] in AT_ONCE]
+                    for number in failed:
+                        self._fail(number, problem)
                 self._wake.wait(BACK_OFF[attempt])
 
     def _wait_refused(self) -> None:

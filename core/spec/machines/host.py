@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
@@ -32,9 +33,25 @@ class Host(Connection):
         return _typed(self.call("probe"), Facts)
 
     def check(self, config: str = "") -> Future[list[Finding]]:
-        """What works there, what does not and the remedy; with a definition (JSON) its data and weights too."""
-        machine = self.machine.model_dump()
-        return _typed(self.call("check", 120.0, machine=machine, config=config), list[Finding], "findings")
+        """What works there, what does not and the remedy; with a definition (JSON) its data and weights too.
+
+        A machine that cannot be reached now is reported at once.
+        """
+        asked = self.call("check", 120.0, machine=self.machine.model_dump(), config=config)
+        return _typed(asked, list[Finding], "findings", lambda found: [*self._versions(), *found])
+
+    def _versions(self) -> list[Finding]:
+        """Whether another machine has the sdgui that is here."""
+        if self.machine.here:
+            return []
+        own, other = own_version(), self.hello.version if self.hello is not None else ""
+        told = f"{other or 'a checkout'} there, {own or 'a checkout'} here"
+        if own == other or not own or not other:
+            return [Finding(what="sdgui", works=True, found=told)]
+        remedy = (
+            f"Press Install there (or sdgui-core machines install {self.machine.name}), or update the older of both."
+        )
+        return [Finding(what="sdgui", works=False, found=told, remedy=remedy)]
 
     def check_data(self, config: str) -> Future[list[Finding]]:
         """Whether the paths that a definition (JSON) names are there, and can be read as data."""
@@ -141,8 +158,18 @@ class Host(Connection):
         return _typed(asked, dict[str, Chunk], "pictures")
 
 
-def _typed(asked: Future[dict[str, Any]], shape: Any, part: str = "") -> Future[Any]:
-    """A future of the answer as a ``shape``, or of its ``part``."""
+def own_version() -> str:
+    """The version of sdgui here; "" of a checkout that is not installed."""
+    try:
+        return version("sdgui")
+    except PackageNotFoundError:
+        return ""
+
+
+def _typed(
+    asked: Future[dict[str, Any]], shape: Any, part: str = "", more: Callable[[Any], Any] = lambda found: found
+) -> Future[Any]:
+    """A future of the answer as a ``shape``, or of its ``part``; ``more`` may add to it."""
     answer: Future[Any] = Future()
 
     def settle(done: Future[dict[str, Any]]) -> None:
@@ -151,7 +178,9 @@ def _typed(asked: Future[dict[str, Any]], shape: Any, part: str = "") -> Future[
                 return
             try:
                 found = done.result()
-                answer.set_result(checked_as(TypeAdapter(shape), found.get(part) if part else found, "the answer"))
+                answer.set_result(
+                    more(checked_as(TypeAdapter(shape), found.get(part) if part else found, "the answer"))
+                )
             except UserError as error:
                 answer.set_exception(error)
 

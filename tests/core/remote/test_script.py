@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -170,6 +171,26 @@ def test_how_jobs_stand_is_read_from_slurm_s_words() -> None:
     assert commands.asked.count("squeue") == 1  # one question for all jobs
     gone = Slurm(Commands(squeue="")).job("14")
     assert gone is None
+
+
+def test_squeue_is_asked_seldom_however_many_runs_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], mktime=time.mktime, strptime=time.strptime)
+    monkeypatch.setattr(slurm_module, "time", clock)
+    jobs = [str(number) for number in range(20)]
+    shown = "JobState=RUNNING Reason=None Restarts=0 StartTime=2026-01-02T03:04:05 NodeList=n1"
+    rows = "".join(f"{job}|RUNNING|None|2026-01-02T03:04:05|n1\n" for job in jobs)
+    commands = Commands(squeue=rows, scontrol=shown, scancel="")
+    slurm = Slurm(commands)
+    for second in range(60):
+        now[0] = 100.0 + second
+        for job in jobs:
+            slurm.job(job)
+    assert commands.asked.count("squeue") <= 6, "every 10 s at most, for all of them"
+    asked = commands.asked.count("squeue")
+    slurm.cancel(jobs[0])
+    slurm.job(jobs[0])
+    assert commands.asked.count("squeue") == asked + 1, "what was done here is seen at once"
 
 
 def test_a_job_that_ended_is_asked_about_itself() -> None:

@@ -327,3 +327,13 @@ def test_each_machine_has_one_connection_until_its_settings_change(tmp_path: Pat
     machines.close()
     assert second.state.kind == "closed"
     assert machines.states() == {}
+
+
+def test_a_check_fails_with_the_first_attempt_and_what_is_submitted_waits(
+    lines: type[Spoken], connection: Connection
+) -> None:
+    lines.script, lines.ends = [[None], [None]], (255, "ssh: Could not resolve hostname far: Name or service not known")
+    checked, waits = connection.call("check", 120.0), connection.call("submit", 120.0)
+    with pytest.raises(LineDown, match=r"user@far is not known: ssh: Could not resolve hostname far"):
+        checked.result(60)
+    assert not waits.done()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, Gpu, Submitted, packed, unpacked
+from core.spec.machines import host as host_module
+from core.spec.machines.answers import MOST_BYTES, Gpu, Hello, Submitted, packed, unpacked
 from core.spec.machines.host import Host, _typed, when_done
 from core.spec.machines.machine import Machine
 
@@ -143,3 +144,22 @@ def test_a_gpu_is_free_where_nobody_computes_and_next_to_no_memory_is_taken(gpu:
     assert gpu.device == "0"
     assert gpu.model_copy(update={"uuid": "GPU-1"}).device == "0"
     assert gpu.model_copy(update={"uuid": "MIG-1"}).device == "MIG-1"
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "works"), [("1.2.0", "1.2.0", True), ("1.1.0", "1.2.0", False), ("1.3.0", "1.2.0", False)]
+)
+def test_a_check_compares_the_versions(monkeypatch: pytest.MonkeyPatch, there: str, here: str, works: bool) -> None:
+    answers: list[Future[Any]] = [Future(), Future()]
+    monkeypatch.setattr(Host, "call", lambda *_, **__: answers.pop(0))
+    monkeypatch.setattr(host_module, "own_version", lambda: here)
+    far, near = Host(FAR, command=["none"]), Host(Machine(name="here"), command=["none"])
+    far.hello = Hello(protocol=1, version=there)
+    checked, local = answers
+    found, alone = far.check(), near.check()
+    for answer in (checked, local):
+        answer.set_result({"findings": [{"what": "Disk", "works": True}]})
+    first, disk = found.result(0)
+    assert (first.what, first.works, first.found) == ("sdgui", works, f"{there} there, {here} here")
+    assert bool(first.remedy) is not works
+    assert [one.what for one in (disk, *alone.result(0))] == ["Disk", "Disk"], "this computer has no other version"
