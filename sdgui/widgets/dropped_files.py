@@ -75,11 +75,20 @@ def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[
         try:
             if path.is_dir():
                 yield from _folder(path, folders)
+            elif pictures := _described(path):
+                yield from ((str(picture.absolute()), None) for picture in pictures)
             else:
                 reason = why_not(path)
                 yield str(path.absolute()), (text, reason) if reason else None
         except (OSError, ValueError) as error:
             yield text, (text, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _described(path: Path) -> list[Path]:
+    """The pictures that a sidecar ``NAME.txt`` beside them describes; none for any other file."""
+    if path.suffix.lower() != ".txt":
+        return []
+    return [one for suffix in sorted(PICTURE_SUFFIXES) if (one := path.with_suffix(suffix)).is_file()]
 
 
 def why_not(path: Path) -> str:
@@ -129,8 +138,8 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
 
 
 def _listed(folder: str) -> tuple[list[str], list[str], int]:
-    """Names of pictures, paths of folders, and the number of other files; hidden ones are passed over."""
-    names, inner, others = [], [], 0
+    """Names of pictures, paths of folders, and the number of other files; hidden ones and sidecars are passed over."""
+    names, inner, others, texts = [], [], 0, []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
@@ -139,9 +148,12 @@ def _listed(folder: str) -> tuple[list[str], list[str], int]:
                 inner.append(entry.path)
             elif entry.name[entry.name.rfind(".") :].lower() in PICTURE_SUFFIXES:
                 names.append(entry.name)
+            elif entry.name.lower().endswith(".txt"):
+                texts.append(entry.name[:-4])
             else:
                 others += 1
-    return sorted(names), sorted(inner), others
+    described = {name[: name.rfind(".")] for name in names}
+    return sorted(names), sorted(inner), others + sum(text not in described for text in texts)
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import ConfigError, read_config
@@ -24,6 +25,7 @@ from sdgui.shared.export.formats import free_path
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
+from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, error, info, warning
 from sdgui.worker.replies import Cancelled, Failure
@@ -41,6 +43,7 @@ class CleanPanel(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
+        self.setAcceptDrops(True)
         self.view = CleanView(services, self)
         self.set_view(self.view)
         self.ranked: RankedPairs | None = None
@@ -99,6 +102,12 @@ class CleanPanel(Panel):
             return
         if not self.view.source.show_run(run.id, run.folder):
             self.view.bar.show_message(warning("This run has no checkpoint to rank pairs with yet."))
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        accept_file(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.view.source.data.set_source(dropped_file(event))
 
     def ask_model(self) -> None:
         self.view.source.model.setFocus()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from PySide6.QtCore import QTimer
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.spec.config import ConfigError, read_config
@@ -31,6 +32,7 @@ from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
+from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, info
@@ -48,6 +50,7 @@ class DataPanel(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
+        self.setAcceptDrops(True)
         self.view = DataView(services, self)
         self.set_view(self.view)
         self.rows = SourceRows()
@@ -155,6 +158,12 @@ class DataPanel(Panel):
         self.view.words.selectAll()
 
     # Opening
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        accept_file(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.show_source(dropped_file(event))
+
     def show_source(self, source: str) -> None:
         """Open ``source``, as if it were chosen."""
         self.view.source.set_source(source)

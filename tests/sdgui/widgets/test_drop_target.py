@@ -237,3 +237,17 @@ def test_dragging_over_it_shows_where_to_drop(target: DropTarget, heard: Heard, 
     target.dropEvent(QDropEvent(QPointF(5, 5), action, data, buttons, keys))
     assert not target._veil.isVisible()
     qtbot.waitUntil(lambda: len(heard.pictures) == 1)
+
+
+def test_sidecars_stand_for_the_pictures_that_they_describe(
+    target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    one, two = picture(tmp_path / "1.png"), picture(folder / "2.JPG")
+    for text in (tmp_path / "1.txt", folder / "2.txt", tmp_path / "alone.txt"):
+        text.write_text("a caption")
+    target.take(of(folder, tmp_path / "1.txt", Path(one), tmp_path / "alone.txt"))
+    qtbot.waitUntil(lambda: heard.finished == 1)
+    assert heard.pictures == [two, one], "each once, whether it or its text was dropped"
+    assert [Path(what).name for what, _ in heard.refused] == ["alone.txt"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
@@ -63,3 +64,14 @@ def test_the_copy_of_an_experiment_with_the_longest_name_can_be_used(
         place.use()
     RunConfig.model_validate(asked.args[0].model_dump())
     assert asked.args[0].name.startswith("n" * 90)
+
+
+def test_data_that_are_dropped_anywhere_on_the_page_are_chosen(place: CleanPanel, tmp_path: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / "pairs.csv"))])
+    none, keys, copy = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.DropAction.CopyAction
+    entering = QDragEnterEvent(QPoint(5, 5), copy, data, none, keys)
+    place.dragEnterEvent(entering)
+    place.dropEvent(QDropEvent(QPointF(5, 5), copy, data, none, keys))
+    assert (place.acceptDrops(), entering.isAccepted()) == (True, True)
+    assert place.view.source.data.source() == str(tmp_path / "pairs.csv")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
@@ -199,3 +201,14 @@ def test_each_listed_definition_shows_its_own_views(panel: DataPanel) -> None:
         assert config is not None
         found[page.definitions.currentText()] = config.preset
     assert found == {"Run of three": "silc", "one": "clip", "two": "sd-clip"}
+
+
+def test_a_file_that_is_dropped_anywhere_on_the_page_is_opened(panel: DataPanel, tmp_path: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / "pairs.csv"))])
+    none, keys, copy = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.DropAction.CopyAction
+    entering = QDragEnterEvent(QPoint(5, 5), copy, data, none, keys)
+    panel.dragEnterEvent(entering)
+    panel.dropEvent(QDropEvent(QPointF(5, 5), copy, data, none, keys))
+    assert (panel.acceptDrops(), entering.isAccepted()) == (True, True)
+    assert panel.view.source.source() == str(tmp_path / "pairs.csv")
