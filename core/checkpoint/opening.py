@@ -18,15 +18,17 @@ from core.checkpoint.files import CheckpointInfo
 from core.checkpoint.names import saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
+from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.runtime import Runtime, RuntimeUnavailable, set_up
-from core.model.towers.architectures import is_published
-from core.model.towers.downloading import fetch_architecture
-from core.model.towers.pretrained import find_weights, known_problem, read_weights
+from core.model.towers.architectures import is_published, resolve_architecture
+from core.model.towers.downloading import fetch_architecture, is_downloaded
+from core.model.towers.pretrained import find_weights, known_problem, published_tag, read_weights, weights_folder
 from core.model.towers.towers import build_towers
 from core.objectives.build import build_network
 from core.spec.config import DataConfig, RunConfig, RuntimeConfig, ValidationConfig, expand_user
 from core.spec.errors import UserError
+from core.spec.reading import excerpt
 from core.spec.reporter import Progress
 from core.spec.run.model_names import OPEN_CLIP, OpenClipModel, RunNetwork, locate, locate_run
 
@@ -137,6 +139,18 @@ def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network
     if source.pretrained:
         load_towers(towers, source.architecture, source.pretrained, progress=progress)
     return Network(towers)
+
+
+def check_downloaded(name: str) -> None:
+    """Raise ModelError when opening ``name`` would download: for a name that comes from a file, not from the user."""
+    source = locate(name)
+    if not isinstance(source, OpenClipModel) or not is_published(source.architecture):
+        return
+    architecture, pretrained = source.architecture, source.pretrained
+    if not pretrained or expand_user(pretrained).exists() or weights_folder(architecture, pretrained).is_dir():
+        return
+    if not is_downloaded(published_tag(architecture, pretrained), resolve_architecture(architecture)):
+        raise ModelError(f"{excerpt(name)} is not on this machine; name it yourself, and it will be downloaded.")
 
 
 def _from_run(source: RunNetwork, device: torch.device) -> Network:

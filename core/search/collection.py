@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from core.checkpoint.opening import Model
+from core.checkpoint.opening import Model, check_downloaded
 from core.data.dataset import open_dataset
 from core.inference.encoder import encode_dataset, finite
 from core.inference.extraction import extract_pairs
@@ -131,6 +131,8 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
         raise IndexFolderError(f"the index {path} is empty: none of its pictures can be found; index some first.")
     name, chosen = exact_name(model, weights) if model else (identity.model, identity.weights)
     progress("loading the model", 0, 0)
+    if not model:
+        check_downloaded(name)
     encoder = open_encoder(name, chosen)
     check_identity(identity, encoder.identity, path)
     opened = Collection(

@@ -14,12 +14,12 @@ import io
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from tqdm import tqdm
@@ -56,8 +56,12 @@ def download(tag: dict[str, Any], progress: Progress | None = None) -> Path:
         raise DownloadError(next(iter(str(error).splitlines()), type(error).__name__)[:200]) from error
 
 
-# Files of a tokenizer as transformers saves one, and a text model's configuration; no weights and no code.
-_TEXT_FILES = ("tokenizer*.json", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
+# Files of a tokenizer as transformers saves one, and of a text model's configuration; no weights and no code.
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model",
+    "sentencepiece.bpe.model", "sentencepiece.model", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+_TEXT_MODEL = ("config.json",)
 
 
 def fetch_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
@@ -69,44 +73,41 @@ def fetch_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any
     model_cfg = resolve_architecture(name_or_path, pretrained)
     if not is_published(name_or_path):
         return model_cfg
-    text = model_cfg["text_cfg"]
-    for name, files in ((text.get("hf_tokenizer_name"), _TEXT_FILES), (text.get("hf_model_name"), ("config.json",))):
-        if name and not _has(_local_folder(name), files):
+    for name, files in _text_files(model_cfg["text_cfg"]):
+        if name and _local_folder(name, files) is None:
             with suppress(Exception):  # any error of the hub's and the network's libraries
                 snapshot_download(name, allow_patterns=list(files))
     return model_cfg
 
 
+def _text_files(text_cfg: Mapping[str, Any]) -> tuple[tuple[str | None, Sequence[str]], ...]:
+    """Repositories that a text tower needs, and which of their files."""
+    return (text_cfg.get("hf_tokenizer_name"), _TOKENIZER), (text_cfg.get("hf_model_name"), _TEXT_MODEL)
+
+
 def downloaded_tokenizer(name: str) -> Path:
     """The folder of a tokenizer of the hub that was downloaded before. ModelError when it was not."""
-    return _downloaded("tokenizer", name, _TEXT_FILES)
+    return _downloaded("tokenizer", name, _TOKENIZER)
 
 
 def downloaded_text_model(name: str) -> Path:
     """The folder with the configuration of a text model that was downloaded before. ModelError when it was not."""
-    return _downloaded("text model", name, ("config.json",))
+    return _downloaded("text model", name, _TEXT_MODEL)
 
 
 def _downloaded(what: str, name: str, files: Sequence[str]) -> Path:
-    folder = _local_folder(name)
-    if folder is None or not _has(folder, files):
+    folder = _local_folder(name, files)
+    if folder is None:
         raise ModelError(
-            f"the {what} {name} is not on this machine; if you trust it, run: hf download {name} "
-            f"{' '.join(f'--include {file!r}' for file in files)}"
+            f"the {what} {name} is not on this machine; if you trust it, run: hf download {name} {' '.join(files)}"
         )
     return folder
 
 
-def _has(folder: Path | None, files: Sequence[str]) -> bool:
-    return folder is not None and any(any(folder.glob(file)) for file in files)
-
-
-def _local_folder(name: str) -> Path | None:
-    """Where the hub's library keeps what it has of the repository ``name``."""
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):  # not there, or no name of a repository
-        return None
+def _local_folder(name: str, files: Sequence[str]) -> Path | None:
+    """Where the hub's library keeps what it has of the repository ``name``; None when it has none of ``files``."""
+    found = (_cached(name, file) for file in files)
+    return next((path.parent for path in found if path is not None), None)
 
 
 class _Progress:
@@ -136,22 +137,46 @@ def _from_hub(name: str, report: _Progress) -> Path:
             report(self.n, self.total or 0)
             return True
 
-    repository, file = os.path.split(name)
-    file = file or HF_WEIGHTS_NAME
-    safe = HF_SAFE_WEIGHTS_NAME if file == HF_WEIGHTS_NAME else f"{Path(file).stem}.safetensors"
+    if (path := _cached_of_hub(name)) is not None:
+        return path
+    repository, safe, file = _hub_files(name)
     try:
         return Path(hf_hub_download(repository, safe, tqdm_class=Bar))
-    except EntryNotFoundError as error:
-        if isinstance(error, LocalEntryNotFoundError) and _cached(repository, file) is None:
-            raise  # no network
+    except LocalEntryNotFoundError:
+        raise  # no network
+    except EntryNotFoundError:
         return Path(hf_hub_download(repository, file, tqdm_class=Bar))
 
 
+def is_downloaded(tag: dict[str, Any], model_cfg: Mapping[str, Any]) -> bool:
+    """Whether the weights of open_clip's ``tag``, and what ``model_cfg`` names for its text, are on this machine."""
+    text = model_cfg["text_cfg"]
+    if any(name and _local_folder(name, files) is None for name, files in _text_files(text)):
+        return False
+    if tag.get("hf_hub"):
+        return _cached_of_hub(str(tag["hf_hub"])) is not None
+    return (_cache_folder() / str(tag.get("url", "")).rpartition("/")[2]).is_file()
+
+
+def _hub_files(name: str) -> tuple[str, str, str]:
+    """Repository, its weights as safetensors, and as ``name`` says."""
+    repository, file = os.path.split(name)
+    file = file or HF_WEIGHTS_NAME
+    return repository, HF_SAFE_WEIGHTS_NAME if file == HF_WEIGHTS_NAME else f"{Path(file).stem}.safetensors", file
+
+
+def _cached_of_hub(name: str) -> Path | None:
+    repository, safe, file = _hub_files(name)
+    return _cached(repository, safe) or _cached(repository, file)
+
+
 def _cached(repository: str, file: str) -> Path | None:
+    """A file that was downloaded before; unlike hf_hub_download(local_files_only=True) this contacts nobody."""
     try:
-        return Path(hf_hub_download(repository, file, local_files_only=True))
-    except LocalEntryNotFoundError:
+        path = try_to_load_from_cache(repository, file)
+    except ValueError:  # no name of a repository
         return None
+    return Path(path) if isinstance(path, str) else None
 
 
 def _cache_folder() -> Path:

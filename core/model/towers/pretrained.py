@@ -57,6 +57,12 @@ def weights_folder(architecture: str, tag: str) -> Path:
     return platformdirs.user_data_path("sdgui", appauthor=False) / "weights" / f"{architecture}-{tag}"
 
 
+def published_tag(architecture: str, pretrained: str) -> dict[str, Any]:
+    """Where open_clip's weights ``pretrained`` are, and what they were trained with; empty where there are none."""
+    tag: dict[str, Any] = get_pretrained_cfg(architecture, _as_tag(pretrained))
+    return tag
+
+
 def _as_tag(pretrained: str) -> str:
     return pretrained.lower().replace("-", "_")
 
@@ -95,7 +101,7 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
     if filled.is_dir():
         return _in_folder(filled)
     try:
-        return download(get_pretrained_cfg(architecture, tag), progress)
+        return download(published_tag(architecture, tag), progress)
     except DownloadError as error:
         raise ModelError(
             f"the weights {tag} of {architecture} could not be downloaded ({error}). Without a network, put "

@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import faiss
 import numpy as np
@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from core.search.errors import IndexFolderError
 from core.search.index.manifest import Manifest
+from core.search.index.part_files import Kind, empty_ivf, empty_scan, open_part
 from core.search.index.storage import IndexReader, Vectors
 from core.spec.errors import writing
 from core.spec.reading import open_regular
@@ -56,9 +57,9 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that are searched in one way: "scan", "ivf" or "memory"."""
+    """Rows that are searched in one way."""
 
-    kind: str
+    kind: Kind | Literal["memory"]
     start: int
     stop: int
 
@@ -152,7 +153,7 @@ def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Siz
     """Write the file of ``part`` whole; returns what was trained for an ivf part, which the next one takes."""
     dim = vectors.shape[1]
     if part.kind == "scan":
-        index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+        index = empty_scan(dim)
         index.train(single(vectors[part.start : part.stop]))
     else:
         trained = trained or _train(vectors, sizes)
@@ -182,8 +183,11 @@ def _reusable_ivf(
     for part in parts:
         name = part.name(generation, bank)
         if part.kind == "ivf" and name in before and list(before[name]) == _fingerprint(folder / name):
-            index = faiss.read_index(str(folder / name), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-            return _ivf(faiss.clone_index(index.quantizer), index.sq, dim, sizes)
+            index = open_part(folder / name, part.kind, part.stop - part.start, dim)
+            empty = empty_ivf(faiss.clone_index(index.quantizer), dim, index.nlist)
+            empty.sq = index.sq
+            empty.is_trained = True
+            return empty
     return None
 
 
@@ -191,23 +195,11 @@ def _train(vectors: Vectors, sizes: Sizes) -> Any:
     """An empty inverted file with centroids of an even sample of ``vectors`` (N, D)."""
     count = min(len(vectors), sizes.lists * sizes.per_list)
     rows = np.linspace(0, len(vectors) - 1, count).astype(np.int64)
-    index = _ivf(faiss.IndexFlatIP(vectors.shape[1]), None, vectors.shape[1], sizes)
+    index = empty_ivf(faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], sizes.lists)
     index.cp.niter = ITERATIONS
     index.cp.spherical = True
     index.cp.min_points_per_centroid = 1
     index.train(single(vectors[rows]))
-    return index
-
-
-def _ivf(quantizer: Any, scalars: Any, dim: int, sizes: Sizes) -> Any:
-    index = faiss.IndexIVFScalarQuantizer(
-        quantizer, dim, sizes.lists, faiss.ScalarQuantizer.QT_4bit, faiss.METRIC_INNER_PRODUCT, False
-    )
-    quantizer.this.disown()
-    index.own_fields = True
-    if scalars is not None:
-        index.sq = scalars
-        index.is_trained = True
     return index
 
 

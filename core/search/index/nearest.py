@@ -22,8 +22,8 @@ import torch
 
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import AT_ONCE, Part, single
+from core.search.index.part_files import open_part
 from core.search.index.storage import Mask, Vectors, give_back
-from core.spec.reading import open_regular
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -147,7 +147,7 @@ class Scanned:
         scores = np.concatenate([one for one, _ in found])
         rows = np.concatenate([one for _, one in found])
         _, kept = best(scores, rows, min(count, len(scores)))
-        return np.sort(kept)
+        return np.unique(kept)
 
 
 def _one_thread() -> None:
@@ -155,21 +155,12 @@ def _one_thread() -> None:
 
 
 def _open(vectors: Vectors, part: Part, file: Path | None) -> Any:
-    if file is None:
+    if part.kind == "memory" or file is None:
         index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         for start in range(part.start, part.stop, AT_ONCE):
             index.add(single(vectors[start : min(start + AT_ONCE, part.stop)]))
         return index
-    # IFC: faiss's word for indexes that are flat arrays of codes, which it maps in another way
-    flags = faiss.IO_FLAG_MMAP_IFC if part.kind == "scan" else faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
-    try:
-        with open_regular(file, root=file.parent, error=IndexFolderError):  # faiss would wait for a pipe
-            index = faiss.read_index(str(file), flags)
-    except (FileNotFoundError, RuntimeError, MemoryError) as error:
-        raise IndexFolderError(f"{file} is damaged or missing; run `index` again to rebuild it.") from error
-    if index.ntotal != part.stop - part.start or index.d != vectors.shape[1]:
-        raise IndexFolderError(f"{file} does not belong to this index; run `index` again to rebuild it.")
-    return index
+    return open_part(file, part.kind, part.stop - part.start, vectors.shape[1])
 
 
 def _search(index: Any, part: Part, query: Floats, count: int, mask: Mask, share: float) -> tuple[Floats, Rows]:
@@ -181,5 +172,5 @@ def _search(index: Any, part: Part, query: Floats, count: int, mask: Mask, share
     else:
         options = None if selector is None else faiss.SearchParameters(sel=selector)
     scores, rows = index.search(query, min(count, part.stop - part.start), params=options)
-    there = rows[0] >= 0
+    there = (rows[0] >= 0) & (rows[0] < part.stop - part.start)  # a file may hold any number for a row
     return scores[0][there], rows[0][there].astype(np.int64) + part.start

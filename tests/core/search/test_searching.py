@@ -124,7 +124,7 @@ def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
     assert update_acceleration(tmp_path, again, quiet, sizes) == first
     assert file.read_bytes() == whole
     file.write_bytes(whole[:100])
-    with pytest.raises(IndexFolderError, match="is damaged or missing; run `index` again"):
+    with pytest.raises(IndexFolderError, match="is damaged or of another index; run `index` again"):
         Scanned(IndexReader(tmp_path).pictures, layout(2000, DIM, sizes)[:1], [file])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
+from core.model.errors import ModelError
 from core.model.towers import downloading
+from core.model.towers.architectures import resolve_architecture
 from core.model.towers.downloading import DownloadError, download
+from core.model.towers.towers import build_towers
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
 SUM = hashlib.sha256(CONTENT).hexdigest()[:8]
@@ -128,15 +136,24 @@ def test_whoever_watches_may_end_it(server: Server, monkeypatch: pytest.MonkeyPa
         download({"hf_hub": "owner/repository/"}, stop)
 
 
+def cached(folder: Path, repository: str, files: dict[str, str]) -> Path:
+    """A repository in the hub's cache ``folder``, as its library keeps one; the folder of its files."""
+    kept = folder / f"models--{repository.replace('/', '--')}"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("abc")
+    (kept / "snapshots" / "abc").mkdir(parents=True)
+    for name, text in files.items():
+        (kept / "snapshots" / "abc" / name).write_text(text, encoding="utf-8")
+    return kept / "snapshots" / "abc"
+
+
 def hub(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], folder: Path) -> list[str]:
     """A hub of one repository, whose first file is half here already; returns what was asked for."""
     asked: list[str] = []
 
-    def fetch(repository: str, file: str, *, tqdm_class: Any = None, local_files_only: bool = False) -> str:
+    def fetch(repository: str, file: str, *, tqdm_class: Any) -> str:
         assert repository == "owner/repository"
         asked.append(file)
-        if local_files_only:
-            raise LocalEntryNotFoundError("not here")
         if file not in files:
             raise EntryNotFoundError(f"404: {file}")
         with tqdm_class(total=4_000_000, initial=2_000_000, mininterval=0, unit="B", desc=file, name="hub") as bar:
@@ -171,6 +188,12 @@ def test_from_a_hub_safetensors_first(
     assert capsys.readouterr() == ("", "")
 
 
+def test_what_is_here_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    file = cached(tmp_path, "owner/repository", {"open_clip_model.safetensors": "x"}) / "open_clip_model.safetensors"
+    assert download({"hf_hub": "owner/repository/"}) == file
+
+
 def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_: object, **__: object) -> str:
         raise LocalEntryNotFoundError("cannot find the requested files, and the hub is out of reach")
@@ -178,3 +201,37 @@ def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloading, "hf_hub_download", fetch)
     with pytest.raises(DownloadError, match="out of reach"):
         download({"hf_hub": "owner/repository/"})
+
+
+def test_a_text_model_that_was_downloaded_before_is_used_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A text tower and a tokenizer of transformers, as roberta-ViT-B-32 has; code in their repository is not run."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "red": 2, "cat": 3}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    code = {"auto_map": {"AutoTokenizer": ["evil.Evil", None], "AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]", **code}
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    files = {
+        "tokenizer.json": words.to_str(),
+        "tokenizer_config.json": json.dumps(settings),
+        "config.json": json.dumps({"model_type": "bert", "vocab_size": 4, "pad_token_id": 0, **sizes, **code}),
+        "evil.py": f"open({str(tmp_path / 'trace')!r}, 'w')",
+    }
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    contacts: list[object] = []
+    monkeypatch.setattr("socket.getaddrinfo", lambda *arguments, **_: contacts.append(arguments))
+    text = {"hf_model_name": "owner/words", "hf_tokenizer_name": "owner/words", "hf_pooler_type": "mean_pooler"}
+    model_cfg = {**resolve_architecture("sd-tiny"), "text_cfg": {**text, "context_length": 8}}
+    with pytest.raises(ModelError, match=r"the text model owner/words is not on this machine; .* hf download owner/w"):
+        build_towers(model_cfg)
+    folder = cached(tmp_path, "owner/words", files)
+    towers = build_towers(model_cfg)
+    tokens = towers.tokenize(["red cat", "a dog"])
+    assert tokens[:, :3].tolist() == [[2, 3, 0], [1, 1, 0]]
+    assert towers.encode_text(tokens).pooled.shape == (2, towers.embed_dim)
+    (folder / "config.json").write_text(json.dumps({"model_type": "evil", **code}))
+    with pytest.raises(ModelError, match="the text model owner/words is a evil; open_clip takes roberta"):
+        build_towers(model_cfg)
+    assert not contacts
+    assert not (tmp_path / "trace").exists()

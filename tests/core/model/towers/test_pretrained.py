@@ -10,6 +10,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from open_clip.pretrained import get_pretrained_cfg
 from safetensors.torch import save_file
 
 from core.checkpoint.opening import open_model
@@ -177,7 +178,7 @@ def test_a_tag_of_another_activation_is_refused() -> None:
 def test_weights_bring_their_activation() -> None:
     """Of every published pair the architecture is the one that open_clip has for its weights' activation."""
     for name, tag in open_clip.list_pretrained():
-        needs_quick_gelu = bool(pretrained.get_pretrained_cfg(name, tag).get("quick_gelu"))
+        needs_quick_gelu = bool(get_pretrained_cfg(name, tag).get("quick_gelu"))
         plain, config = open_clip.get_model_config(name), resolve_architecture(name, tag)
         assert config == (
             open_clip.get_model_config(f"{name}-quickgelu")

@@ -22,6 +22,7 @@ from core.search.index.build import relocate
 from core.search.index.files import FACTS, checksum_of
 from core.search.index.manifest import read_manifest, write_manifest
 from core.search.index.storage import IndexReader, IndexWriter, parse_record
+from core.spec.errors import UserError
 from tests.core.search.index.hostile import claim, manifest_of, write_signed
 from tests.core.search.samples import MODEL, alive, build, copy, files_of, write_pictures
 from tests.mutations import mutated, survives
@@ -184,6 +185,24 @@ def test_a_pipe_where_codes_should_be(tmp_path: Path, monkeypatch: pytest.Monkey
     build(tmp_path / "pictures", tmp_path / "index")
     assert file.is_file()
     assert open_index(tmp_path / "index", quiet).alive.sum() == 48
+
+
+def test_a_model_that_only_a_manifest_names_is_not_downloaded(
+    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(*arguments: object, **_: object) -> None:
+        asked.append(str(arguments))
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    for name in ("open_clip:ViT-B-32,openai", "open_clip:ViT-B-32,laion2b_e16", "open_clip:ViT-B-16-SigLIP,webli"):
+        claim(own[1], identity(model=name))
+        with pytest.raises(UserError, match="is not on this machine; name it yourself"):
+            open_index(own[1], quiet)
+    assert not asked
 
 
 # What lies in the data files
