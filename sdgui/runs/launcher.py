@@ -20,9 +20,11 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from core.spec.chain import Chain, chain_file, write_chain
 from core.spec.children import device_variables
+from core.spec.config.run import LARGEST_FILE
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.installed import NotInstalled, need
+from core.spec.reading import read_text
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch
@@ -294,7 +296,7 @@ class Launcher(QObject):
 
     def _hand_over(self, elsewhere: Elsewhere, run: Run) -> None:
         try:
-            elsewhere.start(run, run.dir.config.read_text(encoding="utf-8"))
+            elsewhere.start(run, read_text(run.dir.config, LARGEST_FILE, root=run.dir.path))
         except (UserError, OSError) as error:
             with suppress(StoreError):
                 self._store.mark_failed(run.id, str(error))
