@@ -6,7 +6,8 @@ Deleting puts things into the bin and offers to undo it; only emptying the bin l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.own_data import own_data_config
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
-from sdgui.store.records import Experiment, Run, StoreUnavailableError
-from sdgui.store.registry.notes import NoteConflictError
+from sdgui.store.records import ChangedElsewhereError, Experiment, Run, StoreError, StoreUnavailableError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.message import Level, Message, Remedy
 
@@ -161,33 +161,32 @@ class ExperimentCommands(QObject):
     ) -> None:
         """Replace tags and note of a run, or of an experiment.
 
-        With ``before``, tags and note as the change began with them, what others wrote meanwhile is kept.
+        With ``before``, tags and note that the edit began with, tags that others set meanwhile stay; a note that they
+        wrote meanwhile is replaced only when asked for.
         """
-        store, (had, text) = self._services.store, before or (None, None)
+        store, changes = self._services.store, _about(experiment_id, run_id)
+        had, replaced = before or (None, None)
 
         def write() -> None:
             if run_id is not None:
                 store.tag_run(run_id, tags, had)
-                store.note_run(run_id, note, text)
+                store.note_run(run_id, note, replaced)
             else:
                 store.tag_experiment(experiment_id, tags, had)
-                store.note_experiment(experiment_id, note, text)
+                store.note_experiment(experiment_id, note, replaced)
 
-        self._do(write, _about(experiment_id, run_id))
+        def failed(error: UserError) -> None:
+            if not isinstance(error, ChangedElsewhereError):
+                self._undone(error, write, changes)
+                return
+            self.changed.emit(changes)
+            again = (tags, error.stored)
+            keep = Remedy("Keep mine", lambda: self.describe(experiment_id, run_id, tags, note, again))
+            reload = Remedy("Reload", lambda: self.changed.emit(changes))
+            details = f"In the other window:\n{error.stored}\n\nYours:\n{note}"
+            self.message_requested.emit(Message("warning", str(error), details, reload, keep))
 
-    def _ask_about_note(self, error: NoteConflictError, changes: Changes) -> None:
-        """Two wrote the same lines: theirs stands, and both are offered."""
-        run, experiment = next(iter(changes.runs), None), next(iter(changes.experiments), None)
-        store = self._services.store
-
-        def keep_both() -> None:
-            if run is not None:
-                self._do(lambda: store.note_run(run, error.both, error.theirs), changes)
-            elif experiment is not None:
-                self._do(lambda: store.note_experiment(experiment, error.both, error.theirs), changes)
-
-        details = f"Theirs, which is stored:\n{error.theirs}\n\nYours:\n{error.yours}"
-        self.message_requested.emit(Message("warning", str(error), details, Remedy("Keep both", keep_both)))
+        self._services.writer.submit(write, lambda _: self.changed.emit(changes), failed)
 
     def delete(self, experiment_id: int, run_id: int | None) -> None:
         """Move to the bin, with undo; not while it trains."""
@@ -269,18 +268,22 @@ class ExperimentCommands(QObject):
         if answer != QMessageBox.StandardButton.Yes:
             return
 
-        def remove() -> None:
+        def remove() -> list[str]:
+            problems: list[str] = []
             for run in runs:
-                store.delete_run(run.id, for_good=True, folder=True)
+                with _collected(problems):
+                    store.delete_run(run.id, for_good=True, folder=True)
             for experiment in experiments:
-                store.delete_experiment(experiment.id, for_good=True, folders=True)
+                with _collected(problems):
+                    store.delete_experiment(experiment.id, for_good=True, folders=True)
+            return problems
 
         self._emptying = True
         # Replaces the message that offers to undo a deletion.
         self.message_requested.emit(Message("info", "Emptying the bin …"))
         self._tasks.run(
             remove,
-            lambda _: self._emptied(Message("info", "The bin is empty.")),
+            lambda problems: self._emptied(_emptied_message(problems)),
             lambda why: self._emptied(Message("error", why)),
         )
 
@@ -298,14 +301,27 @@ class ExperimentCommands(QObject):
 
     def _undone(self, error: UserError, write: Callable[[], object], changes: Changes) -> None:
         self.changed.emit(changes)
-        if isinstance(error, NoteConflictError):
-            self._ask_about_note(error, changes)
-            return
         self._refused(error, write, lambda _: self.changed.emit(changes))
 
 
 class _TrainingError(UserError):
     """An active run is not deleted."""
+
+
+@contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    """The sentence of an error is added to ``problems``, and the rest goes on."""
+    try:
+        yield
+    except StoreError as error:
+        problems.append(str(error))
+
+
+def _emptied_message(problems: list[str]) -> Message:
+    if not problems:
+        return Message("info", "The bin is empty.")
+    more = f" {len(problems) - 1} more could not be deleted." if len(problems) > 1 else ""
+    return Message("warning", problems[0] + more, "\n\n".join(problems))
 
 
 def _about(experiment_id: int, run_id: int | None) -> Changes:

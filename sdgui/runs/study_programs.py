@@ -25,6 +25,7 @@ from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
 from core.spec.study.machines import StudyMachines, needs_one_machine, read_machines, trains_here, write_machines
 from sdgui.runs.machines.slots import UNKNOWN, Reserved
+from sdgui.runs.poller import Poller
 from sdgui.runs.program import core_command
 from sdgui.runs.study_status import (
     StudyRunSnapshot,
@@ -71,8 +72,7 @@ class StudyPrograms(QObject):
         self._begun: set[Path] = set()  # those whose listing was begun here
         self._jobs: dict[int, int] = {}  # study id -> how many of its runs this window lets train at once
         self._refused: dict[Path, str] = {}  # folder -> the reason why it could not be listed, as reported
-        self._ending, self._wake = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
+        self.poller = Poller("studies", "The studies", self._work, self.trouble.emit)
         self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     # What is known
@@ -250,31 +250,21 @@ class StudyPrograms(QObject):
     # Following
     def follow(self) -> None:
         """Start following the studies of the store."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="studies", daemon=True)
-            self._thread.start()
+        self.poller.begin()
 
     def poll(self) -> None:
         """Read the folders now."""
-        self._wake.set()
+        self.poller.wake()
 
     def close(self) -> None:
         """Stop following; the programs keep running."""
-        self._ending.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
+        self.poller.stop()
 
-    def _work(self) -> None:
-        while not self._ending.is_set():
-            try:
-                for study in self._store.studies():
-                    if study.here:
-                        self._one(study)
-            except (StoreError, ConfigError, OSError) as error:
-                self.trouble.emit(str(error))
-            self._wake.wait(POLL_SECONDS)
-            self._wake.clear()
+    def _work(self) -> float:
+        for study in self._store.studies():
+            if study.here:
+                self._one(study)
+        return POLL_SECONDS
 
     def _one(self, study: StudyRecord) -> None:
         before = self._snapshots.get(study.id)
@@ -283,7 +273,7 @@ class StudyPrograms(QObject):
         fresh = [self._try_to_list(study, run) for run in now.runs]
         if added := frozenset(run_id for run_id in fresh if run_id is not None):
             self.listed.emit(added)
-        if now != before and not self._ending.is_set():
+        if now != before and not self.poller.ending.is_set():
             self._notified.emit(study.id)
 
     def _try_to_list(self, study: StudyRecord, run: StudyRunSnapshot) -> int | None:
@@ -304,15 +294,10 @@ class StudyPrograms(QObject):
         """Add a started run to the store, under the experiment of its arm; its id when it is new there."""
         if folder in self._listed or not (folder / "config.json").is_file():
             return None
-        known = {run.folder for run in self._store.runs()} | {run.folder for run in self._store.runs(deleted=True)}
-        if folder in known and folder not in self._begun:
+        if folder not in self._begun and self._store.run_in(folder, deleted=True) is not None:
             self._listed.add(folder)
             return None
-        arms = {name: experiment for experiment, name in self._store.study(study.id).arms.items()}
-        experiment = arms.get(arm)
-        if experiment is None:
-            experiment = self._store.add_experiment(read_config(folder / "config.json"), arm).id
-            self._store.link_arm(study.id, arm, experiment)
+        experiment = self._store.arm_experiment(study.id, arm, read_config(folder / "config.json"))
         self._begun.add(folder)
         run = self._store.import_run(folder, experiment)
         self._store.tag_run(run.id, [f"seed {seed}"])

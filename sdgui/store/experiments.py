@@ -12,9 +12,16 @@ from sqlalchemy.orm import Session
 
 from core.spec.config import ConfigError, RunConfig, parse_config
 from sdgui.store.records import Experiment, StoreError
-from sdgui.store.registry.activity import KEPT_ASIDE, note_activity, note_edit
-from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
-from sdgui.store.sessions import NAME_LENGTH, Sessions, clean_name, storable, tag_rows
+from sdgui.store.registry.activity import note_activity, note_edit
+from sdgui.store.sessions import (
+    NAME_LENGTH,
+    Sessions,
+    clean_name,
+    merged_tags,
+    refuse_changed,
+    storable,
+    tag_rows,
+)
 from sdgui.store.tables import ExperimentRow, TagRow
 
 
@@ -45,13 +52,8 @@ class ExperimentRecords(Sessions):
         """A new experiment; ``name`` defaults to the definition's."""
         text = _text(config)
         name = clean_name(name if name is not None else _name_in(text) or "untitled")
-        now = time.time()
         with self._write() as session:
-            row = ExperimentRow(name=name, config=_named(text, name), created=now, changed=now, note="")
-            session.add(row)
-            session.flush()
-            note_activity(session, "made", name, experiment=row.id)
-            return experiment_record(row)
+            return experiment_record(new_experiment(session, text, name))
 
     def rename_experiment(self, experiment_id: int, name: str) -> Experiment:
         """Change the name, in the definition too. Runs keep the definition they were launched with."""
@@ -76,13 +78,20 @@ class ExperimentRecords(Sessions):
             note_activity(session, "made", title, experiment=copy.id)
             return experiment_record(copy)
 
-    def edit_experiment(self, experiment_id: int, config: RunConfig | str) -> Experiment:
-        """Replace the definition; a draft that does not validate yet may be given as text."""
+    def edit_experiment(self, experiment_id: int, config: RunConfig | str, before: str | None = None) -> Experiment:
+        """Replace the config; a draft that does not validate yet may be given as text.
+
+        ``before``: the config that the edit began with; a name given in another window meanwhile stays. Raises
+        ChangedElsewhereError where anything else of it was changed there.
+        """
         text = _text(config)
         with self._write() as session:
             row = experiment_row(session, experiment_id)
+            refuse_changed(f"The config of “{row.name}”", before, row.config, text, _settings)
             note_edit(session, row.name, experiment_id, row.config)
-            row.name = clean_name(_name_in(text) or row.name)
+            name = _name_in(text)
+            if before is None or name != _name_in(before):
+                row.name = clean_name(name or row.name)
             row.config, row.changed = _named(text, row.name), time.time()
             return experiment_record(row)
 
@@ -108,26 +117,28 @@ class ExperimentRecords(Sessions):
             return experiment_record(row)
 
     def note_experiment(self, experiment_id: int, note: str, before: str | None = None) -> Experiment:
-        """Replace its note; with ``before``, the note that the change began with, merge it into what is there now.
-
-        Raises NoteConflictError where someone else has changed the same lines.
-        """
-        try:
-            with self._write() as session:
-                row = experiment_row(session, experiment_id)
-                note_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
-                row.note = storable(note if before is None else merged_note(before, row.note, note))
-                return experiment_record(row)
-        except NoteConflictError as error:  # what is asked about must not be lost meanwhile
-            name = self.experiment(experiment_id).name
-            with self._write() as session:
-                note_activity(session, KEPT_ASIDE, name, experiment=experiment_id, detail=error.yours)
-            raise
+        """Replace its note; ChangedElsewhereError where it is no longer ``before``, with which the edit began."""
+        with self._write() as session:
+            row = experiment_row(session, experiment_id)
+            refuse_changed(f"The note of “{row.name}”", before, row.note, note)
+            note_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
+            row.note = storable(note)
+            return experiment_record(row)
 
     def tags(self) -> list[str]:
         """Every tag ever used, alphabetically, to choose from."""
         with self._read() as session:
             return list(session.scalars(select(TagRow.name).order_by(TagRow.name)))
+
+
+def new_experiment(session: Session, config: str, name: str) -> ExperimentRow:
+    """The row of a new experiment, with its id."""
+    now = time.time()
+    row = ExperimentRow(name=name, config=_named(config, name), created=now, changed=now, note="")
+    session.add(row)
+    session.flush()
+    note_activity(session, "made", name, experiment=row.id)
+    return row
 
 
 def experiment_row(session: Session, experiment_id: int) -> ExperimentRow:
@@ -174,6 +185,15 @@ def _name_in(text: str) -> str:
         return ""
     name = raw.get("name") if isinstance(raw, dict) else None
     return name if isinstance(name, str) else ""
+
+
+def _settings(text: str) -> object:
+    """What a config sets, but for its name; the text itself when that cannot be read."""
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return text
+    return {key: value for key, value in raw.items() if key != "name"} if isinstance(raw, dict) else text
 
 
 def _named(text: str, name: str) -> str:

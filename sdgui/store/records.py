@@ -26,6 +26,14 @@ class StoreError(UserError):
     """A failed request to the database; the message names the file or the record, and the remedy."""
 
 
+class ChangedElsewhereError(StoreError):
+    """Another window changed what was to be replaced, so nothing was written; ``stored`` is its text."""
+
+    def __init__(self, what: str, stored: str) -> None:
+        super().__init__(f"{what} was changed in another window while you edited it, so yours is not saved.")
+        self.stored = stored
+
+
 class StoreUnavailableError(StoreError):
     """The database is locked, full, damaged or not writable: the request can be tried again later."""
 

@@ -26,14 +26,27 @@ from sdgui.store.records import (
     StoreError,
     color_index,
 )
-from sdgui.store.registry.activity import KEPT_ASIDE, note_activity
+from sdgui.store.registry.activity import note_activity
 from sdgui.store.registry.dialect import insert
-from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
 from sdgui.store.run_table.definitions import keep_definition
-from sdgui.store.sessions import ON_HOST, Sessions, kept_on, slug, storable, tag_rows
+from sdgui.store.sessions import ON_HOST, Sessions, kept_on, merged_tags, refuse_changed, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
 _AT_ONCE = 500  # values in one statement; SQLite has a limit
+_STAMPED = (
+    RunRow.folder,
+    RunRow.state,
+    RunRow.launched,
+    RunRow.queue_position,
+    RunRow.offset,
+    RunRow.step,
+    RunRow.total_steps,
+    RunRow.best_value,
+    RunRow.ending,
+    RunRow.failure,
+    RunRow.host,
+    RunRow.there,
+)
 ALIVE = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
 
@@ -63,17 +76,32 @@ class RunRecords(Sessions):
                 found |= {row.id: self._run_record(row) for row in session.scalars(query)}
         return found
 
+    def run_stamps(self) -> dict[int, tuple[object, ...]]:
+        """For each run that is not in the bin, values of which one differs once its progress or place was recorded.
+
+        Thousands are read in the time of a few dozen whole records.
+        """
+        query = select(RunRow.id, *_STAMPED).where(RunRow.deleted.is_(None))
+        with self._read() as session:
+            return {run_id: tuple(stamp) for run_id, *stamp in session.execute(query)}
+
+    def stage_runs(self) -> list[Run]:
+        """Runs whose folder is named like a stage of a chain, in the bin or not, oldest first."""
+        query = select(RunRow).where(RunRow.folder.contains("/stage-", autoescape=True)).order_by(RunRow.id)
+        with self._read() as session:
+            return [self._run_record(row) for row in session.scalars(query)]
+
     def alive_runs(self) -> list[Run]:
         """Runs with a trainer, by their recorded state."""
         with self._read() as session:
             query = select(RunRow).where(RunRow.state.in_(ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
             return [self._run_record(row) for row in session.scalars(query)]
 
-    def run_in(self, folder: Path) -> Run | None:
-        """The run in ``folder``, unless it is in the bin."""
+    def run_in(self, folder: Path, deleted: bool = False) -> Run | None:
+        """The run in ``folder``; one in the bin only with ``deleted``."""
+        query = select(RunRow).where(RunRow.folder == self._folder_text(folder))
         with self._read() as session:
-            query = select(RunRow).where(RunRow.folder == self._folder_text(folder), RunRow.deleted.is_(None))
-            row = session.scalar(query)
+            row = session.scalar(query if deleted else query.where(RunRow.deleted.is_(None)))
             return None if row is None else self._run_record(row)
 
     def newest_run(self) -> Run | None:
@@ -219,24 +247,14 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def note_run(self, run_id: int, note: str, before: str | None = None) -> Run:
-        """Replace its note; with ``before``, the note that the change began with, merge it into what is there now.
-
-        Raises NoteConflictError where someone else has changed the same lines.
-        """
-        try:
-            with self._write() as session:
-                row = run_row(session, run_id)
-                about, replaced = row.experiment_id, row.note
-                row.note = storable(note if before is None else merged_note(before, row.note, note))
-                note_activity(session, "wrote the note of", row.key, experiment=about, run=run_id, detail=replaced)
-                return self._run_record(row)
-        except NoteConflictError as error:  # what is asked about must not be lost meanwhile
-            run = self.run(run_id)
-            with self._write() as session:
-                note_activity(
-                    session, KEPT_ASIDE, run.key, experiment=run.experiment_id, run=run_id, detail=error.yours
-                )
-            raise
+        """Replace its note; ChangedElsewhereError where it is no longer ``before``, with which the edit began."""
+        with self._write() as session:
+            row = run_row(session, run_id)
+            refuse_changed(f"The note of run {row.key}", before, row.note, note)
+            about, replaced = row.experiment_id, row.note
+            row.note = storable(note)
+            note_activity(session, "wrote the note of", row.key, experiment=about, run=run_id, detail=replaced)
+            return self._run_record(row)
 
     def mark_launched(self, run_id: int, devices: str | None = None) -> Run:
         """Its trainer is being started, on ``devices``; it is no longer queued."""

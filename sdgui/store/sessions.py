@@ -13,7 +13,7 @@ import os
 import platform
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sdgui.store.engine import Database
-from sdgui.store.records import StoreError
+from sdgui.store.records import ChangedElsewhereError, StoreError
 from sdgui.store.tables import TagRow
 
 NAME_LENGTH = 120
@@ -134,6 +134,25 @@ def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
             session.add(row)
         rows.append(row)
     return rows
+
+
+def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[str]) -> list[str]:
+    """``theirs`` with what ``yours`` added to and removed from ``before``, whatever the case."""
+    began, mine = {tag.casefold() for tag in before}, {tag.casefold() for tag in yours}
+    kept = [tag for tag in theirs if tag.casefold() in mine or tag.casefold() not in began]
+    have = {tag.casefold() for tag in kept}
+    return kept + [tag for tag in yours if tag.casefold() not in have and tag.casefold() not in began]
+
+
+def refuse_changed(
+    what: str, before: str | None, stored: str, new: str, content: Callable[[str], object] = str
+) -> None:
+    """ChangedElsewhereError where ``stored`` is neither what an edit began with nor what it writes.
+
+    Texts are equal when their ``content`` is; without ``before`` the edit replaces whatever is stored.
+    """
+    if before is not None and content(stored) not in (content(before), content(new)):
+        raise ChangedElsewhereError(what, stored)
 
 
 def clean_line(text: str) -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from core.spec.config import RunConfig
+from sdgui.store.experiments import new_experiment
 from sdgui.store.records import StoreError
 from sdgui.store.registry.activity import note_activity
 from sdgui.store.sessions import ON_HOST, Sessions, clean_name, kept_on
@@ -82,6 +84,17 @@ class StudyRecords(Sessions):
         with self._write() as session:
             _study_row(session, study_id)
             session.merge(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))
+
+    def arm_experiment(self, study_id: int, arm: str, config: RunConfig) -> int:
+        """The id of the experiment that lists the runs of ``arm``, made of ``config`` where there is none yet."""
+        with self._write() as session:  # two windows may follow the study
+            _study_row(session, study_id)
+            of_arm = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id, StudyArmRow.arm == arm)
+            if (known := session.scalars(of_arm).first()) is not None:
+                return known
+            experiment = new_experiment(session, config.to_json(), clean_name(arm))
+            session.add(StudyArmRow(experiment_id=experiment.id, study_id=study_id, arm=arm))
+            return experiment.id
 
     def move_study(self, study_id: int, folder: Path) -> StudyRecord:
         """The study's folder is now ``folder``; its runs are expected there too."""

@@ -1,4 +1,4 @@
-"""Messages for the user: what happened, details, and at most one remedy. Plain data; a ``MessageBar`` shows them.
+"""Messages for the user: what happened, details, and remedies. Plain data; a ``MessageBar`` shows them.
 
 Flow: panel or background task -> ``Message`` -> ``show_message`` of whoever owns a message bar.
 """
@@ -28,6 +28,7 @@ class Message:
     text: str
     details: str = ""
     remedy: Remedy | None = None
+    other: Remedy | None = None  # where there is a choice
 
 
 ShowMessage = Callable[[Message], None]

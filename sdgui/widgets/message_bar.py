@@ -1,7 +1,7 @@
-"""A message where it happened: one sentence, details that fold out, copy, and at most one remedy to press.
+"""A message where it happened: one sentence, details that fold out, copy, and the remedies to press.
 
 Flow: a panel keeps one bar, over its lower edge or in its layout, and calls ``show_message``; nothing is modal.
-Pressing the remedy clears the bar and calls what the message carries: nobody else needs to know whose message is shown.
+Pressing a remedy clears the bar and calls what the message carries: nobody else needs to know whose message is shown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made
-from sdgui.widgets.message import Level, Message
+from sdgui.widgets.message import Level, Message, Remedy
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -46,6 +46,8 @@ class MessageBar(QFrame):
         )
         self._action = QPushButton(self)
         self._action.clicked.connect(self.press_remedy)
+        self._other = QPushButton(self)
+        self._other.clicked.connect(self.press_other)
         self._fold = QPushButton("Details", self)
         self._fold.setCheckable(True)
         set_role(self._fold, "flat")
@@ -59,7 +61,7 @@ class MessageBar(QFrame):
         self._icon.setContentsMargins(0, SPACE // 2, 0, 0)  # in line with the buttons' text
         row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(self._text, 1)
-        for widget in (self._action, self._fold, self._copy, self._close):
+        for widget in (self._action, self._other, self._fold, self._copy, self._close):
             row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
@@ -89,14 +91,14 @@ class MessageBar(QFrame):
     def show_message(self, message: Message) -> None:
         """Show ``message`` in place of the previous one."""
         self._message = message
-        remedy = message.remedy.label if message.remedy is not None else ""
         self._text.setText(message.text)
         self._set_details(message.details)
         self._fold.setVisible(bool(message.details))
         self._fold.setChecked(False)
         self._unfold(False)
-        self._action.setText(remedy)
-        self._action.setVisible(bool(remedy))
+        for button, remedy in ((self._action, message.remedy), (self._other, message.other)):
+            button.setText(remedy.label if remedy is not None else "")
+            button.setVisible(remedy is not None)
         self.setAccessibleName(f"{message.level}: {message.text}")
         self._restyle()
         self.show()
@@ -124,7 +126,13 @@ class MessageBar(QFrame):
 
     def press_remedy(self) -> None:
         """Clear the bar and run the remedy."""
-        remedy = self._message.remedy if self._message is not None else None
+        self._press(self._message.remedy if self._message is not None else None)
+
+    def press_other(self) -> None:
+        """Clear the bar and run the other remedy."""
+        self._press(self._message.other if self._message is not None else None)
+
+    def _press(self, remedy: Remedy | None) -> None:
         if remedy is not None:
             self.clear()
             remedy.do()

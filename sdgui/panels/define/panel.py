@@ -6,8 +6,7 @@ Flow: the store's definition -> form -> (as one types, once it is valid) the sto
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
@@ -23,6 +22,7 @@ from sdgui.panels.define.data_cards import DataCards
 from sdgui.panels.define.differences import Differences
 from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.preset_bar import PresetBar
+from sdgui.panels.define.saving import ConfigSaver
 from sdgui.runs.chains import PREVIOUS_GENERATION, teacher_from_chain
 from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_previous_generation
 from sdgui.shared.experiment_head import ExperimentHead
@@ -30,7 +30,7 @@ from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
 from sdgui.shared.panel import DefiningPanel
 from sdgui.shared.services import Selection, Services
-from sdgui.store.records import Experiment
+from sdgui.store.records import ChangedElsewhereError, Experiment
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.over import lay_over
@@ -61,7 +61,7 @@ class DefinePanel(DefiningPanel):
         self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
         self._undoable: Message | None = None  # what was set by one press, and can be taken back
         self._unwritten: Message | None = None  # that the last save failed, with the remedy to try again
-        self._unsaved: dict[int, Experiment] = {}  # as they will be once the store has what was submitted
+        self.saver = ConfigSaver(services)
         self.head = ExperimentHead(services, self)
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
@@ -125,7 +125,7 @@ class DefinePanel(DefiningPanel):
         if experiment_id is None:
             self._show_nothing()
         elif run_id is None:
-            self._show_experiment(self._stored(experiment_id))
+            self._show_experiment(self.saver.stored(experiment_id))
         elif self._failed(run_id):
             self._show_failed(experiment_id, run_id)
         else:
@@ -136,17 +136,13 @@ class DefinePanel(DefiningPanel):
 
     def _show_failed(self, experiment_id: int, run_id: int) -> None:
         """A run that failed is mended where it was defined: the experiment's settings, open to be edited."""
-        self._show_experiment(self._stored(experiment_id))
+        self._show_experiment(self.saver.stored(experiment_id))
         lines = self._services.store.run(run_id).failure.strip().splitlines()
         why = lines[0] if lines else "It exited unexpectedly."
         own = Remedy("Show what it was launched with", lambda: self._show_run(experiment_id, run_id))
         self.bar.show_message(
             Message("warning", f"This run failed: {why} Edit the settings and launch again.", remedy=own)
         )
-
-    def _stored(self, experiment_id: int) -> Experiment:
-        """The experiment as the store has it, or is about to have it."""
-        return self._unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
 
     def definition(self, experiment_id: int) -> RunConfig | None:
         """The form's definition of this experiment; None when another one or a run's frozen definition is shown."""
@@ -160,7 +156,7 @@ class DefinePanel(DefiningPanel):
         """
         before = self._experiment
         self.head.show_experiment(before.id if before is not None else None)
-        if before is None or self._run_id is not None or before.id in self._unsaved:
+        if before is None or self._run_id is not None or before.id in self.saver.unsaved:
             return
         self._experiment = experiment = self._services.store.experiment(before.id)
         edited = self.form.config() != self._loaded
@@ -168,6 +164,7 @@ class DefinePanel(DefiningPanel):
             if experiment.config != before.config:
                 self._show_experiment(experiment)
         elif not edited and experiment.config != before.config:
+            self.saver.begin(experiment)
             self._load(experiment.config, read_only=False)
         elif experiment.name != before.name:
             self.form.set_value("name", experiment.name)
@@ -220,28 +217,19 @@ class DefinePanel(DefiningPanel):
             return
         self.bar.clear()
         self._load(experiment.config, read_only=False)
-        draft = self._services.settings.value(f"drafts/{experiment.id}")
-        if draft:
-            self._put_draft(str(draft))
+        if draft := self.saver.begin(experiment):
+            self.form.set_draft(draft)
         self._show_hint(experiment)
-
-    def _put_draft(self, text: str) -> None:
-        try:
-            fields = json.loads(text)
-        except json.JSONDecodeError:
-            return
-        if isinstance(fields, dict):
-            self.form.set_draft({str(name): str(typed) for name, typed in fields.items()})
 
     def _show_run(self, experiment_id: int, run_id: int) -> None:
         store = self._services.store
         self._run_id = run_id
-        run, self._experiment = store.run(run_id), self._stored(experiment_id)
+        run, self._experiment = store.run(run_id), self.saver.stored(experiment_id)
         try:
             self._frozen = read_config(run.dir.config)
         except ConfigError as error:
             self._show_nothing()
-            self._experiment = self._stored(experiment_id)
+            self._experiment = self.saver.stored(experiment_id)
             self.bar.show_message(Message("error", f"This run's definition cannot be shown: {error}"))
             return
         self._load(self._frozen, read_only=True)
@@ -276,35 +264,22 @@ class DefinePanel(DefiningPanel):
         experiment = self._experiment
         if experiment is None or self._frozen is not None or experiment.config is None:
             return False
-        config, key = self.form.config(), f"drafts/{experiment.id}"
+        config = self.form.config()
         if config is None:
-            self._services.settings.setValue(key, json.dumps(self.form.draft()))
+            self.saver.keep_draft(experiment.id, self.form.draft())
             return False
         if config not in (self._loaded, experiment.config):  # an unedited form may be older than the store
-            self._write(experiment, config)
-        elif experiment.id not in self._unsaved:
-            self._services.settings.remove(key)
+            self.saver.keep_draft(experiment.id, self.form.draft())
+            refused = partial(self._not_written, experiment)
+            self._experiment = self.saver.write(experiment, config, self._written, refused)
+        else:
+            self.saver.drop_draft(experiment.id)
         self._loaded = config
         return True
 
-    def _write(self, experiment: Experiment, config: RunConfig) -> None:
-        """Submit a definition; until the store has it, a draft keeps it."""
-        store, draft = self._services.store, json.dumps(self.form.draft())
-        self._services.settings.setValue(f"drafts/{experiment.id}", draft)
-        coming = replace(experiment, config=config, config_json=config.to_json(), name=config.name)
-        self._experiment = self._unsaved[experiment.id] = coming
-        self._services.writer.submit(
-            lambda: store.edit_experiment(experiment.id, config),
-            lambda stored: self._written(coming, stored),
-            lambda error: self._not_written(experiment, coming, error),
-        )
-
     def _written(self, coming: Experiment, stored: Experiment) -> None:
-        if self._unsaved.get(stored.id) is coming:  # else more was typed meanwhile
-            del self._unsaved[stored.id]
-            self._services.settings.remove(f"drafts/{stored.id}")
-            if self._experiment is coming:
-                self._experiment = stored
+        if self._experiment is coming:  # else more was typed meanwhile
+            self._experiment = stored
         if not isValid(self):  # the window was closed before the store had it
             return
         if self._unwritten is not None and self.bar.message is self._unwritten:
@@ -313,15 +288,32 @@ class DefinePanel(DefiningPanel):
 
     def _not_written(self, before: Experiment, coming: Experiment, error: UserError) -> None:
         """The form keeps what was typed, or the draft does; the next save submits it again."""
-        if self._unsaved.get(coming.id) is coming:
-            del self._unsaved[coming.id]
-        if self._experiment is coming:
+        shown = self._experiment is coming
+        if shown:
             self._experiment, self._loaded = before, before.config
         if not isValid(self):  # the window was closed meanwhile
             return
-        again = Remedy("Try again", self.save) if self._experiment is before else None
-        self._unwritten = Message("error", str(error), remedy=again)
+        if not isinstance(error, ChangedElsewhereError):
+            self._unwritten = Message("error", str(error), remedy=Remedy("Try again", self.save) if shown else None)
+        elif shown:
+            self._unwritten = self._conflict(before.id, error)
+        else:
+            show = Remedy("Show it", lambda: self.experiment_asked.emit(before.id))
+            self._unwritten = Message("warning", str(error), remedy=show)
         self.bar.show_message(self._unwritten)
+
+    def _conflict(self, experiment_id: int, error: ChangedElsewhereError) -> Message:
+        """Another window changed the config that is edited here: show that one, or replace it with what was typed."""
+
+        def reload() -> None:
+            self.saver.drop_draft(experiment_id)
+            self._show_experiment(self._services.store.experiment(experiment_id))
+
+        def keep_mine() -> None:
+            self.saver.begin_with(experiment_id, error.stored)
+            self.save()
+
+        return Message("warning", str(error), "", Remedy("Reload", reload), Remedy("Keep mine", keep_mine))
 
     def ready_to_launch(self) -> bool:
         """Save; when a field is wrong, show why, go to the first one and return False."""

@@ -17,7 +17,6 @@ from sdgui.store.tables import ActivityRow
 
 _SAME_EDIT_SECONDS = 600.0  # edits of one definition by one person within so long are one row
 _MOST = 500
-KEPT_ASIDE = "wrote a note that waits for an answer about"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What two people do to one registry meets in the window: changes arrive, notes are merged or asked about."""
+"""What two people do to one registry meets in the window: changes arrive, and what both edit is asked about."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_colleagues_run_is_not_acted_on_where_its_path_exists_here(
         assert reason in window.window_actions[name].toolTip()
 
 
-def test_a_note_of_two_is_merged_or_asked_about(open_window: OpenWindow, qtbot: QtBot) -> None:
+def test_a_note_that_a_colleague_changed_meanwhile_is_asked_about(open_window: OpenWindow, qtbot: QtBot) -> None:
     window = open_window()
     store, commands = window.services.store, window.experiment_commands
     experiment = store.add_experiment(preset_config("clip", "tiny"))
@@ -105,9 +105,9 @@ def test_a_note_of_two_is_merged_or_asked_about(open_window: OpenWindow, qtbot: 
     assert message is not None
     assert "their line" in message.details
     assert "my line" in message.details
-    window.bar.press_remedy()
+    window.bar.press_other()
     settle(window)
-    assert store.experiment(experiment.id).note == "their line\nmy line"
+    assert store.experiment(experiment.id).note == "my line"
 
 
 def test_who_changed_what_is_shown(open_window: OpenWindow, qtbot: QtBot) -> None:

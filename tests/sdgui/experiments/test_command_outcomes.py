@@ -89,21 +89,25 @@ def test_the_demo_s_experiments_are_added_where_they_are_missing_and_the_main_on
         assert set(parts.changes[-1].experiments) == set(here.values())
 
 
-def test_a_runs_note_of_two_is_asked_about_and_both_can_be_kept(qtbot: QtBot, parts: Parts) -> None:
+def test_a_runs_note_that_another_window_changed_is_reloaded_or_replaced(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     run = parts.ended(number)
     parts.store.note_run(run.id, "theirs")
     parts.experiments.describe(number, run.id, [], "mine", ([], ""))
     parts.wait(qtbot)
     (message,) = parts.messages
-    assert (message.level, message.details) == ("warning", "Theirs, which is stored:\ntheirs\n\nYours:\nmine")
+    assert (message.level, message.details) == ("warning", "In the other window:\ntheirs\n\nYours:\nmine")
     assert parts.store.run(run.id).note == "theirs"
     assert parts.changes == [Changes.of(run=run.id)], "what is stored is shown again"
     assert message.remedy is not None
-    assert message.remedy.label == "Keep both"
+    assert message.other is not None
+    assert (message.remedy.label, message.other.label) == ("Reload", "Keep mine")
     message.remedy.do()
     parts.wait(qtbot)
-    assert (parts.store.run(run.id).note, len(parts.messages)) == ("theirs\nmine", 1)
+    assert parts.store.run(run.id).note == "theirs"
+    message.other.do()
+    parts.wait(qtbot)
+    assert (parts.store.run(run.id).note, len(parts.messages)) == ("mine", 1)
 
 
 def test_the_bin_is_emptied_when_that_was_confirmed_and_once_at_a_time(

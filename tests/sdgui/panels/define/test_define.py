@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
@@ -167,18 +168,54 @@ def test_a_form_that_nobody_edited_follows_the_store_and_never_overwrites_it(
     assert config.seed == 778
 
 
-def test_a_form_that_is_being_edited_keeps_what_was_typed(define: DefinePanel, services: Services) -> None:
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_edit_of_a_config_that_another_window_changed_is_asked_about(
+    define: DefinePanel, services: Services, qtbot: QtBot, keep: bool
+) -> None:
     experiment = show(define, services, "clip")
     config = stored(services, experiment).config
     assert config is not None
     define.form.set_value("seed", 5)
     services.store.edit_experiment(experiment, override(config, ["optim.batch_size=48"]))
     define.refresh()
-    assert define.form.draft()["seed"] == "5"
+    assert define.form.draft()["seed"] == "5", "a form that is being edited keeps what was typed"
     assert define.save()
+    qtbot.waitUntil(lambda: "was changed in another window" in define.bar.text)
+    assert stored(services, experiment).config == override(config, ["optim.batch_size=48"]), "nothing was written"
+    assert services.settings.value(f"drafts/{experiment}"), "what was typed is kept"
+    if keep:
+        define.bar.press_other()
+        qtbot.waitUntil(lambda: not services.writer.pending)
+        assert stored(services, experiment).config == override(config, ["seed=5"])
+    else:
+        define.bar.press_remedy()
+        assert (define.form.draft()["optim.batch_size"], define.form.draft()["seed"]) == ("48", str(config.seed))
+    assert not services.settings.value(f"drafts/{experiment}")
+    define.form.set_value("seed", 6)
+    define.save()
+    edited = stored(services, experiment).config
+    assert edited is not None
+    assert (edited.seed, edited.optim.batch_size) == (6, config.optim.batch_size if keep else 48)
+
+
+def test_a_conflict_of_an_experiment_that_is_no_longer_shown_leads_back_to_it(
+    define: DefinePanel, services: Services, qtbot: QtBot
+) -> None:
+    experiment = show(define, services, "clip")
     config = stored(services, experiment).config
     assert config is not None
-    assert config.seed == 5
+    services.store.edit_experiment(experiment, override(config, ["optim.batch_size=48"]))
+    define.form.set_value("seed", 5)
+    define.select(Selection())
+    qtbot.waitUntil(lambda: "was changed in another window" in define.bar.text)
+    with qtbot.waitSignal(define.experiment_asked) as asked:
+        define.bar.press_remedy()
+    assert asked.args == [experiment]
+    define.select(Selection(experiment))
+    assert define.form.draft()["seed"] == "5"
+    define.save()
+    qtbot.waitUntil(lambda: define.bar.message is not None and define.bar.message.other is not None)
+    assert stored(services, experiment).config == override(config, ["optim.batch_size=48"])
 
 
 def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services: Services) -> None:

@@ -246,7 +246,7 @@ def test_a_save_that_failed_is_tried_again(
     define.save()
     qtbot.waitUntil(lambda: "locked by another" in define.bar.text)
     assert define.form.draft()["seed"] == "5"
-    assert define._unsaved == {}
+    assert define.saver.unsaved == {}
     if by_its_button:
         define.bar.press_remedy()
     else:
@@ -278,11 +278,11 @@ def test_what_is_typed_while_a_save_is_under_way_wins(qtbot: QtBot, define: Defi
     for seed in (5, 6):
         define.form.set_value("seed", seed)
         define.save()
-    assert define._stored(experiment).config == override(preset_config("clip", "demo"), ["seed=6"])
+    assert define.saver.stored(experiment).config == override(preset_config("clip", "demo"), ["seed=6"])
     define.select(Selection(other.id))
     define.select(Selection(experiment))
     assert define.form.draft()["seed"] == "6"
-    qtbot.waitUntil(lambda: define._unsaved == {})
+    qtbot.waitUntil(lambda: define.saver.unsaved == {})
     assert define.form.draft()["seed"] == "6"
     assert not services.settings.value(f"drafts/{experiment}")
     config = stored(services, experiment).config
@@ -307,7 +307,7 @@ def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
     define.refresh()
     assert define.form.draft()["seed"] == "5"
     go_on.set()
-    qtbot.waitUntil(lambda: define._unsaved == {})
+    qtbot.waitUntil(lambda: define.saver.unsaved == {})
     assert define.form.draft()["seed"] == "5"
 
 

@@ -50,7 +50,7 @@ def test_another_message_stays_when_something_is_edited_and_stored(
     define.form.set_value("seed", 5)
     assert define.bar.message == OTHER
     assert define.save()
-    qtbot.waitUntil(lambda: define._unsaved == {})
+    qtbot.waitUntil(lambda: define.saver.unsaved == {})
     assert define.bar.message == OTHER
 
 
@@ -89,7 +89,7 @@ def test_a_save_that_ends_after_another_experiment_was_chosen_leaves_that_one_al
         refuse_once(services, monkeypatch)
     define.form.set_value("seed", 5)
     define.select(Selection(other))
-    qtbot.waitUntil(lambda: define._unsaved == {})
+    qtbot.waitUntil(lambda: define.saver.unsaved == {})
     assert define.definition(other) is not None
     if refused:
         assert define.bar.message is not None
@@ -112,7 +112,7 @@ def test_a_save_that_failed_takes_nothing_from_a_newer_one(
     for seed in (5, 6):
         define.form.set_value("seed", seed)
         assert define.save()
-    qtbot.waitUntil(lambda: not services.writer.pending and define._unsaved == {} and define.bar.message is None)
+    qtbot.waitUntil(lambda: not services.writer.pending and define.saver.unsaved == {} and define.bar.message is None)
     config = stored(services, experiment).config
     assert config is not None
     assert config.seed == 6

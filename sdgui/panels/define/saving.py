@@ -1,0 +1,99 @@
+"""What is typed in Define on its way to the store: drafts, edits that are being written, and what each began with.
+
+Flow: form -> ``write`` -> the window's ``StoreWriter``; until the store has an edit, a draft in the settings keeps it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+from sdgui.shared.services import Services
+from sdgui.store.records import Experiment
+
+
+class ConfigSaver:
+    """``unsaved``: experiments as they will be once the store has what was submitted, by id."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._edited_from: dict[int, str] = {}  # the stored config that the edits of an experiment began with
+        self.unsaved: dict[int, Experiment] = {}
+
+    def stored(self, experiment_id: int) -> Experiment:
+        """The experiment as the store has it, or is about to have it. StoreError when there is none."""
+        return self.unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
+
+    def begin(self, experiment: Experiment) -> dict[str, str]:
+        """The form shows ``experiment``, whose edits begin with it; returns its draft, field to typed text.
+
+        A draft may be older than what is stored: then its edits began with the config that was stored before.
+        """
+        draft = self._draft(experiment.id)
+        if draft:
+            self._edited_from.setdefault(experiment.id, experiment.config_json)
+        else:
+            self.begin_with(experiment.id, experiment.config_json)
+        return draft
+
+    def begin_with(self, experiment_id: int, config_json: str) -> None:
+        """Edits of the experiment replace this config, whatever they began with."""
+        self._edited_from[experiment_id] = config_json
+
+    def _draft(self, experiment_id: int) -> dict[str, str]:
+        text = self._services.settings.value(f"drafts/{experiment_id}")
+        try:
+            fields = json.loads(str(text)) if text else {}
+        except json.JSONDecodeError:
+            return {}
+        return {str(name): str(typed) for name, typed in fields.items()} if isinstance(fields, dict) else {}
+
+    def keep_draft(self, experiment_id: int, fields: Mapping[str, str]) -> None:
+        """Keep what cannot be stored yet, until ``drop_draft``."""
+        self._services.settings.setValue(f"drafts/{experiment_id}", json.dumps(fields))
+
+    def drop_draft(self, experiment_id: int) -> None:
+        """Forget what was typed, unless it is being written."""
+        if experiment_id not in self.unsaved:
+            self._services.settings.remove(f"drafts/{experiment_id}")
+
+    def write(
+        self,
+        experiment: Experiment,
+        config: RunConfig,
+        done: Callable[[Experiment, Experiment], object],
+        failed: Callable[[Experiment, UserError], object],
+    ) -> Experiment:
+        """Submit ``config``; returns the experiment as it will be, which ``done`` and ``failed`` are given first.
+
+        ``failed`` is given ChangedElsewhereError where another window has changed what the edit began with.
+        """
+        coming = replace(experiment, config=config, config_json=config.to_json(), name=config.name)
+        self.unsaved[experiment.id] = coming
+
+        def write() -> Experiment:
+            stored = self._services.store.edit_experiment(experiment.id, config, self._edited_from[experiment.id])
+            self.begin_with(experiment.id, stored.config_json)
+            return stored
+
+        def written(stored: Experiment) -> None:
+            if self._settled(coming):
+                self.drop_draft(stored.id)
+            done(coming, stored)
+
+        def refused(error: UserError) -> None:
+            self._settled(coming)
+            failed(coming, error)
+
+        self._services.writer.submit(write, written, refused)
+        return coming
+
+    def _settled(self, coming: Experiment) -> bool:
+        """Whether this was the last edit of the experiment that was under way."""
+        last = self.unsaved.get(coming.id) is coming
+        if last:
+            del self.unsaved[coming.id]
+        return last

@@ -1,0 +1,66 @@
+"""A thread that polls, and that no exception ends.
+
+Flow: ``Poller`` calls ``poll`` again and again; what goes wrong is reported in a sentence, and tried again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from core.spec.errors import UserError
+from core.spec.reading import excerpt
+
+_RETRY_SECONDS = 1.0
+
+
+class Poller(threading.Thread):
+    """``ending``: set once it is to end, so that a long round can leave early."""
+
+    def __init__(self, name: str, what: str, poll: Callable[[], float | None], report: Callable[[str], object]) -> None:
+        """``poll`` returns the seconds until the next round, None to wait for ``wake``.
+
+        ``report`` is given a sentence on ``what`` ("The studies") cannot be followed, once for the same failure.
+        """
+        super().__init__(name=name, daemon=True)
+        self._what, self._work, self._report = what, poll, report
+        self._failure = ""  # as it was reported last
+        self._wake, self.ending = threading.Event(), threading.Event()
+
+    def wake(self) -> None:
+        """Poll at once, from any thread; a round that is under way is followed by another."""
+        self._wake.set()
+
+    def begin(self) -> None:
+        """Poll at once; starts the thread where that was not done before."""
+        if self.ident is None:
+            self.start()
+        else:
+            self.wake()
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Finish the round and end; waits so long for it. Nothing is reported from then on."""
+        self.ending.set()
+        self.wake()
+        if self.ident is not None:
+            self.join(seconds)
+
+    def run(self) -> None:
+        while not self.ending.is_set():
+            self._wake.clear()  # before polling, so that a ``wake`` meanwhile counts
+            self._wake.wait(self._round())
+
+    def _round(self) -> float | None:
+        try:
+            pause = self._work()
+        except Exception as error:  # noqa: BLE001  whatever it is, others depend on this thread
+            failure = f"{type(error).__name__}: {excerpt(str(error))}"
+            sentence = str(error) if isinstance(error, UserError) else f"{self._what} cannot be followed: {failure}."
+            if sentence != self._failure and not self.ending.is_set():
+                self._failure = sentence
+                with suppress(RuntimeError):  # the window is gone
+                    self._report(sentence)
+            return _RETRY_SECONDS
+        self._failure = ""
+        return pause
