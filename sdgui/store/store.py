@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -165,38 +165,42 @@ class Store(
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
         """Put it in the bin; or delete it and its runs ``for_good``, with or without the ``folders`` that it ``owns``.
 
-        Raises StoreError when one of its runs is alive.
+        Raises StoreError when one of its runs is alive, and for ``folders`` of an experiment that is not in the bin.
         """
-        runs = self.runs(experiment_id) + self.runs(experiment_id, deleted=True)
-        for run in runs:
-            _refuse_alive(run)
-        with (
-            _removed([run.folder for run in runs if for_good and folders and self.owns(run)]),
-            self._write() as session,
-        ):
+        with _removed() as remove, self._write() as session:
             row = experiment_row(session, experiment_id)
+            rows = session.scalars(select(RunRow).where(RunRow.experiment_id == experiment_id))
+            runs = [self._run_record(run) for run in rows]
+            for run in runs:
+                _refuse_alive(run)
             what = "deleted for good" if for_good else "deleted"
             note_activity(session, what, row.name, experiment=experiment_id)
-            if for_good:
-                session.delete(row)
-            else:
+            if not for_good:
                 row.deleted = time.time()
+                return
+            if folders:
+                _refuse_restored(f"“{row.name}”", row.deleted)
+                remove([run.folder for run in runs if self.owns(run)])
+            session.delete(row)
 
     def delete_run(self, run_id: int, for_good: bool = False, folder: bool = False) -> None:
         """Put it in the bin; or delete it ``for_good``, with or without its ``folder`` if the store ``owns`` that.
 
-        Raises StoreError while its trainer is alive.
+        Raises StoreError while its trainer is alive, and for the ``folder`` of a run that is not in the bin.
         """
-        run = self.run(run_id)
-        _refuse_alive(run)
-        with _removed([run.folder] if for_good and folder and self.owns(run) else []), self._write() as session:
+        with _removed() as remove, self._write() as session:
             row = run_row(session, run_id)
+            run = self._run_record(row)
+            _refuse_alive(run)
             what = "deleted for good" if for_good else "deleted"
             note_activity(session, what, row.key, experiment=row.experiment_id, run=run_id)
-            if for_good:
-                session.delete(row)
-            else:
-                row.deleted, row.queue_position = time.time(), None
+            if not for_good:
+                row.deleted = time.time()
+                return
+            if folder:
+                _refuse_restored(f"Run {row.key}", row.deleted)
+                remove([run.folder] if self.owns(run) else [])
+            session.delete(row)
 
 
 def _run_folders(runs: Path) -> list[Path]:
@@ -220,15 +224,23 @@ def _refuse_alive(run: Run) -> None:
         raise StoreError(f"The run {run.folder.name} is still active; stop it before deleting it.")
 
 
+def _refuse_restored(what: str, deleted: float | None) -> None:
+    if deleted is None:
+        raise StoreError(f"{what} is no longer in the bin: another window restored it, so it was kept.")
+
+
 @contextmanager
-def _removed(folders: Sequence[Path]) -> Iterator[None]:
-    """Run folders, renamed while the block runs, then deleted; all are renamed back where it fails."""
+def _removed() -> Iterator[Callable[[Sequence[Path]], None]]:
+    """Yields what renames run folders; they are deleted after the block, or renamed back where it fails."""
     aside: dict[Path, Path] = {}
-    try:
+
+    def remove(folders: Sequence[Path]) -> None:
         for folder in folders:
             if folder.exists():
                 aside[folder] = _put_aside(folder)
-        yield
+
+    try:
+        yield remove
     except BaseException:
         for folder, put in aside.items():
             with suppress(OSError):  # the first error is the one that is reported

@@ -71,6 +71,7 @@ def test_a_folder_is_deleted_with_its_run_only_where_that_is_asked_for_good(stor
         make_folder(run, store)
     store.delete_run(runs[0].id, folder=True)
     assert runs[0].folder.is_dir(), "it is in the bin, and can be taken out"
+    store.delete_run(runs[1].id)
     store.delete_run(runs[1].id, for_good=True, folder=True)
     assert not runs[1].folder.exists()
     store.delete_experiment(experiment, folders=True)

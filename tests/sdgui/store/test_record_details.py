@@ -128,6 +128,10 @@ def test_the_queue_keeps_places_orders_and_former_states(store: Store, experimen
     assert [run.id for run in store.queue()] == [first, second, third], "it waits already"
     store.reorder_queue([third])
     assert [run.id for run in store.queue()] == [third, first, second]
+    store.delete_run(first)
+    assert [run.id for run in store.queue()] == [third, second]
+    store.restore_run(first)
+    assert [run.id for run in store.queue()] == [third, first, second], "undone, it waits where it waited"
     paused = store.add_run(experiment).id
     ended(store, paused, RunState.PAUSED)
     store.enqueue(paused)
@@ -158,13 +162,6 @@ def test_a_run_that_could_not_start_has_left_the_queue_and_can_be_tried_again(st
     assert store.queue() == []
     again = store.mark_launched(run)
     assert (again.state, again.failure, again.launched is not None) == (RunState.STARTING, "", True)
-
-
-def test_a_run_in_the_bin_waits_no_longer(store: Store, experiment: int) -> None:
-    run = store.add_run(experiment, queued=True).id
-    store.delete_run(run)
-    assert store.run(run).queue_position is None
-    assert store.queue() == []
 
 
 def test_a_place_is_asked_for_until_a_run_has_started(store: Store, experiment: int) -> None:

@@ -149,6 +149,14 @@ def test_the_bin_gives_back_and_for_good_does_not(store: Store) -> None:
     store.delete_experiment(experiment.id)
     assert store.experiments() == []
     store.restore_experiment(experiment.id)
+    for restored in (
+        lambda: store.delete_experiment(experiment.id, for_good=True, folders=True),
+        lambda: store.delete_run(run.id, for_good=True, folder=True),
+    ):
+        with pytest.raises(StoreError, match="no longer in the bin"):  # as from a window that listed it before
+            restored()
+    assert run.dir.config.is_file(), "another window restored it meanwhile"
+    store.delete_experiment(experiment.id)
     store.delete_experiment(experiment.id, for_good=True, folders=True)
     assert (store.experiments(deleted=True), store.runs(), run.folder.exists()) == ([], [], False)
     assert list(store.runs_folder.iterdir()) == []
@@ -211,6 +219,7 @@ def test_a_folder_that_is_no_run_is_never_deleted(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     run.folder.mkdir()
     (run.folder / "thesis.txt").write_text("years")
+    store.delete_run(run.id)
     with pytest.raises(StoreError, match="is not a run folder"):
         store.delete_run(run.id, for_good=True, folder=True)
     assert (run.folder / "thesis.txt").exists()
@@ -258,12 +267,13 @@ def test_a_run_of_an_experiment_in_the_bin_waits_until_that_is_taken_out(store: 
     assert store.take_next(limit=9) is None
 
 
-def test_a_queued_run_that_comes_back_from_the_bin_does_not_begin_by_itself(store: Store) -> None:
+def test_a_queued_run_waits_again_when_its_deletion_is_undone(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id, queued=True)
     store.delete_run(run.id)
-    assert store.restore_run(run.id).queue_position is None
     assert store.queue() == []
     assert store.take_next(limit=9) is None
+    assert store.restore_run(run.id).state is RunState.QUEUED
+    assert [waiting.id for waiting in store.queue()] == [run.id]
 
 
 def test_two_windows_take_each_queued_run_once(open_store: OpenStore, tmp_path: Path) -> None:

@@ -87,8 +87,10 @@ def test_folders_of_studies_and_imports_stay_when_the_bin_is_emptied(open_store:
     own = store.add_run(imported.experiment_id)
     trained(own.folder)
     assert [store.owns(run) for run in (of_study, imported, own)] == [False, False, True]
+    store.delete_run(imported.id)
     store.delete_run(imported.id, for_good=True, folder=True)
     for experiment in store.experiments():
+        store.delete_experiment(experiment.id)
         store.delete_experiment(experiment.id, for_good=True, folders=True)
     assert store.runs() == []
     assert (of_study.dir.config.is_file(), imported.dir.config.is_file()) == (True, True)
@@ -100,6 +102,7 @@ def test_a_refusal_puts_every_folder_back(store: Store, tmp_path: Path) -> None:
     first, second = (store.add_run(experiment.id) for _ in range(2))
     trained(first.folder)
     second.folder.mkdir()
+    store.delete_experiment(experiment.id)
     with pytest.raises(StoreError, match="move it elsewhere"):
         store.delete_experiment(experiment.id, for_good=True, folders=True)
     assert sorted(store.runs_folder.iterdir()) == sorted([first.folder, second.folder])
