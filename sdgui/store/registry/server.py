@@ -150,19 +150,18 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
     state = getattr(cause, "sqlstate", None) or ""
     reason = " ".join(str(cause).split())
     lower = reason.lower()
-    unknown = 'role "' in lower and "does not exist" in lower
-    if state in ("28P01", "28000") or unknown or "password" in lower or "no pg_hba.conf entry" in lower:
-        return StoreError(
-            f"The registry {address} refused the user {address.url.username or 'name'}: check user and password (in "
-            "the address, in ~/.pgpass or in PGPASSWORD), or ask its administrator for access."
-        )
+    if (refused := _not_admitted(state, lower, address)) is not None:
+        return refused
     if state == "3D000" or ("database" in lower and "does not exist" in lower):
         return StoreError(
             f"There is no database {address.url.database} on {address.server}; make it with createdb, or correct "
             "--registry."
         )
     if state == "42501":
-        return StoreError(f"The registry {address} may not be written by this user ({reason}); ask for the rights.")
+        return StoreError(
+            f"The user {address.url.username or ''} may not use the tables of {address} ({excerpt(reason, 120)}). Its "
+            "administrator grants that as the how-to page on registries says, under Admit a group."
+        )
     if state == "55P03" or "lock timeout" in lower:
         return StoreUnavailableError(f"The registry {address} is busy: another window is writing. Try again.")
     if state.startswith("53"):
@@ -175,6 +174,31 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
             f"on {address.server}; runs go on meanwhile."
         )
     return StoreUnavailableError(f"The registry {address} cannot be used: {reason[:300]}.")
+
+
+def _not_admitted(state: str, reason: str, address: RegistryAddress) -> StoreError | None:
+    """Why PostgreSQL lets this user not in, each case with its own remedy; None for any other error."""
+    user, places = address.url.username or "without a name", "in ~/.pgpass, PGPASSWORD or the address"
+    if "no password supplied" in reason:
+        return StoreError(f"The registry {address} asks for a password of the user {user}; give it {places}.")
+    if state == "28P01" or "password authentication failed" in reason:
+        return StoreError(
+            f"The registry {address} refused user and password of {user}. Correct the password {places}; the server "
+            "says the same of a user that it does not know."
+        )
+    if 'role "' in reason and "does not exist" in reason:
+        return StoreError(
+            f"The server {address.server} has no user {user}. Correct the user in --registry, or ask its administrator "
+            "for one."
+        )
+    if "not permitted to log in" in reason:
+        return StoreError(f"The user {user} of {address.server} may not log in; its administrator gives it LOGIN.")
+    if state == "28000" or "no pg_hba.conf entry" in reason:
+        return StoreError(
+            f"The server {address.server} does not admit the user {user} to this database from this computer; its "
+            "administrator adds a line for it to pg_hba.conf."
+        )
+    return None
 
 
 def _short(reason: str) -> str:

@@ -11,17 +11,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect
 
+from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.store import migration
 from sdgui.store.database import MIGRATIONS
 from sdgui.store.engine import make_engine
-from sdgui.store.records import Progress, StoreError, StoreUnavailableError
+from sdgui.store.records import ChangedElsewhereError, Progress, StoreError, StoreUnavailableError
 from sdgui.store.registry import server as registry_server
-from sdgui.store.registry.activity import KEPT_ASIDE
 from sdgui.store.registry.address import RegistryAddress, parse_address
-from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
 from sdgui.store.registry.server import registry_error, upgrade_registry
+from sdgui.store.sessions import merged_tags
 from sdgui.store.store import Store
 from sdgui.store.tables import SCHEMA_VERSION, Base
 from tests.postgres import PostgresServer
@@ -137,21 +137,21 @@ def test_a_server_that_is_not_there_is_told_in_words(postgres: PostgresServer, t
     for text, remedy in (
         ("postgresql://sdgui@127.0.0.1:1/x", "cannot be reached"),
         (postgres.address("nowhere"), "createdb"),
-        (postgres.address(user="nobody"), "check user and password"),
+        (postgres.address(user="nobody"), "has no user nobody"),
     ):
         with pytest.raises(StoreError, match=remedy):
             Store.open(tmp_path, parse_address(text))
 
 
 def test_a_wrong_password_is_told_in_words(postgres: PostgresServer, tmp_path: Path) -> None:
-    postgres.execute("CREATE ROLE ann LOGIN PASSWORD 'right'")
+    postgres.execute("CREATE ROLE carl LOGIN PASSWORD 'right'")
     rules = postgres.folder / "data" / "pg_hba.conf"
     before = rules.read_text()
-    rules.write_text(f"local all ann scram-sha-256\n{before}")
+    rules.write_text(f"local all carl scram-sha-256\n{before}")
     try:
         postgres.execute("SELECT pg_reload_conf()")
-        address = parse_address(postgres.address(user="ann").replace("ann@", "ann:wrong@"))
-        with pytest.raises(StoreError, match="check user and password") as caught:
+        address = parse_address(postgres.address(user="carl").replace("carl@", "carl:wrong@"))
+        with pytest.raises(StoreError, match="refused user and password of carl") as caught:
             _open_until_refused(tmp_path, address)
         assert "wrong" not in str(caught.value)
     finally:
@@ -162,6 +162,23 @@ def test_a_wrong_password_is_told_in_words(postgres: PostgresServer, tmp_path: P
 def _open_until_refused(home: Path, address: RegistryAddress) -> None:
     for _ in range(50):  # the server reads its rules again in a moment
         Store.open(home, address).close()
+
+
+def test_the_recipe_of_the_how_to_page_admits_two_users(postgres: PostgresServer, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "registry.md").read_text(encoding="utf-8")
+    recipe = page.partition("```sql\n")[2].partition("```")[0]
+    statements = [one.strip() for one in recipe.split(";") if one.strip()]
+    assert len(statements) == 5
+    for statement in statements:
+        postgres.execute(statement)
+    postgres.execute("CREATE ROLE eve LOGIN")
+    with pytest.raises(StoreError, match=r"The user eve may not use the tables of .* under Admit a group"):
+        Store.open(tmp_path / "eve", parse_address(postgres.address("sdgui", "eve")))
+    for user in ("ann", "bob"):
+        with closing(Store.open(tmp_path / user, parse_address(postgres.address("sdgui", user)))) as store:
+            store.add_run(store.add_experiment(preset_config("clip", "tiny"), user).id)
+            names = [one.name for one in store.experiments()]
+    assert names == ["ann", "bob"]
 
 
 def test_a_server_that_restarts_is_found_again(tmp_path: Path, postgres: PostgresServer) -> None:
@@ -185,42 +202,37 @@ def _restart(postgres: PostgresServer, store: Store) -> None:
     assert [one.name for one in store.experiments()] == ["clip"]
 
 
-def test_notes_of_two_are_merged_line_by_line() -> None:
-    before = "lr 0.1\nseed 3\nlooks good"
-    assert merged_note(before, "lr 0.1\nseed 3\nlooks good\nAnn: better", "lr 0.2\nseed 3\nlooks good") == (
-        "lr 0.2\nseed 3\nlooks good\nAnn: better"
-    )
-    assert merged_note("a", "a", "b") == merged_note("a", "b", "b") == merged_note("a", "b", "a") == "b"
-    assert merged_note("x\ny", "x1\ny", "x1\ny2") == "x1\ny2"
-    with pytest.raises(NoteConflictError) as caught:
-        merged_note("a\nb", "a\nmine", "a\nyours\nand more")
-    assert caught.value.both == "a\nmine\nyours\nand more"
-    with pytest.raises(NoteConflictError):
-        merged_note("", "hers", "his")
-
-
 def test_tags_of_two_are_merged() -> None:
     assert merged_tags(["a", "b"], ["a", "B", "c"], ["a", "d"]) == ["a", "c", "d"]
     assert merged_tags([], [], ["x"]) == ["x"]
 
 
-def test_a_note_that_another_wrote_meanwhile_is_not_lost(open_store: OpenStore, tmp_path: Path) -> None:
+def test_an_edit_of_what_another_window_changed_is_refused(open_store: OpenStore, tmp_path: Path) -> None:
     ann, bob = open_store(tmp_path / "ann"), open_store(tmp_path / "ann")
-    experiment = ann.add_experiment(preset_config("clip", "tiny"))
-    run = ann.add_run(experiment.id)
+    experiment = ann.add_experiment(preset_config("clip", "tiny"), "first")
+    run, began, config = ann.add_run(experiment.id), experiment.config_json, experiment.config
+    assert config is not None
+    edited = ann.edit_experiment(experiment.id, override(config, ["optim.learning_rate=0.009"]), began)
+    with pytest.raises(ChangedElsewhereError, match="The config of “first” was changed in another window") as caught:
+        bob.edit_experiment(experiment.id, override(config, ["seed=7"]), began)
+    assert caught.value.stored == edited.config_json == bob.experiment(experiment.id).config_json
+    mine = override(config, ["seed=7"])
+    assert bob.edit_experiment(experiment.id, mine, caught.value.stored).config == mine
+    again = override(mine, ["seed=8"])
+    ann.rename_experiment(experiment.id, "second")
+    assert bob.edit_experiment(experiment.id, again, mine.to_json()).name == "second", "a new name is no conflict"
+    assert bob.edit_experiment(experiment.id, again, began).config == override(again, ["name=second"]), "it stands"
+
     for note in (
         lambda store, *texts: store.note_run(run.id, *texts).note,
         lambda store, *texts: store.note_experiment(experiment.id, *texts).note,
     ):
-        assert note(ann, "one\n\ntwo", "") == "one\n\ntwo"
-        assert note(bob, "one\n\ntwo and a half", "one\n\ntwo") == "one\n\ntwo and a half"
-        assert note(ann, "first\n\ntwo", "one\n\ntwo") == "first\n\ntwo and a half"
-        with pytest.raises(NoteConflictError) as caught:
-            note(bob, "One!", "one\n\ntwo")
-        assert caught.value.theirs == "first\n\ntwo and a half"
-        aside = ann.activity(experiment.id)[0]
-        assert (aside.what, aside.detail) == (KEPT_ASIDE, "One!"), "what is asked about is kept meanwhile"
-    assert ann.run(run.id).note == ann.experiment(experiment.id).note == "first\n\ntwo and a half"
+        assert note(ann, "one\ntwo", "") == "one\ntwo"
+        with pytest.raises(ChangedElsewhereError) as caught:
+            note(bob, "three", "")
+        assert caught.value.stored == "one\ntwo"
+        assert note(bob, "one\ntwo", "") == "one\ntwo", "both wrote the same"
+        assert note(bob, "three", "one\ntwo") == "three"
 
 
 def test_who_did_what_is_kept(open_store: OpenStore, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from sdgui.store import engine as engine_module
 from sdgui.store.engine import Database, Outage, ServerGoneError, store_error
 from sdgui.store.records import StoreError, StoreUnavailableError
 from sdgui.store.registry.address import parse_address
-from sdgui.store.registry.notes import NoteConflictError, merged_note, merged_tags
 from sdgui.store.registry.server import _refuse, registry_error
+from sdgui.store.sessions import merged_tags
 
 PATH = Path("/home/x/sdgui.db")
 ADDRESS = parse_address("postgresql://ann:secret@db.lab:5433/group")
@@ -62,14 +62,16 @@ def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
 @pytest.mark.parametrize(
     ("said", "state", "kind", "sentence"),
     [
-        ("x", "28P01", StoreError, "refused the user ann: check user and password"),
-        ("x", "28000", StoreError, "refused the user ann"),
-        ('role "ann" does not exist', "", StoreError, "refused the user ann"),
-        ("no password supplied", "", StoreError, "refused the user ann"),
-        ("no pg_hba.conf entry for host", "", StoreError, "refused the user ann"),
+        ("x", "28P01", StoreError, "refused user and password of ann. Correct the password in ~/.pgpass"),
+        ('password authentication failed for user "ann"', "", StoreError, "refused user and password of ann."),
+        ("x", "28000", StoreError, "does not admit the user ann to this database"),
+        ('role "ann" does not exist', "", StoreError, "The server db.lab:5433 has no user ann. Correct the user"),
+        ('role "ann" is not permitted to log in', "", StoreError, "gives it LOGIN"),
+        ("no password supplied", "", StoreError, "asks for a password of the user ann; give it in ~/.pgpass"),
+        ("no pg_hba.conf entry for host", "", StoreError, "adds a line for it to pg_hba.conf"),
         ("x", "3D000", StoreError, "There is no database group on db.lab:5433; make it with createdb"),
         ('database "group" does not exist', "", StoreError, "There is no database group"),
-        ("denied for  table\nruns", "42501", StoreError, "may not be written by this user (denied for table runs)"),
+        ("denied for  table\nruns", "42501", StoreError, "(denied for table runs). Its administrator grants that"),
         ("x", "55P03", StoreUnavailableError, "is busy: another window is writing. Try again."),
         ("canceling due to lock timeout", "", StoreUnavailableError, "is busy"),
         ("too many clients", "53300", StoreUnavailableError, "is out of room or connections (too many clients)."),
@@ -102,7 +104,7 @@ def test_a_connection_that_is_gone_is_told_by_what_its_library_says() -> None:
     assert "x" * 300 + "." in str(refused("x" * 400))
     nobody = parse_address("postgresql:///group")
     assert nobody.server == "the local socket:5432"
-    assert "refused the user name" in str(registry_error(Exception("password"), nobody))
+    assert "the user without a name" in str(registry_error(Exception("no password supplied"), nobody))
     assert str(ADDRESS) == "postgresql+psycopg://ann@db.lab:5433/group"
 
 
@@ -162,36 +164,6 @@ def test_the_window_does_not_wait_for_a_server_that_was_out_of_reach_a_moment_ag
         raise SQLAlchemyError("x")
     with pytest.raises(KeyError), plain.sentences():
         raise KeyError("a fault of ours")
-
-
-@pytest.mark.parametrize(
-    ("theirs", "yours", "merged"),
-    [
-        ("a\nb\nc", "a\nb\nC", "a\nb\nC"),
-        ("A\nb\nc", "a\nb\nc", "A\nb\nc"),
-        ("A\nb\nc", "a\nb\nC", "A\nb\nC"),
-        ("A\nb\nc", "A\nb\nc", "A\nb\nc"),
-        ("A\nb\nC", "A\nb\nc", "A\nb\nC"),
-        ("a\nc", "a\nb\nc\nd", "a\nc\nd"),
-        ("x\na\nb\nc", "a\nb\nc\ny", "x\na\nb\nc\ny"),
-        ("A\nB\nc", "a\nb\nC", "A\nB\nC"),
-        ("A\nb\nc", "X\nb\nc", None),
-        ("a\nb\nc\nx", "a\nb\nc\ny", None),
-        ("a", "a\nB\nc", None),
-        ("a\nx\nb\nc", "a\ny\nb\nc", None),
-    ],
-)
-def test_lines_that_two_wrote_are_merged_unless_they_touch(theirs: str, yours: str, merged: str | None) -> None:
-    if merged is not None:
-        assert merged_note("a\nb\nc", theirs, yours) == merged
-        return
-    with pytest.raises(NoteConflictError) as caught:
-        merged_note("a\nb\nc", theirs, yours)
-    assert (caught.value.before, caught.value.theirs, caught.value.yours) == ("a\nb\nc", theirs, yours)
-    both = caught.value.both.splitlines()
-    assert both[: len(theirs.splitlines())] == theirs.splitlines()
-    assert set(both) == {*theirs.splitlines(), *yours.splitlines()}
-    assert len(both) == len(set(both))
 
 
 def test_tags_that_two_changed_are_all_kept_and_taken_away() -> None:
