@@ -88,6 +88,7 @@ def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
         connection.isolation_level = None  # Python's sqlite3 must not begin or commit by itself
         connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         connection.execute("PRAGMA synchronous=NORMAL")
+        connection.create_function("casefold", 1, _casefold, deterministic=True)  # SQLite's lower() knows ASCII alone
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -95,6 +96,10 @@ def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
         connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _casefold(text: Any) -> Any:
+    return text.casefold() if isinstance(text, str) else text
 
 
 def store_error(error: Exception, path: Path) -> StoreError:

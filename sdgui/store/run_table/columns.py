@@ -163,22 +163,34 @@ class Columns:
 
     def has_tag(self, name: str, whole: bool) -> Sql:
         """Whether the run has this tag, or one that contains ``name``."""
-        # PostgreSQL cannot look for a part in the collation in which tags that differ in case alone are equal.
-        stored = collate(TagRow.name, "default") if self._postgres else TagRow.name
-        fits = func.lower(stored) == name.lower() if whole else contains(stored, name)
+        fits = self.equals(TagRow.name, name) if whole else self.contains(TagRow.name, name)
         found = select(run_tags.c.owner_id).join(TagRow, TagRow.id == run_tags.c.tag_id)
         return found.where(run_tags.c.owner_id == RunRow.id, fits).correlate(RunRow).exists()
+
+    def equals(self, text: Any, value: str) -> Sql:
+        """Whether a text is ``value``, whatever the case in any script."""
+        found: Sql = self._folded(text) == value.casefold()
+        return found
+
+    def contains(self, text: Any, part: str) -> Sql:
+        """Whether a text has this part, whatever the case in any script."""
+        found: Sql = self._folded(text).contains(part.casefold(), autoescape=True)
+        return found
+
+    def _folded(self, text: Any) -> Any:
+        """``text`` as ``str.casefold`` has it: on SQLite by that function, which ``make_engine`` registers.
+
+        PostgreSQL's lower() depends on the collation; what folds further than lower case, it is told.
+        """
+        if not self._postgres:
+            return func.casefold(text, type_=Text())
+        lower = func.lower(collate(cast(text, Text), "und-x-icu"))
+        return func.replace(func.translate(lower, "ς", "σ"), "ß", "ss", type_=Text())
 
 
 def band_width(field: Field) -> float:
     """How wide the bands are that runs are grouped in by a metric: shares by 5 %, others by a tenth."""
     return 0.05 if is_share(field.metrics[0]) else 0.1
-
-
-def contains(text: Any, part: str) -> Sql:
-    """Whether a text has this part, whatever the case."""
-    found: Sql = text.icontains(part, autoescape=True)
-    return found
 
 
 def json_path(key: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, not_, or_, select, true
 
-from sdgui.store.run_table.columns import SEARCHED, Columns, Sql, contains
+from sdgui.store.run_table.columns import SEARCHED, Columns, Sql
 from sdgui.store.run_table.expressions import All, Comparison, Expression, Not, OneOf, Some, Value, Word
 from sdgui.store.run_table.fields import Field, Kind, Source, setting
 from sdgui.store.tables import DefinitionRow, RunRow
@@ -45,8 +45,8 @@ def _fits(field: Field, comparison: Sql, lacking: bool) -> Sql:
 
 
 def _word(text: str, columns: Columns) -> Sql:
-    texts = [func.coalesce(contains(column, text), False) for column in SEARCHED]
-    preset = func.coalesce(contains(columns.text(_PRESET), text), False)
+    texts = [func.coalesce(columns.contains(column, text), False) for column in SEARCHED]
+    preset = func.coalesce(columns.contains(columns.text(_PRESET), text), False)
     return or_(*texts, preset, columns.has_tag(text, whole=False))
 
 
@@ -59,7 +59,8 @@ def _comparison(one: Comparison, columns: Columns) -> Sql:
     if one.operator == ":":
         if field.kind is Kind.TAGS:
             return columns.has_tag(str(value), whole=True)
-        return contains(columns.text(field), str(value)) if isinstance(value, str) else _equal(field, value, columns)
+        text = columns.text(field)
+        return columns.contains(text, value) if isinstance(value, str) else _equal(field, value, columns)
     return _ordered(columns.number(field), one.operator, value)
 
 
@@ -83,4 +84,4 @@ def _equal(field: Field, value: Value, columns: Columns) -> Sql:
         return columns.text(field) == ("true" if value else "false")
     if isinstance(value, float):
         return columns.number(field) == value
-    return func.lower(columns.text(field)) == value.lower()
+    return columns.equals(columns.text(field), value)

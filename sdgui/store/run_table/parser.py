@@ -10,6 +10,8 @@ Words side by side must all be found. ``optim.learning_rate < 1e-3 and val/R@1 >
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import Any
 
 from sdgui.store.run_table.expressions import (
     All,
@@ -22,9 +24,9 @@ from sdgui.store.run_table.expressions import (
     Value,
     Word,
 )
-from sdgui.store.run_table.fields import Catalogue, Field, UnknownFieldError
+from sdgui.store.run_table.fields import Catalogue, Field, Kind, UnknownFieldError
 from sdgui.store.run_table.lexer import Token, tokens
-from sdgui.store.run_table.values import read_value
+from sdgui.store.run_table.values import read_period, read_value
 
 MOST_PARTS, DEEPEST = 200, 40  # of a filter; SQLite refuses trees that are much larger
 LONGEST = 4000  # characters
@@ -123,20 +125,32 @@ class _Parser:
     def _comparison(self, name: Token) -> Expression:
         field, operator = self._field(name), self._tokens[self._at]
         self._at += 1
+        if field.kind is Kind.TIME and operator.text in ("=", "!="):
+            same = self._same_time(field)
+            return same if operator.text == "=" else Not(same)
         return Comparison(field, operator.text, self._value(field, operator.text))
+
+    def _same_time(self, field: Field) -> Expression:
+        """A moment equals a date when it lies within that minute, day, month or year."""
+        token, value = self._peek(), self._value(field, "=")
+        if token is None or value is None:
+            return Comparison(field, "=", None)
+        start, end = read_period(field, token.text, self._now)
+        return All((Comparison(field, ">=", start), Comparison(field, "<", end)))
 
     def _one_of(self, name: Token) -> Expression:
         field = self._field(name)
         opening = self._tokens[self._at + 1]
         self._at += 2
-        values = [self._value(field, "=")]
+        read = self._same_time if field.kind is Kind.TIME else partial(self._value, operator="=")
+        values: list[Any] = [read(field)]
         while self._take("comma"):
-            values.append(self._value(field, "="))
+            values.append(read(field))
         if not self._take("close"):
             raise ExpressionError("This list is not closed; end it with “)”.", opening.start, opening.end)
         if len(values) > MOST_PARTS:
             raise ExpressionError(f"The list has {len(values)} values; keep it to {MOST_PARTS}.", name.start, name.end)
-        return OneOf(field, tuple(values))
+        return Some(tuple(values)) if field.kind is Kind.TIME else OneOf(field, tuple(values))
 
     def _value(self, field: Field, operator: str) -> Value:
         token = self._peek()

@@ -11,7 +11,14 @@ from sdgui.store.run_table.fields import FACTS, Field, Kind, Source
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|min|m|h|d|w)")
-_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m", "%Y")
+_DATES = {  # format: the part of ``time.struct_time`` that it ends with
+    "%Y-%m-%d": 2,
+    "%Y-%m-%d %H:%M": 4,
+    "%Y-%m-%dT%H:%M": 4,
+    "%Y-%m-%d %H:%M:%S": 5,
+    "%Y-%m": 1,
+    "%Y": 0,
+}
 _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "none": None}
 
 
@@ -31,7 +38,7 @@ def read_value(field: Field, operator: str, text: str, quoted: bool, now: float)
     if operator == ":":
         raise ValueError(f"{title} is a number; compare it with <, <=, =, >= or >.")
     if field.kind is Kind.TIME:
-        return _moment(title, text, now)
+        return _period(title, text, now)[0]
     if field.kind is Kind.DURATION:
         return _span(title, text)
     if (number := _number(text)) is None:
@@ -72,15 +79,26 @@ def _span(title: str, text: str) -> float:
     return sum(float(size) * _UNITS[unit] for size, unit in parts)
 
 
-def _moment(title: str, text: str, now: float) -> float:
-    """A local date, or an age: ``3d`` is three days ago."""
-    for form in _DATES:
+def read_period(field: Field, text: str, now: float) -> tuple[float, float]:
+    """The moments from which and before which a run's TIME ``field`` equals ``text``: "2026-01-31" is a whole day.
+
+    ValueError, in words, for what is neither a date nor an age.
+    """
+    return _period(_title(field), text, now)
+
+
+def _period(title: str, text: str, now: float) -> tuple[float, float]:
+    """The bounds of a local date, or of an age: ``3d`` is the second three days ago."""
+    for form, part in _DATES.items():
         try:
-            return time.mktime(time.strptime(text, form))
+            first = time.strptime(text, form)
+            after = [number + (index == part) for index, number in enumerate(first)]
+            return time.mktime(first), time.mktime(time.struct_time([*after[:8], -1]))  # whatever the time zone does
         except (ValueError, OverflowError):
             continue
     try:
-        return now - _span(title, text)
+        moment = now - _span(title, text)
+        return moment, moment + 1
     except ValueError:
         raise ValueError(
             f"{title} is compared with a date such as 2026-01-31, or an age such as 3d, not with “{text}”."

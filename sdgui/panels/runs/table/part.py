@@ -6,6 +6,7 @@ of chosen and ticked runs, and tells of changes in the store by ``refresh``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from sdgui.panels.runs.table.model import RunTableModel
 from sdgui.panels.runs.table.reader import Listing, TableReader
 from sdgui.panels.runs.table.view import NAME_WIDTH, RunTableView
 from sdgui.panels.runs.table.views import SavedViews, views_menu
-from sdgui.store.run_table.fields import Field, Source
+from sdgui.store.run_table.fields import Field, Kind, Source
 from sdgui.store.store import Store
 from sdgui.widgets.style.theme import SPACE
 
@@ -255,7 +256,8 @@ class RunTable(QWidget):
         """Narrow the filter by another condition; "" changes nothing."""
         if text:
             before = self.arrangement.filter.strip()
-            joined = f"({before}) and {text}" if " or " in f" {before} " else f"{before} {text}".strip()
+            either = re.search(r"\bor\b", before, re.IGNORECASE)
+            joined = f"({before}) and {text}" if either else f"{before} {text}".strip()
             self.show_layout(replace(self.arrangement, filter=joined))
 
     def filter_text_of_cell(self) -> str:
@@ -269,6 +271,8 @@ class RunTable(QWidget):
             return " ".join(f"tag:{_quoted(tag)}" for tag in cell)
         if isinstance(cell, bool):
             return f"{field.name} = {'true' if cell else 'false'}"
+        if field.kind is Kind.TIME:
+            return f"{field.name} = {_quoted(str(index.data()))}"  # the minute that is shown
         if isinstance(cell, (int, float)):
             return f"{field.name} {'=' if field.source is not Source.METRIC else '>='} {cell!r}"
         return f"{field.name} = {_quoted(str(cell))}"

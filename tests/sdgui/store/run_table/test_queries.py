@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,34 @@ def fitting(store: Store, text: str) -> set[int]:
 def test_filters(filled: tuple[Store, list[int]], text: str, numbers: list[int]) -> None:
     store, ids = filled
     assert fitting(store, text) == {ids[number] for number in numbers}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "übung",
+        "ÜBUNG STRASSE",
+        'experiment = "übung STRASSE Ä"',
+        'experiment : "straße ä"',
+        "tag:überprüft",
+        "tag:ÜBERPRÜFT",
+    ],
+)
+def test_text_of_any_script_is_found_whatever_its_case(store: Store, text: str) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny"), "Übung Straße Ä").id)
+    store.add_run(store.add_experiment(preset_config("clip", "tiny"), "Ubung Strasse A").id)
+    store.tag_run(run.id, ["Überprüft"])
+    assert fitting(store, text) == {run.id}
+
+
+def test_a_moment_equals_the_day_or_minute_in_which_it_lies(store: Store) -> None:
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
+    for form in ("%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"):
+        date = time.strftime(form, time.localtime(run.created))
+        assert fitting(store, f'created = "{date}"') == fitting(store, f'created in (2001, "{date}")') == {run.id}
+        assert fitting(store, f'created != "{date}"') == set()
+    assert fitting(store, "created = 2001-12-31") == fitting(store, "finished = 2001") == set()
+    assert fitting(store, "finished = none") == fitting(store, "finished != 2001-01-31") == {run.id}
 
 
 def test_a_short_name_is_the_best_of_what_it_stands_for(filled: tuple[Store, list[int]]) -> None:

@@ -268,8 +268,9 @@ def test_a_group_is_ticked_whole_and_only_the_first_two_hundred_are_overlaid(
     assert asked[-1] == frozenset(ids[:1])
 
 
-def test_another_condition_narrows_the_filter_as_a_whole(table: RunTable) -> None:
-    table.show_layout(replace(table.arrangement, filter="seed = 0 or seed = 1"))
+@pytest.mark.parametrize("either", ["or", "OR"])
+def test_another_condition_narrows_the_filter_as_a_whole(table: RunTable, either: str) -> None:
+    table.show_layout(replace(table.arrangement, filter=f"seed = 0 {either} seed = 1"))
     table.add_to_filter(f"{RATE} = 0.001")
     settle(table)
     assert shown(table, "seed") == ["1", "0"]

@@ -131,7 +131,7 @@ def test_the_names_stand_in_a_view_of_one_column_as_wide_as_theirs(qtbot: QtBot,
 
 
 def test_a_cell_as_the_filter_that_its_runs_fit(table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    columns = ("preset", "tag", TEACHER, "seed", "data.shuffle_captions", "note")
+    columns = ("preset", "tag", TEACHER, "seed", "data.shuffle_captions", "note", "created")
     table.show_layout(TableLayout(columns=columns))
     settle(table)
     shown(table, "seed")
@@ -147,6 +147,9 @@ def test_a_cell_as_the_filter_that_its_runs_fit(table: RunTable, filled: tuple[S
     assert text(1, "tag") == ""
     assert text(8, TEACHER) == f"{TEACHER} >= 0.42"
     assert text(8, "seed") == "seed = 2"
+    created = text(8, "created")
+    assert created == f'created = "{table.view.currentIndex().data()}"'
+    assert len(created) == len('created = "2026-01-31 12:00"')
     table.show_layout(table.arrangement.grouped_by("seed"))
     settle(table)
     table.view.setCurrentIndex(table.model.index(0, 1))
