@@ -55,9 +55,15 @@ def _refusal(window: Window) -> str:
 
 
 def _folder_refusal(window: Window) -> str:
-    """Why the run's folder cannot be read here: it is on another computer."""
+    """Why the run's folder cannot be read here: it is on another computer, or gone."""
     run = window.target.run
-    return "" if run is None or run.here else f"The folder of this run is on {run.kept_on}."
+    if run is None or (run.here and not window.target.missing):
+        return ""
+    return f"The folder {run.folder} no longer exists." if run.here else f"The folder of this run is on {run.kept_on}."
+
+
+def _resume_refusal(window: Window) -> str:
+    return _refusal(window) or _folder_refusal(window)
 
 
 def _open_folder(window: Window) -> None:
@@ -168,7 +174,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         _with_run(RunCommands.resume),
         "Ctrl+R",
         enabled=_can_resume,
-        refusal=_refusal,
+        refusal=_resume_refusal,
         icon="ph.play",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
     ),

@@ -1,12 +1,16 @@
-"""The question on closing the window while runs train: keep them training, or stop them."""
+"""What may keep the window open when it is closed: runs that train, which is asked about, and writes under way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QMessageBox, QWidget
 
+from sdgui.app.panel_stack import PanelStack
+from sdgui.runs.store_writer import StoreWriter
+from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import make_plain
 
 
@@ -35,3 +39,54 @@ def ask_about_training(
 
     box.finished.connect(answered)
     box.open()
+
+
+class Closed(Protocol):
+    """What is needed of the window."""
+
+    stack: PanelStack
+
+    def close(self) -> bool: ...
+    def show_message(self, message: Message) -> None: ...
+
+
+class LastWrites(QObject):
+    """Closes the window once its last writes are done; where one fails, only when closing is asked for again.
+
+    ``given_up``: it closes without them. What is typed in Define stays a draft until the store has it.
+    """
+
+    def __init__(self, writer: StoreWriter, window: Closed) -> None:
+        super().__init__()
+        self._writer, self._window = writer, window
+        self._failures: int | None = None  # of the writer when the window began to wait
+        self._warned = False
+        self.given_up = False
+        writer.idle.connect(self.settled)
+
+    def done(self) -> bool:
+        """Whether the window may close now; otherwise it is closed later."""
+        if self.given_up or not (self._writer.pending or self._window.stack.is_saving()):
+            return True
+        self._failures = self._writer.failures
+        text = "Saving the last changes; the window closes when they are saved."
+        self._window.show_message(Message("info", text))
+        return False
+
+    def settled(self, written: bool = True) -> None:
+        """The writer, or a panel, has nothing left to write, or could not write it."""
+        before, self._failures = self._failures, None
+        if before is None:  # closing was not asked for
+            self._warned = False
+        elif written and before == self._writer.failures:
+            QTimer.singleShot(0, self, self._window.close)
+        elif self._warned:
+            QTimer.singleShot(0, self, self._give_up)
+        else:
+            self._warned = True
+            text = "The last changes could not be saved. What is typed in Define is kept as a draft."
+            self._window.show_message(Message("warning", text, remedy=Remedy("Close anyway", self._give_up)))
+
+    def _give_up(self) -> None:
+        self.given_up = True
+        self._window.close()

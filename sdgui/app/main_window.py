@@ -20,16 +20,18 @@ from sdgui.actions.dialogs import Dialogs
 from sdgui.actions.menus import fill_menu_bar
 from sdgui.actions.table import WINDOW_ACTIONS
 from sdgui.actions.window import Target
-from sdgui.app.closing import ask_about_training
+from sdgui.app.closing import LastWrites, ask_about_training
 from sdgui.app.demo_report import DemoReport
 from sdgui.app.layout import SIZE, fill_page, rail_beside, tree_beside
 from sdgui.app.panel_stack import FIRST, PanelStack
 from sdgui.app.rail import Rail
 from sdgui.app.status import Status
+from sdgui.app.troubles import Troubles
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RunCommands
 from sdgui.panels.registry import PANELS
+from sdgui.runs.live import RunProgress
 from sdgui.runs.models import architectures, pretrained_tags
 from sdgui.shared.colleagues import Colleagues
 from sdgui.shared.panel import DefiningPanel, Panel
@@ -59,7 +61,7 @@ class MainWindow(QMainWindow):
         self.selection = Selection()
         self.target = Target()
         self._decided = False  # whether to keep live runs when the window closes
-        self._closing: int | None = None  # failed writes when it began to wait for the last ones before it closes
+        self._last_writes = LastWrites(services.writer, self)
         self._changes = Changes()  # that the panels have not read yet
         self._gather = QTimer(self, singleShot=True, interval=0)  # several changes at one moment are read at once
         self._gather.timeout.connect(self.refresh)
@@ -79,6 +81,7 @@ class MainWindow(QMainWindow):
         self.panels = self.stack.panels
         self.status = Status(services, self.experiments.model, self)
         self.colleagues = Colleagues(services.store, self)
+        self._troubles = Troubles(services, self.colleagues, self.bar, self)
         self._arrange()
         self._connect_parts()
         self._connect_services()
@@ -120,22 +123,18 @@ class MainWindow(QMainWindow):
         self.status.basket_asked.connect(self.dialogs.open_basket)
 
     def _connect_services(self) -> None:
-        tailer, writer, studies = self.services.tailer, self.services.writer, self.services.studies
+        tailer = self.services.tailer
         tailer.state_changed.connect(self._state_changed)
+        tailer.progress_changed.connect(self._progressed)
         tailer.run_added.connect(self._run_added)
         tailer.run_removed.connect(self._run_removed)
-        tailer.trouble.connect(lambda _run, sentence: self.show_message(Message("warning", sentence)))
-        writer.trouble.connect(lambda sentence: self.show_message(Message("error", sentence)))
-        writer.idle.connect(self._close_saved)
         tailer.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
         fetches.fetched.connect(lambda _run, folder: self.show_message(Message("info", f"Fetched: {folder}")))
         fetches.fetched.connect(lambda _run, folder: self.services.pool.fetched(folder.parent.parent))
         fetches.failed.connect(lambda _run, told: self.show_message(Message("error", told)) if told else None)
-        self.services.hosts.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
         self.colleagues.changed.connect(self._changed)
-        studies.listed.connect(self._study_runs_listed)
-        studies.trouble.connect(lambda sentence: self.show_message(Message("warning", sentence)))
+        self.services.studies.listed.connect(self._study_runs_listed)
 
     # Panels
     def show_panel(self, name: str) -> Panel:
@@ -161,7 +160,7 @@ class MainWindow(QMainWindow):
         panel = self.panels[name]
         panel.set_actions(self.window_actions)
         panel.message_requested.connect(self.show_message)
-        panel.define_asked.connect(self._copy_run)
+        panel.define_asked.connect(self.experiment_commands.add)
         panel.run_asked.connect(self._started)
         panel.use_asked.connect(self.use_run)
         panel.experiment_asked.connect(self._show_experiment)
@@ -169,10 +168,10 @@ class MainWindow(QMainWindow):
         panel.ticks_asked.connect(lambda runs: self.experiments.model.set_ticked(set(runs)))
         panel.source_asked.connect(lambda name, source: self.show_panel(name).show_source(source))
         panel.changed.connect(self._changed)
-        panel.saved.connect(self._close_saved)
+        panel.saved.connect(self._last_writes.settled)
         if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
-            panel.copy_asked.connect(self._copy_run)
+            panel.copy_asked.connect(self.experiment_commands.add)
 
     @property
     def panel(self) -> str:
@@ -184,9 +183,6 @@ class MainWindow(QMainWindow):
         define = self.panels.get("define")
         if isinstance(define, DefiningPanel):
             define.save()
-
-    def _copy_run(self, config: RunConfig) -> None:
-        self.experiment_commands.add(config)
 
     # Selection and changes
     def _selected(self, selection: Selection) -> None:
@@ -202,8 +198,13 @@ class MainWindow(QMainWindow):
     def refresh(self) -> None:
         """The tree reads the changed records; every panel, what it shows of them."""
         self._gather.stop()
-        changes, self._changes = self._changes, Changes()
-        self.experiments.refresh(changes)
+        try:
+            self.experiments.refresh(self._changes)
+        except StoreError as error:
+            again = Remedy("Try again", self.refresh)
+            self.show_message(Message("error", str(error), remedy=again))
+            return
+        self._changes = Changes()
         self._refresh_panels()
 
     def _changed(self, changes: Changes) -> None:
@@ -275,6 +276,11 @@ class MainWindow(QMainWindow):
             self.refresh()
         self.experiments.select_run(run_id)
         self.show_panel("runs")
+
+    def _progressed(self, run_id: int, progress: RunProgress) -> None:
+        run = self.target.run
+        if run is not None and run.id == run_id and progress.missing != self.target.missing:
+            self.update_actions()
 
     def _state_changed(self, run_id: int, state: RunState) -> None:
         self.update_actions()
@@ -351,11 +357,10 @@ class MainWindow(QMainWindow):
             event.ignore()
             self._ask_about(alive)
             return
-        self._remember()
-        if self.services.writer.pending or self.stack.is_saving():
+        if not self._last_writes.given_up:
+            self._remember()
+        if not self._last_writes.done():
             event.ignore()
-            self._closing = self.services.writer.failures
-            self.show_message(Message("info", "Saving the last changes; the window closes when they are saved."))
             return
         self.services.demo.cancel()
         self.dialogs.close_export()
@@ -366,12 +371,6 @@ class MainWindow(QMainWindow):
         self.services.hosts.close()
         self.services.pool.end()
         super().closeEvent(event)
-
-    def _close_saved(self, written: bool = True) -> None:
-        """The last writes are done: close, unless one of them failed, which was shown and can be tried again."""
-        failed, self._closing = self._closing, None
-        if written and failed is not None and failed == self.services.writer.failures:
-            QTimer.singleShot(0, self, self.close)
 
     def keep_training(self) -> None:
         """Close without a question; active runs keep training."""

@@ -8,7 +8,6 @@ chain: the trainer passes over what is done.
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from core.spec.config import ConfigError, RunConfig, problems
 from core.spec.presets import Size, preset_config
 from core.spec.presets.stages import STAGES
 from core.spec.run.status import process_alive
+from sdgui.runs.poller import Poller
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
@@ -86,45 +86,38 @@ class ChainWatch(QObject):
     """
 
     found = Signal(int)  # run id: a further stage began and is listed now
+    trouble = Signal(str)  # why chains cannot be followed for now
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
         self._begun: set[Path] = set()  # stages whose listing was begun and not finished
-        self._wanted, self._ending = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
+        self._wanted = False
+        self.poller = Poller("chains", "Chains of runs", self._work, self.trouble.emit)
 
     def start(self) -> None:
         """Start looking; may be called from any thread."""
-        self._wanted.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="chains", daemon=True)
-            self._thread.start()
+        self._wanted = True
+        self.poller.begin()
 
     @property
     def busy(self) -> bool:
         """Whether it is polling: a chain is running, as far as is known."""
-        return self._wanted.is_set()
+        return self._wanted
 
     def stop(self) -> None:
         """Stop polling."""
-        self._ending.set()
-        self._wanted.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
+        self.poller.stop()
 
-    def _work(self) -> None:
-        while not self._ending.is_set():
-            self._wanted.wait()
-            self._wanted.clear()  # before polling, so that a ``start`` meanwhile counts
-            if not self._ending.is_set() and self._poll():
-                self._wanted.set()
-            self._ending.wait(_POLL_SECONDS)
+    def _work(self) -> float | None:
+        self._wanted = False  # before polling, so that a ``start`` meanwhile counts
+        self._wanted = self._poll() or self._wanted
+        return _POLL_SECONDS if self._wanted else None
 
     def _poll(self) -> bool:
         """List new stages; whether there may be more, since a chain is running."""
         try:
-            runs = self._store.runs() + self._store.runs(deleted=True)
+            runs = self._store.stage_runs()
         except StoreError:  # out of reach for now; the next poll tries again
             return True
         chains: dict[Path, Run] = {}
@@ -158,7 +151,7 @@ class ChainWatch(QObject):
             except StoreError:  # retried at the next poll
                 continue
             self._begun.discard(stage.path)
-            if self._ending.is_set():
+            if self.poller.ending.is_set():
                 return False
             missing.remove(stage)
             self.found.emit(run.id)

@@ -1,6 +1,7 @@
 """Follower, the tailer's thread: polls run folders, sums up their events, determines states, records them. No Qt.
 
-Flow: run folders -> ``LiveRun`` (what is listed) and ``RunHistory`` (curves of shown runs) -> store and outbox.
+Flow: run folders -> ``LiveRun`` (what is listed) and ``RunHistory`` (curves of shown runs) -> store and ``Outbox``. The
+window's thread takes the news from there: a slow window gets one batch, not a backlog.
 Offset and summary go into the store in one transaction, so a window killed at any moment loses and doubles nothing.
 An error in one run is reported for that run; the others are followed all the same.
 """
@@ -11,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.spec.errors import UserError
@@ -23,13 +25,80 @@ from core.spec.run.status import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import LiveRun, RunProgress
 from sdgui.runs.machines.colleagues import colleague_dir
-from sdgui.runs.outbox import Outbox
+from sdgui.runs.poller import Poller
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
 _SELDOM_POLLS = 20  # of live runs per poll of the store and of runs without a trainer
 _RECORD_SECONDS = 0.5  # between two records of a run whose state stays
+_IN_TURN = 500  # runs without a trainer that are polled at once
 _CHUNK = 256 << 10  # bytes of events applied at once; the window's thread waits for no longer than that takes
+
+
+@dataclass
+class News:
+    """Everything since it was last taken; of repeated changes, only the newest."""
+
+    added: dict[int, None] = field(default_factory=dict)
+    removed: dict[int, None] = field(default_factory=dict)
+    progress: dict[int, RunProgress] = field(default_factory=dict)
+    states: dict[int, RunState] = field(default_factory=dict)
+    curves: dict[int, set[str]] = field(default_factory=dict)
+    loaded: dict[int, None] = field(default_factory=dict)
+    troubles: list[tuple[int, str]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return any((self.added, self.removed, self.progress, self.states, self.curves, self.loaded, self.troubles))
+
+
+class Outbox:
+    """News between two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._news = News()
+        self._notified = False
+
+    def added(self, run_id: int) -> None:
+        with self._lock:
+            self._news.added[run_id] = None
+
+    def removed(self, run_id: int) -> None:
+        with self._lock:
+            self._news.removed[run_id] = None
+
+    def progress(self, progress: RunProgress) -> None:
+        with self._lock:
+            self._news.progress[progress.run_id] = progress
+
+    def state(self, run_id: int, state: RunState) -> None:
+        with self._lock:
+            self._news.states[run_id] = state
+
+    def curves(self, run_id: int, names: frozenset[str]) -> None:
+        with self._lock:
+            self._news.curves.setdefault(run_id, set()).update(names)
+
+    def loaded(self, run_id: int) -> None:
+        with self._lock:
+            self._news.loaded[run_id] = None
+
+    def trouble(self, run_id: int, message: str) -> None:
+        with self._lock:
+            self._news.troubles.append((run_id, message))
+
+    def should_notify(self) -> bool:
+        """Whether there is news that the window has not been notified of; the caller notifies it then."""
+        with self._lock:
+            notify = bool(self._news) and not self._notified
+            self._notified = self._notified or notify
+            return notify
+
+    def take(self) -> News:
+        """All the news, once."""
+        with self._lock:
+            news, self._news, self._notified = self._news, News(), False
+            return news
 
 
 class ShownRun:
@@ -42,11 +111,11 @@ class ShownRun:
         self.broken = 0  # unreadable lines that the history's log has reported
 
 
-class Follower(threading.Thread):
+class Follower(Poller):
     """Follows every run of the store; ``notify`` is called from this thread when the outbox has news."""
 
     def __init__(self, store: Store, outbox: Outbox, notify: Callable[[], None], poll_seconds: float) -> None:
-        super().__init__(name="tailer", daemon=True)
+        super().__init__("tailer", "The runs", self._follow, self._failed)
         self.shown: dict[int, ShownRun] = {}  # filled and emptied by the window's thread
         self.progress: dict[int, RunProgress] = {}  # read by the window's thread
         self._store = store
@@ -54,50 +123,44 @@ class Follower(threading.Thread):
         self._notify = notify
         self._poll_seconds = poll_seconds
         self._live: dict[int, LiveRun] = {}
+        self._active: set[int] = set()  # runs that are polled in every round
+        self._turn = 0  # where the next part of the other runs begins
+        self._stamps: dict[int, tuple[object, ...]] = {}  # of the records that were read last
         self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._recorded_at: dict[int, float] = {}
         self._reported: dict[int, RunState] = {}  # the state that the window has
-        self._complaints: dict[int, str] = {}
+        self._complaints: dict[tuple[int, str], str] = {}  # run (0: the store), what of it -> as reported
         self._seldom_due = 0.0
         self._attached = False
-        self._wake = threading.Event()
-        self._ending = threading.Event()
+        self._notified = 0.0
 
     def poll_now(self, run_id: int = 0) -> None:
         """Poll the store, and this run, at once."""
         self._wanted.put(run_id)
-        self._wake.set()
-
-    def end(self, seconds: float) -> None:
-        """Finish the round, record what was read, and end."""
-        self._ending.set()
-        self._wake.set()
-        if self.is_alive():
-            self.join(seconds)
+        self.wake()
 
     def run(self) -> None:
-        notified = 0.0
-        while not self._ending.is_set():
-            busy = self._guarded_round()
-            now = time.monotonic()
-            if now - notified >= 0.8 * self._poll_seconds and self._outbox.should_notify():
-                notified = now
-                self._notify()
-            # While catching up with a long file, leave the processor to the window now and then.
-            self._wake.wait(0.005 if busy else self._poll_seconds)
-            self._wake.clear()
+        super().run()
         for live in self._live.values():
             self._record(live, at_once=True)
 
-    def _guarded_round(self) -> bool:
-        """A round whose failure is reported and does not end the thread: the next one tries again."""
-        try:
-            return self._round()
-        except Exception as error:  # noqa: BLE001  all runs depend on this thread
-            self._complain(0, f"The runs cannot be followed: {type(error).__name__}: {excerpt(str(error))}.")
-            return False
+    def _follow(self) -> float:
+        """A round; while catching up with a long file, the processor is left to the window now and then."""
+        pause = 0.005 if self._poll_runs() else self._poll_seconds
+        self._tell()
+        return pause
 
-    def _round(self) -> bool:
+    def _failed(self, sentence: str) -> None:
+        self._complain(0, sentence)
+        self._tell()
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._notified >= 0.8 * self._poll_seconds and self._outbox.should_notify():
+            self._notified = now
+            self._notify()
+
+    def _poll_runs(self) -> bool:
         """Poll everything that is due; whether there is more to read at once."""
         now = time.monotonic()
         wanted = set()
@@ -108,21 +171,32 @@ class Follower(threading.Thread):
             self._seldom_due = now + _SELDOM_POLLS * self._poll_seconds
             self._poll_store()
         busy = False
-        for run_id, live in list(self._live.items()):
-            if self._ending.is_set():
+        due = {*self._active, *wanted, *(self._next_restful() if seldom else ())}
+        for run_id in sorted(due.union(list(self.shown))):
+            if self.ending.is_set():
                 return False
-            if seldom or run_id not in self._complaints:  # what cannot be read is not retried ten times per second
-                busy = self._guarded_poll(live, seldom) or busy
+            live = self._live.get(run_id)
+            # What cannot be read is not retried ten times per second.
+            if live is not None and (seldom or (run_id, "") not in self._complaints):
+                busy = self._guarded_poll(live, run_id in due) or busy
         return busy
 
-    def _guarded_poll(self, live: LiveRun, seldom: bool) -> bool:
+    def _next_restful(self) -> list[int]:
+        """Some of all runs, in turn: another program may have resumed one, or its folder may be gone."""
+        part = list(self._live)[self._turn : self._turn + _IN_TURN]
+        self._turn = self._turn + _IN_TURN if len(part) == _IN_TURN else 0
+        return part
+
+    def _guarded_poll(self, live: LiveRun, due: bool) -> bool:
         """Poll one run; an error is shown as a failure of this run."""
         busy = False
         try:
             if live.elsewhere:
+                self._active.discard(live.run_id)
                 return self._fill_from_mirror(live)
-            if seldom or not live.restful or live.behind:
+            if due:
                 busy = self._poll(live)
+                (self._active.discard if live.restful and not live.behind else self._active.add)(live.run_id)
             if shown := self.shown.get(live.run_id):
                 busy = self._fill(live, shown, live.dir) or busy
         except Exception as error:  # noqa: BLE001  the others are followed whatever is wrong with this one
@@ -135,15 +209,18 @@ class Follower(threading.Thread):
 
     def _poll_store(self) -> None:
         try:
-            runs = {run.id: run for run in self._store.runs()}
+            stamps = self._store.run_stamps()
+            runs = self._store.some_runs(run_id for run_id in stamps if self._stamps.get(run_id) != stamps[run_id])
             fresh = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
             metrics = self._store.summaries(fresh)
         except StoreError as error:
             self._complain(0, str(error))
             return
-        self._complaints.pop(0, None)
-        for run_id in self._live.keys() - runs.keys():
+        self._settle(0)
+        self._stamps = stamps
+        for run_id in self._live.keys() - stamps.keys():
             del self._live[run_id]
+            self._active.discard(run_id)
             self.progress.pop(run_id, None)
             self._outbox.removed(run_id)
         for run_id, run in runs.items():
@@ -152,6 +229,8 @@ class Follower(threading.Thread):
                 self._take_over(run)
             elif self._store.shared and run.host and run.there is None:
                 self._tell_there(run)
+                del stamps[run_id]  # read again until it is known
+            self._active.add(run_id)
             if live is not None and live.dir.path == run.folder:
                 live.refresh(run)
                 continue
@@ -190,7 +269,7 @@ class Follower(threading.Thread):
             if record is not None and record.folder and record.computer:
                 self._store.tell_there(run.id, record.computer, record.folder)
         except UserError as error:
-            self._complain(run.id, str(error))
+            self._complain(run.id, str(error), "where it trains")
 
     def _start_over(self, run_id: int) -> None:
         """A run has moved to another folder: what was read of it no longer counts."""
@@ -213,7 +292,7 @@ class Follower(threading.Thread):
         if live.trouble:
             self._complain(live.run_id, live.trouble)
         else:
-            self._complaints.pop(live.run_id, None)
+            self._settle(live.run_id)
         self._record(live, at_once=live.state is not self._reported.get(live.run_id))
         self._publish(progress)
         return live.behind
@@ -236,8 +315,9 @@ class Follower(threading.Thread):
             try:
                 self._store.record(live.run_id, progress, rewritten=live.rewritten)
             except StoreError as error:  # it stays unrecorded, and is tried again
-                self._complain(0, str(error))
+                self._complain(0, str(error), "recording")
                 return
+            self._settle(0, "recording")
             live.recorded(progress)
         if self._reported.get(live.run_id) is not live.state:
             self._reported[live.run_id] = live.state
@@ -274,11 +354,16 @@ class Follower(threading.Thread):
             self._outbox.loaded(live.run_id)
         return more
 
-    def _complain(self, run_id: int, message: str) -> None:
+    def _complain(self, run_id: int, message: str, about: str = "") -> None:
         """Report it once, not ten times per second."""
-        if self._complaints.get(run_id) != message:
-            self._complaints[run_id] = message
+        if self._complaints.get((run_id, about)) != message:
+            self._complaints[run_id, about] = message
             self._outbox.trouble(run_id, message)
+
+    def _settle(self, run_id: int, about: str = "") -> None:
+        """What was complained of is over."""
+        if self._complaints.pop((run_id, about), ""):
+            self._outbox.trouble(run_id, "")
 
 
 def _unread(reader: EventReader, known: int) -> str:

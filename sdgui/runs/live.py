@@ -34,6 +34,7 @@ class RunProgress:
     seconds_left: float | None
     best: BestPoint | None
     failure: str
+    missing: bool = False  # its folder was moved, deleted or is out of reach; the rest is what was known before
 
 
 class LiveRun:
@@ -59,6 +60,7 @@ class LiveRun:
         self._status_stamp: int | None = None
         self._judged = 0.0
         self._seen = False  # whether the folder was there
+        self._missing = False  # whether it is not there any more
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
 
     @property
@@ -92,9 +94,12 @@ class LiveRun:
         return self._progress()
 
     def _read_events(self) -> bool:
+        self._missing = False
         try:
             found = self.dir.events.stat()
         except FileNotFoundError:  # not made yet; or out of reach for now, and what is known of it stands
+            began = self._seen or self._reader.offset > 0
+            self._missing = began and not self.queued and not self.dir.path.exists()
             return False
         if not stat.S_ISREG(found.st_mode):
             self._reader.read()  # raises what it is instead
@@ -166,6 +171,7 @@ class LiveRun:
             seconds_left=status.seconds_left if status else None,
             best=self._summary.best,
             failure=self._failure,
+            missing=self._missing,
         )
 
     def failed(self, sentence: str) -> RunProgress:

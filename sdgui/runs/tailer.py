@@ -14,10 +14,9 @@ from functools import partial
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, SignalInstance
 
 from core.spec.run.status import RunState
-from sdgui.runs.follower import Follower, ShownRun
+from sdgui.runs.follower import Follower, News, Outbox, ShownRun
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
-from sdgui.runs.outbox import News, Outbox
 from sdgui.store.store import Store
 
 _TURN_SECONDS = 0.01  # of handing out news before the window has its turn
@@ -32,7 +31,7 @@ class Tailer(QObject):
     state_changed = Signal(int, object)  # run id, RunState; the store has it already
     run_added = Signal(int)  # run id: launched here or by another window, or imported
     run_removed = Signal(int)  # run id: in the bin now, or removed for good, here or by another window
-    trouble = Signal(int, str)  # run id (0: the store), a sentence: a folder or the database cannot be read
+    trouble = Signal(int, str)  # run id (0: the store), why it cannot be read; "" once it can be read again
     _notified = Signal()
 
     def __init__(self, store: Store, parent: QObject | None = None, poll_seconds: float = 0.1) -> None:
@@ -48,7 +47,7 @@ class Tailer(QObject):
 
     def close(self) -> None:
         """Record what was read and end the thread."""
-        self._follower.end(5.0)
+        self._follower.stop()
 
     def follow(self, run_id: int) -> None:
         """Poll this run now: it was just launched, resumed, queued or imported."""

@@ -20,7 +20,7 @@ def run_title(run: Run, ordinal: int | None = None) -> str:
 
 def short_line(run: Run, progress: RunProgress | None) -> str:
     """``state_line`` for the narrow tree: ``Running · 240/600 · 40 %``."""
-    if progress is None or not progress.state.alive or not progress.total_steps:
+    if progress is None or progress.missing or not progress.state.alive or not progress.total_steps:
         return state_line(run, progress)
     state = state_line(run, progress).split(" · ", 1)[0]
     return _join(state, f"{count(progress.step)}/{count(progress.total_steps)}")
@@ -47,7 +47,8 @@ def state_line(run: Run, progress: RunProgress | None) -> str:
     state = str(progress.state).capitalize()
     if progress.state == RunState.RUNNING and progress.doing and progress.doing != "training":
         state = progress.doing.capitalize()
-    return _join(state, step_text(progress.step, progress.total_steps))
+    missing = "folder missing" if progress.missing else ""
+    return _join(state, missing, step_text(progress.step, progress.total_steps))
 
 
 def short_time(run: Run, progress: RunProgress | None) -> str:

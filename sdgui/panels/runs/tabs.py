@@ -42,6 +42,7 @@ class RunTabs(QObject):
         self._services, self._around = services, around
         self._selection = Selection()
         self._run: Run | None = None
+        self._name = ""  # of the run
         self._shown_end: tuple[int, RunState] | None = None
         self._grouped = 0  # how often it was asked which runs are one curve
         self.view = around.make_tabs()
@@ -126,7 +127,8 @@ class RunTabs(QObject):
 
     def _read_run(self, run_id: int) -> None:
         try:
-            self._run = self._services.store.run(run_id)
+            self._run, labels = self._services.store.run(run_id), self._services.store.run_labels([run_id])
+            self._name = labels[run_id].name if run_id in labels else ""
         except StoreError as error:
             self._run = None
             self.message_requested.emit(Message("error", str(error)))
@@ -145,10 +147,9 @@ class RunTabs(QObject):
             self.view.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
         else:
             self.view.grid.empty.set_content("No curves", "This run has not reported any steps.")
-        label = self._services.store.run_labels([self._run.id]).get(self._run.id)
         worked = history.worked if history is not None and history.terminal is not None else None
         self.view.elsewhere.show_run(self._run)
-        self.view.header.show_run(label.name if label else "", self._run, progress, start, stopping, worked)
+        self.view.header.show_run(self._name, self._run, progress, start, stopping, worked)
 
     def _watch_colleagues(self, run_ids: Sequence[int]) -> None:
         """Of a group's runs, the curves of those that others have are fetched from where they train."""

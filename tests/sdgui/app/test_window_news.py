@@ -161,6 +161,33 @@ def test_a_run_that_was_just_made_is_read_and_shown(window: MainWindow) -> None:
     assert (window.panel, window.selection.run_id) == ("runs", run.id)
 
 
+@pytest.mark.parametrize("by_the_button", [True, False])
+def test_it_closes_when_asked_again_though_the_database_refuses_every_write(
+    qtbot: QtBot, open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch, by_the_button: bool
+) -> None:
+    window = open_window()
+    experiment = add(window, "mine")
+    window.show_panel("define")
+    define = window.panels["define"]
+    assert isinstance(define, DefinePanel)
+
+    def refuse(*_: object) -> None:
+        raise StoreUnavailableError("The disk is full.")
+
+    monkeypatch.setattr(window.services.store, "edit_experiment", refuse)
+    define.form.set_value("seed", 99)
+    window.close()
+    qtbot.waitUntil(lambda: "could not be saved" in window.bar.text)
+    assert window.isVisible(), "what failed can be tried again"
+    assert "disk is full" in define.bar.text
+    if by_the_button:
+        window.bar.press_remedy()
+    else:
+        window.close()
+    qtbot.waitUntil(lambda: not window.isVisible())
+    assert '"seed": "99"' in str(window.services.settings.value(f"drafts/{experiment}")), "it is there the next time"
+
+
 def test_it_closes_once_the_last_writes_are_done_unless_one_failed(qtbot: QtBot, window: MainWindow) -> None:
     writer = window.services.writer
     writer.pending = 1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pytestqt.qtbot import QtBot
 
 from core.spec.chain import Chain, ChainDir, ChainStage, write_chain
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.status import own_status
+from sdgui.runs import chains, poller
 from sdgui.runs.chains import ChainWatch
 from sdgui.store.records import Experiment, Place, Run, StoreError
 from sdgui.store.store import Store
@@ -109,19 +112,38 @@ def test_a_database_out_of_reach_is_asked_again_and_a_damaged_chain_is_not(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched.first.dir.write_status(own_status())
-    real = watched.store.runs
-    monkeypatch.setattr(watched.store, "runs", lambda **_: (_ for _ in ()).throw(StoreError("It is away.")))
+    real = watched.store.stage_runs
+    monkeypatch.setattr(watched.store, "stage_runs", lambda **_: (_ for _ in ()).throw(StoreError("It is away.")))
     assert watched.watch._poll()
 
-    def elsewhere(deleted: bool = False) -> list[Run]:
-        return [replace(run, kept_on="another computer") for run in real(deleted=deleted)]
+    def elsewhere() -> list[Run]:
+        return [replace(run, kept_on="another computer") for run in real()]
 
-    monkeypatch.setattr(watched.store, "runs", elsewhere)
+    monkeypatch.setattr(watched.store, "stage_runs", elsewhere)
     assert not watched.watch._poll(), "a colleague's chain is listed by whoever has it"
-    monkeypatch.setattr(watched.store, "runs", real)
+    monkeypatch.setattr(watched.store, "stage_runs", real)
     ChainDir(watched.folder).chain.write_text("{")
     assert not watched.watch._poll()
     assert watched.listed() == ["stage-1-one"]
+
+
+def test_no_failure_ends_the_watch(qtbot: QtBot, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_RETRY_SECONDS", 0.001)
+    watched.first.dir.write_status(own_status())
+    watched.begins(1)
+    found, told = chains.chain_file, list[str]()
+    watched.watch.trouble.connect(told.append)
+
+    def stale(_folder: Path) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(chains, "chain_file", stale)
+    watched.watch.start()
+    qtbot.waitUntil(lambda: bool(told))
+    monkeypatch.setattr(chains, "chain_file", found)
+    qtbot.waitUntil(lambda: len(watched.found) == 1)
+    watched.watch.stop()
+    assert told == [f"Chains of runs cannot be followed: OSError: [Errno {errno.ESTALE}] Stale file handle."], "once"
 
 
 def test_runs_without_a_chain_need_no_watching(
@@ -133,12 +155,12 @@ def test_runs_without_a_chain_need_no_watching(
     watch = ChainWatch(store)
     assert not watch._poll()
     watch.stop()
-    assert watch._ending.is_set()
+    assert watch.poller.ending.is_set()
 
 
 def test_what_is_found_while_it_ends_is_told_to_nobody(watched: Watched) -> None:
     watched.first.dir.write_status(own_status())
     watched.begins(1)
-    watched.watch._ending.set()
+    watched.watch.poller.ending.set()
     assert not watched.watch._poll()
     assert watched.found == []

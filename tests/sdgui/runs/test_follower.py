@@ -14,9 +14,8 @@ from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
 from sdgui.panels.runs.model import event_lines
-from sdgui.runs.follower import Follower
+from sdgui.runs.follower import Follower, Outbox
 from sdgui.runs.live import LiveRun
-from sdgui.runs.outbox import Outbox
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, Run
 from sdgui.store.store import Store
@@ -169,19 +168,19 @@ def test_a_fault_of_ours_with_the_store_does_not_end_the_thread(
 ) -> None:  # fmt: skip
     good = make(store, experiment)
     begin(good)
-    runs = store.runs
+    stamps = store.run_stamps
     broken = [1, 2, 3]
 
-    def failing(deleted: bool = False) -> list[Run]:
+    def failing() -> dict[int, tuple[object, ...]]:
         if broken:
             broken.pop()
             raise KeyError("nobody thought of it")
-        return runs(deleted=deleted)
+        return stamps()
 
-    monkeypatch.setattr(store, "runs", failing)
+    monkeypatch.setattr(store, "run_stamps", failing)
     tailer.start()
     qtbot.waitUntil(lambda: tailer.state(good.id) is RunState.INTERRUPTED)
-    assert troubles == [(0, "The runs cannot be followed: KeyError: 'nobody thought of it'.")]
+    assert troubles == [(0, "The runs cannot be followed: KeyError: 'nobody thought of it'."), (0, "")], "it is over"
 
 
 def test_why_nothing_can_be_read_is_known_when_the_window_is_opened_again(

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
 from sdgui.runs import tailer as tailer_module
-from sdgui.runs.outbox import Outbox
+from sdgui.runs.follower import Outbox
 from sdgui.runs.tailer import Tailer
 
 

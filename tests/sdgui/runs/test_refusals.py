@@ -288,7 +288,7 @@ def test_a_launcher_that_is_closed_starts_nothing_more(
     with qtbot.waitSignal(launcher.queue_changed):
         launcher.check_queue()
     assert not launcher._timer.isActive()
-    assert launcher.chains._ending.is_set()
+    assert launcher.chains.poller.ending.is_set()
     assert launcher._starter.pending == 0
     assert ended == [], "nobody listens any more"
     assert [one.id for one in store.queue()] == [run.id]

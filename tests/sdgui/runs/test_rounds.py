@@ -13,9 +13,8 @@ from core.spec.run.event_fields import EventError
 from core.spec.run.events import EventReader, EventWriter, Log, Metrics, RunFinished, RunStarted, encode
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs import follower as follower_module
-from sdgui.runs.follower import Follower, ShownRun
+from sdgui.runs.follower import Follower, Outbox, ShownRun
 from sdgui.runs.live import LiveRun
-from sdgui.runs.outbox import Outbox
 from sdgui.store.records import Experiment, Place, Progress, Run, StoreError
 from sdgui.store.store import Store
 
@@ -76,21 +75,21 @@ def test_what_lives_is_polled_each_round_and_the_rest_seldom(
     run.dir.write_status(own_status())
     dead = another(store, experiment)
     dead.dir.write_status(GONE)
-    follower._round()
+    follower._poll_runs()
     assert polled == [run.id, dead.id]
     for seconds in (0.1, 1.0, 1.9):
         clock[0] = 500.0 + seconds
-        follower._round()
+        follower._poll_runs()
     assert polled[2:] == [run.id] * 3
     clock[0] = 502.0
-    follower._round()
+    follower._poll_runs()
     assert polled[5:] == [run.id, dead.id]
     clock[0] = 502.1
     follower.poll_now(dead.id)
-    follower._round()
+    follower._poll_runs()
     assert polled[7:] == [run.id, dead.id]
     clock[0] = 504.0
-    follower._round()
+    follower._poll_runs()
     assert polled[9:] == [run.id], "asked for is as good as due: the next seldom round is later"
 
 
@@ -107,20 +106,20 @@ def test_progress_is_recorded_twice_a_second_and_a_change_of_state_at_once(
     monkeypatch.setattr(store, "record", noted)
     run.dir.write_status(own_status())
     write(run, started())
-    follower._round()
+    follower._poll_runs()
     assert recorded == [(0.0, 0)]
     for step, seconds in ((1, 0.2), (2, 0.4), (3, 0.5), (4, 0.9), (5, 1.0)):
         clock[0] = 500.0 + seconds
         write(run, metrics(step))
-        follower._round()
+        follower._poll_runs()
     assert recorded == [(0.0, 0), (0.5, 3), (1.0, 5)]
     clock[0] = 501.1
     write(run, metrics(6), RunFinished(step=6))
-    follower._round()
+    follower._poll_runs()
     assert recorded[3:] == [(1.1, 6)]
     clock[0] = 509.0
     follower.poll_now(run.id)
-    follower._round()
+    follower._poll_runs()
     assert recorded[4:] == [], "there is nothing new"
     assert store.run(run.id).state is RunState.DONE
     assert follower._outbox.take().states == {run.id: RunState.DONE}
@@ -129,12 +128,12 @@ def test_progress_is_recorded_twice_a_second_and_a_change_of_state_at_once(
 def test_trouble_is_said_once_and_again_when_it_comes_back(
     follower: Follower, run: Run, clock: list[float], polled: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follower._round()
+    follower._poll_runs()
 
     def troubles() -> list[tuple[int, str]]:
         follower.poll_now(run.id)
-        follower._round()
-        follower._round()
+        follower._poll_runs()
+        follower._poll_runs()
         return follower._outbox.take().troubles
 
     assert troubles() == []
@@ -143,12 +142,12 @@ def test_trouble_is_said_once_and_again_when_it_comes_back(
     assert [run_id for run_id, _ in first] == [run.id]
     assert f"{run.dir.events} is a folder" in first[0][1]
     polled.clear()
-    follower._round()
+    follower._poll_runs()
     assert polled == [], "what cannot be read is not tried ten times a second"
     assert troubles() == []
     run.dir.events.rmdir()
     write(run, started())
-    assert troubles() == []
+    assert troubles() == [(run.id, "")], "it is over"
     run.dir.events.unlink()
     run.dir.events.mkdir()
     assert troubles() == first
@@ -158,40 +157,40 @@ def test_a_store_that_does_not_answer_is_said_once_and_followed_runs_stay(
     follower: Follower, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.dir.write_status(own_status())
-    follower._round()
+    follower._poll_runs()
     follower._outbox.take()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "runs", lambda deleted=False: (_ for _ in ()).throw(StoreError("The database is away.")))
+        patch.setattr(store, "run_stamps", lambda: (_ for _ in ()).throw(StoreError("The database is away.")))
         for _ in range(2):
             follower.poll_now()
-            follower._round()
+            follower._poll_runs()
     write(run, started(), metrics(3))
-    follower._round()
+    follower._poll_runs()
     news = follower._outbox.take()
     assert news.troubles == [(0, "The database is away.")]
     assert news.removed == {}
     assert news.progress[run.id].step == 3
     follower.poll_now()
-    follower._round()
+    follower._poll_runs()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "runs", lambda deleted=False: (_ for _ in ()).throw(StoreError("The database is away.")))
+        patch.setattr(store, "run_stamps", lambda: (_ for _ in ()).throw(StoreError("The database is away.")))
         follower.poll_now()
-        follower._round()
-    assert follower._outbox.take().troubles == [(0, "The database is away.")], "it had come back meanwhile"
+        follower._poll_runs()
+    assert follower._outbox.take().troubles == [(0, ""), (0, "The database is away.")], "it had come back meanwhile"
 
 
 def test_runs_that_appear_later_are_news_and_the_first_are_not(
     follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float]
 ) -> None:
-    follower._round()
+    follower._poll_runs()
     assert follower._outbox.take().added == {}
     later = another(store, experiment)
     follower.poll_now()
-    follower._round()
+    follower._poll_runs()
     assert follower._outbox.take().added == {later.id: None}
     store.delete_run(later.id)
     follower.poll_now()
-    follower._round()
+    follower._poll_runs()
     assert follower._outbox.take().removed == {later.id: None}
     assert set(follower.progress) == {run.id}
 
@@ -202,11 +201,11 @@ def test_lines_that_cannot_be_read_are_counted_in_the_log_of_a_shown_run(
     shown = follower.shown[run.id] = ShownRun()
     run.dir.write_status(own_status())
     run.dir.events.write_bytes(encode(started()) + b"garbage\n")
-    follower._round()
+    follower._poll_runs()
     with run.dir.events.open("ab") as file:
         file.write(b"more\n{}\n" + encode(Log(level="info", message="good")))
-    follower._round()
-    follower._round()
+    follower._poll_runs()
+    follower._poll_runs()
     said = [log.message for log in shown.history.logs]
     assert said[0].startswith("1 line of events.jsonl was unreadable and skipped. The first: ")
     assert said[1:] == ["good", "2 lines of events.jsonl were unreadable and skipped."]
@@ -249,7 +248,7 @@ def test_a_long_log_is_filled_in_parts_and_told_when_it_is_whole(
     write(run, started(), *(metrics(step) for step in range(1, 20)))
     shown = follower.shown[run.id] = ShownRun()
     seen = []
-    while follower._round():
+    while follower._poll_runs():
         seen.append(shown.history.step)
         assert not shown.loaded
     assert len(seen) > 2
@@ -257,7 +256,7 @@ def test_a_long_log_is_filled_in_parts_and_told_when_it_is_whole(
     assert shown.loaded
     assert shown.history.step == 19
     write(run, metrics(20))
-    follower._round()
+    follower._poll_runs()
     news = follower._outbox.take()
     assert (news.loaded, shown.history.step) == ({run.id: None}, 20)
     assert news.curves[run.id] >= {"train/loss", "lifecycle"}
@@ -269,11 +268,11 @@ def test_what_was_read_is_recorded_at_the_end(
     follower = Follower(store, Outbox(), lambda: None, 60.0)
     run.dir.write_status(own_status())
     write(run, started())
-    follower._round()
+    follower._poll_runs()
     write(run, metrics(8))
-    follower._round()
+    follower._poll_runs()
     assert store.run(run.id).step == 0, "it was recorded a moment ago"
-    follower._ending.set()
+    follower.ending.set()
     follower.run()
     assert store.run(run.id).step == 8
 
@@ -287,7 +286,7 @@ def test_a_record_of_another_machine_that_cannot_be_read_is_said_of_its_run_alon
     far.dir.create()
     record_file(far.folder).symlink_to(record_file(far.folder))
     run.dir.write_status(own_status())
-    follower._round()
+    follower._poll_runs()
     troubles = follower._outbox.take().troubles
     assert [run_id for run_id, _ in troubles] == [far.id]
     assert str(record_file(far.folder)) in troubles[0][1]
@@ -297,9 +296,9 @@ def test_a_record_of_another_machine_that_cannot_be_read_is_said_of_its_run_alon
     record_file(far.folder).unlink()
     write_record(far.dir, RemoteRecord(machine="far", folder="/there", computer=""))
     follower.poll_now()
-    follower._round()
+    follower._poll_runs()
     assert told == [], "it is not known which computer that is"
     write_record(far.dir, RemoteRecord(machine="far", folder="/there", computer="far.lab"))
     follower.poll_now()
-    follower._round()
+    follower._poll_runs()
     assert told == [(far.id, "far.lab", "/there")]

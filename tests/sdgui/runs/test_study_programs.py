@@ -14,7 +14,7 @@ import pytest
 
 from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, StudyStatus, read_study
-from sdgui.runs import study_programs
+from sdgui.runs import poller, study_programs
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
@@ -44,19 +44,19 @@ def test_a_database_that_cannot_be_read_is_told_and_followed_again(
 ) -> None:
     programs, told = StudyPrograms(store), list[str]()
     programs.trouble.connect(told.append)
-    monkeypatch.setattr(study_programs, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(poller, "_RETRY_SECONDS", 0.0)
     asked = list[None]()
 
     def held() -> list[Any]:
         asked.append(None)
         if len(asked) < 3:
             raise StoreError("The database is locked by another program.")
-        programs._ending.set()
+        programs.poller.ending.set()
         return []
 
     monkeypatch.setattr(store, "studies", held)
-    programs._work()
-    assert told == ["The database is locked by another program."] * 2
+    programs.poller.run()
+    assert told == ["The database is locked by another program."], "once"
 
 
 def test_studies_of_one_name_have_a_folder_each(qapp: object, store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""What goes wrong beside the window, in its message bar; what is over is taken back.
+
+Flow: threads that follow runs, studies, chains, colleagues and machines -> ``trouble`` -> here -> the bar.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject
+
+from sdgui.shared.colleagues import Colleagues
+from sdgui.shared.services import Services
+from sdgui.widgets.message import Message
+from sdgui.widgets.message_bar import MessageBar
+
+
+class Troubles(QObject):
+    """Shows each sentence once it comes."""
+
+    def __init__(self, services: Services, colleagues: Colleagues, bar: MessageBar, parent: QObject) -> None:
+        super().__init__(parent)
+        self._bar = bar
+        self._shown: tuple[int, Message] | None = None  # the last one of the tailer, with its run
+        services.tailer.trouble.connect(self._followed)
+        services.writer.trouble.connect(lambda sentence: bar.show_message(Message("error", sentence)))
+        for poller in (services.hosts, services.studies, services.launcher.chains, colleagues):
+            poller.trouble.connect(self._warn)
+
+    def _warn(self, sentence: str) -> None:
+        self._bar.show_message(Message("warning", sentence))
+
+    def _followed(self, run_id: int, sentence: str) -> None:
+        """A run (0: the store) cannot be read; "" when it can be read again."""
+        if sentence:
+            self._shown = run_id, Message("warning", sentence)
+            self._bar.show_message(self._shown[1])
+        elif self._shown is not None and self._shown[0] == run_id and self._bar.message is self._shown[1]:
+            self._bar.clear()
