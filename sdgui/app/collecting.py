@@ -25,14 +25,17 @@ class Collector(QObject):
         super().__init__(parent)
         gc.disable()
         self._full = time.monotonic()
+        self._loaded = False  # whether objects were frozen since the last full round
         timer = QTimer(self, interval=_EVERY)
         timer.timeout.connect(self.collect_due)
         timer.start()
 
     def collect_due(self) -> None:
-        """Collect the oldest generation that is due; what was loaded in bulk is left out from then on."""
+        """Collect the oldest generation that is due; what was loaded in bulk is left out until the next full round."""
         if gc.get_count()[0] > _LOADED:
+            gc.collect(1)  # what is garbage already must not be kept with it
             gc.freeze()
+            self._loaded = True
             return
         now = time.monotonic()
         due = [
@@ -40,10 +43,15 @@ class Collector(QObject):
             for generation, (count, limit) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
             if limit and count > limit and (generation < 2 or now - self._full >= _FULL_EVERY)
         ]
+        if 2 in due and self._loaded:
+            gc.unfreeze()
         if due:
             gc.collect(due[-1])
         if 2 in due:
             self._full = now
+            if self._loaded:
+                gc.freeze()
+                self._loaded = False
 
 
 def collect_here(app: QCoreApplication) -> None:

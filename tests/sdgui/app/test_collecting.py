@@ -61,3 +61,31 @@ def test_what_is_loaded_in_bulk_is_not_walked(qtbot: QtBot) -> None:
         assert not any(one is loaded[0] for one in gc.get_objects())  # frozen
     finally:
         gc.unfreeze()
+
+
+def test_a_cycle_is_freed_though_data_are_loaded_at_the_same_moment(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_application()
+    collector = Collector()
+    try:
+        for garbage_comes in ("before the load", "after it"):
+            cycle: list[object] = []
+            cycle.append(cycle)
+            holder = QWidget()
+            cycle.append(holder)
+            freed = weakref.ref(holder)
+            if garbage_comes == "before the load":
+                del cycle, holder
+            loaded = allocate(100_000)
+            collector.collect_due()
+            if garbage_comes == "after it":
+                del cycle, holder
+                monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 10_000))
+                monkeypatch.setattr(collector, "_full", -100.0)
+                collector.collect_due()
+                monkeypatch.undo()
+            assert freed() is None, garbage_comes
+            assert loaded
+    finally:
+        gc.unfreeze()
