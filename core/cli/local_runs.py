@@ -17,7 +17,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.installed import need
 from core.spec.machines.machines import Machines
-from core.spec.machines.record import is_remote
+from core.spec.machines.record import is_remote, record_file
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.reading import open_regular
 from core.spec.run.folder import RunDir, RunDirError
@@ -81,7 +81,7 @@ def ask_here(run: RunDir, what: str, kill: bool) -> None:
 
 def catch_up(home: Path, found: Sequence[RunDir]) -> None:
     """Ask the machines of those of the runs that are elsewhere what is new; told is which could not be asked."""
-    if not any(is_remote(run.path) for run in found):
+    if not any(record_file(run.path).exists() and is_remote(run.path) for run in found):
         return
     remote = RemoteRuns(Machines(home), lambda folder, sentence: _tell(sentence))
     try:

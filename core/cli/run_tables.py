@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from core.cli.terminal import say
 from core.spec.chain import run_label
 from core.spec.config import ConfigError, differences, read_config
 from core.spec.errors import UserError
-from core.spec.machines.record import read_record
+from core.spec.files import write_whole
+from core.spec.machines.record import read_record, record_file
 from core.spec.run.events import Evaluated, EventReader, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.status import RunState, judge
+
+_BRIEF = (RunStarted.kind, Evaluated.kind, RunFinished.kind, RunFailed.kind)
+_KEEP_EVERY = 500  # rows
 
 
 @dataclass
@@ -40,6 +48,7 @@ class RunRow:
     total_steps: int = 0
     started: float | None = None
     note: str = ""
+    ended: bool = False  # its last event says so: as long as its files stay as they are, so does the row
     metrics: dict[str, Metric] = field(default_factory=dict)
 
     @property
@@ -57,19 +66,82 @@ class RunRow:
         return raw
 
 
-def read_row(run: RunDir) -> RunRow:
-    """Read a run folder. UserError when it cannot be read."""
+def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
+    """What a list shows of each run: as ``read_row``, but for the config's name and all metrics except the best.
+
+    Rows of runs that have ended are kept in ``home`` and read again once one of their files has changed, so a list that
+    was interrupted goes on where it was. UserError when a folder cannot be read.
+    """
+    cache = home / "cache" / "listed-runs.json"
+    kept, rows, fresh = _kept_rows(cache), [], 0
+    stamps = {str(run.path): _stamp(run) for run in runs}
+    for number, run in enumerate(runs, 1):
+        folder = str(run.path)
+        known = kept.get(folder)
+        if known is None or known[0] != stamps[folder]:
+            row = read_row(run, brief=True)
+            kept[folder] = known = [stamps[folder], row.plain()] if row.ended else [0, row.plain()]
+            fresh += 1
+            if fresh % _KEEP_EVERY == 0:
+                say(f"read {number} of {len(runs)} run folders")
+                _keep_rows(cache, kept)
+        rows.append(_row_of(known[1]))
+    if fresh or len(kept) > len(runs):
+        _keep_rows(cache, {folder: one for folder, one in kept.items() if folder in stamps and one[0]})
+    return rows
+
+
+def _stamp(run: RunDir) -> list[int]:
+    """Sizes and times of the files that a row is read from; they differ once one of them was written."""
+    stamp: list[int] = []
+    for file in (run.events, run.status, record_file(run.path)):
+        try:
+            found = file.stat()
+        except OSError:
+            stamp += (-1, -1)
+        else:
+            stamp += (found.st_size, found.st_mtime_ns)
+    return stamp
+
+
+def _kept_rows(cache: Path) -> dict[str, list[Any]]:
+    """Folder -> stamp and row; {} where nothing was kept, or by another version."""
+    try:
+        kept = json.loads(cache.read_bytes())
+        for _, row in kept.values():
+            _row_of(row)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return {}
+    return dict(kept)
+
+
+def _keep_rows(cache: Path, kept: Mapping[str, list[Any]]) -> None:
+    with suppress(OSError):  # a home that is read only is listed all the same
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(cache, json.dumps(kept).encode(), durable=False)
+
+
+def _row_of(plain: Mapping[str, Any]) -> RunRow:
+    metrics = {name: Metric(**one) for name, one in plain["metrics"].items()}
+    return RunRow(**{**plain, "metrics": metrics})
+
+
+def read_row(run: RunDir, brief: bool = False) -> RunRow:
+    """Read a run folder; ``brief``: without the config, and of the metrics the best alone. UserError when it fails."""
     row = RunRow(run_label(run.path), str(run.path))
     try:
-        row.experiment = read_config(run.config).name
+        row.experiment = "" if brief else read_config(run.config).name
     except ConfigError as error:
         row.note = str(error)
     record = read_record(run)
     row.machine = record.machine if record else ""
-    terminal = _read_events(run, row)
+    terminal = _read_events(run, row, _BRIEF if brief else ())
+    if brief:
+        row.metrics = dict([row.best]) if row.best else {}
     status = run.read_status()
     if terminal is not None and status is not None and not status.verdict and status.started > terminal.time:
         terminal = None
+    row.ended = terminal is not None
     state = judge(status, terminal)
     row.state = (RunState.INTERRUPTED if state is RunState.STARTING and status is None else state).value
     if status is not None:
@@ -80,9 +152,9 @@ def read_row(run: RunDir) -> RunRow:
     return row
 
 
-def _read_events(run: RunDir, row: RunRow) -> RunFinished | RunFailed | None:
+def _read_events(run: RunDir, row: RunRow, naming: Sequence[str] = ()) -> RunFinished | RunFailed | None:
     """Fold the events into ``row``; the terminal one, when that was the last of its kind."""
-    reader, terminal, before = EventReader(run.events), None, -1
+    reader, terminal, before = EventReader(run.events, naming=naming), None, -1
     points: dict[str, dict[int, float]] = {}
     while reader.offset != before:
         before = reader.offset
@@ -98,7 +170,7 @@ def _read_events(run: RunDir, row: RunRow) -> RunFinished | RunFailed | None:
                     for step in [step for step in series if step > event.step]:
                         del series[step]
             elif isinstance(event, (RunFinished, RunFailed)):
-                terminal = event
+                row.step, terminal = max(row.step, event.step), event
     row.metrics = {name: _metric(name, series) for name, series in points.items() if series}
     return terminal
 

@@ -76,14 +76,15 @@ def add(verbs: Verbs) -> None:
 def _list(arguments: argparse.Namespace) -> int:
     if arguments.on:
         return _list_on(arguments)
-    from core.cli.run_tables import read_row, table
+    from core.cli.run_tables import listed_rows, read_row, table
 
     home = home_folder(arguments.home)
-    _catch_up(arguments, home, runs(home))
-    rows = [read_row(run) for run in runs(home)]
+    found = runs(home)
+    _catch_up(arguments, home, found)
     if arguments.json:
-        print(json.dumps([row.plain() for row in rows], indent=1))
+        print(json.dumps([read_row(run).plain() for run in found], indent=1))
         return 0
+    rows = listed_rows(home, found)
     lines = [("run", "state", "step", "best", "machine")]
     for row in rows:
         best = f"{row.best[1].best:.4f} @{row.best[1].best_step}" if row.best else ""

@@ -1,0 +1,84 @@
+"""The list of runs: what has ended is read once, what changed is read again, and a list that was cut short goes on."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from core.cli import run_tables
+from core.cli.homes import runs
+from core.cli.run_tables import listed_rows, read_row
+from core.spec.presets import preset_config
+from core.spec.run.events import Evaluated, EventWriter, Metrics, RunFinished, RunStarted
+from core.spec.run.folder import RunDir
+from core.spec.run.status import RunStatus
+
+RECALL = "val/student/mean_recall"
+
+
+def trained(home: Path, name: str, recall: float, ended: bool = True) -> RunDir:
+    run = RunDir(home / "runs" / name)
+    run.create()
+    run.config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
+    writer = EventWriter(run.events)
+    writer.write(RunStarted(step=0, total_steps=8, config_digest="d"))
+    writer.write(Metrics(step=4, values={"train/loss": 1.0}))
+    writer.write(Evaluated(step=4, values={RECALL: recall, "val/student/image_to_text_R@1": 0.1}))
+    if ended:
+        writer.write(RunFinished(step=8))
+    writer.close()
+    return run
+
+
+def shown(home: Path) -> dict[str, tuple[str, int, int, float | None]]:
+    rows = listed_rows(home, runs(home))
+    return {row.name: (row.state, row.step, row.total_steps, row.best[1].best if row.best else None) for row in rows}
+
+
+def test_what_has_ended_is_read_once_and_what_changed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = trained(tmp_path, "one", 0.5), trained(tmp_path, "other", 0.25, ended=False)
+    first = {"one": ("done", 8, 8, 0.5), "other": ("interrupted", 4, 8, 0.25)}
+    assert shown(tmp_path) == first
+    assert {name: read_row(run).best[1].best for name, run in (("one", one), ("other", other))} == {
+        "one": 0.5,
+        "other": 0.25,
+    }, "as the whole row has it"
+    read: list[str] = []
+    full = run_tables.read_row
+
+    def noted(run: RunDir, brief: bool = False) -> run_tables.RunRow:
+        read.append(run.path.name)
+        return full(run, brief)
+
+    monkeypatch.setattr(run_tables, "read_row", noted)
+    assert (shown(tmp_path), read) == (first, ["other"])
+    read.clear()
+    with closing(EventWriter(one.events)) as writer:
+        writer.write(Evaluated(step=8, values={RECALL: 0.75}))
+    other.write_status(RunStatus(pid=2**22 + 1, started=1.0, heartbeat=1.0, step=6, total_steps=8))
+    assert shown(tmp_path) == {"one": ("done", 8, 8, 0.75), "other": ("interrupted", 6, 8, 0.25)}
+    assert read == ["one", "other"]
+    (tmp_path / "cache" / "listed-runs.json").write_text('{"a": 1}')
+    assert shown(tmp_path)["one"] == ("done", 8, 8, 0.75), "a cache that cannot be read is made anew"
+
+
+def test_a_list_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        trained(tmp_path, f"run-{number}", 0.1 * number)
+    monkeypatch.setattr(run_tables, "_KEEP_EVERY", 2)
+    read, full = list[str](), run_tables.read_row
+
+    def killed(run: RunDir, brief: bool = False) -> run_tables.RunRow:
+        if len(read) == 5:
+            raise KeyboardInterrupt
+        read.append(run.path.name)
+        return full(run, brief)
+
+    monkeypatch.setattr(run_tables, "read_row", killed)
+    with pytest.raises(KeyboardInterrupt):
+        listed_rows(tmp_path, runs(tmp_path))
+    read.clear()
+    assert len(shown(tmp_path)) == 7
+    assert len(read) == 3, "four of five were kept"
