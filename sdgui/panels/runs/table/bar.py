@@ -56,11 +56,12 @@ class TableBar(QWidget):
         self.views.clicked.connect(lambda: self.views_asked.emit(_below(self.views)))
         self.group.clicked.connect(lambda: self._open(self.group_menu()))
 
-    def show_layout(self, layout: TableLayout, catalogue: Catalogue) -> None:
-        """What is filtered and grouped by now."""
+    def show_layout(self, layout: TableLayout, catalogue: Catalogue, typed: bool = False) -> None:
+        """What is filtered and grouped by now; ``typed``: the filter's box holds what is not asked for yet."""
         self._layout, self._catalogue = layout, catalogue
         self.filter.catalogue = catalogue
-        self.filter.show_filter(layout.filter)
+        if not typed:
+            self.filter.show_filter(layout.filter)
         self.differing.setChecked(layout.only_differing)
         names = [title_of(one) for one in fields_of(layout.group_by, catalogue)]
         self.group.setText(f"By {names[0] if len(names) == 1 else f'{len(names)} fields'}" if names else "Group")

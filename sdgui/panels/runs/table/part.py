@@ -143,7 +143,7 @@ class RunTable(QWidget):
         at = self.view.verticalScrollBar().value()
         self.bar.filter.show_error(None)
         self.bar.filter.values = listing.values
-        self.bar.show_layout(self.arrangement, listing.catalogue)
+        self.bar.show_layout(self.arrangement, listing.catalogue, self.bar.filter.text() != self.arrangement.filter)
         self.view.selectionModel().blockSignals(True)
         self.model.show_listing(listing)
         self.view.selectionModel().blockSignals(False)

@@ -368,7 +368,10 @@ def test_rows_follow_runs_that_train(qtbot: QtBot, table: RunTable, filled: tupl
     table.show_layout(replace(table.arrangement, group_by=(), filter="state = running"))
     settle(table)
     assert table.model.rowCount() == len(runs)
+    table.bar.filter.setText("state = done")
+    table.bar.filter._pause.stop()
     report(runs[0], 0.95, RunState.DONE)
+    assert table.bar.filter.text() == "state = done", "what is being typed stays"
     assert table.model.rowCount() == len(runs) - 1, "a run that ended is no longer among those that run"
 
 
