@@ -316,4 +316,4 @@ def _settle(future: Future[Any], reply: dict[str, Any], well: bool) -> None:
             result = reply.get("result")
             future.set_result(result if isinstance(result, dict) else {})
         else:
-            future.set_exception(UserError(excerpt(str(reply.get("message", "it failed")), 4000)))
+            future.set_exception(UserError(excerpt(reply.get("message") or "it failed", 4000)))

@@ -30,7 +30,7 @@ class Host(Connection):
 
     def probe(self) -> Future[Facts]:
         """What the machine has: cores, memory, GPUs and who uses them, versions, disk, Slurm's partitions."""
-        return _typed(self.call("probe"), Facts)
+        return self._typed(self.call("probe"), Facts)
 
     def check(self, config: str = "") -> Future[list[Finding]]:
         """What works there, what does not and the remedy; with a definition (JSON) its data and weights too.
@@ -38,7 +38,7 @@ class Host(Connection):
         A machine that cannot be reached now is reported at once.
         """
         asked = self.call("check", 120.0, machine=self.machine.model_dump(), config=config)
-        return _typed(asked, list[Finding], "findings", lambda found: [*self._versions(), *found])
+        return self._typed(asked, list[Finding], "findings", lambda found: [*self._versions(), *found])
 
     def _versions(self) -> list[Finding]:
         """Whether another machine has the sdgui that is here."""
@@ -55,7 +55,7 @@ class Host(Connection):
 
     def check_data(self, config: str) -> Future[list[Finding]]:
         """Whether the paths that a definition (JSON) names are there, and can be read as data."""
-        return _typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
+        return self._typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
 
     def script(
         self, name: str, devices: Sequence[str] = (), machine: Machine | None = None, stage: str = ""
@@ -66,7 +66,7 @@ class Host(Connection):
         """
         settings = (machine or self.machine).model_dump()
         asked = self.call("script", machine=settings, name=name, devices=list(devices), stage=stage)
-        return _typed(asked, str, "script")
+        return self._typed(asked, str, "script")
 
     def submit(
         self,
@@ -82,7 +82,7 @@ class Host(Connection):
         The same ``token`` again starts nothing twice and answers the same. ``devices``: indices or UUIDs of GPUs.
         ``script``: in place of the sbatch script that the machine's settings make.
         """
-        return _typed(
+        return self._typed(
             self.call(
                 "submit",
                 timeout,
@@ -112,7 +112,7 @@ class Host(Connection):
         """
         asked = {"name": name, "stage": stage, "token": token, "chain": chain, "devices": list(devices)}
         machine = self.machine.model_dump()
-        return _typed(self.call("submit_chain", timeout, machine=machine, script=script, **asked), Submitted)
+        return self._typed(self.call("submit_chain", timeout, machine=machine, script=script, **asked), Submitted)
 
     def submit_study(
         self, study: str, files: Mapping[str, str], what: Sequence[str], token: str, devices: Sequence[str] = ()
@@ -122,40 +122,64 @@ class Host(Connection):
         ``what``: ``run ARM SEED STEPS``, or ``step ARM PART``. The same ``token`` again starts nothing twice.
         """
         asked = {"study": study, "files": dict(files), "what": list(what), "token": token, "devices": list(devices)}
-        return _typed(self.call("submit_study", 120.0, machine=self.machine.model_dump(), **asked), Submitted)
+        return self._typed(self.call("submit_study", 120.0, machine=self.machine.model_dump(), **asked), Submitted)
 
     def data_facts(self, paths: Mapping[str, str]) -> Future[list[DataFacts]]:
         """How many pairs lie at each of the paths there, and which."""
-        return _typed(self.call("data_facts", 300.0, paths=dict(paths)), list[DataFacts], "data")
+        return self._typed(self.call("data_facts", 300.0, paths=dict(paths)), list[DataFacts], "data")
 
     def control(self, folder: str, what: Control) -> Future[Standing]:
         """Ask its trainer to stop or to pause; a job that waits for its first start is taken from Slurm's queue."""
-        return _typed(self.call("control", folder=folder, what=what), Standing)
+        return self._typed(self.call("control", folder=folder, what=what), Standing)
 
     def end(self, folder: str, how: End) -> Future[Standing]:
         """End it without waiting for its consent: a signal to its process, or ``scancel``."""
-        return _typed(self.call("end", folder=folder, how=how), Standing)
+        return self._typed(self.call("end", folder=folder, how=how), Standing)
 
     def standing(self, folder: str) -> Future[Standing]:
         """How a run stands now."""
-        return _typed(self.call("standing", folder=folder), Standing)
+        return self._typed(self.call("standing", folder=folder), Standing)
 
     def runs(self) -> Future[list[RunFacts]]:
         """The runs in the runs folder there."""
-        return _typed(self.call("runs"), list[RunFacts], "runs")
+        return self._typed(self.call("runs"), list[RunFacts], "runs")
 
     def checkpoints(self, folder: str) -> Future[list[CheckpointFacts]]:
         """The checkpoints of a run, oldest first, with their files."""
-        return _typed(self.call("checkpoints", folder=folder), list[CheckpointFacts], "checkpoints")
+        return self._typed(self.call("checkpoints", folder=folder), list[CheckpointFacts], "checkpoints")
 
     def read(self, folder: str, file: str, offset: int, length: int, timeout: float = 60.0) -> Future[Chunk]:
         """``length`` bytes of a file of the run from ``offset`` on, at most 4 MB."""
-        return _typed(self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk)
+        return self._typed(self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk)
 
     def pictures(self, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
         """Small JPEG copies of pictures that lie there, by path; of those that cannot be read, none."""
         asked = self.call("pictures", paths=list(paths), side=side)
-        return _typed(asked, dict[str, Chunk], "pictures")
+        return self._typed(asked, dict[str, Chunk], "pictures")
+
+    def _typed(
+        self,
+        asked: Future[dict[str, Any]],
+        shape: Any,
+        part: str = "",
+        more: Callable[[Any], Any] = lambda found: found,
+    ) -> Future[Any]:
+        """A future of the answer as a ``shape``, or of its ``part``; ``more`` may add to it."""
+        answer: Future[Any] = Future()
+        where = f"the answer of {self.machine.name}"
+
+        def settle(done: Future[dict[str, Any]]) -> None:
+            with suppress(InvalidStateError):
+                if answer.cancelled():
+                    return
+                try:
+                    value = done.result().get(part) if part else done.result()
+                    answer.set_result(more(checked_as(TypeAdapter(shape), value, where, remedy="Update sdgui there.")))
+                except UserError as error:
+                    answer.set_exception(error)
+
+        asked.add_done_callback(settle)
+        return answer
 
 
 def own_version() -> str:
@@ -164,28 +188,6 @@ def own_version() -> str:
         return version("sdgui")
     except PackageNotFoundError:
         return ""
-
-
-def _typed(
-    asked: Future[dict[str, Any]], shape: Any, part: str = "", more: Callable[[Any], Any] = lambda found: found
-) -> Future[Any]:
-    """A future of the answer as a ``shape``, or of its ``part``; ``more`` may add to it."""
-    answer: Future[Any] = Future()
-
-    def settle(done: Future[dict[str, Any]]) -> None:
-        with suppress(InvalidStateError):
-            if answer.cancelled():
-                return
-            try:
-                found = done.result()
-                answer.set_result(
-                    more(checked_as(TypeAdapter(shape), found.get(part) if part else found, "the answer"))
-                )
-            except UserError as error:
-                answer.set_exception(error)
-
-    asked.add_done_callback(settle)
-    return answer
 
 
 def when_done(

@@ -10,7 +10,7 @@ import pytest
 from core.spec.errors import UserError
 from core.spec.machines import host as host_module
 from core.spec.machines.answers import MOST_BYTES, Gpu, Hello, Submitted, packed, unpacked
-from core.spec.machines.host import Host, _typed, when_done
+from core.spec.machines.host import Host, when_done
 from core.spec.machines.machine import Machine
 
 FAR = Machine(name="far", host="user@far", runs="/runs")
@@ -76,7 +76,7 @@ def test_each_question_is_asked_with_all_that_it_needs(asked: list[tuple[str, fl
 def test_an_answer_is_checked_and_one_that_nobody_waits_for_is_dropped() -> None:
     def settled(raw: object, part: str = "", cancelled: bool = False) -> Future[Any]:
         question: Future[Any] = Future()
-        answer = _typed(question, Submitted if not part else list[Submitted], part)
+        answer = Host(Machine(name="far"))._typed(question, Submitted if not part else list[Submitted], part)
         if cancelled:
             answer.cancel()
         if isinstance(raw, Exception):
@@ -88,7 +88,7 @@ def test_an_answer_is_checked_and_one_that_nobody_waits_for_is_dropped() -> None
     assert settled({"folder": "/f", "pid": 3}).result(0) == Submitted(folder="/f", pid=3)
     assert settled({"all": [{"folder": "/f"}]}, "all").result(0) == [Submitted(folder="/f")]
     for raw, part in (({}, ""), ({"folder": "/f"}, "all"), ({"all": 7}, "all")):
-        with pytest.raises(UserError, match="the answer"):
+        with pytest.raises(UserError, match=r"the answer of far: .* Update sdgui there"):
             settled(raw, part).result(0)
     with pytest.raises(UserError, match=r"No room\."):
         settled(UserError("No room.")).result(0)
