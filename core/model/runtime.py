@@ -47,6 +47,8 @@ def set_up(config: RuntimeConfig, gpu: int = 0) -> Runtime:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
+    if config.tf32:
+        torch.set_float32_matmul_precision("high")
     device = _device(config.device)
     if device.type != "cpu":  # with its number, as tensors there name it: "cuda" is not equal to "cuda:0"
         device = torch.device(device.type, gpu if device.type == "cuda" else 0)

@@ -20,6 +20,7 @@ from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.parts.words import WordPositions
 from core.objectives.weighting.belief import weighted_mean
 from core.ranks.collectives import first_row, overall_mean, size
+from core.ranks.draws import shared
 from core.ranks.transfer import sent
 from core.spec.config import MaskedWordsConfig
 
@@ -52,18 +53,17 @@ def mask_words(tokens: Tensor, special: Tensor, vocabulary: int, rate: float) ->
     """Mask words of ``tokens`` (B, T) with probability ``rate`` (BERT, Devlin et al. 2019, section 3.1).
 
     Of the masked ones 80 % are hidden, 10 % another word, 10 % stay. ``special`` ids (start, end, padding) are never
-    masked and never put in. All of it in the host's memory, by the generator that a resumed run goes on with; each rank
-    draws for all.
+    masked and never put in. All of it in the host's memory; each rank draws for all.
     """
     every = (size() * len(tokens), tokens.shape[1])
     own = slice(first_row(len(tokens)), first_row(len(tokens)) + len(tokens))
-    chance = torch.rand(2, *every)[:, own]
+    chance = torch.rand(2, *every, generator=shared)[:, own]
     masked = (chance[0] < rate) & ~torch.isin(tokens, special)
     hidden = masked & (chance[1] < 0.8)
     other = masked & (chance[1] >= 0.9)
     words = torch.arange(vocabulary)
     words = words[~torch.isin(words, special)]
-    drawn = words[torch.randint(len(words), every)[own]]
+    drawn = words[torch.randint(len(words), every, generator=shared)[own]]
     places = masked.flatten().nonzero()[:, 0]
     restored = WordPositions(places, tokens[masked], places // max(1, tokens.shape[1]))
     return Masking(torch.where(other, drawn, tokens), hidden, masked, restored)

@@ -17,6 +17,7 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
 from core.objectives.weighting.belief import weighted_mean
 from core.ranks.collectives import first_row, gathered, overall_mean, rank, size, taken
+from core.ranks.draws import shared
 from core.ranks.transfer import sent
 from core.spec.config import MatchingConfig
 
@@ -53,9 +54,9 @@ def draw(weights: Tensor) -> Tensor:
     """A column (B,) int64 for each row of ``weights`` (B, B), with that probability; no row may be all 0.
 
     The largest of weights over exponential noise is so distributed, and is what torch's multinomial takes. The noise is
-    the CPU generator's, which a resumed run goes on with; the weights stay where they are.
+    drawn in the host's memory, alike on every rank; the weights stay where they are.
     """
-    noise = torch.empty(weights.shape).exponential_()
+    noise = torch.empty(weights.shape).exponential_(generator=shared)
     return (weights.detach() / sent(noise, weights.device)).argmax(dim=1)
 
 
@@ -90,7 +91,8 @@ class Matching(Objective):
         if size() == 1:
             captioned, shown = text.rows(captions[0]), image.tokens[own]
         else:
-            wanted_captions, wanted_pictures = ([one.cpu() for one in every] for every in (captions, pictures))
+            wanted = torch.stack([*captions, *pictures]).cpu()  # the step's one wait: numbers of rows are the host's
+            wanted_captions, wanted_pictures = wanted.unbind()[: size()], wanted.unbind()[size() :]
             captioned = replace(text, words=None).map(lambda values: taken(values, wanted_captions))
             shown = taken(image.tokens, wanted_pictures)
         fused = network.join(replace(image, tokens=shown), captioned).pooled
@@ -118,8 +120,6 @@ class Matching(Objective):
         """
         same = same_captions(tokens)
         if same.all():
-            for _ in range(2):  # the generator goes on as if both had been drawn
-                torch.empty(same.shape).exponential_()
             return None
         with torch.no_grad():
             images, texts = output.clean.every_image.float(), output.every_text.float()

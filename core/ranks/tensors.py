@@ -8,9 +8,12 @@ they are the same at any number of ranks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, cast
 
 from torch import Tensor, nn
+from torch.utils._pytree import register_pytree_node
 
 
 def is_split(value: Tensor) -> bool:
@@ -59,6 +62,34 @@ def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> di
             gathered[name] = full.to("cpu", copy=copy)
         del full
     return gathered
+
+
+def as_trees(value: Any) -> Any:
+    """``value``, with every data class in it known to torch's pytree as the tensors of its fields.
+
+    FSDP gathers weights again when a gradient reaches an output, which it finds in pytrees alone before torch 2.13.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        names = tuple(one.name for one in fields(value) if one.init)
+        _register(type(value), names)
+        for name in names:
+            as_trees(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            as_trees(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            as_trees(item)
+    return value
+
+
+@cache
+def _register(kind: Any, names: tuple[str, ...]) -> None:
+    register_pytree_node(
+        kind,
+        lambda value: ([getattr(value, name) for name in names], None),
+        lambda items, _: kind(**dict(zip(names, items, strict=True))),
+    )
 
 
 def load_whole(module: nn.Module, tensors: Mapping[str, Tensor]) -> Any:

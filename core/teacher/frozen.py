@@ -21,6 +21,7 @@ from core.data.views.making import resized
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
+from core.model.towers.towers import Towers
 from core.spec.config import TeacherConfig
 from core.teacher.teacher import ComparesWithTeacher, HeadOutputs, Teacher
 
@@ -111,19 +112,22 @@ def _fitted(batch: Batch, network: Network) -> Batch:
     towers, source = network.towers, batch.source
     return replace(
         batch,
-        texts=_cut(batch.texts, towers.context_length, towers.pad_id),
+        texts=_cut(batch.texts, towers),
         clean=view(batch.clean),
         teacher=tuple(view(one) for one in batch.teacher),
-        source=source and replace(source, texts=_cut(source.texts, towers.context_length, towers.pad_id)),
+        source=source and replace(source, texts=_cut(source.texts, towers)),
     )
 
 
-def _cut(texts: Tensor, longest: int, pad_id: int) -> Tensor:
-    """Captions (B, T) of at most ``longest`` tokens; one that is cut ends with the end token."""
+def _cut(texts: Tensor, towers: Towers) -> Tensor:
+    """Captions (B, T) of at most as many tokens as ``towers`` read; one that is cut ends with the end token."""
+    longest = towers.context_length
     if texts.shape[1] <= longest:
         return texts
-    end = texts.max()  # the end token has the greatest id of the vocabulary
-    last = torch.where(texts[:, longest] != pad_id, end, texts[:, longest - 1])
+    end = towers.end_id
+    if end is None:
+        return texts[:, :longest]
+    last = texts[:, longest - 1].masked_fill(texts[:, longest] != towers.pad_id, end)
     return torch.cat([texts[:, : longest - 1], last[:, None]], dim=1)
 
 

@@ -36,7 +36,6 @@ from core.training.team.signals import signals_as_requests
 from core.training.team.team import Team
 from core.training.team.watch import Watch
 
-LEAST_TORCH = (2, 13)  # before, FSDP looked for gradients in tuples and dicts of outputs alone
 _WORD_SECONDS = 3.0  # for another rank's word of its failure to come
 # What torch's backends say in a RuntimeError when another process does not answer.
 _UNANSWERED = ("gloo", "nccl", "connection", "peer", "socket", "timed out", "timeout", "broken pipe", "processgroup")
@@ -63,11 +62,6 @@ def train_over_ranks(launch: Launch, read: Callable[[], RunConfig], run: RunDir,
 
     Raises UserError as ``core.training.train.train`` does, on every rank, and RankLost where one is gone.
     """
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < LEAST_TORCH:
-        raise TrainingError(
-            f"training over several processes needs PyTorch {'.'.join(map(str, LEAST_TORCH))} or later, and here is "
-            f"{torch.__version__}; update it, or train in one process."
-        )
     with joined(launch) as messages:
         team = Team(launch, messages)
         config = team.together(read)

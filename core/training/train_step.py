@@ -12,17 +12,22 @@ from contextlib import ExitStack, contextmanager
 from torch import Tensor
 
 from core.data.batch import Batch
+from core.data.draws import seed_of
 from core.model.outputs import Output
 from core.objectives.build import Objectives
 from core.objectives.weighting.belief import Belief
 from core.objectives.weighting.rolling import AnyBelief
 from core.objectives.weighting.trust import trusted
+from core.ranks.collectives import rank
+from core.ranks.draws import seed_step
 from core.spec.config import RunConfig
 from core.teacher.attention import attended
 from core.teacher.teacher import Teacher
 from core.training.accumulation import in_chunks
 from core.training.assembly import Assembly
 from core.training.schedules import Schedules
+
+STEP = 1010  # what a draw is for
 
 Losses = dict[str, Tensor]
 """The weighted loss of each objective, by name."""
@@ -37,7 +42,7 @@ class TrainStep:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
         self._student = parts.student
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
-        self._schedules, self._belief = schedules, belief
+        self._schedules, self._belief, self._seed = schedules, belief, config.seed
         self._trust, self._own_trust = config.belief.trust, config.belief.trust_by == "student"
         self._memory = belief if isinstance(belief, Belief) and config.teacher.targets == "memory" else None
 
@@ -46,6 +51,7 @@ class TrainStep:
         teacher = self._teacher if self._schedules.teaching.taught(step) else None
         objectives = self._objectives.active(taught=teacher is not None or self._teacher is None)
         objectives.begin_step(self._network, self._schedules.at(step))
+        seed_step(seed_of(self._seed, step, STEP), seed_of(self._seed, step, STEP, 1 + rank()))
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)

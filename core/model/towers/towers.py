@@ -240,6 +240,16 @@ class Towers(nn.Module):
         return tuple(sorted({self.pad_id, *tokenizer.all_special_ids}))
 
     @property
+    def end_id(self) -> int | None:
+        """The token id that ends a caption; None where its tokenizer sets none."""
+        tokenizer: Any = self.tokenize.words()
+        if not isinstance(tokenizer, HFTokenizer):
+            return int(tokenizer.eot_token_id)
+        words = tokenizer.tokenizer
+        end = words.sep_token_id if words.eos_token_id is None else words.eos_token_id
+        return None if end is None or tokenizer.strip_sep_token else int(end)
+
+    @property
     def vocabulary(self) -> int:
         """How many word ids the text tower knows."""
         return self._text.vocabulary

@@ -234,6 +234,13 @@ class RuntimeConfig(Section):
         "auto", title="Precision", description="auto uses bfloat16 where the hardware has it.",
         json_schema_extra=shown(""),
     )  # fmt: skip
+    tf32: bool = Field(
+        False,
+        title="TF32",
+        description="float32 matrix products on an NVIDIA GPU's tensor cores, with 10 bits of mantissa: faster, less "
+        "exact. For precision fp32.",
+        json_schema_extra=shown("", advanced=True),
+    )
     threads: int = Field(
         0,
         ge=0,

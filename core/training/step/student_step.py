@@ -13,6 +13,8 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.model.runtime import Runtime
 from core.objectives.build import Objectives
+from core.ranks.collectives import size
+from core.ranks.tensors import as_trees
 
 
 class StudentStep(nn.Module):
@@ -27,4 +29,5 @@ class StudentStep(nn.Module):
         """The student's outputs for ``batch``, with what the heads of ``objectives``, those of this step, add."""
         with self.runtime.autocast():
             output = self.network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
-            return objectives.head_outputs(self.network, batch, output)
+            output = objectives.head_outputs(self.network, batch, output)
+            return output if size() == 1 else as_trees(output)

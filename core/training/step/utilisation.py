@@ -17,8 +17,8 @@ from core.model.runtime import Runtime
 
 T = TypeVar("T")
 
-# Dense products a second, in 1e12: of bfloat16 with float32 sums, by the makers' data sheets. In float32 the trainer
-# leaves TF32 alone, and what counts is the rate of the plain units.
+# Dense products a second, in 1e12: of bfloat16 with float32 sums, and of float32 without tensor cores, by the makers'
+# data sheets; of TF32 it is half of bfloat16's.
 _PEAKS = {
     "B200": (2250.0, 75.0),
     "H200": (989.0, 67.0),
@@ -44,17 +44,20 @@ _PEAKS = {
 
 
 def peak(name: str, precision: str) -> float | None:
-    """Operations a second that the device ``name`` has at most in "bf16" or "fp32"; None where it is not known."""
+    """Operations a second that the device ``name`` has at most in "bf16", "tf32" or "fp32"; None if unknown."""
     found = [one for one in _PEAKS if f" {one} " in f" {name.replace('-', ' ')} "]
     if not found:
         return None
     bf16, fp32 = _PEAKS[max(found, key=len)]  # "H100 PCIe" is not "H100"
-    return 1e12 * (bf16 if precision == "bf16" else fp32)
+    return 1e12 * {"bf16": bf16, "tf32": bf16 / 2, "fp32": fp32}[precision]
 
 
 def device_peak(runtime: Runtime) -> float | None:
     """That of the device a run is on; None on a CPU, and where it is not known."""
-    return peak(runtime.describe(), runtime.precision) if runtime.device.type == "cuda" else None
+    if runtime.device.type != "cuda":
+        return None
+    tf32 = runtime.precision == "fp32" and torch.get_float32_matmul_precision() != "highest"
+    return peak(runtime.describe(), "tf32" if tf32 else runtime.precision)
 
 
 def counted(work: Callable[[], T]) -> tuple[T, int]:

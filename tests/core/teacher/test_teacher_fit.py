@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from open_clip.tokenizer import HFTokenizer
 
 from core.model.errors import ModelError
 from core.model.network import Network
@@ -76,8 +78,25 @@ def test_masked_patches_need_every_patch() -> None:
         network(config, small(patch_dropout=0.5))
 
 
-def test_captions_are_cut_with_an_end_token_and_those_that_just_fit_stay_whole() -> None:
-    end, pad = 99, 0
-    captions = torch.tensor([[1, 5, 6, 7, 8, end], [1, 5, 6, end, pad, pad], [1, end, pad, pad, pad, pad]])
-    assert _cut(captions, 4, pad).tolist() == [[1, 5, 6, end], [1, 5, 6, end], [1, end, pad, pad]]
-    assert _cut(captions, 6, pad) is captions
+@pytest.mark.parametrize("end", [99, 3, None])
+def test_captions_are_cut_with_an_end_token_and_those_that_just_fit_stay_whole(end: int | None) -> None:
+    """The end token of CLIP has the greatest id of all; one of transformers' tokenizers has not."""
+    pad, ends = 0, 2 if end is None else end
+    captions = torch.tensor([[1, 5, 6, 7, 8, ends], [1, 5, 6, ends, pad, pad], [1, ends, pad, pad, pad, pad]])
+    towers: Any = SimpleNamespace(context_length=4, pad_id=pad, end_id=end)
+    first = [1, 5, 6, 7 if end is None else end]
+    assert _cut(captions, towers).tolist() == [first, [1, 5, 6, ends], [1, ends, pad, pad]]
+    towers.context_length = 6
+    assert _cut(captions, towers) is captions
+
+
+def test_a_tokenizer_says_what_ends_a_caption() -> None:
+    towers = build_towers(resolve_architecture("sd-tiny"))
+    tokens = towers.tokenize(["a cat"])[0]
+    assert towers.end_id == int(tokens[tokens != towers.pad_id][-1])
+    words = SimpleNamespace(eos_token_id=None, sep_token_id=102)  # as of BERT
+    for strip, end in ((False, 102), (True, None)):
+        tokenizer = object.__new__(HFTokenizer)
+        tokenizer.tokenizer, tokenizer.strip_sep_token = words, strip
+        towers.tokenize._built = tokenizer
+        assert towers.end_id == end

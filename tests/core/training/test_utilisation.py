@@ -39,6 +39,7 @@ def test_operations_of_a_layer_are_those_of_its_products() -> None:
         ("NVIDIA L40S", "bf16", 362e12),
         ("NVIDIA L40", "bf16", 181e12),
         ("NVIDIA L40", "fp32", 90.5e12),
+        ("NVIDIA A100-SXM4-80GB", "tf32", 156e12),
         ("NVIDIA H200", "bf16", 989e12),
         ("NVIDIA B200", "bf16", 2250e12),
         ("NVIDIA A10G", "bf16", 70e12),

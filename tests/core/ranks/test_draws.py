@@ -1,0 +1,49 @@
+"""Over ranks, dropout is each rank's own, and what objectives draw is that of all; both go on after a resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.ranks import draws
+from core.training.team.team import ALONE, Team
+from tests.core.ranks.forked import opened, over_ranks
+from tests.core.ranks.settings import config_of, labelled_pairs
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def test_each_rank_drops_out_by_itself_and_all_draw_alike(tmp_path: Path) -> None:
+    config = config_of("clip", labelled_pairs(tmp_path / "pairs"), tmp_path)
+
+    def drawn(team: Team, first: int, last: int) -> tuple[list[float], list[float]]:
+        """What dropout and objectives would draw within each step from ``first`` on."""
+        own, shared = list[float](), list[float]()
+
+        def note() -> None:
+            own.append(torch.rand(()).item())
+            shared.append(torch.rand((), generator=draws.shared).item())
+
+        with opened(config, tmp_path / f"of-{team.size}", team) as loop:
+            assert loop.step == first
+            loop.parts.student.register_forward_pre_hook(lambda *given: note())
+            for batch in loop.parts.loader.batches(first, last):
+                loop.train_step(batch)
+            if first == 0:
+                loop.save()
+                loop.leave()
+        return own, shared
+
+    (own_0, shared_0), (own_1, shared_1) = over_ranks(2, lambda team: drawn(team, 0, 2))
+    assert len({*own_0, *own_1}) == 4
+    assert len(set(shared_0)) == 2
+    assert shared_0 == shared_1 == drawn(ALONE, 0, 2)[1]
+    resumed = over_ranks(2, lambda team: drawn(team, 2, 4))
+    assert not {*own_0, *own_1} & {*resumed[0][0], *resumed[1][0]}
+    assert len({*resumed[0][0], *resumed[1][0]}) == 4
+    assert resumed[0][1] == resumed[1][1]
