@@ -39,6 +39,9 @@ class Contrastive(QueuedObjective):
     the logit bias and y_ij 1 for i = j and -1 else:
 
         loss = - sum_ij log sigmoid(y_ij (z_ij + b)) / B
+
+    A pair's weight is that of its image's row: with weight 0 its image is compared with no text, and its text is still
+    a negative of the other images.
     """
 
     name = "contrastive"

@@ -56,6 +56,7 @@ class SyncCounter(TorchDispatchMode):
         kwargs = kwargs or {}
         name = str(func).removeprefix("aten.").split(".")[0]
         if not any(isinstance(leaf, Tensor) and leaf.device.type == "meta" for leaf in tree_leaves((args, kwargs))):
+            self.found["copy to the device"] += _waits_on_the_way_there(name, args, kwargs)
             return func(*args, **kwargs)
         if name in ("_local_scalar_dense", "item", "is_nonzero", "equal"):
             self.found[name] += 1
@@ -74,6 +75,7 @@ class SyncCounter(TorchDispatchMode):
             return args[0]  # one value where a mask is true fills it
         if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
             args = (args[0], [self._index(name, one) for one in args[1]], *args[2:])
+        self.found["copy to the device"] += _waits_on_the_way_there(name, args, kwargs)
         if name == "_to_copy" and torch.device(kwargs.get("device") or META).type == "cpu":
             self.found["copy to the host"] += 1
             return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
@@ -85,6 +87,16 @@ class SyncCounter(TorchDispatchMode):
             return index
         self.found[f"{name} by a mask"] += 1
         return torch.zeros(index.shape[0], dtype=torch.int64, device=index.device)
+
+
+def _waits_on_the_way_there(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether it is a copy from the host's memory to the device that is not only queued."""
+    if name == "_to_copy":
+        there = torch.device(kwargs.get("device") or args[0].device).type == "meta"
+        return there and args[0].device.type == "cpu" and not kwargs.get("non_blocking", False)
+    if name == "copy_" and args[0].device.type == "meta" and args[1].device.type == "cpu":
+        return not (kwargs.get("non_blocking", False) or (len(args) > 2 and args[2]))
+    return False
 
 
 def run(peer: Path | None = None) -> list[BenchResult]:
@@ -127,7 +139,7 @@ def counted_syncs(config: RunConfig, folder: Path) -> Counter[str]:
         with counter:
             for batch in batches:
                 loop.train_step(batch)
-        return counter.found
+        return +counter.found
 
 
 @contextmanager

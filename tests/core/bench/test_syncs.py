@@ -37,7 +37,7 @@ def test_a_whole_step_needs_no_value(name: str, source: Path, former: Path, tmp_
         assert {key for key, value in held.items() if value.device != META} == set()
         with counter:
             reports = [loop.train_step(batch) for batch in parts.loader.batches(0, STEPS)]
-    assert dict(counter.found) == {}
+    assert dict(+counter.found) == {}
     losses = [report["train/loss"] for report in reports]
     assert [loss.device for loss in losses] == [META] * STEPS
     assert all(("diag/belief" in report) == (loop.config.belief.action == "weigh") for report in reports)
@@ -62,7 +62,13 @@ def test_each_way_to_wait_is_counted() -> None:
     counter = SyncCounter()
     with counter:
         waits(torch.ones(2, 3))
-        assert not counter.found  # values on the host are at hand
+        assert not +counter.found  # values on the host are at hand
+        torch.ones(2).to(META, non_blocking=True)
+        torch.empty(2, device=META).copy_(torch.ones(2), non_blocking=True)
+        assert not +counter.found
+        torch.ones(2).to(META)
+        torch.empty(2, device=META).copy_(torch.ones(2))
+        assert counter.found["copy to the device"] == 2
         waits(torch.ones(2, 3, device=META))
     assert sum(counter.found.values()) >= 8
     assert {"_local_scalar_dense", "nonzero", "index by a mask", "copy to the host", "masked_select"} <= set(
