@@ -276,10 +276,15 @@ def upgrade(address: str) -> int:
     return 0
 
 
+def _report_rebuild(done: int, total: int) -> None:
+    if done % 100 == 0 or done == total:
+        print(f"sdgui: {done} of {total} run folders read", file=sys.stderr, flush=True)
+
+
 def rebuild(home: Path) -> int:
     """Rebuild the database from the run folders, and print the error of each that could not be read."""
     try:
-        store, problems = Store.rebuild(home)
+        store, problems = Store.rebuild(home, _report_rebuild)
     except StoreError as error:
         print(f"sdgui: {error}", file=sys.stderr)
         return 1

@@ -18,6 +18,7 @@ from sdgui.store.records import (
     HERE,
     BestPoint,
     Ending,
+    Experiment,
     MetricSummary,
     Place,
     Progress,
@@ -181,10 +182,12 @@ class RunRecords(Sessions):
         """Add the run in ``folder``, which has this definition and ``began`` to train then; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
-            row = _new_run(session, experiment_id)
+            listed = session.scalar(select(RunRow.id).where(RunRow.folder == folder))
+            if listed is not None:  # by another window meanwhile
+                return listed
+            row = _run_of(session, experiment_record(experiment_row(session, experiment_id)), config)
             row.owner, row.created = self.who, began or row.created
-            row.folder, row.digest, row.state = folder, config.digest(), RunState.STARTING.value
-            keep_definition(session, row.digest, config)
+            row.folder, row.state = folder, RunState.STARTING.value
             if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):
                 row.key = key
             session.add(row)
@@ -319,13 +322,18 @@ def _new_run(session: Session, experiment_id: int) -> RunRow:
     experiment = experiment_record(experiment_row(session, experiment_id))
     if experiment.config is None:
         raise StoreError(experiment.problem)
-    key = secrets.token_hex(4)
-    keep_definition(session, experiment.config.digest(), experiment.config)
+    return _run_of(session, experiment, experiment.config)
+
+
+def _run_of(session: Session, experiment: Experiment, config: RunConfig) -> RunRow:
+    """A run of the experiment with this config, whose definition is kept."""
+    key, digest = secrets.token_hex(4), config.digest()
+    keep_definition(session, digest, config)
     return RunRow(
-        experiment_id=experiment_id,
+        experiment_id=experiment.id,
         key=key,
         folder=f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{key}",
-        digest=experiment.config.digest(),
+        digest=digest,
         created=time.time(),
     )
 

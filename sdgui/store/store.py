@@ -82,19 +82,29 @@ class Store(
         return cls(home, own) if registry is None else cls(home, open_registry(registry, MIGRATIONS), own)
 
     @classmethod
-    def rebuild(cls, home: Path | None = None) -> tuple[Self, list[str]]:
-        """Rename a damaged database, make a new one and import every run folder; with the errors of unreadable ones."""
+    def rebuild(
+        cls, home: Path | None = None, report: Callable[[int, int], object] | None = None
+    ) -> tuple[Self, list[str]]:
+        """Rename a damaged database, make a new one and import every run folder; with the errors of unreadable ones.
+
+        Called again after it was killed, it goes on with the new database. ``report``: folders read, of how many.
+        """
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
-        aside = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}"
-        for ending in ("", "-wal", "-shm"):
-            file = home / (DATABASE + ending)
-            try:
+        aside, unfinished = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}", home / f"{DATABASE}.rebuilding"
+        try:
+            files = [] if unfinished.exists() else [home / (DATABASE + ending) for ending in ("", "-wal", "-shm")]
+            for file in files:
                 if file.exists():
                     file.rename(file.with_name(file.name + aside))
-            except OSError as error:
-                raise StoreError(f"{file} cannot be renamed: {error.strerror}; close programs that use it.") from error
-        store = cls.open(home)
-        return store, store.import_folders()
+            home.mkdir(parents=True, exist_ok=True)
+            unfinished.touch()
+            store = cls.open(home)
+            problems = store.import_folders(report, only_new=True)
+            unfinished.unlink()
+        except OSError as error:
+            where = error.filename or home
+            raise StoreError(f"{where} cannot be renamed: {error.strerror}; close programs that use it.") from error
+        return store, problems
 
     @property
     def registry(self) -> RegistryAddress | None:
@@ -111,15 +121,20 @@ class Store(
         runs = [*self.alive_runs(), *self.queue(), *self.latest_runs(1)]
         self.run_labels([run.id for run in runs])
 
-    def import_folders(self) -> list[str]:
+    def import_folders(self, report: Callable[[int, int], object] | None = None, only_new: bool = False) -> list[str]:
         """Read every run folder in ``runs`` again, oldest first, and list missing runs; returns errors.
 
-        A folder that cannot be read stops none of the others. Names, tags and notes stay.
+        A folder that cannot be read stops none of the others. Names, tags and notes stay. ``report``: folders read, of
+        how many. ``only_new``: those whose events are listed up to some byte are passed over.
         """
-        problems = []
-        for folder in _run_folders(self.runs_folder):
+        problems, folders, fitting = [], _run_folders(self.runs_folder), self._fitting_experiments()
+        known = self._listed_folders() if only_new else frozenset()
+        for number, folder in enumerate(folders, 1):
+            if report is not None:
+                report(number, len(folders))
             try:
-                self.import_run(folder)
+                if self._folder_text(folder) not in known:
+                    self._import(folder, None, fitting)
             except UserError as error:
                 problems.append(str(error))
             except Exception as error:  # noqa: BLE001  the others are to be read whatever is wrong with this one
@@ -131,6 +146,10 @@ class Store(
 
         It goes under ``experiment_id``, else under an experiment with the same definition or name, else a new one.
         """
+        return self.run(self._import(folder, experiment_id, None))
+
+    def _import(self, folder: Path, experiment_id: int | None, fitting: dict[str, int] | None) -> int:
+        """``import_run``, for its id. ``fitting``: ``_fitting_experiments``, read before and kept up to date here."""
         run_dir = RunDir(folder.absolute())
         try:
             config = read_config(run_dir.config)
@@ -143,20 +162,37 @@ class Store(
             progress = folder_progress(run_dir, known.launched if known else None, time.time())
         except EventError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
-        run_id = known.id if known else self._add_imported(text, config, experiment_id, progress.started)
+        run_id = known.id if known else None
+        if run_id is None:
+            if experiment_id is None:
+                experiment_id = self._experiment_for(
+                    config, self._fitting_experiments() if fitting is None else fitting
+                )
+            run_id = self.add_imported(experiment_id, text, config, progress.started)
         self.record(run_id, progress, rewritten=True)
-        return self.run(run_id)
+        return run_id
 
-    def _add_imported(self, folder: str, config: RunConfig, experiment_id: int | None, began: float | None) -> int:
-        if experiment_id is None:
-            experiment_id = self._fitting_experiment(config) or self.add_experiment(config).id
-        return self.add_imported(experiment_id, folder, config, began)
+    def _experiment_for(self, config: RunConfig, fitting: dict[str, int]) -> int:
+        """The experiment with the same config, else with the same name, else a new one, added to ``fitting``."""
+        keys = (f"digest {config.digest()}", f"name {clean_line(config.name)}")
+        found = next((fitting[key] for key in keys if key in fitting), None)
+        if found is None:
+            found = self.add_experiment(config).id
+            fitting |= dict.fromkeys(keys, found)
+        return found
 
-    def _fitting_experiment(self, config: RunConfig) -> int | None:
-        existing = self.experiments()
-        same = [item.id for item in existing if item.config is not None and item.config.digest() == config.digest()]
-        named = [item.id for item in existing if item.name == clean_line(config.name) and item.config is not None]
-        return next(iter(same + named), None)
+    def _fitting_experiments(self) -> dict[str, int]:
+        """Experiments by the digest of their config and by their name; of several, the oldest."""
+        found: dict[str, int] = {}
+        for one in self.experiments():
+            if one.config is not None:
+                found.setdefault(f"digest {one.config.digest()}", one.id)
+                found.setdefault(f"name {one.name}", one.id)
+        return found
+
+    def _listed_folders(self) -> frozenset[str]:
+        with self._read() as session:
+            return frozenset(session.scalars(select(RunRow.folder).where(RunRow.offset > 0)))
 
     def owns(self, run: Run) -> bool:
         """Whether its folder is one of ours; those of studies and of imported runs are not deleted."""

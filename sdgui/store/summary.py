@@ -188,7 +188,7 @@ def void_limits(starts: Sequence[int]) -> list[float]:
 
 
 def _starts(path: Path) -> list[int]:
-    reader = EventReader(path)
+    reader = EventReader(path, naming=[RunStarted.kind])
     steps: list[int] = []
     while events := _next(reader):
         steps.extend(event.step for event in events if isinstance(event, RunStarted))

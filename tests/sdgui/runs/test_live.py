@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from core.spec.run.events import EventWriter, Log, Metrics, RunFailed, RunFinish
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs import live as live_module
 from sdgui.runs.live import LiveRun
+from sdgui.shared.run_texts import short_line, state_line
 from sdgui.store.records import Run
 
 NOW = time.time()
@@ -219,3 +221,19 @@ def test_what_the_store_has_is_not_recorded_again(tmp_path: Path, clock: list[fl
     write(live, Log(level="info", message="grown"), RunFinished(step=1, time=NOW + 9))
     live.poll()
     assert not live.rewritten, "it only grew"
+
+
+def test_a_finished_run_whose_folder_is_gone_says_so_until_it_is_back(tmp_path: Path, clock: list[float]) -> None:
+    run = record(tmp_path / "run", state=RunState.DONE)
+    live = new(run.folder, state=RunState.DONE)
+    write(live, started(), metrics(50), RunFinished(step=50, time=NOW + 1))
+    assert (live.poll().state, live.poll().missing) == (RunState.DONE, False)
+    aside = run.folder.rename(tmp_path / "aside")
+    gone = live.poll()
+    assert (gone.state, gone.missing, gone.step) == (RunState.DONE, True, 50)
+    assert state_line(run, gone) == short_line(run, gone) == "Done · folder missing · 50 steps"
+    aside.rename(run.folder)
+    assert not live.poll().missing
+    again = LiveRun(replace(run, offset=99, started=NOW, ending="done"), {})
+    shutil.rmtree(run.folder)
+    assert again.poll().missing, "it went while no window was open"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,41 @@ def test_a_lost_database_is_rebuilt_from_the_run_folders(file_store: Store) -> N
     assert broken.folder.name in problems[0]
     assert list(store.home.glob("sdgui.db.damaged-*"))
     rebuilt.close()
+
+
+def test_a_rebuild_that_was_killed_goes_on(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = file_store.add_experiment(preset_config("clip", "tiny"))
+    for _ in range(4):
+        make_folder(file_store.add_run(experiment.id), file_store)
+    file_store.close()
+    told: list[tuple[int, int]] = []
+    read, full = list[str](), store_module.folder_progress
+
+    def killed(folder: RunDir, *rest: Any) -> Progress:
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        read.append(folder.path.name)
+        return full(folder, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "folder_progress", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Store.rebuild(file_store.home, lambda *done: told.append(done))
+    assert told == [(1, 4), (2, 4), (3, 4)]
+    first = list(read)
+    noted = lambda folder, *rest: (read.append(folder.path.name), full(folder, *rest))[1]  # noqa: E731
+    monkeypatch.setattr(store_module, "folder_progress", noted)
+    read.clear()
+    rebuilt, problems = Store.rebuild(file_store.home)
+    assert (len(rebuilt.runs()), len(rebuilt.experiments()), problems) == (4, 1, [])
+    assert len(read) == 2
+    assert not set(read) & set(first), "what was read before is not read again"
+    assert len(list(file_store.home.glob("sdgui.db.damaged-*"))) == 1
+    rebuilt.close()
+    read.clear()
+    again, _ = Store.rebuild(file_store.home)
+    assert len(read) == 4, "one that was finished begins anew"
+    again.close()
 
 
 def foreign(path: Path) -> RunDir:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,21 +81,22 @@ def test_folders_that_were_put_aside_come_back_where_something_fails(tmp_path: P
     one, two, none = a_run(tmp_path / "one"), a_run(tmp_path / "two"), tmp_path / "none"
     names: list[str] = []
 
-    def refused() -> None:
+    def refused(remove: Callable[[list[Path]], None]) -> None:
+        remove([one, none, two])
         names.extend(sorted(path.name for path in tmp_path.iterdir()))
         raise KeyError("the database refused")
 
-    with pytest.raises(KeyError), _removed([one, none, two]):
-        refused()
+    with pytest.raises(KeyError), _removed() as remove:
+        refused(remove)
     assert names == [f"one{DELETED}", f"two{DELETED}"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
     (tmp_path / "thesis").mkdir()
     said = "thesis is not a run folder, so it was not deleted; move it elsewhere"
-    with pytest.raises(StoreError, match=said), _removed([one, tmp_path / "thesis"]):
-        refused()
+    with pytest.raises(StoreError, match=said), _removed() as remove:
+        remove([one, tmp_path / "thesis"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "thesis", "two"]
-    with _removed([one, two]):
-        pass
+    with _removed() as remove:
+        remove([one, two])
     assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
 
 
