@@ -1,4 +1,4 @@
-"""Self-distillation of features: the student finds the teacher's feature of the same pair among the batch's.
+"""Self-distillation of features: the student's are those of the teacher, or tell its one of the same pair from others.
 
 Legend: B batch, D embed, F fused width.
 """
@@ -19,7 +19,7 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head
 from core.objectives.parts.pairs import both_logits, pair_rows
 from core.objectives.parts.probabilities import cross_entropy
-from core.ranks.collectives import gathered
+from core.ranks.collectives import gathered, overall_mean
 from core.spec.config import DistillFeaturesConfig
 
 MAX_SCALE = 100.0
@@ -59,6 +59,10 @@ class DistillFeatures(Objective):
     averaged over the distilled views and the kinds of features. Cross-modal: the student's image finds the teacher's
     text, its text the teacher's image, its fused pair both. An interpolated picture, a of i and 1 - a of r(i), has both
     as its targets in these shares, and the columns alike.
+
+    With distance squared the loss is ``mean |f - g|^2`` instead, averaged alike (LDIFS, Mukhoti et al. 2024,
+    "Fine-tuning can cripple your foundation model; preserving features may be the solution", here of the last features
+    alone); the target of an interpolated picture is ``a g_i + (1 - a) g_r(i)``.
     """
 
     name = "distill_features"
@@ -67,10 +71,11 @@ class DistillFeatures(Objective):
     def __init__(self, config: DistillFeaturesConfig) -> None:
         super().__init__(config)
         self.on, self.cross, self.temperature = config.on, config.cross, config.temperature
+        self.squared = config.distance == "squared"
 
     def build_head(self, network: Network) -> nn.Module | None:
         if self.on != "fused":
-            return FeatureHead(self.temperature, None, network.towers.embed_dim)
+            return None if self.squared else FeatureHead(self.temperature, None, network.towers.embed_dim)
         if network.fusion is None:
             raise ModelError("objectives.distill_features.on is fused and there is no fusion; set fusion.kind.")
         return FeatureHead(self.temperature, network.fusion.width, network.towers.embed_dim)
@@ -83,8 +88,10 @@ class DistillFeatures(Objective):
     def compares_vectors(self) -> str:
         return "weight"
 
-    def head_outputs(self, network: Network, batch: Batch, output: Output) -> FeatureOutputs:
-        head = network.heads[self.name]
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> FeatureOutputs | None:
+        head = network.head(self.name)
+        if head is None:
+            return None
         assert isinstance(head, FeatureHead)
         if head.project is None:
             return FeatureOutputs(head.scale())
@@ -97,12 +104,15 @@ class DistillFeatures(Objective):
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
-        scale = student.extra[self.name].scale
         with torch.autocast(student.text.device.type, enabled=False):
             pairs = self._pairs(student, teacher)
-            loss = torch.stack([self._contrast(scale, *pair) for pair in pairs]).mean()
             alike = torch.stack([(one.float() * two.float()).sum(-1).mean() for one, two, _ in pairs]).mean()
-        return loss, {"diag/feature_scale": scale.detach(), "diag/feature_cosine": alike.detach()}
+            report = {"diag/feature_cosine": alike.detach()}
+            if self.squared:
+                return torch.stack([self._squared(*pair) for pair in pairs]).mean(), report
+            scale = student.extra[self.name].scale
+            loss = torch.stack([self._contrast(scale, *pair) for pair in pairs]).mean()
+        return loss, {"diag/feature_scale": scale.detach(), **report}
 
     def _pairs(self, student: Output, teacher: Output) -> list[Pair]:
         """The features that are compared, for each view and kind."""
@@ -117,6 +127,11 @@ class DistillFeatures(Objective):
             views = zip(student.extra[self.name].fused, student.distilled, strict=True)
             pairs += [(fused, key, view.mix) for fused, view in views for key in keys]
         return pairs
+
+    @staticmethod
+    def _squared(features: Tensor, targets: Tensor, mix: Mix | None) -> Tensor:
+        targets = targets.float() if mix is None else mix.blend(targets.float())
+        return overall_mean((features.float() - targets).square().sum(-1))  # of (B,)
 
     @staticmethod
     def _contrast(scale: Tensor, queries: Tensor, keys: Tensor, mix: Mix | None) -> Tensor:

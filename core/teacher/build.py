@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 
 from core.model.network import Network
@@ -17,7 +18,7 @@ def build_teacher(
     trained: Sequence[Network] = (),
     objectives: Iterable[ComparesWithTeacher] = (),
 ) -> Teacher | None:
-    """The teacher of an experiment: equal to ``student``, or the ``trained`` networks; None without one.
+    """The teacher of an experiment: made of ``student``, or the ``trained`` networks; None without one.
 
     Raises ModelError when the trained ones cannot give what ``objectives`` compare.
     """
@@ -25,4 +26,6 @@ def build_teacher(
         return None
     if config.kind in ("ema", "ema-state"):
         return EmaTeacher(config, student)
+    if config.kind == "initial":
+        trained = [copy.deepcopy(student)]
     return FrozenTeacher(config, student, trained, objectives)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,17 +17,20 @@ from core.data.labelling import label_rows
 from core.data.loader import Loader, Place
 from core.data.pairs import Pairs
 from core.data.shard_pairs import ShardPairs, open_shards
+from core.inference.encoder import encode_dataset
 from core.model.block_passes import compile_blocks, recompute
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
 from core.model.towers.downloading import fetch_architecture
 from core.objectives.build import Objectives, add_heads, build_objectives
+from core.objectives.weighting.belief import precision
 from core.objectives.weighting.prior import left_out
 from core.ranks.batch_norm import synchronise_batch_norms
-from core.spec.config import RunConfig, validate
+from core.spec.config import RunConfig, retained_sets, validate
 from core.spec.errors import UserError
 from core.spec.shards import is_shards
 from core.teacher.build import build_teacher
+from core.teacher.stored import StoredFeatures, StoredTeacher
 from core.teacher.teacher import Teacher
 from core.training.step.prefetch import prefetched
 from core.training.step.student_step import StudentStep
@@ -49,6 +52,7 @@ class Assembly:
     train: Pairs
     val: PairDataset | None
     test: PairDataset | None
+    retain: Mapping[str, PairDataset]  # by name, what should not be forgotten
     loader: Loader
     text_multiple: int = 1  # captions are padded to a length of so many tokens, or twice, three times as many
 
@@ -103,17 +107,11 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         log(f"the statistics of {len(left)} batch norms ({left[0]}, ...) are those of each process, not of the batch.")
     network.to(runtime.device)
     objectives = build_objectives(config, network).to(runtime.device)
-    teacher = build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives)
+    teacher = _teacher(config, network, objectives, train, runtime, progress)
     recompute(network.blocks(), config.runtime.recompute)
     for one in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
         compile_blocks(one.blocks())
-    place = Place(
-        rank=team.launch.rank,
-        world=team.size,
-        local_world=team.launch.local_size,
-        on_gpu=runtime.device.type == "cuda",
-        distorts=runtime.device.type != "cpu",
-    )
+    place = _place(team, runtime)
     doubted = left_out(config, train, progress, log)
     patch = network.towers.patch_side
     return Assembly(
@@ -126,8 +124,20 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         train=train,
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,
+        retain={name: opened(path) for name, path in retained_sets(config.data.retain).items()},
         loader=Loader(train, config, network.image_size, log, labels, patch, place, team.loaded, doubted),
         text_multiple=COMPILED_LENGTHS if config.runtime.compile else 1,
+    )
+
+
+def _place(team: Team, runtime: Runtime) -> Place:
+    """Where this process stands among those that load batches."""
+    return Place(
+        rank=team.launch.rank,
+        world=team.size,
+        local_world=team.launch.local_size,
+        on_gpu=runtime.device.type == "cuda",
+        distorts=runtime.device.type != "cpu",
     )
 
 
@@ -143,6 +153,42 @@ def _shards(config: RunConfig, network: Network, progress: Progress, log: Log) -
         progress=progress,
         log=log,
     )
+
+
+def _teacher(
+    config: RunConfig, network: Network, objectives: Objectives, train: Pairs, runtime: Runtime, progress: Progress
+) -> Teacher | None:
+    teacher = build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives)
+    if teacher is not None and config.teacher.targets == "stored":
+        return _stored(config, teacher.networks, train, runtime, progress)
+    return teacher
+
+
+def _stored(
+    config: RunConfig, networks: Sequence[Network], train: Pairs, runtime: Runtime, progress: Progress
+) -> StoredTeacher:
+    """The features that a network which does not change gives to the training data."""
+    if len(networks) > 1:
+        raise UserError(
+            f"teacher.checkpoint names {len(networks)} teachers, whose targets cannot be stored; name one, or set "
+            "teacher.targets to pass."
+        )
+    assert isinstance(train, PairDataset)  # shards are refused by the rules of a config
+    (network,) = networks
+    encoded = encode_dataset(
+        network, train, runtime, config.validation.batch_size, lambda _, done, of: progress("storing targets", done, of)
+    )
+    width, kept = encoded.images.shape[1], precision(len(train))
+    images = torch.zeros(len(train), width, dtype=kept)
+    images[encoded.rows] = encoded.images.to(kept)
+    texts = torch.zeros(len(train.captions), width, dtype=kept)
+    readable = torch.zeros(len(train), dtype=torch.bool)
+    readable[encoded.rows] = True
+    texts[readable[train.caption_rows]] = encoded.texts.to(kept)
+    spans = [train.caption_span(row) for row in range(len(train))]
+    first = torch.tensor([span.start for span in spans])
+    features = StoredFeatures(images, texts, train.tokens.long(), first, max(map(len, spans)), train.pad_id)
+    return StoredTeacher(config.teacher, features.to(runtime.device), network)
 
 
 def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:

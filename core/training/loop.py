@@ -34,6 +34,7 @@ from core.training.errors import Interrupt, TrainingError
 from core.training.memory import largest_fitting
 from core.training.progress import Heartbeat, Pace
 from core.training.schedules import build_optimizer, build_schedules, set_rates
+from core.training.step.anchor import Anchor
 from core.training.step.reports import Reports
 from core.training.step.step_guard import RunningStatistics, StepGuard, Taken
 from core.training.step.utilisation import counted, device_peak, memory_gib
@@ -68,6 +69,7 @@ class Loop:
         self.total_steps = self.parts.loader.total_steps
         self.schedules = build_schedules(config, self.total_steps)
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
+        self.anchor = Anchor(self.network, config.optim.anchor)
         belief = build_belief(config, self.parts)
         self.losses = TrainStep(config, self.parts, self.schedules, belief)
         self.refresh_belief = BeliefRefresh(config, self.parts, self.schedules, belief)
@@ -81,6 +83,8 @@ class Loop:
         self._intervals = (every or self.parts.loader.steps_per_epoch, *((kept,) if kept else ()))  # of saving
         if warning := departs(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
+        if self.parts.retain:  # before a checkpoint is loaded
+            self._by_first(self.validator.measure_initial)
         self.standing = self.checkpointing.resume()
         self._saved = self.standing.step or None  # the step of the newest checkpoint
         self._saving: Saving | None = None  # one that was not announced yet
@@ -96,6 +100,8 @@ class Loop:
         Raises Interrupt when asked to, TrainingError when the losses are not finite or memory runs out.
         """
         self._report_start()
+        if self.step == 0:
+            self.validator.report_initial()
         self._in_step = True
         if self.step and self.standing.score is None and self.validator.due(self.step):  # stopped before that was done
             self._validate_and_save()
@@ -150,6 +156,7 @@ class Loop:
                 traceback.clear_frames(error.__traceback__)  # with them goes all that the failed step had computed
                 raise self._out_of_memory(batch) from error
             raise
+        self.anchor.pull(self.optimizer, skipped)
         self.network.clamp_logit_scale()
         if self.teacher is not None:
             if self.schedules.follows(self.step):

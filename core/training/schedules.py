@@ -104,13 +104,16 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
 
     constant: m(t) = m. From m to the last momentum n, cosine: m(t) = n - (n - m) (cos(pi t / total) + 1) / 2 (DINO,
     Caron et al. 2021, with n = 1), linear: m(t) = m + (n - m) t / total. With warm-up, min(1 - 1 / (t + 1), m(t)):
-    the plain mean of the first steps (Mean Teacher). Steps count from where the teacher begins; before, it is 0.
+    the plain mean of the first steps (Mean Teacher). beta: see ``beta_momenta``. Steps count from where the teacher
+    begins; before, it is 0.
     """
-    if config.kind in ("frozen", "previous"):
+    if config.kind in ("initial", "frozen", "previous"):
         return constant(1.0, total_steps)
     start = round(config.start * total_steps)
     t = step_numbers(total_steps) - start
     done = t / max(1, total_steps - start)
+    if config.momentum_schedule == "beta":
+        return beta_momenta(config.momentum_beta, total_steps, start)
     if config.momentum_schedule == "cosine":
         values = cosine(done, config.momentum, config.momentum_end)
     elif config.momentum_schedule == "linear":
@@ -120,6 +123,19 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
     if config.momentum_warmup:
         values = np.minimum(1.0 - 1.0 / np.maximum(1.0, t + 1), values)
     return np.where((t <= 0) & (start > 0), 0.0, values)
+
+
+def beta_momenta(b: float, total_steps: int, start: int = 0) -> Values:
+    """(N + 1,) The momenta of an average of the weights after each of T steps, initial ones included, that are
+    weighted by the density of Beta(b, b).
+
+    The weights after step k count w_k = (x (1 - x))^(b - 1) with x = (k + 1/2) / (T + 1), so that
+    m(t) = (w_0 + ... + w_{t-1}) / (w_0 + ... + w_t) (Beta moving average, as in TRACER). Steps count from ``start``.
+    """
+    x = (np.arange(total_steps - start + 1) + 0.5) / (total_steps - start + 1)
+    weights = (x * (1.0 - x)) ** (b - 1.0)
+    sums = np.cumsum(weights)
+    return np.concatenate([np.zeros(start), (sums - weights) / sums])
 
 
 def over_intervals(momentum: Values, every: int) -> Values:

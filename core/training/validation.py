@@ -70,16 +70,40 @@ def top1(network: Network, dataset: PairDataset, runtime: Runtime, batch: int, p
     return right / max(1, count)
 
 
-def best_score(values: Mapping[str, float], objectives: ObjectivesConfig, progress: float) -> tuple[float, str]:
+def best_score(
+    values: Mapping[str, float],
+    objectives: ObjectivesConfig,
+    progress: float,
+    keep: float = 0.0,
+    initial: Mapping[str, float] | None = None,
+) -> tuple[float, str]:
     """What the best checkpoint is chosen by, and the network that it is of: "student" or "teacher".
 
-    It is the greater of their mean recalls; where retrieval is not trained, of their shares of right classes. Equal
-    ones are the teacher's. Where neither is computed it is ``progress`` (0 to 1) of no network (""): recall is chance
-    then, and the last checkpoint the best.
+    It is the greater of their mean recalls on validation data; where retrieval is not trained, of their shares of right
+    classes. Equal ones are the teacher's. Where neither is computed it is ``progress`` (0 to 1) of no network (""):
+    recall is chance then, and the last checkpoint the best.
+
+    A network that retains less than the share ``keep`` of the mean recall that ``initial`` values have on some retained
+    data set is worse than any that retains it: its score is below 0, by as much as it falls short.
     """
     metric = "/mean_recall" if trains_retrieval(objectives) else "/top1"
-    scores = [(value, name.split("/")[-2]) for name, value in values.items() if name.endswith(metric)]
+    scores = []
+    for name, value in values.items():
+        if name.startswith("val/") and name.endswith(metric):
+            network = name.split("/")[-2]
+            surplus = retained_share(values, initial or {}, network) - keep if keep else 0.0
+            scores.append((value if surplus >= 0 else surplus, network))
     return max(scores, default=(progress, ""))  # of equal scores the name decides: student < teacher
+
+
+def retained_share(values: Mapping[str, float], initial: Mapping[str, float], network: str) -> float:
+    """The least share of the ``initial`` mean recall on a retained data set that ``network`` has now; 1 without any."""
+    shares = [
+        values[name.replace("/student/", f"/{network}/")] / before
+        for name, before in initial.items()
+        if name.startswith("retain/") and name.endswith("/student/mean_recall") and before > 0
+    ]
+    return min(shares, default=1.0)
 
 
 def trains_retrieval(objectives: ObjectivesConfig) -> bool:

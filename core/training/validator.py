@@ -23,11 +23,29 @@ class Validator:
     def __init__(self, config: RunConfig, parts: Assembly, events: EventWriter, progress: Progress) -> None:
         self._config, self._parts, self._events, self._progress = config, parts, events, progress
         self._every = config.validation.every_steps or parts.loader.steps_per_epoch
+        self._initial: dict[str, float] = {}  # what the initial network has on validation and retained data
 
     def due(self, step: int) -> bool:
         """Whether the networks are validated after ``step``."""
         last = step == self._parts.loader.total_steps
         return self._parts.val is not None and (last or step % self._every == 0)
+
+    def measure_initial(self) -> dict[str, float]:
+        """Evaluate the student as it is before the first step, for what is retained to be a share of it."""
+        self._initial = self._retained(0) | (self.evaluate(self._parts.val, "val", 0)[0] if self._parts.val else {})
+        return self._initial
+
+    def report_initial(self) -> None:
+        """Write the event of ``measure_initial``."""
+        if self._initial:
+            self._events.write(Evaluated(step=0, values=self._initial))
+
+    def _retained(self, step: int) -> dict[str, float]:
+        """Metrics named ``retain/<name>/<student|teacher>/...`` of each retained data set."""
+        values: dict[str, float] = {}
+        for name, dataset in self._parts.retain.items():
+            values |= self.evaluate(dataset, f"retain/{name}", step)[0]
+        return values
 
     def validate(self, step: int, progress: float) -> tuple[float, str]:
         """Write the events of a validation; returns its score, and the network that it is of.
@@ -37,12 +55,14 @@ class Validator:
         dataset = self._parts.val
         assert dataset is not None
         values, features = self.evaluate(dataset, "val", step)
+        values |= self._retained(step)
         self._events.write(Evaluated(step=step, values=values))
         self._events.write(Sample(step=step, what="retrieval", content=retrieval_sample(dataset, features)))
         if self._config.objectives.captioning.weight > 0:
             captions = caption_sample(self._networks(), dataset, self._parts.runtime)
             self._events.write(Sample(step=step, what="captions", content=captions))
-        return best_score(values, self._config.objectives, progress)
+        keep = self._config.checkpoint.keep_retained
+        return best_score(values, self._config.objectives, progress, keep, self._initial)
 
     def test(self, step: int) -> None:
         """Write the event of the test data, where there are some."""

@@ -5,8 +5,14 @@ Checks that compute a whole step of each preset leave these to ``-m slow``.
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from core.model.towers.towers import build_towers, resolve_architecture
+from core.spec.config import RunConfig
 from core.spec.presets import preset_config, preset_names
 
 WHOLE = "sd-coca-every-step"
@@ -38,3 +44,13 @@ def is_contained(preset: str) -> bool:
         and part.views.local.count <= whole.views.local.count
         and (part.belief.action == "none" or whole.belief.action != "none")
     )
+
+
+def weights_to_start_from(config: RunConfig, folder: Path) -> str:
+    """A file of weights of the architecture of ``config``, for presets whose teacher is what training starts from."""
+    path = folder / f"{config.towers.architecture}.safetensors"
+    if not path.exists():
+        torch.manual_seed(1)
+        towers = build_towers(resolve_architecture(config.towers.architecture))
+        save_file({name: value.contiguous() for name, value in towers.clip.state_dict().items()}, path)
+    return str(path)

@@ -17,14 +17,17 @@ from core.model.towers.block_states import blocks_of
 
 TEXT_PARTS = ("transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection")
 EMBEDDING = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "patch_dropout")
+_ABOVE = re.compile(r"^(visual\.(proj$|head\.)|(text\.)?(text_projection|proj)\b|logit_|text_decoder\.)")
 _BLOCK = re.compile(r"\.(?:(?:resblocks|blocks|layer|layers|stages|h)\.|layer)(\d+)\.")
 _STEM = re.compile(r"(conv1|class_embedding|positional_embedding|token_embedding|ln_pre|patch_embed|cls_token|cls_emb|"
                    r"pos_embed|embeddings|mask_token)")  # fmt: skip
 
 
 def frozen_modules(clip: Any, which: str, image_blocks: int = 0) -> list[nn.Module | nn.Parameter]:
-    """The parts of an open_clip model that ``which`` ("none", "image", "text", "both") names, and its first blocks."""
+    """The parts of an open_clip model that ``which`` names, and its first blocks; trunks are all but projections."""
     parts: list[nn.Module | nn.Parameter] = []
+    if which == "trunks":
+        return [value for name, value in clip.named_parameters() if not _ABOVE.search(name)]
     if which in ("image", "both"):
         parts.append(clip.visual)
     if which in ("text", "both"):

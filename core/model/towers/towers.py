@@ -193,7 +193,8 @@ class Towers(nn.Module):
         return int(self.clip.visual.conv1.weight.shape[0])
 
     def freeze(self, which: str, image_blocks: int = 0) -> None:
-        """Keep the weights of the "image" tower, the "text" tower, "both" or "none" as they are.
+        """Keep the weights of the "image" tower, the "text" tower, "both", both but for their projections ("trunks") or
+        "none" as they are.
 
         With ``image_blocks`` the patch embedding and so many first blocks of the image tower are kept besides. Batch
         norm's statistics in frozen parts stand still too. ModelError when there are no such blocks.

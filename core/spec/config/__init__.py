@@ -18,6 +18,7 @@ from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
 from core.spec.config.objective import ObjectiveConfig
 from core.spec.config.objectives import ObjectivesConfig
 from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
+from core.spec.config.retained import retained_sets
 from core.spec.config.run import (
     differences,
     field_errors,
@@ -77,6 +78,7 @@ __all__ = [
     "parse_config",
     "problems",
     "read_config",
+    "retained_sets",
     "split_run",
     "teaching",
     "validate",

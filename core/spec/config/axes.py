@@ -221,10 +221,11 @@ class TowersConfig(Section):
         "others the teacher where it had one.",
         json_schema_extra=shown("", advanced=True),
     )
-    freeze: Literal["none", "image", "text", "both"] = Field(
+    freeze: Literal["none", "image", "text", "both", "trunks"] = Field(
         "none",
         title="Frozen towers",
-        description="These keep their weights; only what stands on them learns (LiT, BLIP-2).",
+        description="These keep their weights; only what stands on them learns (LiT, BLIP-2). trunks: all of both but "
+        "their projections into the common space.",
         json_schema_extra=shown(""),
     )
     freeze_image_blocks: int = Field(
@@ -303,11 +304,12 @@ class FusionConfig(Section):
 class TeacherConfig(Section):
     """The network that makes the targets; it is never given a gradient."""
 
-    kind: Literal["none", "ema", "ema-state", "frozen", "previous"] = Field(
+    kind: Literal["none", "ema", "ema-state", "initial", "frozen", "previous"] = Field(
         "none",
         title="Teacher",
         description="ema: moving average of the student's parameters, updated after each optimiser step; ema-state: of "
-        "batch norm's statistics too (EMAN); frozen: a trained model; previous: former runs of this kind (Born-Again).",
+        "batch norm's statistics too (EMAN); initial: the weights that training starts from (LDIFS); frozen: a trained "
+        "model; previous: former runs of this kind (Born-Again).",
         json_schema_extra=shown(""),
     )
     checkpoint: Text = Field(
@@ -324,12 +326,13 @@ class TeacherConfig(Section):
         "others the teacher where it had one.",
         json_schema_extra=shown("", advanced=True),
     )
-    targets: Literal["pass", "memory"] = Field(
+    targets: Literal["pass", "memory", "stored"] = Field(
         "pass",
         title="Targets from",
         description="pass: the teacher's own forward pass. memory: each pair's features from when the student last saw "
         "it, without any pass (temporal ensembling, Laine and Aila 2017); the average is kept beside. It serves "
-        "similarities and trust, and is kept by belief.action.",
+        "similarities and trust, and is kept by belief.action. stored: features of each whole image and caption, which "
+        "an initial or frozen teacher gives once, before training.",
         json_schema_extra=shown("", advanced=True),
     )
     part: Literal["all", "heads"] = Field(
@@ -346,10 +349,19 @@ class TeacherConfig(Section):
         description="Share of the teacher that survives one step. Larger is smoother and slower.",
         json_schema_extra=shown("per step"),
     )
-    momentum_schedule: Literal["constant", "linear", "cosine"] = Field(
+    momentum_schedule: Literal["constant", "linear", "cosine", "beta"] = Field(
         "constant",
         title="Momentum schedule",
-        description="linear and cosine move to the last momentum by the end of training (DINO: cosine).",
+        description="linear and cosine move to the last momentum by the end of training (DINO: cosine). beta: an "
+        "average of the whole trajectory, initial weights included, weighted by Beta(b, b) (TRACER).",
+        json_schema_extra=shown("", advanced=True),
+    )
+    momentum_beta: float = Field(
+        0.5,
+        gt=0.0,
+        le=100.0,
+        title="Beta",
+        description="b of the beta schedule: 1 averages uniformly, less favours both ends of the trajectory.",
         json_schema_extra=shown("", advanced=True),
     )
     momentum_end: Share = Field(

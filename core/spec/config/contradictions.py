@@ -8,6 +8,7 @@ from __future__ import annotations
 from core.spec.config.axes import ViewConfig
 from core.spec.config.experiment import RunConfig
 from core.spec.config.objective import Context, ObjectiveConfig, Problems
+from core.spec.config.retained import retained_sets
 from core.spec.shards import SEPARATOR, brace_problem, may_be_there, names_shards
 
 
@@ -28,6 +29,11 @@ def _data(config: RunConfig) -> Problems:
             yield f"data.{name}", f"{SEPARATOR} joins shards, each of which ends with .tar; name other data alone."
         elif names_shards(text) and (problem := brace_problem(text)):
             yield f"data.{name}", problem
+    for path in retained_sets(config.data.retain).values():
+        if not path or names_shards(path):
+            yield "data.retain", "Separate data sets with semicolons, as in PATH; NAME=PATH; shards cannot be retained."
+    if config.checkpoint.keep_retained > 0 and not config.data.retain:
+        yield "checkpoint.keep_retained", "Nothing is retained: name data in data.retain, or set 0."
 
 
 def weighted(config: RunConfig) -> dict[str, ObjectiveConfig]:
@@ -61,15 +67,18 @@ def _teacher(config: RunConfig) -> Problems:
                 "It is the teacher's trust: set teacher.kind to ema, trust_by to student, or this to 0.",
             )
         return
-    stands = teacher.kind in ("frozen", "previous")
-    if stands and not teacher.checkpoint and config.data.train:  # a definition without data is not yet wrong
+    opened = teacher.kind in ("frozen", "previous")
+    if opened and not teacher.checkpoint and config.data.train:  # a definition without data is not yet wrong
         yield "teacher.checkpoint", f"A {teacher.kind} teacher needs its weights: name a previous run or a model."
-    if not stands and teacher.checkpoint:
-        yield "teacher.checkpoint", "A moving average is made of the student: leave it empty, or set kind to frozen."
-    if stands and teacher.part == "heads":
-        yield "teacher.part", f"A {teacher.kind} teacher is whole: choose all."
-    if teacher.targets == "memory":
-        yield from _memory(config)
+    if not opened and teacher.checkpoint:
+        yield "teacher.checkpoint", "This teacher is made of the student: leave it empty, or set kind to frozen."
+    if teacher.kind == "initial" and not config.towers.pretrained and config.data.train:
+        yield "towers.pretrained", "An initial teacher is what training starts from: name a former run or a model."
+    if teacher.kind not in ("ema", "ema-state") and teacher.part == "heads":
+        yield "teacher.part", f"A teacher of kind {teacher.kind} is whole: choose all."
+    if teacher.targets != "pass":
+        yield from _memory(config) if teacher.targets == "memory" else _stored(config)
+        yield from _without_pass(config)
     if teacher.start > 0:
         yield from _late_teacher(config)
     if teacher.every > 1:
@@ -77,22 +86,33 @@ def _teacher(config: RunConfig) -> Problems:
 
 
 def _memory(config: RunConfig) -> Problems:
-    """Targets from a memory: what it is kept by, and what it cannot give."""
-    teacher, views = config.teacher, config.views
+    """Targets from a memory of the student's features: what it is kept by."""
+    teacher = config.teacher
     if teacher.kind not in ("ema", "ema-state"):
         yield "teacher.targets", f"A {teacher.kind} teacher answers by a pass: choose pass, or set teacher.kind to ema."
     if config.belief.action == "none":
         yield "teacher.targets", "The memory is belief's: set belief.action to watch, or choose pass."
-    if names_shards(config.data.train):
-        yield "teacher.targets", "Shards hold too many pairs to keep the features of each: choose pass."
     if teacher.start > 0:
         yield "teacher.start", "The memory is there from the first step: set 0, or teacher.targets to pass."
+
+
+def _stored(config: RunConfig) -> Problems:
+    """Targets that are computed once, by a teacher that does not change."""
+    if config.teacher.kind not in ("initial", "frozen"):
+        yield "teacher.targets", "Only a teacher that never changes has stored targets: choose pass, or kind initial."
+
+
+def _without_pass(config: RunConfig) -> Problems:
+    """Targets from features that are kept, of the student or of a teacher: what they cannot be kept of, or give."""
+    teacher, views = config.teacher, config.views
+    if names_shards(config.data.train):
+        yield "teacher.targets", "Shards hold too many pairs to keep the features of each: choose pass."
     if views.teacher.count > 0 and not views.shared:
-        yield "views.teacher.count", "Nothing is shown to a teacher whose targets come from a memory: set 0."
+        yield "views.teacher.count", "Nothing is shown to a teacher whose targets are kept: set 0."
     if views.shared:
-        yield "views.shared", "Nothing is shown to a teacher whose targets come from a memory: switch this off."
+        yield "views.shared", "Nothing is shown to a teacher whose targets are kept: switch this off."
     for name, objective in weighted(config).items():
-        if not objective.takes_memory():
+        if not (objective.takes_memory() if teacher.targets == "memory" else objective.takes_stored()):
             remedy = f"{name} needs a teacher's pass: choose pass, or set objectives.{name}.weight to 0."
             yield "teacher.targets", remedy
 

@@ -174,10 +174,16 @@ class DistillCaptionsConfig(ObjectiveConfig):
 
 
 class DistillFeaturesConfig(ObjectiveConfig):
-    """Find the teacher's feature of the same pair within the batch (InfoNCE; COSMOS, Kim et al. 2025)."""
+    """Match the teacher's feature of the same pair (COSMOS, Kim et al. 2025; LDIFS, Mukhoti et al. 2024)."""
 
     learns_from_teacher: ClassVar[bool] = True
 
+    distance: Literal["contrast", "squared"] = Field(
+        "contrast",
+        title="Distance",
+        description="contrast: find it among the batch's (InfoNCE, COSMOS). squared: squared distance to it (LDIFS).",
+        json_schema_extra=shown(""),
+    )
     on: Literal["image", "text", "both", "fused"] = Field(
         "image",
         title="On",
@@ -192,11 +198,14 @@ class DistillFeaturesConfig(ObjectiveConfig):
     )
     temperature: Temperature = Field(
         0.07,
-        description="Divides the similarities; the initial value of a learnt scale.",
+        description="Divides the similarities; the initial value of a learnt scale. Of contrast alone.",
     )
 
     def needs_fusion(self) -> list[Need]:
         return fused_needs(self.on)
+
+    def takes_stored(self) -> bool:
+        return self.on != "fused" or self.cross
 
     def uses_captions(self) -> bool:
         return self.on != "image" or self.cross

@@ -88,6 +88,10 @@ class ObjectiveConfig(Section):
         """Whether features of pairs as they were last seen are all that it asks of a teacher."""
         return not self.needs_teacher()
 
+    def takes_stored(self) -> bool:
+        """Whether a teacher's features of images and captions are all that it asks of one."""
+        return self.takes_memory()
+
     def reads_views(self) -> bool:
         """Whether it reads the student's further views; what learns from a teacher always does."""
         return self.learns_from_teacher

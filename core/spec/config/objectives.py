@@ -64,7 +64,7 @@ class ObjectivesConfig(Section):
     distill_features: DistillFeaturesConfig = Field(
         default_factory=DistillFeaturesConfig,
         title="Distil features",
-        description="Find the teacher's feature of the same pair within the batch. Needs a teacher.",
+        description="Match the teacher's feature of the same pair. Needs a teacher.",
     )
     distill_logits: DistillLogitsConfig = Field(
         default_factory=DistillLogitsConfig,

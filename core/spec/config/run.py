@@ -20,6 +20,7 @@ from core.spec.config.base import ConfigError
 from core.spec.config.contradictions import problems
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
 from core.spec.config.renamed import present, present_settings
+from core.spec.config.retained import retained_sets
 from core.spec.errors import nearest
 from core.spec.paths import split_run
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
@@ -158,6 +159,8 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     raw = config.model_dump(mode="json")
     for name in ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained"):
         _assign(raw, name.split("."), _absolute(get_field(config, name)))
+    retained = "; ".join(f"{name}={_absolute(path)}" for name, path in retained_sets(config.data.retain).items())
+    _assign(raw, ["data", "retain"], retained)
     teachers = config.teacher.checkpoint.split(";")
     _assign(raw, ["teacher", "checkpoint"], ";".join(_absolute(one.strip()) for one in teachers))
     return RunConfig.model_validate(raw)

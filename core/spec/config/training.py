@@ -31,6 +31,13 @@ class DataConfig(Section):
         description="Pairs kept for the end, never looked at while training; leave empty for none.",
         json_schema_extra=shown("", widget="source"),
     )
+    retain: Text = Field(
+        "",
+        title="Retained data",
+        description="Pairs that a fine-tuned model should still retrieve, evaluated beside the validation data and "
+        "before the first step. Several are separated by semicolons; NAME=PATH names one.",
+        json_schema_extra=shown("", widget="source"),
+    )
     label: Text = Field(
         "",
         title="Label",
@@ -147,6 +154,15 @@ class OptimConfig(Section):
         description="Of matrices only; gains, biases and the logit scale are left alone.",
         json_schema_extra=shown(""),
     )
+    anchor: float = Field(
+        0.0,
+        ge=0.0,
+        le=100.0,
+        title="Anchor",
+        description="Decay towards the weights that training starts from (L2-SP): in each step they move this times "
+        "the learning rate of the way back. 0: none.",
+        json_schema_extra=shown("", advanced=True),
+    )
     layer_decay: float = Field(
         1.0,
         gt=0.0,
@@ -212,6 +228,13 @@ class CheckpointConfig(Section):
         title="Keep",
         description="How many of the newest to keep; the best by validation is kept besides.",
         json_schema_extra=shown("checkpoints"),
+    )
+    keep_retained: Share = Field(
+        0.0,
+        title="Keep at least",
+        description="The best checkpoint is the one that gains most on the validation data among those that keep this "
+        "share of the mean recall that the initial model has on all retained data. 0: whatever they keep.",
+        json_schema_extra=shown("share of recall"),
     )
     keep_every: int = Field(
         0,

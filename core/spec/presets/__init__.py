@@ -9,6 +9,7 @@ from typing import Any
 
 from core.spec.config import ConfigError, RunConfig
 from core.spec.errors import nearest
+from core.spec.presets.adapting import ADAPTING
 from core.spec.presets.baselines import BASELINES
 from core.spec.presets.beyond import BEYOND
 from core.spec.presets.images import IMAGES
@@ -22,7 +23,7 @@ from core.spec.reading import LONGEST_SHOWN, excerpt
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
 
 PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *IMAGES, *METHOD, *BEYOND)
+    preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *IMAGES, *METHOD, *ADAPTING, *BEYOND)
 }
 
 

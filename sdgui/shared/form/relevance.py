@@ -63,7 +63,12 @@ _RULES: dict[str, Rule] = {
     "objectives.consistency.sharpen": _is("objectives.consistency.kind", "mixmatch"),
     "objectives.masked_patches.prototypes": _is("objectives.masked_patches.shared_head", False),
 }
-_TEACHER: dict[str, Rule] = {"checkpoint": _STANDS, "momentum": _AVERAGED, "targets": _AVERAGED}
+_TEACHER: dict[str, Rule] = {
+    "checkpoint": _STANDS,
+    "momentum": _AVERAGED,
+    "targets": _not("teacher.kind", "previous"),
+    "momentum_beta": _is("teacher.momentum_schedule", "beta"),
+}
 
 # Advanced fields that are the point of a choice: shown as soon as the choice is made.
 _PROMOTED = frozenset(

@@ -74,7 +74,7 @@ def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
         found.append(Need("chain", f"{stage_count(name)} stages", words))
     elif config.teacher.kind in ("frozen", "previous") and not config.teacher.checkpoint:
         found.append(Need("run", "a trained model", "A run or model to use as teacher, named in teacher.checkpoint."))
-    if config.towers.freeze != "none" and not config.towers.pretrained:
+    if (config.towers.freeze != "none" or config.teacher.kind == "initial") and not config.towers.pretrained:
         found.append(Need("run", "trained towers", "A trained model to start from, named in towers.pretrained."))
     return tuple(found)
 

@@ -69,6 +69,20 @@ def test_features_are_the_plain_loop(
         losses.append((mean(there) + mean(back)) / 2)
     assert loss.item() == pytest.approx(mean(losses), rel=1e-4)
     assert report["diag/feature_scale"].item() == 9.0
+    squared, _ = DistillFeatures(DistillFeaturesConfig(weight=1.0, on=on, cross=cross, distance="squared"))(
+        student, teacher
+    )
+    distances = []
+    for features, targets, mix in compared:
+        for i, own in enumerate(features.tolist()):
+            shares = blended(one_hot(batch), mix)[i]
+            wanted = [mean_of_rows(shares, targets[:, d].tolist()) for d in range(width)]
+            distances.append(sum((a - b) ** 2 for a, b in zip(own, wanted, strict=True)))
+    assert squared.item() == pytest.approx(mean(distances), rel=1e-4)
+
+
+def mean_of_rows(shares: list[float], values: list[float]) -> float:
+    return sum(share * value for share, value in zip(shares, values, strict=True))
 
 
 @pytest.mark.parametrize(("batch", "width"), SIZES)

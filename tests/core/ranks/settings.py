@@ -10,6 +10,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.pictures import write_pairs
+from tests.core.variants import weights_to_start_from
 
 BELIEVING = ["belief.action=weigh", "belief.begin=0", "belief.refresh=1"]
 TRUSTING = ["belief.trust=0.5"]
@@ -46,6 +47,8 @@ def config_of(preset: str, data: Path, former: Path, *settings: str) -> RunConfi
     ]  # fmt: skip
     if config.teacher.kind in ("frozen", "previous"):
         given.append(f"teacher.checkpoint={former}")
+    elif config.teacher.kind == "initial":
+        given.append(f"towers.pretrained={weights_to_start_from(config, data.parent)}")
     elif config.teacher.kind != "none":
         given.append("teacher.momentum=0.9")
     config = override(config, [*given, *settings])

@@ -23,7 +23,7 @@ from core.training.loop import Loop
 from core.training.progress import Heartbeat
 from core.training.train import train
 from tests.core.pictures import write_pairs
-from tests.core.variants import each_preset
+from tests.core.variants import each_preset, weights_to_start_from
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def gradients(data: Path, folder: Path, config: RunConfig, rows: int) -> tuple[f
     settings = [f"data.train={data}", f"optim.micro_batch={rows}", "runtime.threads=1"]
     if not config.data.unlabelled_ratio:  # whose batches are small already
         settings.append("optim.batch_size=12")
-    if config.teacher.kind not in ("frozen", "previous", "none"):
+    if config.teacher.kind in ("ema", "ema-state"):
         settings.append("teacher.momentum=0.5")
     config = override(config, settings)
     run = RunDir(folder)
@@ -79,6 +79,9 @@ def test_gradient_of_chunks_is_the_large_batchs(
     if config.teacher.kind in ("frozen", "previous"):
         former = request.getfixturevalue("former")
         config = config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": str(former)})})
+    if config.teacher.kind == "initial":
+        towers = config.towers.model_copy(update={"pretrained": weights_to_start_from(config, data.parent)})
+        config = config.model_copy(update={"towers": towers})
     whole, expected = gradients(data, tmp_path / "whole", config, 0)
     rows = min(5, config.optim.batch_size - 1)
     chunked, found = gradients(data, tmp_path / "chunks", config, rows)

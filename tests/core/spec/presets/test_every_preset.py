@@ -22,7 +22,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve, weights_in
 from core.training.train import train
 from tests.core.pictures import write_pairs
-from tests.core.variants import CONTAINED, is_contained
+from tests.core.variants import CONTAINED, is_contained, weights_to_start_from
 
 STEPS = 9
 SAVED = 6  # after this many steps the state is kept, from which the run is resumed
@@ -77,6 +77,8 @@ def definition(name: str, pairs: Path, former: Path | None) -> RunConfig:
     settings.append(f"optim.epochs={STEPS / (rows // a_step)}")
     if config.teacher.kind in ("frozen", "previous") and former is not None:
         settings.append(f"teacher.checkpoint={former}")
+    if config.teacher.kind == "initial":
+        settings.append(f"towers.pretrained={weights_to_start_from(config, pairs.parent)}")
     return override(config, settings)
 
 

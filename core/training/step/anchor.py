@@ -1,0 +1,30 @@
+"""Decay towards the weights that training starts from, instead of towards 0.
+
+Flow: the loop builds the anchor before a checkpoint is loaded, and calls ``pull`` after each step of the optimiser.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from core.ranks.tensors import local
+
+
+class Anchor:
+    """L2-SP (Li et al. 2018), decoupled from the gradient as AdamW's decay is: ``w -= rate * strength * (w - w_0)``."""
+
+    def __init__(self, network: nn.Module, strength: float) -> None:
+        """Keeps a copy of the parameters of ``network`` that learn; nothing where ``strength`` is 0."""
+        learnt = [one for one in network.parameters() if one.requires_grad] if strength else []
+        self._strength = strength
+        self._initial = {one: one.detach().clone() for one in learnt}
+
+    @torch.no_grad()
+    def pull(self, optimizer: torch.optim.Optimizer, skipped: Tensor) -> None:
+        """Move the parameters of ``optimizer``; not after a step that was ``skipped`` (1.0 on the device, else 0.0)."""
+        for group in optimizer.param_groups if self._initial else ():
+            share = group["lr"] * self._strength * (1.0 - skipped)
+            for parameter in group["params"]:
+                own = local(parameter)  # over ranks the part that this one has
+                own.lerp_(local(self._initial[parameter]), share.to(own.dtype))
