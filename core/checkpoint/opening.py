@@ -15,6 +15,7 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointInfo
+from core.checkpoint.interpolating import interpolate_weights
 from core.checkpoint.names import saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
@@ -30,7 +31,16 @@ from core.spec.config import DataConfig, RunConfig, RuntimeConfig, ValidationCon
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
 from core.spec.reporter import Progress
-from core.spec.run.model_names import OPEN_CLIP, OpenClipModel, RunNetwork, locate, locate_run
+from core.spec.run.model_names import (
+    INTERPOLATED,
+    OPEN_CLIP,
+    InterpolatedModel,
+    OpenClipModel,
+    RunNetwork,
+    exact_name,
+    locate,
+    locate_run,
+)
 
 SEED = 0  # of the weights of a model that is used from scratch
 
@@ -92,10 +102,12 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
             pretrained="" if source.pretrained == source.architecture else source.pretrained,
         )
         return Model(network, runtime, subject, notes=_notes(source))
-    config, _ = _definition(source)
+    tuned = source.tuned if isinstance(source, InterpolatedModel) else source
+    config, _ = _definition(tuned)
     runtime = _runtime(config)
-    network = open_network(source, runtime.device).eval()
-    subject = Subject(model=source.name, dataset="", weights=source.network)
+    network = open_network(source, runtime.device, progress).eval()
+    title = f"{tuned.name}, alpha {source.alpha:g}" if isinstance(source, InterpolatedModel) else source.name
+    subject = Subject(model=title, dataset="", weights=tuned.network)
     return Model(network, runtime, subject, config.data, config.validation.batch_size)
 
 
@@ -116,11 +128,18 @@ def _open_teacher(name: str, weights: str, device: torch.device) -> Network:
     return open_network(source, device)
 
 
-def open_network(source: RunNetwork | OpenClipModel, device: torch.device, progress: Progress | None = None) -> Network:
+def open_network(
+    source: RunNetwork | OpenClipModel | InterpolatedModel, device: torch.device, progress: Progress | None = None
+) -> Network:
     """The network that a name stands for, on ``device``; torch's random generator stays where it is.
 
-    Raises CheckpointError or ModelError when its weights are not there, damaged, or of another version.
+    Raises CheckpointError or ModelError when its weights are not there, damaged, or of another version; UserError when
+    two models cannot be interpolated.
     """
+    if isinstance(source, InterpolatedModel):
+        tuned, initial = (open_network(one, device, progress) for one in (source.tuned, source.initial))
+        interpolate_weights(tuned, initial, source.alpha)
+        return tuned
     with torch.random.fork_rng(devices=[]):
         if isinstance(source, RunNetwork):
             return _from_run(source, device)
@@ -194,6 +213,8 @@ def _notes(source: OpenClipModel) -> tuple[str, ...]:
 
 def model_key(name: str, weights: str = "") -> tuple[str, ...]:
     """Changes when ``name`` begins to stand for other weights: a run's better checkpoint, a folder filled anew."""
+    if name.startswith(INTERPOLATED):
+        return exact_name(name, weights)
     found = locate_run(name, weights)
     if found is not None:
         return str(found.run.path.resolve()), found.checkpoint, found.network

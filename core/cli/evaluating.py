@@ -1,17 +1,22 @@
-"""The verb ``evaluate``: evaluate a model on a data set, or compare two saved reports."""
+"""The verbs ``evaluate`` (a model on a data set, or two saved reports) and ``interpolate`` (a run's path to it)."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from core.cli.terminal import Verbs, now_and_then, say
 from core.spec.errors import UserError
 
+KEEP = 0.95  # of the initial model's recall
+PATH_FILE = "interpolation.json"  # in the run folder
+
 
 def add(verbs: Verbs) -> None:
-    """Add this verb to the parser."""
+    """Add these verbs to the parser."""
+    _add_interpolate(verbs)
     parser = verbs.add_parser("evaluate", help="evaluate a model on a data set, or compare two saved reports")
     parser.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     parser.add_argument("--data", default="", metavar="SOURCE", help="data set to evaluate on")
@@ -63,6 +68,24 @@ def add(verbs: Verbs) -> None:
     form.add_argument("--json", action="store_true", help="the full report as JSON, input of --compare")
     form.add_argument("--clip-benchmark", action="store_true", help="JSON with the keys of CLIP_benchmark")
     parser.set_defaults(verb=_evaluate)
+
+
+def _add_interpolate(verbs: Verbs) -> None:
+    parser = verbs.add_parser(
+        "interpolate", help="evaluate a fine-tuned model between its initial weights and its own; choose the best"
+    )
+    parser.add_argument("run", help="fine-tuned run folder, or RUN@STEP")
+    parser.add_argument("--gain", default="", metavar="SOURCE", help="new data (default: the run's validation data)")
+    parser.add_argument(
+        "--retain", default="", metavar="SOURCES", help="data to retain, as data.retain lists them (default: the run's)"
+    )
+    parser.add_argument(
+        "--keep", type=float, default=KEEP, metavar="SHARE", help=f"least share of recall to retain (default: {KEEP})"
+    )
+    parser.add_argument("--steps", type=int, default=10, help="number of steps on the path (default: 10)")
+    parser.add_argument("--weights", default="", choices=("student", "teacher"), help="network to use")
+    parser.add_argument("--json", action="store_true", help="the path as JSON")
+    parser.set_defaults(verb=_interpolate)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -121,4 +144,33 @@ def _compare(first: Path, second: Path, as_json: bool) -> int:
         print(json.dumps(comparison_json(a.subject, b.subject, found)))
     else:
         print(comparison_table(a.subject, b.subject, found))
+    return 0
+
+
+def _interpolate(arguments: argparse.Namespace) -> int:
+    from core.evaluation.interpolation import choose_point, interpolation_path, table, write_path
+    from core.spec.config import read_config, retained_sets
+    from core.spec.run.model_names import INTERPOLATED, RunNetwork, locate
+
+    if not 0 <= arguments.keep <= 1:
+        raise UserError(f"--keep {arguments.keep:g} is no share; give a number from 0 to 1.")
+    if not 1 <= arguments.steps <= 1000:
+        raise UserError(f"--steps {arguments.steps}: give a number from 1 to 1000.")
+    source = locate(arguments.run, arguments.weights)
+    if not isinstance(source, RunNetwork):
+        raise UserError(f"{arguments.run} is no run; give the folder of a fine-tuned run.")
+    data = read_config(source.run.config).data
+    gain, retain = arguments.gain or data.val, retained_sets(arguments.retain or data.retain)
+    if not gain or not retain:
+        missing = "--gain SOURCE" if not gain else "--retain SOURCES"
+        raise UserError(f"the run names no such data of its own; give {missing}.")
+    alphas = [step / arguments.steps for step in range(arguments.steps + 1)]
+    points = interpolation_path(arguments.run, gain, retain, alphas, now_and_then(), say, arguments.weights)
+    chosen = choose_point(points, arguments.keep)
+    write_path(source.run.path / PATH_FILE, points, chosen, arguments.keep)
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in points]))
+    else:
+        print(table(points, chosen))
+        print(f"{INTERPOLATED}{arguments.run}@{chosen.alpha:g}")
     return 0

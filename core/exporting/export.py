@@ -38,12 +38,12 @@ from core.model.towers.formats.huggingface import (
     tokenizer_json,
 )
 from core.model.towers.towers import Towers, resolve_architecture
-from core.spec.config import RunConfig
+from core.spec.config import RunConfig, retained_sets
 from core.spec.errors import not_written
 from core.spec.reporter import Progress
 from core.spec.run.events import Evaluated, EventReader, RunStarted
 from core.spec.run.export_forms import ExportError, ExportPrecision, Form, check_form
-from core.spec.run.model_names import OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate
+from core.spec.run.model_names import OPEN_CLIP_CONFIG, InterpolatedModel, OpenClipModel, RunNetwork, locate, tuned_of
 
 WEIGHTS = {"open_clip": "open_clip_model.safetensors", "huggingface": "model.safetensors"}
 
@@ -76,7 +76,8 @@ def export_model(
     UserError where there is no such model, or the form has no place for its architecture.
     """
     check_form(name, weights, form, precision)
-    source = locate(name, weights)
+    located = locate(name, weights)
+    source = tuned_of(located)
     model_cfg = _architecture(source)
     if form == "huggingface":
         check_clip_model(model_cfg)
@@ -91,6 +92,8 @@ def export_model(
         _write(model.network.towers, model_cfg, partial, form, precision)
         progress(_STEPS[2], 2, len(_STEPS))
         facts = replace(_facts(source, model, model_cfg, out, form, licence, reports), precision=precision)
+        if isinstance(located, InterpolatedModel):
+            facts = replace(facts, title=f"{facts.title}, interpolated at {located.alpha:g}", validation={})
         (partial / "README.md").write_text(model_card(facts), encoding="utf-8")
         if facts.config is not None:
             (partial / "definition.json").write_text(facts.config.to_json(), encoding="utf-8")
@@ -227,6 +230,7 @@ def _facts(
 def _without_folders(config: RunConfig) -> RunConfig:
     """The definition with the names of its files alone: where they lie is nobody's concern but their owner's."""
     names = {name: PurePath(str(getattr(config.data, name))).name for name in ("train", "val", "test")}
+    names["retain"] = "; ".join(retained_sets(config.data.retain))
     towers = config.towers.model_copy(update={"pretrained": PurePath(config.towers.pretrained).name})
     return config.model_copy(update={"data": config.data.model_copy(update=names), "towers": towers})
 

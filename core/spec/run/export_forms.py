@@ -13,7 +13,7 @@ from typing import Literal
 
 from core.spec.errors import UserError
 from core.spec.reading import excerpt, read_json
-from core.spec.run.model_names import LARGEST_CONFIG, OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate
+from core.spec.run.model_names import LARGEST_CONFIG, OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate, tuned_of
 
 Form = Literal["open_clip", "huggingface", "onnx"]
 ExportPrecision = Literal["fp32", "fp16", "bf16"]
@@ -110,7 +110,7 @@ def check_form(name: str, weights: str, form: Form, precision: ExportPrecision) 
     chosen = EXPORT_FORMS[form]
     if precision not in chosen.precisions:
         raise ExportError(f"{chosen.title} is written in fp32 only, not in {precision}; leave out --precision.")
-    if form == "huggingface" and _has_decoder(locate(name, weights)):
+    if form == "huggingface" and _has_decoder(tuned_of(locate(name, weights))):
         raise ExportError(
             f"{excerpt(name)} is a CoCa, and transformers has no CoCa; export it with --format open_clip or onnx."
         )

@@ -6,16 +6,18 @@ open_clip takes longer than bringing an index up to date in which nothing change
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.spec.config import expand_user, split_run
+from core.spec.config import expand_user, read_config, split_run
 from core.spec.errors import UserError, nearest
 from core.spec.paths import is_file
 from core.spec.reading import KILOBYTE, MEGABYTE, UnreadableError, excerpt, read_bytes, read_json
 from core.spec.run.folder import RunDir
 
 OPEN_CLIP = "open_clip:"
+INTERPOLATED = "interpolated:"
 OPEN_CLIP_CONFIG = "open_clip_config.json"  # in a folder as open_clip saves a model
 HUGGING_FACE_CONFIG = "config.json"  # in a folder as transformers saves one; a run has such a file too
 LARGEST_CONFIG = 4 * MEGABYTE
@@ -120,16 +122,43 @@ class OpenClipModel:
     pretrained: str
 
 
-def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel:
+@dataclass(frozen=True)
+class InterpolatedModel:
+    """Weights between two models of one architecture: ``alpha`` of ``tuned``, the rest of ``initial``."""
+
+    tuned: RunNetwork
+    initial: RunNetwork | OpenClipModel
+    alpha: float
+
+    @property
+    def name(self) -> str:
+        """A model's name that stays true when a run has a better checkpoint."""
+        initial = self.initial
+        if isinstance(initial, RunNetwork):
+            named = str(initial.path.absolute())
+        else:
+            named = f"{OPEN_CLIP}{initial.architecture},{initial.pretrained}"
+        return f"{INTERPOLATED}{self.tuned.path.absolute()};{named}@{self.alpha:g}"
+
+
+def tuned_of(source: RunNetwork | OpenClipModel | InterpolatedModel) -> RunNetwork | OpenClipModel:
+    """The tuned end of interpolated weights, which has their architecture and history; any other source itself."""
+    return source.tuned if isinstance(source, InterpolatedModel) else source
+
+
+def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel | InterpolatedModel:
     """What the model's name ``name`` stands for now; every use of a model asks here.
 
     ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name), a
     checkpoint's folder, ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip or transformers saves one
-    (``open_clip_config.json``, or a CLIPModel's ``config.json``, and weights). ``weights`` is "student", "teacher" or,
-    as ``default_network`` chooses, "auto" or "".
+    (``open_clip_config.json``, or a CLIPModel's ``config.json``, and weights); or ``interpolated:RUN[;MODEL]@ALPHA``,
+    which is ALPHA of a run and the rest of the model that it started from, or of another one. ``weights`` is "student",
+    "teacher" or, as ``default_network`` chooses, "auto" or "".
 
     Raises UserError when there is no such model, checkpoint or network.
     """
+    if name.startswith(INTERPOLATED):
+        return _interpolated(name, weights)
     named = _open_clip(name)
     if named is not None:
         if weights not in _DEFAULT:
@@ -144,6 +173,36 @@ def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel:
             f"such as {OPEN_CLIP}ViT-B-32,openai."
         )
     return found
+
+
+def _interpolated(name: str, weights: str) -> InterpolatedModel:
+    both, at, share = name.removeprefix(INTERPOLATED).rpartition("@")
+    tuned, _, other = both.partition(";")
+    try:
+        alpha = float(share) if at else math.nan
+    except ValueError:
+        alpha = math.nan
+    if not 0.0 <= alpha <= 1.0:
+        raise UserError(f"{excerpt(name)} ends with no share from 0 to 1; write {INTERPOLATED}RUN@0.7.")
+    run = locate_run(tuned, weights)
+    if run is None:
+        raise UserError(f"there is no run {excerpt(tuned)!r} to interpolate; write {INTERPOLATED}RUN@{alpha:g}.")
+    initial = locate(other) if other else initial_of(run)
+    if isinstance(initial, InterpolatedModel):
+        raise UserError(f"{excerpt(other)} is interpolated itself; name a run, a folder or an {OPEN_CLIP} model.")
+    return InterpolatedModel(run, initial, alpha)
+
+
+def initial_of(run: RunNetwork) -> RunNetwork | OpenClipModel:
+    """The model that ``run`` started from. Raises UserError when it started from scratch, or that is gone."""
+    config = read_config(run.run.config)
+    pretrained = config.towers.pretrained
+    if not pretrained:
+        raise UserError(
+            f"{run.run.path} was trained from scratch, so there are no initial weights to interpolate with; name a "
+            f"model of its architecture: {INTERPOLATED}{run.run.path};MODEL@0.5."
+        )
+    return locate_run(pretrained, config.towers.weights) or OpenClipModel(config.towers.architecture, pretrained)
 
 
 def _open_clip(name: str) -> OpenClipModel | None:
@@ -210,6 +269,9 @@ def exact_name(name: str, weights: str = "") -> tuple[str, str]:
 
     Raises UserError as ``locate`` does.
     """
+    if name.startswith(INTERPOLATED):
+        both = _interpolated(name, weights)
+        return both.name, both.tuned.network
     named = _open_clip(name)
     if named is not None:
         return (name.strip() if name.startswith(OPEN_CLIP) else str(Path(named.architecture).absolute())), ""

@@ -1,0 +1,130 @@
+"""Weights between a fine-tuned model and the one it started from: opened, evaluated, chosen, exported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.__main__ import main
+from core.checkpoint.opening import model_key, open_model
+from core.evaluation.interpolation import GAIN, PathPoint, choose_point, interpolation_path
+from core.spec.config import override
+from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import exact_name
+from core.training.train import train
+from tests.core.pictures import write_pairs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="module")
+def runs(data: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A base, and what it became by fine-tuning, with a head that the base has not."""
+    folder = tmp_path_factory.mktemp("runs")
+    common = [f"data.train={data[0]}", "optim.batch_size=12", "runtime.threads=1", "optim.epochs=2"]
+    base, tuned = RunDir(folder / "base"), RunDir(folder / "tuned")
+    assert train(override(preset_config("clip", "tiny"), common), base, quiet=True) == "done"
+    own = [*common, f"towers.pretrained={base.path}", f"data.val={data[1]}", f"data.retain=old={data[0]}"]
+    head = ["objectives.distill_features.distance=contrast", "optim.learning_rate=0.01"]
+    config = override(preset_config("sd-clip-adapt", "tiny"), [*own, *head])
+    assert train(config, tuned, quiet=True) == "done"
+    tuned.config.write_text(config.to_json())
+    base.config.write_text(override(preset_config("clip", "tiny"), common).to_json())
+    return base.path, tuned.path
+
+
+def weights(name: str) -> dict[str, torch.Tensor]:
+    return dict(open_model(name).network.state_dict())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_weights_lie_between_those_of_the_run_and_of_its_start(alpha: float, runs: tuple[Path, Path]) -> None:
+    base, tuned = (weights(str(path)) for path in runs)
+    found = weights(f"interpolated:{runs[1]}@{alpha}")
+    assert "heads.distill_features.log_scale" in found.keys() - base.keys()
+    assert not torch.allclose(base["towers.clip.visual.proj"], tuned["towers.clip.visual.proj"], atol=1e-3)
+    for name, value in found.items():
+        ends = [one[name].flatten()[:50].tolist() for one in (base if name in base else tuned, tuned)]
+        wanted = [(1 - alpha) * a + alpha * b for a, b in zip(*ends, strict=True)]
+        assert value.flatten()[:50].tolist() == pytest.approx(wanted, abs=1e-6), name
+
+
+def test_another_model_can_be_named_and_a_name_stays_true(runs: tuple[Path, Path]) -> None:
+    name = f"interpolated:{runs[0]};{runs[1]}@0.25"
+    exact, network = exact_name(name)
+    assert network == "student"
+    assert exact_name(exact, network) == (exact, network)
+    assert model_key(name) == (exact, network)
+    base, tuned = (weights(str(path))["towers.clip.visual.proj"] for path in runs)
+    assert torch.allclose(weights(exact)["towers.clip.visual.proj"], 0.25 * base + 0.75 * tuned, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("interpolated:{tuned}", "0 to 1"),
+        ("interpolated:{tuned}@1.5", "0 to 1"),
+        ("interpolated:{tuned}@nan", "0 to 1"),
+        ("interpolated:{tuned}/nothing@0.5", "no run"),
+        ("interpolated:{base}@0.5", "from scratch"),
+        ("interpolated:{tuned};interpolated:{tuned}@0.1@0.5", "itself"),
+        ("interpolated:{tuned};open_clip:sd-coca-tiny@0.5", "architecture"),
+    ],
+)
+def test_what_cannot_be_interpolated_is_said(name: str, words: str, runs: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match=words):
+        open_model(name.format(base=runs[0], tuned=runs[1]))
+
+
+def test_the_path_is_that_of_models_opened_one_by_one(
+    runs: tuple[Path, Path], data: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    points = interpolation_path(str(runs[1]), str(data[1]), {"old": str(data[0])}, (0.5, 1.0), _quiet, _silent)
+    assert [one.alpha for one in points] == [0.0, 0.5, 1.0]
+    for point in points:
+        for name, path in ((GAIN, data[1]), ("old", data[0])):
+            shown = ["evaluate", f"interpolated:{runs[1]}@{point.alpha}", "--task", "retrieval", "--data", str(path)]
+            assert main([*shown, "--json"]) == 0
+            metrics = json.loads(capsys.readouterr().out)["metrics"]
+            assert metrics["mean_recall"] == pytest.approx(point.metrics[name]["mean_recall"])
+    assert main(["interpolate", str(runs[1]), "--steps", "2", "--keep", "0.5"]) == 0
+    chosen = capsys.readouterr().out.splitlines()[-1]
+    written = json.loads((runs[1] / "interpolation.json").read_text())
+    assert chosen == f"interpolated:{runs[1]}@{written['alpha']:g}"
+    assert [one["metrics"] for one in written["points"]] == [one.metrics for one in points]
+    assert main(["export", chosen, str(tmp_path / "out"), "--format", "open_clip"]) == 0
+    exported = load_file(next((tmp_path / "out").glob("*.safetensors")))
+    wanted = weights(chosen)
+    assert torch.allclose(exported["visual.proj"], wanted["towers.clip.visual.proj"])
+
+
+def test_the_point_that_gains_most_among_those_that_keep_enough_is_chosen() -> None:
+    def point(alpha: float, gain: float, old: float, other: float) -> PathPoint:
+        scores = {GAIN: gain, "old": old, "other": other}
+        return PathPoint(alpha, {name: {"mean_recall": value} for name, value in scores.items()})
+
+    points = [
+        point(0, 0.1, 0.8, 0.4),
+        point(0.5, 0.3, 0.76, 0.36),
+        point(0.8, 0.5, 0.72, 0.39),
+        point(1, 0.6, 0.4, 0.4),
+    ]
+    assert [choose_point(points, keep).alpha for keep in (1.0, 0.95, 0.89, 0.5, 0.0)] == [0, 0, 0.8, 1, 1]
+    assert points[1].retained(points[0]) == pytest.approx(0.9)
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    pass
+
+
+def _silent(message: str) -> None:
+    raise AssertionError(message)
