@@ -1,0 +1,23 @@
+"""How far a classifier's confidence is from its accuracy.
+
+Legend: N rows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BINS = 15
+
+
+def calibration_error(confidence: Tensor, hits: Tensor, bins: int = BINS) -> float:
+    """Expected calibration error, 0 to 1 (Guo et al. 2017, "On calibration of modern neural networks", equation 3).
+
+    ``confidence`` (N,) is the probability of each prediction, ``hits`` (N,) whether it was right. Bins have equal
+    width; each counts by the share of its rows.
+    """
+    places = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1  # of (0, 1/bins], (1/bins, 2/bins], ...
+    gaps = torch.zeros(bins, dtype=torch.float64)
+    gaps.index_add_(0, places, confidence.double() - hits.double())
+    return float(gaps.abs().sum() / max(1, len(confidence)))

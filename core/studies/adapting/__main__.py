@@ -1,0 +1,131 @@
+"""Run the study: ``python -m core.studies.adapting OUT --data DATA``; again to resume, from wherever it was killed.
+
+``DATA`` has the manifests of packaging/icon_sets.py, and the demo data in ``demo/``. ``OUT`` gets base models and a
+JSON file for each cell; after each of them ``OUT/results`` is written, whose files are those that are published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from core.checkpoint.opening import open_network
+from core.model.runtime import set_up
+from core.spec.config import RuntimeConfig
+from core.spec.failures import sentence
+from core.spec.files import write_whole
+from core.spec.resources import resource_folder
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import locate
+from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
+from core.studies.adapting.data import held_out, training_pairs
+from core.studies.adapting.definition import AdaptStudy, Arm, Condition, Hands, read_adapt_study
+from core.studies.adapting.results import Cell, chosen_arms, markdown, rounded, summary
+from core.training.memory import keep_freed_memory
+
+DEFINITION = resource_folder("studies") / "adapting" / "adapt-time.json"
+TUNING = "tuning"
+
+Found = dict[str, dict[Cell, Any]]
+
+
+class Runner:
+    """Trains what is missing, cell by cell: tuning first, then each condition with the chosen arms."""
+
+    def __init__(self, study: AdaptStudy, data: Path, out: Path) -> None:
+        self.study, self.data, self.out = study, data, out
+        self._runtime = set_up(RuntimeConfig(device="cpu", threads=1))
+        self._evaluations: dict[str, Evaluation] = {}
+
+    def run(self) -> None:
+        """Everything that the definition asks for."""
+        study = self.study
+        for arm in study.arms:
+            self._cell(TUNING, study.tuning, study.tuning_condition, arm, study.tuning_seed, 0)
+        chosen = set(chosen_arms(study, self.cells(TUNING)).values())
+        arms = [arm for arm in study.arms if arm.name in chosen]
+        for condition in study.conditions:
+            for seed in study.seeds:
+                for draw in range(condition.draws):
+                    for arm in arms:
+                        if not condition.families or arm.family in condition.families:
+                            self._cell(condition.name, study.report, condition, arm, seed, draw)
+
+    def cells(self, condition: str) -> Found:
+        """What was found in a condition: arm -> seed and draw -> the cell."""
+        found: Found = defaultdict(dict)
+        for path in sorted((self.out / "cells" / condition).glob("*.json")):
+            arm, seed, draw = path.stem.rsplit("_", 2)
+            found[arm][int(seed), int(draw)] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def write(self) -> None:
+        """Results of the cells that are done."""
+        cells = {name: self.cells(name) for name in (TUNING, *(one.name for one in self.study.conditions))}
+        report = {name: found for name, found in cells.items() if found and name != TUNING}
+        results = summary(self.study, cells[TUNING], report)
+        folder = self.out / "results"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "results.json", (json.dumps(rounded(results)) + "\n").encode())
+        write_whole(folder / "results.md", markdown(results).encode())
+        for name, found in cells.items():
+            plain = {arm: {f"{seed} {draw}": one for (seed, draw), one in some.items()} for arm, some in found.items()}
+            write_whole(folder / f"cells-{name}.json", (json.dumps(plain) + "\n").encode())
+
+    def _cell(self, name: str, hands: Hands, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
+        path = self.out / "cells" / name / f"{arm.name}_{seed}_{draw}.json"
+        if path.exists():
+            return
+        base = RunDir(self.out / "bases" / f"base-{seed}")
+        train_base(self.study, self.data, base, seed)
+        number = 1000 * seed + draw
+        replay = (self.study.base_data, arm.replay)
+        pairs = training_pairs(
+            self.data, hands.gain, self.study.held_out, condition.pairs, condition.mismatched, number, replay
+        )
+        evaluation = self._evaluation(name if name == TUNING else "report", hands, base)
+        folder = self.out / "runs" / f"{name}-{path.stem}"
+        found = run_cell(self.study, arm, base, pairs, condition.steps, number, evaluation, folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, (json.dumps(found) + "\n").encode())
+        self.write()
+        print(f"{name} {path.stem}", flush=True)
+
+    def _evaluation(self, name: str, hands: Hands, base: RunDir) -> Evaluation:
+        if name not in self._evaluations:
+            paths = {hand: held_out(self.data, getattr(hands, hand), self.study.held_out) for hand in ("gain", "third")}
+            paths["retain"] = self.data / hands.retain
+            network = open_network(locate(f"{base.path}@last"), CPU)
+            self._evaluations[name] = Evaluation(paths, network, self._runtime)
+        return self._evaluations[name]
+
+
+def main() -> int:
+    """Run or resume the study."""
+    parser = argparse.ArgumentParser(prog="python -m core.studies.adapting", description="Run the study adapt-time.")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the study")
+    parser.add_argument("--data", type=Path, required=True, help="folder of packaging/icon_sets.py, with demo/ in it")
+    parser.add_argument("--study", type=Path, default=DEFINITION, help="definition (default: adapt-time)")
+    parser.add_argument("--results", action="store_true", help="only write the results of finished cells")
+    arguments = parser.parse_args()
+    try:
+        runner = Runner(read_adapt_study(arguments.study), arguments.data.absolute(), arguments.out.absolute())
+        if not arguments.results:
+            keep_freed_memory()
+            runner.run()
+        runner.write()
+    except Exception as error:
+        told = sentence(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""One cell of the study: a recipe trained from a base model, and what each point of its path gained and retained.
+
+A cell can be killed at any moment and started again: training resumes, and the path is evaluated anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from core.checkpoint.files import read_info
+from core.checkpoint.opening import open_network
+from core.data.dataset import PairDataset, open_dataset
+from core.evaluation.interpolation import path_of
+from core.inference.encoder import encode_dataset, encode_texts
+from core.metrics.classification.calibration import calibration_error
+from core.metrics.retrieval import retrieval_metrics
+from core.model.network import Network
+from core.model.runtime import Runtime
+from core.spec.config import RunConfig, override
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import RunNetwork, locate, names
+from core.studies.adapting.data import read_rows
+from core.studies.adapting.definition import AdaptStudy, Arm
+from core.training.train import train
+
+CPU = torch.device("cpu")
+SETTINGS = ("runtime.device=cpu", "runtime.threads=1", "runtime.log_every=50", "checkpoint.every_steps=100")
+BATCH = 256  # images evaluated at once
+Curve = dict[str, list[float]]  # measure -> its value at each alpha
+
+
+def train_base(study: AdaptStudy, data: Path, run: RunDir, seed: int) -> None:
+    """Train the base model of ``seed`` where it is not trained yet."""
+    if not _trained(run):
+        config = override(preset_config("clip", "demo"), [*SETTINGS, *study.base, f"seed={seed}"])
+        train(_for_steps(config, data / study.base_data, study.base_steps), run, quiet=True)
+
+
+def train_arm(study: AdaptStudy, arm: Arm, base: RunDir, pairs: Path, steps: int, seed: int, folder: Path) -> RunDir:
+    """Train ``arm`` from ``base`` on the manifest ``pairs``; returns its run, which lies in ``folder``."""
+    start, left, stages = base, steps, [(arm.set, "run")]
+    if arm.first:
+        stages.insert(0, (arm.first, "first"))
+    for settings, name in stages:
+        run = RunDir(folder / name)
+        some = steps // 3 if name == "first" else left
+        left -= some
+        if not _trained(run):
+            own = [*SETTINGS, *study.common, *settings, f"towers.pretrained={start.path}@last", f"seed={seed}"]
+            config = override(preset_config(arm.preset, "demo"), own)
+            train(_for_steps(config, pairs, some), run, quiet=True)
+        start = run
+    return start
+
+
+def _for_steps(config: RunConfig, pairs: Path, steps: int) -> RunConfig:
+    each = len(read_rows(pairs)) // config.optim.batch_size
+    return override(config, [f"data.train={pairs}", f"optim.epochs={steps / each!r}"])
+
+
+def _trained(run: RunDir) -> bool:
+    found = names(run)
+    if not found:
+        return False
+    info = read_info(run, found[-1])
+    return info.step == info.total_steps
+
+
+class Evaluation:
+    """Held-out data sets by what they are for (gain, retain, third), opened once for all cells."""
+
+    def __init__(self, paths: Mapping[str, Path], like: Network, runtime: Runtime) -> None:
+        """``like``: a network of the architecture that is to be evaluated."""
+        data, towers = preset_config("clip", "demo").data, like.towers
+        self._runtime = runtime
+        self._sets: dict[str, PairDataset] = {
+            name: open_dataset(str(path), data, like.image_size, towers.tokenize, pad_id=towers.pad_id)
+            for name, path in paths.items()
+        }
+
+    def measure(self, network: Network) -> dict[str, dict[str, float]]:
+        """R@10 (mean of both directions), zero-shot accuracy by concept and its calibration error, of each data set."""
+        return {name: self._of_set(network, dataset) for name, dataset in self._sets.items()}
+
+    def _of_set(self, network: Network, dataset: PairDataset) -> dict[str, float]:
+        found = encode_dataset(network, dataset, self._runtime, BATCH, _silent)
+        metrics = retrieval_metrics(found.images, found.texts, found.text_to_image)
+        concepts = [dataset.labels(row)["concept"] for row in found.rows.tolist()]
+        classes = sorted(set(concepts))
+        texts = torch.cat(
+            [
+                encode_texts(network, classes[start : start + BATCH], self._runtime)
+                for start in range(0, len(classes), BATCH)
+            ]
+        )
+        logits = float(network.logit_scale.detach()) * found.images @ texts.T  # (N, K)
+        confidence, predicted = logits.softmax(dim=1).max(dim=1)
+        hits = predicted == torch.tensor([classes.index(concept) for concept in concepts])
+        return {
+            "R@10": (metrics["image_to_text_R@10"] + metrics["text_to_image_R@10"]) / 2,
+            "top1": float(hits.double().mean()),
+            "ece": calibration_error(confidence, hits),
+        }
+
+
+def run_cell(
+    study: AdaptStudy,
+    arm: Arm,
+    base: RunDir,
+    pairs: Path,
+    steps: int,
+    seed: int,
+    evaluation: Evaluation,
+    folder: Path,
+) -> dict[str, object]:
+    """Train and evaluate one cell in ``folder``, which is removed then: its curves, and the CPU seconds of training."""
+    began = time.process_time()
+    run = train_arm(study, arm, base, pairs, steps, seed, folder)
+    seconds = time.process_time() - began
+    checkpoint = names(run)[-1]
+    tuned = open_network(RunNetwork(run, checkpoint, arm.weights), CPU)
+    initial = open_network(locate(f"{base.path}@last"), CPU)
+    curve = curve_of(tuned, initial, study, evaluation)
+    shutil.rmtree(folder, ignore_errors=True)
+    return {"curve": curve, "cpu_seconds": round(seconds, 1), "steps": steps}
+
+
+def curve_of(tuned: Network, initial: Network, study: AdaptStudy, evaluation: Evaluation) -> Curve:
+    """Every measure at each of the study's alphas, in per cent."""
+    points = path_of(tuned, initial, study.alphas, evaluation.measure)
+    return {
+        f"{name}/{metric}": [round(100 * point.metrics[name][metric], 2) for point in points]
+        for name in points[0].metrics
+        for metric in points[0].metrics[name]
+    }
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass

@@ -1,0 +1,105 @@
+"""What the study compares: base models, recipes by family, data, conditions and comparisons named beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from core.spec.config import Section, Text, field_lines
+from core.spec.errors import UserError
+from core.spec.reading import MEGABYTE, read_text
+
+Measure = Literal["retained at equal gain", "gained at 85 %", "gained at 95 %", "third hand at 85 %"]
+
+
+class Arm(Section):
+    """A recipe with one setting; those of a ``family`` are settings of the same recipe, of which tuning chooses one."""
+
+    name: Text
+    family: Text
+    preset: Text = "clip"
+    set: list[Text] = Field([], description="Overrides, FIELD=VALUE.")
+    first: list[Text] = Field([], description="Settings of a stage before, which takes a third of the steps (LP-FT).")
+    replay: float = Field(0.0, ge=0.0, le=1.0, description="Pairs of the base's data that are added, as a share.")
+    weights: Literal["student", "teacher"] = "student"
+
+
+class Condition(Section):
+    """So many pairs of the new hand, a share of whose captions are mismatched, for so many draws per seed."""
+
+    pairs: int = Field(ge=2)
+    mismatched: float = Field(0.0, ge=0.0, lt=1.0)
+    draws: int = Field(1, ge=1)
+    steps: int = Field(ge=1)
+    families: list[Text] = Field([], description="Families to train (default: all).")
+
+    @property
+    def name(self) -> str:
+        """Such as ``1000-40``: pairs, and per cent of mismatched captions."""
+        return f"{self.pairs}-{100 * self.mismatched:g}"
+
+
+class Hands(Section):
+    """Data sets by the artist's hand, paths below the data folder."""
+
+    gain: Text = Field(description="The new hand; divided into pairs to train on and pairs to evaluate.")
+    retain: Text = Field(description="Held-out pairs of the base's hand.")
+    third: Text = Field(description="A hand that is neither trained on nor retained.")
+
+
+class Comparison(Section):
+    """A primary comparison: ``family`` minus a control, or minus the best control without a teacher ("")."""
+
+    family: Text
+    control: Text = ""
+    measure: Measure
+    condition: Text
+
+
+class AdaptStudy(Section):
+    """The definition of the study."""
+
+    name: Text
+    about: Text = ""
+    base: list[Text] = Field(description="Settings of the base models, on preset clip at size demo.")
+    base_data: Text
+    base_steps: int = Field(ge=1)
+    common: list[Text] = Field([], description="Settings of every arm.")
+    tuning: Hands
+    report: Hands
+    tuning_condition: Condition
+    tuning_seed: int = 0
+    seeds: list[int]
+    held_out: int = Field(1000, ge=1, description="Pairs of the new and of the third hand that are evaluated.")
+    alphas: list[float]
+    conditions: list[Condition]
+    arms: list[Arm]
+    without_teacher: list[Text] = Field(description="Families that are controls without a teacher.")
+    primary: list[Comparison]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AdaptStudy:
+        families = {arm.family for arm in self.arms}
+        named = {*self.without_teacher, *(one.family for one in self.primary)}
+        named |= {one.control for one in self.primary if one.control}
+        named |= {family for condition in self.conditions for family in condition.families}
+        if unknown := sorted(named - families):
+            raise ValueError(f"there is no family {unknown[0]!r}")
+        if len({arm.name for arm in self.arms}) < len(self.arms):
+            raise ValueError("two arms have the same name")
+        conditions = {one.name for one in self.conditions}
+        if unknown := sorted({one.condition for one in self.primary} - conditions):
+            raise ValueError(f"there is no condition {unknown[0]!r}")
+        return self
+
+
+def read_adapt_study(path: Path) -> AdaptStudy:
+    """The definition in ``path``; UserError when it cannot be read or contradicts itself."""
+    try:
+        return AdaptStudy.model_validate_json(read_text(path, MEGABYTE))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path.") from error
+    except ValidationError as error:
+        raise UserError(f"{path} cannot be used:\n{field_lines(error, 'study')}") from error

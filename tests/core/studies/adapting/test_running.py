@@ -1,0 +1,77 @@
+"""The study run whole on a few pairs: tuned, reported, and gone on with after a kill."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from core.spec.errors import UserError
+from core.studies.adapting.__main__ import Runner
+from core.studies.adapting.data import held_out, read_rows, training_pairs
+from core.studies.adapting.definition import read_adapt_study
+from tests.core.pictures import write_pairs
+from tests.core.studies.adapting.little_study import DEFINITION
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two hands of 36 and 36 pairs, and the base's, with concepts."""
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
+    folder = tmp_path / "data"
+    train, _ = write_pairs(folder / "demo")
+    rows = [[*row.values(), row["title"].split()[2], ""] for row in csv.DictReader(train.read_text().splitlines())]
+    for path, prefix in ((train, ""), (folder / "one.csv", "demo/"), (folder / "two.csv", "demo/")):
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["filepath", "title", "concept", "group"])
+            writer.writerows([[prefix + name, *rest] for name, *rest in rows])
+    return folder
+
+
+def test_what_is_trained_on_is_not_held_out_and_is_mismatched_as_asked(data: Path) -> None:
+    test = {row["filepath"] for row in read_rows(held_out(data, "one.csv", 12))}
+    titles = {row["filepath"]: row["title"] for row in read_rows(data / "one.csv")}
+    assert len(test) == 12
+    drawn = []
+    for draw in (3, 4, 3):
+        path = training_pairs(data, "one.csv", 12, 20, 0.4, draw, ("demo/train.csv", 0.25))
+        rows = read_rows(path)
+        assert len(rows) == 25
+        assert all((data / row["filepath"]).is_file() for row in rows)
+        own, old = rows[:20], rows[20:]
+        assert test.isdisjoint(row["filepath"] for row in own)
+        assert sum(row["title"] != titles[row["filepath"]] for row in own) == 8
+        assert all(row["title"] == titles[row["filepath"]] for row in old)
+        drawn.append(path.read_bytes())
+    assert drawn[0] == drawn[2] != drawn[1]
+    with pytest.raises(UserError, match="leaves 24 pairs"):
+        training_pairs(data, "one.csv", 12, 25, 0.0, 0)
+
+
+@pytest.mark.slow
+def test_a_study_is_run_and_gone_on_with(data: Path, tmp_path: Path) -> None:
+    study = read_adapt_study(DEFINITION)
+    runner = Runner(study, data, tmp_path / "out")
+    runner.run()
+    results = json.loads((tmp_path / "out" / "results" / "results.json").read_text())
+    assert set(results["chosen"]) == {"adapt", "plain"}
+    assert len(results["tuning"]) == 4
+    assert results["primary"][0]["seeds"] == 1
+    assert "| adapt | plain |" in (tmp_path / "out" / "results" / "results.md").read_text()
+    cells = sorted((tmp_path / "out" / "cells").rglob("*.json"))
+    assert len(cells) == 4 + 2 * 2
+    first = json.loads(cells[0].read_text())
+    published = json.loads((tmp_path / "out" / "results" / "cells-tuning.json").read_text())
+    assert published["adapt-a"] == {"0 0": first}
+    assert {len(values) for values in first["curve"].values()} == {3}
+    assert not list((tmp_path / "out" / "runs").iterdir())
+    before = {cell: cell.stat().st_mtime_ns for cell in cells}
+    gone = cells.pop()
+    content = json.loads(gone.read_text())
+    gone.unlink()
+    Runner(study, data, tmp_path / "out").run()
+    assert json.loads(gone.read_text())["curve"] == content["curve"]
+    assert all(cell.stat().st_mtime_ns == before[cell] for cell in cells), "nothing else was trained again"
