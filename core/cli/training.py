@@ -36,6 +36,7 @@ def add(verbs: Verbs) -> None:
         "--epochs", type=float, default=6.0, help="with --pairs: the time there is, in epochs of clip (default: 6)"
     )
     presets.add_argument("--wrong-captions", action="store_true", help="with --pairs: many captions are wrong")
+    presets.add_argument("--pretrained", action="store_true", help="with --pairs: a pretrained model is fine-tuned")
     presets.set_defaults(verb=_presets)
 
     train = verbs.add_parser("train", help="train a model; on the same folder again, resume from the last checkpoint")
@@ -78,7 +79,7 @@ def _presets(arguments: argparse.Namespace) -> int:
     if arguments.pairs is not None:
         if arguments.pairs < 1 or not 0 < arguments.epochs < math.inf:
             raise UserError("--pairs and --epochs are numbers above 0; give the size of the data and the time.")
-        choice = choose(arguments.pairs, arguments.epochs, arguments.wrong_captions)
+        choice = choose(arguments.pairs, arguments.epochs, arguments.wrong_captions, arguments.pretrained)
         print(f"{choice.preset}: {choice.reason}")
     elif arguments.name is None:
         print("\n".join(preset_names()))
