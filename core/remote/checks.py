@@ -18,7 +18,7 @@ from core.data.sources.opening import open_source
 from core.remote.gpus import gpus
 from core.remote.probe import disk_free, version
 from core.remote.slurm import Slurm
-from core.spec.config import RunConfig, parse_config
+from core.spec.config import RunConfig, parse_config, retained_sets
 from core.spec.errors import UserError
 from core.spec.machines.answers import DataFacts, Finding
 from core.spec.machines.machine import Machine
@@ -135,7 +135,8 @@ def check_data(config: str) -> list[Finding]:
 
 def _sources(config: RunConfig) -> list[tuple[str, str]]:
     data = config.data
-    return [("Training data", data.train), ("Validation data", data.val), ("Test data", data.test)]
+    retained = [("Retained data", path) for path in retained_sets(data.retain).values()]
+    return [("Training data", data.train), ("Validation data", data.val), ("Test data", data.test), *retained]
 
 
 def _source(what: str, path: str) -> Finding:

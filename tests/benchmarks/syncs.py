@@ -27,6 +27,8 @@ from torch.utils._pytree import tree_leaves
 
 from core.bench.results import BenchResult, result
 from core.checkpoint.opening import open_teachers
+from core.data.dataset import PairDataset
+from core.inference.encoder import Features
 from core.model.network import Network
 from core.model.runtime import Runtime
 from core.objectives.weighting import belief
@@ -38,6 +40,7 @@ from core.training import assembly
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
 from core.training.train import train
+from tests.core.variants import weights_to_start_from
 
 META = torch.device("meta")
 PAIRS, CLASSES, SIDE = 48, 3, 40
@@ -126,6 +129,8 @@ def definition(name: str, source: Path, former: Path) -> RunConfig:
         settings += ["belief.action=weigh", "belief.begin=0", "optim.batch_size=6"]
     if config.teacher.kind in ("frozen", "previous"):
         settings.append(f"teacher.checkpoint={former}")
+    if config.teacher.kind == "initial":
+        settings.append(f"towers.pretrained={weights_to_start_from(config, source.parent)}")
     return override(config, settings)
 
 
@@ -153,6 +158,7 @@ def on_meta(config: RunConfig, folder: Path) -> Iterator[Loop]:
         with (
             patch.object(assembly, "set_up", lambda *asked: runtime),
             patch.object(assembly, "open_teachers", _teachers),
+            patch.object(assembly, "encode_dataset", _encoded),
             patch.object(torch, "autocast", _autocast),
             patch.object(belief, "_ROUNDS", 2),  # of the same computation
         ):
@@ -164,6 +170,12 @@ def on_meta(config: RunConfig, folder: Path) -> Iterator[Loop]:
 def _teachers(names: str, weights: str, device: torch.device) -> list[Network]:
     """Trained networks, read on the host: files hold values."""
     return [network.to(device) for network in open_teachers(names, weights, torch.device("cpu"))]
+
+
+def _encoded(network: Network, dataset: PairDataset, *others: object) -> Features:
+    """Features that are stored before the first step, on the host as the real ones are."""
+    N, C, D = len(dataset), len(dataset.captions), network.towers.embed_dim
+    return Features(torch.zeros(N, D), torch.zeros(C, D), dataset.caption_rows, torch.arange(N))
 
 
 def _autocast(device_type: str, *settings: Any, **more: Any) -> AbstractContextManager[Any]:

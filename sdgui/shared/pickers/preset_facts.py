@@ -11,6 +11,7 @@ from typing import Literal
 
 from core.spec.chain import BORN_AGAIN, GENERATIONS
 from core.spec.presets import PRESETS, Preset, Size, preset_config
+from core.spec.presets.adapting import ADAPTING
 from core.spec.presets.baselines import BASELINES
 from core.spec.presets.beyond import BEYOND
 from core.spec.presets.images import IMAGES
@@ -42,6 +43,7 @@ class Need:
 FAMILIES = (
     Family("Baseline", BASELINES),
     Family("The method and its ablations", METHOD),
+    Family("Adapt a pretrained model", ADAPTING),
     Family("Pairs: captions, fusion, matching", PAIRS),
     Family("Contrastive variants", BEYOND),
     Family("Images only, self-supervised", IMAGES),
