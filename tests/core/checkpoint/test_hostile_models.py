@@ -28,6 +28,7 @@ from core.checkpoint.files import CheckpointInfo, CheckpointState
 from core.checkpoint.opening import open_model
 from core.model.errors import ModelError
 from core.model.towers.formats.description import check_description
+from core.model.towers.formats.huggingface import to_clip_model
 from core.model.towers.pretrained import read_weights
 from core.model.towers.towers import build_towers, list_architectures, resolve_architecture
 from core.objectives.build import build_network
@@ -110,6 +111,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(student.towers.clip.state_dict(), folder / "open_clip_model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps(DESCRIPTION), encoding="utf-8")
     os.mkfifo(folder / "pipe")
+    (root / "clip").mkdir()
+    config, weights = to_clip_model(MODEL, student.towers.clip.state_dict())
+    save_file(weights, root / "clip" / "model.safetensors")
+    (root / "clip" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    torch.save({"state_dict": {"a": torch.zeros(3), "b": torch.zeros(2, 2)}, "epoch": 3}, root / "weights.pt")
     for place in (folder, folder / "evil"):
         tokenizer = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
         (place / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
@@ -199,13 +205,38 @@ def try_weights(source: Path, header: bytes) -> None:
         path.write_bytes(before)
 
 
+def try_clip_model(source: Path, given: bytes) -> None:
+    """A folder as transformers saves a CLIPModel, with another ``config.json``."""
+    path = source / "clip" / "config.json"
+    before = path.read_bytes()
+    path.write_bytes(given)
+    try:
+        survives(lambda: use(source / "clip"))
+    finally:
+        path.write_bytes(before)
+
+
+def try_archive(source: Path, changes: list[tuple[int, int]]) -> None:
+    """A file as torch.save writes one, with other bytes."""
+    content = bytearray((source / "weights.pt").read_bytes())
+    for at, value in changes:
+        content[at % len(content)] = value
+    path = source / "changed.pt"
+    path.write_bytes(content)
+    survives(lambda: read_weights(path))
+
+
+def archives() -> st.SearchStrategy[list[tuple[int, int]]]:
+    return st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=4)
+
+
 def header() -> Any:
     """Of the model's weights, as `source` saves them."""
     content = save(build_towers(MODEL).clip.state_dict())
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
 
-@pytest.mark.parametrize("name", ["model", "run"])
+@pytest.mark.parametrize("name", ["model", "run", "clip"])
 def test_what_the_others_start_from_can_be_used(source: Path, contacts: list[str], name: str) -> None:
     use(source / name)
 
@@ -230,14 +261,31 @@ def test_a_header_of_weights(source: Path, contacts: list[str], given: bytes) ->
     try_weights(source, given)
 
 
+@given(mutated(to_clip_model(MODEL, {})[0]))
+@tried(10)
+def test_a_folder_of_transformers(source: Path, contacts: list[str], given: bytes) -> None:
+    try_clip_model(source, given)
+
+
+@given(archives())
+@tried(50)
+def test_an_archive_of_tensors(source: Path, given: list[tuple[int, int]]) -> None:
+    try_archive(source, given)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("attempt", "examples"), [(try_folder, 350), (try_checkpoint, 200), (try_weights, 150)])
+@pytest.mark.parametrize(
+    ("attempt", "examples"),
+    [(try_folder, 300), (try_checkpoint, 150), (try_weights, 100), (try_clip_model, 100), (try_archive, 50)],
+)
 def test_a_campaign(source: Path, contacts: list[str], attempt: Callable[[Path, Any], None], examples: int) -> None:
     """700 inputs: nothing runs, no network is contacted, and each is opened or refused in a sentence."""
     inputs = {
         try_folder: folders(),
         try_checkpoint: checkpoints(),
         try_weights: mutated(header()),
+        try_clip_model: mutated(to_clip_model(MODEL, {})[0]),
+        try_archive: archives(),
     }[attempt]
 
     @given(inputs)
