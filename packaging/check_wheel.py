@@ -95,7 +95,7 @@ def check_names(wheel: Path) -> None:
     if any(not name.endswith(".dist-info") for name in top):
         raise Failed(f"the wheel installs other top-level names than core and sdgui: {sorted(top)}")
     wanted = {f"sdgui/{path.relative_to(ROOT)}" for path in (ROOT / "resources").rglob("*") if path.is_file()}
-    lacking = {name for name in wanted if "/screenshots/" not in name} - set(names)
+    lacking = {name for name in wanted if "/screenshots/" not in name and "__pycache__" not in name} - set(names)
     if lacking or "sdgui/resources/docs/panels/search.md" not in names:
         raise Failed(f"the wheel lacks {sorted(lacking) or 'the pages of docs/'}")
 
