@@ -26,10 +26,10 @@ class Target:
     experiment_id: int | None = None
     run: Run | None = None
     state: RunState | None = None  # of the run
-    missing: bool = False  # the folder of the run is gone
     stopping: Stopping | None = None  # how far stopping it has come
     waiting_for_data: bool = False  # a launch of the experiment waits for the demo data
     study_id: int | None = None  # of a study that is selected itself
+    missing: bool = False  # the folder of the run is gone
 
     @classmethod
     def of(cls, selection: Selection, run: Run | None, services: Services, commands: RunCommands) -> Target:
@@ -39,11 +39,11 @@ class Target:
         return cls(
             experiment_id,
             run,
-            progress.state if progress is not None else run.state if run is not None else None,
-            progress is not None and progress.missing,
+            (services.tailer.state(run.id) or run.state) if run is not None else None,
             services.launcher.stops().get(run.id) if run is not None else None,
             experiment_id is not None and commands.waits(experiment_id),
             selection.study_id if experiment_id is None else None,
+            progress is not None and progress.missing,
         )
 
 

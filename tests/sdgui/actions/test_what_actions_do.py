@@ -244,7 +244,8 @@ def test_what_is_done_with_an_experiment_a_run_or_a_study() -> None:
 def test_what_the_actions_are_about_is_as_it_is_now() -> None:
     stopping = Stopping(3, StopStage.ASKED, None)
     services: Any = SimpleNamespace(
-        tailer=SimpleNamespace(state={3: RunState.RUNNING}.get), launcher=SimpleNamespace(stops=lambda: {3: stopping})
+        tailer=SimpleNamespace(state={3: RunState.RUNNING}.get, progress=lambda _run: None),
+        launcher=SimpleNamespace(stops=lambda: {3: stopping}),
     )
     commands: Any = SimpleNamespace(waits=lambda one: one == 7)
     of = partial(Target.of, services=services, commands=commands)
