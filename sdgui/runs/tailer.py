@@ -37,6 +37,7 @@ class Tailer(QObject):
     def __init__(self, store: Store, parent: QObject | None = None, poll_seconds: float = 0.1) -> None:
         super().__init__(parent)
         self._outbox = Outbox()
+        self._closed = False
         self._pending: deque[Callable[[], object]] = deque()  # news that the window has not been told yet
         self._follower = Follower(store, self._outbox, self._notified.emit, poll_seconds)
         self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
@@ -46,7 +47,8 @@ class Tailer(QObject):
         self._follower.start()
 
     def close(self) -> None:
-        """Record what was read and end the thread."""
+        """Record what was read and end the thread; nothing is told from then on, since panels are being deleted."""
+        self._closed = True
         self._follower.stop()
 
     def follow(self, run_id: int) -> None:
@@ -86,7 +88,7 @@ class Tailer(QObject):
     def _hand_out(self) -> None:
         """Emit for a short while, and go on at the next turn: hundreds of runs may have news at one moment."""
         began = time.perf_counter()
-        while self._pending:
+        while self._pending and not self._closed:
             self._pending.popleft()()
             if self._pending and time.perf_counter() - began > _TURN_SECONDS:
                 QTimer.singleShot(0, self, self._hand_out)
