@@ -22,6 +22,17 @@ def test_what_pays_depends_on_wrong_captions(passes: float, wrong: bool, preset:
     assert ("Of more passes nothing is known" in choice.reason) is (passes > KNOWN)
 
 
+def test_a_pretrained_model_is_adapted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["presets", "--pairs", "2000", "--pretrained"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("sd-clip-adapt: ")
+    assert "mismatched" not in said
+    assert main(["presets", "--pairs", "2000", "--pretrained", "--wrong-captions"]) == 0
+    assert "With 40 % mismatched captions" in capsys.readouterr().out
+    assert preset_config("sd-clip-adapt", "base").objectives.contrastive.label_smoothing == 0
+    assert preset_config("sd-clip-adapt", "demo").objectives.contrastive.label_smoothing == 0.3
+
+
 def test_what_is_recommended_can_be_trained() -> None:
     assert SMOOTHING in choose(2555, 33).reason
     assert override(preset_config("clip", "demo"), [SMOOTHING]).objectives.contrastive.label_smoothing == 0.3
