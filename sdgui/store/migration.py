@@ -39,12 +39,9 @@ def _broken(connection: Connection) -> Counter[tuple[str, str]]:
     return Counter((row[0], row[2]) for row in connection.exec_driver_sql("PRAGMA foreign_key_check"))
 
 
-def run_revisions(connection: Connection, scripts: Path, down_to: str = "") -> None:
-    """Run what the database lacks, over a connection and in its transaction; or go back ``down_to`` a revision."""
+def run_revisions(connection: Connection, scripts: Path) -> None:
+    """Run the revisions that the database lacks, over a connection and in its transaction."""
     config = Config()
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.attributes["connection"] = connection
-    if down_to:
-        command.downgrade(config, down_to)
-    else:
-        command.upgrade(config, "head")
+    command.upgrade(config, "head")

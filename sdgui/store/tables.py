@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION = "0009"  # the newest revision; digits that count up
+SCHEMA_VERSION = "0001"  # the newest revision; digits that count up
 
 
 Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers are of any size
