@@ -26,6 +26,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ FOOTER = struct.Struct("<16sQQI")  # magic, bytes of pixels, bytes of index, CRC
 SUFFIX = ".pictures"
 ROWS_SUFFIX = ".rows"  # of tables of rows (``core.data.sources.tables``), which lie in the same folder
 SIGNATURES_SUFFIX = ".signatures"  # of pictures (``core.data.inspection.signatures``), which lie there too
-TOTAL_LIMIT = 20 << 30  # bytes of all caches together; the longest unused go first
+TOTAL_LIMIT = 20 << 30  # bytes of all caches that this process does not use; the longest unused go first
 STALE = 24 * 3600.0  # seconds after which a temporary file belongs to no living build
 SAMPLED = 256  # headers read to estimate the size of the whole
 AHEAD = 4  # pictures in flight per decoding thread
@@ -89,6 +90,7 @@ class _Index:
 
 
 _INDEX = TypeAdapter(_Index)
+_in_use: WeakSet[PictureCache] = WeakSet()  # a run's training images must survive the opening of its validation data
 
 
 class PictureCache:
@@ -109,6 +111,7 @@ class PictureCache:
         self._pixels: npt.NDArray[np.uint8] = (
             np.memmap(path, dtype=np.uint8, mode="c", shape=(pixels,)) if pixels else np.empty(0, np.uint8)
         )
+        _in_use.add(self)
 
     def __reduce__(self) -> tuple[type[PictureCache], tuple[Path]]:
         return PictureCache, (self.path,)
@@ -160,7 +163,7 @@ def open_cache(
             return cache
     if not build:
         return None
-    with contextlib.closing(_build(files, decoding, path, needed)) as building:
+    with contextlib.closing(_build(files, decoding, path, needed, max(budget, TOTAL_LIMIT))) as building:
         while True:
             try:
                 done = next(building)
@@ -214,7 +217,7 @@ def files_digest(files: Sequence[str], besides: str = "") -> str:
     return digest.hexdigest()[:32]
 
 
-def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int) -> Generator[int, None, None]:
+def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int, limit: int) -> Generator[int, None, None]:
     """Decode all ``files`` into ``path``; yields how many are done. OSError when it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
@@ -226,7 +229,7 @@ def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int) ->
     except PermissionError:
         if os.name != "nt" or not path.exists():
             raise  # else another process that built the same has it open: that one serves
-    prune(path.parent, keep=path)
+    prune(path.parent, path, limit)
 
 
 def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterator[int]:
@@ -297,18 +300,23 @@ def _read_index(path: Path) -> tuple[int, _Index]:
 
 
 def prune(folder: Path, keep: Path | None = None, limit: int = TOTAL_LIMIT) -> None:
-    """Remove the longest unused caches beyond ``limit`` bytes, and what killed builds left."""
+    """Remove the longest unused caches beyond ``limit`` bytes, and what killed builds left.
+
+    ``keep`` and the images that this process has open stay, and do not count.
+    """
     total = 0
-    found = []
+    candidates = []
+    needed = {keep, *(cache.path for cache in list(_in_use))}
     for path in folder.iterdir():
         with contextlib.suppress(OSError):  # removed by someone else meanwhile
             status = path.stat()
             if path.suffix in (SUFFIX, ROWS_SUFFIX, SIGNATURES_SUFFIX):
-                found.append((path == keep, status.st_mtime, status.st_size, path))
+                if path not in needed:
+                    candidates.append((status.st_mtime, status.st_size, path))
             elif path.suffix == ".tmp" and time.time() - status.st_mtime > STALE:
                 path.unlink()
-    for kept, _, size, path in sorted(found, reverse=True):
+    for _, size, path in sorted(candidates, reverse=True):
         total += size
-        if total > limit and not kept:
+        if total > limit:
             with contextlib.suppress(OSError):  # in use, on Windows
                 path.unlink()

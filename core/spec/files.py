@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -30,9 +31,9 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     ``path``, which a full disk's own would not. What is there and no file (a device, a pipe) is left there: OSError.
     """
     _refuse_special(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
-        with open(temporary, "wb", opener=_own) as file:
+        with open(temporary, "xb", opener=_own) as file:
             yield file
             file.flush()
             if durable:
@@ -43,6 +44,13 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the folder of ``path`` that no other writer uses: containers that share a folder have equal process
+    numbers, and often equal host names.
+    """
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp")
 
 
 def _rename(temporary: Path, path: Path) -> None:

@@ -151,7 +151,7 @@ def mapped(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 def _write(path: Path, arrays: Mapping[str, Array]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, durable=False) as file:
+    with whole_file(path) as file:
         for array in arrays.values():
             file.write(np.ascontiguousarray(array).data)
             file.write(b"\0" * (-array.nbytes % ALIGNED))

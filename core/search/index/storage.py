@@ -39,7 +39,7 @@ Mask = npt.NDArray[np.bool_]
 
 GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: with a vector; no picture; could not be opened, to be tried again
 _OURS = re.compile(  # data files, what is made to search them, and what a killed build leaves of either
-    r"(pictures|facts|records|texts)-\d{4,}\.bin(\.\d+\.tmp)?"
+    r"(pictures|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
     r"|(scan|ivf)-\d{4,}-(pictures|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
 )
 LONGEST_RECORD = 64 << 20  # bytes

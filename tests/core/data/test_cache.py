@@ -209,15 +209,35 @@ def test_a_cache_that_is_used_is_the_last_to_go(files: list[str], own_cache: Pat
     assert left(own_cache, ".pictures") == [used]
 
 
+def test_validation_images_do_not_displace_the_training_images_in_use(
+    files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = built(files)
+    monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
+    val = open_cache(files[:3], DECODING, val_budget := 4500)
+    assert val is not None
+    assert train.path.stat().st_size > val_budget
+    assert set(left(own_cache, ".pictures")) == {train.path, val.path}
+
+
+def test_other_images_stay_within_the_budget_of_a_run(
+    files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = built(files).path  # of another run: nothing has it open
+    monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
+    built(files[:3])
+    assert earlier in left(own_cache, ".pictures")
+
+
 def test_what_a_build_needs_is_made_room_for(
     files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    older = built(files[:3]).path
-    os.utime(older, (1, 1))
+    built(files)  # of another run: nothing has it open
     (own_cache / "a-build-that-works.tmp").write_bytes(b"x")
-    monkeypatch.setattr(prune, "__defaults__", (None, 1))
-    newest = built(files).path
-    assert left(own_cache, ".pictures") == [newest]
+    monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
+    newest = open_cache(files[:3], DECODING, 4500)
+    assert newest is not None
+    assert left(own_cache, ".pictures") == [newest.path]
     assert left(own_cache, ".tmp"), "it is not a day old"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from core.data.pictures import decode, picture_bytes, picture_kind
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import MOST_ROWS, open_index
 from core.spec.errors import writing
-from core.spec.files import whole_file, write_whole
+from core.spec.files import temporary_beside, whole_file, write_whole
 from core.spec.reading import excerpt
 from core.spec.shards import SUFFIX
 
@@ -72,7 +71,7 @@ def write_shards(
     if seed is not None:
         order = permuted(order, len(order), seed, SHUFFLE)
     exists = folder.exists()  # perhaps as a disk's mount point, which cannot be renamed
-    partial = (folder if exists else folder.parent) / f".{folder.name}.{os.getpid()}.tmp"
+    partial = temporary_beside((folder if exists else folder.parent) / f".{folder.name}")
     try:
         with writing(folder, DataError, "nothing is left of it"):
             partial.mkdir(parents=True)

@@ -41,7 +41,7 @@ def test_a_folder_of_other_things_is_left_alone(
 
 def test_only_files_of_ours_are_cleared_away(own: tuple[Path, Path]) -> None:
     expected = files_of(own[1])
-    for name in ("pictures-holiday.bin", "pictures-0009.bin", "texts-0002.bin.77.tmp", "scan-mine.bin"):
+    for name in ("pictures-holiday.bin", "pictures-0009.bin", "texts-0002.bin.77-0123456789ab.tmp", "scan-mine.bin"):
         (own[1] / name).write_bytes(b"x")
     build(*own)
     assert set(files_of(own[1])) == {*expected, "pictures-holiday.bin", "scan-mine.bin"}

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from core.spec import files
 from core.spec.children import start_program
 from core.spec.config import override
 from core.spec.errors import UserError
-from core.spec.files import write_whole
+from core.spec.files import whole_file, write_whole
 from core.spec.presets import preset_config
 from core.spec.run import starting
 from core.spec.run.events import EventReader, EventWriter, RunFinished, encode
@@ -105,10 +106,25 @@ def test_a_link_that_stays_in_the_run_folder_is_as_good_as_a_folder(run: RunDir)
     run.check()
 
 
-def test_a_temporary_name_that_is_linked_elsewhere_is_not_followed(run: RunDir, tmp_path: Path) -> None:
+def test_writers_with_one_process_number_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+    """Two containers that share a folder."""
+    path = tmp_path / "one.rows"
+    with whole_file(path) as first:
+        first.write(b"x" * 100_000)
+        with whole_file(path) as second:
+            second.write(b"y" * 100)
+        assert path.read_bytes() == b"y" * 100
+    assert path.read_bytes() == b"x" * 100_000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_temporary_name_that_is_linked_elsewhere_is_not_followed(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.secrets, "token_hex", lambda size: "77")
     precious = tmp_path / "precious"
     precious.write_text("mine")
-    (run.path / f"status.json.{os.getpid()}.tmp").symlink_to(precious)
+    (run.path / f"status.json.{os.getpid()}-77.tmp").symlink_to(precious)
     with pytest.raises(OSError, match=r"status\.json"):
         write_whole(run.status, b"{}")
     assert precious.read_text() == "mine"
