@@ -108,7 +108,7 @@ class Loader:
                 f"{dataset.origin}; set optim.batch_size to at most {len(dataset)}."
             )
         self._place = place or Place()
-        order = batch_order(len(dataset), dataset.sharded, config, labels, left_out)
+        order = batch_order(len(dataset), dataset.shard_rows, config, labels, left_out)
         self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: rows are drawn from all of the data
         self.batch_size = order.batch_size
         _check_world(self._place.world, order.batch_size, self.streams)

@@ -4,7 +4,7 @@ Flow: ``core.data.parts`` asks the order for some rows of a batch and makes thei
 an epoch; every one but some; labelled and unlabelled ones in a ratio; and streams over shards, for data too large to be
 shuffled as a list.
 
-Legend: N rows, B rows of a batch, V streams.
+Legend: N rows, B rows of a batch, V streams, W rows of a window.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.data.draws import Integers, seed_of
+from core.data.draws import Integers, hashes, seed_of
 from core.data.labelling import Labels, SplitOrder
 from core.data.permutation import permuted
 from core.spec.config import RunConfig
 
-ORDER = 1001  # what a draw is for
+ORDER, WINDOWS, SHIFT = 1001, 1004, 1005  # what a draw is for
+SHARDS_AT_ONCE = 64  # whose rows are mixed: all streams' windows together are as long
 
 Rows = npt.NDArray[np.int64]
 
@@ -39,14 +40,17 @@ class Order(Protocol):
 
 
 def batch_order(
-    count: int, sharded: bool, config: RunConfig, labels: Labels | None, left_out: Tensor | None = None
+    count: int, shard_rows: int, config: RunConfig, labels: Labels | None, left_out: Tensor | None = None
 ) -> Order:
-    """The order that ``config`` asks for of ``count`` rows, without those ``left_out`` (N,) where each is drawn."""
+    """The order that ``config`` asks for of ``count`` rows, without those ``left_out`` (N,) where each is drawn.
+
+    ``shard_rows``: rows of a shard, on average; 0 for data that are not in shards.
+    """
     size, ratio = config.optim.batch_size, config.data.unlabelled_ratio
     if labels is not None and ratio > 0:
         return SplitOrder(labels, size, ratio, config.seed)
-    if sharded:
-        return StreamOrder(count, size, config.data.streams, config.seed)
+    if shard_rows:
+        return StreamOrder(count, size, config.data.streams, config.seed, shard_rows * SHARDS_AT_ONCE)
     if left_out is not None and left_out.any():
         return KeptOrder(left_out, size, config.seed)
     return EpochOrder(count, size, config.seed)
@@ -93,11 +97,16 @@ class StreamOrder:
 
     Whoever makes some of the streams reads their shards alone, and the batch is the same however streams are dealt out.
     V is the greatest common divisor of ``streams`` and the batch, so that every batch size has streams.
+
+    A stream is read window by window, in a random order, and shuffled within each: consecutive batches read the same
+    few shards, which stay open and in the system's cache. Windows begin at a random row of the stream in each epoch.
     """
 
-    def __init__(self, count: int, batch_size: int, streams: int, seed: int) -> None:
+    def __init__(self, count: int, batch_size: int, streams: int, seed: int, mixed: int) -> None:
+        """``mixed``: rows of the windows of all streams together."""
         self.batch_size = batch_size
         self.streams = math.gcd(streams, batch_size)
+        self.window = max(1, mixed // self.streams)  # W
         self.each = batch_size // self.streams
         self.steps_per_epoch = count // self.streams // self.each
         self._count, self._seed = count, seed
@@ -107,5 +116,11 @@ class StreamOrder:
         stream, within = np.divmod(np.arange(first, last, dtype=np.int64), self.each)
         starts = stream * self._count // self.streams
         sizes = (stream + 1) * self._count // self.streams - starts
-        rows = permuted(position * self.each + within, sizes, self._seed, epoch, ORDER, stream)
-        return starts + rows, epoch
+        windows, inside = np.divmod(position * self.each + within, self.window)
+        count = sizes // self.window  # of whole windows; what is left over is read last
+        whole = windows < count
+        windows[whole] = permuted(windows[whole], count[whole], self._seed, epoch, WINDOWS, stream[whole])
+        lengths = np.where(whole, self.window, sizes % self.window)
+        inside = permuted(inside, lengths, self._seed, epoch, ORDER, stream, windows)
+        shift = (hashes(self._seed, epoch, SHIFT, stream) % sizes.astype(np.uint64)).astype(np.int64)
+        return starts + (windows * self.window + inside + shift) % sizes, epoch

@@ -30,6 +30,7 @@ class Pairs(ABC):
     """
 
     sharded = False  # whether rows are drawn by streams, as from data that are too large to be shuffled as a list
+    shard_rows = 0  # of a shard, on average; 0 for data that are shuffled as a list
 
     def __init__(self, origin: str, label_names: tuple[str, ...], decoding: Decoding, pad_id: int) -> None:
         self.origin, self.label_names, self.decoding, self.pad_id = origin, label_names, decoding, pad_id

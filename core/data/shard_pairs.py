@@ -35,6 +35,7 @@ class ShardPairs(Pairs):
     def __init__(self, shards: Shards, tokenize: Tokenize, decoding: Decoding, pad_id: int) -> None:
         super().__init__(shards.origin, shards.label_names(), decoding, pad_id)
         self.shards, self._tokenize = shards, tokenize
+        self.shard_rows = -(-len(shards) // len(shards.shards))
 
     def __len__(self) -> int:
         return len(self.shards)

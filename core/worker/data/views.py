@@ -126,7 +126,7 @@ class ViewMaker:
         self.config = config.model_copy(update={"optim": config.optim.model_copy(update={"batch_size": fits})})
         self.dataset, self.size, self.patch = dataset, image_size, patch
         labels = label_rows(dataset, config.data, config.seed)
-        self.order: Order = batch_order(len(dataset), dataset.sharded, self.config, labels)
+        self.order: Order = batch_order(len(dataset), dataset.shard_rows, self.config, labels)
         self._maker = PartMaker(dataset, self.config, image_size, self.order, labels, patch)
         self._threads = min(THREADS, usable_cores())
 

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from core.data.dataset import open_dataset
 from core.data.errors import DataError, PictureError
 from core.data.labelling import label_rows
 from core.data.loader import Loader, Place
+from core.data.orders import SHARDS_AT_ONCE, StreamOrder
 from core.data.shard_pairs import ShardPairs, open_shards
 from core.spec.config import DataConfig, RunConfig
 from core.spec.errors import UserError
@@ -89,6 +91,24 @@ def test_the_shares_of_processes_are_the_batch_of_one(tmp_path: Path, world: int
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
         assert all(torch.equal(a, b) for a, b in zip(joined([batch]), joined(parts), strict=True))
+
+
+def test_consecutive_batches_touch_few_shards_and_an_epoch_has_each_row_once() -> None:
+    shards, each = 1200, 500
+    order = StreamOrder(shards * each, 1024, 64, 0, each * SHARDS_AT_ONCE)
+    epoch = np.stack([order.take(step, 0, 1024)[0] for step in range(order.steps_per_epoch)])  # (steps, B)
+    touched = [len(np.unique(epoch[step : step + 5] // each)) for step in range(0, len(epoch), 5)]
+    assert np.mean(touched) < 2.5 * SHARDS_AT_ONCE  # two each, few more
+    assert max(touched) <= 4 * SHARDS_AT_ONCE
+    assert len(np.unique(epoch)) == epoch.size
+    later = order.take(order.steps_per_epoch, 0, 1024)[0]
+    assert len(np.intersect1d(later // each, epoch[0] // each)) < SHARDS_AT_ONCE  # windows are others in each epoch
+
+
+def test_few_streams_mix_as_many_shards() -> None:
+    order = StreamOrder(120_000, 7, 64, 0, 100 * SHARDS_AT_ONCE)  # 7: one stream
+    rows = np.concatenate([order.take(step, 0, 7)[0] for step in range(400)])
+    assert len(np.unique(rows // 100)) == pytest.approx(SHARDS_AT_ONCE, abs=2)
 
 
 def test_a_process_reads_the_shards_of_its_streams_alone(tmp_path: Path) -> None:
