@@ -93,10 +93,19 @@ def test_the_draw_is_that_of_torchs_multinomial() -> None:
     for seed in range(20):
         seed_all(seed)
         column = draw(weights)
-        after = torch.rand(3, generator=shared)
         seed_all(seed)
-        assert column.tolist() == torch.multinomial(weights, 1)[:, 0].tolist()
-        assert torch.equal(torch.rand(3), after)  # and so is what is drawn next
+        own = torch.Generator().manual_seed(int(torch.randint(1 << 62, (), generator=shared)))
+        assert column.tolist() == torch.multinomial(weights, 1, generator=own)[:, 0].tolist()
+
+
+def test_a_draw_takes_one_number_of_the_host_whatever_the_batch() -> None:
+    """The B x B draws come from the weights' own device."""
+    after = []
+    for size in (2, 50):
+        seed_all(3)
+        draw(torch.ones(size, size))
+        after.append(float(torch.rand((), generator=shared)))
+    assert after[0] == after[1]
 
 
 def test_a_batch_of_one_caption_has_no_negatives() -> None:
