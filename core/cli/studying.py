@@ -11,6 +11,7 @@ from core.cli.homes import add_home, home_folder
 from core.cli.terminal import Verbs, now_and_then, say
 from core.spec.caption_files import FileThereError, write_new
 from core.spec.errors import UserError
+from core.spec.reading import MEGABYTE, read_text
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 
@@ -115,7 +116,7 @@ def _study(arguments: argparse.Namespace) -> int:
         study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices, chosen, arguments.on,
         home_folder(arguments.home),
     )  # fmt: skip
-    print(out.table.read_text(encoding="utf-8"), end="")
+    print(read_text(out.table, MEGABYTE, root=out.path), end="")
     failed = [run for run in status.runs if run.state == "failed"]
     for run in failed:
         say(f"failed: {run.arm}, seed {run.seed}: {run.message}")

@@ -33,6 +33,7 @@ from core.spec.failures import sentence
 from core.spec.files import write_whole
 from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve
 from core.spec.study import Arm, Measure, Study, StudyDir, absolute, read_study
 from core.studies.study.data import data_path
 from core.training.memory import keep_freed_memory
@@ -119,7 +120,7 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
     notes: list[str] = []
     failed: list[Measure] = []
     for weights in ("student", "teacher"):
-        if not (run.checkpoints / _last(run) / f"{weights}.safetensors").exists():
+        if not (run.checkpoints / resolve(run, "last") / f"{weights}.safetensors").exists():
             continue
         earlier = before["networks"].get(weights, {})
         networks[weights] = {key: value for key, value in earlier.items() if key.startswith(had)}
@@ -140,10 +141,6 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
         "measured": [one.written() for one in measured],
         "notes": notes,
     }
-
-
-def _last(run: RunDir) -> str:
-    return (run.checkpoints / "last").read_text(encoding="ascii").strip()
 
 
 def _say(text: str) -> None:
