@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.cli.run_tables import read_row
+from core.cli.terminal import one_line
 from core.spec.chain import Chain, ChainDir, chain_file, read_chain, run_label, write_chain
 from core.spec.children import device_variables, python_command
 from core.spec.errors import UserError, writing
@@ -73,7 +74,7 @@ def ask_here(run: RunDir, what: str, kill: bool) -> None:
     if status is None or not process_alive(status):
         raise UserError(f"{run.path.name} is not running.")
     if kill:
-        end_processes(None, status, kill=True)
+        end_processes(run.path, None, status, kill=True)
         return
     with writing(run.control, UserError):
         run.ask("stop" if what == "stop" else "pause")
@@ -126,7 +127,7 @@ def _follow(run: RunDir, names: Sequence[str]) -> RunState:
             state = RunState(row.state)
             if f"{row.state} {row.note}" != told:
                 told = f"{row.state} {row.note}"
-                _tell(f"[{row.state}] {row.note}".rstrip())
+                _tell(one_line(f"[{row.state}] {row.note}".rstrip()))
         for name in names:
             offsets[name] = _print_from(run, name, offsets[name])
     return state

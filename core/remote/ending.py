@@ -6,39 +6,62 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 from core.remote.job import Job
+from core.spec.chain import chain_file
 from core.spec.errors import UserError
 from core.spec.run.processes import is_running
 from core.spec.run.status import RunStatus
+from core.spec.study import StudyDir
 
 
-def end_processes(job: Job | None, status: RunStatus | None, kill: bool) -> None:
+def end_processes(run: Path, job: Job | None, status: RunStatus | None, kill: bool) -> None:
     """Terminate the trainer, or kill it with all that it and its session started; nothing of what is gone.
 
-    UserError where they are another user's.
+    ``job`` and ``status`` are files that anyone may have written: a process whose command line does not name the folder
+    ``run`` is left alone. UserError for it, and for a process of another user.
     """
     try:
-        _end(job, status, kill)
+        _end(run, job, status, kill)
     except psutil.AccessDenied as error:
         raise UserError(f"The run's process {error.pid} is another user's; end it as that user.") from error
 
 
-def _end(job: Job | None, status: RunStatus | None, kill: bool) -> None:
+def _end(run: Path, job: Job | None, status: RunStatus | None, kill: bool) -> None:
     leader = status.pid if status and status.here and is_running(status.pid, status.started) else 0
+    session = job.pid if kill and job and job.pid and is_running(job.pid, job.started) else 0
+    for pid in filter(None, {leader, session}):
+        if not _works_on(pid, run):
+            raise UserError(
+                f"Process {pid}, which a file in {run} names as its trainer, does not have that folder in its command "
+                "line and is left alone; if it does train this run, end it yourself."
+            )
     if not kill:
         if leader:
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(leader).terminate()
         return
-    session = job.pid if job and job.pid and is_running(job.pid, job.started) else 0
     for pid in filter(None, {leader, session}):
         _kill_tree(pid)
     if session and sys.platform != "win32":
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(session, signal.SIGKILL)
+
+
+def _works_on(pid: int, run: Path) -> bool:
+    """Whether the command line of ``pid`` names the folder ``run``, a file in it, or its chain or study."""
+    folder = run.resolve()
+    chain, study = chain_file(folder), StudyDir(folder.parent.parent)
+    named = {folder, *([chain.parent] if chain else []), *([study.path] if study.study.is_file() else [])}
+    try:
+        process = psutil.Process(pid)
+        paths = [Path(os.path.realpath(Path(process.cwd(), word))) for word in process.cmdline()[1:] if word]
+    except psutil.NoSuchProcess:  # it has just ended
+        return True
+    return any(path in named or path.is_relative_to(folder) for path in paths)
 
 
 def _kill_tree(pid: int) -> None:

@@ -241,7 +241,7 @@ class Watched:
         """End it without waiting for its consent: signals to its processes, or ``scancel``."""
         job = read_job(self.run)
         if job is None or job.launcher != "slurm":
-            end_processes(job, self.run.read_status(), kill)
+            end_processes(self.run.path, job, self.run.read_status(), kill)
         elif kill:
             self._slurm.hurry(job.job)
         else:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,6 +19,7 @@ from core.remote.job import Job
 from core.spec.errors import UserError
 from core.spec.run.status import RunStatus
 
+RUN = Path(__file__).parent / "a run"
 CODE = (
     "import subprocess, sys, time;"
     "p = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)']);"
@@ -27,12 +29,14 @@ Started = tuple["subprocess.Popen[bytes]", psutil.Process]
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[], Started]]:
+def start() -> Iterator[Callable[..., Started]]:
     """Starts a process in a session of its own, with a child."""
     made: list[Any] = []
 
-    def begin() -> Started:
-        process = subprocess.Popen([sys.executable, "-S", "-c", CODE], stdout=subprocess.PIPE, start_new_session=True)
+    def begin(folder: Path = RUN) -> Started:
+        """A trainer of ``folder``."""
+        command = [sys.executable, "-S", "-c", CODE, str(folder)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
         assert process.stdout is not None
         child = psutil.Process(int(process.stdout.readline()))
         made.extend((process, child))
@@ -67,38 +71,66 @@ def alive(process: subprocess.Popen[bytes], child: psutil.Process) -> bool:
     return process.poll() is None and child.is_running() and child.status() != psutil.STATUS_ZOMBIE
 
 
-def test_a_trainer_is_terminated_alone_and_only_here(start: Callable[[], Started]) -> None:
+def test_a_trainer_is_terminated_alone_and_only_here(start: Callable[..., Started]) -> None:
     process, child = start()
     status, job = status_of(process), job_of(process)
-    end_processes(None, None, kill=False)
-    end_processes(job, None, kill=False)
-    end_processes(job, replace(status, host="another"), kill=False)
-    end_processes(job, replace(status, started=status.started - 50), kill=False)
+    end_processes(RUN, None, None, kill=False)
+    end_processes(RUN, job, None, kill=False)
+    end_processes(RUN, job, replace(status, host="another"), kill=False)
+    end_processes(RUN, job, replace(status, started=status.started - 50), kill=False)
     assert alive(process, child), "it is none of these"
-    end_processes(job, status, kill=False)
+    end_processes(RUN, job, status, kill=False)
     assert process.wait(20) == -signal.SIGTERM
     assert child.is_running(), "only the trainer is asked"
 
 
-def test_a_trainer_is_killed_with_what_it_started(start: Callable[[], Started]) -> None:
+def test_a_trainer_is_killed_with_what_it_started(start: Callable[..., Started]) -> None:
     process, child = start()
     status = status_of(process)
-    end_processes(None, None, kill=True)
-    end_processes(None, replace(status, host="another"), kill=True)
-    end_processes(None, replace(status, started=status.started - 50), kill=True)
+    end_processes(RUN, None, None, kill=True)
+    end_processes(RUN, None, replace(status, host="another"), kill=True)
+    end_processes(RUN, None, replace(status, started=status.started - 50), kill=True)
     assert alive(process, child)
-    end_processes(None, status, kill=True)
+    end_processes(RUN, None, status, kill=True)
     assert process.wait(20) == -signal.SIGKILL
     assert gone(child)
 
 
-def test_the_session_of_a_job_is_killed_though_its_trainer_is_unknown(start: Callable[[], Started]) -> None:
+def test_the_session_of_a_job_is_killed_though_its_trainer_is_unknown(start: Callable[..., Started]) -> None:
     process, child = start()
     job = job_of(process)
-    end_processes(job.model_copy(update={"started": job.started - 50}), None, kill=True)
-    end_processes(job.model_copy(update={"pid": 0}), None, kill=True)
+    end_processes(RUN, job.model_copy(update={"started": job.started - 50}), None, kill=True)
+    end_processes(RUN, job.model_copy(update={"pid": 0}), None, kill=True)
     assert alive(process, child), "another process has its number by now"
-    end_processes(job, None, kill=True)
+    end_processes(RUN, job, None, kill=True)
+    assert process.wait(20) == -signal.SIGKILL
+    assert gone(child)
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_planted_status_or_job_ends_no_innocent_process(
+    start: Callable[..., Started], tmp_path: Path, kill: bool
+) -> None:
+    process, child = start()
+    foreign = tmp_path / "downloaded" / "runs" / "x"
+    foreign.mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"Process {process.pid}, which a file in .* is left alone"):
+        end_processes(foreign, None, status_of(process), kill)
+    if kill:
+        with pytest.raises(UserError, match="is left alone"):
+            end_processes(foreign, job_of(process), None, kill)
+    assert alive(process, child)
+
+
+@pytest.mark.parametrize(("file", "part"), [("chain.json", "stage-1-clip"), ("study.json", "runs/clip-s0")])
+def test_a_part_of_a_chain_or_study_is_ended_though_the_whole_is_named(
+    start: Callable[..., Started], tmp_path: Path, file: str, part: str
+) -> None:
+    process, child = start(tmp_path)
+    with pytest.raises(UserError, match="is left alone"):
+        end_processes(tmp_path / part, None, status_of(process), kill=True)
+    (tmp_path / file).write_text("{}")
+    end_processes(tmp_path / part, None, status_of(process), kill=True)
     assert process.wait(20) == -signal.SIGKILL
     assert gone(child)
 
@@ -107,12 +139,12 @@ def test_what_is_gone_is_no_error() -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
         status = status_of(process)
     for kill in (False, True):
-        end_processes(Job(token="t", pid=status.pid, started=status.started), status, kill)
+        end_processes(RUN, Job(token="t", pid=status.pid, started=status.started), status, kill)
 
 
 @pytest.mark.parametrize(("kill", "how"), [(False, "terminate"), (True, "kill")])
 def test_what_is_another_user_s_is_told(
-    start: Callable[[], Started], monkeypatch: pytest.MonkeyPatch, kill: bool, how: str
+    start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch, kill: bool, how: str
 ) -> None:
     process, _child = start()
 
@@ -122,5 +154,5 @@ def test_what_is_another_user_s_is_told(
     with monkeypatch.context() as context:
         context.setattr(psutil.Process, how, denied)
         with pytest.raises(UserError, match="is another user's; end it as that user"):
-            end_processes(None, status_of(process), kill)
+            end_processes(RUN, None, status_of(process), kill)
     assert process.poll() is None

@@ -328,7 +328,7 @@ def test_a_trainer_that_cleared_what_was_asked_while_it_began_is_asked_again(run
 
 def test_a_job_is_cancelled_or_killed_in_slurm_and_a_process_here(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, ended = Cluster(RUNS), list[bool]()
-    monkeypatch.setattr(standing_module, "end_processes", lambda job, status, kill: ended.append(kill))
+    monkeypatch.setattr(standing_module, "end_processes", lambda run, job, status, kill: ended.append(kill))
     write_job(run, SLURM)
     for kill in (False, True):
         Watched(run, cluster).end(kill)
