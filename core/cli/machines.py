@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Verbs, say
+from core.cli.terminal import Verbs, one_line, say
 
 _LAUNCHERS = ("direct", "torchrun", "slurm")
 # Options of ``machines add``: name, help, type.
@@ -116,19 +116,19 @@ def _show(arguments: argparse.Namespace) -> int:
         print(facts.model_dump_json(indent=1))
         return 0
     load = "" if facts.load is None else f", load {facts.load:.1f}"
-    print(f"{facts.host}: {facts.system}")
+    print(one_line(f"{facts.host}: {facts.system}"))
     print(f"{facts.cores} cores{load}, {facts.memory_free / 1024:.0f} of {facts.memory / 1024:.0f} GB of memory free")
     for gpu in facts.gpus:
         users = ", ".join(gpu.users) or ("free" if gpu.free else "in use")
         load = "" if gpu.load is None else f", {gpu.load:.0%} load"
-        print(f"GPU {gpu.index}: {gpu.name}, {gpu.used} of {gpu.memory} MiB{load}: {users}")
+        print(one_line(f"GPU {gpu.index}: {gpu.name}, {gpu.used} of {gpu.memory} MiB{load}: {users}"))
     if not facts.gpus:
-        print(f"no GPU: {facts.gpus_by}")
-    print(f"sdgui {facts.version}, torch {facts.torch or 'missing'}, Python {facts.python}")
-    print(f"runs in {facts.runs}, {facts.disk_free / 2**30:.0f} GB free")
+        print(one_line(f"no GPU: {facts.gpus_by}"))
+    print(one_line(f"sdgui {facts.version}, torch {facts.torch or 'missing'}, Python {facts.python}"))
+    print(one_line(f"runs in {facts.runs}, {facts.disk_free / 2**30:.0f} GB free"))
     for one in facts.partitions:
         gpus = f", {one.gpus}" if one.gpus else ""
-        print(f"partition {one.name}: {one.idle} of {one.nodes} nodes idle, at most {one.time}{gpus}")
+        print(one_line(f"partition {one.name}: {one.idle} of {one.nodes} nodes idle, at most {one.time}{gpus}"))
     return 0
 
 
@@ -144,9 +144,8 @@ def _check(arguments: argparse.Namespace) -> int:
         print(json.dumps([one.model_dump() for one in findings], indent=1))
     else:
         for one in findings:
-            print(
-                f"{'ok  ' if one.works else 'FAIL'}  {one.what}: {one.found}{f'  {one.remedy}' if one.remedy else ''}"
-            )
+            remedy = f"  {one.remedy}" if one.remedy else ""
+            print(one_line(f"{'ok  ' if one.works else 'FAIL'}  {one.what}: {one.found}{remedy}"))
     return 0 if all(one.works for one in findings) else 1
 
 

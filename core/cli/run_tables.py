@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.cli.terminal import say
+from core.cli.terminal import one_line, say
 from core.spec.chain import run_label
 from core.spec.config import ConfigError, differences, read_config
 from core.spec.errors import UserError
@@ -201,6 +201,7 @@ def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Columns in line; the first row is the head."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, find_run, home_folder, new_name, runs, runs_folder
-from core.cli.terminal import Verbs, say
+from core.cli.terminal import Verbs, one_line, say
 from core.spec.errors import UserError
 from core.spec.machines.record import LONGEST_SCRIPT
 from core.spec.reading import read_text
@@ -131,10 +131,10 @@ def _show(arguments: argparse.Namespace) -> int:
         print(json.dumps(row.plain(), indent=1))
         return 0
     where = f" on {row.machine}" if row.machine else ""
-    print(f"{row.name}: {row.experiment}, {row.state}{where}, step {row.step}/{row.total_steps}")
-    print(row.folder)
+    print(one_line(f"{row.name}: {row.experiment}, {row.state}{where}, step {row.step}/{row.total_steps}"))
+    print(one_line(row.folder))
     if row.note:
-        print(row.note)
+        print(one_line(row.note))
     if not row.metrics:
         return 0
     lines = [("metric", "last", "@", "best", "@")]
@@ -254,7 +254,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     record, kill = read_record(run), bool(getattr(arguments, "kill", False))
     if record is None:
         ask_here(run, arguments.what, kill)
-        say(f"{run.path.name}: {_asked_for(arguments.what, kill)}")
+        say(one_line(f"{run.path.name}: {_asked_for(arguments.what, kill)}"))
         return 0
     machines = Machines(home)
     try:
@@ -262,7 +262,7 @@ def _ask(arguments: argparse.Namespace) -> int:
         folder = _there(run)
         asked = host.end(folder, "kill") if kill else host.control(folder, arguments.what)
         state = asked.result().state
-        say(f"{run.path.name}: {_asked_for(arguments.what, kill) if state.alive else state.value}")
+        say(one_line(f"{run.path.name}: {_asked_for(arguments.what, kill) if state.alive else state.value}"))
     finally:
         machines.close()
     return 0

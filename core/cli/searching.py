@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from core.cli.terminal import Verbs, now_and_then, say
+from core.cli.terminal import Verbs, now_and_then, one_line, say
 from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.paths import is_file
@@ -134,9 +134,9 @@ def _tell(report: Report, as_json: bool) -> None:
     if report.away:
         print(f"{report.away} are kept although their folder cannot be reached; --drop-missing removes them")
     for old, new in report.moved[:_LISTED]:
-        print(f"moved: {old} to {new}")
+        print(one_line(f"moved: {old} to {new}"))
     for row in report.bad[:_LISTED]:
-        print(f"skipped: {row}")
+        print(one_line(f"skipped: {row}"))
 
 
 def _search(arguments: argparse.Namespace) -> int:
@@ -203,6 +203,8 @@ def _print(answer: dict[str, Any]) -> None:
         gone = "" if row.get("there", True) else "  (moved or deleted)"
         alike = f"  (+{len(row['duplicates'])} near-identical)" if row["duplicates"] else ""
         caption = f"  {row['caption']}" if row["caption"] else ""
-        print(f"{row['rank']:5} {row['cosine']:7.3f} {row['softmax']:8.1%}  {row['path']}{gone}{alike}{caption}")
+        print(
+            one_line(f"{row['rank']:5} {row['cosine']:7.3f} {row['softmax']:8.1%}  {row['path']}{gone}{alike}{caption}")
+        )
     if not answer["rows"]:
         print("no image passes the filters")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Verbs, now_and_then, say
+from core.cli.terminal import Verbs, now_and_then, one_line, say
 from core.spec.caption_files import FileThereError, write_new
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
@@ -119,7 +119,7 @@ def _study(arguments: argparse.Namespace) -> int:
     print(read_text(out.table, MEGABYTE, root=out.path), end="")
     failed = [run for run in status.runs if run.state == "failed"]
     for run in failed:
-        say(f"failed: {run.arm}, seed {run.seed}: {run.message}")
+        say(one_line(f"failed: {run.arm}, seed {run.seed}: {run.message}"))
     return 1 if failed else 0
 
 
@@ -143,7 +143,7 @@ def _noise(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({**found.summary(), "list": [vars(pair) for pair in found.pairs]}, ensure_ascii=True))
         return 0
-    print(f"{len(found.pairs)} pairs of {found.data}, {_verdict(found)}")
+    print(one_line(f"{len(found.pairs)} pairs of {found.data}, {_verdict(found)}"))
     precision = found.precision()
     if precision is not None:
         figures = [("recall", found.recall()), ("AUC", found.auc())]
@@ -151,5 +151,5 @@ def _noise(arguments: argparse.Namespace) -> int:
         print(f"wrong captions found: {100 * precision:.1f} % of the {found.shuffled} least believed{more}")
     for pair in found.pairs[:SHOWN]:
         mark = "" if pair.shuffled is None else " shuffled" if pair.shuffled else " own"
-        print(f"{pair.rank:5d}  {pair.belief:.3f}  {pair.caption}  {pair.path}{mark}")
+        print(one_line(f"{pair.rank:5d}  {pair.belief:.3f}  {pair.caption}  {pair.path}{mark}"))
     return 0

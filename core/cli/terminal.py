@@ -19,6 +19,7 @@ Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # C0 but tab and line ends, DEL, C1, and what reorders or breaks lines in Unicode.
 _CONTROL = re.compile("[\0-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
+_LINE_END = re.compile("[\r\n]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OWN = re.compile("\r(\x1b\\[K)?")  # the start of a progress line
 
@@ -26,6 +27,11 @@ _OWN = re.compile("\r(\x1b\\[K)?")  # the start of a progress line
 def plain(text: str) -> str:
     """``text`` with control characters as the escapes that JSON has for them, so that JSON stays what it is."""
     return _CONTROL.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    """``text`` with line ends escaped too: a name or note with one could pass for a line of the program's own."""
+    return _LINE_END.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:

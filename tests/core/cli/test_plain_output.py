@@ -90,3 +90,19 @@ def test_json_stays_json_and_own_progress_lines_are_drawn(capsys: pytest.Capture
     assert rest == "a\tb\r\nc"
     assert shown.err == "\r\x1b[K3 of 4" + plain(EVIL)
     assert plain("é 中 🙂") == "é 中 🙂"
+
+
+@pytest.mark.parametrize("verb", ["runs list", "runs show one", "runs compare one two\nFORGED", "logs one --follow"])
+def test_no_name_or_note_adds_a_line(home: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir(home / "runs" / "one")
+    events = run.events.read_text().replace("red", "red\\nFORGED\\r\\nFORGED")
+    assert "FORGED" in events
+    run.events.write_text(events)
+    run.stdout.unlink()
+    run.path.with_name("two").rename(run.path.with_name("two\nFORGED"))
+    capsys.readouterr()
+    main([*verb.split(" "), "--home", str(home)])
+    shown = capsys.readouterr()
+    lines = (shown.out + shown.err).splitlines()
+    assert any("FORGED" in line for line in lines)
+    assert not any(line.startswith("FORGED") for line in lines)
