@@ -57,9 +57,11 @@ def _refusal(window: Window) -> str:
 def _folder_refusal(window: Window) -> str:
     """Why the run's folder cannot be read here: it is on another computer, or gone."""
     run = window.target.run
-    if run is None or (run.here and not window.target.missing):
+    if run is None or (run.is_local and not window.target.missing):
         return ""
-    return f"The folder {run.folder} no longer exists." if run.here else f"The folder of this run is on {run.kept_on}."
+    if run.is_local:
+        return f"The folder {run.folder} no longer exists."
+    return f"The folder of this run is on {run.owner_host}."
 
 
 def _resume_refusal(window: Window) -> str:
@@ -110,7 +112,7 @@ def _fetch(window: Window) -> None:
 
 
 def _can_fetch(window: Window) -> bool:
-    return window.target.run is not None and bool(window.target.run.host)
+    return window.target.run is not None and bool(window.target.run.machine)
 
 
 def _fetch_title(window: Window) -> str:

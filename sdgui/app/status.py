@@ -125,7 +125,7 @@ class Status(QStatusBar):
 
 def _memory(runs: Sequence[Run]) -> str:
     """``memory: trainer 1.2 GiB, window 200 MiB``."""
-    live = [run for run in runs if run.state.alive and not run.host and run.is_own]
+    live = [run for run in runs if run.state.alive and not run.machine and run.is_own]
     statuses = [status for run in live if (status := run.dir.read_status()) is not None]
     trainers = [size for status in statuses if (size := _resident(status.pid)) is not None]
     texts = [f"trainer {_gib(sum(trainers))}"] if trainers else []

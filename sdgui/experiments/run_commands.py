@@ -153,7 +153,7 @@ class RunCommands(QObject):
         self._services.tailer.follow(run.id)
         self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
-            where = f" on {run.host}" if run.host else ""
+            where = f" on {run.machine}" if run.machine else ""
             self.message_requested.emit(Message("info", f"Queued: starts as soon as a device{where} is free for it."))
         else:
             self.started.emit(run.id)

@@ -122,7 +122,7 @@ class ChainWatch(QObject):
             return True
         chains: dict[Path, Run] = {}
         for run in runs:
-            if run.here and chain_file(run.folder) is not None:
+            if run.is_local and chain_file(run.folder) is not None:
                 chains.setdefault(run.folder.parent, run)
         known, open_ = {run.folder for run in runs}, False
         for folder, first in chains.items():

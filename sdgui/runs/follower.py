@@ -225,10 +225,10 @@ class Follower(Poller):
             self._outbox.removed(run_id)
         for run_id, run in runs.items():
             live = self._live.get(run_id)
-            if not run.here:
+            if not run.is_local:
                 self._take_over(run)
-            elif self._store.shared and run.host and run.there is None:
-                self._tell_there(run)
+            elif self._store.shared and run.machine and run.remote_folder is None:
+                self._record_remote_folder(run)
                 del stamps[run_id]  # read again until it is known
             self._active.add(run_id)
             if live is not None and live.dir.path == run.folder:
@@ -262,12 +262,12 @@ class Follower(Poller):
             self._outbox.loaded(live.run_id)
         return False
 
-    def _tell_there(self, run: Run) -> None:
+    def _record_remote_folder(self, run: Run) -> None:
         """Colleagues learn where a run that was launched from here trains."""
         try:
             record = read_record(run.dir)
             if record is not None and record.folder and record.computer:
-                self._store.tell_there(run.id, record.computer, record.folder)
+                self._store.record_remote_folder(run.id, record.computer, record.folder)
         except UserError as error:
             self._complain(run.id, str(error), "where it trains")
 

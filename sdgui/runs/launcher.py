@@ -114,7 +114,7 @@ class Launcher(QObject):
         """Resume a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
         run = self._own_run(run_id)
         _refuse_alive(run)
-        self._refuse_without_trainer(run.host)
+        self._refuse_without_trainer(run.machine)
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         run = self._give_devices(run)
@@ -226,8 +226,8 @@ class Launcher(QObject):
 
     def _give_devices(self, run: Run) -> Run:
         """Mark the run as launched on devices of its machine."""
-        slots = self._slots.of(run.host)
-        if slots is None and not run.host:
+        slots = self._slots.of(run.machine)
+        if slots is None and not run.machine:
             raise LaunchError(UNKNOWN)
         return self._store.give_devices(run.id, slots or Slots())
 
@@ -265,10 +265,10 @@ class Launcher(QObject):
         folder = run.dir
         if not folder.config.exists():
             self._prepare(run)
-        if run.host:
+        if run.machine:
             self._start_elsewhere(run)
             return
-        self._refuse_without_trainer(run.host)
+        self._refuse_without_trainer(run.machine)
         chain = chain_file(folder.path)  # a stage is trained as its chain, which goes on after it
         what = (chain, chain.parent) if chain else (folder.config, folder.path)
         several = 0 if chain else run.devices.count(",") + 1
@@ -290,7 +290,7 @@ class Launcher(QObject):
     def _start_elsewhere(self, run: Run) -> None:
         """Hand the run over in a thread of its own: a machine may take long to answer, or be out of reach for now."""
         if self._elsewhere is None:
-            raise LaunchError(f"This window knows no machine {run.host}; choose this computer.")
+            raise LaunchError(f"This window knows no machine {run.machine}; choose this computer.")
         self.launched.emit(run.id)
         threading.Thread(target=self._hand_over, args=(self._elsewhere, run), name="hand over", daemon=True).start()
 
@@ -344,7 +344,7 @@ class Launcher(QObject):
         """Start what waits, in its order, until no machine has a free device; nothing while another holds the store."""
         with suppress(StoreError):
             while not self._closed and (waiting := self._store.queue()):
-                run = self._store.take_next(self._slots.all(run.host for run in waiting))
+                run = self._store.take_next(self._slots.all(run.machine for run in waiting))
                 if run is None:
                     return
                 self._start_taken(run)

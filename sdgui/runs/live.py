@@ -48,7 +48,7 @@ class LiveRun:
         self.launched = run.launched
         self.state = run.state
         self.queued = run.queue_position is not None
-        self.elsewhere = not run.here  # its folder is on another computer
+        self.elsewhere = not run.is_local  # its folder is on another computer
         self.rewritten = False  # the events file is not the one that the store knows
         self.trouble = ""  # why its events cannot be read at all now
         self._summary = RunSummary.of(run, metrics)

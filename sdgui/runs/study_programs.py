@@ -142,8 +142,8 @@ class StudyPrograms(QObject):
     def start(self, study_id: int) -> None:
         """Start or resume the study. Raises StudyProgramError."""
         study = self._store.study(study_id)
-        if not study.here:
-            raise StudyProgramError(f"The folder of this study is on {study.kept_on}; start it there.")
+        if not study.is_local:
+            raise StudyProgramError(f"The folder of this study is on {study.owner_host}; start it there.")
         if self._command == core_command():
             try:
                 need("train")
@@ -196,7 +196,9 @@ class StudyPrograms(QObject):
         if slots.devices:
             free = self._store.free_devices("", replace(slots, taken=slots.taken | kept.devices)) or slots.devices
             return ["--devices", ",".join(free)]
-        busy = [run for run in self._store.alive_runs() if run.is_own and not run.host and run.queue_position is None]
+        busy = [
+            run for run in self._store.alive_runs() if run.is_own and not run.machine and run.queue_position is None
+        ]
         others = sum(not run.folder.is_relative_to(out.path) for run in busy)
         room = slots.at_once - max(others, kept.runs)
         if room < 1:
@@ -262,7 +264,7 @@ class StudyPrograms(QObject):
 
     def _work(self) -> float:
         for study in self._store.studies():
-            if study.here:
+            if study.is_local:
                 self._one(study)
         return POLL_SECONDS
 

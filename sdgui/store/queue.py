@@ -71,12 +71,12 @@ class QueueRecords(RunRecords):
                 raise StoreError(
                     "This run has started, so it stays on its machine; launch its experiment again to train elsewhere."
                 )
-            if row.offset and place.host != row.host:  # its events and checkpoints would be lost
+            if row.offset and place.host != row.machine:  # its events and checkpoints would be lost
                 raise StoreError(
-                    f"This run has begun on {row.host or 'this computer'}, where its checkpoints are, and goes on "
+                    f"This run has begun on {row.machine or 'this computer'}, where its checkpoints are, and goes on "
                     "there; launch its experiment again to train elsewhere."
                 )
-            row.host, row.devices_asked = place.host, place.devices
+            row.machine, row.devices_asked = place.host, place.devices
             return self._run_record(row)
 
     def _own_row(self, session: Session, run_id: int) -> RunRow:
@@ -90,18 +90,18 @@ class QueueRecords(RunRecords):
         """The run was started on these devices of a machine ("" for this one) by another program: a study."""
         with self._write() as session:
             row = run_row(session, run_id)
-            row.devices, row.host = devices, host
+            row.devices, row.machine = devices, host
 
-    def tell_there(self, run_id: int, computer: str, folder: str) -> None:
+    def record_remote_folder(self, run_id: int, computer: str, folder: str) -> None:
         """The run trains in this folder of another computer, which colleagues may reach."""
         with self._write() as session:
-            run_row(session, run_id).there = f"{computer}{ON_HOST}{folder}"
+            run_row(session, run_id).remote_folder = f"{computer}{ON_HOST}{folder}"
 
     def same_place(self, run_id: int, other_id: int) -> None:
         """The run trains where the other one does: a further stage of its chain."""
         with self._write() as session:
             row, other = run_row(session, run_id), run_row(session, other_id)
-            row.host, row.devices_asked, row.devices = other.host, other.devices_asked, other.devices
+            row.machine, row.devices_asked, row.devices = other.machine, other.devices_asked, other.devices
 
     def give_devices(self, run_id: int, slots: Slots) -> Run:
         """Mark a run as launched, whatever the queue, on the devices that it asks for or the first that are free.
@@ -110,10 +110,10 @@ class QueueRecords(RunRecords):
         """
         with self._write() as session:
             row = run_row(session, run_id)
-            free = self._free(session, row.host, slots, run_id)
+            free = self._free(session, row.machine, slots, run_id)
             given = row.devices_asked or free.place("")
             if given is None and slots.devices:
-                busy = ",".join(self._busy(session, row.host, run_id)).split(",")
+                busy = ",".join(self._busy(session, row.machine, run_id)).split(",")
                 given = min(slots.devices, key=busy.count)
             return self._run_record(launched(row, given or ""))
 
@@ -136,8 +136,8 @@ class QueueRecords(RunRecords):
         machines = {"": Slots(at_once=limit)} if isinstance(limit, int) else limit
         with self._write() as session:
             free = {host: self._free(session, host, slots) for host, slots in machines.items()}
-            for row in session.scalars(waiting().where(RunRow.folder.startswith(self._here, autoescape=True))):
-                room = free.get(row.host)
+            for row in session.scalars(waiting().where(RunRow.folder.startswith(self._local_prefix, autoescape=True))):
+                room = free.get(row.machine)
                 if room is None or not self._is_own(row):  # its machine is out of reach for now, or it is a colleague's
                     continue
                 given = room.place(row.devices_asked)
@@ -153,10 +153,10 @@ class QueueRecords(RunRecords):
     def _busy(self, session: Session, host: str, but: int = -1) -> list[str]:
         """The devices of each live run on a machine."""
         query = select(RunRow.devices).where(
-            RunRow.state.in_(ALIVE), RunRow.deleted.is_(None), RunRow.queue_position.is_(None), RunRow.host == host
+            RunRow.state.in_(ALIVE), RunRow.deleted.is_(None), RunRow.queue_position.is_(None), RunRow.machine == host
         )
         if not host:
-            query = query.where(RunRow.folder.startswith(self._here, autoescape=True))
+            query = query.where(RunRow.folder.startswith(self._local_prefix, autoescape=True))
         return list(session.scalars(query.where(RunRow.id != but)))
 
     def _free(self, session: Session, host: str, slots: Slots, but: int = -1) -> _Free:

@@ -105,13 +105,13 @@ class Run:
     ending: Ending = ""  # the last lifecycle event, "" after a start
     failure: str = ""  # what went wrong, for the user
     queue_position: int | None = None  # None: not waiting
-    host: str = ""  # the machine that it trains on; "" for the one that its folder is on
+    machine: str = ""  # the machine that it trains on; "" for the one that its folder is on
     devices_asked: str = ""  # "" for any, else "0" or "0,1"
     devices: str = ""  # those that it was given when it was last started
     owner: str = ""  # who launched or queued it
-    kept_on: str = ""  # the computer that its folder is on; "" for this one
+    owner_host: str = ""  # the computer that its folder is on; "" for this one
     is_own: bool = True  # its folder is on this computer, and this home launched or imported it
-    there: tuple[str, str] | None = None  # the computer and the folder in which it trains, where that is another
+    remote_folder: tuple[str, str] | None = None  # (computer, folder) of a run that trains elsewhere
     tags: tuple[str, ...] = ()
     note: str = ""
     deleted: float | None = None
@@ -121,16 +121,16 @@ class Run:
         return RunDir(self.folder)
 
     @property
-    def here(self) -> bool:
+    def is_local(self) -> bool:
         """Whether its folder is on this computer; else only what the registry says of it is known."""
-        return self.kept_on in ("", platform.node())
+        return self.owner_host in ("", platform.node())
 
     @property
     def refusal(self) -> str:
         """Why this window cannot start, stop, pause or queue it; "" for a run of this home."""
         if self.is_own:
             return ""
-        return f"Only {self.owner or 'its owner'} can do this, in the window on {self.kept_on}."
+        return f"Only {self.owner or 'its owner'} can do this, in the window on {self.owner_host}."
 
 
 @dataclass(frozen=True)

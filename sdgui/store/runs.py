@@ -30,7 +30,7 @@ from sdgui.store.records import (
 from sdgui.store.registry.activity import note_activity
 from sdgui.store.registry.dialect import insert
 from sdgui.store.run_table.definitions import keep_definition
-from sdgui.store.sessions import ON_HOST, Sessions, kept_on, merged_tags, refuse_changed, slug, storable, tag_rows
+from sdgui.store.sessions import ON_HOST, Sessions, merged_tags, owner_host_of, refuse_changed, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
 _AT_ONCE = 500  # values in one statement; SQLite has a limit
@@ -45,8 +45,8 @@ _STAMPED = (
     RunRow.best_value,
     RunRow.ending,
     RunRow.failure,
-    RunRow.host,
-    RunRow.there,
+    RunRow.machine,
+    RunRow.remote_folder,
 )
 ALIVE = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
@@ -172,7 +172,7 @@ class RunRecords(Sessions):
             row.launched = None if queued else time.time()
             row.queue_position = queue_end(session) if queued else None
             row.folder = self._folder_text(self.runs_folder / row.folder) if self.shared else row.folder
-            row.host, row.devices_asked, row.owner = place.host, place.devices, self.who
+            row.machine, row.devices_asked, row.owner = place.host, place.devices, self.who
             session.add(row)
             session.flush()
             note_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
@@ -278,7 +278,7 @@ class RunRecords(Sessions):
         if not self.shared:
             return True
         launched_by_us = row.owner == self.who or self._folder_path(row.folder).is_relative_to(self.home)
-        return launched_by_us and row.folder.startswith(self._here)
+        return launched_by_us and row.folder.startswith(self._local_prefix)
 
     def _run_record(self, row: RunRow) -> Run:
         best = BestPoint(row.best_metric, _number(row.best_value), row.best_step) if row.best_metric else None
@@ -300,20 +300,20 @@ class RunRecords(Sessions):
             ending=_ENDINGS.get(row.ending, ""),
             failure=row.failure or "",
             queue_position=row.queue_position,
-            host=row.host,
+            machine=row.machine,
             devices_asked=row.devices_asked,
             devices=row.devices,
             owner=row.owner,
-            kept_on=kept_on(row.folder),
+            owner_host=owner_host_of(row.folder),
             is_own=self._is_own(row),
-            there=_there(row.there),
+            remote_folder=_parse_remote_folder(row.remote_folder),
             tags=tuple(tag.name for tag in row.tags),
             note=row.note or "",
             deleted=row.deleted,
         )
 
 
-def _there(text: str) -> tuple[str, str] | None:
+def _parse_remote_folder(text: str) -> tuple[str, str] | None:
     computer, mark, folder = text.partition(ON_HOST)
     return (computer, folder) if mark else None
 

@@ -103,12 +103,12 @@ class Sessions:
         return Path(os.path.normpath(self.runs_folder / path))  # an absolute text stays as it is
 
     @property
-    def _here(self) -> str:
+    def _local_prefix(self) -> str:
         """What the folders on this computer begin with."""
         return f"{platform.node()}{ON_HOST}" if self.shared else ""
 
 
-def kept_on(text: str) -> str:
+def owner_host_of(text: str) -> str:
     """The computer that a stored folder is on; "" for the one that the database is on."""
     return text.partition(ON_HOST)[0] if ON_HOST in text else ""
 

@@ -196,7 +196,7 @@ class Store(
 
     def owns(self, run: Run) -> bool:
         """Whether its folder is one of ours; those of studies and of imported runs are not deleted."""
-        return run.here and run.folder.is_relative_to(self._folder_path("."))
+        return run.is_local and run.folder.is_relative_to(self._folder_path("."))
 
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
         """Put it in the bin; or delete it and its runs ``for_good``, with or without the ``folders`` that it ``owns``.
@@ -251,9 +251,11 @@ def _run_folders(runs: Path) -> list[Path]:
 
 
 def _refuse_alive(run: Run) -> None:
-    if not run.here:
+    if not run.is_local:
         if run.state.alive:
-            raise StoreError(f"The run {run.key} is still active on {run.kept_on}; ask {run.owner} to stop it first.")
+            raise StoreError(
+                f"The run {run.key} is still active on {run.owner_host}; ask {run.owner} to stop it first."
+            )
         return
     status = run.dir.read_status()
     if status is not None and process_alive(status):

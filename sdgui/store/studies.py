@@ -20,7 +20,7 @@ from core.spec.config import RunConfig
 from sdgui.store.experiments import new_experiment
 from sdgui.store.records import StoreError
 from sdgui.store.registry.activity import note_activity
-from sdgui.store.sessions import ON_HOST, Sessions, clean_name, kept_on
+from sdgui.store.sessions import ON_HOST, Sessions, clean_name, owner_host_of
 from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, StudyRow
 
 
@@ -33,12 +33,12 @@ class StudyRecord:
     folder: Path
     created: float  # seconds since the epoch
     arms: Mapping[int, str] = field(default_factory=dict)
-    kept_on: str = ""  # the computer that its folder is on; "" for this one
+    owner_host: str = ""  # the computer that its folder is on; "" for this one
 
     @property
-    def here(self) -> bool:
+    def is_local(self) -> bool:
         """Whether its folder is on this computer."""
-        return self.kept_on in ("", platform.node())
+        return self.owner_host in ("", platform.node())
 
 
 class StudyRecords(Sessions):
@@ -139,7 +139,7 @@ class StudyRecords(Sessions):
         return self.home.absolute() / path  # an absolute text stays as it is
 
     def _study_record(self, row: StudyRow, arms: Mapping[int, str]) -> StudyRecord:
-        return StudyRecord(row.id, row.name, self._study_path(row.folder), row.created, arms, kept_on(row.folder))
+        return StudyRecord(row.id, row.name, self._study_path(row.folder), row.created, arms, owner_host_of(row.folder))
 
 
 def _study_row(session: Session, study_id: int) -> StudyRow:

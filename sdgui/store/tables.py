@@ -126,11 +126,11 @@ class RunRow(Base):
     ending: Mapped[str] = mapped_column(default="")
     failure: Mapped[str] = mapped_column(Text, default="")
     queue_position: Mapped[int | None] = mapped_column(index=True)
-    host: Mapped[str] = mapped_column(default="")  # the machine that it trains on; "" for the one that has its folder
+    machine: Mapped[str] = mapped_column(default="")  # where it trains; "" for the machine with its folder
     devices_asked: Mapped[str] = mapped_column(default="")  # "" for any, else their indices: "0", "0,1"
     devices: Mapped[str] = mapped_column(default="")  # those that it was given when it was last started
     owner: Mapped[str] = mapped_column(default="")  # who launched or queued it
-    there: Mapped[str] = mapped_column(default="")  # of a run elsewhere: computer and folder, as ``folder`` has them
+    remote_folder: Mapped[str] = mapped_column(default="")  # computer and folder of a run elsewhere, like ``folder``
     note: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[TagRow]] = relationship(secondary=run_tags, lazy="selectin", order_by=TagRow.name)
 

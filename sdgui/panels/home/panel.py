@@ -138,7 +138,7 @@ class HomePanel(Panel):
         if self._reading or not self.isVisible():
             return
         known = self._glimpses
-        wanted = {run.id: known.get(run.id) or self._glimpse(run) for run in runs if run.here}
+        wanted = {run.id: known.get(run.id) or self._glimpse(run) for run in runs if run.is_local}
         if not wanted:
             return
         self._reading = True

@@ -127,7 +127,7 @@ def queue_rows(
 def _queue_row(
     run: Run, names: Mapping[int, str], position: int | None, state: str, devices: str, progress: str, here: str
 ) -> QueueRow:
-    machine = run.host or (here if run.here else run.kept_on)
+    machine = run.machine or (here if run.is_local else run.owner_host)
     name = names.get(run.id, f"run {run.key}")
     return QueueRow(run.id, name, position, state, machine, devices, progress, run.owner, run.refusal)
 

@@ -49,19 +49,19 @@ class ElsewhereStrip(QWidget):
             return
         self._run = run
         self.strip.finish()
-        if run is None or (run.here and not run.host):
+        if run is None or (run.is_local and not run.machine):
             self.line.hide()
-        elif not run.here:
+        elif not run.is_local:
             self._say(self._of_others.get(run.id, "Looking for the machine that has the curves of this run …"))
         else:
-            self._show_state(self._hosts.state(run.host))
+            self._show_state(self._hosts.state(run.machine))
 
     def _state_changed(self, name: str, state: LineState) -> None:
-        if self._run is not None and self._run.here and self._run.host == name:
+        if self._run is not None and self._run.is_local and self._run.machine == name:
             self._show_state(state)
 
     def _show_state(self, state: LineState) -> None:
-        name = self._run.host if self._run is not None else ""
+        name = self._run.machine if self._run is not None else ""
         texts = {
             "waiting": f"{state.sentence} Again in {duration(state.retry or 0)}; nothing is lost meanwhile.",
             "connecting": f"Connecting to {name} …",

@@ -157,7 +157,7 @@ class RunTabs(QObject):
         if store.shared:
             with suppress(StoreError):
                 runs = [store.run(run_id) for run_id in run_ids]
-                self._services.hosts.colleagues.watch([run for run in runs if not run.here])
+                self._services.hosts.colleagues.watch([run for run in runs if not run.is_local])
 
     def _show_history(self) -> None:
         history = self._history()
@@ -165,7 +165,9 @@ class RunTabs(QObject):
         samples = history.samples if history is not None else ()
         if self._run is not None and samples:
             home = self._services.store.home
-            samples = shown_samples(home, self._run.dir if self._run.here else colleague_dir(home, self._run), samples)
+            samples = shown_samples(
+                home, self._run.dir if self._run.is_local else colleague_dir(home, self._run), samples
+            )
         if samples or self.view.has_samples():
             self.view.samples.show_samples(samples)
         self._show_steps(history)

@@ -101,4 +101,4 @@ class ColleagueRuns(QObject):
 
 def _where(run: Run) -> tuple[str, str]:
     """The computer that has the run's own folder, and the folder there."""
-    return run.there or (run.kept_on, str(run.folder))
+    return run.remote_folder or (run.owner_host, str(run.folder))

@@ -204,11 +204,11 @@ class Hosts(QObject):
         if record is not None and record.folder:
             self.runs.resume(run.dir, devices)
         else:
-            self.runs.launch(run.dir, run.host, config, devices)
+            self.runs.launch(run.dir, run.machine, config, devices)
 
     def attach(self, runs: Sequence[Run]) -> None:
         """Follow those of the runs that are elsewhere and may still report."""
-        self.runs.attach_unsettled([run.folder for run in runs if run.here])
+        self.runs.attach_unsettled([run.folder for run in runs if run.is_local])
 
     def attach_one(self, run: RunDir) -> None:
         """Follow one run that is elsewhere."""

@@ -196,7 +196,7 @@ class Retraining(QObject):
     def pairs(self) -> list[RunPair]:
         """Every pair that was retrained, newest first; reads the store."""
         store = self._services.store
-        tagged = [run for run in store.runs() if run.here and {BEFORE, AFTER} & set(run.tags)]
+        tagged = [run for run in store.runs() if run.is_local and {BEFORE, AFTER} & set(run.tags)]
         names = {experiment.id: experiment.name for experiment in store.experiments()}
         found = []
         for experiment in sorted({run.experiment_id for run in tagged} & names.keys(), reverse=True):

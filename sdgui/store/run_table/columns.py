@@ -49,14 +49,14 @@ _FACTS: dict[str, Sql] = {
     "created": RunRow.created,
     "started": RunRow.started,
     "finished": RunRow.finished,
-    "machine": RunRow.host,
+    "machine": RunRow.machine,
     "devices": RunRow.devices,
     "owner": RunRow.owner,
     "failure": RunRow.failure,
     "recipe": DefinitionRow.recipe,
     "key": RunRow.key,
 }
-SEARCHED = (ExperimentRow.name, RunRow.note, RunRow.state, RunRow.host, RunRow.owner, RunRow.key, RunRow.failure)
+SEARCHED = (ExperimentRow.name, RunRow.note, RunRow.state, RunRow.machine, RunRow.owner, RunRow.key, RunRow.failure)
 
 
 class Columns:

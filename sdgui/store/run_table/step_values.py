@@ -107,7 +107,7 @@ class StepValueRecords(Sessions):
                 for run_id, folder, offset, value, measured, read_to in session.execute(
                     query.order_by(RunRow.id.desc())
                 ):
-                    if not folder.startswith(self._here):
+                    if not folder.startswith(self._local_prefix):
                         continue
                     if read_to is not None:
                         known[run_id][metric, step] = StepValue(math.nan if value is None else value, measured), read_to

@@ -115,7 +115,7 @@ def _fill(home: Path, machine: Machine) -> None:
         own = run.dir
         run.dir.create()
         write_whole(run.dir.config, config.to_json().encode())
-        if run.host:
+        if run.machine:
             there = Path(machine.runs) / run.key
             write_record(run.dir, RemoteRecord(machine=machine.name, folder=str(there)))
             own = run.dir if machine is _FAR else RunDir(there)

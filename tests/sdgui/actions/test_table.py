@@ -89,7 +89,7 @@ def test_context_menus_have_their_order(qtbot: QtBot) -> None:
 def test_a_run_can_be_paused_resumed_and_stopped_by_its_state(
     qtbot: QtBot, state: RunState, stopping: Stopping | None, enabled: set[str]
 ) -> None:
-    run: Any = SimpleNamespace(host="")
+    run: Any = SimpleNamespace(machine="")
     host = window(qtbot, Target(1, run, state, stopping))
     judged = {one.id: one.enabled(host) for one in RUN_ACTIONS if one.enabled is not None}
     assert {name for name in ("pause", "resume", "stop") if judged[name]} == enabled

@@ -32,7 +32,7 @@ TREE = SimpleNamespace(
     current_rect_bottom=lambda: "below it",
 )
 HERE = Run(3, 7, "k3", Path("/r"), "d", 0.0, RunState.DONE)
-FAR = Run(4, 7, "k4", Path("/f"), "d", 0.0, RunState.DONE, host="far")
+FAR = Run(4, 7, "k4", Path("/f"), "d", 0.0, RunState.DONE, machine="far")
 
 
 class Noted:

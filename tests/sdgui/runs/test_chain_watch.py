@@ -57,7 +57,7 @@ def test_stages_are_listed_as_they_begin_beside_the_first(watched: Watched, expe
     assert watched.watch._poll()
     second = watched.store.run(watched.found[0])
     assert (second.folder, second.experiment_id) == (watched.stage(1).path, experiment.id)
-    assert (second.host, second.devices_asked, second.tags) == ("far", "3", ("stage-2-two",))
+    assert (second.machine, second.devices_asked, second.tags) == ("far", "3", ("stage-2-two",))
     assert watched.watch._poll()
     assert len(watched.found) == 1, "once"
     watched.begins(2)
@@ -101,7 +101,7 @@ def test_a_stage_that_could_not_be_listed_is_tried_again(
     assert len(watched.found) == 1, "the other one is listed"
     assert not watched.watch._poll(), "none is missing"
     assert len(watched.found) == 2
-    assert {(run.folder.name, run.tags, run.host) for run in watched.store.runs()[1:]} == {
+    assert {(run.folder.name, run.tags, run.machine) for run in watched.store.runs()[1:]} == {
         ("stage-2-two", ("stage-2-two",), "far"), ("stage-3-three", ("stage-3-three",), "far"),
     }  # fmt: skip
     watched.watch._poll()
@@ -117,7 +117,7 @@ def test_a_database_out_of_reach_is_asked_again_and_a_damaged_chain_is_not(
     assert watched.watch._poll()
 
     def elsewhere() -> list[Run]:
-        return [replace(run, kept_on="another computer") for run in real()]
+        return [replace(run, owner_host="another computer") for run in real()]
 
     monkeypatch.setattr(watched.store, "stage_runs", elsewhere)
     assert not watched.watch._poll(), "a colleague's chain is listed by whoever has it"

@@ -179,7 +179,7 @@ def test_a_chain_on_another_machine_is_listed_stage_by_stage(
         launcher.launch(experiment.id, chain_of(experiment.config, "tiny"), Place("near"))
 
         def listed() -> list[tuple[str, str, str]]:
-            return [(run.folder.name, run.host, run.state) for run in store.runs(experiment.id)]
+            return [(run.folder.name, run.machine, run.state) for run in store.runs(experiment.id)]
 
         wanted = [("stage-1-first", "near", "done"), ("stage-2-again", "near", "done")]
         qtbot.waitUntil(lambda: listed() == wanted, timeout=30_000)

@@ -64,7 +64,9 @@ class Mirrors:
 
 
 def a_run(number: int = 1, there: tuple[str, str] | None = ("box.lab", "/there/one")) -> Any:
-    return SimpleNamespace(id=number, key=f"k{number}", there=there, kept_on="laptop", folder=Path("/own/one"))
+    return SimpleNamespace(
+        id=number, key=f"k{number}", remote_folder=there, owner_host="laptop", folder=Path("/own/one")
+    )
 
 
 class Parts:

@@ -226,8 +226,8 @@ def test_a_replaced_events_file_leaves_nothing_of_the_former_curves(
 def test_the_state_of_a_run_elsewhere_is_told_when_it_is_another(store: Store, experiment: Experiment) -> None:
     outbox = Outbox()
     follower = Follower(store, outbox, lambda: None, 60.0)
-    run = replace(store.add_run(experiment.id), kept_on="another computer", state=RunState.RUNNING)
-    assert not run.here
+    run = replace(store.add_run(experiment.id), owner_host="another computer", state=RunState.RUNNING)
+    assert not run.is_local
     for state, told in (
         (RunState.RUNNING, {run.id: RunState.RUNNING}),
         (RunState.RUNNING, {}),

@@ -246,8 +246,12 @@ def test_a_run_that_its_machine_has_is_resumed_and_another_one_launched(
     asked: list[tuple[Any, ...]] = []
     for name in ("resume", "launch", "attach_unsettled", "attach"):
         monkeypatch.setattr(hosts.runs, name, lambda *given, name=name: asked.append((name, *given)))
-    run = SimpleNamespace(dir=RunDir(tmp_path / "one"), folder=tmp_path / "one", host="near", devices="0,2", here=True)
-    plain = SimpleNamespace(dir=RunDir(tmp_path / "plain"), folder=tmp_path / "plain", host="", devices="", here=True)
+    run = SimpleNamespace(
+        dir=RunDir(tmp_path / "one"), folder=tmp_path / "one", machine="near", devices="0,2", is_local=True
+    )
+    plain = SimpleNamespace(
+        dir=RunDir(tmp_path / "plain"), folder=tmp_path / "plain", machine="", devices="", is_local=True
+    )
     for one in (run, plain):
         one.dir.create()
     hosts.start(run, "{}")  # type: ignore[arg-type]
@@ -258,7 +262,7 @@ def test_a_run_that_its_machine_has_is_resumed_and_another_one_launched(
     launched = ("launch", run.dir, "near", "{}", ["0", "2"])
     assert asked == [launched, launched, ("resume", run.dir, ["0", "2"])]
     asked.clear()
-    elsewhere = SimpleNamespace(**{**vars(run), "here": False})
+    elsewhere = SimpleNamespace(**{**vars(run), "is_local": False})
     hosts.attach([run, plain, elsewhere])  # type: ignore[list-item]
     hosts.attach_one(run.dir)
     assert asked == [("attach_unsettled", [run.folder, plain.folder]), ("attach", run.dir)]

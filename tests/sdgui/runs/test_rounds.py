@@ -292,7 +292,7 @@ def test_a_record_of_another_machine_that_cannot_be_read_is_said_of_its_run_alon
     assert str(record_file(far.folder)) in troubles[0][1]
     assert follower.progress.keys() == {run.id, far.id}
     told: list[tuple[int, str, str]] = []
-    monkeypatch.setattr(store, "tell_there", lambda *what: told.append(what))
+    monkeypatch.setattr(store, "record_remote_folder", lambda *what: told.append(what))
     record_file(far.folder).unlink()
     write_record(far.dir, RemoteRecord(machine="far", folder="/there", computer=""))
     follower.poll_now()

@@ -128,7 +128,7 @@ def test_what_cannot_be_started_here_is_refused(
     with pytest.raises(StudyProgramError, match=r"There is no train\."):
         StudyPrograms(store, core_command()).start(study)
     assert started.command == []
-    monkeypatch.setattr(store, "study", lambda _id: type("Far", (), {"here": False, "kept_on": "lab-7"}))
+    monkeypatch.setattr(store, "study", lambda _id: type("Far", (), {"is_local": False, "owner_host": "lab-7"}))
     with pytest.raises(StudyProgramError, match="The folder of this study is on lab-7; start it there"):
         StudyPrograms(store, ["program"]).start(study)
     assert started.command == []
@@ -166,7 +166,7 @@ def test_runs_of_a_study_are_listed_with_where_they_train_under_one_experiment_a
     programs.changed.connect(changed.append)
     programs._one(study)
     [run] = store.runs()
-    assert (run.devices, run.host, run.tags) == ("1", "far", ("seed 0",))
+    assert (run.devices, run.machine, run.tags) == ("1", "far", ("seed 0",))
     assert listed == [frozenset({run.id})]
     qtbot.waitUntil(lambda: changed == [study.id])
     programs._one(study)
@@ -174,7 +174,7 @@ def test_runs_of_a_study_are_listed_with_where_they_train_under_one_experiment_a
     out.run("clip", 1).config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
     programs._one(study)
     [_, second] = store.runs()
-    assert (second.experiment_id, second.devices, second.host) == (run.experiment_id, "", "")
+    assert (second.experiment_id, second.devices, second.machine) == (run.experiment_id, "", "")
     assert listed[1:] == [frozenset({second.id})]
     assert set(store.study(study.id).arms.values()) == {"clip"}
     store.record(run.id, Progress(RunState.DONE, 1))

@@ -40,7 +40,7 @@ def of_ann(folder: Path, address: RegistryAddress, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(platform, "node", lambda: "anns-laptop")
     ann = Store.open(folder / "ann", address)
     run = ann.add_run(ann.add_experiment(preset_config("clip", "tiny")).id, place=Place("box"))
-    ann.tell_there(run.id, HERE, str(folder / "there" / "one"))
+    ann.record_remote_folder(run.id, HERE, str(folder / "there" / "one"))
     ann.close()
     monkeypatch.setattr(platform, "node", lambda: HERE)
     own = Store.open(folder / "own", address)
@@ -55,7 +55,7 @@ def test_a_colleagues_curves_come_from_the_machine_where_it_trains(
 ) -> None:
     address = parse_address(postgres.new_database())
     run = of_ann(tmp_path, address, monkeypatch)
-    assert not run.here
+    assert not run.is_local
     there = RunDir(tmp_path / "there" / "one")
     with qtbot.waitSignal(hosts.colleagues.told, timeout=60_000) as told:
         hosts.colleagues.watch([run])
@@ -86,7 +86,7 @@ def test_a_colleagues_curves_come_from_the_machine_where_it_trains(
     tailer.close()
     own.close()
 
-    far = replace(run, there=("another", "/there"))
+    far = replace(run, remote_folder=("another", "/there"))
     with qtbot.waitSignal(hosts.colleagues.told, timeout=60_000) as told:
         hosts.colleagues.watch([far])
     assert told.args is not None

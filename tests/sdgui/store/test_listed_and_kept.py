@@ -52,16 +52,16 @@ def test_where_another_program_trains_a_run_is_told(store: Store) -> None:
     run = store.add_run(store.add_experiment(CONFIG).id).id
     store.tell_devices(run, "1,2", "far")
     found = store.run(run)
-    assert (found.devices, found.host, found.there) == ("1,2", "far", None)
+    assert (found.devices, found.machine, found.remote_folder) == ("1,2", "far", None)
     store.tell_devices(run, "3")
-    store.tell_there(run, "far.lab", "/there/one")
+    store.record_remote_folder(run, "far.lab", "/there/one")
     found = store.run(run)
-    assert (found.devices, found.host, found.there) == ("3", "", ("far.lab", "/there/one"))
+    assert (found.devices, found.machine, found.remote_folder) == ("3", "", ("far.lab", "/there/one"))
     other = store.add_run(store.experiments()[0].id, queued=True, place=Place("far", "0")).id
-    assert store.place(other, HERE).host == ""
+    assert store.place(other, HERE).machine == ""
     store.tell_devices(other, "5", "far")
     store.same_place(run, other)
-    assert (store.run(run).devices, store.run(run).host, store.run(run).devices_asked) == ("5", "far", "")
+    assert (store.run(run).devices, store.run(run).machine, store.run(run).devices_asked) == ("5", "far", "")
 
 
 def test_a_folder_is_deleted_with_its_run_only_where_that_is_asked_for_good(store: Store, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_run_waits_for_its_machine_and_others_pass_it(store: Store) -> None:
     assert taken(store, {"": Slots(("0",))}) == [(near, "0")]
     machines = {"": Slots(("0",)), "cluster": Slots(("0", "1"))}
     assert taken(store, machines) == [(far, "0")], "the same index on another machine is another GPU"
-    assert store.run(far).host == "cluster"
+    assert store.run(far).machine == "cluster"
 
 
 def test_a_waiting_run_can_be_sent_elsewhere_and_a_started_one_cannot(store: Store) -> None:
@@ -89,7 +89,7 @@ def test_a_run_goes_on_where_its_checkpoints_are(store: Store) -> None:
     assert store.place(run_id, Place("", "1")).devices_asked == "1"
     with pytest.raises(StoreError, match="begun on this computer, where its checkpoints are"):
         store.place(run_id, Place("cluster"))
-    assert store.run(run_id).host == ""
+    assert store.run(run_id).machine == ""
 
 
 def test_a_launch_gets_what_is_free_else_what_is_used_least(store: Store) -> None:

@@ -167,11 +167,11 @@ def test_a_run_that_could_not_start_has_left_the_queue_and_can_be_tried_again(st
 def test_a_place_is_asked_for_until_a_run_has_started(store: Store, experiment: int) -> None:
     waits, live = store.add_run(experiment, queued=True).id, store.add_run(experiment).id
     placed = store.place(waits, Place("far", "0,1"))
-    assert (placed.host, placed.devices_asked) == ("far", "0,1")
+    assert (placed.machine, placed.devices_asked) == ("far", "0,1")
     with pytest.raises(StoreError, match="has started"):
         store.place(live, Place("far", "0"))
     store.same_place(live, waits)
-    assert (store.run(live).host, store.run(live).devices_asked) == ("far", "0,1")
+    assert (store.run(live).machine, store.run(live).devices_asked) == ("far", "0,1")
 
 
 def test_marks_of_other_data_stay(store: Store) -> None:
@@ -208,11 +208,11 @@ def test_a_run_at_work_is_not_deleted_wherever_it_is_kept(tmp_path: Path) -> Non
     folder = RunDir(tmp_path / "one")
     folder.create()
     folder.write_status(own_status())  # there is a folder of the same name here, and a trainer at work in it
-    about = {"dir": folder, "folder": folder.path, "key": "k1", "kept_on": "other", "owner": "bob"}
+    about = {"dir": folder, "folder": folder.path, "key": "k1", "owner_host": "other", "owner": "bob"}
 
     def refused(here: bool, state: RunState) -> str:
         try:
-            _refuse_alive(SimpleNamespace(here=here, state=state, **about))  # type: ignore[arg-type]
+            _refuse_alive(SimpleNamespace(is_local=here, state=state, **about))  # type: ignore[arg-type]
         except StoreError as error:
             return str(error)
         return ""

@@ -231,12 +231,12 @@ def test_folders_say_whose_computer_they_are_on(postgres: PostgresServer, tmp_pa
     address = parse_address(postgres.new_database())
     ann = Store.open(tmp_path / "ann", address)
     run = ann.add_run(ann.add_experiment(preset_config("clip", "tiny")).id, queued=True)
-    assert run.here
+    assert run.is_local
     assert run.folder.parent == ann.runs_folder
     database = str(address.url.database)
     postgres.execute("UPDATE runs SET folder = 'other-computer::/home/bob/runs/x'", database)
     found = ann.run(run.id)
-    assert (found.kept_on, found.here, found.folder) == ("other-computer", False, Path("/home/bob/runs/x"))
+    assert (found.owner_host, found.is_local, found.folder) == ("other-computer", False, Path("/home/bob/runs/x"))
     assert ann.take_next(5) is None, "only who has its folder can start it"
     ann.record(run.id, Progress(state=RunState.RUNNING, offset=1))
     postgres.execute("UPDATE runs SET state = 'running', queue_position = NULL", database)

@@ -178,11 +178,11 @@ def _runs_to_study_arms() -> None:
         sa.Column("ending", sa.String(), nullable=False),
         sa.Column("failure", sa.Text(), nullable=False),
         sa.Column("queue_position", sa.Integer(), nullable=True),
-        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("machine", sa.String(), nullable=False),
         sa.Column("devices_asked", sa.String(), nullable=False),
         sa.Column("devices", sa.String(), nullable=False),
         sa.Column("owner", sa.String(), nullable=False),
-        sa.Column("there", sa.String(), nullable=False),
+        sa.Column("remote_folder", sa.String(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.CheckConstraint('"offset" >= 0', name=op.f("ck_runs_offset")),
         sa.ForeignKeyConstraint(

@@ -75,7 +75,7 @@ def test_the_queue_shows_what_trains_then_what_waits() -> None:
         return Run(number, 1, f"k{number}", Path("x"), "d", 0.0, state, **more)  # type: ignore[arg-type]
 
     alive = [run(1, RunState.RUNNING, devices="2", owner="ann@lab"), run(2, RunState.RUNNING)]
-    waiting = [run(3, RunState.QUEUED, queue_position=5, host="far"), run(4, RunState.QUEUED, devices_asked="0,1")]
+    waiting = [run(3, RunState.QUEUED, queue_position=5, machine="far"), run(4, RunState.QUEUED, devices_asked="0,1")]
     progress = {
         1: RunProgress(1, RunState.RUNNING, 30, 60, "training", None, None, ""),
         2: RunProgress(2, RunState.DONE, 60, 60, "", None, None, ""),
@@ -90,5 +90,5 @@ def test_the_queue_shows_what_trains_then_what_waits() -> None:
     assert rows[0].name == "clip · run 1"
     (begins,) = queue_rows([run(5, RunState.STARTING)], (), {}, progress, "here")
     assert (begins.name, begins.state, begins.progress) == ("run k5", "starting", "")
-    (unknown,) = queue_rows([run(6, RunState.RUNNING, kept_on="another")], (), {}, progress, "here")
+    (unknown,) = queue_rows([run(6, RunState.RUNNING, owner_host="another")], (), {}, progress, "here")
     assert (unknown.machine, unknown.progress) == ("another", "")

@@ -81,7 +81,7 @@ def test_what_waits_is_dragged_and_moved_by_keys(window: MainWindow, panel: Mach
     assert [run.id for run in store.queue()] == [first, second]
     panel.queue.place_asked.emit([second], "far")
     settle(window)
-    assert [run.host for run in store.queue()] == ["", "far"]
+    assert [run.machine for run in store.queue()] == ["", "far"]
 
 
 def test_how_many_run_at_once_is_kept(window: MainWindow, panel: MachinesPanel) -> None:
@@ -216,7 +216,7 @@ def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
     window.run_commands.queue(store.add_experiment(fits, "has data").id)
     qtbot.waitUntil(lambda: bool(store.runs()) and store.runs()[0].state is RunState.DONE)
     (run,) = store.runs()
-    assert (run.host, run.step) == ("far", 5)
+    assert (run.machine, run.step) == ("far", 5)
     assert (there / run.folder.name / "events.jsonl").read_bytes() == run.dir.events.read_bytes()
 
 

@@ -16,8 +16,8 @@ from sdgui.panels.runs.elsewhere import ElsewhereStrip
 from sdgui.store.records import Run
 
 HERE = Run(1, 1, "k", Path("/r"), "d", 0.0, RunState.RUNNING)
-FAR = replace(HERE, id=2, host="far")
-COLLEAGUES = replace(HERE, id=3, kept_on="another-computer")
+FAR = replace(HERE, id=2, machine="far")
+COLLEAGUES = replace(HERE, id=3, owner_host="another-computer")
 
 
 class Fetches(QObject):
@@ -89,7 +89,7 @@ def test_the_line_to_the_runs_machine_is_told_while_it_is_not_up(strip: Elsewher
 
 
 def test_why_a_colleagues_curves_are_not_here_is_told(strip: ElsewhereStrip, hosts: Hosts) -> None:
-    assert not COLLEAGUES.here
+    assert not COLLEAGUES.is_local
     strip.show_run(COLLEAGUES)
     assert said(strip) == "Looking for the machine that has the curves of this run …"
     hosts.state_changed.emit("", LineState("refused", "of a machine"))

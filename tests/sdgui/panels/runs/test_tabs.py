@@ -101,7 +101,7 @@ def test_pictures_of_a_run_are_sought_where_it_is_kept(
     monkeypatch.setattr(
         services.store,
         "run",
-        lambda number: replace(read(number), kept_on="another-computer") if number == theirs.id else read(number),
+        lambda number: replace(read(number), owner_host="another-computer") if number == theirs.id else read(number),
     )
     folders = [mine.folder, colleague_dir(services.store.home, theirs).path]
     for run, folder in zip((mine, theirs), folders, strict=True):
@@ -178,7 +178,7 @@ def test_curves_of_a_groups_runs_are_fetched_from_those_who_have_them(
     read = services.store.run
 
     def run(run_id: int) -> Any:
-        return replace(read(run_id), kept_on="another-computer") if run_id == theirs.id else read(run_id)
+        return replace(read(run_id), owner_host="another-computer") if run_id == theirs.id else read(run_id)
 
     monkeypatch.setattr(services.store, "run", run)
     select(panel, mine, theirs.id)
