@@ -32,7 +32,7 @@ def add(verbs: Verbs) -> None:
         type=Path,
         metavar="STUDY.json",
         help="study file, or one of the built-in studies: clean, noisy (at equal steps), clean-time, noisy-time (at "
-        "equal time, with controls and rivals)",
+        "equal time, with controls and rivals), noisy-draws (the noise drawn anew for each seed)",
     )
     study.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the study")
     study.add_argument(

@@ -53,7 +53,11 @@ class NoiseSpec(Section):
         "``within``; word: one word replaced; generic: a caption that fits any picture.",
     )
     within: Text = Field("", description="Label column of in-group.")
-    seed: int = Field(0, ge=0, description="Seed of the shuffle.")
+    seed: Seed | None = Field(
+        None,
+        description="Seed of the shuffle. null: each run's own seed, so that intervals over seeds cover the draw of "
+        "the noise too; arms stay paired. A number: all runs share one draw.",
+    )
     name: Text = Field("noisy", description="Name of the copy, also its file name.")
     kept: Text = Field("kept", description="Name of the data set of unchanged rows, also its file name.")
 

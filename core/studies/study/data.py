@@ -14,20 +14,21 @@ from core.data.demo.openmoji import write_demo_data
 from core.data.derived.noisy import write_noisy
 from core.spec.config import expand_user
 from core.spec.errors import UserError
-from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir
+from core.spec.study import DEMO, OPENCLIPART, NoiseSpec, Study, StudyDir
 
 RENDERED = "openmoji"  # folder of the rendered demo data, under ``data/``
 
 Log = Callable[[str], None]
 
 
-def data_path(out: StudyDir, study: Study, name: str) -> Path:
-    """Where the data called ``name`` lie; relative paths were made absolute when the study was begun.
+def data_path(out: StudyDir, study: Study, name: str, seed: int) -> Path:
+    """Where the data called ``name`` lie for the run with ``seed``, which may have a noisy copy of its own.
 
-    Raises UserError for clip art that was not to be had.
+    Relative paths were made absolute when the study was begun. Raises UserError for clip art that was not to be had.
     """
     if study.noise and name in (study.noise.name, study.noise.kept):
-        return _home(out, study) / f"{name}.csv"
+        draw = f"-s{seed}" if study.noise.seed is None else ""
+        return _home(out, study) / f"{name}{draw}.csv"
     where = study.data[name]
     if where.startswith(OPENCLIPART):
         if not (openclipart_folder(out) / FACTS).exists():
@@ -62,13 +63,16 @@ def prepare(out: StudyDir, study: Study, log: Log, openclipart: Path | None = No
         write_demo_data(demo_folder(out))
     if any(where.startswith(OPENCLIPART) for where in study.data.values()):
         _prepare_openclipart(openclipart_folder(out), openclipart, log)
-    if study.noise is None:
-        return
-    noisy, kept = (data_path(out, study, name) for name in (study.noise.name, study.noise.kept))
+    if study.noise is not None:
+        for seed in study.seeds if study.noise.seed is None else [study.noise.seed]:
+            _prepare_noise(out, study, study.noise, seed, log)
+
+
+def _prepare_noise(out: StudyDir, study: Study, asked: NoiseSpec, seed: int, log: Log) -> None:
+    noisy, kept = (data_path(out, study, name, seed) for name in (asked.name, asked.kept))
     if not (noisy.exists() and kept.exists()):
-        source = data_path(out, study, study.noise.of)
-        asked = study.noise
-        rows, wrong = write_noisy(source, asked.share, asked.seed, noisy, kept, asked.kind, asked.within)
+        source = data_path(out, study, asked.of, seed)
+        rows, wrong = write_noisy(source, asked.share, seed, noisy, kept, asked.kind, asked.within)
         if not wrong:
             raise UserError(f"the noisy copy of {source} has no wrong captions; raise noise.share.")
         log(f"{noisy}: {wrong} of {rows} captions are wrong ({asked.kind})")

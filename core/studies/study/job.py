@@ -44,8 +44,8 @@ MEASURES_VERSION = 1
 
 def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> RunConfig:
     """The definition of ``arm`` with ``seed``, with as many epochs as ``steps`` steps on its data take."""
-    train_data = data_path(out, study, arm.train or study.train)
-    paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val) if study.val else ''}"]
+    train_data = data_path(out, study, arm.train or study.train, seed)
+    paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val, seed) if study.val else ''}"]
     config = override(study.recipe(arm), [*paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])
     rows = open_source(train_data).rows
     if len(rows) < config.optim.batch_size:
@@ -127,7 +127,7 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
         for one in missing:
             _say(f"evaluating {one.name} of the {weights}")
             try:
-                networks[weights] |= _measured(out, study, run, weights, one)
+                networks[weights] |= _measured(out, study, run, seed, weights, one)
             except UserError as error:
                 notes.append(f"{one.name} of the {weights} could not be measured: {error}")
                 failed.append(one)
@@ -152,8 +152,8 @@ def _quiet(doing: str, done: int, total: int) -> None:
     """Nobody watches the measuring."""
 
 
-def _measured(out: StudyDir, study: Study, run: RunDir, weights: str, one: Measure) -> dict[str, float]:
-    data = str(data_path(out, study, one.data))
+def _measured(out: StudyDir, study: Study, run: RunDir, seed: int, weights: str, one: Measure) -> dict[str, float]:
+    data = str(data_path(out, study, one.data, seed))
     if one.task == "noise":
         alone, together = rank_pairs(run, data, _quiet, weights=weights), rank_pairs(run, data, _quiet)
         precisions = {
@@ -167,7 +167,7 @@ def _measured(out: StudyDir, study: Study, run: RunDir, weights: str, one: Measu
         data=data,
         task=one.task,
         label=one.label,
-        train=str(data_path(out, study, one.train)) if one.train else "",
+        train=str(data_path(out, study, one.train, seed)) if one.train else "",
         templates=one.templates,
         shots=tuple(one.shots),
         draws=one.draws,

@@ -334,7 +334,7 @@ def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
         config = run_config(out, study, arm, 1, steps_of(out, study, arm, 1))
         assert round(config.optim.epochs * (pairs // 5)) == 10
         assert config.seed == 1
-    assert len(open_source(data_path(out, study, "kept")).rows) == 18
+    assert len(open_source(data_path(out, study, "kept", 1)).rows) == 18
 
 
 def test_equal_clock_compares_at_the_time_by_which_the_faster_arm_is_done(tmp_path: Path) -> None:

@@ -133,10 +133,10 @@ def test_where_copies_of_data_lie(tmp_path: Path) -> None:
     out = StudyDir(tmp_path)
     for of, folder in (("train", out.data / "openmoji"), ("val", out.data)):
         study = Study.model_validate(definition(data=data, noise={"of": of}))
-        assert data_path(out, study, "noisy") == folder / "noisy.csv"
-        assert data_path(out, study, "kept") == folder / "kept.csv"
-        assert data_path(out, study, "train") == out.data / "openmoji" / "train.csv"
-        assert data_path(out, study, "val") == Path("/own/val.csv")
+        assert data_path(out, study, "noisy", 0) == folder / "noisy-s0.csv"
+        assert data_path(out, study, "kept", 0) == folder / "kept-s0.csv"
+        assert data_path(out, study, "train", 0) == out.data / "openmoji" / "train.csv"
+        assert data_path(out, study, "val", 0) == Path("/own/val.csv")
 
 
 @pytest.mark.parametrize(

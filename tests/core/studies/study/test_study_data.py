@@ -58,7 +58,7 @@ def test_what_is_made_is_made_once(tmp_path: Path, made: list[tuple[str, ...]]) 
         ("spoilt", "train.csv", "0.5", "3", "word", ""),
     ]  # fmt: skip
     assert said == ["rendering the demo data", f"{noisy}: 20 of 40 captions are wrong (word)"]
-    found = [data_path(out, study, name) for name in ("train", "art", "val", "noisy", "kept")]
+    found = [data_path(out, study, name, 0) for name in ("train", "art", "val", "noisy", "kept")]
     assert found == [
         demo_folder(out) / "train.csv", openclipart_folder(out) / "train.csv", Path("/data/val.csv"), noisy,
         demo_folder(out) / "kept.csv",
@@ -68,9 +68,21 @@ def test_what_is_made_is_made_once(tmp_path: Path, made: list[tuple[str, ...]]) 
     assert made[-1][0] == "spoilt", "both are written anew"
 
 
+def test_each_run_has_its_own_draw_unless_one_is_named(tmp_path: Path, made: list[tuple[str, ...]]) -> None:
+    out, study = StudyDir(tmp_path), a_study(noise={"share": 0.5}, seeds=[4, 9])
+    prepare(out, study, print, Path("/clip-art"))
+    assert [one[3] for one in made if one[0] == "spoilt"] == ["4", "9"]
+    assert [data_path(out, study, name, 9).name for name in ("noisy", "kept", "train")] == [
+        "noisy-s9.csv", "kept-s9.csv", "train.csv",
+    ]  # fmt: skip
+    grown = a_study(noise={"share": 0.5}, seeds=[4, 9, 11])
+    prepare(out, grown, print)
+    assert [one[3] for one in made if one[0] == "spoilt"] == ["4", "9", "11"], "a new seed gets its draw"
+
+
 def test_copies_of_the_user_s_own_data_go_beside_no_data_of_theirs(tmp_path: Path) -> None:
-    study = a_study(noise={"of": "val"})
-    assert data_path(StudyDir(tmp_path), study, "noisy") == StudyDir(tmp_path).data / "noisy.csv"
+    study = a_study(noise={"of": "val", "seed": 0})
+    assert data_path(StudyDir(tmp_path), study, "noisy", 0) == StudyDir(tmp_path).data / "noisy.csv"
 
 
 def test_a_copy_without_wrong_captions_is_refused(tmp_path: Path, made: list[tuple[str, ...]]) -> None:
@@ -86,7 +98,7 @@ def test_clip_art_that_is_not_to_be_had_is_said_and_refused_when_it_is_asked_for
     prepare(out, a_study(), said.append)
     assert (made, said) == ([("rendered", "openmoji")], ["rendering the demo data", missing()])
     with pytest.raises(UserError) as refused:
-        data_path(out, a_study(), "art")
+        data_path(out, a_study(), "art", 0)
     assert str(refused.value) == missing()
     (tmp_path / "gone").mkdir()
     prepare(out, a_study(), said.append)
