@@ -14,8 +14,8 @@ from torch import Tensor
 from core.data.dataset import Log, PairDataset, Progress
 from core.data.loader import evaluation_batches
 from core.data.pairs import Pairs
-from core.objectives.weighting.descriptors import describe, unit_parts
-from core.objectives.weighting.words import chance_right
+from core.objectives.weighting.descriptors import WIDTHS, describe, unit_parts
+from core.objectives.weighting.words import clean_probability
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 
@@ -48,26 +48,30 @@ def left_out(config: RunConfig, dataset: Pairs, progress: Progress | None, log: 
 
 
 def row_chances(dataset: PairDataset, progress: Progress | None) -> Tensor:
-    """The probability (N,) that the captions of each row are its picture's, in their mean; 1 of an unreadable one."""
-    looks, readable, done = [], [], 0
+    """The probability (N,) that the captions of each row are its image's, in their mean; 1 of an unreadable one."""
+    chance = torch.ones(len(dataset))
+    rows, looks = looked_at(dataset, progress)
+    if not len(rows):
+        return chance
+    position = torch.full((len(dataset),), -1)
+    position[rows] = torch.arange(len(rows))
+    seen = position[dataset.caption_rows]  # (C,) of each caption's image
+    captions = (seen >= 0).nonzero().squeeze(1).tolist()
+    seen = seen[captions]
+    clean = clean_probability(looks[seen], [dataset.captions[i] for i in captions], rows[seen], progress)
+    total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, seen, clean)
+    chance[rows] = (total / torch.bincount(seen, minlength=len(rows)).clamp(min=1)).float()
+    return chance
+
+
+def looked_at(dataset: PairDataset, progress: Progress | None) -> tuple[Tensor, Tensor]:
+    """The rows (R,) whose images can be read, and the descriptors (R, F) of these."""
+    looks, readable, done = [torch.zeros(0, sum(WIDTHS))], [torch.zeros(0, dtype=torch.long)], 0
     with closing(evaluation_batches(dataset, _SIDE, _BATCH)) as batches:
-        for rows, pictures in batches:
-            looks.append(describe(pictures))
+        for rows, images in batches:
+            looks.append(describe(images))
             readable.append(rows)
             done += len(rows)
             if progress is not None:
                 progress("looking at the pictures", done, len(dataset))
-    chance = torch.ones(len(dataset))
-    if not looks:
-        return chance
-    rows = torch.cat(readable)
-    position = torch.full((len(dataset),), -1)
-    position[rows] = torch.arange(len(rows))
-    seen = position[dataset.caption_rows]  # (C,) of each caption's picture
-    captions = (seen >= 0).nonzero().squeeze(1).tolist()
-    seen = seen[captions]
-    pictures, said = unit_parts(torch.cat(looks))[seen], [dataset.captions[i] for i in captions]
-    found = chance_right(pictures, said, rows[seen], progress)
-    total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, seen, found)
-    chance[rows] = (total / torch.bincount(seen, minlength=len(rows)).clamp(min=1)).float()
-    return chance
+    return torch.cat(readable), unit_parts(torch.cat(looks))

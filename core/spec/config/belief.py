@@ -29,9 +29,9 @@ class BeliefConfig(Section):
     prior: Literal["none", "words"] = Field(
         "none",
         title="Left out beforehand",
-        description="words: pairs whose caption is likelier another picture's are left out from the start, as told "
-        "by the colours and edges of all other pictures, without a network. Each picture is looked at once; where "
-        "captions are right, hardly a pair is left out.",
+        description="words: pairs whose caption more likely belongs to another image are filtered out before training, "
+        "judged by the colours and edges of all other images, without a network. Each image is looked at once; where "
+        "captions are clean, hardly a pair is dropped.",
         json_schema_extra=shown(""),
     )
     action: Literal["none", "watch", "drop", "weigh"] = Field(

@@ -10,7 +10,8 @@ fresh seeds, test data: ``study clean-time --published``; zero-shot is too uneve
 concepts never seen; with neither clip is behind at 86, and sd-clip-every-step was ahead of such a clip at 265. 30 %
 wrong captions, five seeds at 12 and at 33 passes: sd-clip-lean, and clip with its own trust, are ahead of clip by 9
 points R@1 or more, and not apart; of a clip that was tuned for it by 8 at 33, and by 27 where pairs are left out
-beforehand, with a teacher or without (``study noisy-time --published``). Captions: sd-coca-lean with its memory
+beforehand, with a teacher or without (``study noisy-time --published``); all of it on one draw of the noise, and by an
+earlier filter (``study noisy-draws`` draws the noise anew for each seed). Captions: sd-coca-lean with its memory
 softened against coca, on right ones, at the time of 16 and 42 passes of coca.
 """
 
