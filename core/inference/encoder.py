@@ -8,7 +8,8 @@ Legend: B batch, N pictures, M captions, D embed, S side of the pictures, Wi wid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -48,40 +49,61 @@ def encode_dataset(
     seen: Seen | None = None,
 ) -> Features:
     """Every readable picture (resized and centre-cropped) and its captions, on the CPU; ``seen`` is told of each."""
-    rows, images = encode_pictures(network, dataset, runtime, batch, progress, seen)
-    tokens, owner = evaluation_texts(dataset, rows)
-    texts = []
-    with evaluating(network):
-        for start in range(0, len(tokens), batch):
-            texts.append(encode_tokens(network, tokens[start : start + batch], runtime))
-            progress("encoding captions", min(start + batch, len(tokens)), len(tokens))
-    return Features(images, torch.cat(texts), owner, rows)
+    return encode_by_each({"": network}, dataset, runtime, batch, progress, seen)[""]
 
 
-def encode_pictures(
-    network: Network,
+def encode_by_each(
+    networks: Mapping[str, Network],
     dataset: PairDataset,
     runtime: Runtime,
     batch: int,
     progress: Progress,
     seen: Seen | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The row of every readable picture (N,) int64, and its unit vector (N, D) in the same order, on the CPU.
+) -> dict[str, Features]:
+    """As `encode_dataset`, by each of ``networks``, whose images are of one size: each image is decoded once."""
+    rows, images = encode_pictures(networks, dataset, runtime, batch, progress, seen)
+    tokens, owner = evaluation_texts(dataset, rows)
+    features = {}
+    for name, network in networks.items():
+        texts = []
+        with evaluating(network):
+            for start in range(0, len(tokens), batch):
+                texts.append(encode_tokens(network, tokens[start : start + batch], runtime))
+                progress("encoding captions", min(start + batch, len(tokens)), len(tokens))
+        features[name] = Features(images[name], torch.cat(texts), owner, rows)
+    return features
+
+
+def encode_pictures(
+    networks: Mapping[str, Network],
+    dataset: PairDataset,
+    runtime: Runtime,
+    batch: int,
+    progress: Progress,
+    seen: Seen | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The row of every readable picture (N,) int64, and its unit vectors (N, D) by each network, in the same order, on
+    the CPU.
 
     ``seen`` is told of the pictures, in that order. DataError when none is readable. `core.inference.extraction` does
     the same for any layer, and keeps what was encoded.
     """
-    rows, images, done = [], [], 0
-    with evaluating(network):
-        for chunk, pictures in evaluation_batches(dataset, network.image_size, batch):
+    rows, done = [], 0
+    vectors: dict[str, list[Tensor]] = {name: [] for name in networks}
+    (size,) = {network.image_size for network in networks.values()}
+    with ExitStack() as stack:
+        for network in networks.values():
+            stack.enter_context(evaluating(network))
+        for chunk, pictures in evaluation_batches(dataset, size, batch):
             rows.append(chunk)
-            images.append(encode_images(network, pictures, runtime))
+            for name, network in networks.items():
+                vectors[name].append(encode_images(network, pictures, runtime))
             if seen is not None:
                 seen(pictures)
             done += len(chunk)
             progress("encoding pictures", done, len(dataset))
     dataset.check(1.0)
-    return torch.cat(rows), torch.cat(images)
+    return torch.cat(rows), {name: torch.cat(parts) for name, parts in vectors.items()}
 
 
 @torch.no_grad()

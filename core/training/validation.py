@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from core.data.dataset import PairDataset
 from core.data.labelling import label_numbers
 from core.data.loader import evaluation_batches
-from core.inference.encoder import Features, encode_dataset
+from core.inference.encoder import Features, encode_by_each
 from core.metrics.retrieval import retrieval_metrics
 from core.model.eval_mode import evaluating
 from core.model.network import Network
@@ -38,36 +39,56 @@ def validate(
     """
     values: dict[str, float] = {}
     features: dict[str, Features] = {}
-    for weights, network in networks.items():
-        encoded = encode_dataset(
-            network, dataset, runtime, batch, lambda what, done, of: progress("validating", done, of)
-        )
+
+    def step(doing: str, done: int, total: int) -> None:
+        progress("validating", done, total)
+
+    for group in _by_size(networks):
+        features |= encode_by_each(group, dataset, runtime, batch, step)
+        classifying = {weights: network for weights, network in group.items() if network.classes}
+        if classifying and label in dataset.label_names:
+            shares = top1(classifying, dataset, runtime, batch, progress, label)
+            values |= {f"{split}/{weights}/top1": share for weights, share in shares.items()}
+    for weights, encoded in features.items():
         metrics = retrieval_metrics(encoded.images, encoded.texts, encoded.text_to_image)
         values.update({f"{split}/{weights}/{name}": value for name, value in metrics.items()})
-        features[weights] = encoded
-        if network.classes and label in dataset.label_names:
-            values[f"{split}/{weights}/top1"] = top1(network, dataset, runtime, batch, progress, label)
     return values, features
 
 
-@torch.no_grad()
-def top1(network: Network, dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress, label: str) -> float:
-    """Share of the labelled pictures of ``dataset`` that the network's classification head gets right.
+def _by_size(networks: Mapping[str, Network]) -> list[dict[str, Network]]:
+    """``networks``, those together whose images are of one size; each image is decoded once for all of them."""
+    groups: dict[int, dict[str, Network]] = {}
+    for weights, network in networks.items():
+        groups.setdefault(network.image_size, {})[weights] = network
+    return list(groups.values())
 
-    Classes that it was not trained on count as wrong; rows without a label are left out.
+
+@torch.no_grad()
+def top1(
+    networks: Mapping[str, Network], dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress, label: str
+) -> dict[str, float]:
+    """Share of the labelled pictures of ``dataset`` that each network's classification head gets right.
+
+    Their images are of one size. Classes that a network was not trained on count as wrong; rows without a label are
+    left out.
     """
-    wanted = label_numbers(dataset, label, network.classes)
+    wanted = {weights: label_numbers(dataset, label, network.classes) for weights, network in networks.items()}
     labelled = torch.tensor([bool(dataset.labels(row).get(label)) for row in range(len(dataset))])
-    right = count = done = 0
-    with evaluating(network):
-        for rows, pictures in evaluation_batches(dataset, network.image_size, batch):
-            with runtime.autocast():
-                logits = class_logits(network, pictures.to(runtime.device))
-            right += int((logits.argmax(dim=-1).cpu() == wanted[rows])[labelled[rows]].sum())
+    right = dict.fromkeys(networks, 0)
+    count = done = 0
+    (size,) = {network.image_size for network in networks.values()}
+    with ExitStack() as stack:
+        for network in networks.values():
+            stack.enter_context(evaluating(network))
+        for rows, pictures in evaluation_batches(dataset, size, batch):
+            for weights, network in networks.items():
+                with runtime.autocast():
+                    logits = class_logits(network, pictures.to(runtime.device))
+                right[weights] += int((logits.argmax(dim=-1).cpu() == wanted[weights][rows])[labelled[rows]].sum())
             count += int(labelled[rows].sum())
             done += len(rows)
             progress("validating", done, len(dataset))
-    return right / max(1, count)
+    return {weights: correct / max(1, count) for weights, correct in right.items()}
 
 
 def best_score(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from core.data import loader as loader_module
 from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError, PictureError
@@ -348,6 +350,20 @@ def test_evaluation_sees_every_picture_once_in_order(tmp_path: Path) -> None:
     tokens, targets = evaluation_texts(dataset, torch.cat([rows for rows, _ in batches]))
     assert torch.equal(targets, dataset.caption_rows)
     assert torch.equal(tokens, dataset.tokens.long())
+
+
+def test_evaluation_decodes_several_images_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = opened(write_pairs(tmp_path, 4), cache_mib=0)
+    monkeypatch.setattr(loader_module, "usable_cores", lambda: 2)
+    plain, both = dataset.picture, threading.Barrier(2)
+
+    def picture(row: int) -> torch.Tensor:
+        both.wait(60)  # a decoder alone would wait in vain
+        return plain(row)
+
+    monkeypatch.setattr(dataset, "picture", picture)
+    rows = torch.cat([rows for rows, _ in evaluation_batches(dataset, SIZE, 2)])
+    assert rows.tolist() == [0, 1, 2, 3]
 
 
 def test_evaluation_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:

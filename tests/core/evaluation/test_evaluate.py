@@ -80,7 +80,8 @@ def features(loaded: dict[str, Model], source: str, weights: str) -> tuple[list[
     model = loaded[weights]
     network = model.network
     data = open_dataset(source, model.data, network.image_size, network.towers.tokenize)
-    rows, embeddings = encode_pictures(network, data, model.runtime, 1, lambda *_: None)
+    rows, vectors = encode_pictures({"": network}, data, model.runtime, 1, lambda *_: None)
+    embeddings = vectors[""]
     pictures = [centre_view(data.picture(row), network.image_size)[None] for row in rows.tolist()]
     states = torch.cat([encode_layers(network, one, model.runtime, [UNPROJECTED])[UNPROJECTED] for one in pictures])
     return [data.labels(row)["colour"] for row in rows.tolist()], embeddings, states

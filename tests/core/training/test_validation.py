@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.inference.encoder import Features
+from core.data.dataset import open_dataset
+from core.inference.encoder import Features, encode_dataset
 from core.model.runtime import Runtime
+from core.model.towers.towers import resolve_architecture
+from core.objectives.build import build_network
 from core.spec.config import override
 from core.spec.presets import PRESETS, preset_config
 from core.spec.run.events import Evaluated, EventReader
@@ -17,7 +20,7 @@ from core.spec.run.folder import RunDir
 from core.studies.chain.ensemble import judge_together
 from core.training import validation
 from core.training.train import train
-from core.training.validation import best_score, retrieval_sample, top1, trains_retrieval
+from core.training.validation import best_score, retrieval_sample, top1, trains_retrieval, validate
 from tests.core.pictures import write_pairs
 
 JUDGED = {"val/student/mean_recall": 0.2, "val/teacher/mean_recall": 0.3, "val/student/text_to_image_R@1": 0.9}
@@ -121,7 +124,31 @@ def test_right_classes_are_a_share_of_the_labelled_pictures(monkeypatch: pytest.
     network.classes, network.image_size = ("cat", "dog"), 8  # type: ignore[assignment]
     runtime = Runtime(torch.device("cpu"), "fp32")
     done: list[int] = []
-    share = top1(network, Little(), runtime, 2, lambda what, at, of: done.append(at), "kind")  # type: ignore[arg-type]
-    assert share == 2 / 4
+    shares = top1({"student": network}, Little(), runtime, 2, lambda what, at, of: done.append(at), "kind")  # type: ignore
+    assert shares == {"student": 2 / 4}
     assert done == [2, 4, 5]
     assert network.training
+
+
+def test_each_image_is_decoded_once_for_student_and_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the networks' features are those that each has alone."""
+    source = write_pairs(tmp_path)[1]
+    config = override(preset_config("clip", "tiny"), ["data.cache_mib=0"])
+    networks = {}
+    for seed, weights in enumerate(("student", "teacher")):
+        torch.manual_seed(seed)
+        networks[weights] = build_network(config, resolve_architecture("sd-tiny"))
+    towers, runtime = networks["student"].towers, Runtime(torch.device("cpu"), "fp32")
+    dataset = open_dataset(str(source), config.data, 32, towers.tokenize, pad_id=towers.pad_id)
+    alone = {
+        weights: encode_dataset(network, dataset, runtime, 5, lambda *_: None) for weights, network in networks.items()
+    }
+    decoded: list[int] = []
+    plain = dataset.picture
+    monkeypatch.setattr(dataset, "picture", lambda row: (decoded.append(row), plain(row))[1])
+    _, together = validate(networks, dataset, runtime, "val", 5, lambda *_: None)
+    assert sorted(decoded) == list(range(len(dataset)))
+    for weights, features in together.items():
+        assert torch.equal(features.images, alone[weights].images)
+        assert torch.equal(features.texts, alone[weights].texts)
+    assert not torch.equal(together["student"].images, together["teacher"].images)
