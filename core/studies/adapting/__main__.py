@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,11 @@ class Runner:
         chosen = set(chosen_arms(study, self.cells(TUNING)).values())
         arms = [arm for arm in study.arms if arm.name in chosen]
         for condition in study.conditions:
-            for seed in study.seeds:
-                for draw in range(condition.draws):
-                    for arm in arms:
-                        if not condition.families or arm.family in condition.families:
-                            self._cell(condition.name, study.report, condition, arm, seed, draw)
+            for arm in arms:
+                if condition.families and arm.family not in condition.families:
+                    continue
+                for seed, draw in product(study.seeds, range(condition.draws)):
+                    self._cell(condition.name, study.report, condition, arm, seed, draw)
 
     def cells(self, condition: str) -> Found:
         """What was found in a condition: arm -> seed and draw -> the cell."""

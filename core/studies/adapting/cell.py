@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ import torch
 from core.checkpoint.files import read_info
 from core.checkpoint.opening import open_network
 from core.data.dataset import PairDataset, open_dataset
-from core.evaluation.interpolation import path_of
+from core.evaluation.interpolation import Metrics, PathPoint, path_of
 from core.inference.encoder import encode_dataset, encode_texts
 from core.metrics.classification.calibration import calibration_error
 from core.metrics.retrieval import retrieval_metrics
@@ -79,6 +79,7 @@ class Evaluation:
         """``like``: a network of the architecture that is to be evaluated."""
         data, towers = preset_config("clip", "demo").data, like.towers
         self._runtime = runtime
+        self._initial: dict[Path, Metrics] = {}  # of each base model
         self._sets: dict[str, PairDataset] = {
             name: open_dataset(str(path), data, like.image_size, towers.tokenize, pad_id=towers.pad_id)
             for name, path in paths.items()
@@ -87,6 +88,14 @@ class Evaluation:
     def measure(self, network: Network) -> dict[str, dict[str, float]]:
         """R@10 (mean of both directions), zero-shot accuracy by concept and its calibration error, of each data set."""
         return {name: self._of_set(network, dataset) for name, dataset in self._sets.items()}
+
+    def of_path(self, tuned: Network, base: RunDir, alphas: Sequence[float]) -> list[PathPoint]:
+        """`measure` at each of ``alphas`` from ``base`` to ``tuned``; of the base itself it is computed once."""
+        initial = open_network(locate(f"{base.path}@last"), CPU)
+        if base.path not in self._initial:
+            self._initial[base.path] = self.measure(initial)
+        points = path_of(tuned, initial, [alpha for alpha in alphas if alpha > 0], self.measure)
+        return [PathPoint(0.0, self._initial[base.path]), *points]
 
     def _of_set(self, network: Network, dataset: PairDataset) -> dict[str, float]:
         found = encode_dataset(network, dataset, self._runtime, BATCH, _silent)
@@ -125,15 +134,13 @@ def run_cell(
     seconds = time.process_time() - began
     checkpoint = names(run)[-1]
     tuned = open_network(RunNetwork(run, checkpoint, arm.weights), CPU)
-    initial = open_network(locate(f"{base.path}@last"), CPU)
-    curve = curve_of(tuned, initial, study, evaluation)
+    points = evaluation.of_path(tuned, base, study.alphas)
     shutil.rmtree(folder, ignore_errors=True)
-    return {"curve": curve, "cpu_seconds": round(seconds, 1), "steps": steps}
+    return {"curve": curve_of(points), "cpu_seconds": round(seconds, 1), "steps": steps}
 
 
-def curve_of(tuned: Network, initial: Network, study: AdaptStudy, evaluation: Evaluation) -> Curve:
-    """Every measure at each of the study's alphas, in per cent."""
-    points = path_of(tuned, initial, study.alphas, evaluation.measure)
+def curve_of(points: Sequence[PathPoint]) -> Curve:
+    """Every measure at each point of a path, in per cent."""
     return {
         f"{name}/{metric}": [round(100 * point.metrics[name][metric], 2) for point in points]
         for name in points[0].metrics

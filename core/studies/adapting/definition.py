@@ -73,7 +73,7 @@ class AdaptStudy(Section):
     tuning_seed: int = 0
     seeds: list[int]
     held_out: int = Field(1000, ge=1, description="Pairs of the new and of the third hand that are evaluated.")
-    alphas: list[float]
+    alphas: list[float] = Field(description="Points of each path; the first is 0, the initial model.")
     conditions: list[Condition]
     arms: list[Arm]
     without_teacher: list[Text] = Field(description="Families that are controls without a teacher.")
@@ -87,6 +87,8 @@ class AdaptStudy(Section):
         named |= {family for condition in self.conditions for family in condition.families}
         if unknown := sorted(named - families):
             raise ValueError(f"there is no family {unknown[0]!r}")
+        if self.alphas[:1] != [0.0] or sorted(set(self.alphas)) != self.alphas:
+            raise ValueError("alphas rise from 0")
         if len({arm.name for arm in self.arms}) < len(self.arms):
             raise ValueError("two arms have the same name")
         conditions = {one.name for one in self.conditions}

@@ -63,7 +63,7 @@ def test_a_study_is_run_and_gone_on_with(data: Path, tmp_path: Path) -> None:
     assert "| adapt | plain |" in (tmp_path / "out" / "results" / "results.md").read_text()
     cells = sorted((tmp_path / "out" / "cells").rglob("*.json"))
     assert len(cells) == 4 + 2 * 2
-    first = json.loads(cells[0].read_text())
+    first = json.loads((tmp_path / "out" / "cells" / "tuning" / "adapt-a_0_0.json").read_text())
     published = json.loads((tmp_path / "out" / "results" / "cells-tuning.json").read_text())
     assert published["adapt-a"] == {"0 0": first}
     assert {len(values) for values in first["curve"].values()} == {3}
