@@ -186,7 +186,7 @@ NEWS = {
         (RunTabs, "_progressed"), (ModelChip, "_moved"), (RunFollowing, "_run_changed"),
         (ExperimentModel, "update_run"),
     ),
-    "tailer.curves_loaded": ((CurveFeed, "_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_loaded")),
+    "tailer.curves_loaded": ((CurveFeed, "_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_reload_if_shown")),
     "tailer.curves_changed": ((CurveFeed, "_changed"), (RunTabs, "_history_changed")),
     "launcher.queue_changed": ((HomePanel, "_soon"), (Status, "_soon"), (MachinesPanel, "_soon")),
     "launcher.stopping": ((RunTabs, "_show_header"),),

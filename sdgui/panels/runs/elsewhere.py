@@ -78,12 +78,12 @@ class ElsewhereStrip(QWidget):
         self.line.setText(text)
         self.line.setVisible(bool(text))
 
-    def _progressed(self, run_id: int, done: int, total: int) -> None:
+    def _progressed(self, run_id: int, fetched_bytes: int, total_bytes: int) -> None:
         if self._run is None or self._run.id != run_id:
             return
         if self.strip.isHidden():
-            self.strip.start("Fetching a checkpoint", total / _MIB, "MB")
-        self.strip.advance(done / _MIB, total / _MIB)
+            self.strip.start("Fetching a checkpoint", total_bytes / _MIB, "MB")
+        self.strip.advance(fetched_bytes / _MIB, total_bytes / _MIB)
 
     def _ended(self, run_id: int) -> None:
         if self._run is not None and self._run.id == run_id:

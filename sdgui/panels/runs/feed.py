@@ -22,8 +22,8 @@ _NO_METRICS = frozenset({"log", "samples", "checkpoints", "evaluated", "lifecycl
 
 
 @dataclass
-class _Shown:
-    """What of a run is on the plots: points and last step by metric, and how often it had started then."""
+class _PlottedRun:
+    """What the plots hold of a run: number of points and last step by metric, and the number of starts at that time."""
 
     starts: int = 0
     points: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class CurveFeed(QObject):
     def __init__(self, tailer: Tailer, grid: PlotGrid, labels: Labels, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._tailer, self._grid, self._labels = tailer, grid, labels
-        self._shown: dict[int, _Shown] = {}
+        self._plotted_runs: dict[int, _PlottedRun] = {}
         self._waiting: dict[tuple[int, str], None] = {}  # in the order in which they changed
         self._timer = QTimer(self, singleShot=True, interval=_GATHER)
         self._timer.timeout.connect(self._flush)
@@ -44,15 +44,15 @@ class CurveFeed(QObject):
 
     def watch(self, run_ids: tuple[int, ...]) -> None:
         """Overlay these runs and no others."""
-        for gone in [run_id for run_id in self._shown if run_id not in run_ids]:
-            del self._shown[gone]
+        for gone in [run_id for run_id in self._plotted_runs if run_id not in run_ids]:
+            del self._plotted_runs[gone]
             self._waiting = {key: None for key in self._waiting if key[0] != gone}
             self._grid.remove_run(str(gone))
             self._tailer.hide(gone)
         self._grid.legend.setVisible(len(run_ids) > 1)  # one run needs none, and its plots get the room
-        fresh = [run_id for run_id in run_ids if run_id not in self._shown]
+        fresh = [run_id for run_id in run_ids if run_id not in self._plotted_runs]
         for run_id in fresh:
-            self._shown[run_id] = _Shown()
+            self._plotted_runs[run_id] = _PlottedRun()
         self._call(fresh)
         for run_id in fresh:
             self._tailer.show(run_id)
@@ -60,7 +60,7 @@ class CurveFeed(QObject):
 
     def rename(self) -> None:
         """An experiment was renamed."""
-        self._call(list(self._shown))
+        self._call(list(self._plotted_runs))
 
     def _call(self, run_ids: list[int]) -> None:
         labels = self._labels(run_ids) if run_ids else {}
@@ -78,7 +78,7 @@ class CurveFeed(QObject):
             self._changed(run_id, frozenset(history.names))
 
     def _changed(self, run_id: int, changed: frozenset[str]) -> None:
-        if run_id not in self._shown:
+        if run_id not in self._plotted_runs:
             return
         for metric in changed - _NO_METRICS:
             self._waiting[run_id, metric] = None
@@ -101,11 +101,11 @@ class CurveFeed(QObject):
         history = self._tailer.history(run_id)
         if history is None:
             return
-        shown, curve, starts = self._shown[run_id], history.curve(metric), len(history.starts)
-        if starts != shown.starts:
-            shown.starts = starts
-            shown.points.clear()
-        count, last = shown.points.get(metric, (0, 0.0))
+        plotted, curve, starts = self._plotted_runs[run_id], history.curve(metric), len(history.starts)
+        if starts != plotted.starts:
+            plotted.starts = starts
+            plotted.points.clear()
+        count, last = plotted.points.get(metric, (0, 0.0))
         key, total = str(run_id), len(curve.steps)
         if 0 < count <= total and curve.steps[count - 1] == last:
             if total > count:
@@ -114,4 +114,4 @@ class CurveFeed(QObject):
         else:
             self._grid.set_points(key, metric, curve.steps, curve.values, curve.seconds)
         if total:
-            shown.points[metric] = (total, float(curve.steps[-1]))
+            plotted.points[metric] = (total, float(curve.steps[-1]))

@@ -48,11 +48,11 @@ class RunHeader(QWidget):
     def set_actions(self, actions: Actions) -> None:
         """Add buttons for the actions on a run; disabled ones are hidden."""
         for name in ("pause", "resume", "stop", "use_search"):
-            made = ActionButton(actions[name], self)
+            button = ActionButton(actions[name], self)
             action = actions[name]
-            made.setVisible(action.isEnabled())
-            action.enabledChanged.connect(made.setVisible)
-            self._row.addWidget(made)
+            button.setVisible(action.isEnabled())
+            action.enabledChanged.connect(button.setVisible)
+            self._row.addWidget(button)
 
     def show_run(
         self,

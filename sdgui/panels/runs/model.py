@@ -1,4 +1,4 @@
-"""What Runs says of a run: the sentences of its event log, the message of a bad end. No Qt.
+"""Texts about a run: the lines of its event log, and the message after it failed. No Qt.
 
 Flow: `RunHistory` and `RunProgress` -> these functions -> event log, message bar.
 """
@@ -21,8 +21,8 @@ def event_lines(history: RunHistory) -> list[Line]:
     """Everything but the metrics, in order of time."""
     lines: list[Line] = [(log.time, log.level, log.message) for log in history.logs]
     for number, start in enumerate(history.starts):
-        what = "Training started" if number == 0 else f"Resumed at step {count(start.step)}"
-        lines.append((start.time, "info", f"{what} on {start.device or 'an unknown device'}, {start.precision}."))
+        title = "Training started" if number == 0 else f"Resumed at step {count(start.step)}"
+        lines.append((start.time, "info", f"{title} on {start.device or 'an unknown device'}, {start.precision}."))
     for saved in history.checkpoints:
         best = ", best so far" if saved.best else ""
         lines.append((saved.time, "info", f"Saved checkpoint {saved.name} at step {count(saved.step)}{best}."))
@@ -33,9 +33,9 @@ def event_lines(history: RunHistory) -> list[Line]:
             for who in ("student", "teacher")
             if (name := f"{split}/{who}/mean_recall") in row.values
         ]
-        done = "Tested" if split == "test" else "Validated"
-        found = f": mean recall of {', '.join(recalls)}" if recalls else ""
-        lines.append((row.time, "info", f"{done} at step {count(row.step)}{found}."))
+        verb = "Tested" if split == "test" else "Validated"
+        recall_text = f": mean recall of {', '.join(recalls)}" if recalls else ""
+        lines.append((row.time, "info", f"{verb} at step {count(row.step)}{recall_text}."))
     end = history.terminal
     if isinstance(end, RunFinished):
         lines.append((end.time, "info", f"Ended at step {count(end.step)}: {end.outcome}."))

@@ -54,18 +54,18 @@ class RunsPanel(Panel):
     @cached_property
     def tabs(self) -> RunTabs:
         """Below the table: curves, comparisons, samples and events."""
-        made = RunTabs(self._services, self.view, self)
-        made.message_requested.connect(self.message_requested)
-        for relation in (made.view.scatter, made.view.parallel):
+        tabs = RunTabs(self._services, self.view, self)
+        tabs.message_requested.connect(self.message_requested)
+        for relation in (tabs.view.scatter, tabs.view.parallel):
             relation.run_chosen.connect(self.choose_asked)
-        made.view.parallel.filter_asked.connect(self.view.table.add_to_filter)
-        made.view.parallel.ticks_asked.connect(lambda runs: self.commands.tick(runs, True))
+        tabs.view.parallel.filter_asked.connect(self.view.table.add_to_filter)
+        tabs.view.parallel.ticks_asked.connect(lambda runs: self.commands.tick(runs, True))
         if self._actions is not None:
-            made.set_actions(self._actions)
-        made.select(self._selection)
+            tabs.set_actions(self._actions)
+        tabs.select(self._selection)
         if self._entered:
-            made.entered()
-        return made
+            tabs.entered()
+        return tabs
 
     def _has_tabs(self) -> bool:
         return is_made(self, "tabs")
@@ -75,9 +75,9 @@ class RunsPanel(Panel):
         commands.changed.connect(self.changed)
         commands.message_requested.connect(self.message_requested)
         commands.ticks_asked.connect(self.ticks_asked)
-        table.chosen.connect(self.choose_asked)
+        table.run_chosen.connect(self.choose_asked)
         table.listed.connect(self._listed)
-        table.opened.connect(lambda _run: self.tabs.view.show_tab(self.tabs.view.grid))
+        table.run_opened.connect(lambda _run: self.tabs.view.show_tab(self.tabs.view.grid))
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
     def set_actions(self, actions: Actions) -> None:
@@ -92,7 +92,7 @@ class RunsPanel(Panel):
         return "launch" if self._selection.experiment_id is not None else "new"
 
     def _show_empty(self) -> None:
-        """What is missing before there are curves, and the action that mends it."""
+        """Explain why there are no curves yet, and offer the next action."""
         if self._actions is not None:
             step = self._next_step()
             texts, title = (_EMPTY, "Launch") if step == "launch" else (_NO_EXPERIMENT, "New experiment")

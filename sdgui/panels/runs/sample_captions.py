@@ -36,14 +36,16 @@ class WrittenCaption:
 
 def written_captions(content: Mapping[str, Any]) -> list[WrittenCaption]:
     """Pictures in the order of the event, with every network's caption."""
-    found: dict[str, WrittenCaption] = {}
+    by_image: dict[str, WrittenCaption] = {}
     for network in NETWORKS:
         entries = content.get(network)
         for entry in entries[:_MOST] if isinstance(entries, list) else ():
             if isinstance(entry, Mapping) and isinstance(image := entry.get("image"), str):
-                known = found.get(image, WrittenCaption(image, _text(entry, "truth")))
-                found[image] = WrittenCaption(image, known.truth, {**known.by, network: _text(entry, "caption")})
-    return list(found.values())
+                previous = by_image.get(image, WrittenCaption(image, _text(entry, "truth")))
+                by_image[image] = WrittenCaption(
+                    image, previous.truth, {**previous.by, network: _text(entry, "caption")}
+                )
+    return list(by_image.values())
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:
@@ -68,8 +70,8 @@ class CaptionTable(QTableWidget):
         self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
     def show_captions(self, captions: list[WrittenCaption]) -> None:
-        """Show these instead. A picture that stays in its row is not read again."""
-        networks = [network for network in NETWORKS if any(network in one.by for one in captions)]
+        """Replace the captions. A picture that stays in its row is not read again."""
+        networks = [network for network in NETWORKS if any(network in caption.by for caption in captions)]
         self.setColumnCount(2 + len(networks))
         self.setHorizontalHeaderLabels(["Picture", "True caption", *(network.capitalize() for network in networks)])
         self.setRowCount(len(captions))
@@ -77,21 +79,22 @@ class CaptionTable(QTableWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_PICTURE, QHeaderView.ResizeMode.Fixed)
         self.setColumnWidth(_PICTURE, _SIDE + 2 * SPACE)
-        for row, one in enumerate(captions):
-            self._show_picture(row, one)
-            for column, text in enumerate((one.truth, *(one.by.get(network, "") for network in networks)), _TRUTH):
+        for row, written in enumerate(captions):
+            self._show_picture(row, written)
+            texts = (written.truth, *(written.by.get(network, "") for network in networks))
+            for column, text in enumerate(texts, _TRUTH):
                 self.setItem(row, column, QTableWidgetItem(text))
 
-    def _show_picture(self, row: int, one: WrittenCaption) -> None:
+    def _show_picture(self, row: int, caption: WrittenCaption) -> None:
         before = self.item(row, _PICTURE)
-        if before is not None and before.data(Qt.ItemDataRole.UserRole) == one.image:
+        if before is not None and before.data(Qt.ItemDataRole.UserRole) == caption.image:
             return
         item = QTableWidgetItem()
-        item.setData(Qt.ItemDataRole.UserRole, one.image)
-        item.setData(Qt.ItemDataRole.AccessibleTextRole, Path(one.image).name)
+        item.setData(Qt.ItemDataRole.UserRole, caption.image)
+        item.setData(Qt.ItemDataRole.AccessibleTextRole, Path(caption.image).name)
         self.setItem(row, _PICTURE, item)
         picture = self.cellWidget(row, _PICTURE)
         if not isinstance(picture, PictureLabel):
             picture = PictureLabel(_SIDE)
             self.setCellWidget(row, _PICTURE, picture)
-        picture.show_picture(Path(one.image))
+        picture.show_picture(Path(caption.image))

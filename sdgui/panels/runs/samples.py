@@ -93,21 +93,21 @@ class SamplesView(QWidget):
     def go_to_step(self, step: int) -> None:
         """Show the samples of ``step``, or the last before it, without ``stepped``."""
         steps = [sample.step for sample in self._of_kind()]
-        if steps and self._shown_step != (wanted := nearest_step(steps, step)):
+        if steps and self._shown_step != (nearest := nearest_step(steps, step)):
             self.slider.blockSignals(True)
-            self.slider.setValue(steps.index(wanted))
+            self.slider.setValue(steps.index(nearest))
             self.slider.blockSignals(False)
             self._show_sample()
 
     # What is shown
     def show_samples(self, samples: Sequence[Sample]) -> None:
         """Show the run's samples; the newest one, unless an older one is chosen."""
-        wanted = tuple(sample for sample in samples if sample.what in _KINDS)
-        if wanted == self._samples and wanted:
+        displayable = tuple(sample for sample in samples if sample.what in _KINDS)
+        if displayable == self._samples and displayable:
             return
         at_end = self.slider.value() >= self.slider.maximum()
-        self._samples = wanted
-        kinds = {sample.what for sample in wanted}
+        self._samples = displayable
+        kinds = {sample.what for sample in displayable}
         self.kind.setVisible(CAPTIONS in kinds)
         if kinds and self.kind.currentData() not in kinds:
             self.kind.blockSignals(True)
@@ -172,13 +172,13 @@ class SamplesView(QWidget):
 def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """The list ``name``; an imported run's events may hold anything there."""
     raw = content.get(name)
-    return [one for one in raw[:_MOST] if isinstance(one, Mapping)] if isinstance(raw, list) else []
+    return [entry for entry in raw[:_MOST] if isinstance(entry, Mapping)] if isinstance(raw, list) else []
 
 
 def hit_item(hit: Mapping[str, Any], rank: int) -> GalleryItem:
     """A found picture with its score and rank."""
     score, image = hit.get("score"), hit.get("image")
-    known = score if isinstance(score, float) else None
+    numeric_score = score if isinstance(score, float) else None
     return GalleryItem(
-        Path(image if isinstance(image, str) else ""), "", known, rank, True if hit.get("true") else None
+        Path(image if isinstance(image, str) else ""), "", numeric_score, rank, True if hit.get("true") else None
     )

@@ -48,7 +48,9 @@ class RunTabs(QObject):
         self.view = around.make_tabs()
         self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
         self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
-        self.view.grid.arranged.connect(lambda one: services.settings.setValue(_ARRANGEMENT, one.to_json()))
+        self.view.grid.arranged.connect(
+            lambda arrangement: services.settings.setValue(_ARRANGEMENT, arrangement.to_json())
+        )
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
         tailer = services.tailer
@@ -87,7 +89,7 @@ class RunTabs(QObject):
             self._show_history()
 
     def group_curves(self) -> None:
-        """Runs that the table groups are one curve in the plots, the mean with its interval."""
+        """Draw each group of the table as one curve: the mean with its interval."""
         table, watched = self._around.table, self._selection.watched
         self._grouped += 1
         fields = list(table.model.listing.query.group_by) if table.model.listing is not None else []
@@ -97,8 +99,8 @@ class RunTabs(QObject):
         store = self._services.store
         table.reader.run(
             lambda: {
-                str(one): group_title(fields, cells.values, cells.name)
-                for one, cells in cells_of(store, watched, fields).items()
+                str(run_id): group_title(fields, cells.values, cells.name)
+                for run_id, cells in cells_of(store, watched, fields).items()
             },
             partial(self._show_groups, self._grouped),
         )
@@ -152,7 +154,7 @@ class RunTabs(QObject):
         self.view.header.show_run(self._name, self._run, progress, start, stopping, worked)
 
     def _watch_colleagues(self, run_ids: Sequence[int]) -> None:
-        """Of a group's runs, the curves of those that others have are fetched from where they train."""
+        """Fetch the curves of colleagues' runs from the machines that train them."""
         store = self._services.store
         if store.shared:
             with suppress(StoreError):
@@ -174,18 +176,18 @@ class RunTabs(QObject):
 
     # Time travel
     def _show_steps(self, history: RunHistory | None) -> None:
-        """Offer the steps that have samples or a checkpoint; the newest, until another one is looked at."""
+        """Offer the steps that have samples or a checkpoint; select the newest unless the user chose another."""
         slider = self.view.time
         steps: set[int] = set()
         if history is not None:
-            steps = {one.step for one in history.samples} | {one.step for one in history.checkpoints}
+            steps = {event.step for event in history.samples} | {event.step for event in history.checkpoints}
         slider.setVisible(len(steps) > 1)
         if self._run is None or not steps:
             self.view.grid.pin_step(None)
             return
-        chosen = self._services.time_travel.step(self._run.folder)
-        slider.set_steps(sorted(steps), max(steps) if chosen is None else chosen)
-        self.view.grid.pin_step(chosen)
+        chosen_step = self._services.time_travel.step(self._run.folder)
+        slider.set_steps(sorted(steps), max(steps) if chosen_step is None else chosen_step)
+        self.view.grid.pin_step(chosen_step)
 
     def _look_at(self, step: int) -> None:
         if self._run is not None:

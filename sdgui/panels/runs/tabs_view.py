@@ -66,27 +66,27 @@ class TabsView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """The slider takes what the tabs leave: a tab widget would cut off what does not fit beside them."""
         super().resizeEvent(event)
-        left = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
-        self.time.set_room(min(left, _TIME_WIDTH))
+        free_width = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
+        self.time.set_room(min(free_width, _TIME_WIDTH))
 
     @cached_property
     def samples(self) -> SamplesView:
         """The samples of the current run; made when first used."""
-        made = SamplesView(home_of(self.tabs))
-        made.stepped.connect(self.stepped)
-        replace_page(self.tabs, self.tabs.indexOf(self._no_samples), made)
-        return made
+        samples_view = SamplesView(home_of(self.tabs))
+        samples_view.stepped.connect(self.stepped)
+        replace_page(self.tabs, self.tabs.indexOf(self._no_samples), samples_view)
+        return samples_view
 
     def has_samples(self) -> bool:
-        """Whether ``samples`` was asked for."""
+        """Whether ``samples`` was created."""
         return is_made(self, "samples")
 
     def show_tab(self, widget: QWidget) -> None:
         """Bring a tab to the front."""
         self.tabs.setCurrentWidget(widget)
 
-    def _tab_opened(self, at: int) -> None:
-        if self.tabs.widget(at) is self._no_samples:
+    def _tab_opened(self, index: int) -> None:
+        if self.tabs.widget(index) is self._no_samples:
             _ = self.samples
 
     def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:

@@ -1,6 +1,6 @@
-"""The tab Side by side: what several runs find for the same captions at one step; one slider moves all of them.
+"""The tab Side by side: retrieval results of several runs for the same captions at one step; one slider moves all.
 
-Flow: the histories of the overlaid runs -> samples at the last validation up to the chosen step -> a column a run.
+Flow: histories of the overlaid runs -> samples of the last validation up to the chosen step -> one column per run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LONGEST = 400  # characters of a caption
 
 @dataclass(frozen=True)
 class RunSamples:
-    """A run's samples of retrieval, by step."""
+    """A run's retrieval samples, in order of steps."""
 
     run_id: int
     label: RunLabel
@@ -42,12 +42,12 @@ class RunSamples:
 
     def at(self, step: int) -> Sample | None:
         """The last sample up to ``step``."""
-        number = bisect_right([one.step for one in self.samples], step)
+        number = bisect_right([sample.step for sample in self.samples], step)
         return self.samples[number - 1] if number else None
 
 
 class _Column(QWidget):
-    """A run's name and step, and what it found."""
+    """A run's name, its step and its retrieved pictures."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -65,7 +65,7 @@ class _Column(QWidget):
         self.setMinimumWidth(24 * SPACE)
 
     def show_run(self, run: RunSamples, step: int, caption: str, network: str) -> None:
-        """What ``network`` of the run found for ``caption`` by then."""
+        """Show what ``network`` of the run retrieved for ``caption`` at the last validation up to ``step``."""
         sample = run.at(step)
         self.name.setText(run.label.name)
         self.name.setToolTip(plain_tip(run.label.name))
@@ -74,14 +74,14 @@ class _Column(QWidget):
         )
         self.step.setText("No samples by then" if sample is None else f"Step {count(sample.step)}")
         entries = entries_of(sample.content, network) if sample is not None else []
-        found = next((one for one in entries if str(one.get("caption", "")) == caption), None)
-        hits = entries_of(found, "hits") if found is not None else []
+        match = next((entry for entry in entries if str(entry.get("caption", "")) == caption), None)
+        hits = entries_of(match, "hits") if match is not None else []
         self.gallery.set_items([hit_item(hit, rank) for rank, hit in enumerate(hits, start=1)])
         self.gallery.setAccessibleName(f"Pictures found by {run.label.name}")
 
 
 class SamplesBoard(QWidget):
-    """``show_runs``: the overlaid ones; their histories are held by the tailer."""
+    """Compares the overlaid runs; reads their histories from the tailer."""
 
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
@@ -107,12 +107,12 @@ class SamplesBoard(QWidget):
         self.captions.setWordWrap(True)
         self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._arrange()
-        self.network.currentIndexChanged.connect(lambda _at: self._show())
-        self.slider.valueChanged.connect(lambda _at: self._show())
-        self.captions.currentRowChanged.connect(lambda _row: self._show())
-        services.tailer.curves_loaded.connect(self._loaded)
+        self.network.currentIndexChanged.connect(lambda _index: self._show_step())
+        self.slider.valueChanged.connect(lambda _index: self._show_step())
+        self.captions.currentRowChanged.connect(lambda _row: self._show_step())
+        services.tailer.curves_loaded.connect(self._reload_if_shown)
         services.tailer.curves_changed.connect(
-            lambda run_id, changed: self._loaded(run_id) if "samples" in changed else None
+            lambda run_id, changed: self._reload_if_shown(run_id) if "samples" in changed else None
         )
 
     def _arrange(self) -> None:
@@ -137,36 +137,36 @@ class SamplesBoard(QWidget):
         layout.addWidget(split, 1)
 
     def show_runs(self, run_ids: Sequence[int]) -> None:
-        """Compare these, the first few."""
+        """Compare the first ``MOST`` of these."""
         self._ids = tuple(run_ids[:MOST])
         if self.isVisible():
-            self._read()
+            self._read_samples()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._read()
+        self._read_samples()
 
-    def _loaded(self, run_id: int) -> None:
+    def _reload_if_shown(self, run_id: int) -> None:
         if run_id in self._ids and self.isVisible():
-            self._read()
+            self._read_samples()
 
-    def _read(self) -> None:
+    def _read_samples(self) -> None:
         store, tailer = self._services.store, self._services.tailer
         try:
             labels, runs = store.run_labels(self._ids), store.some_runs(self._ids)
         except StoreError:
-            return  # the message bar tells it where the table asks
+            return  # the table reports it in the message bar
         self._runs = []
         for run_id in self._ids:
             history = tailer.history(run_id)
             if history is None or run_id not in runs or run_id not in labels:
                 continue
-            samples = tuple(one for one in history.samples if one.what == RETRIEVAL)
-            shown = tuple(shown_samples(store.home, runs[run_id].dir, samples)) if samples else ()
-            self._runs.append(RunSamples(run_id, labels[run_id], shown))
-        self._set_steps(sorted({one.step for run in self._runs for one in run.samples}))
+            samples = tuple(sample for sample in history.samples if sample.what == RETRIEVAL)
+            local_samples = tuple(shown_samples(store.home, runs[run_id].dir, samples)) if samples else ()
+            self._runs.append(RunSamples(run_id, labels[run_id], local_samples))
+        self._set_steps(sorted({sample.step for run in self._runs for sample in run.samples}))
         self._set_captions()
-        self._show()
+        self._show_step()
 
     def _set_steps(self, steps: list[int]) -> None:
         at_end = self.slider.value() >= self.slider.maximum()
@@ -180,11 +180,11 @@ class SamplesBoard(QWidget):
         self.slider.blockSignals(False)
 
     def _set_captions(self) -> None:
-        found: dict[str, None] = {}
+        captions: dict[str, None] = {}
         for run in self._runs:
             for sample in run.samples[-1:]:
-                found |= {str(one.get("caption", "")): None for one in entries_of(sample.content, "student")}
-        texts = list(found)
+                captions |= {str(entry.get("caption", "")): None for entry in entries_of(sample.content, "student")}
+        texts = list(captions)
         if texts != [self.captions.item(row).data(Qt.ItemDataRole.UserRole) for row in range(self.captions.count())]:
             self.captions.blockSignals(True)
             self.captions.clear()
@@ -194,7 +194,7 @@ class SamplesBoard(QWidget):
             self.captions.setCurrentRow(0)
             self.captions.blockSignals(False)
 
-    def _show(self) -> None:
+    def _show_step(self) -> None:
         step = self._steps[self.slider.value()] if self._steps else 0
         texts = "Samples are recorded at validation; tick runs to compare what they find"
         self.step.setText(f"Step {count(step)}" if self._steps else texts)

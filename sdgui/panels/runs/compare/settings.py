@@ -1,4 +1,4 @@
-"""The tab Compare: settings and metrics of the chosen runs, a column each; only what differs, or all.
+"""The tab Compare: settings and metrics of the selected runs, one column per run; all, or only those that differ.
 
 Flow: the ticked runs, else the selected ones -> the store's cells in a thread -> rows -> table.
 """
@@ -30,7 +30,7 @@ Index = QModelIndex | QPersistentModelIndex
 
 @dataclass(frozen=True)
 class Line:
-    """One field of all runs. ``best``: the columns of the best value, where one is better than another."""
+    """One field of all runs. ``best``: the columns with the best value; empty for unranked fields and ties of all."""
 
     title: str
     texts: tuple[str, ...]
@@ -52,10 +52,10 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
     fields += [catalogue.field(name) for name in catalogue.metrics]
     fields += [setting_field(name) for name in settings()]
     cells = cells_of(store, run_ids, fields)
-    there = [one for one in run_ids if one in cells]
+    listed_ids = [run_id for run_id in run_ids if run_id in cells]
     lines = []
-    for at, field in enumerate(fields):
-        values = [cells[one].values[at] for one in there]
+    for index, field in enumerate(fields):
+        values = [cells[run_id].values[index] for run_id in listed_ids]
         if field.source is Source.METRIC and all(value is None for value in values):
             continue
         style = style_of(field, values)
@@ -63,7 +63,7 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
         differs = any(value != values[0] for value in values)
         numeric = any(is_numeric(field, value) for value in values)
         lines.append(Line(title_of(field), texts, differs, numeric, _best(field, values)))
-    return Comparison(tuple(cells[one].name for one in there), tuple(lines))
+    return Comparison(tuple(cells[run_id].name for run_id in listed_ids), tuple(lines))
 
 
 def _best(field: Field, values: Sequence[object]) -> frozenset[int]:
@@ -73,7 +73,7 @@ def _best(field: Field, values: Sequence[object]) -> frozenset[int]:
         return frozenset()
     greatest = field.key == "metric" or higher_is_better(field.metrics[0])
     best = max(numbers) if greatest else min(numbers)
-    return frozenset(at for at, value in enumerate(values) if value == best)
+    return frozenset(column for column, value in enumerate(values) if value == best)
 
 
 class CompareModel(HeadedModel):
@@ -84,7 +84,7 @@ class CompareModel(HeadedModel):
         self._comparison, self._lines = Comparison(), tuple[Line, ...]()
 
     def show_comparison(self, comparison: Comparison, only_differing: bool) -> None:
-        """Show these lines, or those that differ."""
+        """Show all lines, or only those that differ."""
         self.beginResetModel()
         self._comparison = comparison
         self._lines = tuple(line for line in comparison.lines if line.differs or not only_differing)
@@ -130,7 +130,7 @@ class CompareTable(QTableView):
             super().keyPressEvent(event)
             return
         rows: dict[int, list[str]] = {}
-        for index in sorted(self.selectedIndexes(), key=lambda one: (one.row(), one.column())):
+        for index in sorted(self.selectedIndexes(), key=lambda index: (index.row(), index.column())):
             rows.setdefault(index.row(), []).append(str(index.data()))
         QGuiApplication.clipboard().setText("\n".join("\t".join(row) for row in rows.values()))
 
@@ -142,7 +142,7 @@ class ComparePart(QWidget):
         super().__init__(parent)
         self._store, self._table = store, table
         self._comparison = Comparison()
-        self._asked: tuple[int, ...] = ()
+        self._requested_ids: tuple[int, ...] = ()
         self.model = CompareModel(self)
         self.view = CompareTable(self)
         self.view.setModel(self.model)
@@ -176,17 +176,17 @@ class ComparePart(QWidget):
         table.listed.connect(lambda _listing: self.refresh())
 
     def refresh(self) -> None:
-        """Compare what is chosen now, if the tab is seen."""
+        """Compare the ticked or selected runs, if the tab is visible."""
         if not self.isVisible():
             return
         ticked = list(self._table.model.ticks)
-        wanted = tuple(ticked if len(ticked) > 1 else self._table.chosen_runs())
-        self._asked = wanted
-        self._table.reader.run(lambda: (wanted, compare(self._store, wanted[:MOST])), self._take)
+        run_ids = tuple(ticked if len(ticked) > 1 else self._table.chosen_runs())
+        self._requested_ids = run_ids
+        self._table.reader.run(lambda: (run_ids, compare(self._store, run_ids[:MOST])), self._show_result)
 
-    def _take(self, found: tuple[tuple[int, ...], Comparison]) -> None:
-        if found[0] == self._asked:
-            self._comparison = found[1]
+    def _show_result(self, result: tuple[tuple[int, ...], Comparison]) -> None:
+        if result[0] == self._requested_ids:
+            self._comparison = result[1]
             self._show()
 
     def _show(self) -> None:
@@ -196,7 +196,9 @@ class ComparePart(QWidget):
         if number < 2:
             text = "Tick or select two runs or more to see in what they differ."
         else:
-            text = f"{number} runs" + (f", the first of {len(self._asked)}" if len(self._asked) > MOST else "")
+            text = f"{number} runs" + (
+                f", the first of {len(self._requested_ids)}" if len(self._requested_ids) > MOST else ""
+            )
         self.note.setText(text)
 
     def showEvent(self, event: QShowEvent) -> None:

@@ -13,7 +13,7 @@ from typing import Self
 from sdgui.panels.runs.plots.groups import SECTIONS, Chart, ordered
 
 SELECTION, PINNED = "Selection metric", "Pinned"
-_RANKS = ("val/mean_recall", "val/top1")  # the first of them that is there ranks runs
+_RANKS = ("val/mean_recall", "val/top1")  # the first that was reported ranks runs
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Arrangement:
         """The sections from top to bottom; while one searches, none is folded."""
         fitting = [chart for chart in ordered(charts) if self._fits(chart)]
         by_id = {chart.id: chart for chart in fitting}
-        first = next((by_id[one] for one in _RANKS if one in by_id), None)
-        pinned = [by_id[one] for one in self.pinned if one in by_id and by_id[one] != first]
+        first = next((by_id[metric] for metric in _RANKS if metric in by_id), None)
+        pinned = [by_id[chart_id] for chart_id in self.pinned if chart_id in by_id and by_id[chart_id] != first]
         rest = [chart for chart in fitting if chart != first and chart not in pinned]
         groups = [(SELECTION, [first] if first is not None else []), (PINNED, pinned)]
         groups += [(section, [chart for chart in rest if chart.section == section]) for section in SECTIONS]
         return [
-            Part(title, tuple(found), title in self.folded and not self.words.strip())
-            for title, found in groups
-            if found
+            Part(title, tuple(members), title in self.folded and not self.words.strip())
+            for title, members in groups
+            if members
         ]
 
     def _fits(self, chart: Chart) -> bool:
@@ -59,7 +59,7 @@ class Arrangement:
 
     def pin(self, chart_id: str) -> Arrangement:
         """Pin a plot, or release a pinned one."""
-        rest = tuple(one for one in self.pinned if one != chart_id)
+        rest = tuple(pinned_id for pinned_id in self.pinned if pinned_id != chart_id)
         return replace(self, pinned=rest if len(rest) < len(self.pinned) else (*rest, chart_id))
 
     def fold(self, title: str) -> Arrangement:
@@ -67,19 +67,21 @@ class Arrangement:
         return replace(self, folded=self.folded ^ {title})
 
     def to_json(self) -> str:
-        """As it is kept: without the search."""
+        """Serialise for the settings, without the search."""
         return json.dumps({"pinned": self.pinned, "folded": sorted(self.folded)})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What ``to_json`` wrote; of anything else, as much as can be read."""
+        """Read the output of ``to_json``; unreadable parts are ignored."""
         try:
             raw = json.loads(text)
         except ValueError:
             return cls()
         raw = raw if isinstance(raw, dict) else {}
         pinned, folded = (
-            [one for one in found if isinstance(one, str)][:200] if isinstance(found := raw.get(key), list) else []
+            [entry for entry in entries if isinstance(entry, str)][:200]
+            if isinstance(entries := raw.get(key), list)
+            else []
             for key in ("pinned", "folded")
         )
         return cls(tuple(dict.fromkeys(pinned)), frozenset(folded))

@@ -96,7 +96,7 @@ class PlotCanvas(QWidget):
         self.refresh()
 
     def remove(self, key: str) -> None:
-        """Take a series away; nothing happens when it is not there."""
+        """Remove a series, if present."""
         if self._curves.remove(key):
             self.refresh()
 
@@ -241,14 +241,18 @@ class PlotCanvas(QWidget):
         self._box.setYRange(low - pad, high + pad, padding=0)
 
     def _describe(self) -> None:
-        shown = self._curves.shown()
-        self._empty.setVisible(not shown)
+        visible_series = self._curves.shown()
+        self._empty.setVisible(not visible_series)
         hidden = self._curves.not_positive() if self._curves.log else 0
         self._note.setText(f"{formats.count(hidden)} values ≤ 0 are not shown on a log scale" if hidden else "")
         self._note.setVisible(bool(hidden))
         self._note.adjustSize()
-        latest = "; ".join(f"{one.name}: {formats.value(float(one.values[-1]))}" for one in shown[:10])
-        self.setAccessibleDescription(f"{len(shown)} curves. Latest values: {latest}" if shown else self._empty.text())
+        latest = "; ".join(
+            f"{series.name}: {formats.value(float(series.values[-1]))}" for series in visible_series[:10]
+        )
+        self.setAccessibleDescription(
+            f"{len(visible_series)} curves. Latest values: {latest}" if visible_series else self._empty.text()
+        )
 
     def _redraw_if_seen(self) -> None:
         # The viewport is asked: a widget's own visible region leaves out what its opaque children cover.
@@ -285,8 +289,8 @@ class PlotCanvas(QWidget):
             return
         x = float(self._box.mapSceneToView(position).x())
         readings = self.readings(x)
-        if readings:  # the line stands on the point whose step is told
-            x = min((reading.at for reading in readings), key=lambda at: abs(at - x))
+        if readings:  # the line stands on the nearest point, whose step is shown
+            x = min((reading.at for reading in readings), key=lambda step: abs(step - x))
         self.show_cross(x)
         self._readout.show_readings(self._curves.x_mode, x, readings, self._kind, position.toPoint())
         self.hovered.emit(x)

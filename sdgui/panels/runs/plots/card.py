@@ -67,13 +67,13 @@ class PlotCard(QFrame):
     def drawn(self) -> list[Series]:
         """The visible series that have points: of runs, or their means."""
         series = self.series.values() if self._means is None else self._means
-        return [one for one in series if one.visible and len(one)]
+        return [curve for curve in series if curve.visible and len(curve)]
 
-    def put(self, one: Series) -> None:
+    def put(self, series: Series) -> None:
         """Add a series."""
-        self.series[one.key] = one
+        self.series[series.key] = series
         if self.canvas is not None and self._means is None:
-            self.canvas.put(one)
+            self.canvas.put(series)
 
     def show_means(self, means: list[Series] | None) -> None:
         """Show means of groups in place of the runs' curves; None shows these again."""
@@ -86,7 +86,7 @@ class PlotCard(QFrame):
 
     def remove_group(self, group: str) -> None:
         """Take a run's series away."""
-        for key in [key for key, one in self.series.items() if one.group == group]:
+        for key in [key for key, series in self.series.items() if series.group == group]:
             del self.series[key]
             if self.canvas is not None:
                 self.canvas.remove(key)

@@ -44,26 +44,26 @@ class PlotCurves:
         self._dots.setZValue(20)
         box.addItem(self._dots, ignoreBounds=True)
 
-    def put(self, one: Series) -> None:
+    def put(self, series: Series) -> None:
         """Add a series, in place of any with its key."""
-        self.series.pop(one.key, None)
-        self.series[one.key] = one
+        self.series.pop(series.key, None)
+        self.series[series.key] = series
 
     def replace(self, series: Iterable[Series]) -> None:
         """Show these and no others."""
-        self.series = {one.key: one for one in series}
+        self.series = {curve.key: curve for curve in series}
 
     def remove(self, key: str) -> bool:
-        """Take a series away; False when it is not there."""
+        """Remove a series; False if it was absent."""
         return self.series.pop(key, None) is not None
 
     def shown(self) -> list[Series]:
         """The visible ones that have points."""
-        return [one for one in self.series.values() if one.visible and len(one)]
+        return [series for series in self.series.values() if series.visible and len(series)]
 
     def extent(self) -> tuple[float, float] | None:
         """x range of what is shown; None when there are no points."""
-        ends = [(x[0], x[-1]) for one in self.shown() if len(x := one.x(self.x_mode))]
+        ends = [(x[0], x[-1]) for series in self.shown() if len(x := series.x(self.x_mode))]
         return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 
     def draw(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
@@ -74,15 +74,19 @@ class PlotCurves:
         smooth: tuple[list[Reach], list[Reach]] = ([], [])
         bands: list[Reach] = []
         bounds: list[tuple[float, float]] = []
-        for one in self.shown():
-            if (ends := one.band_extents(self.log)) is not None:
+        for series in self.shown():
+            if (ends := series.band_extents(self.log)) is not None:
                 reach = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
-                bands.append(Reach(*reach, _mix(self.color(one), ground, _BAND)))
+                bands.append(Reach(*reach, _mix(self.color(series), ground, _BAND)))
                 bounds += _bounds(*reach)
-            front, color, dash = int(one.group == self.lifted), self.color(one), one.style == Qt.PenStyle.DashLine
+            front, color, dash = (
+                int(series.group == self.lifted),
+                self.color(series),
+                series.style == Qt.PenStyle.DashLine,
+            )
             faint = _mix(color, ground, _FAINT) if self.smooth else color
             for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
-                reach = one.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
+                reach = series.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
                 layers[front].append(Reach(*reach, ink, dash))
                 bounds += _bounds(*reach)
         self._layers = [bands, raw[0], smooth[0], raw[1], smooth[1]]
@@ -100,56 +104,58 @@ class PlotCurves:
         def placed(part: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
             return [((a - x0) * width, (y1 - b) * height) for a, b in part]
 
-        found = []
-        for one in self.shown():
-            color = _mix(self.color(one), theme().color("surface"), _BAND)
-            found += [Polyline(placed(outline), color, filled=True) for outline in one.band_outlines(self.log)]
-        for one in self.shown():
+        polylines = []
+        for series in self.shown():
+            color = _mix(self.color(series), theme().color("surface"), _BAND)
+            polylines += [Polyline(placed(outline), color, filled=True) for outline in series.band_outlines(self.log)]
+        for series in self.shown():
             for averaged in (False, True)[: 1 + self.smooth]:
-                x, y = one.drawn(self.x_mode, x0, x1, self._columns[2], averaged, self.log)
+                x, y = series.drawn(self.x_mode, x0, x1, self._columns[2], averaged, self.log)
                 color = (
-                    self.color(one)
+                    self.color(series)
                     if averaged or not self.smooth
-                    else _mix(self.color(one), theme().color("surface"), _FAINT)
+                    else _mix(self.color(series), theme().color("surface"), _FAINT)
                 )
                 for part in _unbroken(x, y):
-                    found.append(Polyline(placed(part), color, one.style == Qt.PenStyle.DashLine))
-        return found
+                    polylines.append(Polyline(placed(part), color, series.style == Qt.PenStyle.DashLine))
+        return polylines
 
     def draw_dots(self, low: float, high: float, top: float) -> None:
         """Dots where a line does not show a point, triangles at ``top`` where a value is not finite."""
         spots: list[dict[str, Any]] = []
-        for one in self.shown():
-            x, color = one.x(self.x_mode), self.color(one)
-            for i in one.lone(self.x_mode, low, high, _DOTS_UP_TO):
-                y = one.values[i]
+        for series in self.shown():
+            x, color = series.x(self.x_mode), self.color(series)
+            for i in series.lone(self.x_mode, low, high, _DOTS_UP_TO):
+                y = series.values[i]
                 if not self.log or y > 0:
                     y = np.log10(y) if self.log else y
                     spots.append({"pos": (x[i], y), "size": 5, "brush": color, "pen": None, "symbol": "o"})
-            for i in one.not_finite(self.x_mode, low, high)[:_MARKS_UP_TO]:
+            for i in series.not_finite(self.x_mode, low, high)[:_MARKS_UP_TO]:
                 spots.append({"pos": (x[i], top), "size": 9, "brush": color, "pen": None, "symbol": "t"})
         self._dots.setData(spots)
 
-    def color(self, one: Series) -> QColor:
+    def color(self, series: Series) -> QColor:
         """The colour a series has now."""
-        color = theme().run_color(one.color) if isinstance(one.color, int) else QColor(one.color)
-        faded = bool(self.lifted) and one.group != self.lifted
+        color = theme().run_color(series.color) if isinstance(series.color, int) else QColor(series.color)
+        faded = bool(self.lifted) and series.group != self.lifted
         return _mix(color, theme().color("surface"), _FADED) if faded else color
 
     def readings(self, x: float, slack: float) -> list[Reading]:
         """The nearest point of every shown curve that reaches ``x`` within ``slack``, greatest value first."""
-        found = []
-        for one in self.shown():
-            i = one.nearest(self.x_mode, x, slack)
+        readings = []
+        for series in self.shown():
+            i = series.nearest(self.x_mode, x, slack)
             if i is not None:
-                at, raw = float(one.x(self.x_mode)[i]), float(one.values[i])
-                smooth = float(one.smoothed[i]) if self.smooth else None
-                found.append(Reading(one.name, self.color(one), at, raw, smooth, one.group == self.lifted))
-        return sorted(found, key=lambda reading: np.inf if np.isnan(reading.value) else -reading.value)
+                nearest_x, raw = float(series.x(self.x_mode)[i]), float(series.values[i])
+                smooth = float(series.smoothed[i]) if self.smooth else None
+                readings.append(
+                    Reading(series.name, self.color(series), nearest_x, raw, smooth, series.group == self.lifted)
+                )
+        return sorted(readings, key=lambda reading: np.inf if np.isnan(reading.value) else -reading.value)
 
     def not_positive(self) -> int:
         """How many shown values a log scale cannot show."""
-        return sum(int((one.values <= 0).sum()) for one in self.shown())
+        return sum(int((series.values <= 0).sum()) for series in self.shown())
 
 
 def _bounds(low: Floats, high: Floats) -> list[tuple[float, float]]:

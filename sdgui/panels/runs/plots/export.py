@@ -51,7 +51,7 @@ class ShownPlots:
 def legend_of(runs: Sequence[tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
     """Each run (name, palette index); where ``series`` has dashed ones, what solid and dashed lines stand for."""
     entries = [LegendEntry(name, theme().run_color(color)) for name, color in runs]
-    if any(one.style == Qt.PenStyle.DashLine for one in series):
+    if any(curve.style == Qt.PenStyle.DashLine for curve in series):
         ink = theme().color("muted")
         entries += [LegendEntry("student", ink), LegendEntry("teacher", ink, dashed=True)]
     return entries
@@ -60,18 +60,18 @@ def legend_of(runs: Sequence[tuple[str, int]], series: Sequence[Series]) -> list
 class Figure:
     """Frames in rows, with titles, over one legend; sizes in pixels of the screen."""
 
-    def __init__(self, shown: ShownPlots) -> None:
-        self._legend, self._frames = shown.legend, shown.frames
+    def __init__(self, plots: ShownPlots) -> None:
+        self._legend, self._frames = plots.legend, plots.frames
         self._font, self._title = theme().font(), theme().font("title")
         self._line = QFontMetricsF(self._font).height() + SPACE / 2
         self._head = QFontMetricsF(self._title).height() + SPACE
-        areas = [canvas.area().size() for _, canvas in shown.frames]
+        areas = [canvas.area().size() for _, canvas in plots.frames]
         self._columns = math.ceil(math.sqrt(len(areas)))
-        self._cell = QSizeF(max(one.width() for one in areas), self._head + max(one.height() for one in areas))
+        self._cell = QSizeF(max(area.width() for area in areas), self._head + max(area.height() for area in areas))
         self._width = 2 * SPACE + self._columns * self._cell.width()
         rows = math.ceil(len(areas) / self._columns)
         self._legend_top = SPACE + rows * self._cell.height()
-        self._entries = self._placed(shown.legend)
+        self._entries = self._placed(plots.legend)
         bottom = max((rect.bottom() for rect in self._entries), default=self._legend_top)
         self.size = QSizeF(math.ceil(self._width), math.ceil(bottom + SPACE))
 
@@ -119,17 +119,17 @@ class Figure:
         painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight), canvas.note())
 
 
-def save_figure(shown: ShownPlots, path: str, kind: Literal["png", "svg", "pdf"]) -> None:
+def save_figure(plots: ShownPlots, path: str, kind: Literal["png", "svg", "pdf"]) -> None:
     """Frames with their titles and a legend; OSError when the file cannot be written."""
-    figure, buffer = Figure(shown), QBuffer()
+    figure, buffer = Figure(plots), QBuffer()
     buffer.open(QBuffer.OpenModeFlag.WriteOnly)
-    {"png": _paint_png, "svg": _paint_svg, "pdf": _paint_pdf}[kind](figure, buffer, _resolution(shown))
+    {"png": _paint_png, "svg": _paint_svg, "pdf": _paint_pdf}[kind](figure, buffer, _resolution(plots))
     write_whole(Path(path), bytes(buffer.data().data()))
 
 
-def _resolution(shown: ShownPlots) -> int:
+def _resolution(plots: ShownPlots) -> int:
     """Dots per inch of the screen: fonts measured in points keep their size beside what is measured in pixels."""
-    return shown.frames[0][1].logicalDpiX()
+    return plots.frames[0][1].logicalDpiX()
 
 
 def _paint_png(figure: Figure, buffer: QBuffer, resolution: int) -> None:
@@ -178,11 +178,11 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
-    for metric, one in series:
-        columns = (one.steps.tolist(), one.times.tolist(), one.values.tolist(), one.smoothed.tolist())
+    for metric, curve in series:
+        columns = (curve.steps.tolist(), curve.times.tolist(), curve.values.tolist(), curve.smoothed.tolist())
         for step, when, value, smooth in zip(*columns, strict=True):
             numbers = (_number(step), "" if when != when else when, value, smooth)
-            writer.writerow(marked_row([one.name, metric, *numbers]))
+            writer.writerow(marked_row([curve.name, metric, *numbers]))
     write_whole(Path(path), text.getvalue().encode())
 
 
@@ -194,19 +194,19 @@ WritePlots = Callable[[ShownPlots, str], None]
 _WHAT = "The maximised plot, or all of them, with a legend"
 PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
     ExportFormat(
-        "png", "Image (PNG) …", _WHAT, lambda shown, path: save_figure(shown, path, "png"), "PNG", ".png", "curves"
+        "png", "Image (PNG) …", _WHAT, lambda plots, path: save_figure(plots, path, "png"), "PNG", ".png", "curves"
     ),
     ExportFormat(
-        "svg", "Drawing (SVG) …", _WHAT, lambda shown, path: save_figure(shown, path, "svg"), "SVG", ".svg", "curves"
+        "svg", "Drawing (SVG) …", _WHAT, lambda plots, path: save_figure(plots, path, "svg"), "SVG", ".svg", "curves"
     ),
     ExportFormat(
-        "pdf", "Document (PDF) …", _WHAT, lambda shown, path: save_figure(shown, path, "pdf"), "PDF", ".pdf", "curves"
+        "pdf", "Document (PDF) …", _WHAT, lambda plots, path: save_figure(plots, path, "pdf"), "PDF", ".pdf", "curves"
     ),
     ExportFormat(
         "csv",
         "All points (CSV) …",
         "A row for each point of the visible curves",
-        lambda shown, path: save_csv(shown.curves, path),
+        lambda plots, path: save_csv(plots.curves, path),
         "CSV",
         ".csv",
         "curves",
@@ -214,16 +214,16 @@ PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
 )
 
 
-def ask_and_export(export: ExportFormat[WritePlots], shown: ShownPlots, over: QWidget, message: MessageBar) -> None:
+def ask_and_export(export: ExportFormat[WritePlots], plots: ShownPlots, over: QWidget, message: MessageBar) -> None:
     """Ask for a file and write it; ``message`` shows what came of it."""
-    chosen = ask_file(export, over, Path(export.file_name), "Export")
-    if chosen is None:
+    target = ask_file(export, over, Path(export.file_name), "Export")
+    if target is None:
         return
     try:
-        if chosen.problem:
-            raise OSError(chosen.problem)
-        export.write(shown, str(chosen.path))
+        if target.problem:
+            raise OSError(target.problem)
+        export.write(plots, str(target.path))
     except OSError as problem:
         message.show_message(error(f"Export failed: {problem}"))
     else:
-        message.show_message(info(f"Exported to {chosen.path}"))
+        message.show_message(info(f"Exported to {target.path}"))

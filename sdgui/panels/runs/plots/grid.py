@@ -83,7 +83,7 @@ class PlotGrid(QWidget):
         self.toolbar.x_mode_changed.connect(self._set_x_mode)
         self.toolbar.reset_asked.connect(self.reset_view)
         self.toolbar.offers = lambda export: (
-            any(one.drawn() for one in self._cards.values()) if export.name == "csv" else bool(self._drawn_cards())
+            any(card.drawn() for card in self._cards.values()) if export.name == "csv" else bool(self._drawn_cards())
         )
         self.toolbar.export_asked.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))
         self.legend.hovered.connect(self._lift)
@@ -103,7 +103,7 @@ class PlotGrid(QWidget):
     # --- data
 
     def set_metrics(self, names: Sequence[str]) -> None:
-        """Which metrics have a plot; more are added on their own when points of a new one arrive."""
+        """Set which metrics have a plot; points of a new metric add its plot."""
         charts = {chart_of(name) for name in names}
         for gone in set(self._cards) - {chart.id for chart in charts}:
             self._drop(gone)
@@ -113,31 +113,31 @@ class PlotGrid(QWidget):
 
     def set_run(self, key: str, name: str, color: int = 0) -> None:
         """Add a run or rename it; ``color`` is its palette index."""
-        shown = self._runs[key][2] if key in self._runs else True
-        self._runs[key] = (name, color, shown)
+        visible = self._runs[key][2] if key in self._runs else True
+        self._runs[key] = (name, color, visible)
         if self.grouping.on:
             self.grouping.changed()
         else:
             self.legend.set_entry(key, name, color)
         for card in self._cards.values():
-            for one in card.series.values():
-                if one.group == key:
-                    one.color, one.name = color, _curve_name(name, one.key)
+            for series in card.series.values():
+                if series.group == key:
+                    series.color, series.name = color, _curve_name(name, series.key)
             if card.canvas is not None:
                 card.canvas.restyle()
 
     def set_points(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
         """Replace a run's points of one metric; KeyError when ``set_run`` did not name the run."""
-        self._one(key, metric).replace(x, y, times)
+        self._series_of(key, metric).replace(x, y, times)
         self._changed(metric)
 
     def append(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
         """Add points (scalars or arrays) to a run's metric; KeyError when ``set_run`` did not name the run."""
-        self._one(key, metric).append(x, y, times)
+        self._series_of(key, metric).append(x, y, times)
         self._changed(metric)
 
     def remove_run(self, key: str) -> None:
-        """Take a run and its points away; nothing happens when it is not there."""
+        """Remove a run and its points, if present."""
         if self._runs.pop(key, None) is not None:
             self.legend.remove(key)
             for card in self._cards.values():
@@ -145,7 +145,7 @@ class PlotGrid(QWidget):
             self._extent_timer.start()
 
     def clear(self) -> None:
-        """Take all runs and plots away."""
+        """Remove all runs and plots."""
         for key in list(self._runs):
             self.remove_run(key)
         self.set_metrics([])
@@ -161,8 +161,8 @@ class PlotGrid(QWidget):
     def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and raw values held of a run's metric; both empty when there are none."""
         card = self._cards.get(chart_of(metric).id)
-        one = card.series.get(f"{key}\n{role_of(metric)}") if card is not None else None
-        return (one.steps, one.values) if one is not None else (np.empty(0), np.empty(0))
+        series = card.series.get(f"{key}\n{role_of(metric)}") if card is not None else None
+        return (series.steps, series.values) if series is not None else (np.empty(0), np.empty(0))
 
     def set_run_visible(self, key: str, visible: bool) -> None:
         """Show or hide a run in all plots; the legend keeps it."""
@@ -170,8 +170,8 @@ class PlotGrid(QWidget):
         self._runs[key] = (name, color, visible)
         self.legend.set_shown(key, visible)
         for card in self._cards.values():
-            for one in card.series.values():
-                one.visible = one.visible if one.group != key else visible
+            for series in card.series.values():
+                series.visible = series.visible if series.group != key else visible
             card.refresh()
         self.grouping.changed()
         self._extent_timer.start()
@@ -218,25 +218,27 @@ class PlotGrid(QWidget):
 
     # --- inside
 
-    def _one(self, key: str, metric: str) -> Series:
-        name, color, shown = self._runs[key]
+    def _series_of(self, key: str, metric: str) -> Series:
+        name, color, visible = self._runs[key]
         card = self._card(metric)
         curve = f"{key}\n{role_of(metric)}"
         if curve not in card.series:
             dash = Qt.PenStyle.DashLine if role_of(metric) == "teacher" else Qt.PenStyle.SolidLine
-            one = Series(curve, _curve_name(name, curve), color, dash, group=key)
-            one.set_weight(self._weight if card.chart.smoothable else 0.0)
-            one.visible = shown
-            card.put(one)
+            series = Series(curve, _curve_name(name, curve), color, dash, group=key)
+            series.set_weight(self._weight if card.chart.smoothable else 0.0)
+            series.visible = visible
+            card.put(series)
         return card.series[curve]
 
     def _card(self, metric: str) -> PlotCard:
         chart = chart_of(metric)
         if chart.id not in self._cards:
             card = PlotCard(chart)
-            card.maximize_asked.connect(lambda one: self.maximize(None if self._maximized == one else one))
+            card.maximize_asked.connect(
+                lambda chart_id: self.maximize(None if self._maximized == chart_id else chart_id)
+            )
             card.menu_asked.connect(self._menu)
-            card.pin_asked.connect(lambda one: self.arrange(self._arranged.pin(one)))
+            card.pin_asked.connect(lambda chart_id: self.arrange(self._arranged.pin(chart_id)))
             self._cards[chart.id] = card
             self._lay_out()
             self._show_panel()
@@ -317,8 +319,8 @@ class PlotGrid(QWidget):
         ends = [
             (x[0], x[-1])
             for card in self._cards.values()
-            for one in card.series.values()
-            if one.visible and len(x := one.x(mode))
+            for series in card.series.values()
+            if series.visible and len(x := series.x(mode))
         ]
         extent = (float(np.min([e[0] for e in ends])), float(np.max([e[1] for e in ends]))) if ends else None
         for card in self._cards.values():
@@ -330,8 +332,8 @@ class PlotGrid(QWidget):
         for card in self._cards.values():
             if not card.chart.smoothable:
                 continue
-            for one in card.series.values():
-                one.set_weight(weight)
+            for series in card.series.values():
+                series.set_weight(weight)
             if card.canvas is not None:
                 card.canvas.set_smooth(weight > 0)
 
@@ -355,17 +357,17 @@ class PlotGrid(QWidget):
                 card.canvas.set_lifted(key)
         self.run_hovered.emit(key)
 
-    def _toggled(self, key: str, shown: bool) -> None:
+    def _toggled(self, key: str, visible: bool) -> None:
         for run in self.grouping.members(key):
-            self.set_run_visible(run, shown)
-            self.run_visibility_changed.emit(run, shown)
+            self.set_run_visible(run, visible)
+            self.run_visibility_changed.emit(run, visible)
 
     def _solo(self, key: str) -> None:
-        chosen = set(self.grouping.members(key))
-        alone = all(shown == (run in chosen) for run, (_, _, shown) in self._runs.items())
+        soloed = set(self.grouping.members(key))
+        alone = all(visible == (run in soloed) for run, (_, _, visible) in self._runs.items())
         for run in self.runs():
-            self.set_run_visible(run, alone or run in chosen)
-            self.run_visibility_changed.emit(run, alone or run in chosen)
+            self.set_run_visible(run, alone or run in soloed)
+            self.run_visibility_changed.emit(run, alone or run in soloed)
 
     def _menu(self, card_id: str, point: QPoint) -> None:
         menu = self.toolbar.export_menu()
@@ -381,14 +383,14 @@ class PlotGrid(QWidget):
 
     def shown(self) -> ShownPlots:
         """What an export writes."""
-        rows = [(card_id, one) for card_id in self.metrics() for one in self._cards[card_id].series.values()]
+        rows = [(card_id, series) for card_id in self.metrics() for series in self._cards[card_id].series.values()]
         cards = self._drawn_cards()
         for card in cards:
             self._seen(card)
         self._share_extent()
         frames = [(card.chart.title, card.make_canvas()) for card in cards]
-        legend = legend_of(self.legend.shown_entries(), [one for card in cards for one in card.drawn()])
-        return ShownPlots([(card_id, one) for card_id, one in rows if one.visible], frames, legend)
+        legend = legend_of(self.legend.shown_entries(), [series for card in cards for series in card.drawn()])
+        return ShownPlots([(card_id, series) for card_id, series in rows if series.visible], frames, legend)
 
 
 def _curve_name(run: str, curve: str) -> str:

@@ -65,9 +65,9 @@ class Grouping(QObject):
         if self.on:
             self._show_means()
             return
-        for key, (name, color, shown) in self._runs.items():
+        for key, (name, color, visible) in self._runs.items():
             self._legend.set_entry(key, name, color)
-            self._legend.set_shown(key, shown)
+            self._legend.set_shown(key, visible)
         for card in self._cards.values():
             card.show_means(None)
 
@@ -86,5 +86,5 @@ class Grouping(QObject):
         for title, color in colors.items():
             self._legend.set_entry(title, title, color)
         for card in self._cards.values():
-            shown = [one for one in card.series.values() if one.visible]
-            card.show_means(group_curves(shown, self._groups, colors, mode))
+            visible_series = [series for series in card.series.values() if series.visible]
+            card.show_means(group_curves(visible_series, self._groups, colors, mode))

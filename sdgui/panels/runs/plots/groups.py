@@ -1,4 +1,4 @@
-"""Which metrics share a plot, what the plot is called, and in which section it stands. Plain data, no Qt.
+"""Maps metrics to plots: which share one, its title and its section. Plain data, no Qt.
 
 Metric names are those of the events: ``train/loss``, ``train/lr``, ``diag/teacher_entropy``,
 ``val/student/image_to_text_R@1``. Student and teacher of the same validation metric share a plot.
@@ -42,7 +42,7 @@ class Chart:
 
     @property
     def smoothable(self) -> bool:
-        """Whether an average helps: validations have few points, each a measurement of its own."""
+        """Whether smoothing helps: validations have few points, each an independent measurement."""
         return self.section != "Validation"
 
 

@@ -48,19 +48,19 @@ class PlotLegend(QListWidget):
         item.setToolTip(plain_tip(f"{name}\nClick: show or hide. Double-click: show only this."))
         item.setData(_COLOR, color)
 
-    def set_shown(self, key: str, shown: bool) -> None:
+    def set_shown(self, key: str, visible: bool) -> None:
         """Check or uncheck a row without a signal."""
         if key in self._rows:
-            state = Qt.CheckState.Checked if shown else Qt.CheckState.Unchecked
+            state = Qt.CheckState.Checked if visible else Qt.CheckState.Unchecked
             self._rows[key].setData(Qt.ItemDataRole.CheckStateRole, state)
 
     def remove(self, key: str) -> None:
-        """Take a row away; nothing happens when it is not there."""
+        """Remove a row, if present."""
         if key in self._rows:
             self.takeItem(self.row(self._rows.pop(key)))
 
     def clear(self) -> None:
-        """Take all rows away."""
+        """Remove all rows."""
         self._rows.clear()
         super().clear()
 
@@ -83,9 +83,9 @@ class PlotLegend(QListWidget):
         self.hovered.emit("")
 
     def _toggle(self, item: QListWidgetItem) -> None:
-        shown = item.checkState() != Qt.CheckState.Checked
-        self.set_shown(item.data(_KEY), shown)
-        self.toggled.emit(item.data(_KEY), shown)
+        visible = item.checkState() != Qt.CheckState.Checked
+        self.set_shown(item.data(_KEY), visible)
+        self.toggled.emit(item.data(_KEY), visible)
 
 
 class _Row(QStyledItemDelegate):
@@ -98,16 +98,16 @@ class _Row(QStyledItemDelegate):
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
         style = theme()
-        shown = index.data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Checked
+        visible = index.data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Checked
         state = option.state
         if state & QStyle.StateFlag.State_MouseOver or state & QStyle.StateFlag.State_HasFocus:
             painter.fillRect(option.rect, style.color("raised"))
         rect = option.rect.adjusted(SPACE // 2, 0, -SPACE // 2, 0)
-        color = style.run_color(index.data(_COLOR)) if shown else style.color("border")
+        color = style.run_color(index.data(_COLOR)) if visible else style.color("border")
         painter.setPen(QPen(color, 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.FlatCap))
         middle = rect.center().y()
         painter.drawLine(rect.left(), middle, rect.left() + 2 * SPACE, middle)
         rect = rect.adjusted(3 * SPACE, 0, 0, 0)
-        painter.setPen(style.color("text" if shown else "muted"))
+        painter.setPen(style.color("text" if visible else "muted"))
         name = option.fontMetrics.elidedText(index.data(), Qt.TextElideMode.ElideMiddle, rect.width())
         painter.drawText(rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), name)

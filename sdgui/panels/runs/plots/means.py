@@ -18,7 +18,7 @@ MOST_POINTS = 2000  # of a mean curve; a band of more is drawn no finer
 
 
 def mean_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats, Floats]:
-    """(K,) steps, means, half widths of the interval; nan where fewer than two runs are.
+    """(K,) steps, means and half widths of the interval; nan where fewer than two runs have values.
 
     ``curves``: steps and values of each run. A run counts between its first and its last step, by linear interpolation.
     """
@@ -28,12 +28,12 @@ def mean_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats,
     if len(steps) == 0:
         return steps, steps, steps
     values = np.stack([np.interp(steps, x, y, left=np.nan, right=np.nan) for x, y in curves if len(x)])
-    there = np.isfinite(values)
-    count = there.sum(axis=0)
-    total = np.where(there, values, 0.0).sum(axis=0)
+    has_value = np.isfinite(values)
+    count = has_value.sum(axis=0)
+    total = np.where(has_value, values, 0.0).sum(axis=0)
     mean = np.divide(total, count, out=np.full(len(steps), np.nan), where=count > 0)
-    with np.errstate(over="ignore"):  # of values beyond 1e154: there is no interval then
-        squares = np.where(there, (values - mean) ** 2, 0.0).sum(axis=0)
+    with np.errstate(over="ignore"):  # values beyond 1e154 get no interval
+        squares = np.where(has_value, (values - mean) ** 2, 0.0).sum(axis=0)
     several = count > 1
     variance = np.divide(squares, count - 1, out=np.full(len(steps), np.nan), where=several)
     quantiles = np.array([np.nan, np.nan, *(student_t(df) for df in range(1, len(curves) + 1))])
@@ -46,16 +46,18 @@ def group_curves(
 ) -> list[Series]:
     """A curve with a band for each group and role among ``series``. ``groups``: the group of each run's key."""
     members: dict[tuple[str, str], list[Series]] = {}
-    for one in series:
-        if one.group in groups and len(one):
-            members.setdefault((groups[one.group], one.key.rpartition("\n")[2]), []).append(one)
-    made = []
-    for (group, role), ones in members.items():
-        x, mean, half = mean_curve([(one.x(mode), one.smoothed) for one in ones])
+    for member in series:
+        if member.group in groups and len(member):
+            members.setdefault((groups[member.group], member.key.rpartition("\n")[2]), []).append(member)
+    curves = []
+    for (group, role), members_of_group in members.items():
+        x, mean, half = mean_curve([(member.x(mode), member.smoothed) for member in members_of_group])
         dash = Qt.PenStyle.DashLine if role == "teacher" else Qt.PenStyle.SolidLine
         name = f"{group}, {role}" if role else group
-        curve = Series(f"{group}\n{role}", f"{name} (mean of {len(ones)})", colors[group], dash, group=group)
+        curve = Series(
+            f"{group}\n{role}", f"{name} (mean of {len(members_of_group)})", colors[group], dash, group=group
+        )
         curve.replace(x, mean)
         curve.band = (mean - half, mean + half)
-        made.append(curve)
-    return made
+        curves.append(curve)
+    return curves

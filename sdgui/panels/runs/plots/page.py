@@ -47,16 +47,16 @@ class PlotPage(QScrollArea):
         self._sections: list[Cards] = []
         self._cards: list[PlotCard] = []
         self._heads: dict[str, IconButton] = {}
-        self._looking = QTimer(self)
-        self._looking.setSingleShot(True)
-        self._looking.setInterval(0)
-        self._looking.timeout.connect(self._look)
-        self._laying = QTimer(self)
-        self._laying.setSingleShot(True)
-        self._laying.setInterval(0)
-        self._laying.timeout.connect(self.lay_out)
-        self._told: set[PlotCard] = set()
-        self.verticalScrollBar().valueChanged.connect(self._moved)
+        self._report_timer = QTimer(self)
+        self._report_timer.setSingleShot(True)
+        self._report_timer.setInterval(0)
+        self._report_timer.timeout.connect(self._report_seen_card)
+        self._layout_timer = QTimer(self)
+        self._layout_timer.setSingleShot(True)
+        self._layout_timer.setInterval(0)
+        self._layout_timer.timeout.connect(self.lay_out)
+        self._reported_cards: set[PlotCard] = set()
+        self.verticalScrollBar().valueChanged.connect(self._restart_reporting)
 
     def set_sections(self, sections: Sequence[Cards]) -> None:
         """Show these, from top to bottom."""
@@ -69,7 +69,7 @@ class PlotPage(QScrollArea):
             if card.parent() is not self.content:
                 card.setParent(self.content)
             card.show()
-        self._laying.start()
+        self._layout_timer.start()
 
     def cards(self) -> list[PlotCard]:
         """Those of the sections that are not folded, from top to bottom."""
@@ -88,7 +88,7 @@ class PlotPage(QScrollArea):
                 y = self._place_cards(section, y, width, 1 if section.large else columns)
             y += SPACE
         self.content.resize(QSize(width, y))
-        self._moved()
+        self._restart_reporting()
 
     def _place_cards(self, section: Cards, y: int, width: int, columns: int) -> int:
         height = _CARD_HEIGHT
@@ -116,26 +116,26 @@ class PlotPage(QScrollArea):
         head.show()
         return y + _HEAD
 
-    def _moved(self) -> None:
-        self._told.clear()
-        self._looking.start()
+    def _restart_reporting(self) -> None:
+        self._reported_cards.clear()
+        self._report_timer.start()
 
-    def _look(self) -> None:
+    def _report_seen_card(self) -> None:
         """Emit ``card_seen`` for one visible card at a time since the page was scrolled."""
         if not self.isVisible():
             return
         seen = QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())
         for card in self._cards:
-            if card not in self._told and card.geometry().intersects(seen):
-                self._told.add(card)
+            if card not in self._reported_cards and card.geometry().intersects(seen):
+                self._reported_cards.add(card)
                 self.card_seen.emit(card)
-                self._looking.start()
+                self._report_timer.start()
                 return
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._laying.start()
+        self._layout_timer.start()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._laying.start()
+        self._layout_timer.start()

@@ -100,7 +100,7 @@ class Series:
         self._ema = Ema(0.0)
         self._looked_up: dict[tuple[XMode, bool, bool], Extents] = {}  # of the points that there are now
         self._seconds: Floats | None = None
-        self._whole = True  # every value is finite
+        self._all_finite = True  # every value is finite
 
     def __len__(self) -> int:
         return self._size
@@ -192,20 +192,20 @@ class Series:
         """Where the lower and the upper end of the band reach; None without one."""
         if self.band is None:
             return None
-        low, high = (np.log10(np.where(one > 0, one, np.nan)) if log else one for one in self.band)
+        low, high = (np.log10(np.where(edge > 0, edge, np.nan)) if log else edge for edge in self.band)
         return Extents(self.steps, low), Extents(self.steps, high)
 
     def band_outlines(self, log: bool) -> list[list[tuple[float, float]]]:
         """The band as closed outlines, one for each stretch where both ends are finite."""
         if self.band is None:
             return []
-        low, high = (np.log10(np.where(one > 0, one, np.nan)) if log else one for one in self.band)
+        low, high = (np.log10(np.where(edge > 0, edge, np.nan)) if log else edge for edge in self.band)
         usable = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
         outlines = []
         for part in np.split(usable, np.flatnonzero(np.diff(usable) > 1) + 1):
             x = self.steps[part].tolist()
-            there, back = zip(x, high[part].tolist(), strict=True), zip(x, low[part].tolist(), strict=True)
-            outlines.append([*there, *reversed(list(back))])
+            upper, lower = zip(x, high[part].tolist(), strict=True), zip(x, low[part].tolist(), strict=True)
+            outlines.append([*upper, *reversed(list(lower))])
         return outlines
 
     def nearest(self, mode: XMode, x: float, slack: float) -> int | None:
@@ -229,17 +229,17 @@ class Series:
             return np.flatnonzero(inner) + first
         padded = np.concatenate(([False], finite, [False]))
         alone = padded[1:-1] & ~padded[:-2] & ~padded[2:]
-        found: NDArray[np.int64] = np.flatnonzero(alone) + max(0, first - 1)
-        return found
+        indices: NDArray[np.int64] = np.flatnonzero(alone) + max(0, first - 1)
+        return indices
 
     def not_finite(self, mode: XMode, low: float, high: float) -> NDArray[np.int64]:
         """Points of the view that are nan or inf."""
-        if self._whole:
+        if self._all_finite:
             return np.empty(0, np.int64)
         x = self.x(mode)
         first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
-        found: NDArray[np.int64] = np.flatnonzero(np.isnan(self._finite[first:last])) + first
-        return found
+        indices: NDArray[np.int64] = np.flatnonzero(np.isnan(self._finite[first:last])) + first
+        return indices
 
     def _grow(self, size: int) -> None:
         if size > len(self._buffers["x"]):
@@ -259,7 +259,7 @@ class Series:
         self._looked_up.clear()
         self._seconds = None
         fresh = self.values[start:]
-        self._whole = (self._whole or start == 0) and bool(np.isfinite(fresh).all())
+        self._all_finite = (self._all_finite or start == 0) and bool(np.isfinite(fresh).all())
         self._buffers["finite"][start : self._size] = np.where(np.isfinite(fresh), fresh, np.nan)
         if self._ema.weight > 0:
             self._buffers["smooth"][start : self._size] = self._ema.extend(fresh)

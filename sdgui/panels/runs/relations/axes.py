@@ -71,11 +71,11 @@ class Axis:
         return text_of(self.field, value, style_of(self.field, self.numbers.tolist()))
 
     def condition(self, low: float, high: float) -> str:
-        """The filter that the values between two places fit."""
+        """The filter that matches the values between two places."""
         name = self.field.name
         if self.words:
-            chosen = [word for index, word in enumerate(self.words) if low <= self._place_of(index) <= high]
-            quoted = ['"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in chosen]
+            selected_words = [word for index, word in enumerate(self.words) if low <= self._place_of(index) <= high]
+            quoted = ['"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in selected_words]
             return f"{name} in ({', '.join(quoted)})"
         return f"{name} >= {self.value_at(low):.6g} {name} <= {self.value_at(high):.6g}"
 
@@ -84,10 +84,10 @@ class Axis:
 
 
 def axis_of(field: Field, values: Sequence[Any]) -> Axis | None:
-    """The axis of a column; None where it has too many words to be one, or no value at all."""
+    """The axis of a column; None if it has more than ``MOST_WORDS`` distinct words, or no value."""
     plain = [_plain(value) for value in values]
-    if all(isinstance(one, float) for one in plain if one is not None):
-        numbers = np.array([math.nan if one is None else one for one in plain], dtype=np.float64)
+    if all(isinstance(value, float) for value in plain if value is not None):
+        numbers = np.array([math.nan if value is None else value for value in plain], dtype=np.float64)
         if np.isnan(numbers).all():
             return None
         spread = field.source is Source.SETTING and np.nanmin(numbers) > 0
@@ -96,7 +96,7 @@ def axis_of(field: Field, values: Sequence[Any]) -> Axis | None:
     if not 0 < len(words) <= MOST_WORDS:
         return None
     places = {word: float(index) for index, word in enumerate(words)}
-    return Axis(field, np.array([places.get(_word(field, one), math.nan) for one in values]), words)
+    return Axis(field, np.array([places.get(_word(field, value), math.nan) for value in values]), words)
 
 
 def _plain(value: Any) -> float | str | None:

@@ -56,21 +56,27 @@ class ParallelCoordinates(QWidget):
         theme().changed.connect(self._restyle)
 
     def show_axes(self, axes: Sequence[Axis], names: Sequence[str]) -> None:
-        """Show these; the last axis colours the lines. Brushes on axes that stay, stay."""
-        kept = {self.axes[at].field.name: span for at, span in self.brushes.items() if at < len(self.axes)}
+        """Show these; the last axis colours the lines. Axes that remain keep their brushes."""
+        brush_of_field = {
+            self.axes[index].field.name: span for index, span in self.brushes.items() if index < len(self.axes)
+        }
         self.axes, self._names = list(axes), names
-        self._places = np.stack([one.places() for one in axes]) if axes else np.empty((0, 0))
-        self.brushes = {at: kept[one.field.name] for at, one in enumerate(axes) if one.field.name in kept}
+        self._places = np.stack([axis.places() for axis in axes]) if axes else np.empty((0, 0))
+        self.brushes = {
+            index: brush_of_field[axis.field.name]
+            for index, axis in enumerate(axes)
+            if axis.field.name in brush_of_field
+        }
         self._current = min(self._current, max(0, len(axes) - 1))
         self._under = None
         self._restyle()
-        self._tell()
+        self._report_brushed()
 
-    def chosen(self) -> NDArray[np.intp]:
+    def brushed_runs(self) -> NDArray[np.intp]:
         """(K,) positions of the runs within every brush; all without one."""
         within = np.ones(self._places.shape[1] if len(self._places) else 0, dtype=bool)
-        for at, (low, high) in self.brushes.items():
-            within &= (self._places[at] >= low) & (self._places[at] <= high)
+        for index, (low, high) in self.brushes.items():
+            within &= (self._places[index] >= low) & (self._places[index] <= high)
         return np.flatnonzero(within)
 
     def set_brush(self, axis: int, span: Range | None) -> None:
@@ -80,23 +86,23 @@ class ParallelCoordinates(QWidget):
         else:
             self.brushes[axis] = (max(0.0, min(span)), min(1.0, max(span)))
         self.update()
-        self._tell()
+        self._report_brushed()
 
     def clear(self) -> None:
         """Take every brush away."""
         self.brushes.clear()
         self.update()
-        self._tell()
+        self._report_brushed()
 
     def condition(self) -> str:
         """The filter that the brushed runs fit; "" without a brush."""
-        return " ".join(self.axes[at].condition(*span) for at, span in sorted(self.brushes.items()))
+        return " ".join(self.axes[index].condition(*span) for index, span in sorted(self.brushes.items()))
 
-    def _tell(self) -> None:
-        chosen = self.chosen()
+    def _report_brushed(self) -> None:
+        brushed_runs = self.brushed_runs()
         number = self._places.shape[1] if len(self._places) else 0
-        self.setAccessibleDescription(f"{len(self.axes)} axes; {len(chosen)} of {number} runs within the brushes")
-        self.brushed.emit(chosen)
+        self.setAccessibleDescription(f"{len(self.axes)} axes; {len(brushed_runs)} of {number} runs within the brushes")
+        self.brushed.emit(brushed_runs)
 
     # --- drawing
 
@@ -130,7 +136,7 @@ class ParallelCoordinates(QWidget):
         painter = QPainter(self)
         painter.drawPixmap(0, 0, self._all)
         if self.brushes:
-            self._paint_lines(painter, self.chosen(), faint=False)
+            self._paint_lines(painter, self.brushed_runs(), faint=False)
         if self._under is not None:
             self._paint_lines(painter, np.array([self._under]), faint=False, width=3)
         self._paint_axes(painter)
@@ -150,7 +156,7 @@ class ParallelCoordinates(QWidget):
         tone = self._places[-1]
         steps = np.nan_to_num(tone[runs], nan=0.0) * (_COLORS - 1)
         groups = np.round(steps).astype(int)
-        x = np.array([self._x(at) for at in range(len(self.axes))])
+        x = np.array([self._x(index) for index in range(len(self.axes))])
         for step in np.unique(groups):
             of_color = runs[groups == step]
             y = self._ys(of_color)
@@ -167,9 +173,9 @@ class ParallelCoordinates(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
         painter.setFont(style.font("small"))
         width = int((self.width() - 2 * _SIDE) / max(1, len(self.axes) - 1)) if len(self.axes) > 1 else self.width()
-        for at, axis in enumerate(self.axes):
-            x = int(self._x(at))
-            current = self.hasFocus() and at == self._current
+        for index, axis in enumerate(self.axes):
+            x = int(self._x(index))
+            current = self.hasFocus() and index == self._current
             painter.setPen(QPen(style.color("accent" if current else "strong_border"), 2 if current else 1))
             painter.drawLine(x, int(self._y(1)), x, int(self._y(0)))
             self._label(painter, QRect(x - width // 2, 0, width, 3 * SPACE), axis.title, style.color("text"))
@@ -177,8 +183,8 @@ class ParallelCoordinates(QWidget):
             self._label(painter, over, axis.text_at(1), style.color("muted"))
             under = QRect(x - width // 2, self.height() - 3 * SPACE, width, 2 * SPACE)
             self._label(painter, under, axis.text_at(0), style.color("muted"))
-            if at in self.brushes:
-                low, high = self.brushes[at]
+            if index in self.brushes:
+                low, high = self.brushes[index]
                 color = style.color("accent")
                 painter.setPen(QPen(color, 1))
                 color.setAlpha(60)
@@ -195,17 +201,17 @@ class ParallelCoordinates(QWidget):
     # --- the user's hand
 
     def _axis_at(self, x: float) -> int | None:
-        near = [(abs(self._x(at) - x), at) for at in range(len(self.axes))]
+        near = [(abs(self._x(index) - x), index) for index in range(len(self.axes))]
         return min(near)[1] if near and min(near)[0] <= _GRAB else None
 
     def _line_at(self, point: QPoint) -> int | None:
         """The run within the brushes whose line passes the point, between two axes; None on an axis."""
-        left = int(np.searchsorted([self._x(at) for at in range(len(self.axes))], point.x())) - 1
-        if not 0 <= left < len(self.axes) - 1 or self._axis_at(point.x()) is not None:
+        left_axis = int(np.searchsorted([self._x(index) for index in range(len(self.axes))], point.x())) - 1
+        if not 0 <= left_axis < len(self.axes) - 1 or self._axis_at(point.x()) is not None:
             return None
-        runs = self.chosen()
-        share = (point.x() - self._x(left)) / (self._x(left + 1) - self._x(left))
-        ends = self._ys(runs)[:, left : left + 2]
+        runs = self.brushed_runs()
+        share = (point.x() - self._x(left_axis)) / (self._x(left_axis + 1) - self._x(left_axis))
+        ends = self._ys(runs)[:, left_axis : left_axis + 2]
         away = np.abs(ends[:, 0] + share * (ends[:, 1] - ends[:, 0]) - point.y())
         away = np.nan_to_num(away, nan=np.inf)  # a run without a value there has no line
         return int(runs[away.argmin()]) if len(runs) and away.min() <= _NEAR else None
@@ -219,11 +225,11 @@ class ParallelCoordinates(QWidget):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() != Qt.MouseButton.LeftButton:
             return
-        at = self._axis_at(event.position().x())
-        if at is not None:
-            self._current = at
-            self._drag = (at, self._place(event.position().y()))
-            self.set_brush(at, None)
+        axis_index = self._axis_at(event.position().x())
+        if axis_index is not None:
+            self._current = axis_index
+            self._drag = (axis_index, self._place(event.position().y()))
+            self.set_brush(axis_index, None)
         elif (run := self._line_at(event.position().toPoint())) is not None:
             self.run_clicked.emit(run)
 
@@ -236,10 +242,10 @@ class ParallelCoordinates(QWidget):
             else:
                 self.setCursor(Qt.CursorShape.ArrowCursor if run is None else Qt.CursorShape.PointingHandCursor)
             return
-        at, began = self._drag
+        axis_index, began = self._drag
         if not self.brushes:
             self._all = None  # what is outside fades from now on
-        self.set_brush(at, (began, self._place(event.position().y())))
+        self.set_brush(axis_index, (began, self._place(event.position().y())))
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
@@ -258,17 +264,17 @@ class ParallelCoordinates(QWidget):
 
     def _tip(self, point: QPoint) -> str:
         """The run whose line is under the pointer; on an axis the nearest, with its value there."""
-        at = self._axis_at(point.x())
-        if at is None:
+        axis_index = self._axis_at(point.x())
+        if axis_index is None:
             run = self._line_at(point)
             return "Drag along an axis to brush; click it to end that" if run is None else self._names[run]
         place = self._place(point.y())
-        runs = self.chosen()
+        runs = self.brushed_runs()
         if not len(runs):
             return ""
-        nearest = int(runs[int(np.nanargmin(np.abs(np.nan_to_num(self._places[at, runs], nan=9.0) - place)))])
-        axis = self.axes[at]
-        return f"{self._names[nearest]}\n{axis.title}: {axis.text_at(float(self._places[at, nearest]))}"
+        nearest = int(runs[int(np.nanargmin(np.abs(np.nan_to_num(self._places[axis_index, runs], nan=9.0) - place)))])
+        axis = self.axes[axis_index]
+        return f"{self._names[nearest]}\n{axis.title}: {axis.text_at(float(self._places[axis_index, nearest]))}"
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, moves = Qt.Key(event.key()), {Qt.Key.Key_Up: _STEP, Qt.Key.Key_Down: -_STEP}
@@ -299,6 +305,6 @@ def _broken(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.
 def scale_color(share: float) -> QColor:
     """From blue over green to yellow, of even lightness steps on either ground (after viridis)."""
     stops = ((68, 84, 160), (33, 145, 140), (94, 201, 98), (253, 200, 37))
-    at = min(len(stops) - 2, int(share * (len(stops) - 1)))
-    rest = share * (len(stops) - 1) - at
-    return QColor(*(round(a + (b - a) * rest) for a, b in zip(stops[at], stops[at + 1], strict=True)))
+    stop = min(len(stops) - 2, int(share * (len(stops) - 1)))
+    rest = share * (len(stops) - 1) - stop
+    return QColor(*(round(a + (b - a) * rest) for a, b in zip(stops[stop], stops[stop + 1], strict=True)))

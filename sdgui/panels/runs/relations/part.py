@@ -44,9 +44,13 @@ class Columns:
 def read_columns(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> Columns:
     """The columns of these runs, for a thread."""
     cells = cells_of(store, run_ids, fields)
-    there = [one for one in run_ids if one in cells]
-    made = [axis_of(field, [cells[one].values[at] for one in there]) for at, field in enumerate(fields)]
-    return Columns(there, [cells[one].name for one in there], [axis for axis in made if axis is not None])
+    listed_ids = [run_id for run_id in run_ids if run_id in cells]
+    axes = [
+        axis_of(field, [cells[run_id].values[index] for run_id in listed_ids]) for index, field in enumerate(fields)
+    ]
+    return Columns(
+        listed_ids, [cells[run_id].name for run_id in listed_ids], [axis for axis in axes if axis is not None]
+    )
 
 
 class _Relation(QWidget):
@@ -78,18 +82,18 @@ class _Relation(QWidget):
         listing = self.table.model.listing
         if listing is None:
             return
-        fields = [one for one in self.table.model.fields if one.key not in _NO_AXIS or one.which]
+        fields = [field for field in self.table.model.fields if field.key not in _NO_AXIS or field.which]
         fields = list(dict.fromkeys([*fields, fact("metric"), fact("duration")]))
         query, store, most = listing.query, self._store, self._most
-        known = rows.run_ids() if rows.groups is None else None
+        listed_ids = rows.run_ids() if rows.groups is None else None
 
         def read() -> Columns:
-            ids = known if known is not None else store.run_ids(query)
+            ids = listed_ids if listed_ids is not None else store.run_ids(query)
             return read_columns(store, ids[:most], fields)
 
-        self.table.reader.run(read, self._take)
+        self.table.reader.run(read, self._receive_columns)
 
-    def _take(self, columns: Columns) -> None:
+    def _receive_columns(self, columns: Columns) -> None:
         self.columns = columns
         self.show_columns()
 
@@ -116,7 +120,7 @@ class ScatterPart(_Relation):
             set_role(label, "muted")
             row.addWidget(label)
             row.addWidget(box)
-            box.currentIndexChanged.connect(lambda _at: self._draw())
+            box.currentIndexChanged.connect(lambda _index: self._draw())
         row.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, SPACE, 0, 0)
@@ -134,15 +138,15 @@ class ScatterPart(_Relation):
         return plot
 
     def show_columns(self) -> None:
-        wanted = self.across.currentData() or "optim.learning_rate", self.upward.currentData() or "metric"
+        current = self.across.currentData() or "optim.learning_rate", self.upward.currentData() or "metric"
         names = [axis.field.name for axis in self.columns.axes]
-        for box, name, other in ((self.across, wanted[0], 0), (self.upward, wanted[1], -1)):
+        for box, name, fallback in ((self.across, current[0], 0), (self.upward, current[1], -1)):
             box.blockSignals(True)
             box.clear()
             for axis in self.columns.axes:
                 box.addItem(axis.title, axis.field.name)
             if names:
-                box.setCurrentIndex(names.index(name) if name in names else other % len(names))
+                box.setCurrentIndex(names.index(name) if name in names else fallback % len(names))
             box.blockSignals(False)
         self._draw()
 
@@ -151,7 +155,7 @@ class ScatterPart(_Relation):
         x, y = by_name.get(self.across.currentData()), by_name.get(self.upward.currentData())
         if x is not None and y is not None:
             ticks = self.table.model.ticks
-            self.scatter.show_axes(x, y, self.columns.names, [ticks.get(one) for one in self.columns.run_ids])
+            self.scatter.show_axes(x, y, self.columns.names, [ticks.get(run_id) for run_id in self.columns.run_ids])
 
     def show_ticks(self) -> None:
         """Other runs are ticked."""
@@ -181,9 +185,9 @@ class ParallelPart(_Relation):
         layout.setContentsMargins(0, SPACE, 0, 0)
         layout.addLayout(row)
         layout.addWidget(self.lines, 1)
-        self.lines.brushed.connect(lambda _chosen: self._brushed())
+        self.lines.brushed.connect(lambda _runs: self._brushed())
         self.lines.run_clicked.connect(self.choose)
-        self.lines.run_pointed.connect(self._tell)
+        self.lines.run_pointed.connect(self._show_pointed_run)
         self.filter.clicked.connect(lambda: self.filter_asked.emit(self.lines.condition()))
         self.overlay.clicked.connect(self._overlay)
         self.clear.clicked.connect(self.lines.clear)
@@ -198,16 +202,16 @@ class ParallelPart(_Relation):
     def _brushed(self) -> None:
         for button in (self.filter, self.overlay, self.clear):
             button.setEnabled(bool(self.lines.brushes))
-        self._tell()
+        self._show_pointed_run()
 
-    def _tell(self, pointed: int = -1) -> None:
+    def _show_pointed_run(self, pointed: int = -1) -> None:
         """The name of the run under the pointer; else how many are within the brushes."""
         if pointed >= 0:
             self.number.setText(self.columns.names[pointed])
         elif self.lines.brushes:
-            self.number.setText(f"{len(self.lines.chosen())} of {len(self.columns.run_ids)} runs")
+            self.number.setText(f"{len(self.lines.brushed_runs())} of {len(self.columns.run_ids)} runs")
         else:
             self.number.setText("Drag along an axis to brush")
 
     def _overlay(self) -> None:
-        self.ticks_asked.emit([self.columns.run_ids[at] for at in self.lines.chosen()])
+        self.ticks_asked.emit([self.columns.run_ids[index] for index in self.lines.brushed_runs()])

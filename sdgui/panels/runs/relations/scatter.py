@@ -54,13 +54,13 @@ class Scatter(QWidget):
         self._points = pg.ScatterPlotItem(pxMode=True, antialias=True, hoverable=False)
         self.plot.addItem(self._points)
         self._points.sigClicked.connect(self._clicked)
-        self.plot.scene().sigMouseMoved.connect(self._moved)
+        self.plot.scene().sigMouseMoved.connect(self._mouse_moved)
         self.note = PlainLabel("", self)
         set_role(self.note, "small")
         self._names: Sequence[str] = ()
         self._colors: Sequence[int | None] = ()
         self._x, self._y = np.empty(0), np.empty(0)
-        self._shown = np.empty(0, np.intp)
+        self._plotted_runs = np.empty(0, np.intp)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SPACE // 2)
@@ -75,14 +75,14 @@ class Scatter(QWidget):
         self._bottom.show_axis(x)
         self._left.show_axis(y)
         self._x, self._y = x.scaled(), y.scaled()
-        self._shown = np.flatnonzero(np.isfinite(self._x) & np.isfinite(self._y))
+        self._plotted_runs = np.flatnonzero(np.isfinite(self._x) & np.isfinite(self._y))
         self._put_points()
         self.plot.autoRange()
         for axis, values, show in ((x, self._x, self.plot.setXRange), (y, self._y, self.plot.setYRange)):
-            if (around := _around(axis, values[self._shown])) is not None:
+            if (around := _around(axis, values[self._plotted_runs])) is not None:
                 show(*around, padding=0)
-        lost = len(names) - len(self._shown)
-        self._count = f"{len(self._shown)} runs" + (f"; {lost} lack one of the two" if lost else "")
+        lost = len(names) - len(self._plotted_runs)
+        self._count = f"{len(self._plotted_runs)} runs" + (f"; {lost} lack one of the two" if lost else "")
         self.note.setText(self._count)
         self.setAccessibleDescription(f"{y.title} over {x.title}: {self._count}")
 
@@ -91,32 +91,40 @@ class Scatter(QWidget):
     def _put_points(self) -> None:
         style = theme()
         plain = style.color("strong_border")
-        brushes = [plain if (one := self._colors[at]) is None else style.run_color(one) for at in self._shown.tolist()]
-        sizes = [_SIZE if self._colors[at] is None else _LARGE for at in self._shown.tolist()]
+        brushes = [
+            plain if (color := self._colors[run]) is None else style.run_color(color)
+            for run in self._plotted_runs.tolist()
+        ]
+        sizes = [_SIZE if self._colors[run] is None else _LARGE for run in self._plotted_runs.tolist()]
         self._points.setData(
-            x=self._x[self._shown], y=self._y[self._shown], brush=brushes, size=sizes, pen=None, data=self._shown
+            x=self._x[self._plotted_runs],
+            y=self._y[self._plotted_runs],
+            brush=brushes,
+            size=sizes,
+            pen=None,
+            data=self._plotted_runs,
         )
 
     def nearest(self, position: QPointF, reach: float = 12.0) -> int | None:
         """The run within ``reach`` pixels of a point of the scene."""
-        if not len(self._shown):
+        if not len(self._plotted_runs):
             return None
         box = self.plot.getViewBox()
         (x0, x1), (y0, y1) = box.viewRange()
-        at = box.mapSceneToView(position)
-        dx = (self._x[self._shown] - at.x()) / ((x1 - x0) or 1.0) * box.width()
-        dy = (self._y[self._shown] - at.y()) / ((y1 - y0) or 1.0) * box.height()
+        mouse = box.mapSceneToView(position)
+        dx = (self._x[self._plotted_runs] - mouse.x()) / ((x1 - x0) or 1.0) * box.width()
+        dy = (self._y[self._plotted_runs] - mouse.y()) / ((y1 - y0) or 1.0) * box.height()
         distance = np.hypot(dx, dy)
         best = int(np.argmin(distance))
-        return int(self._shown[best]) if distance[best] <= reach else None
+        return int(self._plotted_runs[best]) if distance[best] <= reach else None
 
-    def _moved(self, position: QPointF) -> None:
-        found = self.nearest(position)
-        self.plot.setCursor(Qt.CursorShape.ArrowCursor if found is None else Qt.CursorShape.PointingHandCursor)
-        self.note.setText(self._count if found is None else self.told(found))
-        self.plot.setToolTip("" if found is None else plain_tip(self.told(found)))
+    def _mouse_moved(self, position: QPointF) -> None:
+        run = self.nearest(position)
+        self.plot.setCursor(Qt.CursorShape.ArrowCursor if run is None else Qt.CursorShape.PointingHandCursor)
+        self.note.setText(self._count if run is None else self.describe_run(run))
+        self.plot.setToolTip("" if run is None else plain_tip(self.describe_run(run)))
 
-    def told(self, position: int) -> str:
+    def describe_run(self, position: int) -> str:
         """A run and its two values."""
         values = []
         for axis, drawn in ((self._left.axis, self._y), (self._bottom.axis, self._x)):

@@ -63,7 +63,7 @@ class TableBar(QWidget):
         if not typed:
             self.filter.show_filter(layout.filter)
         self.differing.setChecked(layout.only_differing)
-        names = [title_of(one) for one in fields_of(layout.group_by, catalogue)]
+        names = [title_of(field) for field in fields_of(layout.group_by, catalogue)]
         self.group.setText(f"By {names[0] if len(names) == 1 else f'{len(names)} fields'}" if names else "Group")
         self.group.setToolTip(plain_tip(f"Grouped by {', '.join(names)}" if names else "Group runs by a setting"))
 
@@ -100,7 +100,7 @@ class TableBar(QWidget):
         return menu
 
     def _toggle(self, name: str, on: bool) -> None:
-        rest = tuple(one for one in self._layout.group_by if one != name)
+        rest = tuple(field for field in self._layout.group_by if field != name)
         self.group_asked.emit((*rest, name) if on else rest)
 
     def _open(self, menu: QMenu) -> None:

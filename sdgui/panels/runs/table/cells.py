@@ -24,7 +24,7 @@ _COUNTED = frozenset({"step", "steps", "metric_step"})
 
 @dataclass(frozen=True)
 class Style:
-    """How a column's numbers are written: ``scale`` times the value, with so many ``decimals``; None for plain ones."""
+    """How a column's numbers are written: the value times ``scale``, rounded to ``decimals``; None does not round."""
 
     scale: float = 1.0
     decimals: int | None = None
@@ -53,11 +53,11 @@ def tip_of(field: Field) -> str:
         return f"{FACTS[field.key].tip}\nIn a filter: {field.name}"
     if field.source is Source.SETTING:
         return f"Setting {field.key}"
-    which = "Last value" if field.which == "last" else "Best value"
+    statistic = "Last value" if field.which == "last" else "Best value"
     if field.which == "at":
-        which = f"Last value up to step {count(field.step)}, once a run has come so far,"
+        statistic = f"Last value up to step {count(field.step)}, once a run has come so far,"
     of = field.metrics[0] if len(field.metrics) == 1 else f"the best of {', '.join(field.metrics)}"
-    return f"{which} of {of}\nIn a filter: {field.name}"
+    return f"{statistic} of {of}\nIn a filter: {field.name}"
 
 
 def shares(field: Field) -> bool:
@@ -83,10 +83,10 @@ def style_of(field: Field, values: Iterable[Any]) -> Style:
     sizes = [abs(value) for value in values if isinstance(value, (int, float)) and math.isfinite(value) and value]
     if not sizes:
         return Style()
-    whole = math.floor(math.log10(max(sizes))) + 1  # digits before the point
-    if whole < -1 or whole > 7:
+    digits = math.floor(math.log10(max(sizes))) + 1  # digits before the point
+    if digits < -1 or digits > 7:
         return Style(1.0, None)
-    return Style(1.0, max(0, _DIGITS - max(1, whole)))
+    return Style(1.0, max(0, _DIGITS - max(1, digits)))
 
 
 def text_of(field: Field, value: Any, style: Style) -> str:

@@ -38,9 +38,9 @@ _HINT = "Drag or Alt+Up, Alt+Down moves a column"
 
 
 class AtStep(QWidget):
-    """A metric and a step; ``asked`` has the name of their field."""
+    """A metric and a step; ``column_asked`` has the name of their field."""
 
-    asked = Signal(str)
+    column_asked = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,7 +73,9 @@ class AtStep(QWidget):
         """Offer these metrics and steps; those that are chosen stay so."""
         metric, step = self.metrics.currentData(), self.step.currentText()
         self.metrics.clear()
-        for name in sorted(catalogue.metrics, key=lambda one: (not one.startswith("val/"), one)):
+        for name in sorted(
+            catalogue.metrics, key=lambda metric_name: (not metric_name.startswith("val/"), metric_name)
+        ):
             self.metrics.addItem(short_metric(name), name)
         self.metrics.setCurrentIndex(max(0, self.metrics.findData(metric)))
         self.step.clear()
@@ -92,7 +94,7 @@ class AtStep(QWidget):
 
     def _ask(self) -> None:
         if self.step.currentText() and self.metrics.currentData():
-            self.asked.emit(f"at({self.metrics.currentData()}, {int(self.step.currentText())})")
+            self.column_asked.emit(f"at({self.metrics.currentData()}, {int(self.step.currentText())})")
 
 
 class ColumnChooser(QFrame):
@@ -117,7 +119,7 @@ class ColumnChooser(QFrame):
         self.list.itemChanged.connect(lambda _item: self._tell())
         self.list.model().rowsMoved.connect(lambda *_: self._tell())
         self.at_step = AtStep(self)
-        self.at_step.asked.connect(self.add)
+        self.at_step.column_asked.connect(self.add)
         hint = PlainLabel(_HINT, self)
         set_role(hint, "small")
         layout = QVBoxLayout(self)
@@ -126,12 +128,12 @@ class ColumnChooser(QFrame):
         for widget in (self.search, self.list, hint, self.at_step):
             layout.addWidget(widget)
 
-    def open(self, columns: Sequence[str], catalogue: Catalogue, at: QPoint, values: Values) -> None:
-        """Show below the screen's point ``at``; ``values``: what the filter's completion knows, steps among it."""
+    def open(self, columns: Sequence[str], catalogue: Catalogue, position: QPoint, values: Values) -> None:
+        """Show below the screen's point ``position``; ``values``: the filter's completions, including steps."""
         self.fill(columns, catalogue)
         self.at_step.fill(catalogue, values.get(STEPS, ()))
         self.resize(52 * SPACE, 56 * SPACE)
-        move_within(self, at)
+        move_within(self, position)
         self.show()
         self.search.setFocus(Qt.FocusReason.PopupFocusReason)
 
@@ -145,13 +147,13 @@ class ColumnChooser(QFrame):
     def fill(self, columns: Sequence[str], catalogue: Catalogue) -> None:
         """List everything, the shown ``columns`` first."""
         self._catalogue = catalogue
-        shown = fields_of(columns, catalogue)
-        names = {one.name for one in shown}
+        shown_fields = fields_of(columns, catalogue)
+        names = {field.name for field in shown_fields}
         last = [f"last({metric})" for metric in catalogue.metrics]
-        rest = [one for one in fields_of([*catalogue.names(), *last], catalogue) if one.name not in names]
+        rest = [field for field in fields_of([*catalogue.names(), *last], catalogue) if field.name not in names]
         self.list.blockSignals(True)
         self.list.clear()
-        for field in (*shown, *rest):
+        for field in (*shown_fields, *rest):
             if field.name != NAME:
                 self.list.addItem(_item(field, field.name in names))
         self.list.blockSignals(False)
@@ -160,7 +162,7 @@ class ColumnChooser(QFrame):
     def chosen(self) -> tuple[str, ...]:
         """The ticked names, in order."""
         items = [self.list.item(row) for row in range(self.list.count())]
-        return tuple(str(one.data(_NAME)) for one in items if one.checkState() == Qt.CheckState.Checked)
+        return tuple(str(item.data(_NAME)) for item in items if item.checkState() == Qt.CheckState.Checked)
 
     def _search(self, text: str) -> None:
         words = text.casefold().split()
@@ -184,11 +186,11 @@ class ColumnChooser(QFrame):
             super().keyPressEvent(event)
 
 
-def _item(field: Field, shown: bool) -> QListWidgetItem:
+def _item(field: Field, is_shown: bool) -> QListWidgetItem:
     title = title_of(field)
     item = QListWidgetItem(title)
     item.setData(_NAME, field.name)
     item.setData(_TEXT, f"{title} {field.name}".casefold())
     item.setToolTip(plain_tip(tip_of(field)))
-    item.setCheckState(Qt.CheckState.Checked if shown else Qt.CheckState.Unchecked)
+    item.setCheckState(Qt.CheckState.Checked if is_shown else Qt.CheckState.Unchecked)
     return item

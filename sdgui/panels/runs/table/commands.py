@@ -22,7 +22,7 @@ from sdgui.widgets.actions import Action, Actions, MenuItem, Section
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.style.theme import SPACE
 
-MOST_TICKED = 200  # curves of more are no picture any more, and hold gigabytes
+MOST_TICKED = 200  # more curves are unreadable and hold gigabytes
 ROWS_MENU = "rows"
 
 
@@ -48,7 +48,7 @@ class TableCommands(QObject):
         self._actions = actions
         actions.register(_ACTIONS, self, self.table)
 
-    def _menu(self, at: QPoint) -> None:
+    def _menu(self, position: QPoint) -> None:
         if self._actions is None or not self.table.view.currentIndex().isValid():
             return
         self._actions.update(self)
@@ -58,16 +58,16 @@ class TableCommands(QObject):
         if len(self.table.chosen_runs()) == 1:
             menu.addSeparator()
             self._actions.fill_menu(menu, RUN_MENU)
-        menu.popup(at)
+        menu.popup(position)
 
     # Ticks
     def tick(self, run_ids: Sequence[int], on: bool) -> None:
-        """Overlay these runs too, or no longer."""
+        """Overlay these runs, or hide their curves."""
         ticked = dict.fromkeys(self.table.model.ticks)
         after = (
-            [*ticked, *(one for one in run_ids if one not in ticked)]
+            [*ticked, *(run_id for run_id in run_ids if run_id not in ticked)]
             if on
-            else [one for one in ticked if one not in set(run_ids)]
+            else [run_id for run_id in ticked if run_id not in set(run_ids)]
         )
         if len(after) > MOST_TICKED:
             text = f"Only the first {MOST_TICKED} of {len(after)} runs are overlaid; group them to see means instead."
@@ -75,12 +75,12 @@ class TableCommands(QObject):
         self.ticks_asked.emit(frozenset(after[:MOST_TICKED]))
 
     def toggle(self) -> None:
-        """Overlay the selected runs, or, where all of them are, no longer."""
-        chosen, row = self.table.chosen_runs(), self.table.model.row(self.table.view.currentIndex())
-        if not chosen and row is not None and row.group is not None:
+        """Overlay the selected runs; hide their curves if all of them are overlaid."""
+        selected_runs, row = self.table.chosen_runs(), self.table.model.row(self.table.view.currentIndex())
+        if not selected_runs and row is not None and row.group is not None:
             self.table.tick_group(row.group)
         else:
-            self.tick(chosen, not all(one in self.table.model.ticks for one in chosen))
+            self.tick(selected_runs, not all(run_id in self.table.model.ticks for run_id in selected_runs))
 
     def untick_all(self) -> None:
         self.ticks_asked.emit(frozenset())
@@ -88,23 +88,25 @@ class TableCommands(QObject):
     # Tags and notes
     def edit_many(self) -> None:
         """Open the sheet for tags and notes of the selected runs."""
-        chosen = self.table.chosen_runs()
-        if not chosen:
+        selected_runs = self.table.chosen_runs()
+        if not selected_runs:
             return
         store = self._services.store
 
         def read() -> tuple[dict[int, list[str]], list[str]]:
-            cells = store.run_cells(chosen, [fact("tag")])
-            return {one: values[0] for one, values in cells.items()}, store.tags()
+            cells = store.run_cells(selected_runs, [fact("tag")])
+            return {run_id: values[0] for run_id, values in cells.items()}, store.tags()
 
-        self.table.reader.run(read, lambda found: self._open_sheet(*found))
+        self.table.reader.run(read, lambda result: self._open_sheet(*result))
 
-    def _open_sheet(self, tags: Mapping[int, Sequence[str]], known: Sequence[str]) -> None:
+    def _open_sheet(self, tags: Mapping[int, Sequence[str]], all_tags: Sequence[str]) -> None:
         if self._sheet is None:
             self._sheet = ManySheet(self.table)
             self._sheet.edited.connect(self.apply)
         rect = self.table.view.visualRect(self.table.view.currentIndex())
-        self._sheet.open(tags, known, self.table.view.viewport().mapToGlobal(rect.bottomLeft() + QPoint(3 * SPACE, 0)))
+        self._sheet.open(
+            tags, all_tags, self.table.view.viewport().mapToGlobal(rect.bottomLeft() + QPoint(3 * SPACE, 0))
+        )
 
     def apply(self, edit: ManyEdit) -> None:
         """Write tags and notes, with undo."""
@@ -115,7 +117,7 @@ class TableCommands(QObject):
             if edit.note is None:
                 return tags, {}
             notes = store.run_cells(edit.run_ids, [fact("note")])
-            return tags, store.change_notes({one: edit.note_of(values[0] or "") for one, values in notes.items()})
+            return tags, store.change_notes({run_id: edit.note_of(values[0] or "") for run_id, values in notes.items()})
 
         def done(undo: tuple[Mapping[int, TagChange], Mapping[int, str]]) -> None:
             touched = undo[0].keys() | undo[1].keys()
@@ -146,9 +148,9 @@ def _has_cell(commands: TableCommands) -> bool:
 
 
 def _tick_title(commands: TableCommands) -> str:
-    chosen = commands.table.chosen_runs()
-    shown = bool(chosen) and all(one in commands.table.model.ticks for one in chosen)
-    return "&Hide curves" if shown else "Overlay &curves"
+    selected_runs = commands.table.chosen_runs()
+    all_overlaid = bool(selected_runs) and all(run_id in commands.table.model.ticks for run_id in selected_runs)
+    return "&Hide curves" if all_overlaid else "Overlay &curves"
 
 
 def _edit_title(commands: TableCommands) -> str:
@@ -177,7 +179,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         "rows_untick",
         _GROUP,
         "Hide all curves",
-        "Overlay no runs any more",
+        "Hide all curves",
         TableCommands.untick_all,
         enabled=lambda commands: bool(commands.table.model.ticks),
         menus=_item(Section.OPEN, 1),

@@ -41,18 +41,22 @@ Values = Mapping[str, Sequence[str]]  # field name -> values that runs have: tag
 
 
 def completions(text: str, cursor: int, catalogue: Catalogue, values: Values) -> list[Completion]:
-    """What fits at the cursor, best first; [] where nothing is known to."""
+    """The completions at the cursor, best first; may be empty."""
     before = text[:cursor]
     try:
-        found = tokens(before)
+        tokens_before = tokens(before)
     except ExpressionError:  # inside of a quote
         return []
     typed = (
-        found[-1] if found and found[-1].end == cursor and found[-1].kind not in ("open", "close", "comma") else None
+        tokens_before[-1]
+        if tokens_before
+        and tokens_before[-1].end == cursor
+        and tokens_before[-1].kind not in ("open", "close", "comma")
+        else None
     )
-    earlier = found[:-1] if typed is not None else found
+    earlier = tokens_before[:-1] if typed is not None else tokens_before
     if typed is not None and typed.kind == "operator":
-        earlier, typed = found, None
+        earlier, typed = tokens_before, None
     start, part = (typed.start, typed.text) if typed is not None else (cursor, "")
     end = _end_of_word(text, cursor)
     if (offered := _at_step(earlier, part, start, end, catalogue, values)) is not None:
@@ -61,7 +65,7 @@ def completions(text: str, cursor: int, catalogue: Catalogue, values: Values) ->
         return _values(earlier[-2], part, start, end, catalogue, values)
     if typed is None and earlier and earlier[-1].end < cursor and (field := _field(earlier[-1], catalogue)):
         operators = _ANY if field.kind is None else _OPERATORS[field.kind]
-        return [Completion(one, start, end) for one in operators]
+        return [Completion(operator, start, end) for operator in operators]
     return _names(part, start, end, catalogue, bool(earlier) and earlier[-1].kind not in ("and", "or", "not", "open"))
 
 
@@ -70,9 +74,9 @@ def _at_step(
 ) -> list[Completion] | None:
     """Inside of ``at(METRIC, STEP)``: the metric, then the step; None elsewhere."""
     if _is_call(earlier[-2:]):
-        return [Completion(f"{one}, ", start, end, "metric") for one in _ranked(part, catalogue.metrics)]
+        return [Completion(f"{metric}, ", start, end, "metric") for metric in _ranked(part, catalogue.metrics)]
     if len(earlier) > 3 and earlier[-1].kind == "comma" and _is_call(earlier[-4:-2]):
-        return [Completion(f"{one})", start, end, "step") for one in _ranked(part, values.get(STEPS, ()))]
+        return [Completion(f"{step})", start, end, "step") for step in _ranked(part, values.get(STEPS, ()))]
     return None
 
 
@@ -100,20 +104,23 @@ def _values(name: Token, part: str, start: int, end: int, catalogue: Catalogue, 
     field = _field(name, catalogue)
     if field is None:
         return []
-    known: Sequence[str] = values.get(field.name, ())
+    choices: Sequence[str] = values.get(field.name, ())
     if field.name == "state":
-        known = [str(state) for state in RunState]
-    known = known or _EXAMPLES.get(field.kind or Kind.TEXT, ())
-    quoted = [one if re.fullmatch(r"[^\s()<>=!:~,\"']+", one) else '"' + one.replace('"', '\\"') + '"' for one in known]
-    return [Completion(one, start, end) for one in _ranked(part, quoted)]
+        choices = [str(state) for state in RunState]
+    choices = choices or _EXAMPLES.get(field.kind or Kind.TEXT, ())
+    quoted = [
+        choice if re.fullmatch(r"[^\s()<>=!:~,\"']+", choice) else '"' + choice.replace('"', '\\"') + '"'
+        for choice in choices
+    ]
+    return [Completion(choice, start, end) for choice in _ranked(part, quoted)]
 
 
 def _names(part: str, start: int, end: int, catalogue: Catalogue, joined: bool) -> list[Completion]:
     names = _ranked(part, catalogue.names())
     call = [Completion("at(", start, end, "a metric at a step")] if part and "at(".startswith(part.lower()) else []
     words = [word for word in ("and", "or", "not") if part and word.startswith(part.lower())] if joined else []
-    found = [Completion(one, start, end) for one in words] + call
-    return found + [Completion(one, start, end, _about(one, catalogue)) for one in names]
+    suggestions = [Completion(word, start, end) for word in words] + call
+    return suggestions + [Completion(name, start, end, _about(name, catalogue)) for name in names]
 
 
 def _about(name: str, catalogue: Catalogue) -> str:

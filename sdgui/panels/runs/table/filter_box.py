@@ -29,7 +29,7 @@ class FilterBox(QLineEdit):
     """``changed``: the filter as it is now; ``left``: Down was pressed, for the table to take the keys."""
 
     changed = Signal(str)
-    left = Signal()
+    leave_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,7 +40,7 @@ class FilterBox(QLineEdit):
         self.catalogue = Catalogue()
         self.values: Values = {}
         self._error: ExpressionError | None = None
-        self._told = ""
+        self._applied_text = ""
         self._pause = QTimer(self, singleShot=True, interval=_PAUSE)
         self._pause.timeout.connect(self.apply)
         self.textEdited.connect(self._edited)
@@ -56,15 +56,15 @@ class FilterBox(QLineEdit):
         self._list.hide()
 
     def apply(self) -> None:
-        """Ask for what is typed now."""
+        """Apply the typed filter."""
         self._pause.stop()
-        if self.text() != self._told:
-            self._told = self.text()
-            self.changed.emit(self._told)
+        if self.text() != self._applied_text:
+            self._applied_text = self.text()
+            self.changed.emit(self._applied_text)
 
     def show_filter(self, text: str) -> None:
-        """Put in a filter without asking for it."""
-        self._told = text
+        """Show a filter without emitting ``changed``."""
+        self._applied_text = text
         if text != self.text():
             self.setText(text)
         self._pause.stop()
@@ -88,10 +88,10 @@ class FilterBox(QLineEdit):
         self.initStyleOption(option)
         inside = self.style().subElementRect(QStyle.SubElement.SE_LineEditContents, option, self)
         metrics, text = self.fontMetrics(), self.text()
-        # cursorRect is the one thing that knows how far the text is scrolled.
-        here = self.cursorRect().center().x() - metrics.horizontalAdvance(text[: self.cursorPosition()])
-        left = here + metrics.horizontalAdvance(text[: self._error.start])
-        right = here + metrics.horizontalAdvance(text[: self._error.end].ljust(self._error.end))
+        # Only cursorRect knows how far the text is scrolled.
+        text_start = self.cursorRect().center().x() - metrics.horizontalAdvance(text[: self.cursorPosition()])
+        left = text_start + metrics.horizontalAdvance(text[: self._error.start])
+        right = text_start + metrics.horizontalAdvance(text[: self._error.end].ljust(self._error.end))
         painter = QPainter(self)
         painter.setClipRect(inside)
         painter.setPen(QPen(theme().color("error"), 2, Qt.PenStyle.DotLine))
@@ -101,47 +101,49 @@ class FilterBox(QLineEdit):
     # What can be typed
     def _edited(self) -> None:
         self.show_error(None)
-        self._offer(asked=False)
+        self._offer(explicit=False)
 
-    def _offer(self, asked: bool) -> None:
-        """Show the completions at the cursor; unasked only while a word or a value is being typed."""
-        found = completions(self.text(), self.cursorPosition(), self.catalogue, self.values)
-        at = self.cursorPosition()
-        if not found or not (asked or found[0].start < at or self.text()[:at].rstrip().endswith((":", "=", "<", ">"))):
+    def _offer(self, explicit: bool) -> None:
+        """Show the completions at the cursor; if not ``explicit``, only while a name or a value is being typed."""
+        matches = completions(self.text(), self.cursorPosition(), self.catalogue, self.values)
+        cursor = self.cursorPosition()
+        if not matches or not (
+            explicit or matches[0].start < cursor or self.text()[:cursor].rstrip().endswith((":", "=", "<", ">"))
+        ):
             self._list.hide()
             return
         self._offered.clear()
-        for one in found:
-            item = QStandardItem(f"{one.text}    {one.about}" if one.about else one.text)
-            item.setData(one, _DATA)
+        for completion in matches:
+            item = QStandardItem(f"{completion.text}    {completion.about}" if completion.about else completion.text)
+            item.setData(completion, _DATA)
             self._offered.appendRow(item)
         self._list.setCurrentIndex(QModelIndex())
         row = self._list.sizeHintForRow(0)
         width = min(max(self._list.sizeHintForColumn(0) + 4 * SPACE, 24 * SPACE), self.window().width() // 2)
         below = self.mapToGlobal(QPoint(max(0, self.cursorRect().left() - SPACE), self.height() + 2))
-        self._list.setGeometry(QRect(below.x(), below.y(), width, row * min(len(found), _SHOWN) + SPACE))
+        self._list.setGeometry(QRect(below.x(), below.y(), width, row * min(len(matches), _SHOWN) + SPACE))
         self._list.show()
 
     def _take_index(self, index: QModelIndex) -> None:
-        one = index.data(_DATA)
-        if isinstance(one, Completion):
+        completion = index.data(_DATA)
+        if isinstance(completion, Completion):
             text = self.text()
-            self.setText(text[: one.start] + one.text + text[one.end :])
-            self.setCursorPosition(one.start + len(one.text))
+            self.setText(text[: completion.start] + completion.text + text[completion.end :])
+            self.setCursorPosition(completion.start + len(completion.text))
         self._list.hide()
-        self._offer(asked=False)
+        self._offer(explicit=False)
 
     def _move(self, by: int) -> None:
         row = self._list.currentIndex().row() + by
         self._list.setCurrentIndex(self._offered.index(row % max(1, self._offered.rowCount()), 0))
 
     def event(self, event: QEvent) -> bool:
-        """Tab takes a completion while there are some."""
+        """Tab accepts a completion while the list is open."""
         if not isinstance(event, QKeyEvent) or not self._list.isVisible():
             return super().event(event)
         if event.type() == QEvent.Type.KeyPress and event.key() == Qt.Key.Key_Tab:
-            chosen = self._list.currentIndex()
-            self._take_index(chosen if chosen.isValid() else self._offered.index(0, 0))
+            current = self._list.currentIndex()
+            self._take_index(current if current.isValid() else self._offered.index(0, 0))
             return True
         if event.type() == QEvent.Type.ShortcutOverride and event.key() == Qt.Key.Key_Escape:
             event.accept()
@@ -151,7 +153,7 @@ class FilterBox(QLineEdit):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, offered = event.key(), self._list.isVisible()
         if key == Qt.Key.Key_Space and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-            self._offer(asked=True)
+            self._offer(explicit=True)
         elif offered and key in (Qt.Key.Key_Down, Qt.Key.Key_Up):
             self._move(1 if key == Qt.Key.Key_Down else -1)
         elif offered and key == Qt.Key.Key_Escape:
@@ -163,7 +165,7 @@ class FilterBox(QLineEdit):
                 self._list.hide()
                 self.apply()
         elif key == Qt.Key.Key_Down:
-            self.left.emit()
+            self.leave_asked.emit()
         else:
             super().keyPressEvent(event)
 

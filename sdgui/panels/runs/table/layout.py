@@ -87,7 +87,7 @@ class TableLayout:
 
     def with_columns(self, columns: Iterable[str]) -> TableLayout:
         """Other columns, in this order, each once."""
-        return replace(self, columns=tuple(dict.fromkeys(one for one in columns if one != NAME))[:MOST_COLUMNS])
+        return replace(self, columns=tuple(dict.fromkeys(name for name in columns if name != NAME))[:MOST_COLUMNS])
 
     def grouped_by(self, *names: str) -> TableLayout:
         """Group by these fields; none ends it."""
@@ -101,21 +101,21 @@ def _begins_descending(name: str) -> bool:
 
 
 def fields_of(names: Iterable[str], catalogue: Catalogue) -> list[Field]:
-    """The fields of these names; one that no run has reported yet is left out."""
-    found = []
+    """The fields of these names, without those that no run has reported yet."""
+    fields = []
     for name in names:
         try:
-            found.append(catalogue.field(name))
+            fields.append(catalogue.field(name))
         except UnknownFieldError:
             continue
-    return found
+    return fields
 
 
 def query_of(layout: TableLayout, expression: Expression, catalogue: Catalogue) -> RunQuery:
-    """What the store is asked."""
+    """The store query of a layout."""
     sort = []
     for name, descending in layout.sort:
-        sort += [SortKey(found, descending) for found in fields_of([name], catalogue)]
+        sort += [SortKey(field, descending) for field in fields_of([name], catalogue)]
     return RunQuery(expression, tuple(sort), tuple(fields_of(layout.group_by, catalogue)))
 
 
@@ -124,4 +124,4 @@ def _list(raw: Any) -> list[Any]:
 
 
 def _names(raw: Any) -> list[str]:
-    return [one for one in _list(raw) if isinstance(one, str)]
+    return [entry for entry in _list(raw) if isinstance(entry, str)]

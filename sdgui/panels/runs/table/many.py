@@ -66,8 +66,8 @@ class ManySheet(QFrame):
         self.add.setPlaceholderText("Add tags, separated by commas")
         self.add.setAccessibleName("Tags to add, separated by commas")
         self.add.setToolTip("These tags are added to every run")
-        self._known = QStringListModel(self)
-        completer = QCompleter(self._known, self)
+        self._completions = QStringListModel(self)
+        completer = QCompleter(self._completions, self)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.add.setCompleter(completer)
         self._has = PlainLabel("Keep tags", self)
@@ -101,16 +101,16 @@ class ManySheet(QFrame):
             layout.addWidget(widget)
         layout.addLayout(foot)
 
-    def open(self, tags: Mapping[int, Sequence[str]], known: Sequence[str], at: QPoint) -> None:
-        """Show over the screen's point ``at``. ``tags``: what each run has; ``known``: tags to choose from."""
+    def open(self, tags: Mapping[int, Sequence[str]], all_tags: Sequence[str], position: QPoint) -> None:
+        """Show over the screen's point ``position``. ``tags``: what each run has; ``all_tags``: tags to choose from."""
         self._run_ids = tuple(tags)
         self.title.setText(f"{len(tags)} runs" if len(tags) != 1 else "1 run")
-        self._known.setStringList(list(known))
+        self._completions.setStringList(list(all_tags))
         self.add.clear()
         self.note.clear()
-        self._show_tags(Counter(tag for own in tags.values() for tag in own))
+        self._show_tags(Counter(tag for run_tags in tags.values() for tag in run_tags))
         self.resize(46 * SPACE, 36 * SPACE)
-        move_within(self, at)
+        move_within(self, position)
         self.show()
         self.add.setFocus(Qt.FocusReason.PopupFocusReason)
 

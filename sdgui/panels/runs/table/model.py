@@ -52,13 +52,13 @@ class RunTableModel(QAbstractTableModel):
         self._cells: dict[int, CellsOfRun] = {}
         self._keys: list[Field] = []  # what is grouped by: read for the heads of groups
         self._styles: list[Style] = [Style()]
-        self._wanted: dict[int, None] = {}
+        self._requested: dict[int, None] = {}
         self.open_groups: set[GroupKeys] = set()  # those that the user opened, also while their runs are read
         self.ticks: Mapping[int, int] = {}  # run id -> palette index
         self._asking = QTimer(self, singleShot=True, interval=0)
         self._asking.timeout.connect(self._ask)
-        reader.cells_read.connect(self._take)
-        reader.opened.connect(self._opened)
+        reader.cells_read.connect(self._store_cells)
+        reader.group_opened.connect(self._opened)
 
     # What is shown
     def show_listing(self, listing: Listing) -> None:
@@ -86,7 +86,7 @@ class RunTableModel(QAbstractTableModel):
             self.fields, self._keys = columns, keys
             self._styles = [Style()] * len(columns)
         self.rows, self.listing = listing.rows, listing
-        self._wanted.clear()
+        self._requested.clear()
         self._restyle()
         self.endResetModel()
 
@@ -94,8 +94,8 @@ class RunTableModel(QAbstractTableModel):
         """These runs have changed: read them again where they are seen."""
         for run_id in run_ids:
             if self._cells.pop(run_id, None) is not None:
-                self._wanted[run_id] = None
-        if self._wanted:
+                self._requested[run_id] = None
+        if self._requested:
             self._asking.start()
 
     def forget_all(self) -> None:
@@ -228,40 +228,45 @@ class RunTableModel(QAbstractTableModel):
     @property
     def waits(self) -> bool:
         """Whether cells that were asked for are not read yet."""
-        return bool(self._wanted) or self._asking.isActive()
+        return bool(self._requested) or self._asking.isActive()
 
     # Reading
     def _want(self, run_id: int) -> None:
-        self._wanted[run_id] = None
+        self._requested[run_id] = None
         if not self._asking.isActive():
             self._asking.start()
 
     def _ask(self) -> None:
-        """Ask for a page around what is seen; the next question waits for the answer, so that scrolling skips pages."""
-        if not self._wanted or self._reader.reading:
+        """Request a page around the visible rows; the next request waits for the reply: scrolling skips pages."""
+        if not self._requested or self._reader.reading:
             return
-        wanted = list(self._wanted)[-_PAGE:]
-        self._wanted.clear()
-        self._reader.read_cells(list(dict.fromkeys([*wanted, *self._around(wanted[-1])])), [*self.fields, *self._keys])
+        run_ids = list(self._requested)[-_PAGE:]
+        self._requested.clear()
+        self._reader.read_cells(
+            list(dict.fromkeys([*run_ids, *self._around(run_ids[-1])])), [*self.fields, *self._keys]
+        )
 
     def _around(self, run_id: int) -> list[int]:
         """Runs near this one that are not read yet."""
         row = self.rows.row_of(run_id)
         if row is None:
             return []
-        near = (self.rows.at(at).run_id for at in range(max(0, row - _PAGE // 2), min(len(self.rows), row + _PAGE)))
-        return [one for one in near if one is not None and one not in self._cells]
+        near = (
+            self.rows.at(position).run_id
+            for position in range(max(0, row - _PAGE // 2), min(len(self.rows), row + _PAGE))
+        )
+        return [near_id for near_id in near if near_id is not None and near_id not in self._cells]
 
-    def _take(self, fields: Sequence[Field], found: dict[int, CellsOfRun]) -> None:
+    def _store_cells(self, fields: Sequence[Field], cells: dict[int, CellsOfRun]) -> None:
         if list(fields) != [*self.fields, *self._keys]:
             self._cells.clear()
         else:
             if len(self._cells) > _KEPT:
                 self._cells.clear()
-            self._cells |= found
+            self._cells |= cells
             self._restyle()
         self._cells_changed()
-        if self._wanted:
+        if self._requested:
             self._asking.start()
 
     def _cells_changed(self) -> None:
@@ -269,12 +274,12 @@ class RunTableModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(self.fields) - 1), [_DISPLAY])
 
     def _restyle(self) -> None:
-        """The decimals of each column, by all that is known of it."""
-        known = list(self._cells.values())[-512:]
+        """Recompute each column's decimals from the cells read so far."""
+        recent = list(self._cells.values())[-512:]
         means = [group.means for group in (self.rows.groups or ())[:256]]
         styles = []
         for column, field in enumerate(self.fields):
-            values = [one.values[column] for one in known] if field.source is Source.METRIC else []
+            values = [cells.values[column] for cells in recent] if field.source is Source.METRIC else []
             values += [mean[field.name].mean for mean in means if field.name in mean]
             styles.append(style_of(field, values))
         self._styles = styles
@@ -284,6 +289,6 @@ def columns_of(listing: Listing) -> list[Field]:
     """The fields of the columns: the name, then those of the layout; of settings those that differ, where so asked."""
     fields = fields_of(listing.layout.columns, listing.catalogue)
     if listing.differing is not None:
-        fields = [one for one in fields if one.source is not Source.SETTING]
+        fields = [field for field in fields if field.source is not Source.SETTING]
         fields += fields_of(listing.differing, listing.catalogue)
-    return [NAME, *dict.fromkeys(one for one in fields if one != NAME)]
+    return [NAME, *dict.fromkeys(field for field in fields if field != NAME)]

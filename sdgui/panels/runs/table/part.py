@@ -1,7 +1,7 @@
-"""The table of all runs as a part of the panel: it holds the layout, asks the store, and says what is chosen.
+"""The table of all runs: it holds the layout, queries the store, and emits the current and the ticked runs.
 
-Flow: the bar and the view ask for another layout -> ``TableReader`` -> ``RunTableModel`` -> the view. The panel is told
-of chosen and ticked runs, and tells of changes in the store by ``refresh``.
+Flow: the bar and the view change the layout -> ``TableReader`` -> ``RunTableModel`` -> the view. The panel listens to
+``run_chosen`` and ``ticked``, and calls ``refresh`` when the store has changed.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _WIDTHS = {"state": 15 * SPACE, "note": 28 * SPACE, "created": 17 * SPACE, "tag"
 
 
 class RunTable(QWidget):
-    """``chosen``: the run of the current row; ``ticked``: runs to be overlaid, or no longer."""
+    """``run_chosen``: the run of the current row; ``ticked``: runs to be overlaid, or no longer."""
 
-    chosen = Signal(int)
+    run_chosen = Signal(int)
     selection_changed = Signal(list)  # run ids
     ticked = Signal(list, bool)
-    opened = Signal(int)
+    run_opened = Signal(int)
     menu_asked = Signal(QPoint)  # for the selected runs
     listed = Signal(object)  # Listing, when its rows are shown
     failed = Signal(str)
@@ -52,7 +52,7 @@ class RunTable(QWidget):
         self.view = RunTableView(self.model, self)
         self._chooser: ColumnChooser | None = None
         self._current: int | None = None
-        self._told: int | None = None
+        self._reported_run: int | None = None
         self._stale: set[int] = set()
         self._later = QTimer(self, singleShot=True, interval=_LATER)
         self._later.timeout.connect(self._look_again)
@@ -66,22 +66,22 @@ class RunTable(QWidget):
     def _connect(self) -> None:
         bar, view, reader = self.bar, self.view, self.reader
         bar.filter.changed.connect(lambda text: self.show_layout(replace(self.arrangement, filter=text)))
-        bar.filter.left.connect(lambda: view.setFocus(Qt.FocusReason.OtherFocusReason))
+        bar.filter.leave_asked.connect(lambda: view.setFocus(Qt.FocusReason.OtherFocusReason))
         bar.group_asked.connect(lambda names: self.show_layout(self.arrangement.grouped_by(*names)))
         bar.differing_asked.connect(lambda on: self.show_layout(replace(self.arrangement, only_differing=on)))
-        bar.columns_asked.connect(lambda at: self.choose_columns(at))
+        bar.columns_asked.connect(lambda position: self.choose_columns(position))
         bar.views_asked.connect(self._show_views)
         view.sort_asked.connect(lambda column: self.sort_by(self.model.fields[column].name))
         view.header_menu_asked.connect(self._header_menu)
         view.rows_menu_asked.connect(self.menu_asked)
-        view.run_opened.connect(self.opened)
+        view.run_opened.connect(self.run_opened)
         view.ticked.connect(self.ticked)
         view.group_ticked.connect(self.tick_group)
         view.copy_asked.connect(self.copy)
         view.selectionModel().currentRowChanged.connect(self._row_changed)
         view.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(view.chosen_runs()))
         view.horizontalHeader().sectionResized.connect(self._resized)
-        view.horizontalHeader().sectionMoved.connect(self._moved)
+        view.horizontalHeader().sectionMoved.connect(self._column_moved)
         reader.listed.connect(self._show)
         reader.failed.connect(self.failed)
         reader.filled.connect(lambda number: self.refresh() if number else None)
@@ -101,8 +101,8 @@ class RunTable(QWidget):
         self._list_runs()
 
     def _list_runs(self) -> None:
-        chosen = self.view.chosen_runs() if self.arrangement.only_differing else ()
-        self.reader.list_runs(self.arrangement, chosen, frozenset(self.model.open_groups))
+        selected = self.view.chosen_runs() if self.arrangement.only_differing else ()
+        self.reader.list_runs(self.arrangement, selected, frozenset(self.model.open_groups))
 
     def refresh(self) -> None:
         """Any run may have changed in the store."""
@@ -139,8 +139,8 @@ class RunTable(QWidget):
             self.bar.filter.catalogue = listing.catalogue
             self.bar.filter.show_error(listing.error)
             return
-        current, chosen = self._current, set(self.view.chosen_runs())
-        at = self.view.verticalScrollBar().value()
+        current, selected = self._current, set(self.view.chosen_runs())
+        scroll_position = self.view.verticalScrollBar().value()
         self.bar.filter.show_error(None)
         self.bar.filter.values = listing.values
         self.bar.show_layout(self.arrangement, listing.catalogue, self.bar.filter.text() != self.arrangement.filter)
@@ -150,11 +150,11 @@ class RunTable(QWidget):
         rows = self.model.rows
         self.bar.show_number(rows.total(), None if rows.groups is None else len(rows.groups))
         self._show_columns()
-        if len(chosen) > 1:
-            self.view.choose_several(chosen, current)
+        if len(selected) > 1:
+            self.view.choose_several(selected, current)
         elif current is not None:
             self.choose(current)
-        self.view.verticalScrollBar().setValue(at)
+        self.view.verticalScrollBar().setValue(scroll_position)
         self.reader.fill_steps(listing.fields())
         self.listed.emit(listing)
 
@@ -165,7 +165,7 @@ class RunTable(QWidget):
         for column, field in enumerate(self.model.fields):
             self.view.setColumnWidth(column, self.arrangement.widths.get(field.name, self._width(field)))
         first = self.arrangement.sort[0] if self.arrangement.sort else None
-        sorted_by = [number for number, one in enumerate(self.model.fields) if first and one.name == first[0]]
+        sorted_by = [number for number, field in enumerate(self.model.fields) if first and field.name == first[0]]
         header.setSortIndicatorShown(bool(sorted_by))
         if sorted_by and first is not None:
             order = Qt.SortOrder.DescendingOrder if first[1] else Qt.SortOrder.AscendingOrder
@@ -186,17 +186,17 @@ class RunTable(QWidget):
             self.arrangement = replace(self.arrangement, widths={**self.arrangement.widths, name: new})
             self._views.keep_current(self.arrangement)
 
-    def _moved(self, _logical: int, _from: int, _to: int) -> None:
+    def _column_moved(self, _logical: int, _from: int, _to: int) -> None:
         """A column was dragged: its place becomes the layout's, and the header's own order none."""
         header = self.view.horizontalHeader()
-        order = [self.model.fields[header.logicalIndex(at)].name for at in range(len(self.model.fields))]
+        order = [self.model.fields[header.logicalIndex(index)].name for index in range(len(self.model.fields))]
         QTimer.singleShot(0, self, partial(self._take_order, order))
 
     def _take_order(self, order: Sequence[str]) -> None:
         header = self.view.horizontalHeader()
         header.blockSignals(True)
-        for at in range(header.count()):
-            header.moveSection(header.visualIndex(at), at)
+        for index in range(header.count()):
+            header.moveSection(header.visualIndex(index), index)
         header.blockSignals(False)
         hidden = [name for name in self.arrangement.columns if name not in order]
         self.show_layout(self.arrangement.with_columns([*order, *hidden]))
@@ -209,44 +209,46 @@ class RunTable(QWidget):
         head = listing.rows.groups[group]
 
         def tick(run_ids: list[int]) -> None:
-            self.ticked.emit(run_ids, not all(one in self.model.ticks for one in run_ids))
+            self.ticked.emit(run_ids, not all(run_id in self.model.ticks for run_id in run_ids))
 
         self.reader.run(lambda: self.reader.store.run_ids(listing.query, head), tick)
 
     # Menus
-    def choose_columns(self, at: QPoint, metric: Field | None = None) -> None:
+    def choose_columns(self, position: QPoint, metric: Field | None = None) -> None:
         """Open the chooser of columns; for a ``metric``, where its step is chosen."""
         if self._chooser is None:
             self._chooser = ColumnChooser(self)
             self._chooser.changed.connect(
                 lambda names: self.show_layout(self.arrangement.with_columns(names)), Qt.ConnectionType.QueuedConnection
             )
-        self._chooser.open(self.arrangement.columns, self.bar.filter.catalogue, at, self.bar.filter.values)
+        self._chooser.open(self.arrangement.columns, self.bar.filter.catalogue, position, self.bar.filter.values)
         if metric is not None:
             self._chooser.at_step.choose(metric)
 
-    def _show_views(self, at: QPoint) -> None:
+    def _show_views(self, position: QPoint) -> None:
         menu = views_menu(self._views, self.arrangement, self.show_layout, self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(at)
+        menu.popup(position)
 
-    def _header_menu(self, column: int, at: QPoint) -> None:
+    def _header_menu(self, column: int, position: QPoint) -> None:
         if not 0 <= column < len(self.model.fields):
             return
-        field, shown = self.model.fields[column], self.arrangement
+        field, layout = self.model.fields[column], self.arrangement
         menu = QMenu(self)
         menu.addAction("Sort").triggered.connect(lambda: self.sort_by(field.name))
         by = menu.addAction("Group by this" if field.source is not Source.METRIC else "Group by bands of this")
-        by.triggered.connect(lambda: self.show_layout(shown.grouped_by(*dict.fromkeys((*shown.group_by, field.name)))))
+        by.triggered.connect(
+            lambda: self.show_layout(layout.grouped_by(*dict.fromkeys((*layout.group_by, field.name))))
+        )
         if field.source is Source.METRIC:
-            menu.addAction("At a step …").triggered.connect(lambda: self.choose_columns(at, field))
+            menu.addAction("At a step …").triggered.connect(lambda: self.choose_columns(position, field))
         if field.name != NAME:
-            rest = [name for name in shown.columns if name != field.name]
-            menu.addAction("Hide column").triggered.connect(lambda: self.show_layout(shown.with_columns(rest)))
+            rest = [name for name in layout.columns if name != field.name]
+            menu.addAction("Hide column").triggered.connect(lambda: self.show_layout(layout.with_columns(rest)))
         menu.addSeparator()
-        menu.addAction("Columns …").triggered.connect(lambda: self.choose_columns(at))
+        menu.addAction("Columns …").triggered.connect(lambda: self.choose_columns(position))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(at)
+        menu.popup(position)
 
     def filter_to_cell(self) -> None:
         """Narrow the filter to the current cell's value."""
@@ -261,7 +263,7 @@ class RunTable(QWidget):
             self.show_layout(replace(self.arrangement, filter=joined))
 
     def filter_text_of_cell(self) -> str:
-        """The filter that the current cell's runs fit; "" where there is none."""
+        """The filter that matches runs with the current cell's value; "" for an empty cell."""
         index = self.view.currentIndex()
         cell = self.model.value(index)
         if not index.isValid() or cell is None or cell == []:
@@ -289,13 +291,13 @@ class RunTable(QWidget):
     def _row_changed(self, *_: object) -> None:
         row = self.model.row(self.view.currentIndex())
         self._current = row.run_id if row is not None else None
-        if self._current is not None and self._current != self._told:
-            self._told = self._current
-            self.chosen.emit(self._current)
+        if self._current is not None and self._current != self._reported_run:
+            self._reported_run = self._current
+            self.run_chosen.emit(self._current)
 
     def choose(self, run_id: int | None) -> None:
         """Make a run the current row, if it is listed; without a signal."""
-        self._told = self._current = run_id
+        self._reported_run = self._current = run_id
         current = self.model.row(self.view.currentIndex())
         if run_id is not None and (current is None or current.run_id != run_id):
             self.view.choose(run_id)

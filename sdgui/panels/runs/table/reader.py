@@ -1,4 +1,4 @@
-"""What the table asks of the store, in a thread of its own: the window never waits for a query.
+"""Runs the table's store queries in a worker thread: the window never waits for one.
 
 Flow: ``list_runs`` -> ``listed`` with rows, or with what is wrong with the filter; ``read_cells`` -> ``cells_read``.
 Only the answer to the newest question is delivered.
@@ -52,15 +52,15 @@ class Listing:
     def fields(self) -> set[Field]:
         """Every field that it was made with: columns, sort keys, groups, and those of the filter."""
         query = self.query
-        shown = fields_of(self.layout.columns, self.catalogue)
-        return {*shown, *query.group_by, *(key.field for key in query.sort), *fields_in(query.filter)}
+        column_fields = fields_of(self.layout.columns, self.catalogue)
+        return {*column_fields, *query.group_by, *(key.field for key in query.sort), *fields_in(query.filter)}
 
 
 class TableReader(QObject):
     """Lives in the window's thread; its questions are answered in the order in which they are asked."""
 
     listed = Signal(object)  # Listing
-    opened = Signal(object, int, list)  # Rows, position of a group among them, its runs
+    group_opened = Signal(object, int, list)  # Rows, position of a group among them, its runs
     cells_read = Signal(object, object)  # the fields that were asked for, run id -> CellsOfRun
     filled = Signal(int)  # runs of which definitions, or metrics at a step, were read from the folders
     unread = Signal(int)  # runs whose metrics at a step are still to be read
@@ -74,7 +74,7 @@ class TableReader(QObject):
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self._ending.set)
         self._filling = BackgroundTasks(self)  # may take long: ten thousand folders of an older version
-        self._asked = 0
+        self._request = 0
         self.reading = False  # whether cells are on their way
 
     def fill_definitions(self) -> None:
@@ -90,27 +90,27 @@ class TableReader(QObject):
             until = time.monotonic() + _FILL_SECONDS
             return self.store.fill_step_values(pairs, lambda: time.monotonic() < until and not self._ending.is_set())
 
-        def done(found: Filled) -> None:
-            self.unread.emit(found.left)
-            self.filled.emit(found.changed)
+        def done(result: Filled) -> None:
+            self.unread.emit(result.left)
+            self.filled.emit(result.changed)
 
         self._filling.run(work, done, self.failed.emit)
 
     def list_runs(
-        self, layout: TableLayout, chosen: Sequence[int] = (), open_groups: Collection[GroupKeys] = ()
+        self, layout: TableLayout, selected_runs: Sequence[int] = (), open_groups: Collection[GroupKeys] = ()
     ) -> None:
-        """Ask for the rows of a layout; ``chosen``: the runs whose differences make its columns, else those listed.
+        """Request the rows of a layout. ``selected_runs``: those whose differing settings make the columns; else all.
 
         ``open_groups``: keys of groups whose runs are listed with them.
         """
-        self._asked += 1
-        asked = self._asked
+        self._request += 1
+        request = self._request
 
         def done(listing: Listing) -> None:
-            if asked == self._asked:
+            if request == self._request:
                 self.listed.emit(listing)
 
-        self._tasks.run(lambda: _listing(self.store, layout, chosen, open_groups), done, self.failed.emit)
+        self._tasks.run(lambda: _listing(self.store, layout, selected_runs, open_groups), done, self.failed.emit)
 
     def open_group(self, rows: Rows, query: RunQuery, group: int) -> None:
         """Ask for the runs of a group."""
@@ -118,27 +118,27 @@ class TableReader(QObject):
         head = rows.groups[group]
 
         def done(run_ids: list[int]) -> None:
-            self.opened.emit(rows, group, run_ids)
+            self.group_opened.emit(rows, group, run_ids)
 
         self._tasks.run(lambda: self.store.run_ids(query, head), done, self.failed.emit)
 
     def read_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> None:
         """Ask for the cells of these runs."""
-        ids, wanted = list(run_ids), list(fields)
+        ids, requested_fields = list(run_ids), list(fields)
         self.reading = True
 
-        def done(found: Mapping[int, CellsOfRun]) -> None:
+        def done(cells: Mapping[int, CellsOfRun]) -> None:
             self.reading = False
-            self.cells_read.emit(wanted, dict(found))
+            self.cells_read.emit(requested_fields, dict(cells))
 
         def failed(sentence: str) -> None:
             self.reading = False
             self.failed.emit(sentence)
 
-        self._tasks.run(lambda: cells_of(self.store, ids, wanted), done, failed)
+        self._tasks.run(lambda: cells_of(self.store, ids, requested_fields), done, failed)
 
     def run(self, work: Any, done: Any) -> None:
-        """Any other question to the store."""
+        """Run any other store query; ``done`` receives its result."""
         self._tasks.run(work, done, self.failed.emit)
 
     def wait(self) -> None:
@@ -149,11 +149,11 @@ class TableReader(QObject):
 def cells_of(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:
     """Names and values of runs; one that is gone is left out."""
     values, labels = store.run_cells(run_ids, fields), store.run_labels(run_ids)
-    return {one: CellsOfRun(labels[one].name, cells) for one, cells in values.items() if one in labels}
+    return {run_id: CellsOfRun(labels[run_id].name, cells) for run_id, cells in values.items() if run_id in labels}
 
 
 def _listing(
-    store: Store, layout: TableLayout, chosen: Sequence[int], open_groups: Collection[GroupKeys] = ()
+    store: Store, layout: TableLayout, selected_runs: Sequence[int], open_groups: Collection[GroupKeys] = ()
 ) -> Listing:
     catalogue = store.catalogue()
     try:
@@ -162,15 +162,15 @@ def _listing(
         return Listing(layout, catalogue, error=error, values=_values(store))
     query = query_of(layout, expression, catalogue)
     if query.group_by:
-        shown = fields_of(layout.columns, catalogue)
-        groups = store.run_groups(query, shown)
+        column_fields = fields_of(layout.columns, catalogue)
+        groups = store.run_groups(query, column_fields)
         still_open = [number for number, group in enumerate(groups) if group.keys in open_groups]
         rows = Rows(groups=groups, open_groups={number: store.run_ids(query, groups[number]) for number in still_open})
     else:
         rows = Rows(store.run_ids(query))
     differing = None
     if layout.only_differing:
-        among = chosen if len(chosen) > 1 else store.run_ids(query)
+        among = selected_runs if len(selected_runs) > 1 else store.run_ids(query)
         differing = [name for name in store.differing_settings(among) if name != "name"]
     return Listing(layout, catalogue, query, rows, None, differing, _values(store))
 

@@ -58,7 +58,7 @@ class Rows:
         """The runs that have a row, in order."""
         if self.groups is None:
             return self._ids
-        return [one for group in sorted(self._open) for one in self._open[group]]
+        return [run_id for group in sorted(self._open) for run_id in self._open[group]]
 
     def same_layout(self, other: Rows) -> bool:
         """Whether each row stands for the same run or group; means and counts may differ."""
@@ -105,8 +105,8 @@ class Rows:
         if self.groups is None:
             self._length = len(self._ids)
             return
-        self._starts, at = [], 0
+        self._starts, start = [], 0
         for group in range(len(self.groups)):
-            self._starts.append(at)
-            at += 1 + self.children(group)
-        self._length = at
+            self._starts.append(start)
+            start += 1 + self.children(group)
+        self._length = start

@@ -53,7 +53,7 @@ class _Table(QTableView):
         columns.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         columns.setHighlightSections(False)
         columns.setSectionsClickable(True)
-        columns.setStyleSheet("QHeaderView { border: none; border-radius: 0; }")  # no frame of its own
+        columns.setStyleSheet("QHeaderView { border: none; border-radius: 0; }")  # frameless
         columns.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
 
 
@@ -193,9 +193,9 @@ class RunTableView(_Table):
             return True
         if not self.names.tick_rect(cell, index).adjusted(-4, -4, 4, 4).contains(point):
             return False
-        chosen = self.chosen_runs()
-        which = chosen if row.run_id in chosen else [row.run_id]
-        self.ticked.emit(which, row.run_id not in self._model.ticks)
+        selected = self.chosen_runs()
+        run_ids = selected if row.run_id in selected else [row.run_id]
+        self.ticked.emit(run_ids, row.run_id not in self._model.ticks)
         return True
 
     def _over_names(self, event: QMouseEvent) -> bool:
@@ -229,9 +229,9 @@ class RunTableView(_Table):
         return (key == Qt.Key.Key_Right and not is_open) or (key == Qt.Key.Key_Left and is_open)
 
     def _tick_chosen(self) -> None:
-        chosen, row = self.chosen_runs(), self._model.row(self.currentIndex())
-        if chosen:
-            self.ticked.emit(chosen, not all(one in self._model.ticks for one in chosen))
+        selected, row = self.chosen_runs(), self._model.row(self.currentIndex())
+        if selected:
+            self.ticked.emit(selected, not all(run_id in self._model.ticks for run_id in selected))
         elif row is not None and row.group is not None:
             self.group_ticked.emit(row.group)
 
@@ -244,16 +244,16 @@ class RunTableView(_Table):
 
     def chosen_runs(self) -> list[int]:
         """The selected runs; of an open group that is selected, its runs."""
-        found: dict[int, None] = {}
+        run_ids: dict[int, None] = {}
         rows = self._model.rows
         for number in self.chosen_rows():
             row = rows.at(number)
             if row.run_id is not None:
-                found[row.run_id] = None
+                run_ids[row.run_id] = None
             elif row.group is not None:
                 inside = range(number + 1, number + 1 + rows.children(row.group))
-                found |= {one: None for each in inside if (one := rows.at(each).run_id) is not None}
-        return list(found)
+                run_ids |= {run_id: None for each in inside if (run_id := rows.at(each).run_id) is not None}
+        return list(run_ids)
 
     def choose(self, run_id: int) -> bool:
         """Make a run the current row; whether it has one."""
@@ -266,14 +266,14 @@ class RunTableView(_Table):
         return True
 
     def choose_several(self, run_ids: Iterable[int], current: int | None) -> None:
-        """Select these runs as far as they have rows, and make ``current`` the current row."""
-        rows = sorted(row for one in run_ids if (row := self._model.rows.row_of(one)) is not None)
+        """Select the listed ones among these runs, and make ``current`` the current row."""
+        rows = sorted(row for run_id in run_ids if (row := self._model.rows.row_of(run_id)) is not None)
         selection, last = QItemSelection(), self._model.columnCount() - 1
         for _, block in groupby(enumerate(rows), lambda pair: pair[1] - pair[0]):  # rows that follow one another
             inside = [row for _, row in block]
             selection.select(self._model.index(inside[0], 0), self._model.index(inside[-1], last))
         flags = QItemSelectionModel.SelectionFlag
-        at = self._model.rows.row_of(current) if current is not None else None
-        if at is not None:
-            self.selectionModel().setCurrentIndex(self._model.index(at, 0), flags.NoUpdate)
+        current_row = self._model.rows.row_of(current) if current is not None else None
+        if current_row is not None:
+            self.selectionModel().setCurrentIndex(self._model.index(current_row, 0), flags.NoUpdate)
         self.selectionModel().select(selection, flags.ClearAndSelect)

@@ -37,7 +37,7 @@ class SavedViews:
             return {}
         if not isinstance(raw, dict):
             return {}
-        return {str(name)[:LONGEST]: TableLayout.from_json(json.dumps(one)) for name, one in raw.items()}
+        return {str(name)[:LONGEST]: TableLayout.from_json(json.dumps(layout)) for name, layout in raw.items()}
 
     def save(self, name: str, layout: TableLayout) -> None:
         """Keep ``layout`` under ``name``, cut to `LONGEST` characters, in place of any that has it."""
@@ -56,24 +56,26 @@ class SavedViews:
         self._settings.setValue(_VIEWS, json.dumps(raw))
 
 
-def views_menu(views: SavedViews, shown: TableLayout, show: Callable[[TableLayout], object], parent: QWidget) -> QMenu:
+def views_menu(
+    views: SavedViews, current: TableLayout, show: Callable[[TableLayout], object], parent: QWidget
+) -> QMenu:
     """Open a view, save the shown one, remove one."""
     menu = QMenu(parent)
     menu.setToolTipsVisible(True)
-    known = views.all()
-    for name, layout in known.items():
+    saved = views.all()
+    for name, layout in saved.items():
         action = menu.addAction(name.replace("&", "&&"))
         action.setToolTip(plain_tip(layout.filter or "All runs"))
         action.setCheckable(True)
-        action.setChecked(layout == shown)
+        action.setChecked(layout == current)
         action.triggered.connect(lambda _=False, layout=layout: show(layout))
-    if known:
+    if saved:
         menu.addSeparator()
-    menu.addAction("&Save this view …").triggered.connect(lambda: _ask_name(views, shown, parent))
+    menu.addAction("&Save this view …").triggered.connect(lambda: _ask_name(views, current, parent))
     menu.addAction("&Default view").triggered.connect(lambda: show(TableLayout()))
-    if known:
+    if saved:
         removal = menu.addMenu("&Remove")
-        for name in known:
+        for name in saved:
             removal.addAction(name.replace("&", "&&")).triggered.connect(lambda _=False, name=name: views.remove(name))
     return menu
 

@@ -78,9 +78,9 @@ def test_each_run_is_shown_at_its_last_validation_by_the_step(
     assert shown()[0][0] == "Step 60"
     with monkeypatch.context() as broken:
         broken.setattr(store, "run_labels", locked)
-        holder._loaded(runs[1])
+        holder._reload_if_shown(runs[1])
     assert shown()[0][0] == "Step 60", "what cannot be read leaves what is there"
-    holder._loaded(runs[0])
+    holder._reload_if_shown(runs[0])
     tailer.curves_changed.emit(runs[1], frozenset({"train/loss"}))
     holder.hide()
     tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 70, ("x" * 500,))]))

@@ -122,7 +122,7 @@ def test_samples_are_made_when_there_are_some_or_their_tab_is_opened(panel: Runs
     tailer, found = services.tailer, {"student": [{"caption": "a hat", "hits": []}]}
     tailer.curves_changed.emit(run.id, tailer.show(run.id).apply([Sample(step=4, what="retrieval", content=found)]))
     assert view.samples.captions.item(0).text() == "a hat"
-    panel.view.table.opened.emit(run.id)
+    panel.view.table.run_opened.emit(run.id)
     assert view.tabs.currentWidget() is view.grid, "its curves are what one opens a run for"
 
 

@@ -1,4 +1,4 @@
-"""From where to where a curve reaches in each column of pixels, from a pyramid of least and greatest values. No Qt.
+"""The vertical extent of a curve in each column of pixels, from a pyramid of minima and maxima. No Qt.
 
 Flow: ``Series`` holds an ``Extents`` for what it draws; ``PlotCurves`` asks it for the columns in view and ``raster``
 paints them. A column's extent holds every point in it, so that no spike is lost, however many points share a column.
@@ -17,7 +17,7 @@ _ENOUGH = 4  # blocks a column that are looked at
 
 
 class Extents:
-    """Of a curve with ascending ``x``; ``y`` may hold nan, which is a gap."""
+    """The extents of a curve with ascending ``x``; nan in ``y`` leaves a gap."""
 
     def __init__(self, x: Floats, y: Floats) -> None:
         self._even = _step(x)
@@ -70,14 +70,14 @@ class Extents:
 def _even_places(
     first: float, step: float, n: int, low: float, high: float, columns: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """Of n places ``step`` apart: the first in each column, and before which place and how far on each edge lies.
+    """(columns + 1,) for n places ``step`` apart: first place of each column, place before each edge, fraction past it.
 
-    The third is nan for edges outside of the places.
+    The fraction is nan for edges outside of the places.
     """
-    at = (np.linspace(low, high, columns + 1) - first) / step
-    starts = np.clip(np.ceil(at), 0, n).astype(np.intp)
-    before = np.clip(np.floor(at), 0, n - 1).astype(np.intp)
-    share = np.where((at < 0) | (at > n - 1), np.nan, at - before)
+    places = (np.linspace(low, high, columns + 1) - first) / step
+    starts = np.clip(np.ceil(places), 0, n).astype(np.intp)
+    before = np.clip(np.floor(places), 0, n - 1).astype(np.intp)
+    share = np.where((places < 0) | (places > n - 1), np.nan, places - before)
     return starts, before, share
 
 
@@ -91,12 +91,12 @@ def _step(x: Floats) -> float | None:
 
 
 def _parts(extreme: np.ufunc, values: Floats, starts: NDArray[np.intp]) -> Floats:
-    """``extreme`` of the values from each start up to the next; nan where there is none."""
+    """``extreme`` of the values from each start up to the next; nan for an empty part."""
     if starts[-1] == len(values):  # every start has to be a place
         values, starts = np.append(values[starts[0] :], np.nan), starts - starts[0]
-    found: Floats = extreme.reduceat(values[: starts[-1] + 1], starts)[:-1]
-    found[starts[1:] == starts[:-1]] = np.nan
-    return found
+    extremes: Floats = extreme.reduceat(values[: starts[-1] + 1], starts)[:-1]
+    extremes[starts[1:] == starts[:-1]] = np.nan
+    return extremes
 
 
 def _joined(low: Floats, high: Floats, crossing: Floats) -> Floats:

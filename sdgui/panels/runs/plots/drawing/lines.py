@@ -89,7 +89,7 @@ def pictures(
     """
     bottom, top = y_range
     scale = height / ((top - bottom) or 1.0)
-    made = []
+    images = []
     for layer in layers if height > 0 else ():
         if layer:
             pixels = _layer(layer, top, scale, height, ratio)
@@ -97,17 +97,17 @@ def pictures(
             view = QImage(pixels.data, columns, height, 4 * columns, QImage.Format.Format_ARGB32_Premultiplied)
             image = view.copy()  # which owns its pixels
             image.setDevicePixelRatio(ratio)
-            made.append(image)
-    return made
+            images.append(image)
+    return images
 
 
 def _layer(layer: Sequence[Reach], top: float, scale: float, height: int, ratio: float) -> NDArray[np.uint32]:
-    low = np.stack([(top - one.high) * scale for one in layer])
-    high = np.stack([(top - one.low) * scale for one in layer])
-    for row, one in enumerate(layer):
-        if one.dashed:
+    low = np.stack([(top - reach.high) * scale for reach in layer])
+    high = np.stack([(top - reach.low) * scale for reach in layer])
+    for row, line in enumerate(layer):
+        if line.dashed:
             low[row], high[row] = dashed(low[row], high[row], ratio)
-    colors = np.array([(one.color.red(), one.color.green(), one.color.blue()) for one in layer])
+    colors = np.array([(reach.color.red(), reach.color.green(), reach.color.blue()) for reach in layer])
     return raster(low, high, colors, height, WIDTH * ratio)
 
 

@@ -26,8 +26,8 @@ def raster(low: Floats, high: Floats, colors: NDArray[np.integer], height: int, 
     """
     columns = low.shape[1]
     size = columns * (height + 2)
-    at, into = _ends(low, high, height, thickness)
-    starts, runs = _runs(at, size)
+    end_pixels, into = _ends(low, high, height, thickness)
+    starts, runs = _runs(end_pixels, size)
     red, green, blue = (colors[:, channel].astype(np.float64) for channel in range(3))
     first = _summed(runs, into, red * (1 << _BITS) + green, len(starts))
     second = _summed(runs, into, blue * (1 << _BITS) + 1.0, len(starts))
@@ -43,11 +43,11 @@ def _ends(low: Floats, high: Floats, height: int, thickness: float) -> tuple[NDA
     ends = np.stack([middle - half, middle + half])
     np.clip(ends, 0, height, out=ends)
     ends[np.isnan(ends)] = 0.0  # begins and ends at one place: nothing
-    at = (ends * np.float32(_PARTS)).astype(np.int32)
-    into = at & (_PARTS - 1)
-    at >>= _PARTS.bit_length() - 1
-    at += np.arange(low.shape[1], dtype=np.int32) * (height + 2)
-    return at, into
+    end_pixels = (ends * np.float32(_PARTS)).astype(np.int32)
+    into = end_pixels & (_PARTS - 1)
+    end_pixels >>= _PARTS.bit_length() - 1
+    end_pixels += np.arange(low.shape[1], dtype=np.int32) * (height + 2)
+    return end_pixels, into
 
 
 def _half_length(rise: NDArray[np.float32], thickness: float) -> NDArray[np.float32]:
@@ -57,19 +57,19 @@ def _half_length(rise: NDArray[np.float32], thickness: float) -> NDArray[np.floa
     return (length * np.float32(0.5)).astype(np.float32)
 
 
-def _runs(at: NDArray[np.int32], size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where runs of pixels that are covered alike start, down column after column; the run of each end.
+def _runs(end_pixels: NDArray[np.int32], size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The start of each run of equally covered pixels, in column-major order, and the run of each end.
 
-    A pixel with an end in it is a run of its own.
+    A pixel that contains an end forms a separate run.
     """
     starting = np.zeros(size, bool)
-    starting[at] = True
+    starting[end_pixels] = True
     starting[1:] |= starting[:-1]
     starting[0] = True
     starts = np.flatnonzero(starting)
     run_at = np.empty(size, np.intp)  # only where one starts
     run_at[starts] = np.arange(len(starts))
-    return starts, run_at[at]
+    return starts, run_at[end_pixels]
 
 
 def _summed(runs: NDArray[np.intp], into: NDArray[np.int32], color: Floats, count: int) -> NDArray[np.int64]:

@@ -91,12 +91,12 @@ def test_plots_are_made_as_they_are_scrolled_into_view(qtbot: QtBot) -> None:
     page.set_sections([Cards("Losses", cards, number=6)])
     page.resize(750, 28 * SPACE + 4 * SPACE)
     page.lay_out()
-    page._look()
+    page._report_seen_card()
     assert seen == [], "nobody looks"
     page.show()
-    qtbot.waitUntil(lambda: len(seen) > 1 and not page._looking.isActive() and not page._laying.isActive())
+    qtbot.waitUntil(lambda: len(seen) > 1 and not page._report_timer.isActive() and not page._layout_timer.isActive())
     assert list(dict.fromkeys(seen)) == cards[:2]
     seen.clear()
     page.verticalScrollBar().setValue(page.verticalScrollBar().maximum())
-    qtbot.waitUntil(lambda: len(seen) > 1 and not page._looking.isActive())
+    qtbot.waitUntil(lambda: len(seen) > 1 and not page._report_timer.isActive())
     assert seen == cards[4:], "each once"

@@ -58,7 +58,7 @@ def test_dragging_along_an_axis_brushes_and_a_click_ends_that(lines: ParallelCoo
     mouse(lines, press, QPoint(x, int(lines._y(0.4))))
     mouse(lines, move, QPoint(x, int(lines._y(1.2))))
     mouse(lines, release, QPoint(x, int(lines._y(1.2))))
-    assert lines.chosen().tolist() == told[-1] == [1, 2]
+    assert lines.brushed_runs().tolist() == told[-1] == [1, 2]
     low, high = lines.brushes[0]
     assert (low, high) == (pytest.approx(0.4, abs=0.02), 1.0), "no further than its end"
     assert lines.accessibleDescription() == "3 axes; 2 of 3 runs within the brushes"
@@ -88,7 +88,7 @@ def test_keys_go_from_axis_to_axis_and_move_the_ends_of_a_brush(qtbot: QtBot, li
     assert lines.brushes[0][0] == 0.0
     press(Qt.Key.Key_Right, Qt.Key.Key_Up)
     assert set(lines.brushes) == {0, 1}
-    assert lines.chosen().tolist() == [], "b has no recall, a is below, c is above"
+    assert lines.brushed_runs().tolist() == [], "b has no recall, a is below, c is above"
     press(Qt.Key.Key_Backspace)
     assert set(lines.brushes) == {0}
     lines.clear()
@@ -101,12 +101,13 @@ def test_brushes_stay_with_their_axes_and_are_the_filter(lines: ParallelCoordina
     lines.set_brush(2, (-0.1, 0.4))
     assert lines.brushes == {0: (0.25, 1.0), 2: (0.0, 0.4)}
     assert lines.condition() == 'optim.learning_rate >= 1.5 optim.learning_rate <= 3 preset in ("clip")'
-    assert lines.chosen().tolist() == [2]
+    assert lines.brushed_runs().tolist() == [2]
     swapped = [lines.axes[2], lines.axes[1], axis(setting("seed"), [1, 2, 3])]
     lines.show_axes(swapped, ["a", "b", "c"])
     assert lines.brushes == {0: (0.0, 0.4)}, "the rate is no axis now"
     lines.show_axes([], [])
-    assert (lines.chosen().tolist(), lines.accessibleDescription()) == ([], "0 axes; 0 of 0 runs within the brushes")
+    assert lines.brushed_runs().tolist() == []
+    assert lines.accessibleDescription() == "0 axes; 0 of 0 runs within the brushes"
     assert lines.grab().toImage().width() > 0
 
 
@@ -206,10 +207,10 @@ def test_a_scatter_counts_what_lacks_a_value_and_draws_ticked_runs_larger(qtbot:
     assert scatter.nearest(place) == 1
     assert scatter.nearest(place + QPointF(11, 0)) == 1
     assert scatter.nearest(place + QPointF(14, 0)) is None
-    scatter._moved(place)
+    scatter._mouse_moved(place)
     assert scatter.plot.cursor().shape() is Qt.CursorShape.PointingHandCursor
-    assert scatter.plot.toolTip() == scatter.told(1) == f"b · {y.title}: coca · {x.title}: 0.01"
-    scatter._moved(QPointF(-99, -99))
+    assert scatter.plot.toolTip() == scatter.describe_run(1) == f"b · {y.title}: coca · {x.title}: 0.01"
+    scatter._mouse_moved(QPointF(-99, -99))
     assert (scatter.plot.cursor().shape(), scatter.plot.toolTip()) == (Qt.CursorShape.ArrowCursor, "")
     clicked: list[int] = []
     scatter.run_clicked.connect(clicked.append)

@@ -89,7 +89,7 @@ def test_a_brush_finds_the_runs_that_its_filter_finds(
     qtbot.mouseMove(lines, QPoint(x, int(lines._y(0.55))))
     QApplication.processEvents()
     qtbot.mouseRelease(lines, Qt.MouseButton.LeftButton, pos=QPoint(x, int(lines._y(0.55))))
-    brushed = {part.columns.run_ids[one] for one in lines.chosen()}
+    brushed = {part.columns.run_ids[one] for one in lines.brushed_runs()}
     assert 0 < len(brushed) < 9
     assert lines.grab().toImage().width() > 0
     ticked: list[list[int]] = []
@@ -102,7 +102,7 @@ def test_a_brush_finds_the_runs_that_its_filter_finds(
     settle(table)
     assert set(table.model.rows.run_ids()) == brushed
     part.clear.click()
-    assert len(lines.chosen()) == len(part.columns.run_ids)
+    assert len(lines.brushed_runs()) == len(part.columns.run_ids)
     assert not part.clear.isEnabled()
 
 
@@ -116,9 +116,9 @@ def test_brushes_by_keys(qtbot: QtBot) -> None:
     qtbot.keyClick(lines, Qt.Key.Key_Right)
     for _ in range(11):
         qtbot.keyClick(lines, Qt.Key.Key_Up)
-    assert lines.chosen().tolist() == [2]
+    assert lines.brushed_runs().tolist() == [2]
     qtbot.keyClick(lines, Qt.Key.Key_Delete)
-    assert lines.chosen().tolist() == [0, 1, 2]
+    assert lines.brushed_runs().tolist() == [0, 1, 2]
 
 
 def move(widget: QWidget, to: QPoint) -> None:
@@ -195,18 +195,18 @@ def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, fille
     box = scatter.plot.getViewBox()
     place = box.mapViewToScene(box.mapToView(box.rect().center()).__class__(scatter._x[newest], scatter._y[newest]))
     assert scatter.nearest(place) == newest
-    assert scatter.told(newest) == "rate 0.002 · run 1 · teacher image → text R@1, %: 42.0 · seed: 2"
+    assert scatter.describe_run(newest) == "rate 0.002 · run 1 · teacher image → text R@1, %: 42.0 · seed: 2"
     all_of_them = scatter.note.text()
-    scatter._moved(place)
-    assert scatter.note.text() == scatter.told(newest)
-    scatter._moved(QPointF(-500, -500))
+    scatter._mouse_moved(place)
+    assert scatter.note.text() == scatter.describe_run(newest)
+    scatter._mouse_moved(QPointF(-500, -500))
     assert scatter.note.text() == all_of_them
     with qtbot.waitSignal(part.run_chosen) as chosen:
         scatter.run_clicked.emit(newest)
     assert chosen.args == [filled[1][-1]]
-    oldest = int(scatter._shown[-1])
+    oldest = int(scatter._plotted_runs[-1])
     place = box.mapViewToScene(QPointF(scatter._x[oldest], scatter._y[oldest]))
-    scatter._shown = scatter._shown[-1:]  # as where the others lack a value
+    scatter._plotted_runs = scatter._plotted_runs[-1:]  # as where the others lack a value
     assert scatter.nearest(place) == oldest != 0
 
 

@@ -284,7 +284,7 @@ def test_another_condition_narrows_the_filter_as_a_whole(table: RunTable, either
 def test_what_is_chosen_stays_so_when_rows_come_anew(table: RunTable, filled: tuple[Store, list[int]]) -> None:
     """In another order, or without the run that was chosen, which is then not told again."""
     told: list[int] = []
-    table.chosen.connect(told.append)
+    table.run_chosen.connect(told.append)
     chosen = filled[1][4]
     table.view.setCurrentIndex(table.model.index(table.model.rows.row_of(chosen), 0))
     for layout in (table.arrangement.sorted_by("seed"), replace(table.arrangement, filter="seed = 1")):

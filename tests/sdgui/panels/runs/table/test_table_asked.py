@@ -85,7 +85,7 @@ def test_a_run_that_is_chosen_elsewhere_is_told_by_nobody_and_the_former_one_is_
     table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     told: list[int] = []
-    table.chosen.connect(told.append)
+    table.run_chosen.connect(told.append)
     first, second = filled[1][2], filled[1][5]
     rows = table.model.rows
     table.view.setCurrentIndex(table.model.index(rows.row_of(first), 0))

@@ -93,7 +93,7 @@ def test_a_completion_is_taken_by_tab_enter_or_a_click(qtbot: QtBot, box: Filter
 def test_keys_put_completions_away_ask_and_leave(qtbot: QtBot, box: FilterBox) -> None:
     told, left = list[str](), list[None]()
     box.changed.connect(told.append)
-    box.left.connect(lambda: left.append(None))
+    box.leave_asked.connect(lambda: left.append(None))
     qtbot.keyClicks(box, "tag:")
     shown = box._list.geometry()
     assert shown.top() == box.mapToGlobal(QPoint(0, box.height() + 2)).y(), "below the box"

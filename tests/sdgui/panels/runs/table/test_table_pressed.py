@@ -74,7 +74,7 @@ def test_a_run_is_opened_by_a_double_click_wherever_and_by_enter(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     opened: list[int] = []
-    table.opened.connect(opened.append)
+    table.run_opened.connect(opened.append)
     newest = filled[1][::-1]
     place = table.view.visualRect(table.model.index(1, 1)).center()
     qtbot.mouseDClick(table.view.viewport(), LEFT, pos=place)

@@ -23,7 +23,7 @@ RATE = "optim.learning_rate"
 def test_rows_that_are_selected_stay_so_when_rows_come_anew(table: RunTable, filled: tuple[Store, list[int]]) -> None:
     newest, view = filled[1][::-1], table.view
     told: list[int] = []
-    table.chosen.connect(told.append)
+    table.run_chosen.connect(told.append)
     flags = view.selectionModel().SelectionFlag
     view.setCurrentIndex(table.model.index(5, 0))
     for row in (1, 2, 7):
@@ -48,7 +48,7 @@ def test_a_run_that_changed_is_read_anew_and_what_cannot_be_read_is_told(
     before = shown(table, "note")[0]
     store.note_run(newest, "seen")
     table.model.forget([newest, 99])
-    assert list(table.model._wanted) == [newest], "of a run that was never seen nothing is wanted"
+    assert list(table.model._requested) == [newest], "of a run that was never seen nothing is wanted"
     settle(table)
     assert shown(table, "note")[0] == "seen"
     store.note_run(newest, before)
