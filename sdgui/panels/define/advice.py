@@ -29,7 +29,7 @@ _ASK_AFTER = 700  # ms of not typing
 
 
 class AdviceBar(QFrame):
-    """A line or two over the form; hidden while nothing is known of the data."""
+    """A line or two above the form; hidden until the data have been read."""
 
     applied = Signal(object)  # dict: dotted field -> value
     described = Signal(object)  # dict: figures of data.train, as the worker gives them
@@ -40,7 +40,7 @@ class AdviceBar(QFrame):
         self._calls = WorkerCalls(services.pool.client(DATA, "define"), self)
         self._source = ""
         self._facts: SourceFacts | None = None
-        self._known: dict[tuple[str, int], SourceFacts] = {}  # by path and time of change
+        self._facts_of_source: dict[tuple[str, int], SourceFacts] = {}  # by path and time of change
         self._config: RunConfig | None = None
         self._advice: list[Advice] = []
         self._read_only = False
@@ -82,8 +82,8 @@ class AdviceBar(QFrame):
         key = self._key()
         if key is None:
             return
-        if key in self._known:
-            self._learn(self._known[key])
+        if key in self._facts_of_source:
+            self._learn(self._facts_of_source[key])
         else:
             arguments = {"source": self._source, "pictures_only": False}
             self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
@@ -100,7 +100,7 @@ class AdviceBar(QFrame):
 
     def _done(self, result: SourceFacts) -> None:
         if (key := self._key()) is not None:
-            self._known[key] = result
+            self._facts_of_source[key] = result
         self._learn(result)
 
     def _failed(self, failure: Failure) -> None:

@@ -64,5 +64,5 @@ class DataCards(QObject):
             if source != card.facts.source:
                 card.facts.set_source(source)
                 card.widget.show_facts()
-            others = {other.removeprefix("data."): text for other, text in named.items() if other != field and text}
-            card.widget.set_others({name: text for name, text in others.items() if text != source})
+            other_sources = {name.removeprefix("data."): text for name, text in named.items() if name != field and text}
+            card.widget.set_others({name: text for name, text in other_sources.items() if text != source})

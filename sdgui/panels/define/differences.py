@@ -67,11 +67,13 @@ class Differences(QWidget):
         """List ``changes`` (dotted field -> preset's value, ours) to the preset called ``preset``."""
         self.list.clear()
         for field, (theirs, ours) in changes.items():
-            before, now = (value_text(one) for one in (theirs, ours))
-            item = QTreeWidgetItem([_breakable(f"{field_title(field)}\n{before} → {now}")])
+            before, current = (value_text(value) for value in (theirs, ours))
+            item = QTreeWidgetItem([_breakable(f"{field_title(field)}\n{before} → {current}")])
             item.setData(0, Qt.ItemDataRole.UserRole, field)
-            item.setToolTip(0, plain_tip(f"{field}\npreset: {before}\nthis experiment: {now}"))
-            item.setData(0, Qt.ItemDataRole.AccessibleTextRole, f"{field_title(field)}: preset {before}, here {now}")
+            item.setToolTip(0, plain_tip(f"{field}\npreset: {before}\nthis experiment: {current}"))
+            item.setData(
+                0, Qt.ItemDataRole.AccessibleTextRole, f"{field_title(field)}: preset {before}, here {current}"
+            )
             self.list.addTopLevelItem(item)
         self.title.setText(differences_text(len(changes)))
         self._hint.setText(f"from the settings of {preset}")

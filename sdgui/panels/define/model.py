@@ -1,4 +1,4 @@
-"""What Define says of a definition and its data: recommendations, and what earlier runs keep. No Qt.
+"""Texts of Define about a definition and its data: recommendations, and what earlier runs keep. No Qt.
 
 Flow: definition and facts about the training data -> these functions -> the advice below the form, the hint above it.
 """
@@ -14,21 +14,21 @@ from sdgui.widgets.formats import count
 
 
 def advice_lines(config: RunConfig, advice: Sequence[Advice], labels: Sequence[str]) -> list[str]:
-    """A label column that the data lack, and the recommendations; empty when all is well."""
+    """A missing label column, and the recommendations; may be empty."""
     lines = []
     label = config.data.label
     if label and label not in labels:
         columns = ", ".join(labels) or "none"
         lines.append(f"The training data has no column “{label}” for data.label; its label columns: {columns}.")
     for each in advice:
-        now = value_text(get_field(config, each.field))
-        lines.append(f"• {field_title(each.field)} {value_text(each.value)} (now {now}). {each.reason}")
+        current = value_text(get_field(config, each.field))
+        lines.append(f"• {field_title(each.field)} {value_text(each.value)} (now {current}). {each.reason}")
     return lines
 
 
 def runs_hint(runs: int) -> str:
-    """What an edit changes when the experiment has ``runs`` runs; "" without any."""
+    """Which runs an edit affects, if the experiment has ``runs`` runs; "" without any."""
     if not runs:
         return ""
-    kept = "its run keeps its" if runs == 1 else f"its {count(runs)} runs keep their"
-    return f"Changes apply to the next run; {kept} own definition."
+    runs_keep = "its run keeps its" if runs == 1 else f"its {count(runs)} runs keep their"
+    return f"Changes apply to the next run; {runs_keep} own definition."

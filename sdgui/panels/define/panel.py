@@ -92,7 +92,7 @@ class DefinePanel(DefiningPanel):
         self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
         self._timer.timeout.connect(self.save)
         self.form.changed.connect(self._form_changed)
-        self.preset_bar.chosen.connect(self._start_from)
+        self.preset_bar.preset_chosen.connect(self._start_from)
         self.preset_bar.staged.connect(self._set_staged)
         self.advice.applied.connect(self._follow_advice)
         self.advice.described.connect(self._offer_labels)
@@ -135,19 +135,19 @@ class DefinePanel(DefiningPanel):
         return (self._services.tailer.state(run_id) or self._services.store.run(run_id).state) in _FAILED
 
     def _show_failed(self, experiment_id: int, run_id: int) -> None:
-        """A run that failed is mended where it was defined: the experiment's settings, open to be edited."""
+        """Open the settings of a failed run's experiment, with the reason and a link to the run's own settings."""
         self._show_experiment(self.saver.stored(experiment_id))
         lines = self._services.store.run(run_id).failure.strip().splitlines()
         why = lines[0] if lines else "It exited unexpectedly."
-        own = Remedy("Show what it was launched with", lambda: self._show_run(experiment_id, run_id))
+        remedy = Remedy("Show what it was launched with", lambda: self._show_run(experiment_id, run_id))
         self.bar.show_message(
-            Message("warning", f"This run failed: {why} Edit the settings and launch again.", remedy=own)
+            Message("warning", f"This run failed: {why} Edit the settings and launch again.", remedy=remedy)
         )
 
     def definition(self, experiment_id: int) -> RunConfig | None:
         """The form's definition of this experiment; None when another one or a run's frozen definition is shown."""
-        shown = self._experiment is not None and self._experiment.id == experiment_id and self._frozen is None
-        return self.form.config() if shown else None
+        is_shown = self._experiment is not None and self._experiment.id == experiment_id and self._frozen is None
+        return self.form.config() if is_shown else None
 
     def refresh(self) -> None:
         """The experiment may have got its first run, another name, or another definition from another window.
@@ -288,14 +288,14 @@ class DefinePanel(DefiningPanel):
 
     def _not_written(self, before: Experiment, coming: Experiment, error: UserError) -> None:
         """The form keeps what was typed, or the draft does; the next save submits it again."""
-        shown = self._experiment is coming
-        if shown:
+        is_shown = self._experiment is coming
+        if is_shown:
             self._experiment, self._loaded = before, before.config
         if not isValid(self):  # the window was closed meanwhile
             return
         if not isinstance(error, ChangedElsewhereError):
-            self._unwritten = Message("error", str(error), remedy=Remedy("Try again", self.save) if shown else None)
-        elif shown:
+            self._unwritten = Message("error", str(error), remedy=Remedy("Try again", self.save) if is_shown else None)
+        elif is_shown:
             self._unwritten = self._conflict(before.id, error)
         else:
             show = Remedy("Show it", lambda: self.experiment_asked.emit(before.id))
@@ -317,7 +317,7 @@ class DefinePanel(DefiningPanel):
 
     def ready_to_launch(self) -> bool:
         """Save; when a field is wrong, show why, go to the first one and return False."""
-        self.form.refuse({})  # the data may have been mended meanwhile
+        self.form.refuse({})  # the data may have been fixed meanwhile
         if self._frozen is not None or self.save():
             return True
         self._show_errors()

@@ -14,9 +14,9 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class PresetBar(QFrame):
-    """Preset and size on a button that opens the chooser; ``chosen`` when the user starts from another one."""
+    """Preset and size on a button that opens the chooser; ``preset_chosen`` when the user starts from another one."""
 
-    chosen = Signal(str, str)  # preset, size
+    preset_chosen = Signal(str, str)  # preset, size
     staged = Signal(bool)  # the user wants it trained in stages, or in one run
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -50,12 +50,12 @@ class PresetBar(QFrame):
         layout.addLayout(row)
         layout.addWidget(self._description)
         layout.addWidget(self._paper)
-        self._shown = ("", "")
+        self._origin = ("", "")
         self._differences = 0
         self._read_only = False
         self.preset.clicked.connect(self.open_chooser)
         self.about.toggled.connect(self._describe)
-        self.apply.clicked.connect(lambda: self.chosen.emit(*self._shown))
+        self.apply.clicked.connect(lambda: self.preset_chosen.emit(*self._origin))
         self.in_stages.clicked.connect(self.staged)
         self._describe()
 
@@ -63,23 +63,23 @@ class PresetBar(QFrame):
         """Show the presets to choose from, at the one that is shown."""
         if self.chooser is None:
             self.chooser = PresetChooser(self, "Start from this preset")
-            self.chooser.chosen.connect(self.chosen)
-        self.chooser.open(*self._shown)
+            self.chooser.chosen.connect(self.preset_chosen)
+        self.chooser.open(*self._origin)
 
     def show_origin(self, preset: str, size: str, read_only: bool, staged: bool = False) -> None:
-        """Say what the definition started from; ``read_only``: a launched run's; ``staged``: it is trained so."""
-        self._shown = (preset, size)
+        """Show the definition's preset; ``read_only``: of a launched run; ``staged``: trained in stages."""
+        self._origin = (preset, size)
         self._read_only = read_only
         self.in_stages.setChecked(staged)
         self._describe()
 
     def show_differences(self, number: int) -> None:
-        """How many settings are not the preset's; without any there is nothing to go back from."""
+        """Set how many settings differ from the preset; without any, *Reset to preset* is hidden."""
         self._differences = number
         self._describe()
 
     def _describe(self, *_: object) -> None:
-        name, size = self._shown
+        name, size = self._origin
         preset = PRESETS.get(name)
         title = f"{preset.title} · {size}" if preset else "No preset"
         self.preset.setText(f"{title}  ▾")
@@ -94,5 +94,5 @@ class PresetBar(QFrame):
             text.setVisible(preset is not None and self.about.isChecked())
         if preset is not None:
             self._description.setText(preset.description)
-            wanted = [need.sentence for need in needs(name, size if size in SIZES else "demo")]
-            self._paper.setText("\n".join([preset.paper, *wanted]))
+            requirements = [need.sentence for need in needs(name, size if size in SIZES else "demo")]
+            self._paper.setText("\n".join([preset.paper, *requirements]))

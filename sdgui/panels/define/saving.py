@@ -1,4 +1,4 @@
-"""What is typed in Define on its way to the store: drafts, edits that are being written, and what each began with.
+"""Saves what is typed in Define: drafts, edits being written, and the config that each edit started from.
 
 Flow: form -> ``write`` -> the window's ``StoreWriter``; until the store has an edit, a draft in the settings keeps it.
 """
@@ -24,7 +24,7 @@ class ConfigSaver:
         self.unsaved: dict[int, Experiment] = {}
 
     def stored(self, experiment_id: int) -> Experiment:
-        """The experiment as the store has it, or is about to have it. StoreError when there is none."""
+        """The experiment with its submitted edits. StoreError if it does not exist."""
         return self.unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
 
     def begin(self, experiment: Experiment) -> dict[str, str]:
@@ -67,9 +67,9 @@ class ConfigSaver:
         done: Callable[[Experiment, Experiment], object],
         failed: Callable[[Experiment, UserError], object],
     ) -> Experiment:
-        """Submit ``config``; returns the experiment as it will be, which ``done`` and ``failed`` are given first.
+        """Submit ``config``; returns the edited experiment, the first argument of ``done`` and ``failed``.
 
-        ``failed`` is given ChangedElsewhereError where another window has changed what the edit began with.
+        ``failed`` gets ChangedElsewhereError if another window has changed the config since this edit began.
         """
         coming = replace(experiment, config=config, config_json=config.to_json(), name=config.name)
         self.unsaved[experiment.id] = coming
@@ -92,7 +92,7 @@ class ConfigSaver:
         return coming
 
     def _settled(self, coming: Experiment) -> bool:
-        """Whether this was the last edit of the experiment that was under way."""
+        """Whether this was the last pending edit of the experiment."""
         last = self.unsaved.get(coming.id) is coming
         if last:
             del self.unsaved[coming.id]

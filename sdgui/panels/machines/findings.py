@@ -1,4 +1,4 @@
-"""What a check found: a line for each thing that works or does not, with what to do about it."""
+"""The findings of a check: one line each, with a remedy where something does not work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ICON = 16
 
 
 class FindingList(QWidget):
-    """Icon, what was looked at, what was found; below what does not work, the remedy."""
+    """Icon, subject and outcome of each finding; the remedy below a failed one."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -29,7 +29,7 @@ class FindingList(QWidget):
         theme().changed.connect(self._restyle)
 
     def show_findings(self, findings: Sequence[Finding]) -> None:
-        """Show these in place of the earlier ones."""
+        """Replace the findings."""
         self._findings = findings
         while (item := self._grid.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
@@ -39,7 +39,7 @@ class FindingList(QWidget):
         for finding in findings:
             row = self._add(finding, row)
         wrong = sum(not finding.works for finding in findings)
-        self.setAccessibleName(f"Check: {len(findings)} things looked at, {wrong} to be mended")
+        self.setAccessibleName(f"Check: {len(findings)} items, {wrong} to fix")
         self.setVisible(bool(findings))
 
     def _restyle(self) -> None:
@@ -50,12 +50,12 @@ class FindingList(QWidget):
         picture = PlainLabel(self)
         picture.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))
         picture.setAccessibleName("works" if finding.works else "does not work")
-        what, found = PlainLabel(finding.what, self), PlainLabel(finding.found, self, wordWrap=True)
-        set_role(found, "muted")
+        subject, outcome = PlainLabel(finding.what, self), PlainLabel(finding.found, self, wordWrap=True)
+        set_role(outcome, "muted")
         top = Qt.AlignmentFlag.AlignTop
         self._grid.addWidget(picture, row, 0, top)
-        self._grid.addWidget(what, row, 1, top)
-        self._grid.addWidget(found, row, 2, top)
+        self._grid.addWidget(subject, row, 1, top)
+        self._grid.addWidget(outcome, row, 2, top)
         if finding.works or not finding.remedy:
             return row + 1
         remedy = PlainLabel(finding.remedy, self, wordWrap=True)

@@ -27,11 +27,11 @@ _LAUNCHERS = (
 )
 _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, the launchers that it is for ("" : each)
     ("host", "Host", "An alias of ~/.ssh/config, or USER@HOST", "far"),
-    ("python", "Python", "Path of the interpreter there; empty: what Install there made, else sdgui-core", "far"),
-    ("setup", "Setup", "Lines of shell that come first: module load cuda", "far"),
+    ("python", "Python", "Path of the interpreter; empty: the installed environment, else sdgui-core", "far"),
+    ("setup", "Setup", "Setup commands, for example: module load cuda", "far"),
     ("runs", "Runs folder", "Where run folders are kept there", "far"),
     ("launcher", "Launch", "How a run is started", "far"),
-    ("at_once", "Runs at once", "How many queued runs train at the same time where there is no GPU", "direct"),
+    ("at_once", "Runs at once", "How many queued runs train at the same time on a machine without a GPU", "direct"),
     ("gpus", "GPUs a run", "GPUs on each node; 0 for none", "torchrun slurm"),
     (
         "cpus",
@@ -45,12 +45,12 @@ _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, the lau
     ("warning", "Save before it", "Seconds before the time limit in which a run is saved and queued again", "slurm"),
     ("sbatch", "Further lines", "#SBATCH lines, one below the other", "slurm"),
 )
-_EMPTY = {"python": "What Install there made, else sdgui-core", "time": "The partition's"}
+_EMPTY = {"python": "Default: installed environment", "time": "The partition's"}
 _LIMITS = {"at_once": (1, 1000), "gpus": (0, 1024), "cpus": (0, 1024), "nodes": (1, 10_000), "warning": (10, 36_000)}
 
 
 class LaunchForm(QWidget):
-    """``changed``: a Machine that is to be kept."""
+    """``changed``: a Machine to save."""
 
     changed = Signal(object)  # Machine
 
@@ -89,7 +89,7 @@ class LaunchForm(QWidget):
         """Offer the cluster's partitions."""
         box = self.fields["partition"]
         assert isinstance(box, QComboBox)
-        names = [one.name for one in partitions]
+        names = [partition.name for partition in partitions]
         if [box.itemText(row) for row in range(box.count())] != names:
             text, self._filling = box.currentText(), True
             box.clear()
@@ -141,7 +141,7 @@ class LaunchForm(QWidget):
             return spin
         if name in ("setup", "sbatch"):
             lines = _Lines(self)
-            lines.left.connect(self._save)
+            lines.focus_lost.connect(self._save)
             return lines
         edit = QLineEdit(self)
         edit.setPlaceholderText(_EMPTY.get(name, ""))
@@ -180,30 +180,30 @@ class LaunchForm(QWidget):
         values = self._machine.model_dump() | {name: self._value(name) for name in self.fields}
         wrong: dict[str, str] = {}
         try:
-            made = Machine.model_validate(values)
+            machine = Machine.model_validate(values)
         except ValidationError as problems:
-            for one in problems.errors():
-                name = str(one["loc"][0]) if one["loc"] else "sbatch"
-                wrong.setdefault(name, str(one["msg"]).removeprefix("Value error, "))
+            for problem in problems.errors():
+                name = str(problem["loc"][0]) if problem["loc"] else "sbatch"
+                wrong.setdefault(name, str(problem["msg"]).removeprefix("Value error, "))
         for name, label in self._errors.items():
             label.setText(wrong.get(name, "")[:1].upper() + wrong.get(name, "")[1:])
             label.setVisible(name in wrong)
-        if not wrong and made != self._machine:
-            self._machine = made
-            self.changed.emit(made)
+        if not wrong and machine != self._machine:
+            self._machine = machine
+            self.changed.emit(machine)
 
     def _arrange(self) -> None:
-        """Show the fields that the way of launching has."""
-        launcher, here = self._value("launcher"), self._machine is not None and self._machine.here
+        """Show the fields of the selected launcher."""
+        launcher, is_local = self._value("launcher"), self._machine is not None and self._machine.here
         for name, _, _, fits in _FIELDS:
-            shown = name == "at_once" if here else fits == "far" or launcher in fits.split()
-            self._form.setRowVisible(self._boxes[name], shown)
+            is_visible = name == "at_once" if is_local else fits == "far" or launcher in fits.split()
+            self._form.setRowVisible(self._boxes[name], is_visible)
 
 
 class _Lines(QPlainTextEdit):
-    """A few lines; ``left`` when the cursor leaves them."""
+    """A text field of a few lines; emits ``focus_lost`` when it loses the focus."""
 
-    left = Signal()
+    focus_lost = Signal()
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -212,4 +212,4 @@ class _Lines(QPlainTextEdit):
 
     def focusOutEvent(self, event: Any) -> None:
         super().focusOutEvent(event)
-        self.left.emit()
+        self.focus_lost.emit()

@@ -39,9 +39,9 @@ class Entry:
 
 
 class MachineList(QListWidget):
-    """``chosen``: the key of the entry that is shown now."""
+    """``entry_chosen``: the key of the entry that is shown now."""
 
-    chosen = Signal(str)
+    entry_chosen = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -55,7 +55,7 @@ class MachineList(QListWidget):
 
     def show_entries(self, entries: Sequence[Entry]) -> None:
         """Show these; the current one stays current."""
-        kept, self._quiet = self.key(), True
+        previous_key, self._quiet = self.key(), True
         while self.count() > len(entries):
             self.takeItem(self.count() - 1)
         for row, entry in enumerate(entries):
@@ -74,8 +74,8 @@ class MachineList(QListWidget):
                 if item.data(role) != value:
                     item.setData(role, value)
         self._quiet = False
-        if not kept or self.key() != kept:
-            self.choose(kept or QUEUE)
+        if not previous_key or self.key() != previous_key:
+            self.choose(previous_key or QUEUE)
 
     def key(self) -> str:
         """That of the current entry; "" without one."""
@@ -89,7 +89,7 @@ class MachineList(QListWidget):
 
     def _moved(self, item: QListWidgetItem | None, _before: QListWidgetItem | None) -> None:
         if item is not None and not self._quiet:
-            self.chosen.emit(str(item.data(_KEY)))
+            self.entry_chosen.emit(str(item.data(_KEY)))
 
 
 class _Delegate(QStyledItemDelegate):
@@ -106,21 +106,21 @@ class _Delegate(QStyledItemDelegate):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         band = option.rect.adjusted(2, 1, -2, -1)
         if option.state & (QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver):
-            chosen = bool(option.state & QStyle.StateFlag.State_Selected)
+            is_selected = bool(option.state & QStyle.StateFlag.State_Selected)
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(colors.color("selection" if chosen else "raised"))
+            painter.setBrush(colors.color("selection" if is_selected else "raised"))
             painter.drawRoundedRect(band, 6, 6)
         icon = colors.icon(str(index.data(_ICON)), str(index.data(_ROLE)))
         top = band.top() + (band.height() - _PICTURE) // 2
         icon.paint(painter, QRect(band.left() + SPACE, top, _PICTURE, _PICTURE))
-        left, height = band.left() + 2 * SPACE + _PICTURE, option.fontMetrics.height()
-        width = band.right() - left - SPACE // 2
+        text_left, height = band.left() + 2 * SPACE + _PICTURE, option.fontMetrics.height()
+        width = band.right() - text_left - SPACE // 2
         for text, role, font, y in (
             (index.data(), "text", "text", band.top() + SPACE - 1),
             (index.data(_LINE), "muted", "small", band.top() + SPACE - 1 + height),
         ):
             painter.setPen(colors.color(role))
             painter.setFont(colors.font("small" if font == "small" else "text"))
-            shown = painter.fontMetrics().elidedText(str(text), Qt.TextElideMode.ElideRight, width)
-            painter.drawText(QRect(left, y, width, height), int(Qt.AlignmentFlag.AlignVCenter), shown)
+            elided = painter.fontMetrics().elidedText(str(text), Qt.TextElideMode.ElideRight, width)
+            painter.drawText(QRect(text_left, y, width, height), int(Qt.AlignmentFlag.AlignVCenter), elided)
         painter.restore()

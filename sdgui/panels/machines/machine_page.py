@@ -140,7 +140,7 @@ class MachinePage(QScrollArea):
 
     def _show_facts(self, facts: Facts | None, state: LineState) -> None:
         out = state.kind in ("waiting", "refused")
-        self.waiting.setText("Nothing is known of it yet." if out else "Looking what it has …")
+        self.waiting.setText("Not checked yet." if out else "Checking hardware …")
         self.waiting.setVisible(facts is None)
         self.facts.setVisible(facts is not None)
         self._show_rows([] if facts is None else fact_rows(facts))
@@ -162,9 +162,9 @@ class MachinePage(QScrollArea):
                 self._grid.addWidget(value, row, 1)
         for row, (_, text) in enumerate(rows):
             item = self._grid.itemAtPosition(row, 1)
-            shown: QWidget | None = item.widget() if item is not None else None
-            if isinstance(shown, PlainLabel) and shown.text() != text:
-                shown.setText(text)
+            value_label: QWidget | None = item.widget() if item is not None else None
+            if isinstance(value_label, PlainLabel) and value_label.text() != text:
+                value_label.setText(text)
         self._rows = rows
 
     def _show_gpus(self, gpus: Sequence[Gpu]) -> None:

@@ -1,4 +1,4 @@
-"""What the Machines panel says: facts, GPUs, findings and the queue as texts, and the names that ssh knows. No Qt."""
+"""Texts of the Machines panel: hardware facts, GPUs, findings, the queue; and the hosts of ssh's config. No Qt."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class QueueRow:
     refusal: str = ""  # why it can be neither moved to another machine nor taken out of the queue here
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: int, noun: str) -> str:
     """``1 GPU``, ``2 GPUs``."""
-    return f"{number} {what}" + "s" * (number != 1)
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def gibibytes(mebibytes: float) -> str:
@@ -43,11 +43,11 @@ def gibibytes(mebibytes: float) -> str:
     return f"{mebibytes / 1024:.1f} GiB" if mebibytes < 100 * 1024 else f"{mebibytes / 1024:.0f} GiB"
 
 
-def summary(facts: Facts | None, state: LineState, here: bool) -> str:
+def summary(facts: Facts | None, state: LineState, is_local: bool) -> str:
     """The line below a machine's name in the list."""
     if facts is None:
         return state.sentence or {"connecting": "Connecting …", "off": "Not asked yet"}.get(state.kind, "")
-    if not here and state.kind in ("waiting", "refused"):
+    if not is_local and state.kind in ("waiting", "refused"):
         return "Out of reach" if state.kind == "waiting" else "Needs attention"
     if facts.gpus:
         free = sum(gpu.free for gpu in facts.gpus)
@@ -69,8 +69,8 @@ def state_line(machine: Machine, facts: Facts | None, state: LineState) -> str:
 
 
 def fact_rows(facts: Facts) -> list[tuple[str, str]]:
-    """Label and value of each thing that a machine has."""
-    load = "" if facts.load is None else f", {facts.load:.1f} busy"
+    """Label and value of each fact about a machine."""
+    load = "" if facts.load is None else f", load {facts.load:.1f}"
     rows = [
         ("Processor", f"{counted(facts.cores, 'core')}{load}"),
         ("Memory", f"{gibibytes(facts.memory_free)} of {gibibytes(facts.memory)} free"),
@@ -82,7 +82,7 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
     if facts.system:
         rows.insert(0, ("System", facts.system))
     if facts.slurm:
-        names = ", ".join(f"{one.name}{'*' if one.default else ''}" for one in facts.partitions)
+        names = ", ".join(f"{partition.name}{'*' if partition.default else ''}" for partition in facts.partitions)
         rows.append(("Slurm", f"{facts.slurm}; partitions: {names}" if names else facts.slurm))
     if not facts.gpus:
         rows.append(("GPUs", f"none ({facts.gpus_by})" if facts.gpus_by else "none"))
@@ -107,41 +107,43 @@ def queue_rows(
     waiting: Iterable[Run],
     names: Mapping[int, str],
     progress: Mapping[int, RunProgress],
-    here: str,
+    local_name: str,
 ) -> list[QueueRow]:
-    """What trains, then what waits, in order. ``here``: what this computer is called."""
+    """Training runs, then queued ones, in order. ``local_name``: the name of this computer."""
     rows = []
     for run in alive:
-        now = progress.get(run.id)
-        state = now.state if now is not None else run.state
+        run_progress = progress.get(run.id)
+        state = run_progress.state if run_progress is not None else run.state
         if not state.alive:
             continue
-        done = now is not None and now.total_steps > 0
-        text = f"{100 * now.step // now.total_steps} %" if now is not None and done else ""
-        rows.append(_queue_row(run, names, None, str(state), run.devices, text, here))
+        has_steps = run_progress is not None and run_progress.total_steps > 0
+        text = (
+            f"{100 * run_progress.step // run_progress.total_steps} %" if run_progress is not None and has_steps else ""
+        )
+        rows.append(_queue_row(run, names, None, str(state), run.devices, text, local_name))
     for position, run in enumerate(waiting, 1):
-        rows.append(_queue_row(run, names, position, "queued", run.devices_asked or "first free", "", here))
+        rows.append(_queue_row(run, names, position, "queued", run.devices_asked or "first free", "", local_name))
     return rows
 
 
 def _queue_row(
-    run: Run, names: Mapping[int, str], position: int | None, state: str, devices: str, progress: str, here: str
+    run: Run, names: Mapping[int, str], position: int | None, state: str, devices: str, progress: str, local_name: str
 ) -> QueueRow:
-    machine = run.machine or (here if run.is_local else run.owner_host)
+    machine = run.machine or (local_name if run.is_local else run.owner_host)
     name = names.get(run.id, f"run {run.key}")
     return QueueRow(run.id, name, position, state, machine, devices, progress, run.owner, run.refusal)
 
 
 def moved(order: Sequence[int], rows: Sequence[int], to: int) -> list[int]:
-    """``order`` with the entries at ``rows`` put before the one at ``to``; behind the last for its length."""
-    chosen = [order[row] for row in sorted(rows)]
-    before = [item for item in order[:to] if item not in chosen]
-    return before + chosen + [item for item in order[to:] if item not in chosen]
+    """``order`` with the entries at ``rows`` moved before position ``to``; its length moves them to the end."""
+    moving = [order[row] for row in sorted(rows)]
+    before = [item for item in order[:to] if item not in moving]
+    return before + moving + [item for item in order[to:] if item not in moving]
 
 
 def ssh_names(config: Path) -> list[str]:
-    """The names that ``~/.ssh/config`` gives to hosts, in its order; patterns are no names. [] when it is not there."""
-    found: dict[str, None] = {}
+    """The host aliases in ``~/.ssh/config``, in order, without patterns; [] if the file is missing."""
+    hosts: dict[str, None] = {}
     seen: set[Path] = set()
 
     def read(path: Path, depth: int) -> None:
@@ -156,14 +158,14 @@ def ssh_names(config: Path) -> list[str]:
             word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
             names = [name.strip('"') for name in rest.split()]
             if word.lower() == "host":
-                found.update({name: None for name in names if not set(name) & set("*?!")})
+                hosts.update({name: None for name in names if not set(name) & set("*?!")})
             elif word.lower() == "include":
                 for name in names:
                     for part in _included(config.parent, name):
                         read(part, depth + 1)
 
     read(config, 0)
-    return list(found)
+    return list(hosts)
 
 
 def _included(folder: Path, name: str) -> list[Path]:

@@ -107,14 +107,14 @@ class MachinesPanel(Panel):
 
     @cached_property
     def page(self) -> MachinePage:
-        """What is known of the chosen machine; made when one is first chosen, or after the panel was painted."""
+        """The page of the selected machine; created when one is first selected, or after the panel was painted."""
         page = MachinePage(self.pages)
         page.check_asked.connect(self._check)
         page.install_asked.connect(self._install)
         page.remove_asked.connect(self._remove)
-        page.changed.connect(self._keep)
-        page.script.asked.connect(self._hosts.script)
-        self._hosts.scripted.connect(page.script.show_made)
+        page.changed.connect(self._save_machine)
+        page.script.script_asked.connect(self._hosts.script)
+        self._hosts.scripted.connect(page.script.show_generated)
         self.pages.addWidget(page)
         return page
 
@@ -122,14 +122,14 @@ class MachinesPanel(Panel):
         services, hosts = self._services, self._hosts
         self._probing.timeout.connect(self._probe_shown)
         self._gather.timeout.connect(self._show)
-        self.list.chosen.connect(lambda _key: self._chosen())
+        self.list.entry_chosen.connect(lambda _key: self._chosen())
         self.name.returnPressed.connect(self._add)
         self.add.clicked.connect(self._add)
         self.queue.limit_changed.connect(self._set_limit)
         self.queue.place_asked.connect(self._send)
         self.queue.table.rows.reordered.connect(self._reorder)
         self.queue.table.leave_asked.connect(self._leave)
-        self.queue.table.opened.connect(self.run_asked)
+        self.queue.table.run_opened.connect(self.run_asked)
         self.installation.line.connect(self._said)
         self.installation.ended.connect(self._installed)
         hosts.listed.connect(self._relist)
@@ -146,7 +146,7 @@ class MachinesPanel(Panel):
         self._names.setStringList(ssh_names(Path.home() / ".ssh" / "config"))
         self._probing.start()
         self._probe_shown()
-        QTimer.singleShot(0, self, self._show)  # a turn of its own: the first time the panel was just built
+        QTimer.singleShot(0, self, self._show)  # in a later turn: the panel may have just been built
         make_in_turns(self, ("page",))
 
     def left(self) -> None:
@@ -169,20 +169,20 @@ class MachinesPanel(Panel):
     def _listed(self, machines: list[Machine], edits: int) -> None:
         if edits != self._edits:  # it was changed here since; another listing follows
             return
-        self._hold(machines)
+        self._set_machines(machines)
         self._show()
         self._probe_shown()
 
-    def _hold(self, machines: list[Machine]) -> None:
+    def _set_machines(self, machines: list[Machine]) -> None:
         self._machines = machines
-        self.queue.show_machines([("" if one.here else one.name, _title(one)) for one in machines])
+        self.queue.show_machines([("" if machine.here else machine.name, _title(machine)) for machine in machines])
 
     def _failed(self, sentence: str) -> None:
         self.message_requested.emit(Message("error", sentence))
 
     # What is shown
     def _machine(self) -> Machine | None:
-        return next((one for one in self._machines if one.name == self.list.key()), None)
+        return next((machine for machine in self._machines if machine.name == self.list.key()), None)
 
     def _chosen(self) -> None:
         if (machine := self._machine()) is not None:
@@ -197,8 +197,8 @@ class MachinesPanel(Panel):
         if not self.isVisible():
             return
         for machine in self._machines:
-            known = self._hosts.facts(machine.name) is not None
-            if machine.name == self.list.key() or (not known and self._hosts.state(machine.name).kind == "off"):
+            has_facts = self._hosts.facts(machine.name) is not None
+            if machine.name == self.list.key() or (not has_facts and self._hosts.state(machine.name).kind == "off"):
                 self._hosts.probe(machine.name)
 
     def _show(self) -> None:
@@ -234,7 +234,7 @@ class MachinesPanel(Panel):
         except StoreError as error:
             self._failed(str(error))
             return
-        progress = {run.id: found for run in alive if (found := tailer.progress(run.id)) is not None}
+        progress = {run.id: run_progress for run in alive if (run_progress := tailer.progress(run.id)) is not None}
         names = {run_id: label.name for run_id, label in labels.items()}
         self.queue.show_rows(queue_rows(alive, waiting, names, progress, _HERE))
         facts: Facts | None = self._hosts.facts(LOCAL)
@@ -256,22 +256,22 @@ class MachinesPanel(Panel):
         def done(_: object) -> None:
             self._edits += 1
             self.name.clear()
-            self._hold([*self._machines, machine])
+            self._set_machines([*self._machines, machine])
             self._show()
             self.list.choose(host)
 
-        known = any(one.name == host for one in self._machines)
-        if known:
+        is_listed = any(existing.name == host for existing in self._machines)
+        if is_listed:
             self.list.choose(host)
         else:
             self._tasks.run(lambda: self._hosts.put(machine), done, self._failed)
 
-    def _keep(self, machine: Machine) -> None:
+    def _save_machine(self, machine: Machine) -> None:
         if machine.here:
             self._set_limit(machine.at_once)
             return
         self._edits += 1
-        self._machines = [machine if one.name == machine.name else one for one in self._machines]
+        self._machines = [machine if existing.name == machine.name else existing for existing in self._machines]
         self._tasks.run(lambda: self._hosts.put(machine), None, self._failed)
 
     def _remove(self) -> None:

@@ -1,4 +1,4 @@
-"""The queue: what trains, what waits and in which order, and how many run at once where there is no GPU."""
+"""The queue: training and queued runs in order, and how many run at once without a GPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _ABOUT = (
-    "Queued runs wait here and start by themselves, one on each free GPU, or so many at once where there is none. "
+    "Queued runs start automatically, one on each free GPU; without a GPU, as many as the limit allows. "
     "Queue one with Ctrl+Shift+Enter."
 )
 _FIRST, _LAST = -(10**9), 10**9
@@ -80,12 +80,12 @@ class QueuePage(QWidget):
         self._enable()
 
     def show_rows(self, rows: Sequence[QueueRow]) -> None:
-        """Show what trains and what waits."""
-        kept = self.table.chosen()
+        """Show training and queued runs."""
+        selected = self.table.chosen()
         before = [row.run_id for row in self.table.rows.rows]
         self.table.rows.show_rows(rows)
         if before != [row.run_id for row in rows]:
-            self.table.choose(kept)
+            self.table.choose(selected)
         waiting = sum(row.position is not None for row in rows)
         self.line.setText(f"{len(rows) - waiting} training, {waiting} waiting")
         self.stack.setCurrentWidget(self.table if rows else self.empty)
@@ -111,26 +111,26 @@ class QueuePage(QWidget):
         self.leave.setEnabled(some and not refusal)
         self.leave.set_tip(refusal or _LEAVE)
 
-    def _menu(self, at: QPoint) -> None:
-        chosen = self.table.chosen()
-        if not chosen:
+    def _menu(self, position: QPoint) -> None:
+        selected = self.table.chosen()
+        if not selected:
             return
         menu, refusal = QMenu(self), self.table.refusal()
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.setToolTipsVisible(bool(refusal))
         menu.addAction("Start next", lambda: self.table.shift(_FIRST))
         menu.addAction("Start last", lambda: self.table.shift(_LAST))
-        where = menu.addMenu("Train on")
+        machine_menu = menu.addMenu("Train on")
         for name, title in self._machines:
-            where.addAction(self._send(menu, chosen, name, title))
+            machine_menu.addAction(self._send_action(menu, selected, name, title))
         menu.addSeparator()
-        leave = menu.addAction("Take out of the queue", lambda: self.table.leave_asked.emit(chosen))
-        for action in (where.menuAction(), leave):
+        leave = menu.addAction("Take out of the queue", lambda: self.table.leave_asked.emit(selected))
+        for action in (machine_menu.menuAction(), leave):
             action.setEnabled(not refusal)
             action.setToolTip(refusal)
-        menu.popup(self.table.viewport().mapToGlobal(at))
+        menu.popup(self.table.viewport().mapToGlobal(position))
 
-    def _send(self, menu: QMenu, chosen: list[int], name: str, title: str) -> QAction:
+    def _send_action(self, menu: QMenu, run_ids: list[int], name: str, title: str) -> QAction:
         action = QAction(title.replace("&", "&&"), menu)
-        action.triggered.connect(lambda: self.place_asked.emit(chosen, name))
+        action.triggered.connect(lambda: self.place_asked.emit(run_ids, name))
         return action

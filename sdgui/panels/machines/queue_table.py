@@ -1,4 +1,4 @@
-"""What trains and what waits, in order; what waits is dragged, or moved by Alt and the arrow keys."""
+"""Training and queued runs, in order; queued runs are moved by dragging, or by Alt and the arrow keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 Index = QModelIndex | QPersistentModelIndex
-_COLUMNS = ("", "Run", "Machine", "Devices", "State", "Whose")
+_COLUMNS = ("", "Run", "Machine", "Devices", "State", "Owner")
 _MIME = "application/x-sdgui-queue"
 
 
@@ -49,8 +49,8 @@ class QueueModel(QAbstractTableModel):
     def move(self, rows: Sequence[int], to: int) -> None:
         """Put the waiting runs at ``rows`` before the row ``to``."""
         first, order = self.first_waiting, self.waiting()
-        chosen = [row - first for row in rows if row >= first]
-        after = moved(order, chosen, min(max(0, to - first), len(order)))
+        waiting_rows = [row - first for row in rows if row >= first]
+        after = moved(order, waiting_rows, min(max(0, to - first), len(order)))
         if after != order:
             by_id = {row.run_id: row for row in self.rows}
             self.show_rows(self.rows[:first] + [by_id[run_id] for run_id in after])
@@ -104,15 +104,15 @@ class QueueModel(QAbstractTableModel):
             return False
         ids = {int(part) for part in bytes(data.data(_MIME).data()).split(b",")}
         to = row if row >= 0 else parent.row() if parent.isValid() else len(self.rows)
-        self.move([number for number, one in enumerate(self.rows) if one.run_id in ids], to)
+        self.move([number for number, queued in enumerate(self.rows) if queued.run_id in ids], to)
         return False  # the view must not remove what was moved
 
 
 class QueueTable(QTreeView):
-    """``leave_asked``: the ids of runs that are to leave the queue; ``opened``: a run to be watched."""
+    """``leave_asked``: the ids of runs that are to leave the queue; ``run_opened``: a run to show."""
 
     leave_asked = Signal(list)
-    opened = Signal(int)
+    run_opened = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -130,7 +130,7 @@ class QueueTable(QTreeView):
         head.setStretchLastSection(False)
         head.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         head.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self.activated.connect(lambda index: self.opened.emit(self.rows.rows[index.row()].run_id))
+        self.activated.connect(lambda index: self.run_opened.emit(self.rows.rows[index.row()].run_id))
 
     def chosen(self) -> list[int]:
         """The ids of the selected runs that wait."""
@@ -138,14 +138,14 @@ class QueueTable(QTreeView):
         return [self.rows.rows[row].run_id for row in rows if self.rows.rows[row].position is not None]
 
     def refusal(self) -> str:
-        """Why the selected runs cannot leave the queue here; "" where they can."""
-        chosen = set(self.chosen())
-        return next((row.refusal for row in self.rows.rows if row.run_id in chosen and row.refusal), "")
+        """Why the selected runs cannot be removed from the queue here; "" if they can."""
+        selected = set(self.chosen())
+        return next((row.refusal for row in self.rows.rows if row.run_id in selected and row.refusal), "")
 
     def shift(self, by: int) -> None:
         """Move the selected runs up or down, to the front or the end for a large number; they stay selected."""
         ids = self.chosen()
-        rows = [row for row, one in enumerate(self.rows.rows) if one.run_id in ids]
+        rows = [row for row, queued in enumerate(self.rows.rows) if queued.run_id in ids]
         if not rows:
             return
         to = rows[0] + by if by < 0 else rows[-1] + by + 1
@@ -157,8 +157,8 @@ class QueueTable(QTreeView):
         model = self.selectionModel()
         flags = model.SelectionFlag
         model.clearSelection()
-        for row, one in enumerate(self.rows.rows):
-            if one.run_id in ids:
+        for row, queued in enumerate(self.rows.rows):
+            if queued.run_id in ids:
                 index = self.rows.index(row, 0)
                 model.select(index, flags.Select | flags.Rows)
                 model.setCurrentIndex(index, flags.NoUpdate)

@@ -1,7 +1,7 @@
-"""The script that sbatch gets, to be read and edited before it is sent: the one that the settings make, or one's own.
+"""Shows the sbatch script before it is sent, and edits it: generated from the settings, or the user's own.
 
-Flow: ``show_machine`` -> ``asked`` -> the machine's own answer -> ``show_made``; an edited script is kept with the
-machine and sent for each of its runs, which it knows by the job's name.
+Flow: ``show_machine`` -> ``script_asked`` -> the machine's reply -> ``show_generated``; an edited script is saved with
+the machine and sent for each of its runs, which it knows by the job's name.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from core.spec.machines.machine import Machine
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_MADE = "Made from the settings above. Edit it to send another one."
-_OWN = "Your own script, sent as it is for each run: $SLURM_JOB_NAME and %x are the run's folder."
+_MADE = "Generated from the settings above. Edit it to send a different script."
+_OWN = "Your own script, sent unchanged for each run: $SLURM_JOB_NAME and %x are the run's folder."
 _LINES = 16
 
 
 class ScriptEditor(QWidget):
-    """``asked``: the name of the machine whose script is wanted; ``changed``: a Machine that is to be kept."""
+    """``script_asked``: the name of a machine, requests its script; ``changed``: a Machine to save."""
 
-    asked = Signal(str)
+    script_asked = Signal(str)
     changed = Signal(object)  # Machine
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._machine: Machine | None = None
-        self._made = ""
+        self._generated = ""
         self.note = PlainLabel(_MADE, self, wordWrap=True)
         set_role(self.note, "muted")
         self.error = PlainLabel(self, wordWrap=True)
         set_role(self.error, "error")
         self.error.hide()
         self.text = _Script(self)
-        self.text.left.connect(self._save)
-        self.reset = QPushButton("Back to the made one", self)
-        self.reset.setToolTip(plain_tip("Forget what was edited, and send what the settings make"))
+        self.text.focus_lost.connect(self._save)
+        self.reset = QPushButton("Reset script", self)
+        self.reset.setToolTip(plain_tip("Discard the edits and send the script generated from the settings"))
         self.reset.clicked.connect(self._forget)
         row = QHBoxLayout()
         row.addWidget(self.note, 1)
@@ -58,47 +58,47 @@ class ScriptEditor(QWidget):
         if machine.launcher != "slurm":
             return
         if before is None or before.name != machine.name:
-            self._made = ""
+            self._generated = ""
             self.error.hide()
         elif before == machine:
             return
-        self.asked.emit(machine.name)
+        self.script_asked.emit(machine.name)
         self._show()
 
-    def show_made(self, name: str, text: str) -> None:
-        """What the settings of the machine make."""
+    def show_generated(self, name: str, text: str) -> None:
+        """Show the script generated from the machine's settings."""
         if self._machine is not None and self._machine.name == name:
-            self._made = text
+            self._generated = text
             self._show()
 
     def _show(self) -> None:
-        own = self._machine.script if self._machine is not None else ""
-        self.note.setText(_OWN if own else _MADE)
-        self.reset.setVisible(bool(own))
-        wanted = own or self._made
-        if not self.text.hasFocus() and self.error.isHidden() and self.text.toPlainText() != wanted:
-            self.text.setPlainText(wanted)
+        custom = self._machine.script if self._machine is not None else ""
+        self.note.setText(_OWN if custom else _MADE)
+        self.reset.setVisible(bool(custom))
+        script = custom or self._generated
+        if not self.text.hasFocus() and self.error.isHidden() and self.text.toPlainText() != script:
+            self.text.setPlainText(script)
 
     def _save(self) -> None:
-        if self._machine is None or not (self._made or self._machine.script):
+        if self._machine is None or not (self._generated or self._machine.script):
             return  # nothing was shown yet
         typed = self.text.toPlainText()
-        own = "" if not typed.strip() or typed.strip() == self._made.strip() else typed
+        custom = "" if not typed.strip() or typed.strip() == self._generated.strip() else typed
         try:
-            made = Machine.model_validate(self._machine.model_dump() | {"script": own})
+            machine = Machine.model_validate(self._machine.model_dump() | {"script": custom})
         except ValidationError as problem:
-            told = str(problem.errors()[0]["msg"]).removeprefix("Value error, ")
-            self.error.setText(told[:1].upper() + told[1:] + ".")
+            message = str(problem.errors()[0]["msg"]).removeprefix("Value error, ")
+            self.error.setText(message[:1].upper() + message[1:] + ".")
             self.error.show()
             return
         self.error.hide()
-        if made != self._machine:
-            self._machine = made
-            self.changed.emit(made)
+        if machine != self._machine:
+            self._machine = machine
+            self.changed.emit(machine)
         self._show()
 
     def _forget(self) -> None:
-        self.text.setPlainText(self._made)
+        self.text.setPlainText(self._generated)
         self.error.hide()
         if self._machine is not None:
             self._machine = self._machine.model_copy(update={"script": ""})
@@ -107,9 +107,9 @@ class ScriptEditor(QWidget):
 
 
 class _Script(QPlainTextEdit):
-    """``left`` when the cursor leaves it."""
+    """A text field; emits ``focus_lost`` when it loses the focus."""
 
-    left = Signal()
+    focus_lost = Signal()
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -121,4 +121,4 @@ class _Script(QPlainTextEdit):
 
     def focusOutEvent(self, event: Any) -> None:
         super().focusOutEvent(event)
-        self.left.emit()
+        self.focus_lost.emit()

@@ -38,60 +38,62 @@ class ArmsList(QListWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._experiments: dict[int, Experiment] = {}
-        self._there: list[Arm] = []
+        self._present_arms: list[Arm] = []
         self.setAccessibleName("Presets and experiments used as arms")
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # long names are elided
 
     def begin(self, experiments: Sequence[Experiment], ticked: set[int]) -> None:
-        """For a new study: the experiments ``ticked`` are its arms, and without any the method and its baseline."""
-        self._there = []
+        """Start a new study with the experiments ``ticked`` as arms; if none, with the method and its baseline."""
+        self._present_arms = []
         self._fill(experiments, ticked, () if ticked else _START)
 
     def begin_beside(self, arms: Sequence[Arm], experiments: Sequence[Experiment]) -> None:
-        """For extending a study beyond ``arms``."""
-        self._there = list(arms)
+        """Start extending a study that has ``arms``."""
+        self._present_arms = list(arms)
         self._fill(experiments, set(), ())
 
     def ticked(self) -> list[tuple[Arm, Experiment | None]]:
-        """The arms that are new, in the list's order; experiments' definitions are written when the study is made."""
-        found: list[tuple[Arm, Experiment | None]] = []
-        names = {arm.name for arm in self._there}
+        """The new arms, in the list's order, each with its experiment, or None for a preset."""
+        arms: list[tuple[Arm, Experiment | None]] = []
+        names = {arm.name for arm in self._present_arms}
         for row in range(self.count()):
             item = self.item(row)
-            what = item.data(_WHAT)
-            if what is None or item.checkState() != Qt.CheckState.Checked:
+            source = item.data(_WHAT)
+            if source is None or item.checkState() != Qt.CheckState.Checked:
                 continue
-            if isinstance(what, str):
-                name = _free(what, names)
-                found.append((Arm(name=name, preset=what), None))
+            if isinstance(source, str):
+                name = _unused_name(source, names)
+                arms.append((Arm(name=name, preset=source), None))
             else:
-                experiment = self._experiments[what]
-                name = _free(arm_name(experiment.name), names)
-                found.append((Arm(name=name, config=f"arms/{name}.json"), experiment))
+                experiment = self._experiments[source]
+                name = _unused_name(arm_name(experiment.name), names)
+                arms.append((Arm(name=name, config=f"arms/{name}.json"), experiment))
             names.add(name)
-        return found
+        return arms
 
     def _fill(self, experiments: Sequence[Experiment], ticked: set[int], presets: Sequence[str]) -> None:
-        usable = [one for one in experiments if one.config is not None]
-        self._experiments = {one.id: one for one in usable}
-        there = {arm.preset for arm in self._there if arm.preset and arm == Arm(name=arm.preset, preset=arm.preset)}
+        usable = [experiment for experiment in experiments if experiment.config is not None]
+        self._experiments = {experiment.id: experiment for experiment in usable}
+        used_presets = {
+            arm.preset for arm in self._present_arms if arm.preset and arm == Arm(name=arm.preset, preset=arm.preset)
+        }
         self.blockSignals(True)
         self.clear()
-        for arm in self._there:
-            title = PRESETS[arm.preset].title if arm.name in there else arm.name
+        for arm in self._present_arms:
+            title = PRESETS[arm.preset].title if arm.name in used_presets else arm.name
             item = self._add(f"{title} (in the study)", None, True)
             item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
         for experiment in usable:
             self._add(f"{experiment.name} (experiment)", experiment.id, experiment.id in ticked)
         for preset in PRESETS.values():
-            if preset.name not in there:
+            if preset.name not in used_presets:
                 item = self._add(preset.title, preset.name, preset.name in presets)
                 item.setToolTip(plain_tip(preset.description))
         self.blockSignals(False)
 
-    def _add(self, title: str, what: str | int | None, ticked: bool) -> QListWidgetItem:
+    def _add(self, title: str, source: str | int | None, ticked: bool) -> QListWidgetItem:
         item = QListWidgetItem(title)
-        item.setData(_WHAT, what)
+        item.setData(_WHAT, source)
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
         self.addItem(item)
@@ -104,9 +106,9 @@ def arm_name(text: str) -> str:
     return name if NAME.match(name) else "arm"
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _unused_name(name: str, used_names: set[str]) -> str:
     number, free = 2, name
-    while free in taken:
+    while free in used_names:
         free, number = f"{name}-{number}", number + 1
     return free
 
@@ -119,10 +121,10 @@ def arm_config(study: Study, arm: Arm) -> RunConfig:
 
 def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted field -> value."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return found
+        fields |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return fields
 
 
 def fill_arms(tree: QTreeWidget, study: Study) -> None:
@@ -130,21 +132,21 @@ def fill_arms(tree: QTreeWidget, study: Study) -> None:
     tree.clear()
     first: dict[str, object] | None = None
     for arm in study.arms:
-        made = PRESETS[arm.preset].title if arm.preset else arm.config
+        origin = PRESETS[arm.preset].title if arm.preset else arm.config
         data = f", trained on {arm.train}" if arm.train else ""
         long = f", as long as {arm.as_long_as}" if arm.as_long_as else ""
-        item = QTreeWidgetItem([arm.name, "", f"{made}{data}{long}"])
+        item = QTreeWidgetItem([arm.name, "", f"{origin}{data}{long}"])
         tree.addTopLevelItem(item)
         try:
-            own = _settings(arm_config(study, arm).model_dump(mode="json"))
+            settings = _settings(arm_config(study, arm).model_dump(mode="json"))
         except ConfigError as error:
             item.setText(2, str(error))
             item.setForeground(2, theme().color("error"))
             continue
         if first is None:
-            first = own
+            first = settings
             continue
-        for name, value in own.items():
+        for name, value in settings.items():
             if first.get(name) != value and name not in ("name", "preset"):
                 row = QTreeWidgetItem([field_title(name), value_text(first.get(name)), value_text(value)])
                 row.setToolTip(0, plain_tip(name))

@@ -1,4 +1,4 @@
-"""Quality against seconds of training: a line an arm, a point a budget, with 95 % intervals; values in the tooltip."""
+"""Quality against seconds of training: a line per arm, a point per budget, 95 % intervals; values in the tooltip."""
 
 from __future__ import annotations
 
@@ -38,43 +38,43 @@ class CostCurve:
 
 
 def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[CostCurve]:
-    """The curves of ``metric``, an arm each; arms without it are left out."""
+    """One curve of ``metric`` per arm; arms without it are omitted."""
     scale = 100.0 if is_share(metric) else 1.0
     points: dict[str, list[CostPoint]] = {}
-    for one in results["arms"].values():
-        mean = one["networks"].get(network, {}).get(metric)
-        seconds = (one.get("cost") or {}).get("budget", 0.0)
-        some = points.setdefault(one.get("of", ""), [])
+    for arm in results["arms"].values():
+        mean = arm["networks"].get(network, {}).get(metric)
+        seconds = (arm.get("cost") or {}).get("budget", 0.0)
+        arm_points = points.setdefault(arm.get("of", ""), [])
         if mean is not None and seconds > 0:
             low, high = (None if mean[end] is None else scale * mean[end] for end in ("low", "high"))
-            some.append(CostPoint(seconds, scale * mean["mean"], low, high, interval(metric, mean)))
+            arm_points.append(CostPoint(seconds, scale * mean["mean"], low, high, interval(metric, mean)))
     return [
-        CostCurve(name, tuple(sorted(some, key=lambda point: point.seconds)), color)
-        for color, (name, some) in enumerate(points.items())
-        if some
+        CostCurve(name, tuple(sorted(arm_points, key=lambda point: point.seconds)), color)
+        for color, (name, arm_points) in enumerate(points.items())
+        if arm_points
     ]
 
 
 def crossing_texts(results: Mapping[str, Any], metric: str) -> list[str]:
-    """How each compared arm stands to its baseline, and by how much at the greatest budget, with the interval."""
-    found = []
-    for one in results.get("crossings", ()):
-        if one["metric"] != metric:
+    """One sentence per comparison: which arm leads, and the difference at the largest budget with its interval."""
+    texts = []
+    for crossing in results.get("crossings", ()):
+        if crossing["metric"] != metric:
             continue
-        arm, base, seconds = one["arm"], one["baseline"], one.get("seconds")
-        at, since = "", ""
+        arm_name, base, seconds = crossing["arm"], crossing["baseline"], crossing.get("seconds")
+        at_budget, from_budget = "", ""
         if seconds is not None:
-            at, since = f" at about {seconds:.0f} s", f" from {seconds:.0f} s on"
-        told = {
-            "ahead": f"{arm} is ahead of {base}{since or _at_every_budget(results)}",
-            "behind": f"{arm} is behind {base}{since or _at_every_budget(results)}",
-            "even": f"{arm} and {base} are even{since}",
-            "not told apart": f"{arm} and {base} are not told apart{since}",
-            "overtakes": f"{arm} overtakes {base}{at}",
-            "falls behind": f"{arm} falls behind {base}{at}",
-        }[one["kind"]]
-        found.append(told + _difference(metric, one.get("last")))
-    return found
+            at_budget, from_budget = f" at about {seconds:.0f} s", f" from {seconds:.0f} s on"
+        sentence = {
+            "ahead": f"{arm_name} is ahead of {base}{from_budget or _at_every_budget(results)}",
+            "behind": f"{arm_name} is behind {base}{from_budget or _at_every_budget(results)}",
+            "even": f"{arm_name} and {base} are even{from_budget}",
+            "not told apart": f"{arm_name} and {base} are not told apart{from_budget}",
+            "overtakes": f"{arm_name} overtakes {base}{at_budget}",
+            "falls behind": f"{arm_name} falls behind {base}{at_budget}",
+        }[crossing["kind"]]
+        texts.append(sentence + _difference(metric, crossing.get("last")))
+    return texts
 
 
 def _at_every_budget(results: Mapping[str, Any]) -> str:
@@ -83,7 +83,7 @@ def _at_every_budget(results: Mapping[str, Any]) -> str:
 
 
 def _difference(metric: str, last: Mapping[str, Any] | None) -> str:
-    """In brackets, "+10.1 [3.5, 16.7] at 80 s"; results of older files have none."""
+    """``(+10.1 [3.5, 16.7] at 80 s)``; "" for results of older files, which lack it."""
     return "" if last is None else f" ({interval(metric, last, signed=True)} at {last['seconds']:g} s)"
 
 
@@ -130,11 +130,11 @@ def _draw_curve(plot: pg.PlotWidget, curve: CostCurve) -> None:
     line = pg.PlotDataItem(
         x, y, pen=pg.mkPen(color, width=2), symbol="o", symbolSize=7, symbolBrush=color, symbolPen=None, name=curve.name
     )
-    told = "\n".join(f"{curve.name}, {point.seconds:g} s: {point.text}" for point in curve.points)
-    line.setToolTip(plain_tip(told))
+    tip = "\n".join(f"{curve.name}, {point.seconds:g} s: {point.text}" for point in curve.points)
+    line.setToolTip(plain_tip(tip))
     plot.addItem(line)
-    for at, point in zip(x, curve.points, strict=True):
+    for log_seconds, point in zip(x, curve.points, strict=True):
         if point.low is not None and point.high is not None:
             ends = {"top": np.array([point.high - point.mean]), "bottom": np.array([point.mean - point.low])}
-            where = {"x": np.array([at]), "y": np.array([point.mean])}
-            plot.addItem(pg.ErrorBarItem(**where, beam=0.05, pen=pg.mkPen(color, width=1), **ends))
+            center = {"x": np.array([log_seconds]), "y": np.array([point.mean])}
+            plot.addItem(pg.ErrorBarItem(**center, beam=0.05, pen=pg.mkPen(color, width=1), **ends))

@@ -1,6 +1,6 @@
 """A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, evaluation; or extending one.
 
-Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``made(Study, experiments' definitions)``.
+Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``submitted(Study, experiments)``.
 Errors are shown below the fields while typing. A study that is extended offers only seeds and arms to add.
 """
 
@@ -48,14 +48,14 @@ _MEASURES = (
 
 
 class StudyEditor(QWidget):
-    """``made`` with the study and the experiments behind some of its new arms; ``cancelled``."""
+    """``submitted``: the study, and the experiments that its new arms were made from; ``cancelled``."""
 
-    made = Signal(object, object)  # Study, dict: arm -> Experiment
+    submitted = Signal(object, object)  # Study, dict: arm -> Experiment
     cancelled = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._there: Study | None = None  # the study that grows
+        self._extended_study: Study | None = None  # the study that grows
         self.name, self.about, self.seeds = QLineEdit(self), QLineEdit(self), QLineEdit("0, 1, 2", self)
         self.label, self.budgets = QLineEdit("concept", self), QLineEdit(self, placeholderText="for example 230, 600")
         self.size_box, self.steps, self.noise = StillComboBox(self), StillSpinBox(self), StillDoubleSpinBox(self)
@@ -68,12 +68,12 @@ class StudyEditor(QWidget):
         self.noise.setSuffix(" %")
         for number in (self.steps, self.noise):
             hide_steps(number)
-        self.data = {name: QLineEdit(where, self) for name, where in DEMO_DATA.items()}
+        self.data = {name: QLineEdit(path, self) for name, path in DEMO_DATA.items()}
         self.presets = ArmsList(self)
         self.arms = QTreeWidget(self)
         self.measures = [QCheckBox(text, self) for text, _ in _MEASURES]
-        self.what, self.wrong = PlainLabel(self), PlainLabel(self, wordWrap=True)
-        set_role(self.what, "title")
+        self.heading, self.wrong = PlainLabel(self), PlainLabel(self, wordWrap=True)
+        set_role(self.heading, "title")
         set_role(self.wrong, "error")
         self.make = QPushButton("&Make the study", self)
         set_role(self.make, "primary")
@@ -83,8 +83,8 @@ class StudyEditor(QWidget):
 
     def _build(self) -> None:
         scroll = QScrollArea(self, widgetResizable=True)
-        left = QWidget(scroll.viewport())
-        form = self.form = QFormLayout(left)
+        form_side = QWidget(scroll.viewport())
+        form = self.form = QFormLayout(form_side)
         form.setHorizontalSpacing(2 * SPACE)
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         rows: list[tuple[str, QWidget, str]] = [
@@ -92,7 +92,7 @@ class StudyEditor(QWidget):
             ("A&bout", self.about, "One sentence of description"),
             ("Si&ze", self.size_box, "Size of the presets"),
             ("S&teps", self.steps, "Optimiser steps of every arm"),
-            ("Bud&gets", self.budgets, "Seconds of training; each arm is trained anew for each, instead of Steps"),
+            ("Bud&gets", self.budgets, "Seconds of training, instead of Steps; each arm is trained once per budget"),
             ("See&ds", self.seeds, "Each arm is trained once per seed; three or more seeds give intervals"),
             ("Training data", self.data["train"], "A table or folder of pairs; demo:train.csv is the demo's"),
             ("Validation data", self.data["val"], "A table or folder of pairs"),
@@ -114,7 +114,7 @@ class StudyEditor(QWidget):
         self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
         self.arms.setAccessibleName("Arms and their differences")
         right = QVBoxLayout()
-        scroll.setWidget(left)
+        scroll.setWidget(form_side)
         scroll.setMinimumWidth(44 * SPACE)
         for text, widget in (("Arms: select presets and experiments", self.presets), ("Differences", self.arms)):
             head = PlainLabel(text, self)
@@ -131,7 +131,7 @@ class StudyEditor(QWidget):
         foot.addWidget(self.make)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.what)
+        column.addWidget(self.heading)
         column.addLayout(body, 1)
         column.addLayout(foot)
 
@@ -150,12 +150,12 @@ class StudyEditor(QWidget):
         leave.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         leave.activated.connect(self.cancelled)
 
-    def begin(self, experiments: Sequence[Experiment], ticked: set[int], taken: set[str]) -> None:
-        """A fresh form: the store's experiments may be arms, those ``ticked`` are."""
-        self._for(None)
+    def begin(self, experiments: Sequence[Experiment], ticked: set[int], used_names: set[str]) -> None:
+        """Start a new study; offers the store's experiments as arms, with those in ``ticked`` selected."""
+        self._show_form_for(None)
         self.presets.begin(experiments, ticked)
         number, name = 2, "study"
-        while name in taken:
+        while name in used_names:
             name, number = f"study {number}", number + 1
         self.name.setText(name)
         self.seeds.setText("0, 1, 2")
@@ -164,15 +164,15 @@ class StudyEditor(QWidget):
 
     def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
         """More seeds and arms for ``study``; everything else is fixed."""
-        self._for(study)
+        self._show_form_for(study)
         self.presets.begin_beside(study.arms, experiments)
         self.seeds.setText(", ".join(map(str, study.seeds)))
         self.check()
 
-    def _for(self, study: Study | None) -> None:
-        self._there = study
-        self.what.setText("" if study is None else f"More seeds or arms for “{study.name}”")
-        self.what.setVisible(study is not None)
+    def _show_form_for(self, study: Study | None) -> None:
+        self._extended_study = study
+        self.heading.setText("" if study is None else f"More seeds or arms for “{study.name}”")
+        self.heading.setVisible(study is not None)
         for row in range(self.form.rowCount()):
             self.form.setRowVisible(row, study is None or row == self._seeds_row)
         self.make.setText("&Make the study" if study is None else "&Add to the study")
@@ -184,33 +184,34 @@ class StudyEditor(QWidget):
 
     # The study
     def ticked(self) -> list[tuple[Arm, Experiment | None]]:
-        """The new arms, in the list's order, with the experiment that one is."""
+        """The new arms, in the list's order, each with its experiment, or None for a preset."""
         return self.presets.ticked()
 
     def study(self) -> Study:
-        """What is typed; ValueError with a sentence that names the field."""
+        """The study as typed; ValueError with a sentence that names the field."""
         arms = [arm for arm, _ in self.ticked()]
         try:
             seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
         except ValueError:
             raise ValueError(f"Seeds: {self.seeds.text()!r} must be whole numbers such as 0, 1, 2.") from None
-        if self._there is not None:
-            return _grown(self._there, arms, seeds)
+        if self._extended_study is not None:
+            return _grown(self._extended_study, arms, seeds)
         budgets = _budgets(self.budgets.text())
         if len(arms) < 2:
             raise ValueError("Arms: select at least two presets or experiments; a study compares them.")
         data = {name: line.text().strip() for name, line in self.data.items()}
-        for name, where in data.items():
-            if not where:
+        for name, path in data.items():
+            if not path:
                 raise ValueError(f"{self.data[name].accessibleName()}: enter a table or folder.")
-            if not where.startswith("demo:") and existing_path(where) is None:
-                raise ValueError(f"{self.data[name].accessibleName()}: there is no {where}.")
+            if not path.startswith("demo:") and existing_path(path) is None:
+                raise ValueError(f"{self.data[name].accessibleName()}: there is no {path}.")
         noise = NoiseSpec(of="train", share=self.noise.value() / 100) if self.noise.value() else None
-        measures = [one for box, (_, one) in zip(self.measures, _MEASURES, strict=True) if box.isChecked()]
+        measures = [measure for box, (_, measure) in zip(self.measures, _MEASURES, strict=True) if box.isChecked()]
         measures = [
-            one.model_copy(update={"label": self.label.text().strip()}) if one.label else one for one in measures
+            measure.model_copy(update={"label": self.label.text().strip()}) if measure.label else measure
+            for measure in measures
         ]
-        if noise is None and any(one.task == "noise" for one in measures):
+        if noise is None and any(measure.task == "noise" for measure in measures):
             raise ValueError("Evaluation: detecting shuffled captions needs shuffled captions in the data.")
         if not measures:
             raise ValueError("Evaluation: select at least one.")
@@ -251,7 +252,9 @@ class StudyEditor(QWidget):
 
     def _make(self) -> None:
         if self.check():
-            self.made.emit(self.study(), {arm.name: one for arm, one in self.ticked() if one is not None})
+            self.submitted.emit(
+                self.study(), {arm.name: experiment for arm, experiment in self.ticked() if experiment is not None}
+            )
 
 
 def _budgets(typed: str) -> list[float]:
@@ -262,15 +265,15 @@ def _budgets(typed: str) -> list[float]:
         raise ValueError(f"Budgets: {typed!r} must be seconds such as 230, 600.") from None
 
 
-def _grown(there: Study, arms: list[Arm], seeds: list[int]) -> Study:
-    """``there`` with new arms, each compared with the first, and with ``seeds``."""
-    if not set(there.seeds) <= set(seeds):
-        present = next(seed for seed in there.seeds if seed not in seeds)
+def _grown(existing: Study, arms: list[Arm], seeds: list[int]) -> Study:
+    """``existing`` with new arms, each compared with the first, and with ``seeds``."""
+    if not set(existing.seeds) <= set(seeds):
+        present = next(seed for seed in existing.seeds if seed not in seeds)
         raise ValueError(f"Seeds: {present} is already in the study; add others after it.")
-    if not arms and set(seeds) == set(there.seeds):
+    if not arms and set(seeds) == set(existing.seeds):
         raise ValueError("Add a seed or select another arm.")
-    pairs = [*there.compare, *((arm.name, there.arms[0].name) for arm in arms)] if there.compare else []
-    return _checked(dict(there) | {"seeds": seeds, "arms": [*there.arms, *arms], "compare": pairs})
+    pairs = [*existing.compare, *((arm.name, existing.arms[0].name) for arm in arms)] if existing.compare else []
+    return _checked(dict(existing) | {"seeds": seeds, "arms": [*existing.arms, *arms], "compare": pairs})
 
 
 def _checked(fields: dict[str, Any]) -> Study:

@@ -1,4 +1,4 @@
-"""Studies that were asked to pause or stop, and when: only one still running a while later may be killed.
+"""Pauses, stops and kills studies: one may be killed if it still runs a while after the request.
 
 Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons show what can be done next.
 """
@@ -28,30 +28,30 @@ class StudyEnding(QObject):
         super().__init__(parent)
         self._programs = programs
         self._tasks = BackgroundTasks(self)
-        self._asked: dict[int, QTimer] = {}  # study id -> what tells that it is overdue
+        self._kill_timers: dict[int, QTimer] = {}  # study id -> what tells that it is overdue
 
-    def ask(self, study_id: int, what: EndRequest) -> None:
+    def ask(self, study_id: int, request: EndRequest) -> None:
         """Pause, stop or kill the study's program."""
-        if what != "kill":
+        if request != "kill":
             self.forget(study_id)
-            timer = self._asked[study_id] = QTimer(self, singleShot=True)
+            timer = self._kill_timers[study_id] = QTimer(self, singleShot=True)
             timer.timeout.connect(self.became_overdue)
             timer.start(round(1000 * KILL_AFTER))
         programs = self._programs
-        self._tasks.run(lambda: programs.ask_to_end(study_id, what), None, partial(self._refused, study_id))
+        self._tasks.run(lambda: programs.ask_to_end(study_id, request), None, partial(self._refused, study_id))
 
     def asked(self, study_id: int | None) -> bool:
         """Whether the study was asked to end, and not ``forget`` since."""
-        return study_id in self._asked
+        return study_id in self._kill_timers
 
     def overdue(self, study_id: int | None) -> bool:
         """Whether it was asked so long ago that it may be killed."""
-        timer = self._asked.get(study_id or 0)
+        timer = self._kill_timers.get(study_id or 0)
         return timer is not None and not timer.isActive()
 
     def forget(self, study_id: int | None) -> None:
         """The study has ended, or the request was withdrawn."""
-        timer = self._asked.pop(study_id or 0, None)
+        timer = self._kill_timers.pop(study_id or 0, None)
         if timer is not None:
             timer.stop()
             timer.deleteLater()

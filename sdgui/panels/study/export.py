@@ -89,8 +89,8 @@ class ExportMenu(QMenu):
 
     def copy_table(self) -> None:
         """Copy the current table as text."""
-        shown = self._view()
-        view = shown.means if shown.tables.currentIndex() == 0 else shown.differences
+        results_view = self._view()
+        view = results_view.means if results_view.tables.currentIndex() == 0 else results_view.differences
         view.clearSelection()
         view.copy()
 
@@ -98,7 +98,10 @@ class ExportMenu(QMenu):
         """Write the results; the suffix of ``path`` selects the format."""
         if (folder := self._folder()) is None:
             return
-        write = next((one.write for one in RESULT_FORMATS if one.suffix == path.suffix.lower()), None)
+        write = next(
+            (result_format.write for result_format in RESULT_FORMATS if result_format.suffix == path.suffix.lower()),
+            None,
+        )
         if write is None:
             listed = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
             self._failed(f"{excerpt(path.name)} has no known extension; use {listed}.")
@@ -112,8 +115,8 @@ class ExportMenu(QMenu):
         if (folder := self._folder()) is None:
             return
         start = Path.home() / f"{folder.name}-{export.file_name}"
-        chosen = ask_file(export, self._over, start, "Export the results", known=_SUFFIXES)
-        if chosen is not None and chosen.problem:
-            self._failed(chosen.problem)
-        elif chosen is not None:
-            self.export_to(chosen.path)
+        target = ask_file(export, self._over, start, "Export the results", known=_SUFFIXES)
+        if target is not None and target.problem:
+            self._failed(target.problem)
+        elif target is not None:
+            self.export_to(target.path)

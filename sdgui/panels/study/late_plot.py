@@ -34,16 +34,16 @@ class LatePlot(MadeLate):
         """Draw what there is to show into ``plot``; ``bottom`` is its axis of names or times."""
         raise NotImplementedError
 
-    def show_plot(self, title: str, told: str) -> None:
-        """Draw anew under ``title``; ``told`` is what is drawn, in words."""
+    def show_plot(self, title: str, description: str) -> None:
+        """Redraw under ``title``; ``description``: the accessible description."""
         self.title.setText(title)
         self.setAccessibleName(title)
-        self.setAccessibleDescription(told)
+        self.setAccessibleDescription(description)
         self._draw()
 
     @cached_property
     def _plot(self) -> pg.PlotWidget:
-        """Made after the widget is on screen: it takes as long as a panel's other parts together."""
+        """Created after the widget is on screen: it takes as long as a panel's other parts together."""
         self._left, self._bottom = PlotAxis("left", "value"), pg.AxisItem("bottom")
         plot = still_plot(self, self._left, self._bottom)
         self._column.takeAt(1)

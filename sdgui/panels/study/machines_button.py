@@ -1,6 +1,6 @@
 """Where a study is trained: a button that names the machines, and a menu in which they are ticked.
 
-Flow: ``Hosts`` knows the machines, the study's folder which of them were chosen -> the menu -> ``chosen`` ->
+Flow: ``Hosts`` lists the machines, the study's folder the selected ones -> the menu -> ``machines_chosen`` ->
 ``StudyPrograms.choose_machines``.
 """
 
@@ -25,7 +25,7 @@ _LONGEST = 20  # characters of a machine's name
 class MachinesButton(QPushButton):
     """``This computer``, ``gpu``, ``3 machines``, ``Any machine``."""
 
-    chosen = Signal(object)  # list[str]: names of machines, HERE and ANY
+    machines_chosen = Signal(object)  # list[str]: names of machines, HERE and ANY
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,7 +53,11 @@ class MachinesButton(QPushButton):
         self.machines.clear()
         names: list[str] = []
         try:
-            names = [one.name for one in self._hosts.listing() if not one.here] if self._hosts is not None else []
+            names = (
+                [machine.name for machine in self._hosts.listing() if not machine.here]
+                if self._hosts is not None
+                else []
+            )
         except UserError as error:
             self.machines.addAction(str(error)).setEnabled(False)
         for title, name in ((_title(HERE), HERE), *((name, name) for name in names)):
@@ -76,21 +80,21 @@ class MachinesButton(QPushButton):
         if name == ANY:
             on = [ANY] if checked else [HERE]
         else:
-            on = [one for one in self._on if one not in (name, ANY)] + ([name] if checked else [])
+            on = [ticked for ticked in self._on if ticked not in (name, ANY)] + ([name] if checked else [])
         self._on = on or [HERE]
         for action in self.machines.actions():
             action.setChecked(action.data() in self._on)
         self._show()
-        self.chosen.emit(list(self._on))
+        self.machines_chosen.emit(list(self._on))
 
     def _show(self) -> None:
-        told = ", ".join(_title(name) for name in self._on)
+        names = ", ".join(_title(name) for name in self._on)
         text = _title(self._on[0]) if len(self._on) == 1 else f"{count(len(self._on))} machines"
         text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
         self.setText(text.replace("&", "&&"))
         self.setIcon(theme().icon("ph.laptop" if self._on == [HERE] else "ph.hard-drives", "accent_text"))
-        self.setToolTip(plain_tip(f"The study's runs train on: {told}; each gets the first device that is free"))
-        self.setAccessibleName(f"Where the study is trained: {told}")
+        self.setToolTip(plain_tip(f"The study's runs train on: {names}; each gets the first device that is free"))
+        self.setAccessibleName(f"Where the study is trained: {names}")
 
 
 class _StaysOpen(QMenu):

@@ -57,7 +57,7 @@ def number(metric: str, value: float, signed: bool = False) -> str:
 
 
 def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
-    """``40.6 [38.1, 43.1]``; only the mean where one seed gives no interval."""
+    """``40.6 [38.1, 43.1]``; a single seed gives only the mean."""
     centre = number(metric, mean["mean"], signed)
     low, high = mean["low"], mean["high"]
     if low is None or high is None:
@@ -81,7 +81,7 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
             if mean is None:
                 cells.append(Cell("–", tip="No finished run" if not seeds else f"Not evaluated for its {network}"))
             else:
-                by_seed = ", ".join(number(metric, one) for one in mean["values"])
+                by_seed = ", ".join(number(metric, value) for value in mean["values"])
                 cells.append(Cell(interval(metric, mean), mean["mean"], f"{metric} by seed: {by_seed}"))
         rows.append([*cells, *_cost(arm.get("cost") or {})])
     units = [f"{metric} %" if is_share(metric) else metric for metric in metrics]
@@ -106,18 +106,18 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
     """One row per comparison and metric: the difference as trained and, on validation data, at equal wall-clock."""
     rows, metrics = [], []
-    for one in results["compare"]:
-        wanted = {metric: some.get(network) for metric, some in one["metrics"].items()}
-        clock = one.get("equal_clock") or {}
-        for metric in dict.fromkeys([*wanted, *clock]):
-            steps, timed = wanted.get(metric), clock.get(metric)
+    for comparison in results["compare"]:
+        by_metric = {metric: networks.get(network) for metric, networks in comparison["metrics"].items()}
+        clock = comparison.get("equal_clock") or {}
+        for metric in dict.fromkeys([*by_metric, *clock]):
+            steps, timed = by_metric.get(metric), clock.get(metric)
             if steps is None and timed is None:
                 continue
-            ratio = one.get("cost_ratio")
+            ratio = comparison.get("cost_ratio")
             rows.append(
                 [
-                    Cell(one["arm"], one["arm"], right=False),
-                    Cell(one["baseline"], one["baseline"], right=False),
+                    Cell(comparison["arm"], comparison["arm"], right=False),
+                    Cell(comparison["baseline"], comparison["baseline"], right=False),
                     Cell(metric, metric, right=False),
                     *_paired(metric, steps),
                     *_paired(metric, timed)[:1],
@@ -125,15 +125,17 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
                 ]
             )
             metrics.append(metric)
-        if not one["metrics"]:
-            missing = [name for name in (one["arm"], one["baseline"]) if not results["arms"][name]["seeds"]]
+        if not comparison["metrics"]:
+            missing = [
+                name for name in (comparison["arm"], comparison["baseline"]) if not results["arms"][name]["seeds"]
+            ]
             why = f"{' and '.join(missing)}: no finished run" if missing else "No seed finished in both arms"
-            names = [Cell(one[key], one[key], why, right=False) for key in ("arm", "baseline")]
+            names = [Cell(comparison[key], comparison[key], why, right=False) for key in ("arm", "baseline")]
             rows.append([*names, Cell(why, why, right=False), *[Cell("–", tip=why)] * 6])
             metrics.append("")
-    kinds = {str(one.get("equal", "")) for one in results["compare"]}
+    kinds = {str(comparison.get("equal", "")) for comparison in results["compare"]}
     equal = _EQUAL.get(kinds.pop(), _DIFFERENT) if len(kinds) == 1 else _DIFFERENT
-    columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "p (exact)", "Clear", "Equal time", "Step cost"]
+    columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "p (exact)", "Significant", "Equal time", "Step cost"]
     tips = [
         "",
         "The baseline",
@@ -148,17 +150,17 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
     return Table(columns, tips, rows, metrics)
 
 
-def _paired(metric: str, found: Mapping[str, Any] | None) -> list[Cell]:
-    if found is None:
+def _paired(metric: str, paired: Mapping[str, Any] | None) -> list[Cell]:
+    if paired is None:
         return [Cell("–")] * 4
-    difference = found["difference"]
-    by_seed = ", ".join(number(metric, one, signed=True) for one in difference["values"])
-    clear = bool(found["significant"])
+    difference = paired["difference"]
+    by_seed = ", ".join(number(metric, value, signed=True) for value in difference["values"])
+    clear = bool(paired["significant"])
     role = "" if not clear else "good" if difference["mean"] > 0 else "error"
     alone = "one seed" if len(difference["values"]) == 1 else "no spread"
     word = alone if difference["low"] is None else "yes" if clear else "no"
     chances = [
-        Cell("–" if found[p] is None else f"{found[p]:.3f}", math.nan if found[p] is None else found[p])
+        Cell("–" if paired[p] is None else f"{paired[p]:.3f}", math.nan if paired[p] is None else paired[p])
         for p in ("p_t", "p_exact")
     ]
     first = Cell(interval(metric, difference, signed=True), difference["mean"], f"by seed: {by_seed}", role)

@@ -16,7 +16,7 @@ SHIPPED = resource_folder("studies")
 class OpenMenu(QMenu):
     """The menu of the Open button."""
 
-    chosen = Signal(Path)
+    path_chosen = Signal(Path)
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -27,14 +27,14 @@ class OpenMenu(QMenu):
         self.addAction("Study f&older …").triggered.connect(self._ask_folder)
 
     def _choose(self, path: Path, _checked: bool = False) -> None:
-        self.chosen.emit(path)
+        self.path_chosen.emit(path)
 
     def _ask_file(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(self.parentWidget(), "Open a study file", "", "Studies (*.json)")
-        if found:
-            self.chosen.emit(Path(found))
+        path, _ = QFileDialog.getOpenFileName(self.parentWidget(), "Open a study file", "", "Studies (*.json)")
+        if path:
+            self.path_chosen.emit(Path(path))
 
     def _ask_folder(self) -> None:
-        found = QFileDialog.getExistingDirectory(self.parentWidget(), "Open a study folder")
-        if found:
-            self.chosen.emit(Path(found))
+        folder = QFileDialog.getExistingDirectory(self.parentWidget(), "Open a study folder")
+        if folder:
+            self.path_chosen.emit(Path(folder))

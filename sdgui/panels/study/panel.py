@@ -91,7 +91,7 @@ class StudyPanel(Panel):
         """The form of a new study, made after the panel is on screen, or when it is asked for."""
         editor = StudyEditor(self.stack)
         self.stack.addWidget(editor)
-        editor.made.connect(self._made)
+        editor.submitted.connect(self._made)
         editor.cancelled.connect(self._show)
         return editor
 
@@ -101,7 +101,7 @@ class StudyPanel(Panel):
 
     def _fill_menus(self) -> None:
         menu = OpenMenu(self)
-        menu.chosen.connect(self.open_study)
+        menu.path_chosen.connect(self.open_study)
         self.toolbar.open_button.setMenu(menu)
         self.exports = ExportMenu(
             lambda: self.view,
@@ -125,7 +125,7 @@ class StudyPanel(Panel):
         self.toolbar.folder.clicked.connect(self._show_folder)
         self.toolbar.bin.clicked.connect(self._delete)
         self.toolbar.machines.set_hosts(self._services.hosts)
-        self.toolbar.machines.chosen.connect(self._choose_machines)
+        self.toolbar.machines.machines_chosen.connect(self._choose_machines)
         self._programs.changed.connect(self._changed)
 
     # The panel
@@ -155,9 +155,9 @@ class StudyPanel(Panel):
             self.show_message(Message("error", str(error)))
             return
         self.toolbar.show_studies(studies)
-        kept = str(self._services.settings.value("study/shown") or "")
-        wanted = self._id() or (int(kept) if kept.isdecimal() else 0)
-        self._study = next((study for study in studies if study.id == wanted), studies[-1] if studies else None)
+        stored = str(self._services.settings.value("study/shown") or "")
+        study_id = self._id() or (int(stored) if stored.isdecimal() else 0)
+        self._study = next((study for study in studies if study.id == study_id), studies[-1] if studies else None)
         self.toolbar.choose(self._id())
         if not self._editing:
             self._show()
@@ -236,8 +236,10 @@ class StudyPanel(Panel):
         if self._study is None or look is None or look.study is None:
             return
         try:
-            own = store.study(self._study.id).arms
-            self.editor.grow(look.study, [one for one in store.experiments() if one.id not in own])
+            arm_ids = store.study(self._study.id).arms
+            self.editor.grow(
+                look.study, [experiment for experiment in store.experiments() if experiment.id not in arm_ids]
+            )
         except StoreError as error:
             self._failed(str(error))
             return
@@ -252,7 +254,11 @@ class StudyPanel(Panel):
         self._enable(None)
 
     def _made(self, study: Study, experiments: dict[str, Experiment]) -> None:
-        definitions = {name: one.config.to_json() for name, one in experiments.items() if one.config is not None}
+        definitions = {
+            name: experiment.config.to_json()
+            for name, experiment in experiments.items()
+            if experiment.config is not None
+        }
         grows, programs = self._grows, self._programs
 
         def write() -> StudyRecord:
@@ -274,9 +280,9 @@ class StudyPanel(Panel):
         self._tasks.run(lambda: self._programs.open(path), self._added, self._failed)
 
     def _find(self) -> None:
-        found = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
-        if found:
-            self.move_to(Path(found))
+        folder = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
+        if folder:
+            self.move_to(Path(folder))
 
     def move_to(self, folder: Path) -> None:
         """The study's folder has moved to ``folder``."""
@@ -301,12 +307,12 @@ class StudyPanel(Panel):
             self.bar.clear()
             self._tasks.run(lambda: self._programs.choose_machines(study_id, on), None, self._failed)
 
-    def _end(self, what: EndRequest) -> None:
+    def _end(self, request: EndRequest) -> None:
         if (study_id := self._id()) is None:
             return
-        if what != "kill":
+        if request != "kill":
             self.show_message(Message("info", "Active runs are saving their checkpoints; this takes a moment."))
-        self.ending.ask(study_id, what)
+        self.ending.ask(study_id, request)
         self._enable(self._look())
 
     def _not_ended(self, sentence: str) -> None:

@@ -108,10 +108,10 @@ class ResultsView(QTableView):
     def copy(self) -> None:
         """Selected cells as text with tabs; all when none or one is selected."""
         model = self.model()
-        chosen = self.selectionModel().selectedIndexes()
-        every = len(chosen) < 2
-        rows = range(model.rowCount()) if every else sorted({index.row() for index in chosen})
-        columns = range(model.columnCount()) if every else sorted({index.column() for index in chosen})
+        selected = self.selectionModel().selectedIndexes()
+        every = len(selected) < 2
+        rows = range(model.rowCount()) if every else sorted({index.row() for index in selected})
+        columns = range(model.columnCount()) if every else sorted({index.column() for index in selected})
         heads = [str(model.headerData(column, Qt.Orientation.Horizontal)) for column in columns]
         lines = ["\t".join(str(model.index(row, column).data()) for column in columns) for row in rows]
         QGuiApplication.clipboard().setText("\n".join(["\t".join(heads), *lines]))

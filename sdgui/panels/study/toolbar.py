@@ -96,7 +96,7 @@ class StudyToolbar(QWidget):
         ready = look is not None and look.study is not None and not editing
         alive = look is not None and look.alive
         study_id = study.id if study is not None else None
-        asked, kills = ending.asked(study_id), ending.overdue(study_id)
+        is_ending, kills = ending.asked(study_id), ending.overdue(study_id)
         self.box.setEnabled(not editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(ready and not alive and state != "done")
@@ -105,8 +105,8 @@ class StudyToolbar(QWidget):
             self.pause.setVisible(alive)
         self.machines.setEnabled(ready and not alive)
         self.machines.show_chosen(look.on if look is not None else ())
-        self.pause.setEnabled(ready and alive and not asked)
-        self.stop.setEnabled(ready and alive and (kills or not asked))
+        self.pause.setEnabled(ready and alive and not is_ending)
+        self.stop.setEnabled(ready and alive and (kills or not is_ending))
         self.stop.setText("&Kill" if kills else "Sto&p")
         self.export.setEnabled(ready and look is not None and look.results is not None)
         self.folder.setEnabled(study is not None and not editing)

@@ -190,31 +190,33 @@ class StudyView(QWidget):
         self._show_plot()
 
     def _show_plot(self) -> None:
-        """Bars of the arms, or their curves where they were trained for several budgets."""
+        """Show bars of the arms, or curves if they were trained for several budgets."""
         results = self._look.results if self._look is not None else None
-        shown = results is not None and bool(self._metric)
+        has_metric = results is not None and bool(self._metric)
         by_budget = results is not None and bool(results.get("budgets"))
-        self.bars.setVisible(shown and not by_budget)
-        self.costs.setVisible(shown and by_budget)
-        if results is not None and shown and by_budget:
+        self.bars.setVisible(has_metric and not by_budget)
+        self.costs.setVisible(has_metric and by_budget)
+        if results is not None and has_metric and by_budget:
             unit = ", %" if is_share(self._metric) else ""
-            told = "; ".join(crossing_texts(results, self._metric))
-            title = f"{self._metric}{unit} by seconds of training{told and f'. {told}.'}"
+            crossings = "; ".join(crossing_texts(results, self._metric))
+            title = f"{self._metric}{unit} by seconds of training{crossings and f'. {crossings}.'}"
             self.costs.set_curves(title, cost_curves(results, self._metric, str(self.network.currentData())))
-        elif results is not None and shown:
+        elif results is not None and has_metric:
             unit = ", %" if is_share(self._metric) else ""
             bars = bars_of(results, self._metric, str(self.network.currentData()), self._colors)
             self.bars.set_bars(f"{self._metric}{unit}{what_of(bars)}", bars)
 
     def _cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
         metric = index.data(METRIC) if index.isValid() else ""
-        known = self._look is not None and self._look.results is not None and metric in self._look.results["metrics"]
-        if known and metric != self._metric:
+        is_metric = (
+            self._look is not None and self._look.results is not None and metric in self._look.results["metrics"]
+        )
+        if is_metric and metric != self._metric:
             self._metric = metric
             self._show_plot()
 
     def _show_runs(self, runs: tuple[StudyRunSnapshot, ...]) -> None:
-        chosen = self.runs.currentIndex().row()
+        current_row = self.runs.currentIndex().row()
         self.runs.clear()
         for run in runs:
             icon, text = _ICONS.get(run.state, ("queued", run.state))
@@ -228,8 +230,8 @@ class StudyView(QWidget):
             for column in (1, 4, 5):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.runs.addTopLevelItem(item)
-        if 0 <= chosen < self.runs.topLevelItemCount():
-            self.runs.setCurrentIndex(self.runs.model().index(chosen, 0))
+        if 0 <= current_row < self.runs.topLevelItemCount():
+            self.runs.setCurrentIndex(self.runs.model().index(current_row, 0))
         self.runs.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
 
     def _show_arms(self, study: Study) -> None:
@@ -237,7 +239,7 @@ class StudyView(QWidget):
 
 
 def where_text(run: StudyRunSnapshot) -> str:
-    """``gpu, GPU 2``; "" for a run of this computer without a GPU of its own."""
+    """``gpu, GPU 2``; "" for a run on this computer without an assigned GPU."""
     return ", ".join(part for part in (run.machine, f"GPU {run.device}" if run.device else "") if part)
 
 
@@ -245,9 +247,9 @@ def state_text(look: StudySnapshot) -> str:
     """``Running. 5 of 12 runs are done, about 8 min left.``"""
     parts = [look.problem.splitlines()[0] if look.problem else _STATES[look.state]]
     if look.runs:
-        left = f", about {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
+        time_left = f", about {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
         failed = f", {len(look.failures)} failed" if look.failures else ""
-        parts.append(f"{look.done} of {len(look.runs)} runs finished{failed}{left}.")
+        parts.append(f"{look.done} of {len(look.runs)} runs finished{failed}{time_left}.")
     return " ".join(parts)
 
 

@@ -66,7 +66,7 @@ def test_presets_are_found_by_words_and_taken_by_keyboard(qtbot: QtBot, define: 
 
 def test_choosing_fills_the_form_and_can_be_undone(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip", "data.val=/v.csv")
-    define.preset_bar.chosen.emit("sd-clip", "tiny")
+    define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
     config = stored(services, experiment).config
     assert config is not None
     assert (config.preset, config.data.val, config.name) == ("sd-clip", "/v.csv", "clip")

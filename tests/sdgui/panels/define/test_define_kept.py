@@ -92,7 +92,7 @@ def test_the_way_back_to_the_preset_is_offered_where_there_is_one(qtbot: QtBot) 
     assert (bar.apply.isHidden(), bar.in_stages.isHidden(), bar.in_stages.isChecked()) == (True, False, True)
     bar.show_differences(2)
     assert not bar.apply.isHidden()
-    with qtbot.waitSignal(bar.chosen) as chosen:
+    with qtbot.waitSignal(bar.preset_chosen) as chosen:
         bar.apply.click()
     assert chosen.args == ["born-again", "tiny"]
     bar.show_origin("born-again", "tiny", read_only=True)
@@ -313,7 +313,7 @@ def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
 
 def test_undo_is_offered_until_something_else_is_edited(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
-    define.preset_bar.chosen.emit("sd-clip", "tiny")
+    define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
     assert define.bar.text.startswith("All settings are now those of ")
     define.form.set_value("seed", 5)
     assert define.bar.text == ""

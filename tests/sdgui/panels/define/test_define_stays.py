@@ -45,7 +45,7 @@ def test_another_message_stays_when_something_is_edited_and_stored(
     qtbot: QtBot, define: DefinePanel, services: Services
 ) -> None:
     show(define, services, "clip")
-    define.preset_bar.chosen.emit("sd-clip", "tiny")
+    define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
     define.bar.show_message(OTHER)
     define.form.set_value("seed", 5)
     assert define.bar.message == OTHER
@@ -59,7 +59,7 @@ def test_the_way_back_from_a_preset_includes_what_was_typed_just_before(
 ) -> None:
     show(define, services, "clip")
     define.form.set_value("optim.epochs", 77)
-    define.preset_bar.chosen.emit("sd-clip", "tiny")
+    define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
     define.bar.press_remedy()
     assert define.form.draft()["optim.epochs"] == "77"
 

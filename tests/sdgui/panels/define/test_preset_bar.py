@@ -68,7 +68,7 @@ def test_the_bar_names_its_preset_tells_about_it_and_opens_the_others(qtbot: QtB
     assert (bar._description.isVisible(), bar._paper.isVisible()) == (True, True)
     told: list[object] = []
     bar.staged.connect(told.append)
-    bar.chosen.connect(lambda *what: told.append(what))
+    bar.preset_chosen.connect(lambda *what: told.append(what))
     bar.in_stages.click()
     bar.preset.click()
     chooser = bar.chooser

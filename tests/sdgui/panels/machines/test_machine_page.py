@@ -52,11 +52,11 @@ def texts(page: MachinePage) -> dict[str, str]:
 def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
     page.show_machine(FAR, None, LineState("connecting"))
     assert (page.title.text(), page.line.text()) == ("far", "Connecting to far …")
-    assert (page.waiting.text(), page.waiting.isVisible()) == ("Looking what it has …", True)
+    assert (page.waiting.text(), page.waiting.isVisible()) == ("Checking hardware …", True)
     assert (page.facts.isVisible(), page.gpus.isVisible(), page._script_card.isVisible()) == (False, False, False)
     assert (page.install.isVisible(), page.remove.isVisible()) == (True, True)
     page.show_machine(FAR, None, LineState("refused", "Set up a key."))
-    assert (page.waiting.text(), page.line.text()) == ("Nothing is known of it yet.", "Set up a key.")
+    assert (page.waiting.text(), page.line.text()) == ("Not checked yet.", "Set up a key.")
     assert page.line.property("role") == "error"
     page.show_machine(FAR, None, LineState("refused", "It is not known why. " * 20))
     QApplication.processEvents()
@@ -68,7 +68,7 @@ def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
     page.show_machine(FAR, facts, READY)
     assert page.line.property("role") == "muted"
     assert (page.waiting.isVisible(), page.facts.isVisible(), page.gpus.isVisible()) == (False, True, True)
-    assert texts(page)["Processor"] == "8 cores, 2.0 busy"
+    assert texts(page)["Processor"] == "8 cores, load 2.0"
     assert texts(page)["Runs folder"] == "/r (1024 GiB free)"
     shown = [page.gpus.model().index(0, column) for column in range(5)]
     assert [one.data() for one in shown] == ["0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann"]
@@ -90,7 +90,7 @@ def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
     page.show_machine(FAR, lone, READY)
     assert page.gpus.rowCount() == 1
     assert page.gpus.model().index(0, 4).data() == "free"
-    assert (texts(page)["Processor"], texts(page)["Slurm"]) == ("8 cores, 3.0 busy", "23")
+    assert (texts(page)["Processor"], texts(page)["Slurm"]) == ("8 cores, load 3.0", "23")
     page.show_machine(this_computer(), lone, READY)
     assert page.title.text() == "This computer"
     assert (page.install.isVisible(), page.remove.isVisible()) == (False, False)
@@ -164,7 +164,7 @@ def test_what_does_not_work_has_its_remedy_below_it(qtbot: QtBot) -> None:
 
     assert shown() == ["works", "Disk", "enough", "does not work", "GPU", "none", "does not work", "sdgui",
                        "not there", "Press Install there."]  # fmt: skip
-    assert found.accessibleName() == "Check: 3 things looked at, 2 to be mended"
+    assert found.accessibleName() == "Check: 3 items, 2 to fix"
     picture = found._grid.itemAtPosition(0, 0).widget()  # type: ignore[union-attr]
     assert isinstance(picture, QLabel)
     assert isinstance(picture.pixmap(), QPixmap)
@@ -208,7 +208,7 @@ def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
     ]
     python = form.fields["python"]
     assert isinstance(python, QLineEdit)
-    assert python.placeholderText() == "What Install there made, else sdgui-core"
+    assert python.placeholderText() == "Default: installed environment"
     form._save()
     assert told == [], "no machine is shown"
     form.show_machine(FAR)
@@ -228,7 +228,7 @@ def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
         field = form.fields[name]
         assert isinstance(field, QPlainTextEdit)
         field.setPlainText(f"\n{text}\n")
-        field.left.emit()  # type: ignore[attr-defined]
+        field.focus_lost.emit()  # type: ignore[attr-defined]
         assert getattr(told[-1], name) == text
     box = form.fields["partition"]
     assert isinstance(box, QComboBox)
@@ -296,7 +296,7 @@ def test_what_is_being_typed_stays_when_the_machine_is_shown_again(qtbot: QtBot,
 def test_the_list_keeps_what_is_chosen_and_tells_only_what_a_user_chose(qtbot: QtBot) -> None:
     shown, told = MachineList(), list[str]()
     qtbot.addWidget(shown)
-    shown.chosen.connect(told.append)
+    shown.entry_chosen.connect(told.append)
     entries = [Entry(QUEUE, "Queue", "2 waiting", "ph.queue"), *(Entry(n, n, "off", "ph.laptop") for n in "ab")]
     assert shown.key() == ""
     shown.show_entries(entries)

@@ -151,7 +151,7 @@ def test_what_a_check_found_is_listed_with_its_remedy(window: MainWindow, panel:
     found = [Finding(what="Disk", works=True), Finding(what="sdgui", works=False, remedy="Press Install there.")]
     panel._checked(LOCAL, found)
     assert panel.page.findings.isVisible()
-    assert "1 to be mended" in panel.page.findings.accessibleName()
+    assert "1 to fix" in panel.page.findings.accessibleName()
     panel._checking.add(LOCAL)
     panel._show()
     assert (panel.page.check.text(), panel.page.check.isEnabled()) == ("Checking …", False)
@@ -375,7 +375,7 @@ def test_what_waits_is_counted_and_taken_out_with_a_word(
         settle(window)
     assert set(said[1:]) == {"The database is locked."}
     assert len(said) > 2, "of what was not written, and of what cannot be read"
-    panel.queue.table.opened.emit(left.id)
+    panel.queue.table.run_opened.emit(left.id)
     assert window.panel == "runs"
 
 

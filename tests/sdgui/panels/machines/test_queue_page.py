@@ -33,7 +33,7 @@ def heard(page: QueuePage) -> list[object]:
     told: list[object] = []
     page.table.rows.reordered.connect(lambda ids: told.append(list(ids)))
     page.table.leave_asked.connect(lambda ids: told.append(("leave", *ids)))
-    page.table.opened.connect(lambda run: told.append(("open", run)))
+    page.table.run_opened.connect(lambda run: told.append(("open", run)))
     page.place_asked.connect(lambda ids, host: told.append((host, *ids)))
     page.limit_changed.connect(lambda limit: told.append(("limit", limit)))
     return told
@@ -138,7 +138,7 @@ def test_a_row_says_what_trains_where_and_whose(page: QueuePage) -> None:
     assert rows.index(0, 4).data(Role.DecorationRole) is not None
     assert rows.index(0, 1).data(Role.DecorationRole) is None
     heads = [rows.headerData(column, Qt.Orientation.Horizontal) for column in range(rows.columnCount())]
-    assert heads == ["", "Run", "Machine", "Devices", "State", "Whose"]
+    assert heads == ["", "Run", "Machine", "Devices", "State", "Owner"]
     assert rows.headerData(1, Qt.Orientation.Vertical) is None
     assert (rows.rowCount(rows.index(0, 0)), rows.columnCount(rows.index(0, 0))) == (0, 0)
 

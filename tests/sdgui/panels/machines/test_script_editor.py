@@ -19,7 +19,7 @@ def editor(qtbot: QtBot) -> tuple[ScriptEditor, list[str], list[Machine]]:
     """An editor, what it asked for, and the machines that it would keep."""
     made, asked, kept = ScriptEditor(), list[str](), list[Machine]()
     qtbot.addWidget(made)
-    made.asked.connect(asked.append)
+    made.script_asked.connect(asked.append)
     made.changed.connect(kept.append)
     return made, asked, kept
 
@@ -28,17 +28,17 @@ def test_a_script_is_read_edited_kept_and_forgotten(qtbot: QtBot) -> None:
     script, asked, kept = editor(qtbot)
     script.show_machine(SLURM)
     assert asked == ["cluster"]
-    script.show_made("another", "no")
-    script.show_made("cluster", MADE)
+    script.show_generated("another", "no")
+    script.show_generated("cluster", MADE)
     assert script.text.toPlainText() == MADE
-    script.text.left.emit()
+    script.text.focus_lost.emit()
     assert kept == []  # read, and left as it was
     script.text.setPlainText(OWN)
-    script.text.left.emit()
+    script.text.focus_lost.emit()
     assert [one.script for one in kept] == [OWN]
     assert not script.reset.isHidden()
     script.show_machine(kept[-1])
-    script.show_made("cluster", MADE)  # the settings changed meanwhile: one's own stays
+    script.show_generated("cluster", MADE)  # the settings changed meanwhile: one's own stays
     assert script.text.toPlainText() == OWN
     QApplication.sendEvent(script.text, QFocusEvent(QEvent.Type.FocusOut))
     assert len(kept) == 1, "left as it is"
@@ -54,31 +54,31 @@ def test_a_script_is_read_edited_kept_and_forgotten(qtbot: QtBot) -> None:
 def test_what_is_no_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) -> None:
     script, _, kept = editor(qtbot)
     script.show_machine(SLURM)
-    script.show_made("cluster", MADE)
+    script.show_generated("cluster", MADE)
     script.text.setPlainText("rm -rf /")
-    script.text.left.emit()
+    script.text.focus_lost.emit()
     assert kept == []
     assert "begins with the line #!/bin/bash" in script.error.text()
-    script.show_made("cluster", MADE)
+    script.show_generated("cluster", MADE)
     assert script.text.toPlainText() == "rm -rf /"
     other = SLURM.model_copy(update={"name": "other", "script": OWN})
     script.show_machine(other)
     assert (script.error.isHidden(), script.text.toPlainText()) == (True, OWN), "of another machine nothing is wrong"
     script.show_machine(SLURM)
-    script.show_made("cluster", MADE)
+    script.show_generated("cluster", MADE)
     script.text.setPlainText("rm -rf /")
-    script.text.left.emit()
+    script.text.focus_lost.emit()
     script.text.setPlainText("")
-    script.text.left.emit()
+    script.text.focus_lost.emit()
     assert script.error.isHidden()
     assert script.text.toPlainText() == MADE
 
 
 def test_ones_own_script_is_shown_before_the_made_one_is_known(qtbot: QtBot) -> None:
     script, asked, kept = editor(qtbot)
-    script.text.left.emit()
+    script.text.focus_lost.emit()
     script.show_machine(SLURM)
-    script.text.left.emit()
+    script.text.focus_lost.emit()
     assert kept == [], "nothing was shown yet"
     mine = SLURM.model_copy(update={"name": "mine", "script": OWN})
     script.show_machine(mine)

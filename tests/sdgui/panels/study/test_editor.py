@@ -173,7 +173,7 @@ def test_ticked_experiments_are_the_arms_of_a_new_study(qtbot: QtBot, editor: St
     ]
     tick(editor, PRESETS["clip"].title)
     assert [tree.text(0) for tree in (editor.arms.topLevelItem(0),)] == ["clip"], "experiments have no file yet"
-    with qtbot.waitSignal(editor.made) as made:
+    with qtbot.waitSignal(editor.submitted) as made:
         editor.make.click()
     study, experiments = made.args
     assert [arm.name for arm in study.arms] == ["my-own", "my-own-2", "clip"]
@@ -192,7 +192,7 @@ def test_a_study_that_is_extended_offers_seeds_and_arms_only(editor: StudyEditor
     grown(editor)
     assert [editor.form.isRowVisible(row) for row in range(editor.form.rowCount())].count(True) == 1
     assert (editor.seeds.text(), editor.make.text()) == ("0, 1", "&Add to the study")
-    assert "two arms" in editor.what.text()
+    assert "two arms" in editor.heading.text()
     assert not editor.make.isEnabled()
     assert editor.wrong.text() == "Add a seed or select another arm."
     assert editor.ticked() == [], "arms that are there are not added again"
@@ -208,7 +208,7 @@ def test_a_study_that_is_extended_offers_seeds_and_arms_only(editor: StudyEditor
     assert [arm.name for arm in editor.study().arms] == ["clip", "sd-clip", "my-own"]
     editor.begin((), set(), set())
     assert all(editor.form.isRowVisible(row) for row in range(editor.form.rowCount()))
-    assert (editor.make.text(), editor.what.text()) == ("&Make the study", "")
+    assert (editor.make.text(), editor.heading.text()) == ("&Make the study", "")
 
 
 def test_new_arms_of_a_study_with_comparisons_are_compared_with_its_first(editor: StudyEditor) -> None:
@@ -242,8 +242,8 @@ def test_a_name_becomes_a_folder_name() -> None:
 
 
 def test_cancel_makes_nothing(qtbot: QtBot, editor: StudyEditor) -> None:
-    with qtbot.assertNotEmitted(editor.made), qtbot.waitSignal(editor.cancelled):
+    with qtbot.assertNotEmitted(editor.submitted), qtbot.waitSignal(editor.cancelled):
         editor.back.click()
     editor.seeds.setText("none")
-    with qtbot.assertNotEmitted(editor.made):
+    with qtbot.assertNotEmitted(editor.submitted):
         editor._make()

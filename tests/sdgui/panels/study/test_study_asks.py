@@ -130,12 +130,12 @@ def test_machines_are_chosen_for_the_study(
 ) -> None:
     chosen: list[tuple[int, list[str]]] = []
     monkeypatch.setattr(services.studies, "choose_machines", lambda *what: chosen.append(what))
-    panel.toolbar.machines.chosen.emit(["far"])
+    panel.toolbar.machines.machines_chosen.emit(["far"])
     panel.toolbar.begin.clicked.emit()
     assert (chosen, panel.bar.message) == ([], None), "there is no study"
     study = listed(panel, "mine", a_look("not started"))
     panel.bar.show_message(error("of before"))
-    panel.toolbar.machines.chosen.emit(["far"])
+    panel.toolbar.machines.machines_chosen.emit(["far"])
     qtbot.waitUntil(lambda: chosen == [(study.id, ["far"])])
     assert panel.bar.message is None
 

@@ -46,7 +46,7 @@ def ticked(button: MachinesButton) -> list[str]:
 
 def test_machines_are_ticked_one_after_another_and_any_stands_alone(button: MachinesButton) -> None:
     told: list[list[str]] = []
-    button.chosen.connect(told.append)
+    button.machines_chosen.connect(told.append)
     button.machines.aboutToShow.emit()
     texts = [one.text() for one in button.machines.actions() if not one.isSeparator()]
     assert texts == ["This computer", "r&&d", "far", "Any that is free"]
@@ -117,7 +117,7 @@ def test_the_menu_stays_open_while_machines_are_ticked(qtbot: QtBot, button: Mac
     QApplication.sendEvent(menu, release)
     assert (far.isChecked(), menu.isVisible()) == (True, True)
     told: list[list[str]] = []
-    button.chosen.connect(told.append)
+    button.machines_chosen.connect(told.append)
     button.set_hosts(listing())
     button.fill()
     hint = next(one for one in menu.actions() if not one.isEnabled() and not one.isSeparator())
@@ -133,7 +133,7 @@ def test_studies_that_come_with_the_program_files_and_folders_are_opened(
     parent, chosen = QWidget(), list[Path]()
     qtbot.addWidget(parent)
     menu = OpenMenu(parent)
-    menu.chosen.connect(chosen.append)
+    menu.path_chosen.connect(chosen.append)
     bundled = sorted(SHIPPED.glob("*.json"))
     actions = [one for one in menu.actions() if not one.isSeparator()]
     assert [one.text() for one in actions[:-2]] == [f"Bundled: {path.stem}" for path in bundled]
