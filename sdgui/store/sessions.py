@@ -12,15 +12,16 @@ import getpass
 import os
 import platform
 import re
+import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from sdgui.store.engine import Database
+from sdgui.store.engine import BUSY_SECONDS, Database
 from sdgui.store.records import ChangedElsewhereError, StoreError
 from sdgui.store.tables import TagRow
 
@@ -37,6 +38,7 @@ class Sessions:
         self.runs_folder = home / "runs"
         self.who = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
+        self._sessions, self._open_sessions = threading.Condition(), 0
 
     @property
     def database(self) -> Path:
@@ -54,36 +56,51 @@ class Sessions:
         return self._database.shared
 
     def close(self) -> None:
-        """Close the file or the connections; the store cannot be used afterwards."""
+        """Close the file or the connections, after sessions of other threads; the store cannot be used afterwards."""
+        with self._sessions:
+            self._sessions.wait_for(lambda: self._open_sessions == 0, timeout=BUSY_SECONDS)
         for database in (self._database, self._own):
             database.reader.dispose()
             database.recorder.dispose()
 
     @contextmanager
+    def _session(self, database: Database, engine: Engine) -> Iterator[Session]:
+        """A session that `close` waits for: the connection of one that goes on would be closed by nobody."""
+        with self._sessions:
+            self._open_sessions += 1
+        try:
+            with database.sentences(), Session(engine) as session:
+                yield session
+        finally:
+            with self._sessions:
+                self._open_sessions -= 1
+                self._sessions.notify_all()
+
+    @contextmanager
     def _read(self) -> Iterator[Session]:
-        with self._database.sentences(), Session(self._database.reader) as session:
+        with self._session(self._database, self._database.reader) as session:
             yield session
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
-        with self._database.sentences(), Session(self._database.writer) as session, session.begin():
+        with self._session(self._database, self._database.writer) as session, session.begin():
             session.info["who"] = self.who
             yield session
 
     @contextmanager
     def _read_own(self) -> Iterator[Session]:
-        with self._own.sentences(), Session(self._own.reader) as session:
+        with self._session(self._own, self._own.reader) as session:
             yield session
 
     @contextmanager
     def _write_own(self) -> Iterator[Session]:
-        with self._own.sentences(), Session(self._own.writer) as session, session.begin():
+        with self._session(self._own, self._own.writer) as session, session.begin():
             yield session
 
     @contextmanager
     def _record_progress(self) -> Iterator[Session]:
         """A write that concerns the rows of one run alone."""
-        with self._database.sentences(), Session(self._database.recorder) as session, session.begin():
+        with self._session(self._database, self._database.recorder) as session, session.begin():
             yield session
 
     def _folder_text(self, folder: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import literal, select
 
 from core.spec.config import RunConfig, parse_config
 from core.spec.presets import preset_config
@@ -334,3 +335,25 @@ for n in range(1, 100000):
 
 def _root() -> str:
     return str(Path(parse_config.__code__.co_filename).resolve().parents[3])
+
+
+def test_closing_waits_for_the_sessions_of_other_threads(store: Store) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    values: list[int | None] = []
+
+    def read() -> None:
+        with store._read() as session:
+            reading.set()
+            go_on.wait(120)
+            values.append(session.scalar(select(literal(1))))
+
+    reader, closer = threading.Thread(target=read), threading.Thread(target=store.close)
+    reader.start()
+    assert reading.wait(120)
+    closer.start()
+    closer.join(0.05)
+    assert closer.is_alive()
+    go_on.set()
+    for thread in (reader, closer):
+        thread.join(120)
+    assert values == [1]
