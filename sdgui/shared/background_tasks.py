@@ -48,8 +48,8 @@ class BackgroundTasks(QObject):
         except UserError as error:
             self._end(failed, str(error))
         except OSError as error:
-            where = f" {error.filename}" if error.filename else ""
-            self._end(failed, f"The file{where} cannot be used: {error.strerror or error}.")
+            file_name = f" {error.filename}" if error.filename else ""
+            self._end(failed, f"The file{file_name} cannot be used: {error.strerror or error}.")
         except Exception as error:  # noqa: BLE001  whatever ends a task must be reported
             self._end(failed, f"{type(error).__name__}: {error}")
         else:

@@ -60,8 +60,8 @@ class Basket(QObject):
 
     def put(self, finding: Finding) -> None:
         """Put fixes in, in place of those of the same pair, picture or label."""
-        now = time.time()
-        fixes = [fix if fix.found else fix.model_copy(update={"found": now}) for fix in finding.fixes]
+        found_at = time.time()
+        fixes = [fix if fix.found else fix.model_copy(update={"found": found_at}) for fix in finding.fixes]
         if fixes:
             self._change(lambda: self._store.put_fixes(_spelled(finding.source), fixes))
 
@@ -126,9 +126,9 @@ def basket_action(
     """
 
     def run(context: C) -> None:
-        found = find(context)
-        if found is not None:
-            basket(context).put(found)
+        finding = find(context)
+        if finding is not None:
+            basket(context).put(finding)
 
     return Action(name, group, "Add to the &basket", tip, run, SHORTCUT, enabled, icon="ph.shopping-bag", menus=menus)
 
@@ -139,12 +139,12 @@ def offer_in_menu(
     """Add ``title`` to the context menu of ``gallery``; ``find`` gives the fixes of the items at these indices."""
 
     def fill(menu: QMenu, rows: list[int]) -> None:
-        found = find(rows)
+        finding = find(rows)
         menu.addSeparator()
         action = menu.addAction(title)
         action.setToolTip(plain_tip(tip))
-        action.setEnabled(found is not None)
-        if found is not None:
-            action.triggered.connect(lambda _checked=False: basket.put(found))
+        action.setEnabled(finding is not None)
+        if finding is not None:
+            action.triggered.connect(lambda _checked=False: basket.put(finding))
 
     gallery.menu_opening.connect(fill)

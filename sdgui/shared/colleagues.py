@@ -40,12 +40,12 @@ class Colleagues(QObject):
         try:
             if self._last < 0:
                 self._last = self._store.last_activity()
-            found = self._store.activity_of_others(self._last)
+            rows = self._store.activity_of_others(self._last)
         except StoreError:  # out of reach for now, as the tailer says
             return _POLL_SECONDS
-        if found:
-            self._last = found[-1].id
-            experiments = frozenset(one.experiment_id for one in found if one.experiment_id is not None)
-            runs = frozenset(one.run_id for one in found if one.run_id is not None)
+        if rows:
+            self._last = rows[-1].id
+            experiments = frozenset(row.experiment_id for row in rows if row.experiment_id is not None)
+            runs = frozenset(row.run_id for row in rows if row.run_id is not None)
             self.changed.emit(Changes(experiments, runs))
         return _POLL_SECONDS

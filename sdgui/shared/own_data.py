@@ -26,8 +26,8 @@ def own_data_config(source: Path) -> RunConfig:
     is not there, or is neither.
     """
     if not source.is_dir() and source.suffix.lower() not in _TABLES:
-        found = "is not a table of pairs" if source.exists() else "does not exist"
-        raise UserError(f"{source} {found}: choose a folder of pictures, or a table such as CSV or JSON lines.")
+        problem = "is not a table of pairs" if source.exists() else "does not exist"
+        raise UserError(f"{source} {problem}: choose a folder of pictures, or a table such as CSV or JSON lines.")
     data = _splits(source) if source.is_dir() else {"train": source}
     values = preset_config(PRESET, SIZE).model_dump(mode="json")
     values["data"] |= {split: str(path) for split, path in data.items()}
@@ -41,11 +41,12 @@ def _splits(folder: Path) -> dict[str, Path]:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror or error}. Check its permissions.") from error
-    usable = [one for one in entries if one.suffix.lower() in _TABLES or one.is_dir()]
-    found = {
-        split: next((one for one in usable if one.stem.lower() in names), None) for split, names in _SPLITS.items()
+    usable = [entry for entry in entries if entry.suffix.lower() in _TABLES or entry.is_dir()]
+    split_paths = {
+        split: next((entry for entry in usable if entry.stem.lower() in names), None)
+        for split, names in _SPLITS.items()
     }
-    if found["train"] is not None:
-        return {split: path for split, path in found.items() if path is not None}
-    tables = [one for one in entries if one.is_file() and one.suffix.lower() in _TABLES]
+    if split_paths["train"] is not None:
+        return {split: path for split, path in split_paths.items() if path is not None}
+    tables = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in _TABLES]
     return {"train": tables[0] if len(tables) == 1 else folder}

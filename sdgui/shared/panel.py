@@ -34,7 +34,7 @@ class Panel(QWidget):
     ticks_asked = Signal(object)  # frozenset of run ids: tick these runs and no others
     source_asked = Signal(str, str)  # a panel's name, a source: show that panel with these data
     changed = Signal(object)  # Changes: what the panel has written to the store
-    saved = Signal(bool)  # nothing typed is on its way to the disk any more; whether all of it could be written
+    saved = Signal(bool)  # all typed text was processed; True if all of it was written
 
     def set_view(self, view: QWidget) -> None:
         """Fill the panel with ``view``; the panel itself is the controller."""

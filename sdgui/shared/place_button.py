@@ -74,10 +74,10 @@ class PlaceButton(QPushButton):
         menu.addSeparator()
         for gpu in gpus:
             menu.addAction(self._choice(_device(gpu), Place(host, gpu.device)))
-        whole = [gpu.device for gpu in gpus if gpu.device == str(gpu.index)]
-        if len(whole) > 1:
+        whole_gpus = [gpu.device for gpu in gpus if gpu.device == str(gpu.index)]
+        if len(whole_gpus) > 1:
             menu.addSeparator()
-            menu.addAction(self._choice(f"All {count(len(whole))} GPUs", Place(host, ",".join(whole))))
+            menu.addAction(self._choice(f"All {count(len(whole_gpus))} GPUs", Place(host, ",".join(whole_gpus))))
 
     def _choice(self, title: str, place: Place) -> QAction:
         action = QAction(title, self.places)

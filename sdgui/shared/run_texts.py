@@ -126,9 +126,9 @@ def stop_text(stopping: Stopping | None) -> tuple[str, str]:
         return "Stop", ""
     if stopping.host:
         return "Stop", f"Asked to stop. It runs on {stopping.host}; if it does not stop, end it there."
-    left = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
+    in_seconds = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
     if stopping.stage == StopStage.ASKED:
-        return "End now", f"Stopping; will be terminated{left}."
+        return "End now", f"Stopping; will be terminated{in_seconds}."
     if stopping.stage == StopStage.TERMINATED:
-        return "Kill", f"Terminating; will be killed{left}."
+        return "Kill", f"Terminating; will be killed{in_seconds}."
     return "Kill", "Killed; waiting for the process to end."

@@ -95,7 +95,7 @@ class StepSlider(QWidget):
         return self._steps
 
     def step(self) -> int:
-        """The step of the slider; 0 while there is none."""
+        """The step of the slider; 0 without steps."""
         return self._steps[self.slider.value()] if self._steps else 0
 
     def set_steps(self, steps: Sequence[int], step: int) -> None:
@@ -131,9 +131,9 @@ class StepSlider(QWidget):
         self._busy = busy
 
     def neighbours(self) -> list[int]:
-        """The steps beside the current one, the later first: worth having ready."""
-        at = self.slider.value()
-        return [self._steps[one] for one in (at + 1, at - 1) if 0 <= one < len(self._steps)]
+        """The steps beside the current one, the later first; worth preloading."""
+        index = self.slider.value()
+        return [self._steps[neighbour] for neighbour in (index + 1, index - 1) if 0 <= neighbour < len(self._steps)]
 
     def _slid(self) -> None:
         self._say()

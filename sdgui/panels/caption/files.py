@@ -116,8 +116,8 @@ class CaptionFiles(QObject):
 
     def _saved(self, report: Exported) -> None:
         """Training data was saved: offer to train on it."""
-        text = f"{_captions(report.written)} saved as training data: {report.where}."
-        use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(report.where), report.written))
+        text = f"{_captions(report.written)} saved as training data: {report.path}."
+        use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(report.path), report.written))
         self._show_message(exported_message(report, text, use))
 
     def _exportable(self) -> Sequence[CaptionedPicture]:
@@ -146,7 +146,7 @@ class CaptionFiles(QObject):
             self._show_message(warning(text, report.reasons()))
             return
         self._folder = report.folder
-        self._show_message(exported_message(report, f"{_captions(report.written)} exported to {report.where}."))
+        self._show_message(exported_message(report, f"{_captions(report.written)} exported to {report.path}."))
 
 
 def _captions(number: int) -> str:

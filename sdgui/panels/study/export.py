@@ -115,7 +115,7 @@ class ExportMenu(QMenu):
         if (folder := self._folder()) is None:
             return
         start = Path.home() / f"{folder.name}-{export.file_name}"
-        target = ask_file(export, self._over, start, "Export the results", known=_SUFFIXES)
+        target = ask_file(export, self._over, start, "Export the results", typed_suffixes=_SUFFIXES)
         if target is not None and target.problem:
             self._failed(target.problem)
         elif target is not None:

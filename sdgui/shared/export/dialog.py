@@ -25,8 +25,8 @@ class ChosenFile:
     @property
     def problem(self) -> str:
         """Why nothing may be written there, with the remedy; "" when it may."""
-        taken = not self.confirmed and self.path.exists()
-        return f"{self.path} already exists; choose another name." if taken else ""
+        exists = not self.confirmed and self.path.exists()
+        return f"{self.path} already exists; choose another name." if exists else ""
 
 
 def ask_file(
@@ -35,18 +35,18 @@ def ask_file(
     start: Path,
     title: str = "Export as",
     confirm: bool = True,
-    known: Collection[str] = (),
+    typed_suffixes: Collection[str] = (),
 ) -> ChosenFile | None:
     """A file for this format from a dialog that opens at ``start``; the suffix is added where none is typed.
 
-    ``known``: the suffixes that count as typed; any does when there are none.
+    ``typed_suffixes``: the suffixes that count as typed; any does when there are none.
     """
     option = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
-    found, _ = QFileDialog.getSaveFileName(over, title, str(start), export.filter, options=option)
-    if not found:
+    file_name, _ = QFileDialog.getSaveFileName(over, title, str(start), export.filter, options=option)
+    if not file_name:
         return None
-    path = Path(found)
-    if path.suffix.lower() in known if known else path.suffix:
+    path = Path(file_name)
+    if path.suffix.lower() in typed_suffixes if typed_suffixes else path.suffix:
         return ChosenFile(path, confirmed=confirm)
     return ChosenFile(path.with_name(path.name + export.suffix), confirmed=False)
 

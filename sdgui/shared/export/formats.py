@@ -46,25 +46,25 @@ class ExportFormat(Generic[Write]):
 class Exported:
     """What was written, and what was left out and why."""
 
-    where: Path  # the folder, or the (first) file
+    path: Path  # the folder, or the (first) file
     written: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
-        return self.where if self.where.is_dir() else self.where.parent
+        return self.path if self.path.is_dir() else self.path.parent
 
     def reasons(self) -> str:
         """What was left out, one item per line."""
         more = len(self.skipped) - _LISTED
-        lines = [f"{what}: {why}" for what, why in self.skipped[:_LISTED]]
+        lines = [f"{name}: {why}" for name, why in self.skipped[:_LISTED]]
         return "\n".join([*lines, f"and {count(more)} more"] if more > 0 else lines)
 
 
 def free_path(path: Path, number: int = 1) -> Path:
     """``path``, or the first of ``NAME-2``, ``NAME-3`` … that is free; earlier numbers are passed over."""
-    found = path if number < 2 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+    candidate = path if number < 2 else path.with_name(f"{path.stem}-{number}{path.suffix}")
     number = max(2, number + 1)
-    while found.exists() or found.is_symlink():
-        found, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
-    return found
+    while candidate.exists() or candidate.is_symlink():
+        candidate, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return candidate

@@ -59,24 +59,24 @@ class ExportMenu(QObject):
 
     def _ask(self, export: ExportFormat[WritePictures], items: Sequence[GalleryItem], _checked: bool = False) -> None:
         if export.target == "folder":
-            found = QFileDialog.getExistingDirectory(self._over, "Export into")
-            path = Path(found) if found else None
+            folder = QFileDialog.getExistingDirectory(self._over, "Export into")
+            path = Path(folder) if folder else None
         else:
             start = free_path(self._folder / export.file_name)
-            chosen = ask_file(export, self._over, start, confirm=False)  # an existing file is refused, not overwritten
-            path = chosen.path if chosen is not None else None
+            target = ask_file(export, self._over, start, confirm=False)  # an existing file is refused, not overwritten
+            path = target.path if target is not None else None
         if path is not None:
             self.run(export.write, items, path)
 
-    def run(self, write: WritePictures, items: Sequence[GalleryItem], where: Path) -> None:
+    def run(self, write: WritePictures, items: Sequence[GalleryItem], path: Path) -> None:
         """Export to ``where``, a folder or a file as the format needs it."""
-        title, chosen = self._title(), list(items)
-        self.task.start("Exporting pictures", len(chosen), lambda progress: write(chosen, where, progress, title))
+        title, exported = self._title(), list(items)
+        self.task.start("Exporting pictures", len(exported), lambda progress: write(exported, path, progress, title))
 
     def _done(self, report: Exported) -> None:
         self._folder = report.folder
         pictures = "1 picture" if report.written == 1 else f"{count(report.written)} pictures"
-        self._show_message(exported_message(report, f"{pictures} exported to {report.where}."))
+        self._show_message(exported_message(report, f"{pictures} exported to {report.path}."))
 
     def _failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):

@@ -148,8 +148,8 @@ def export_contact_sheet(
     report = Exported(file)
     for number, part in enumerate(sheets):
         path = file if number == 0 else free_path(file)
-        told = partial(_sheet_progress, progress, number * SHEET, len(items))
-        image = draw_sheet(part, title, columns, told, report.skipped)
+        report_progress = partial(_sheet_progress, progress, number * SHEET, len(items))
+        image = draw_sheet(part, title, columns, report_progress, report.skipped)
         with _new_file(path):
             pass  # the name is ours from here on
         if not image.save(str(path), "PNG"):  # type: ignore[call-overload]  # PySide6's stub asks for bytes
@@ -164,7 +164,7 @@ def draw_sheet(
     items: Sequence[GalleryItem],
     title: str,
     columns: int,
-    done: Callable[[int], None],
+    report_progress: Callable[[int], None],
     unread: list[tuple[str, str]] | None = None,
 ) -> QImage:
     """One sheet, dark on white; an unreadable image leaves an empty frame, and is added to ``unread``."""
@@ -181,11 +181,11 @@ def draw_sheet(
     painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
     painter.setFont(font)
     painter.setPen(QColor("#1b1f24"))
-    shown = metrics.elidedText(title, Qt.TextElideMode.ElideRight, image.width() - 2 * _GAP)
-    painter.drawText(_GAP, _GAP + metrics.ascent(), shown)
+    elided_title = metrics.elidedText(title, Qt.TextElideMode.ElideRight, image.width() - 2 * _GAP)
+    painter.drawText(_GAP, _GAP + metrics.ascent(), elided_title)
     try:
         for number, item in enumerate(items):
-            done(number)
+            report_progress(number)
             x, y = _GAP + number % columns * cell.width(), top + number // columns * cell.height()
             if not _draw_cell(painter, item, QRect(x, y, _SIDE, _SIDE), font, metrics) and unread is not None:
                 unread.append((str(item.path), "it could not be read"))
@@ -214,8 +214,8 @@ def _draw_cell(painter: QPainter, item: GalleryItem, rect: QRect, font: QFont, m
     return picture is not None
 
 
-def _sheet_progress(progress: Progress, before: int, total: int, done: int) -> None:
-    progress(before + done, total)
+def _sheet_progress(progress: Progress, before: int, total: int, drawn: int) -> None:
+    progress(before + drawn, total)
 
 
 def _report(progress: Progress, number: int, total: int) -> None:
@@ -244,15 +244,15 @@ def _new_file(file: Path) -> Iterator[TextIO]:
 
 def _refusal(path: Path, error: BaseException, written: int = 0) -> ExportError:
     code = getattr(error, "errno", None)
-    kept = f" {written} pictures had been written." if written else ""
+    written_text = f" {written} pictures had been written." if written else ""
     if isinstance(error, FileExistsError):
-        return ExportError(f"{path} already exists and was not overwritten; choose another name.{kept}")
+        return ExportError(f"{path} already exists and was not overwritten; choose another name.{written_text}")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ExportError(f"{path} cannot be written: no permission; choose another folder.{kept}")
+        return ExportError(f"{path} cannot be written: no permission; choose another folder.{written_text}")
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return ExportError(f"The disk of {path} is full; free some space or choose another disk.{kept}")
+        return ExportError(f"The disk of {path} is full; free some space or choose another disk.{written_text}")
     reason = getattr(error, "strerror", None) or error
-    return ExportError(f"{path} cannot be written: {reason}; choose another folder.{kept}")
+    return ExportError(f"{path} cannot be written: {reason}; choose another folder.{written_text}")
 
 
 PICTURE_FORMATS: tuple[ExportFormat[WritePictures], ...] = (

@@ -44,14 +44,14 @@ class ExportTask(QObject):
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close_threads)
 
-    def start(self, what: str, total: int, work: Work) -> None:
+    def start(self, title: str, total: int, work: Work) -> None:
         """Start ``work``; RuntimeError while another export runs."""
         if self.running:
             raise RuntimeError("An export is already running")
         self.running = True
         self._leave.clear()
         self._reported = 0.0
-        self._strip.start(what, total, "pictures")
+        self._strip.start(title, total, "pictures")
         self._pool.start(lambda: self._work(work))
 
     def cancel(self) -> None:
@@ -67,9 +67,9 @@ class ExportTask(QObject):
         except UserError as problem:
             self._ended.emit(Failure(str(problem)))
         except OSError as problem:
-            where = f"{problem.filename} " if problem.filename else "The file "
+            subject = f"{problem.filename} " if problem.filename else "The file "
             self._ended.emit(
-                Failure(f"{where}cannot be written: {problem.strerror or problem}; choose another folder.")
+                Failure(f"{subject}cannot be written: {problem.strerror or problem}; choose another folder.")
             )
         except Exception as problem:  # noqa: BLE001  the outcome of a thread must be reported
             self._ended.emit(Failure(f"The export failed: {type(problem).__name__}: {problem}."))

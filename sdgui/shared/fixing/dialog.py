@@ -1,6 +1,6 @@
-"""The basket, opened: entries are reviewed and taken out, the data saved with them, retrained and compared.
+"""The basket's dialog: review and remove entries, save the fixed data, retrain on them and compare.
 
-Flow: status bar's button -> **dialog** <- ``Basket.changed``; ``Retraining`` does what takes time. It does not block
+Flow: status bar's button -> **dialog** <- ``Basket.changed``; ``Retraining`` does the slow work. It does not block
 the window: panels go on filling the basket while it is open.
 """
 
@@ -41,9 +41,9 @@ class FixingDialog(QDialog):
         self.view = FixingView(services, self)
         self.work = Retraining(services, self)
         self.entries: list[StoredFix] = []  # all
-        self.shown: list[StoredFix] = []  # those of the chosen data, as in the gallery
-        self._then: Trained | None = None  # what is trained once the data are saved
-        self._asked = 0  # for runs; an answer to an earlier question is dropped
+        self.visible_entries: list[StoredFix] = []  # those of the chosen data, as in the gallery
+        self._then: Trained | None = None  # to be trained once the data are saved
+        self._runs_request = 0  # number of the latest request; answers to earlier ones are dropped
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.view)
@@ -57,7 +57,7 @@ class FixingDialog(QDialog):
         view.gallery.selection_changed.connect(lambda _rows: self._show_buttons())
         view.gallery.remove_asked.connect(self.take_out)
         view.take_out.clicked.connect(lambda: self.take_out(view.gallery.selected()))
-        view.take_all.clicked.connect(lambda: self.take_out(list(range(len(self.shown)))))
+        view.take_all.clicked.connect(lambda: self.take_out(list(range(len(self.visible_entries)))))
         view.undo.clicked.connect(self._basket.undo)
         view.save.clicked.connect(self.ask_where)
         view.retrain.clicked.connect(self.retrain)
@@ -66,7 +66,7 @@ class FixingDialog(QDialog):
         view.page.clicked.connect(self.ask_page)
         view.strip.cancelled.connect(self.work.cancel)
         self.work.progress.connect(
-            lambda doing, done, total: view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+            lambda activity, done, total: view.strip.advance(done, total, activity[:1].upper() + activity[1:])
         )
         self.work.saved.connect(self._saved)
         self.work.retrained.connect(self._retrained)
@@ -89,15 +89,15 @@ class FixingDialog(QDialog):
 
     def _show_entries(self, entries: Sequence[StoredFix]) -> None:
         self.entries = list(entries)
-        chosen, box = self.source(), self.view.sources
+        source_before, box = self.source(), self.view.sources
         box.clear()
         for source, number in sources_of(self.entries):
             box.addItem(f"{Path(source).name or ANY_DATA} ({count(number)})", source)
             box.setItemData(box.count() - 1, plain_tip(source or ANY_DATA), 3)  # the tool tip's role
-        if box.count() and not box.itemData(0):  # nothing says whose data these pictures are
+        if box.count() and not box.itemData(0):  # the source of these pictures is unknown
             box.addItem("Choose the data …", None)
-        box.setCurrentIndex(max(0, box.findData(chosen)) if box.count() else -1)
-        self._source_chosen(keep=chosen == self.source())
+        box.setCurrentIndex(max(0, box.findData(source_before)) if box.count() else -1)
+        self._source_chosen(keep=source_before == self.source())
 
     def source(self) -> str:
         """The data whose entries are shown; "" while none are chosen."""
@@ -106,35 +106,37 @@ class FixingDialog(QDialog):
     def _source_chosen(self, keep: bool = False) -> None:
         if self.view.sources.currentIndex() >= 0 and self.view.sources.currentData() is None:
             self._ask_source()
-        self.shown = of_source(self.entries, self.source())
-        self.view.gallery.set_items([item(entry, number) for number, entry in enumerate(self.shown, start=1)])
-        self.view.counts.setText(counts_line(self.shown))
-        self.view.stack.setCurrentWidget(self.view.gallery if self.shown else self.view.empty)
+        self.visible_entries = of_source(self.entries, self.source())
+        self.view.gallery.set_items([item(entry, number) for number, entry in enumerate(self.visible_entries, start=1)])
+        self.view.counts.setText(counts_line(self.visible_entries))
+        self.view.stack.setCurrentWidget(self.view.gallery if self.visible_entries else self.view.empty)
         if not keep or not self.view.runs.count():
             self._read_runs()
         self._show_buttons()
 
     def _ask_source(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(self, "Choose the data that these pictures belong to")
+        file_name, _ = QFileDialog.getOpenFileName(self, "Choose the data that these pictures belong to")
         box = self.view.sources
-        if found:
-            box.insertItem(0, f"{Path(found).name} ({count(len(self.entries))})", found)
+        if file_name:
+            box.insertItem(0, f"{Path(file_name).name} ({count(len(self.entries))})", file_name)
         box.setCurrentIndex(0)
 
     def _read_runs(self) -> None:
-        self._asked += 1
-        number, source = self._asked, self.source()
+        self._runs_request += 1
+        number, source = self._runs_request, self.source()
         self.view.runs.clear()
         if source:
             self.work.tasks.run(lambda: self.work.trained_on(source), partial(self._show_runs, number))
 
-    def _show_runs(self, number: int, found: Sequence[Trained]) -> None:
-        if number != self._asked:
+    def _show_runs(self, number: int, trained_runs: Sequence[Trained]) -> None:
+        if number != self._runs_request:
             return
-        named = {entry.fix.run for entry in self.shown}  # a run that found them comes first
-        for one in sorted(found, key=lambda one: str(one.run.folder) not in named):
-            self.view.runs.addItem(f"{one.config.name} · run {one.run.key} · seed {one.config.seed}", one)
-        self.view.runs.setCurrentIndex(0 if found else -1)  # with a placeholder, Qt chooses none
+        named = {entry.fix.run for entry in self.visible_entries}  # the runs that reported these fixes come first
+        for trained in sorted(trained_runs, key=lambda trained: str(trained.run.folder) not in named):
+            self.view.runs.addItem(
+                f"{trained.config.name} · run {trained.run.key} · seed {trained.config.seed}", trained
+            )
+        self.view.runs.setCurrentIndex(0 if trained_runs else -1)  # with a placeholder, Qt chooses none
         self._show_buttons()
 
     def _read_pairs(self) -> None:
@@ -142,24 +144,24 @@ class FixingDialog(QDialog):
             self.work.tasks.run(self.work.pairs, self._show_pairs)
 
     def _show_pairs(self, pairs: Sequence[RunPair]) -> None:
-        box, chosen = self.view.pairs, self.view.pairs.currentText().split(":")[0]
+        box, title_before = self.view.pairs, self.view.pairs.currentText().split(":")[0]
         box.clear()
         for pair in pairs:
             box.addItem(f"{pair.title}: {pair.state_text()}", pair)
-            if pair.title == chosen or not box.currentData():
+            if pair.title == title_before or not box.currentData():
                 box.setCurrentIndex(box.count() - 1)
         self._show_buttons()
 
     def _show_buttons(self) -> None:
         view, busy = self.view, self.view.strip.isVisible()
-        some, chosen = bool(self.shown), bool(self.source())
+        some, has_source = bool(self.visible_entries), bool(self.source())
         view.take_out.setEnabled(bool(view.gallery.selected()))
         view.take_all.setEnabled(some)
         view.undo.setEnabled(self._basket.can_undo)
-        ours = chosen and not busy and any(not one.later for one in self.shown)
+        ours = has_source and not busy and any(not entry.later for entry in self.visible_entries)
         view.save.setEnabled(ours)
         view.retrain.setEnabled(ours and isinstance(view.runs.currentData(), Trained))
-        if chosen and some and not view.runs.count():
+        if has_source and some and not view.runs.count():
             view.runs.setPlaceholderText("No run on these data; save them, then define one")
         else:
             view.runs.setPlaceholderText("")
@@ -170,7 +172,7 @@ class FixingDialog(QDialog):
     # What is done
     def take_out(self, rows: list[int]) -> None:
         """Take the entries at these rows out; Ctrl+Z puts them back."""
-        self._basket.take([self.shown[row].id for row in rows])
+        self._basket.take([self.visible_entries[row].id for row in rows])
 
     def _free_name(self) -> Path:
         data = Path(self.source())
@@ -179,10 +181,12 @@ class FixingDialog(QDialog):
 
     def ask_where(self) -> None:
         """Choose a file and save the fixed data there."""
-        found, _ = QFileDialog.getSaveFileName(self, "Save the fixed data", str(self._free_name()), "Tables (*.csv)")
-        if found:
-            path = Path(found if found.lower().endswith(".csv") else f"{found}.csv")
-            self._save(path, replace=str(path) == found and path.exists())  # the dialog has asked about this name
+        file_name, _ = QFileDialog.getSaveFileName(
+            self, "Save the fixed data", str(self._free_name()), "Tables (*.csv)"
+        )
+        if file_name:
+            path = Path(file_name if file_name.lower().endswith(".csv") else f"{file_name}.csv")
+            self._save(path, replace=str(path) == file_name and path.exists())  # the dialog has asked about this name
 
     def retrain(self) -> None:
         """Save the fixed data beside the source, then queue the pair of runs."""
@@ -192,23 +196,27 @@ class FixingDialog(QDialog):
     def _save(self, to: Path, replace: bool) -> None:
         self.view.bar.clear()
         self.view.strip.start("Saving the fixed data")
-        self.work.save(self.source(), [one for one in self.shown if not one.later], to, replace)
+        self.work.save(self.source(), [entry for entry in self.visible_entries if not entry.later], to, replace)
         self._show_buttons()
 
-    def _saved(self, found: FixedData) -> None:
+    def _saved(self, written: FixedData) -> None:
         self.view.strip.finish()
         then, self._then = self._then, None
         if then is not None:
-            self.work.retrain(then, found["path"], self.view.seeds.value())
+            self.work.retrain(then, written["path"], self.view.seeds.value())
         else:
-            text = f"{count(found['captions'])} pairs saved as {found['path']}; what was fixed is in {found['record']}."
+            text = (
+                f"{count(written['captions'])} pairs saved as {written['path']}; the fixes are in {written['record']}."
+            )
             self.view.bar.show_message(info(text))
         self._show_buttons()
 
     def _retrained(self, changes: Changes) -> None:
         number = len(changes.runs)
-        which = "before and after the fixes" if number == 2 else f"before and after the fixes, with {number // 2} seeds"
-        text = f"{count(number)} runs are queued: {which}. When a pair is done, compare it below."
+        seeds = "" if number == 2 else f", with {number // 2} seeds"
+        text = (
+            f"{count(number)} runs are queued, before and after the fixes{seeds}. Compare a pair below when it is done."
+        )
         self.view.bar.show_message(info(text))
         self.changed.emit(changes)
         self._read_pairs()
@@ -218,9 +226,9 @@ class FixingDialog(QDialog):
         pair = self.view.pairs.currentData()
         if isinstance(pair, RunPair):
             start = str(free_path(pair.after.folder.parent / "before-and-after.html"))
-            found, _ = QFileDialog.getSaveFileName(self, "Save the page", start, "Pages (*.html)")
-            if found:
-                self.save_page(pair, Path(found if found.lower().endswith(".html") else f"{found}.html"))
+            file_name, _ = QFileDialog.getSaveFileName(self, "Save the page", start, "Pages (*.html)")
+            if file_name:
+                self.save_page(pair, Path(file_name if file_name.lower().endswith(".html") else f"{file_name}.html"))
 
     def save_page(self, pair: RunPair, to: Path) -> None:
         """Compare the two runs and write the page."""
@@ -229,18 +237,18 @@ class FixingDialog(QDialog):
         self.work.page(pair, to)
         self._show_buttons()
 
-    def _page_saved(self, found: PageWritten) -> None:
+    def _page_saved(self, written: PageWritten) -> None:
         self.view.strip.finish()
-        url = QUrl.fromLocalFile(found["path"])
-        opened = Remedy("Open the page", lambda: QDesktopServices.openUrl(url))
-        self.view.bar.show_message(info(f"The comparison is in {found['path']}.", remedy=opened))
+        url = QUrl.fromLocalFile(written["path"])
+        open_page = Remedy("Open the page", lambda: QDesktopServices.openUrl(url))
+        self.view.bar.show_message(info(f"The comparison is in {written['path']}.", remedy=open_page))
         self._show_buttons()
 
     def _failed(self, failure: Failure) -> None:
         self.view.strip.finish()
         self._then = None
-        told = info("Cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)
-        self.view.bar.show_message(told)
+        message = info("Cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)
+        self.view.bar.show_message(message)
         self._show_buttons()
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -35,8 +35,8 @@ def item(entry: StoredFix, number: int) -> GalleryItem:
     """The entry as a picture; its tooltip says where it comes from."""
     fix = entry.fix
     when = datetime.fromtimestamp(fix.found).strftime("%Y-%m-%d %H:%M") if fix.found else ""
-    where = [fix.panel, Path(fix.run).name if fix.run else "", when]
-    lines = [" · ".join(part for part in where if part), f"data: {entry.source or ANY_DATA}"]
+    origin = [fix.panel, Path(fix.run).name if fix.run else "", when]
+    lines = [" · ".join(part for part in origin if part), f"data: {entry.source or ANY_DATA}"]
     if entry.later:
         lines.append(f"A later version put this in, as {entry.later!r}; this one leaves it in the basket.")
     return GalleryItem(

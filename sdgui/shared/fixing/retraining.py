@@ -68,22 +68,22 @@ class Trained:
 
 @dataclass(frozen=True)
 class RunPair:
-    """The two runs of an experiment that *Retrain with these fixes* made; ``others``: those of further seeds."""
+    """The two runs of an experiment that *Retrain with these fixes* made; ``further_seeds``: further pairs."""
 
     title: str
     before: Run
     after: Run
-    others: tuple[tuple[Run, Run], ...] = ()
+    further_seeds: tuple[tuple[Run, Run], ...] = ()
 
     @property
     def seeds(self) -> int:
         """How many pairs there are, one a seed."""
-        return 1 + len(self.others)
+        return 1 + len(self.further_seeds)
 
     @property
     def done(self) -> list[tuple[Run, Run]]:
         """The pairs whose two runs can be evaluated."""
-        every = [(self.before, self.after), *self.others]
+        every = [(self.before, self.after), *self.further_seeds]
         return [(before, after) for before, after in every if before.state == RunState.DONE == after.state]
 
     @property
@@ -93,11 +93,11 @@ class RunPair:
 
     def state_text(self) -> str:
         """``done``, ``2 of 3 seeds done``, or how the two runs are."""
-        done = len(self.done)
-        if done == self.seeds:
-            return "done" if self.seeds == 1 else f"{done} seeds done"
+        done_count = len(self.done)
+        if done_count == self.seeds:
+            return "done" if self.seeds == 1 else f"{done_count} seeds done"
         if self.seeds > 1:
-            return f"{done} of {self.seeds} seeds done"
+            return f"{done_count} of {self.seeds} seeds done"
         return f"before {self.before.state}, after {self.after.state}"
 
 
@@ -114,7 +114,7 @@ class Retraining(QObject):
         super().__init__(parent)
         self._services = services
         self._calls = WorkerCalls(services.pool.client(DATA, "data"), self)
-        self._calls.progress.connect(lambda _purpose, doing, done, total: self.progress.emit(doing, done, total))
+        self._calls.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
         self._page: WorkerCalls | None = None
         self.tasks = BackgroundTasks(self)
 
@@ -140,8 +140,8 @@ class Retraining(QObject):
         store, launcher = self._services.store, self._services.launcher
 
         def write() -> Changes:
-            taken = {experiment.name for experiment in store.experiments()}
-            name = _free(f"{trained.config.name[:80]} with fixes", taken)
+            used_names = {experiment.name for experiment in store.experiments()}
+            name = _free(f"{trained.config.name[:80]} with fixes", used_names)
             config = trained.config.model_copy(update={"name": name})
             experiment = store.add_experiment(config, name)
             store.note_experiment(experiment.id, f"Retrained with the fixes in {fixed}; before: {config.data.train}.")
@@ -166,17 +166,17 @@ class Retraining(QObject):
         """Evaluate the runs that are done on the same held-out data, and write the page ``to``."""
         if self._page is not None:
             self._page.close()
-        done = pair.done or [(pair.before, pair.after)]
-        after = done[0][1].folder
+        done_pairs = pair.done or [(pair.before, pair.after)]
+        after = done_pairs[0][1].folder
         self._page = WorkerCalls(self._services.pool.client(str(after), pair.title), self)
-        self._page.progress.connect(lambda _purpose, doing, done, total: self.progress.emit(doing, done, total))
+        self._page.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
         self._page.ask(
             "page",
             BEFORE_AFTER,
             self.page_saved.emit,
             self.failed.emit,
-            before=[str(before.folder) for before, _ in done],
-            after=[str(run.folder) for _, run in done],
+            before=[str(before.folder) for before, _ in done_pairs],
+            after=[str(run.folder) for _, run in done_pairs],
             to=str(to),
             title=pair.title,
         )
@@ -184,28 +184,28 @@ class Retraining(QObject):
     # Reading
     def trained_on(self, source: str) -> list[Trained]:
         """Runs on the data ``source``, newest first; reads their definitions, so it belongs in ``tasks``."""
-        wanted = expand_user(source).resolve()
-        found = []
+        resolved_source = expand_user(source).resolve()
+        matches = []
         for run in reversed(self._services.store.runs()[-_LOOKED_AT:]):
             with suppress(ConfigError, OSError):
                 config = read_config(run.dir.config)
-                if config.data.train and expand_user(config.data.train).resolve() == wanted:
-                    found.append(Trained(run, config))
-        return found
+                if config.data.train and expand_user(config.data.train).resolve() == resolved_source:
+                    matches.append(Trained(run, config))
+        return matches
 
     def pairs(self) -> list[RunPair]:
         """Every pair that was retrained, newest first; reads the store."""
         store = self._services.store
         tagged = [run for run in store.runs() if run.is_local and {BEFORE, AFTER} & set(run.tags)]
         names = {experiment.id: experiment.name for experiment in store.experiments()}
-        found = []
+        run_pairs = []
         for experiment in sorted({run.experiment_id for run in tagged} & names.keys(), reverse=True):
-            own = [run for run in tagged if run.experiment_id == experiment]
-            before, after = ({_seed(run): run for run in own if tag in run.tags} for tag in (BEFORE, AFTER))
+            experiment_runs = [run for run in tagged if run.experiment_id == experiment]
+            before, after = ({_seed(run): run for run in experiment_runs if tag in run.tags} for tag in (BEFORE, AFTER))
             both = [(before[seed], after[seed]) for seed in before if seed in after]  # of one run again, the last
             if both:
-                found.append(RunPair(names[experiment], *both[0], tuple(both[1:])))
-        return found
+                run_pairs.append(RunPair(names[experiment], *both[0], tuple(both[1:])))
+        return run_pairs
 
 
 def _seed(run: Run) -> int | None:
@@ -216,8 +216,8 @@ def _seed(run: Run) -> int | None:
         return None
 
 
-def _free(name: str, taken: set[str]) -> str:
-    number, found = 2, name
-    while found in taken:
-        found, number = f"{name} {number}", number + 1
-    return found
+def _free(name: str, used_names: set[str]) -> str:
+    number, candidate = 2, name
+    while candidate in used_names:
+        candidate, number = f"{name} {number}", number + 1
+    return candidate

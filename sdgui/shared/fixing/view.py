@@ -18,8 +18,8 @@ from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _EMPTY = (
-    "Mark wrong captions in Clean, mistakes in Classify, pictures in Data, or edit captions in Caption, and add them "
-    "to the basket. They are applied together, to a copy of the data."
+    "Mark mismatched captions in Clean, mistakes in Classify, pictures in Data, or edit captions in Caption, and add "
+    "them to the basket. They are applied together, to a copy of the data."
 )
 
 
@@ -39,9 +39,9 @@ class FixingView(QWidget):
         self.stack = QStackedWidget(self)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.gallery)
-        self.take_out = _button("&Take out", "Take the selected entries out of the basket (Delete)", self)
+        self.take_out = _button("&Remove", "Remove the selected entries from the basket (Delete)", self)
         self.undo = _button("&Undo", "Undo the last change of the basket (Ctrl+Z)", self, "Ctrl+Z")
-        self.take_all = _button("&Empty", "Take out every entry for these data", self)
+        self.take_all = _button("&Clear all", "Remove every entry for these data", self)
         self.save = _button("&Save as new data …", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
         self.runs = _box("Run to repeat", self)
         self.runs.setToolTip("The run whose definition is trained again, on the data before and after")
@@ -50,7 +50,7 @@ class FixingView(QWidget):
         self.seeds.setAccessibleName("Number of seeds")
         self.seeds.setFixedWidth(7 * SPACE)
         hide_steps(self.seeds)
-        self.seeds.setToolTip("How many pairs are trained, each with a seed of its own; three or more give intervals")
+        self.seeds.setToolTip("Number of seeds (3 or more for intervals)")
         tip = "Save the fixed data, and train the run's definition on the data before and after, with the same seeds"
         self.retrain = _button("&Retrain with these fixes", tip, self)
         set_role(self.retrain, "primary")

@@ -1,4 +1,4 @@
-"""Editors of single values for the form. Each holds text, whatever was typed, and never clamps or drops it.
+"""Editors of single values for the form. Each keeps the text as typed and never clamps or drops it.
 
 All of them ignore the mouse wheel, so that scrolling the form changes nothing.
 """
@@ -69,7 +69,7 @@ class FieldEditor(QWidget):
         self.control.setEnabled(not read_only)
 
     def set_choices(self, choices: list[str], notes: list[str] | None = None) -> None:
-        """Suggestions, with a word on each where there are ``notes``; editors without a free text have none."""
+        """Offer ``choices``, each with its note; editors without free text ignore this."""
 
     def set_invalid(self, invalid: bool) -> None:
         """Mark the control; the sentence is the row's."""
@@ -234,14 +234,18 @@ class PathEditor(TextEditor):
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
     def _browse_for(self, folder: bool) -> None:
-        here = existing_path(self.text()) or existing_path(str(Path(self.text()).parent))
-        start = str(here if here.is_dir() else here.parent) if self.text() and here is not None else ""
+        start_path = existing_path(self.text()) or existing_path(str(Path(self.text()).parent))
+        start = (
+            str(start_path if start_path.is_dir() else start_path.parent)
+            if self.text() and start_path is not None
+            else ""
+        )
         if folder:
-            found = QFileDialog.getExistingDirectory(self, self.spec.title, start)
+            chosen_path = QFileDialog.getExistingDirectory(self, self.spec.title, start)
         else:
-            found, _ = QFileDialog.getOpenFileName(self, self.spec.title, start)
-        if found:
-            self.set_text(found)
+            chosen_path, _ = QFileDialog.getOpenFileName(self, self.spec.title, start)
+        if chosen_path:
+            self.set_text(chosen_path)
             self.edited.emit()
 
 

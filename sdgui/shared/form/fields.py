@@ -57,14 +57,14 @@ class FieldGroup:
 
     def all_fields(self) -> list[FieldSpec]:
         """Its own fields and those of the groups inside."""
-        return [*self.fields, *(one for group in self.groups for one in group.all_fields())]
+        return [*self.fields, *(field for group in self.groups for field in group.all_fields())]
 
 
 def groups_of(model: type[BaseModel], own_title: str, hidden: frozenset[str] = frozenset()) -> list[FieldGroup]:
     """Top groups of ``model``: its own plain fields first, under ``own_title``, then each nested model."""
-    whole = _group(model, "", own_title, "", hidden)
-    own = FieldGroup("", own_title, "", whole.fields)
-    return [own, *whole.groups] if own.fields else whole.groups
+    root = _group(model, "", own_title, "", hidden)
+    own_group = FieldGroup("", own_title, "", root.fields)
+    return [own_group, *root.groups] if own_group.fields else root.groups
 
 
 def _group(model: type[BaseModel], path: str, title: str, description: str, hidden: frozenset[str]) -> FieldGroup:
@@ -150,8 +150,8 @@ def parse(spec: FieldSpec, text: str) -> Any:
     try:
         return _whole(typed) if spec.kind == "whole" else float(typed)
     except (ValueError, OverflowError):
-        wanted = "a whole number" if spec.kind == "whole" else "a number such as 0.5 or 5e-4"
-        raise ValueError(f"{text.strip()!r} is not {wanted}.") from None
+        expected = "a whole number" if spec.kind == "whole" else "a number such as 0.5 or 5e-4"
+        raise ValueError(f"{text.strip()!r} is not {expected}.") from None
 
 
 def _whole(text: str) -> int:

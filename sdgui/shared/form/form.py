@@ -61,7 +61,10 @@ class ConfigForm(QWidget):
         self._page = FormPage(self._area.viewport())
         self._sections = [FormSection(group, self._state, self._row_made, self._page) for group in groups]
         self._homes: dict[str, FormSection] = {
-            spec.path: one for part in self._sections for one in part.all_sections() for spec in one.group.fields
+            spec.path: section
+            for part in self._sections
+            for section in part.all_sections()
+            for spec in section.group.fields
         }
         self._search = QLineEdit(self)
         self._problems = QPushButton(self)
@@ -142,7 +145,7 @@ class ConfigForm(QWidget):
         was_valid = self._state.config is not None
         self._state.put(config, base or config)
         for section in self._sections:
-            section.start_anew()
+            section.reset_fold()
         self._show(was_valid)
 
     def errors(self) -> dict[str, str]:
@@ -236,8 +239,8 @@ class ConfigForm(QWidget):
             return
         rows = {path: row for section in self._all() for path, row in section.rows.items()}
         focused = (path for path, row in rows.items() if row.editor.control.hasFocus())
-        here = next((order.index(path) for path in focused), -1)
-        later = [path for path in wrong if order.index(path) > here]
+        position = next((order.index(path) for path in focused), -1)
+        later = [path for path in wrong if order.index(path) > position]
         self.focus_field((later or wrong)[0])
 
     def focus_search(self) -> None:
@@ -248,7 +251,7 @@ class ConfigForm(QWidget):
     # --- inside
 
     def _all(self) -> list[FormSection]:
-        return [one for section in self._sections for one in section.all_sections()]
+        return [inner for section in self._sections for inner in section.all_sections()]
 
     def _row_made(self, row: FormRow) -> None:
         if row.spec.path in self._companions:
@@ -277,11 +280,11 @@ class ConfigForm(QWidget):
 
     def _update(self) -> None:
         """Show what is to be seen now; what is not made yet follows between other events."""
-        left = []
+        has_rows = []
         for index, section in enumerate(self._sections):
-            left.append(section.update_rows())
-            self._list.setRowHidden(index, not left[-1])
-        self._nothing.setVisible(not any(left))
+            has_rows.append(section.update_rows())
+            self._list.setRowHidden(index, not has_rows[-1])
+        self._nothing.setVisible(not any(has_rows))
         self.updated.emit()
         self._making.start()
 
@@ -333,10 +336,10 @@ class ConfigForm(QWidget):
         self._list.setCurrentRow(index)
 
     def _follow_scroll(self, position: int) -> None:
-        shown = [i for i, section in enumerate(self._sections) if section.isVisibleTo(self)]
-        above = [i for i in shown if self._sections[i].y() <= position + 4 * SPACE]
-        if shown:
-            self._list.setCurrentRow(above[-1] if above else shown[0])
+        visible_indices = [i for i, section in enumerate(self._sections) if section.isVisibleTo(self)]
+        above = [i for i in visible_indices if self._sections[i].y() <= position + 4 * SPACE]
+        if visible_indices:
+            self._list.setCurrentRow(above[-1] if above else visible_indices[0])
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

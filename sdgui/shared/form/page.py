@@ -11,36 +11,36 @@ class FormPage(QWidget):
 
     def focusNextPrevChild(self, next_: bool) -> bool:
         """Move the focus to the next (or previous) control of the page; beyond its ends, out of it."""
-        here = QApplication.focusWidget()
+        focused = QApplication.focusWidget()
         stops = self._stops()
-        if here is None or here not in stops:
+        if focused is None or focused not in stops:
             return super().focusNextPrevChild(next_)
-        position = stops.index(here) + (1 if next_ else -1)
-        found = stops[position] if 0 <= position < len(stops) else self._beyond(here, next_)
-        if found is None:
+        position = stops.index(focused) + (1 if next_ else -1)
+        target = stops[position] if 0 <= position < len(stops) else self._beyond(focused, next_)
+        if target is None:
             return super().focusNextPrevChild(next_)
-        found.setFocus(Qt.FocusReason.TabFocusReason if next_ else Qt.FocusReason.BacktabFocusReason)
+        target.setFocus(Qt.FocusReason.TabFocusReason if next_ else Qt.FocusReason.BacktabFocusReason)
         viewport = self.parentWidget()
         area = viewport.parentWidget() if viewport is not None else None
-        if isinstance(area, QScrollArea) and self.isAncestorOf(found):
-            area.ensureWidgetVisible(found)
+        if isinstance(area, QScrollArea) and self.isAncestorOf(target):
+            area.ensureWidgetVisible(target)
         return True
 
     def _stops(self) -> list[QWidget]:
         """What Tab stops at here, from top to bottom and left to right."""
-        found = [each for each in self.findChildren(QWidget) if _stops_at(each)]
+        widgets = [each for each in self.findChildren(QWidget) if _stops_at(each)]
 
         def position(widget: QWidget) -> tuple[int, int]:
             middle = widget.mapTo(self, QPoint(0, widget.height() // 2))
             return middle.y() // 4, middle.x()  # controls of one row are of slightly different heights
 
-        return sorted(found, key=position)
+        return sorted(widgets, key=position)
 
-    def _beyond(self, here: QWidget, next_: bool) -> QWidget | None:
-        widget: QWidget | None = here
+    def _beyond(self, focused: QWidget, next_: bool) -> QWidget | None:
+        widget: QWidget | None = focused
         while widget is not None:
             widget = widget.nextInFocusChain() if next_ else widget.previousInFocusChain()
-            if widget is None or widget is here:
+            if widget is None or widget is focused:
                 break
             if not self.isAncestorOf(widget) and widget is not self and _stops_at(widget):
                 return widget

@@ -13,8 +13,8 @@ Values = Mapping[str, Any]  # dotted field -> value
 Rule = Callable[[Values], bool]
 
 
-def _is(field: str, *wanted: Any) -> Rule:
-    return lambda values: values[field] in wanted
+def _is(field: str, *allowed: Any) -> Rule:
+    return lambda values: values[field] in allowed
 
 
 def _not(field: str, *unwanted: Any) -> Rule:

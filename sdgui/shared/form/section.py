@@ -25,25 +25,30 @@ class FormSection(QWidget):
     """Shows a row when it matters, was asked for, was found, or needs to be seen (wrong, changed)."""
 
     def __init__(
-        self, group: FieldGroup, state: FormState, made: Callable[[FormRow], None], parent: QWidget, top: bool = True
+        self,
+        group: FieldGroup,
+        state: FormState,
+        row_created: Callable[[FormRow], None],
+        parent: QWidget,
+        top: bool = True,
     ) -> None:
-        """``made`` is called with each new row."""
+        """``row_created`` is called with each new row."""
         super().__init__(parent)
         self.group = group
         self.rows: dict[str, FormRow] = {}
-        self._state, self._made, self._top = state, made, top
+        self._state, self._row_created, self._top = state, row_created, top
         self._switch = switch_of(group.path)
         self._switched = False  # whether the switch was on when last looked at
         self._folded = False
         self._unfolded = False  # what is under More
         self._words: list[str] = []
         self._only_changed = False
-        self._whole = False  # its title was found: all of it is shown
-        self._shown: set[str] = set()
+        self._title_matches = False  # all rows are shown
+        self._visible_paths: set[str] = set()
         self._framed = False
         self._more: QPushButton | None = None
         self._order = {spec.path: index for index, spec in enumerate(group.fields)}
-        self.inner = [FormSection(inner, state, made, self, top=False) for inner in group.groups]
+        self.inner = [FormSection(inner, state, row_created, self, top=False) for inner in group.groups]
         self._lines = QVBoxLayout()
         self._lines.setSpacing(SPACE // 2)
         self._column = QVBoxLayout(self)
@@ -61,36 +66,36 @@ class FormSection(QWidget):
         for section in self.inner:
             yield from section.all_sections()
 
-    def start_anew(self) -> None:
-        """Another definition: what is switched off is folded again."""
+    def reset_fold(self) -> None:
+        """Fold the group again if its switch is off; called for a new definition."""
         if self._switch:
             self._switched = not self._state.off(self._switch)
             self._folded = not self._switched
         for section in self.inner:
-            section.start_anew()
+            section.reset_fold()
 
-    def filter(self, words: list[str], only_changed: bool, whole: bool = False) -> None:
+    def filter(self, words: list[str], only_changed: bool, show_all: bool = False) -> None:
         """Show what matches all words (all of a group whose title does), from the next ``update_rows`` on."""
         title = f"{self.group.title} {self.group.path}".lower()
         self._words, self._only_changed = words, only_changed
-        self._whole = whole or (bool(words) and all(word in title for word in words))
+        self._title_matches = show_all or (bool(words) and all(word in title for word in words))
         for section in self.inner:
-            section.filter(words, only_changed, self._whole)
+            section.filter(words, only_changed, self._title_matches)
 
     def update_rows(self) -> bool:
         """Decide what is shown now and put it into the rows there are; returns whether any is shown."""
         self._follow_switch()
-        self._shown = {spec.path for spec in self.group.fields if self._is_shown(spec)}
-        if self._switch and self._shown:
-            self._shown.add(self._switch)
+        self._visible_paths = {spec.path for spec in self.group.fields if self._is_shown(spec)}
+        if self._switch and self._visible_paths:
+            self._visible_paths.add(self._switch)
         for path, row in self.rows.items():
             self._refresh(path, row)
         inner = [section.update_rows() for section in self.inner]
-        shown = bool(self._shown) or any(inner)
-        self.setVisible(shown)
+        is_visible = bool(self._visible_paths) or any(inner)
+        self.setVisible(is_visible)
         if self._framed:
             self._show_frame()
-        return shown
+        return is_visible
 
     def _follow_switch(self) -> None:
         if not self._switch:
@@ -112,7 +117,7 @@ class FormSection(QWidget):
         if self._only_changed and not needed:
             return False
         if self._filtering:
-            return self._whole or _matches(spec, self._words)
+            return self._title_matches or _matches(spec, self._words)
         if path == self._switch:
             return True
         if self._folded:
@@ -122,10 +127,10 @@ class FormSection(QWidget):
     # Making it
     def pending(self) -> Iterator[Callable[[], object]]:
         """What is still to be made, top first; each a moment's work."""
-        if not self._framed and (self._shown or any(one._shown for one in self.inner)):
+        if not self._framed and (self._visible_paths or any(section._visible_paths for section in self.inner)):
             yield self._frame
         for path in self._order:
-            if path in self._shown and path not in self.rows:
+            if path in self._visible_paths and path not in self.rows:
                 yield partial(self.row, path)
         for section in self.inner:
             yield from section.pending()
@@ -142,10 +147,10 @@ class FormSection(QWidget):
             row = FormRow(spec, self, indent=_INDENT if self._switch else 0)
         # The line that switches comes first, whatever the order of the fields.
         order = {path: -1 if path == self._switch else index for path, index in self._order.items()}
-        before = sum(order[other] < order[path] for other in self.rows)
+        before = sum(order[existing] < order[path] for existing in self.rows)
         self.rows[path] = row
         self._lines.insertWidget(before, row)
-        self._made(row)
+        self._row_created(row)
         self._refresh(path, row)
         return row
 
@@ -158,7 +163,7 @@ class FormSection(QWidget):
         row.set_read_only(state.read_only)
         if isinstance(row, FoldRow):
             row.set_folded(self._folded and not self._filtering)
-        row.setVisible(path in self._shown)
+        row.setVisible(path in self._visible_paths)
 
     def _frame(self) -> None:
         """The titles and the button for the rest; a switched group has its title in its line."""

@@ -25,7 +25,7 @@ class FormState:
         self.config: RunConfig | None = None
         self.read_only = False
         self._base: dict[str, Any] = {}
-        self._kept: dict[str, Any] = {}  # values of fields that the form does not show
+        self._hidden_values: dict[str, Any] = {}  # values of fields that the form does not show
         self._refused: dict[str, tuple[str, str]] = {}  # field -> the text that was refused, and why
         self.put(RunConfig(), RunConfig())
 
@@ -33,18 +33,18 @@ class FormState:
         """Hold ``config``; differences are to ``base``."""
         values, self._base = values_of(config), values_of(base)
         self._refused = {}
-        self._kept = {path: value for path, value in values.items() if path not in self.specs}
+        self._hidden_values = {path: value for path, value in values.items() if path not in self.specs}
         self.texts = {path: text_of(values[path]) for path in self.specs}
         self.base_texts = {path: text_of(self._base[path]) for path in self.specs}
         self.judge()
 
     def judge(self) -> None:
         """Read the texts again: the definition or the errors, and what differs."""
-        self.config, self.errors = read(self.specs, self.texts, self._base | self._kept)
+        self.config, self.errors = read(self.specs, self.texts, self._base | self._hidden_values)
         for path, (text, why) in self._refused.items():
             if self.texts[path] == text:
                 self.errors.setdefault(path, why)
-        self.values = self._base | self._kept
+        self.values = self._base | self._hidden_values
         differing = set()
         for path, spec in self.specs.items():
             if self.texts[path] == self.base_texts[path]:
@@ -66,15 +66,15 @@ class FormState:
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """Dotted field -> (value of the base, value typed), of readable fields that differ."""
-        found = {}
+        changes = {}
         for path, spec in self.specs.items():
             if path in self.differing:
                 try:
-                    found[path] = (self._base[path], parse(spec, self.texts[path]))
+                    changes[path] = (self._base[path], parse(spec, self.texts[path]))
                 except ValueError:
                     continue  # it has its error on its field
-        return found
+        return changes
 
     def off(self, switch: str) -> bool:
-        """Whether the number in a group's switch is 0; what is no number is not off."""
+        """Whether the number in a group's switch is 0; False for text that is not a number."""
         return switch not in self.errors and not self.values[switch]

@@ -158,24 +158,28 @@ class DataPicker(QWidget):
             experiments = self._services.store.experiments()
         except StoreError:
             return []
-        found: dict[str, str] = {}
+        titles: dict[str, str] = {}
         for experiment in reversed(experiments):
             for field, name in _SPLITS:
                 source = str(getattr(experiment.config.data, field)) if experiment.config is not None else ""
                 if source:
-                    found.setdefault(source, f"{experiment.name} · {name} data")
-        return [(title, source) for source, title in found.items()]
+                    titles.setdefault(source, f"{experiment.name} · {name} data")
+        return [(title, source) for source, title in titles.items()]
 
     def _recent(self) -> list[str]:
         try:
             raw = json.loads(str(self._services.settings.value(_RECENT) or "[]"))
         except ValueError:
             return []
-        return [one for one in raw if isinstance(one, str) and may_be_there(one)] if isinstance(raw, list) else []
+        return (
+            [source for source in raw if isinstance(source, str) and may_be_there(source)]
+            if isinstance(raw, list)
+            else []
+        )
 
     def _remember(self, source: str) -> None:
-        others = [one for one in self._recent() if one != source]
-        self._services.settings.setValue(_RECENT, json.dumps([source, *others][:_REMEMBERED]))
+        earlier = [recent for recent in self._recent() if recent != source]
+        self._services.settings.setValue(_RECENT, json.dumps([source, *earlier][:_REMEMBERED]))
 
     # Counting
     def _describe(self, source: str) -> None:
@@ -187,9 +191,9 @@ class DataPicker(QWidget):
         if self.card is not None:
             self.card.show_facts()
 
-    def _progress(self, doing: str, done: int) -> None:
+    def _progress(self, activity: str, done: int) -> None:
         if done and self._about.facts is None:
-            self._say(f"{doing[:1].upper()}{doing[1:]} … {count(done)}")
+            self._say(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
 
     def _done(self, result: SourceFacts) -> None:
         self._say(figures_text(result), reasons_text(result), "small")
@@ -255,17 +259,17 @@ class DataPicker(QWidget):
     def _ask_for(self, folder: bool) -> None:
         start = str(Path(self.source()).parent) if self.source() else ""
         if folder:
-            found = QFileDialog.getExistingDirectory(self, "Choose a folder of pictures", start)
+            chosen_path = QFileDialog.getExistingDirectory(self, "Choose a folder of pictures", start)
         else:
-            found, _ = QFileDialog.getOpenFileName(self, "Choose a table of pairs", start, _TABLES)
-        if found:
-            self.set_source(found)
+            chosen_path, _ = QFileDialog.getOpenFileName(self, "Choose a table of pairs", start, _TABLES)
+        if chosen_path:
+            self.set_source(chosen_path)
 
     def _ask_for_shards(self) -> None:
         start = self.source() if names_shards(self.source()) else ""
-        found, chosen = QInputDialog.getText(self, "Choose shards", SHARDS_HINT, text=start)
-        if chosen and found.strip():
-            self.set_source(found.strip())
+        typed, accepted = QInputDialog.getText(self, "Choose shards", SHARDS_HINT, text=start)
+        if accepted and typed.strip():
+            self.set_source(typed.strip())
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         accept_file(event)

@@ -36,9 +36,11 @@ class DataCard(QFrame):
         super().__init__(parent)
         set_role(self, "card")
         self.facts = facts
-        self._others: dict[str, str] = {}
+        self._other_splits: dict[str, str] = {}
         self._shelf = QWidget(self)
-        self._shelf.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # no card is wider for them
+        self._shelf.setSizePolicy(
+            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
+        )  # the pictures do not widen the card
         self.pictures = [PictureLabel(_SIDE, self._shelf) for _ in range(PICTURES)]
         self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
         self._writable = True
@@ -81,13 +83,13 @@ class DataCard(QFrame):
         column.addWidget(self._shelf)
         column.addLayout(foot)
 
-    def set_others(self, others: Mapping[str, str]) -> None:
+    def set_others(self, splits: Mapping[str, str]) -> None:
         """The other splits (name -> source); they are compared where there is a source."""
-        if dict(others) != self._others:
-            self._others = dict(others)
+        if dict(splits) != self._other_splits:
+            self._other_splits = dict(splits)
             self._show_overlap()
         if self.facts.facts is not None:
-            self.facts.look_for_overlap(list(self._others.values()))
+            self.facts.look_for_overlap(list(self._other_splits.values()))
 
     def set_writable(self, writable: bool) -> None:
         """Whether a part may be held out here."""
@@ -125,22 +127,22 @@ class DataCard(QFrame):
 
     def _described(self, _facts: SourceFacts) -> None:
         self.show_facts()
-        self.facts.look_for_overlap(list(self._others.values()))
+        self.facts.look_for_overlap(list(self._other_splits.values()))
 
     def _refused(self, failure: Failure) -> None:
         self.show_facts()
         if not isinstance(failure, Cancelled):
-            first, whole = failure_lines(failure)
+            first, all_lines = failure_lines(failure)
             self.figures.setText(first)
-            self.figures.setToolTip(plain_tip(whole))
+            self.figures.setToolTip(plain_tip(all_lines))
             set_role(self.figures, "error")
 
-    def _progress(self, doing: str, done: int) -> None:
+    def _progress(self, activity: str, done: int) -> None:
         if self.facts.facts is None and done:
-            self.figures.setText(f"{doing[:1].upper()}{doing[1:]} … {count(done)}")
+            self.figures.setText(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
 
     def _show_overlap(self) -> None:
-        text = overlap_text(self.facts.facts, self._others, self.facts.shared)
+        text = overlap_text(self.facts.facts, self._other_splits, self.facts.shared)
         self.overlap.setText(text)
         self.overlap.setVisible(bool(text))
         set_role(self.overlap, "error" if any(self.facts.shared.values()) and text else "small")
@@ -186,23 +188,23 @@ def more_text(facts: SourceFacts) -> str:
 
 
 def reasons_text(facts: SourceFacts) -> str:
-    """The first bad rows with their reasons, one a line; "" when there is none."""
+    """The first bad rows with their reasons, one per line; "" without bad rows."""
     reasons, bad = list(facts["reasons"]), facts["bad"]
     more = [f"and {count(bad - len(reasons))} more"] if bad > len(reasons) else []
     return "\n".join([figures_text(facts), "", "Skipped:", *reasons, *more]) if reasons else ""
 
 
-def overlap_text(facts: SourceFacts | None, others: Mapping[str, str], shared: Mapping[str, int]) -> str:
-    """``12 pictures (1.5 %) are in val too``, or that none is."""
+def overlap_text(facts: SourceFacts | None, splits: Mapping[str, str], shared: Mapping[str, int]) -> str:
+    """``12 pictures (1.5 %) are in val too``, or that there is no overlap."""
     if facts is None or not facts["pictures"]:
         return ""
-    known = {name: shared[source] for name, source in others.items() if source in shared}
-    found = [
+    shared_counts = {name: shared[source] for name, source in splits.items() if source in shared}
+    sentences = [
         f"{count(number)} pictures ({percent(number / facts['pictures'])}) are in {name} too"
-        for name, number in known.items()
+        for name, number in shared_counts.items()
         if number
     ]
-    clean = [name for name, number in known.items() if not number]
+    clean = [name for name, number in shared_counts.items() if not number]
     if clean:
-        found.append(f"no picture is in {' or '.join(clean)} too")
-    return " · ".join(found)
+        sentences.append(f"no picture is in {' or '.join(clean)} too")
+    return " · ".join(sentences)

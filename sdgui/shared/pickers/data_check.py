@@ -1,7 +1,7 @@
-"""Looks, before a run is made, whether its data can train.
+"""Checks, before a run is created, whether its data can be trained on.
 
 Flow: Launch -> ``DataCheck.check(config, done)`` -> worker ``describe_source``, for each source that is named ->
-``done`` with what is against it, field by field (``sdgui.shared.pickers.refusals``). The window never waits.
+``done`` with the problems by field (``sdgui.shared.pickers.refusals``). The window never waits.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DataCheck(QObject):
         return self._calls.busy(_PURPOSE)
 
     def check(self, config: RunConfig, done: Done) -> None:
-        """Call ``done`` with what is against training ``config``; at once when the definition alone says it."""
+        """Call ``done`` with the problems of ``config``; at once if the definition alone has some."""
         self.cancel()
         problems = refusals(config, {})
         if problems:
@@ -49,13 +49,15 @@ class DataCheck(QObject):
         """Forget the check that runs."""
         self._calls.drop(_PURPOSE)
 
-    def _ask(self, config: RunConfig, left: list[str], known: dict[str, SourceFacts | Failure], done: Done) -> None:
-        if not left:
-            done(refusals(config, known))
+    def _ask(
+        self, config: RunConfig, remaining: list[str], facts_by_source: dict[str, SourceFacts | Failure], done: Done
+    ) -> None:
+        if not remaining:
+            done(refusals(config, facts_by_source))
             return
-        source, *rest = left
+        source, *rest = remaining
 
-        def answered(facts: SourceFacts | Failure) -> None:
-            self._ask(config, rest, known | {source: facts}, done)
+        def answered(answer: SourceFacts | Failure) -> None:
+            self._ask(config, rest, facts_by_source | {source: answer}, done)
 
         self._calls.ask(_PURPOSE, DESCRIBE_SOURCE, answered, answered, None, source=source, pictures_only=True)

@@ -39,7 +39,7 @@ class DataFacts(QObject):
         self.source = ""
         self.facts: SourceFacts | None = None
         self.shared: dict[str, int] = {}
-        self._data.progress.connect(lambda _purpose, doing, done, _total: self.progress.emit(doing, done))
+        self._data.progress.connect(lambda _purpose, activity, done, _total: self.progress.emit(activity, done))
 
     @property
     def asking(self) -> bool:
@@ -51,8 +51,8 @@ class DataFacts(QObject):
         self.cancel()
         self.source, self.facts, self.shared = source, None, {}
         if source:
-            asked = {"source": source, "pictures_only": self._pictures_only}
-            self._data.ask(_DESCRIBE, DESCRIBE_SOURCE, self._described, self.refused.emit, None, **asked)
+            request = {"source": source, "pictures_only": self._pictures_only}
+            self._data.ask(_DESCRIBE, DESCRIBE_SOURCE, self._described, self.refused.emit, None, **request)
 
     def cancel(self) -> None:
         """Drop all that was asked."""
@@ -60,18 +60,18 @@ class DataFacts(QObject):
         self._checks.drop(_OVERLAP)
         self._checks.drop(_HOLD_OUT)
 
-    def look_for_overlap(self, others: Sequence[str]) -> None:
-        """Count the pictures that each of ``others`` (sources) has too; those that are known are not asked again."""
-        left = [other for other in others if other not in self.shared]
-        if self.source and left and not self._checks.busy(_OVERLAP):
-            asked = {"source": self.source, "others": left}
-            self._checks.ask(_OVERLAP, DATA_OVERLAP, self._overlapped, lambda _failure: None, None, **asked)
+    def look_for_overlap(self, sources: Sequence[str]) -> None:
+        """Count the pictures that each of ``sources`` shares with this one; known counts are not requested again."""
+        unknown = [source for source in sources if source not in self.shared]
+        if self.source and unknown and not self._checks.busy(_OVERLAP):
+            request = {"source": self.source, "others": unknown}
+            self._checks.ask(_OVERLAP, DATA_OVERLAP, self._overlapped, lambda _failure: None, None, **request)
 
     def hold_out(self) -> None:
         """Write a tenth of the source, and the rest, as two manifests."""
         if self.source:
-            asked = {"source": self.source, "share": SHARE, "seed": SEED}
-            self._checks.ask(_HOLD_OUT, DATA_HOLD_OUT, self._held, self.not_held_out.emit, None, **asked)
+            request = {"source": self.source, "share": SHARE, "seed": SEED}
+            self._checks.ask(_HOLD_OUT, DATA_HOLD_OUT, self._held, self.not_held_out.emit, None, **request)
 
     def _described(self, facts: SourceFacts) -> None:
         self.facts = facts

@@ -64,7 +64,7 @@ def run_entries(store: Store, needs: Needs) -> list[ModelEntry]:
     Every run's folder is read: with many runs that takes longer than the window may wait.
     """
     try:
-        runs, experiments = store.runs(), {one.id: one.name for one in store.experiments()}
+        runs, experiments = store.runs(), {experiment.id: experiment.name for experiment in store.experiments()}
     except StoreError:
         return []
     ordinals: dict[int, int] = {}  # experiment id -> of its last run so far
@@ -112,18 +112,26 @@ def _reason(trained: bool, captions: bool, needs: Needs) -> str:
 
 def pretrained_entries(needs: Needs) -> list[ModelEntry]:
     """open_clip's pretrained weights: those that fit first, of them those that need no download. Reads the disk."""
-    return sorted((_pretrained_entry(one, needs) for one in pretrained_models()), key=lambda entry: bool(entry.reason))
+    return sorted(
+        (_pretrained_entry(weights, needs) for weights in pretrained_models()), key=lambda entry: bool(entry.reason)
+    )
 
 
-def _pretrained_entry(one: Pretrained, needs: Needs) -> ModelEntry:
-    reason = _NO_CAPTIONS if needs == "caption" and not one.captions else ""
-    size = size_text(one.size)
-    where = f"downloaded · {size}" if one.here else f"about {size} to download" if size else "to download"
-    can = _CAPTIONS if one.captions else _SEARCHES
-    if one.only_captions:
-        can = "captions; tuned for them, it hardly searches"
+def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
+    reason = _NO_CAPTIONS if needs == "caption" and not weights.captions else ""
+    size = size_text(weights.size)
+    availability = (
+        f"downloaded · {size}" if weights.is_downloaded else f"about {size} to download" if size else "to download"
+    )
+    can = _CAPTIONS if weights.captions else _SEARCHES
+    if weights.only_captions:
+        can = "Captioning model; poor for search"
     return ModelEntry(
-        "open_clip", one.name, open_clip_title(one.name), reason, about=f"{where or 'to download'} · {can}"
+        "open_clip",
+        weights.name,
+        open_clip_title(weights.name),
+        reason,
+        about=f"{availability or 'to download'} · {can}",
     )
 
 
@@ -167,8 +175,8 @@ def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
         name = name.removeprefix(OPEN_CLIP)
         reason = _NO_CAPTIONS if needs == "caption" and not architectures().get(name.partition(",")[0], False) else ""
         return ModelEntry("open_clip", name, open_clip_title(name), reason, recent=choice)
-    whole = existing_path(name)
-    folder = Path(name if whole is not None and whole.is_dir() else name.rpartition("@")[0])
+    model_path = existing_path(name)
+    folder = Path(name if model_path is not None and model_path.is_dir() else name.rpartition("@")[0])
     entry = folder_entry(folder, needs)
     if entry is None:
         return ModelEntry("folder", str(folder), choice.title, _GONE, choice.run_id, choice)
@@ -182,8 +190,8 @@ def recent_choices(settings: QSettings) -> list[ModelChoice]:
         raw = json.loads(str(settings.value(_RECENT) or "[]"))
     except ValueError:
         return []
-    found = [_read(one) for one in raw] if isinstance(raw, list) else []
-    return [choice for choice in found if choice is not None]
+    choices = [_read(raw_choice) for raw_choice in raw] if isinstance(raw, list) else []
+    return [choice for choice in choices if choice is not None]
 
 
 def _read(raw: object) -> ModelChoice | None:
@@ -199,5 +207,9 @@ def _read(raw: object) -> ModelChoice | None:
 
 def remember(settings: QSettings, choice: ModelChoice) -> None:
     """Put ``choice`` first among the recent ones."""
-    others = [one for one in recent_choices(settings) if (one.model, one.weights) != (choice.model, choice.weights)]
-    settings.setValue(_RECENT, json.dumps([asdict(one) for one in [choice, *others][:_REMEMBERED]]))
+    earlier = [
+        recent
+        for recent in recent_choices(settings)
+        if (recent.model, recent.weights) != (choice.model, choice.weights)
+    ]
+    settings.setValue(_RECENT, json.dumps([asdict(recent) for recent in [choice, *earlier][:_REMEMBERED]]))

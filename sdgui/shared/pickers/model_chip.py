@@ -63,10 +63,10 @@ class ModelChip(ChipButton):
         super().__init__("ph.cube", "Model", parent)
         self._services, self._needs = services, needs
         self._entry: ModelEntry | None = None
-        self._which: str | int = ""  # of a run: "best", "last" or a step
+        self._checkpoint: str | int = ""  # of a run: "best", "last" or a step
         self._network = ""  # of a run: "student" or "teacher"
         self._facts: RunFacts | None = None  # of the chosen run
-        self._told: ModelChoice | None = None
+        self._emitted: ModelChoice | None = None
         self._step: int | None = None  # what "best" or "last" meant when it was emitted
         self._filling = 0  # lists that are being read
         self._tasks = BackgroundTasks(self)
@@ -74,15 +74,15 @@ class ModelChip(ChipButton):
         self._look = QTimer(self, singleShot=True, interval=_SETTLE)
         self._look.timeout.connect(self.refresh)
         self.clicked.connect(lambda: self.open())
-        services.tailer.state_changed.connect(self._moved)
-        services.tailer.progress_changed.connect(self._moved)
+        services.tailer.state_changed.connect(self._schedule_refresh)
+        services.tailer.progress_changed.connect(self._schedule_refresh)
         self._show()
 
     @cached_property
     def popover(self) -> ModelPopover:
         """Made when first opened."""
         popover = ModelPopover(self._needs, self)
-        popover.picked.connect(self._take)
+        popover.picked.connect(self._use_entry)
         popover.checkpoint_picked.connect(self.set_checkpoint)
         popover.network_picked.connect(self.set_network)
         popover.folder_asked.connect(self._ask_folder)
@@ -96,9 +96,9 @@ class ModelChip(ChipButton):
             return None
         if entry.kind == "run":
             step = count(self._pointed())
-            named = f"{self._which}, step {step}" if isinstance(self._which, str) else f"step {step}"
+            named = f"{self._checkpoint}, step {step}" if isinstance(self._checkpoint, str) else f"step {step}"
             title = " · ".join(part for part in (entry.title, named, self._network) if part)
-            return ModelChoice(f"{entry.name}@{self._which}", self._network, title, entry.run_id)
+            return ModelChoice(f"{entry.name}@{self._checkpoint}", self._network, title, entry.run_id)
         prefix = OPEN_CLIP if entry.kind == "open_clip" else ""
         return ModelChoice(f"{prefix}{entry.name}", "", entry.title)
 
@@ -115,8 +115,8 @@ class ModelChip(ChipButton):
         return tuple(sorted(self._facts.steps)) if self._facts is not None else ()
 
     def set_choice(self, choice: ModelChoice) -> bool:
-        """Choose a model by program; False, and a word by ``refused``, when it cannot be used here."""
-        return self._take(choice_entry(choice, self._needs))
+        """Choose a model; False, with the reason emitted by ``refused``, if this panel cannot use it."""
+        return self._use_entry(choice_entry(choice, self._needs))
 
     def set_network(self, network: str) -> None:
         """Of the chosen run, its student or its teacher."""
@@ -124,51 +124,51 @@ class ModelChip(ChipButton):
             self._network = network
             self._emit_choice()
 
-    def set_checkpoint(self, which: str | int) -> None:
-        """Of the chosen run, "best", "last" or a step."""
-        if self._facts is not None and (which in ("best", "last") or which in self._facts.steps):
-            self._which = which
+    def set_checkpoint(self, checkpoint: str | int) -> None:
+        """Choose a checkpoint of the chosen run: "best", "last" or a step."""
+        if self._facts is not None and (checkpoint in ("best", "last") or checkpoint in self._facts.steps):
+            self._checkpoint = checkpoint
             self._emit_choice()
 
     def show_run(self, run_id: int) -> bool:
-        """Choose a run of the store at its best checkpoint; False when there is none to use."""
+        """Choose a run of the store at its best checkpoint; False if it cannot be used."""
         store = self._services.store
         try:
             entry = run_entry(store, store.some_runs([run_id]).get(run_id), self._needs)
         except StoreError:  # out of reach, or removed for good meanwhile
             return False
-        return entry is not None and not entry.reason and self._take(entry)
+        return entry is not None and not entry.reason and self._use_entry(entry)
 
     def show_newest_run(self) -> None:
         """Choose the newest run that can be used here, once it is found, unless a model is chosen by then."""
         store, needs = self._services.store, self._needs
 
         def found(entries: list[ModelEntry]) -> None:
-            usable = next((one for one in entries if not one.reason), None)
+            usable = next((entry for entry in entries if not entry.reason), None)
             if usable is not None and self._entry is None:
-                self._take(usable)
+                self._use_entry(usable)
 
         self._tasks.run(lambda: run_entries(store, needs), found)
 
     def restore(self) -> bool:
-        """Choose the model used last that this panel can use; False when there is none."""
+        """Choose the most recent model that this panel can use; False without one."""
         entries = [choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings)]
-        entry = next((one for one in entries if not one.reason), None)
-        return entry is not None and self._take(entry)
+        entry = next((entry for entry in entries if not entry.reason), None)
+        return entry is not None and self._use_entry(entry)
 
     def take_folder(self, folder: Path) -> bool:
-        """Choose a model that lies in ``folder``; False, and a word by ``refused``, when there is none."""
+        """Choose the model in ``folder``; False, with the reason emitted by ``refused``, without one."""
         entry = folder_entry(folder.absolute(), self._needs)
         if entry is None:
             self.refused.emit(f"{folder} contains no model: neither a run nor a folder saved by open_clip.")
             return False
-        return self._take(entry)
+        return self._use_entry(entry)
 
     # The list
     def open(self, typed: str = "") -> None:
         """Open the list of models, with ``typed`` in its search line."""
         facts = self._facts if self._entry is not None and self._entry.kind == "run" else None
-        self.popover.show_run(facts, self._which, self._network)
+        self.popover.show_run(facts, self._checkpoint, self._network)
         self.popover.open_below(self, typed)
         self._fill()
 
@@ -176,7 +176,7 @@ class ModelChip(ChipButton):
         """Has the chosen run other checkpoints by now? An open list is read again."""
         entry = self._entry
         if entry is not None and entry.kind == "run" and run_facts(RunDir(entry.name)) != self._facts:
-            self._set_run(entry, self._which, self._network)
+            self._set_run(entry, self._checkpoint, self._network)
             self._emit_choice()
         if "popover" in vars(self) and self.popover.isVisible():
             self._fill()
@@ -187,8 +187,8 @@ class ModelChip(ChipButton):
         store, needs, choices = self._services.store, self._needs, recent_choices(self._services.settings)
 
         def read() -> Groups:
-            recent = [self._named(choice_entry(choice, needs)) for choice in choices[:_LISTED]]
-            recent = [one for one in recent if not one.reason]
+            recent = [self._with_current_title(choice_entry(choice, needs)) for choice in choices[:_LISTED]]
+            recent = [entry for entry in recent if not entry.reason]
             return groups_of(recent, run_entries(store, needs), pretrained_entries(needs), untrained_entries(needs))
 
         self._tasks.run(read, self._filled)
@@ -198,17 +198,19 @@ class ModelChip(ChipButton):
         if not self._filling:  # else a newer list is on its way
             self.popover.show_groups(groups)
 
-    def _named(self, entry: ModelEntry) -> ModelEntry:
-        """A recent choice as the list calls it; its run's name may have changed."""
+    def _with_current_title(self, entry: ModelEntry) -> ModelEntry:
+        """A recent choice under its current title: its run may have been renamed."""
         choice = entry.recent
-        known = self._known(entry)
-        if choice is None or known is None:
+        listed = self._listed_entry(entry)
+        if choice is None or listed is None:
             return entry
-        which = choice.model.rpartition("@")[2]
-        title = " · ".join(filter(None, (known.title, choice.weights, f"step {which}" if which.isdecimal() else which)))
-        return replace(entry, title=title, metric=known.metric, about=known.about)
+        checkpoint = choice.model.rpartition("@")[2]
+        title = " · ".join(
+            filter(None, (listed.title, choice.weights, f"step {checkpoint}" if checkpoint.isdecimal() else checkpoint))
+        )
+        return replace(entry, title=title, metric=listed.metric, about=listed.about)
 
-    def _known(self, entry: ModelEntry) -> ModelEntry | None:
+    def _listed_entry(self, entry: ModelEntry) -> ModelEntry | None:
         """The run of the store that lies in the entry's folder."""
         store = self._services.store
         if entry.kind != "run":
@@ -219,40 +221,42 @@ class ModelChip(ChipButton):
             return None
 
     # Taking
-    def _take(self, entry: ModelEntry) -> bool:
+    def _use_entry(self, entry: ModelEntry) -> bool:
         if entry.reason:
             self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
             return False
-        before, known = entry.recent, self._known(entry) if entry.run_id is None or entry.recent else None
-        title, run_id = (known.title, known.run_id) if known is not None else (entry.title, entry.run_id)
-        if known is None and before is not None and entry.kind != "open_clip":
+        before, listed = entry.recent, self._listed_entry(entry) if entry.run_id is None or entry.recent else None
+        title, run_id = (listed.title, listed.run_id) if listed is not None else (entry.title, entry.run_id)
+        if listed is None and before is not None and entry.kind != "open_clip":
             title = Path(entry.name).name
-        taken = ModelEntry(entry.kind, entry.name, title, "", run_id)
-        if taken.kind == "run":
-            which = before.model.rpartition("@")[2] if before is not None else "best"
-            self._set_run(taken, int(which) if which.isdecimal() else which, before.weights if before else "")
+        used = ModelEntry(entry.kind, entry.name, title, "", run_id)
+        if used.kind == "run":
+            checkpoint = before.model.rpartition("@")[2] if before is not None else "best"
+            self._set_run(
+                used, int(checkpoint) if checkpoint.isdecimal() else checkpoint, before.weights if before else ""
+            )
         else:
-            self._which, self._network, self._facts = "", "", None
-        self._entry = taken
+            self._checkpoint, self._network, self._facts = "", "", None
+        self._entry = used
         self._emit_choice()
         return True
 
-    def _set_run(self, entry: ModelEntry, which: str | int, network: str) -> None:
-        """Its checkpoint ``which`` and its ``network``, as far as it has them; else the best and its own network."""
+    def _set_run(self, entry: ModelEntry, checkpoint: str | int, network: str) -> None:
+        """Use ``checkpoint`` and ``network`` if the run has them, else the best checkpoint and its default network."""
         run = RunDir(entry.name)
         self._facts = facts = run_facts(run)
-        self._which = which if which == "last" or which in facts.steps else "best"
-        if not network and self._which == "best":
+        self._checkpoint = checkpoint if checkpoint == "last" or checkpoint in facts.steps else "best"
+        if not network and self._checkpoint == "best":
             try:
                 network = default_network(run, "best")
-            except UserError:  # on another machine: its files are not here
+            except UserError:  # the files are on another machine
                 network = ""
         self._network = network if network in facts.networks else next(iter(facts.networks), "")
 
     def _pointed(self) -> int:
-        if isinstance(self._which, int):
-            return self._which
-        step = None if self._facts is None else self._facts.best if self._which == "best" else self._facts.last
+        if isinstance(self._checkpoint, int):
+            return self._checkpoint
+        step = None if self._facts is None else self._facts.best if self._checkpoint == "best" else self._facts.last
         return step or 0
 
     # Telling
@@ -262,7 +266,7 @@ class ModelChip(ChipButton):
         if choice is None:
             return
         step = self._pointed() if self._entry and self._entry.kind == "run" else None
-        before, self._told = self._told, choice
+        before, self._emitted = self._emitted, choice
         newer = step != self._step
         self._step = step
         if before is None or (before.model, before.weights) != (choice.model, choice.weights):
@@ -283,10 +287,10 @@ class ModelChip(ChipButton):
         """``sd-clip demo · run 1 · teacher · best``; "" while nothing is chosen."""
         if self._entry is None:
             return ""
-        which = f"step {count(self._which)}" if isinstance(self._which, int) else self._which
-        return " · ".join(filter(None, (self._entry.title, self._network, which)))
+        checkpoint = f"step {count(self._checkpoint)}" if isinstance(self._checkpoint, int) else self._checkpoint
+        return " · ".join(filter(None, (self._entry.title, self._network, checkpoint)))
 
-    def _moved(self, run_id: int) -> None:
+    def _schedule_refresh(self, run_id: int) -> None:
         if self._entry is not None and self._entry.run_id == run_id and not self._look.isActive():
             self._look.start()
 

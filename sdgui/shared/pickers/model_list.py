@@ -28,26 +28,26 @@ class ModelLines(QAbstractListModel):
         self._typed_only: frozenset[str] = frozenset()  # groups that are shown once something is typed
 
     def replace(self, groups: Groups, words: str = "", typed_only: Collection[str] = ()) -> None:
-        """Show of these groups what answers ``words``, each under its heading; empty ones are left out.
+        """Show the entries of these groups that match ``words``, each group under its heading; empty groups are hidden.
 
-        The groups ``typed_only`` are long and seldom wanted: they are shown once there are words.
+        The groups ``typed_only`` are long and seldom needed: they are shown only for a search.
         """
-        self._groups = [(title, list(found), [_found_by(one) for one in found]) for title, found in groups]
+        self._groups = [(title, list(entries), [_found_by(entry) for entry in entries]) for title, entries in groups]
         self._typed_only = frozenset(typed_only)
         self.find(words)
 
     def find(self, words: str) -> None:
         """Show the entries that have every one of ``words``."""
-        wanted = words.casefold().removeprefix(OPEN_CLIP).split()
+        terms = words.casefold().removeprefix(OPEN_CLIP).split()
         self.beginResetModel()
         self._lines = []
         for title, entries, texts in self._groups:
-            if not wanted and title in self._typed_only:
+            if not terms and title in self._typed_only:
                 continue
             pairs = zip(entries, texts, strict=True)
-            found = [entry for entry, text in pairs if all(word in text for word in wanted)]
-            if found:
-                self._lines += [title, *found]
+            matching = [entry for entry, text in pairs if all(word in text for word in terms)]
+            if matching:
+                self._lines += [title, *matching]
         self.endResetModel()
 
     def entries(self) -> list[ModelEntry]:
@@ -60,13 +60,13 @@ class ModelLines(QAbstractListModel):
         return line if isinstance(line, ModelEntry) else None
 
     def next_row(self, row: int, step: int) -> int:
-        """The next row after ``row`` that can be chosen; ``row`` when there is none, -1 when none was."""
-        at = row + step
-        while 0 <= at < len(self._lines):
-            entry = self.entry(at)
+        """The next row after ``row`` that can be chosen; ``row`` itself without one."""
+        candidate = row + step
+        while 0 <= candidate < len(self._lines):
+            entry = self.entry(candidate)
             if entry is not None and not entry.reason:
-                return at
-            at += 1 if step > 0 else -1
+                return candidate
+            candidate += 1 if step > 0 else -1
         return row
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature

@@ -55,24 +55,24 @@ class ModelPopover(QFrame):
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.note = PlainLabel(self, wordWrap=True)
         set_role(self.note, "muted")
-        self.which, self.weights = NoWheelComboBox(self), NoWheelComboBox(self)
+        self.checkpoints, self.weights = NoWheelComboBox(self), NoWheelComboBox(self)
         self._which_title, self._weights_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
         self._folder = QPushButton("&Folder …", self)
         self._arrange()
         self.line.textChanged.connect(self._find)
         self.line.installEventFilter(self)
         self.list.clicked.connect(self._clicked)
-        self.which.activated.connect(lambda _row: self.checkpoint_picked.emit(self.which.currentData()))
+        self.checkpoints.activated.connect(lambda _row: self.checkpoint_picked.emit(self.checkpoints.currentData()))
         self.weights.activated.connect(lambda _row: self.network_picked.emit(str(self.weights.currentData())))
         self._folder.clicked.connect(self._ask_folder)
 
     def _arrange(self) -> None:
-        self.which.setAccessibleName("Checkpoint")
+        self.checkpoints.setAccessibleName("Checkpoint")
         self.weights.setAccessibleName("Student or teacher")
         self._folder.setToolTip("Choose the folder of a run, or of a model saved by open_clip or transformers")
         foot = QHBoxLayout()
         foot.setSpacing(SPACE)
-        for title, box in ((self._which_title, self.which), (self._weights_title, self.weights)):
+        for title, box in ((self._which_title, self.checkpoints), (self._weights_title, self.weights)):
             title.setBuddy(box)
             set_role(title, "muted")
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
@@ -107,27 +107,27 @@ class ModelPopover(QFrame):
         self._groups = groups
         self._find(self.line.text())
 
-    def show_run(self, facts: RunFacts | None, which: str | int, weights: str) -> None:
+    def show_run(self, facts: RunFacts | None, checkpoint: str | int, weights: str) -> None:
         """Offer the checkpoints and networks of the chosen run; None for any other model."""
-        for box in (self.which, self.weights):
+        for box in (self.checkpoints, self.weights):
             box.clear()
         if facts is not None:
             for name, step in (("best", facts.best), ("last", facts.last)):
                 if step is not None:
-                    self.which.addItem(f"{name} · step {count(step)}", name)
+                    self.checkpoints.addItem(f"{name} · step {count(step)}", name)
             for step in facts.steps:
-                self.which.addItem(f"step {count(step)}", step)
+                self.checkpoints.addItem(f"step {count(step)}", step)
             for network in facts.networks:
                 self.weights.addItem(network, network)
-            self.which.setCurrentIndex(self.which.findData(which))
+            self.checkpoints.setCurrentIndex(self.checkpoints.findData(checkpoint))
             self.weights.setCurrentIndex(self.weights.findData(weights))
-        for widget, shown in (
-            (self._which_title, self.which.count() > 0),
-            (self.which, self.which.count() > 0),
+        for widget, is_visible in (
+            (self._which_title, self.checkpoints.count() > 0),
+            (self.checkpoints, self.checkpoints.count() > 0),
             (self._weights_title, self.weights.count() > 1),
             (self.weights, self.weights.count() > 1),
         ):
-            widget.setVisible(shown)
+            widget.setVisible(is_visible)
 
     def _find(self, words: str) -> None:
         before = self.lines.entry(self.list.currentIndex().row())

@@ -1,4 +1,4 @@
-"""What one should know of a preset before choosing it: its family and what it needs. No Qt.
+"""Facts for choosing a preset: its family and its requirements. No Qt.
 
 Flow: the chooser lists ``FAMILIES`` and shows the ``needs`` of each preset beside its description.
 """
@@ -33,7 +33,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Need:
-    """A mark on a preset: a word, and the sentence behind it."""
+    """A mark on a preset: a short label and the sentence that explains it."""
 
     kind: Kind
     word: str
@@ -62,23 +62,23 @@ ICONS: dict[Kind, str] = {
 def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
     """What preset ``name`` needs beside pairs of pictures and captions, and what is special in how it is trained."""
     config = preset_config(name, size)
-    found: list[Need] = []
+    marks: list[Need] = []
     objectives = [objective for _, objective in config.objectives if objective.weight]
     if any(objective.needs_decoder() for objective in objectives):
-        found.append(Need("captions", "CoCa", "Uses a CoCa architecture, set by the preset; it can caption."))
+        marks.append(Need("captions", "CoCa", "Uses a CoCa architecture, set by the preset; it can caption."))
     if any(objective.learns_classes for objective in objectives):
-        few = " A few labelled rows are enough." if any(one.learns_unlabelled for one in objectives) else ""
-        found.append(Need("labels", "labels", f"Data with a class column, named in data.label.{few}"))
+        few = " A few labelled rows are enough." if any(objective.learns_unlabelled for objective in objectives) else ""
+        marks.append(Need("labels", "labels", f"Data with a class column, named in data.label.{few}"))
     elif not any(objective.uses_captions() for objective in objectives):
-        found.append(Need("pictures", "pictures only", "Captions are not used: the text tower is not trained."))
+        marks.append(Need("pictures", "pictures only", "Captions are not used: the text tower is not trained."))
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"
-        found.append(Need("chain", f"{stage_count(name)} stages", words))
+        marks.append(Need("chain", f"{stage_count(name)} stages", words))
     elif config.teacher.kind in ("frozen", "previous") and not config.teacher.checkpoint:
-        found.append(Need("run", "a trained model", "A run or model to use as teacher, named in teacher.checkpoint."))
+        marks.append(Need("run", "a trained model", "A run or model to use as teacher, named in teacher.checkpoint."))
     if (config.towers.freeze != "none" or config.teacher.kind == "initial") and not config.towers.pretrained:
-        found.append(Need("run", "trained towers", "A trained model to start from, named in towers.pretrained."))
-    return tuple(found)
+        marks.append(Need("run", "trained towers", "A trained model to start from, named in towers.pretrained."))
+    return tuple(marks)
 
 
 def stage_count(name: str) -> int:

@@ -174,10 +174,10 @@ class PresetChooser(QFrame):
                     heading.setHidden(not any_in_family)
                 heading, any_in_family = item, False
                 continue
-            found = matches(str(name), words)
-            item.setHidden(not found)
-            any_in_family = any_in_family or found
-            first = first or (item if found else None)
+            is_match = matches(str(name), words)
+            item.setHidden(not is_match)
+            any_in_family = any_in_family or is_match
+            first = first or (item if is_match else None)
         if heading is not None:
             heading.setHidden(not any_in_family)
         current = self.list.currentItem()
@@ -213,8 +213,8 @@ class PresetChooser(QFrame):
             if self.list.item(row).data(_NAME) and not self.list.item(row).isHidden()
         ]
         if rows:
-            here = rows.index(self.list.currentRow()) if self.list.currentRow() in rows else 0
-            self.list.setCurrentRow(rows[min(max(here + step, 0), len(rows) - 1)])
+            position = rows.index(self.list.currentRow()) if self.list.currentRow() in rows else 0
+            self.list.setCurrentRow(rows[min(max(position + step, 0), len(rows) - 1)])
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Arrows move through the list while the typing goes on."""

@@ -29,7 +29,7 @@ class Pretrained:
     architecture: str
     tag: str
     captions: bool
-    here: bool
+    is_downloaded: bool
     size: int
 
     @property
@@ -44,24 +44,24 @@ class Pretrained:
 
 
 def pretrained_models() -> list[Pretrained]:
-    """Those that are here first, then the smallest, and last those of studies of data.
+    """Downloaded weights first, then the smallest; weights from dataset studies last.
 
     Looks into the caches: not for the window's own thread.
     """
     sizes, captioners = _parameters(), architectures()
     hub, plain = hub_cache(), Path("~/.cache/clip").expanduser()
-    found = []
+    models = []
     for architecture, tags in pretrained_weights().items():
         expected = round(1e6 * _BYTES * sizes.get(architecture, 0.0))
         for tag, weights in tags.items():
-            here = _size_here(weights, hub, plain)
+            downloaded_bytes = _downloaded_size(weights, hub, plain)
             captions = captioners.get(architecture, False)
-            found.append(Pretrained(architecture, tag, captions, here > 0, here or expected))
-    return sorted(found, key=_rank)
+            models.append(Pretrained(architecture, tag, captions, downloaded_bytes > 0, downloaded_bytes or expected))
+    return sorted(models, key=_rank)
 
 
-def _rank(one: Pretrained) -> tuple[bool, bool, bool, int, str]:
-    return not one.here, one.tag.startswith(_STUDIES), not one.size, one.size, one.name
+def _rank(model: Pretrained) -> tuple[bool, bool, bool, int, str]:
+    return not model.is_downloaded, model.tag.startswith(_STUDIES), not model.size, model.size, model.name
 
 
 def hub_cache() -> Path:
@@ -71,7 +71,7 @@ def hub_cache() -> Path:
     return Path(said or Path(home) / "hub").expanduser()
 
 
-def _size_here(weights: Weights, hub: Path, plain: Path) -> int:
+def _downloaded_size(weights: Weights, hub: Path, plain: Path) -> int:
     """Bytes of the file in one of the caches; 0 where it is in neither."""
     owner, _, rest = weights.hub.partition("/")
     repository, _, file = rest.partition("/")

@@ -1,4 +1,4 @@
-"""Why a definition cannot train on its data, at the field to mend, before it is launched. Free of Qt.
+"""Why a definition cannot train on its data, by the field to fix, before launch. No Qt.
 
 Flow: ``DataCheck`` asks the worker what each source holds -> ``refusals`` -> the form and Launch, which makes no run.
 """
@@ -24,30 +24,30 @@ def sources(config: RunConfig) -> dict[str, str]:
     return {field: source.strip() for field, source in named if source.strip()}
 
 
-def refusals(config: RunConfig, known: Known) -> dict[str, str]:
-    """Dotted field -> a sentence with the remedy; empty when nothing is known to be against training.
+def refusals(config: RunConfig, facts_by_source: Known) -> dict[str, str]:
+    """Dotted field -> a sentence with the remedy; empty if no problem is known.
 
-    A source that ``known`` does not hold is taken to be usable, and so is one that the worker could not judge.
+    A source that is missing from ``facts_by_source`` counts as usable, and so does one that the worker could not read.
     """
-    found: dict[str, str] = {}
+    problems: dict[str, str] = {}
     named = sources(config)
     if "data.train" not in named:
-        found["data.train"] = "No training data is named; choose a table, a folder of captioned pictures, or shards."
+        problems["data.train"] = "No training data is named; choose a table, a folder of captioned pictures, or shards."
     for field, source in named.items():
-        facts = known.get(source)
+        facts = facts_by_source.get(source)
         if facts is None:
             continue
         problem = _verdict(facts) if isinstance(facts, Failure) else _unusable(source, facts, config)
         if problem:
-            found[field] = problem
-    train = known.get(named.get("data.train", ""))
-    if "data.train" not in found and train is not None and not isinstance(train, Failure):
-        found |= _of_training(train, config)
-    return found
+            problems[field] = problem
+    train = facts_by_source.get(named.get("data.train", ""))
+    if "data.train" not in problems and train is not None and not isinstance(train, Failure):
+        problems |= _of_training(train, config)
+    return problems
 
 
 def _verdict(failure: Failure) -> str:
-    """What the worker has against the data; "" where it failed for a reason of its own."""
+    """The problem that the worker found in the data; "" if the worker itself failed."""
     if failure.details or isinstance(failure, (Cancelled, Lost)):
         return ""
     return failure.text
@@ -64,23 +64,23 @@ def _unusable(source: str, facts: SourceFacts, config: RunConfig) -> str:
         first = f" The first: {facts['reasons'][0]}" if facts["reasons"] else ""
         return (
             f"{count(bad)} of the {count(rows)} rows of {source} cannot be used, more than the {100 * allowed:g} % "
-            f"allowed; mend them, or raise data.max_bad_share.{first}"
+            f'allowed. Fix them or raise "Max bad rows".{first}'
         )
     return ""
 
 
 def _of_training(facts: SourceFacts, config: RunConfig) -> dict[str, str]:
-    """What the training data lack for these settings."""
-    found: dict[str, str] = {}
+    """Problems of the training data with these settings."""
+    problems: dict[str, str] = {}
     label, labels = config.data.label, facts["labels"]
     if label and label not in labels and not facts.get("sampled", False):
-        there = ", ".join(map(repr, labels)) or "none"
-        found["data.label"] = f"The training data have no label {label!r}; they have {there}."
+        available = ", ".join(map(repr, labels)) or "none"
+        problems["data.label"] = f"The training data have no label {label!r}; they have {available}."
     elif label in labels and labels[label] < 2:
-        found["data.label"] = f"The label {label!r} has {labels[label]} value, and telling classes apart needs two."
+        problems["data.label"] = f"The label {label!r} has {labels[label]} value, and telling classes apart needs two."
     if config.optim.batch_size > facts["pictures"]:
-        found["optim.batch_size"] = (
+        problems["optim.batch_size"] = (
             f"A batch of {count(config.optim.batch_size)} is larger than the {count(facts['pictures'])} pictures of "
             f"the training data; set at most {count(facts['pictures'])}."
         )
-    return found
+    return problems

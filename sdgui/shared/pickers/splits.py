@@ -22,19 +22,19 @@ def splits_beside(store: Store, source: str) -> dict[str, str]:
             continue
         named = {split: str(getattr(experiment.config.data, split)) for split in SPLITS}
         if source in named.values():
-            return {split: other for split, other in named.items() if other and other != source}
+            return {split: path for split, path in named.items() if path and path != source}
     return _beside(source)
 
 
 def _beside(source: str) -> dict[str, str]:
     """``val.csv`` and ``test.csv`` beside ``train.csv``."""
     path = expand_user(source)
-    own = next((split for split, names in _USUAL.items() if path.stem.lower() in names), "")
-    if not own:
+    own_split = next((split for split, names in _USUAL.items() if path.stem.lower() in names), "")
+    if not own_split:
         return {}
-    found = {}
+    neighbours = {}
     for split, names in _USUAL.items():
-        there = (path.with_name(name + path.suffix) for name in names if split != own)
-        if (other := next(filter(is_file, there), None)) is not None:
-            found[split] = str(other)
-    return found
+        candidates = (path.with_name(name + path.suffix) for name in names if split != own_split)
+        if (existing := next(filter(is_file, candidates), None)) is not None:
+            neighbours[split] = str(existing)
+    return neighbours

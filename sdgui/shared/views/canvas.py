@@ -132,8 +132,8 @@ class ViewsCanvas(QWidget):
         lines = QBrush(theme().color("text"), Qt.BrushStyle.BDiagPattern)
         for index, mark in ((index, mark) for index, mark in enumerate(mask) if mark != "0"):
             row, column = divmod(index, patches)
-            left, right = (box.left() + at * box.width() // patches for at in (column, column + 1))
-            top, bottom = (box.top() + at * box.height() // patches for at in (row, row + 1))
+            left, right = (box.left() + column_edge * box.width() // patches for column_edge in (column, column + 1))
+            top, bottom = (box.top() + row_edge * box.height() // patches for row_edge in (row, row + 1))
             patch = QRect(left, top, right - left, bottom - top)
             painter.fillRect(patch, shade)
             if mark == "1":
@@ -143,7 +143,7 @@ class ViewsCanvas(QWidget):
         """The dashed outline of what cutmix pasted."""
         if len(pasted) != 4:
             return
-        top, left, bottom, right = (round(at * box.width() / side) for at in pasted)
+        top, left, bottom, right = (round(coordinate * box.width() / side) for coordinate in pasted)
         painter.setPen(QPen(theme().color("accent_text"), 1.5, Qt.PenStyle.DashLine))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(QRect(box.left() + left, box.top() + top, right - left - 1, bottom - top - 1))

@@ -74,9 +74,9 @@ class ViewsWork(QObject):
     def draw(self, config: RunConfig, step: int, rows: Sequence[int], most: int) -> None:
         """Draw the views of ``rows`` (without any: of a batch) of ``config``'s training data at ``step``."""
         to = Path(self._folder.filePath(f"{next(self._numbers)}.rgb"))
-        given = {"config": config.model_dump(mode="json"), "step": step, "rows": list(rows), "most": most}
+        request = {"config": config.model_dump(mode="json"), "step": step, "rows": list(rows), "most": most}
         self._calls.ask(
-            _PURPOSE, DATA_VIEWS, lambda answer: self._answered(answer, to), self._refused, None, to=str(to), **given
+            _PURPOSE, DATA_VIEWS, lambda answer: self._answered(answer, to), self._refused, None, to=str(to), **request
         )
 
     def cancel(self) -> None:
@@ -106,8 +106,8 @@ def views_of(answer: DrawnViews, content: bytes) -> Views:
         before = view["who"]
         across, images = view["side"] // view["patch"], _images(view, content)
         rows.append(Row(heading, view["title"], across, view["attended"], view["cells"], images))
-    known = (answer["epoch"], answer["steps_per_epoch"], answer["batch"], answer["skipped"], answer["by_choice"])
-    return Views(answer["pictures"], rows, *known)
+    position = (answer["epoch"], answer["steps_per_epoch"], answer["batch"], answer["skipped"], answer["by_choice"])
+    return Views(answer["pictures"], rows, *position)
 
 
 def _images(view: ShownView, content: bytes) -> list[QImage]:

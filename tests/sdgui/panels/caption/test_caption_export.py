@@ -54,12 +54,12 @@ def made(tmp_path: Path) -> list[CaptionedPicture]:
 
 def test_a_saved_set_is_a_data_source_as_it_stands(made: list[CaptionedPicture], tmp_path: Path) -> None:
     written = save_source(made, tmp_path / "home" / "captions", no_progress)
-    source = open_source(written.where)
+    source = open_source(written.path)
     assert source.bad == []
     assert [row.captions for row in source.rows] == [(picture.captions[0].text,) for picture in made]
     assert [row.image.resolve() for row in source.rows] == [Path(picture.path) for picture in made]
     assert source.label_names == ()
-    told = json.loads((written.where.parent / "provenance.json").read_text())
+    told = json.loads((written.path.parent / "provenance.json").read_text())
     assert [row["from"] for row in told["rows"]] == [picture.path for picture in made]
     assert [told["provenance"][row["provenance"]] for row in told["rows"]] == [dict(one.provenance) for one in made]
 
@@ -176,7 +176,7 @@ def test_what_is_cancelled_leaves_nothing_half_done(made: list[CaptionedPicture]
 
 def test_a_caption_of_a_saved_set_is_no_formula_and_comes_back(made: list[CaptionedPicture], tmp_path: Path) -> None:
     formula = replace(made[0], captions=(Candidate('=HYPERLINK("http://x")', None, None),))
-    table = save_source([formula], tmp_path / "set", no_progress).where
+    table = save_source([formula], tmp_path / "set", no_progress).path
     with table.open(newline="") as file:
         assert [row["title"] for row in csv.DictReader(file)] == ['\'=HYPERLINK("http://x")']
     assert open_source(table).rows[0].captions == ('=HYPERLINK("http://x")',)

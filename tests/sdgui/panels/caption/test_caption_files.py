@@ -146,6 +146,6 @@ def test_progress_is_told_for_each_picture_and_pictures_are_copied_or_linked(fil
         inside = sorted((folder / "pictures").iterdir())
         assert [path.name for path in inside] == ["000000-a.png", "000001-b.png"]
         assert [path.is_symlink() for path in inside] == [not copy] * 2
-        assert (found.where, found.written, found.skipped) == (folder / "train.csv", 2, [])
+        assert (found.path, found.written, found.skipped) == (folder / "train.csv", 2, [])
     assert _safe("x" * 90 + ".jpeg") == "x" * 60 + ".jpeg"
     assert _safe("..") == "picture"

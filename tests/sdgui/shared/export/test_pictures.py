@@ -69,7 +69,7 @@ def test_folders_get_further_names_and_keep_what_is_there(
     os.utime(items[0].path, (1e9, 1e9))
     told: list[tuple[int, int]] = []
     report = export(items, folder, lambda done, total: told.append((done, total)))
-    assert (report.written, report.where) == (2, folder)
+    assert (report.written, report.path) == (2, folder)
     assert report.skipped == [(str(tmp_path / "gone.png"), "the file is missing")]
     assert sorted(path.name for path in folder.iterdir()) == ["a-2.png", "a-3.png", "a.png"]
     assert (folder / "a.png").read_text() == "the user's own"

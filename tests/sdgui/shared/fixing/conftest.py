@@ -51,7 +51,7 @@ def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingD
     services.basket.put(Finding("", (edited,)))
     made = FixingDialog(services)  # not qtbot's to close: it would go before what it asked for is answered
     made.open_up()
-    qtbot.waitUntil(lambda: len(made.shown) == 3 and made.view.retrain.isEnabled(), timeout=30_000)
+    qtbot.waitUntil(lambda: len(made.visible_entries) == 3 and made.view.retrain.isEnabled(), timeout=30_000)
     yield made
     made.work.tasks.wait()
     made.view.gallery.close_threads()

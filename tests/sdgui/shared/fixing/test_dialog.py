@@ -63,10 +63,10 @@ def test_while_something_is_saved_only_cancelling_is_offered(
     assert view.bar.message is not None
     assert (view.bar.message.level, view.bar.message.details) == ("error", "details")
     dialog.work.saved.emit({"path": "/n.csv", "record": "/n.json", "pictures": 2, "captions": 1200})
-    assert view.bar.text == "1\u2009200 pairs saved as /n.csv; what was fixed is in /n.json."
+    assert view.bar.text == "1\u2009200 pairs saved as /n.csv; the fixes are in /n.json."
     source, entries, to, over = asked[0]
     assert (source, [one.id for one in entries], to, over) == (
-        dialog.source(), [one.id for one in dialog.shown], tmp_path / "new.csv", False
+        dialog.source(), [one.id for one in dialog.visible_entries], tmp_path / "new.csv", False
     )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_what_is_taken_out_is_what_is_selected_or_all_of_these_data(qtbot: QtBot
     view.gallery.selection_changed.emit([0, 2])
     assert view.take_out.isEnabled()
     view.take_out.click()
-    qtbot.waitUntil(lambda: len(dialog.shown) == 1)
+    qtbot.waitUntil(lambda: len(dialog.visible_entries) == 1)
     assert not view.take_out.isEnabled()
     view.take_all.click()
     qtbot.waitUntil(lambda: dialog.entries == [])
@@ -117,7 +117,7 @@ def test_each_of_several_data_has_its_entries(qtbot: QtBot, dialog: FixingDialog
     qtbot.waitUntil(lambda: view.sources.count() == 2)
     assert [view.sources.itemText(row) for row in range(2)] == ["pairs.csv (3)", "other.csv (2)"]
     assert view.sources.itemData(1, 3) == other
-    assert (dialog.source(), len(dialog.shown), view.runs.count()) == (str(tmp_path / "pairs.csv"), 3, 1)
+    assert (dialog.source(), len(dialog.visible_entries), view.runs.count()) == (str(tmp_path / "pairs.csv"), 3, 1)
     view.sources.setCurrentIndex(1)
     view.sources.activated.emit(1)
     assert view.counts.text() == "2 changes: 1 new caption · 1 left out"
@@ -149,7 +149,7 @@ def test_pictures_of_any_data_are_of_those_that_one_chooses(
     view.sources.setCurrentIndex(1)
     view.sources.activated.emit(1)
     assert (dialog.source(), view.sources.currentText()) == (str(tmp_path / "pairs.csv"), "pairs.csv (1)")
-    assert len(dialog.shown) == 1
+    assert len(dialog.visible_entries) == 1
     qtbot.waitUntil(lambda: view.runs.count() == 1 and view.retrain.isEnabled())
 
 
@@ -212,7 +212,7 @@ def test_further_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDialo
     with qtbot.waitSignal(dialog.work.retrained):
         dialog.work.retrain(seeded, "/fixed.csv", 2)
     (pair,) = dialog.work.pairs()
-    every = [(pair.before, pair.after), *pair.others]
+    every = [(pair.before, pair.after), *pair.further_seeds]
     found = [[read_config(run.dir.config) for run in both] for both in every]
     assert [[(config.seed, config.data.train) for config in both] for both in found] == [
         [(seed, trained.config.data.train), (seed, "/fixed.csv")] for seed in (5, 6)

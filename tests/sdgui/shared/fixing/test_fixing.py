@@ -41,7 +41,7 @@ def test_entries_are_taken_out_one_by_one_or_all_and_put_back(qtbot: QtBot, dial
     assert not view.retrain.isEnabled()
     view.undo.click()
     view.undo.click()
-    qtbot.waitUntil(lambda: basket.count == 3 and len(dialog.shown) == 3)
+    qtbot.waitUntil(lambda: basket.count == 3 and len(dialog.visible_entries) == 3)
     assert sorted(captions(dialog)) == ["a a", "a b", "all captions → a hat"]
 
 
@@ -90,16 +90,16 @@ def test_several_seeds_are_pairs_of_one_experiment_and_those_that_are_done_are_c
     dialog.view.seeds.setValue(3)
     with qtbot.waitSignal(dialog.changed):
         dialog.view.retrain.click()
-    assert "6 runs are queued: before and after the fixes, with 3 seeds" in dialog.view.bar.text
+    assert "6 runs are queued, before and after the fixes, with 3 seeds" in dialog.view.bar.text
     (pair,) = dialog.work.pairs()
-    every = [(pair.before, pair.after), *pair.others]
+    every = [(pair.before, pair.after), *pair.further_seeds]
     configs = [[read_config(run.dir.config) for run in both] for both in every]
     assert [[config.seed for config in both] for both in configs] == [[0, 0], [1, 1], [2, 2]]
     assert len({(both[0].data.train, both[1].data.train) for both in configs}) == 1
-    last = tuple(replace(run, state=RunState.DONE) for run in pair.others[1])
-    some = replace(pair, others=(pair.others[0], (last[0], last[1])))
+    last = tuple(replace(run, state=RunState.DONE) for run in pair.further_seeds[1])
+    some = replace(pair, further_seeds=(pair.further_seeds[0], (last[0], last[1])))
     assert (pair.ready, some.ready, some.state_text()) == (False, True, "1 of 3 seeds done")
-    assert [run.id for run in some.done[0]] == [run.id for run in pair.others[1]]
+    assert [run.id for run in some.done[0]] == [run.id for run in pair.further_seeds[1]]
 
 
 def test_a_fix_that_no_longer_fits_is_told_in_the_dialog_and_nothing_is_queued(

@@ -118,7 +118,7 @@ def test_sizes_of_weights_and_where_they_lie(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "plain.pt").write_bytes(bytes(10))
 
     def size(hub: str, url: str = "") -> int:
-        return pretrained._size_here(Weights(hub=hub, url=url), tmp_path / "hub", tmp_path)
+        return pretrained._downloaded_size(Weights(hub=hub, url=url), tmp_path / "hub", tmp_path)
 
     assert [size("timm/vit/"), size("timm/vit/own.bin"), size("timm/other/"), size("")] == [30, 20, 0, 0]
     assert [size("", "https://x/plain.pt"), size("timm/other/", "https://x/plain.pt")] == [10, 10]

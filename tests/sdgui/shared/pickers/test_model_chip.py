@@ -116,11 +116,16 @@ def test_a_run_is_named_by_checkpoint_and_network(
     ]
     chip.open()
     popover = chip.popover
-    assert [popover.which.itemData(row) for row in range(popover.which.count())] == ["best", "last", 200, 100]
+    assert [popover.checkpoints.itemData(row) for row in range(popover.checkpoints.count())] == [
+        "best",
+        "last",
+        200,
+        100,
+    ]
     popover.weights.setCurrentIndex(popover.weights.findData("student"))
     popover.weights.activated.emit(1)
-    popover.which.setCurrentIndex(popover.which.findData(200))
-    popover.which.activated.emit(2)
+    popover.checkpoints.setCurrentIndex(popover.checkpoints.findData(200))
+    popover.checkpoints.activated.emit(2)
     choice = chip.choice()
     assert choice is not None
     assert (choice.model, choice.weights) == (f"{run.folder}@200", "student")
@@ -221,7 +226,7 @@ def test_a_downloaded_model_says_so_and_comes_first(
     assert (pretrained[0].name, pretrained[0].about) == ("ViT-B-32,openai", "downloaded · 2 MB · search, classify")
     about = {one.name: one.about for one in pretrained}
     assert about["ViT-B-32,laion2b_s34b_b79k"] == "about 605 MB to download · search, classify"
-    assert "hardly searches" in about["coca_ViT-B-32,mscoco_finetuned_laion2b_s13b_b90k"]
+    assert "poor for search" in about["coca_ViT-B-32,mscoco_finetuned_laion2b_s13b_b90k"]
 
 
 def test_the_size_of_every_pretrained_model_is_known() -> None:

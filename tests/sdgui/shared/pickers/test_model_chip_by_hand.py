@@ -215,7 +215,7 @@ def test_pretrained_weights_say_what_they_can_and_what_it_costs_to_get_them(
         "downloaded \u00b7 605 MB \u00b7 search, classify",
         "about 4.0 GB to download \u00b7 search, classify, caption",
         "to download \u00b7 search, classify",
-        "downloaded \u00b7 1 MB \u00b7 captions; tuned for them, it hardly searches",
+        "downloaded \u00b7 1 MB \u00b7 Captioning model; poor for search",
     ]
     reasons = {tag: entry.reason for tag, entry in found.items() if entry.reason}
     why = "It cannot caption: its architecture is not CoCa."

@@ -141,7 +141,7 @@ def test_checkpoints_and_networks_of_a_run_are_offered(popover: ModelPopover) ->
     popover.network_picked.connect(asked.append)
     facts = RunFacts(steps=(200, 100), best=100, last=200, networks=("teacher", "student"), captions=False)
     popover.show_run(facts, 200, "student")
-    which, weights = popover.which, popover.weights
+    which, weights = popover.checkpoints, popover.weights
     assert [which.itemText(row) for row in range(which.count())] == [
         "best · step 100", "last · step 200", "step 200", "step 100"
     ]  # fmt: skip
