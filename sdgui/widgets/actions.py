@@ -104,37 +104,37 @@ class Actions(QObject):
 
     def update(self, context: object) -> None:
         """Enable what can be done now among the actions on ``context``, and title them as their state wants."""
-        for one in self._registered.values():
-            if one.context is not context:
+        for entry in self._registered.values():
+            if entry.context is not context:
                 continue
-            if one.record.current_title is not None:
-                one.action.setText(one.record.current_title(context))
-            refusal = one.record.refusal(context) if one.record.refusal is not None else ""
-            if one.record.refusal is not None:
-                _explain(one.action, refusal or one.record.tip)
-            if one.record.enabled is not None:
-                one.action.setEnabled(not refusal and one.record.enabled(context))
+            if entry.record.current_title is not None:
+                entry.action.setText(entry.record.current_title(context))
+            refusal = entry.record.refusal(context) if entry.record.refusal is not None else ""
+            if entry.record.refusal is not None:
+                _explain(entry.action, refusal or entry.record.tip)
+            if entry.record.enabled is not None:
+                entry.action.setEnabled(not refusal and entry.record.enabled(context))
 
     def _restyle(self) -> None:
-        for one in self._registered.values():
-            if one.record.icon:
-                one.action.setIcon(theme().icon(one.record.icon, one.record.icon_color))
+        for entry in self._registered.values():
+            if entry.record.icon:
+                entry.action.setIcon(theme().icon(entry.record.icon, entry.record.icon_color))
 
     def __getitem__(self, action_id: str) -> QAction:
         return self._registered[action_id].action
 
     def __iter__(self) -> Iterator[QAction]:
-        return iter([one.action for one in self._registered.values()])
+        return iter([entry.action for entry in self._registered.values()])
 
     def current(self) -> list[QAction]:
         """Those that can be done now: enabled, and not of a panel that is not shown."""
-        shown = (one for one in self._registered.values() if one.scope is None or one.scope.isVisible())
-        return [one.action for one in shown if one.action.isEnabled()]
+        visible = (entry for entry in self._registered.values() if entry.scope is None or entry.scope.isVisible())
+        return [entry.action for entry in visible if entry.action.isEnabled()]
 
     def is_local(self, action: QAction) -> bool:
         """Whether a panel registered it for itself."""
-        one = self._registered[action.objectName()]
-        return one.scope is not None and one.record.scope is None
+        entry = self._registered[action.objectName()]
+        return entry.scope is not None and entry.record.scope is None
 
     def group(self, action: QAction) -> str:
         """The heading under which ``action`` is listed."""
@@ -142,15 +142,15 @@ class Actions(QObject):
 
     def groups(self) -> dict[str, list[QAction]]:
         """Heading -> its actions."""
-        found: dict[str, list[QAction]] = {}
-        for one in self._registered.values():
-            found.setdefault(one.record.group, []).append(one.action)
-        return found
+        groups: dict[str, list[QAction]] = {}
+        for entry in self._registered.values():
+            groups.setdefault(entry.record.group, []).append(entry.action)
+        return groups
 
     def fill_menu(self, menu: QMenu, name: str) -> None:
         """Add the actions of the context menu ``name`` to ``menu``, section by section."""
         menu.setToolTipsVisible(True)  # an action that is disabled says why
-        items = [(item, one.action) for one in self._registered.values() for item in one.record.menus]
+        items = [(item, entry.action) for entry in self._registered.values() for item in entry.record.menus]
         sections: dict[Section, list[tuple[int, QAction]]] = {}
         for item, action in items:
             if item.menu == name:

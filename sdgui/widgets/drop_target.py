@@ -49,7 +49,7 @@ class DropTarget(QWidget):
     refused = Signal(list)  # of (what, why)
     finished = Signal()  # everything dropped so far has been searched
 
-    _found = Signal(list, list)
+    _expanded = Signal(list, list)
     _ended = Signal()
 
     def __init__(self, pasted: Path, prompt: str = "Drop pictures or folders here", parent: QWidget | None = None):
@@ -66,7 +66,7 @@ class DropTarget(QWidget):
         self._veil = _Veil(prompt, self)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
-        self._found.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._expanded.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         self._ended.connect(self._one_ended, Qt.ConnectionType.QueuedConnection)
         paste = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self)
         paste.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -127,7 +127,7 @@ class DropTarget(QWidget):
         """As soon as the window has taken the part before this one."""
         while not self._leave.is_set():
             if self._turn.acquire(timeout=_LOOK):
-                self._found.emit(pictures, refused)
+                self._expanded.emit(pictures, refused)
                 return
 
     def _keep(self, image: object) -> None:
@@ -150,7 +150,7 @@ class DropTarget(QWidget):
         if pictures:
             self.dropped.emit(pictures)
         if refused:
-            self.refused.emit([(str(what), str(why)) for what, why in refused])
+            self.refused.emit([(str(name), str(why)) for name, why in refused])
         QTimer.singleShot(0, self, self._turn.release)
 
     def _one_ended(self) -> None:
@@ -243,8 +243,8 @@ def save_pasted(image: QImage, folder: Path) -> Path:
     content = buffer.data().data()
     digest = hashlib.sha256(content).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    for known in folder.glob(f"pasted-*-{digest}.png"):
-        return known
+    for earlier in folder.glob(f"pasted-*-{digest}.png"):
+        return earlier
     path = folder / f"pasted-{time.strftime('%Y%m%d-%H%M%S')}-{digest}.png"
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)

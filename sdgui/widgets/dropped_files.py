@@ -46,15 +46,15 @@ def existing_path(text: str) -> Path | None:
 
 def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> Iterator[Found]:
     """The pictures in ``paths`` and the folders under them, each once, in parts; ``ended`` is asked as it goes."""
-    part, known, folders, more = Found(), set[str](), set[tuple[int, int]](), 0
+    part, seen, folders, more = Found(), set[str](), set[tuple[int, int]](), 0
     for picture, refusal in _all(paths, folders):
         if ended():
             return
         if refusal is None and not _is_text(picture):
             refusal = picture.encode("utf-8", "replace").decode(), "its name is not valid text; rename it"
         if refusal is None:
-            if picture not in known:
-                known.add(picture)
+            if picture not in seen:
+                seen.add(picture)
                 part.pictures.append(picture)
         elif len(part.refused) < _REFUSED_AT_MOST:
             part.refused.append(refusal)
@@ -85,10 +85,10 @@ def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[
 
 
 def _described(path: Path) -> list[Path]:
-    """The pictures that a sidecar ``NAME.txt`` beside them describes; none for any other file."""
+    """The pictures beside a sidecar ``NAME.txt`` that it describes; [] for any other file."""
     if path.suffix.lower() != ".txt":
         return []
-    return [one for suffix in sorted(PICTURE_SUFFIXES) if (one := path.with_suffix(suffix)).is_file()]
+    return [candidate for suffix in sorted(PICTURE_SUFFIXES) if (candidate := path.with_suffix(suffix)).is_file()]
 
 
 def why_not(path: Path) -> str:
@@ -107,12 +107,12 @@ def why_not(path: Path) -> str:
     with path.open("rb") as file:
         if file.read(8).startswith(_STARTS):
             return ""  # a picture by another name, as browsers save them
-    return f"it is not a picture ({suffix or 'no extension'}); drop JPEG, PNG, WebP and the like, or a folder of them"
+    return f"it is not a picture ({suffix or 'no extension'}); drop JPEG, PNG or WebP files, or a folder of them"
 
 
 def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusal | None]]:
-    """Pictures in the tree, sorted by name within a folder; at last how much in it was none."""
-    waiting, others, pictures, closed = [str(top.absolute())], 0, 0, 0
+    """Pictures in the tree, sorted by name within a folder; then a note on files that are not pictures."""
+    waiting, other_files, pictures, closed = [str(top.absolute())], 0, 0, 0
     while waiting:
         folder = waiting.pop()
         try:
@@ -125,21 +125,22 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             closed += 1
             yield folder, (folder, f"the folder cannot be read: {error.strerror or error}")
             continue
-        others += more
+        other_files += more
         pictures += len(names)
         for name in names:
             yield f"{folder}{os.sep}{name}", None
         waiting.extend(reversed(inner))
-    if others:
-        what = "1 file that is not a picture was" if others == 1 else f"{others} files that are not pictures were"
-        yield str(top), (str(top), f"{what} skipped")
+    if other_files:
+        several = f"{other_files} files that are not pictures were"
+        subject = "1 file that is not a picture was" if other_files == 1 else several
+        yield str(top), (str(top), f"{subject} skipped")
     elif not pictures and not closed:
         yield str(top), (str(top), "the folder has no new pictures")
 
 
 def _listed(folder: str) -> tuple[list[str], list[str], int]:
-    """Names of pictures, paths of folders, and the number of other files; hidden ones and sidecars are passed over."""
-    names, inner, others, texts = [], [], 0, []
+    """Names of pictures, paths of folders, and the number of other files; skips hidden files and sidecars."""
+    names, inner, other_files, texts = [], [], 0, []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
@@ -151,9 +152,9 @@ def _listed(folder: str) -> tuple[list[str], list[str], int]:
             elif entry.name.lower().endswith(".txt"):
                 texts.append(entry.name[:-4])
             else:
-                others += 1
+                other_files += 1
     described = {name[: name.rfind(".")] for name in names}
-    return sorted(names), sorted(inner), others + sum(text not in described for text in texts)
+    return sorted(names), sorted(inner), other_files + sum(text not in described for text in texts)
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:

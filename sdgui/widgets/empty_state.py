@@ -27,7 +27,7 @@ class EmptyState(QWidget):
     ) -> None:
         """``icon`` is a qtawesome name (``ph.chart-line``); ``shortcut`` is shown beside the button, not installed.
 
-        ``primary`` is False on a page that has a primary button of its own.
+        ``primary`` is False on a page that already has a primary button.
         """
         super().__init__(parent)
         self._icon_name = icon

@@ -11,18 +11,18 @@ def duration(seconds: float) -> str:
     """``9 s``, ``1 min 10 s``, ``2 h 5 min``, ``3 d 4 h``; ``-`` when it is not known."""
     if not math.isfinite(seconds) or seconds < 0:
         return "–"
-    whole = round(seconds)
+    total = round(seconds)
     for size, name, small_size, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // small_size
-            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{whole} s"
+        if total >= size:
+            rest = total % size // small_size
+            return f"{total // size} {name}" + (f" {rest} {small_name}" if rest else "")
+    return f"{total} s"
 
 
 def clock(seconds: float) -> str:
     """A point on a time axis: ``0:09``, ``1:10``, ``2:05:00``."""
-    sign, whole = ("-" if seconds < 0 else ""), round(abs(seconds))
-    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    sign, total = ("-" if seconds < 0 else ""), round(abs(seconds))
+    hours, minutes, rest = total // 3600, total % 3600 // 60, total % 60
     return f"{sign}{hours}:{minutes:02}:{rest:02}" if hours else f"{sign}{minutes}:{rest:02}"
 
 

@@ -1,4 +1,4 @@
-"""Parts of a panel that are made after the panel is on screen, each in a turn of the event loop of its own.
+"""Parts of a panel that are created after the panel is on screen, each in a separate turn of the event loop.
 
 Flow: expensive parts are cached properties of a widget -> it is shown -> ``make_in_turns`` asks for each. Whoever
 needs one sooner gets it by its name.
@@ -37,7 +37,7 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
 
 
 class Turns(QTimer):
-    """Does what it is given, each in a turn of the event loop of its own; active until all is done."""
+    """Calls each given function in a separate turn of the event loop; active until all are done."""
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent, singleShot=True, interval=_PAUSE)

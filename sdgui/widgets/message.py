@@ -28,7 +28,7 @@ class Message:
     text: str
     details: str = ""
     remedy: Remedy | None = None
-    other: Remedy | None = None  # where there is a choice
+    second_remedy: Remedy | None = None  # where there is a choice
 
 
 ShowMessage = Callable[[Message], None]

@@ -46,8 +46,8 @@ class MessageBar(QFrame):
         )
         self._action = QPushButton(self)
         self._action.clicked.connect(self.press_remedy)
-        self._other = QPushButton(self)
-        self._other.clicked.connect(self.press_other)
+        self._second_action = QPushButton(self)
+        self._second_action.clicked.connect(self.press_second_remedy)
         self._fold = QPushButton("Details", self)
         self._fold.setCheckable(True)
         set_role(self._fold, "flat")
@@ -61,7 +61,7 @@ class MessageBar(QFrame):
         self._icon.setContentsMargins(0, SPACE // 2, 0, 0)  # in line with the buttons' text
         row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(self._text, 1)
-        for widget in (self._action, self._other, self._fold, self._copy, self._close):
+        for widget in (self._action, self._second_action, self._fold, self._copy, self._close):
             row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
@@ -96,7 +96,7 @@ class MessageBar(QFrame):
         self._fold.setVisible(bool(message.details))
         self._fold.setChecked(False)
         self._unfold(False)
-        for button, remedy in ((self._action, message.remedy), (self._other, message.other)):
+        for button, remedy in ((self._action, message.remedy), (self._second_action, message.second_remedy)):
             button.setText(remedy.label if remedy is not None else "")
             button.setVisible(remedy is not None)
         self.setAccessibleName(f"{message.level}: {message.text}")
@@ -128,9 +128,9 @@ class MessageBar(QFrame):
         """Clear the bar and run the remedy."""
         self._press(self._message.remedy if self._message is not None else None)
 
-    def press_other(self) -> None:
+    def press_second_remedy(self) -> None:
         """Clear the bar and run the other remedy."""
-        self._press(self._message.other if self._message is not None else None)
+        self._press(self._message.second_remedy if self._message is not None else None)
 
     def _press(self, remedy: Remedy | None) -> None:
         if remedy is not None:
@@ -141,10 +141,10 @@ class MessageBar(QFrame):
         if text or is_made(self, "_details"):
             self._details.setPlainText(text)
 
-    def _unfold(self, shown: bool) -> None:
+    def _unfold(self, expanded: bool) -> None:
         if is_made(self, "_details"):
-            self._details.setVisible(shown)
-        self._fold.setText("Hide details" if shown else "Details")
+            self._details.setVisible(expanded)
+        self._fold.setText("Hide details" if expanded else "Details")
 
     def _copy_all(self) -> None:
         parts = (self._text.text(), self._message.details if self._message is not None else "")

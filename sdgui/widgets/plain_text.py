@@ -15,10 +15,10 @@ from PySide6.QtWidgets import QLabel, QMessageBox
 class PlainLabel(QLabel):
     """A label whose text is never HTML; made as a QLabel is, with a text or without."""
 
-    def __init__(self, *given: Any, **properties: Any) -> None:
-        super().__init__(*(one for one in given if not isinstance(one, str)), **properties)
+    def __init__(self, *args: Any, **properties: Any) -> None:
+        super().__init__(*(arg for arg in args if not isinstance(arg, str)), **properties)
         self.setTextFormat(Qt.TextFormat.PlainText)  # before there is a text
-        for text in given:
+        for text in args:
             if isinstance(text, str):
                 self.setText(text)
 

@@ -79,8 +79,8 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         if self.logMode and self.orientation == "left":
             return self._log_ticks(low, high, size)
         if self.kind == "time":
-            wanted = (high - low) / max(2.0, size / 90.0)
-            step = next((step for step in _TIME_STEPS if step >= wanted), 86400 * max(1, round(wanted / 86400)))
+            ideal_step = (high - low) / max(2.0, size / 90.0)
+            step = next((step for step in _TIME_STEPS if step >= ideal_step), 86400 * max(1, round(ideal_step / 86400)))
             return [(step, np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step)]
         levels: list[tuple[float | None, Any]] = super().tickValues(low, high, size)
         if self.kind == "step":
@@ -115,9 +115,9 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         return formats.tick(value, spacing)
 
 
-def _round_values(low: float, high: float, wanted: float) -> Any:
-    """About ``wanted`` values at 1, 2 or 5 times a power of ten, between positive ``low`` and ``high``."""
-    rough = (high - low) / wanted
+def _round_values(low: float, high: float, tick_count: float) -> Any:
+    """About ``tick_count`` values at 1, 2 or 5 times a power of ten, between positive ``low`` and ``high``."""
+    rough = (high - low) / tick_count
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     return np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step

@@ -39,19 +39,19 @@ class TimeLeft:
         self._weight = 0.0
 
     def update(self, done: float) -> None:
-        """``done`` of the work's units are finished now. Going back (a restart of the work) starts again."""
-        now = self._clock()
+        """Record that ``done`` units are finished; a smaller number than before restarts the estimate."""
+        current_time = self._clock()
         if self._began is None or done < self._done:
             self.restart()
-            self._began, self._last, self._done = now, now, done
+            self._began, self._last, self._done = current_time, current_time, done
             return
-        elapsed = now - self._last
+        elapsed = current_time - self._last
         if elapsed <= 0 or done == self._done:
             return
         keep = 0.5 ** (elapsed / _HALF_LIFE)
         self._rate = keep * self._rate + (1 - keep) * (done - self._done) / elapsed
         self._weight = keep * self._weight + (1 - keep)  # debiases the first seconds
-        self._last, self._done = now, done
+        self._last, self._done = current_time, done
 
     def seconds(self, total: float) -> float | None:
         """Seconds left until ``total``; None while too little is known."""
@@ -70,10 +70,10 @@ class ProgressStrip(QFrame):
         super().__init__(parent)
         set_role(self, "card")
         self._time_left = TimeLeft(clock)
-        self._told_left: float | None = None
+        self._reported_seconds: float | None = None
         self._done, self._total, self._unit = 0.0, 0.0, ""
         self._cancelling = False
-        self._what = ElidedLabel("", self)
+        self._title = ElidedLabel("", self)
         self._bar = QProgressBar(self)
         self._bar.setTextVisible(False)
         self._bar.setMinimumWidth(12 * SPACE)
@@ -85,7 +85,7 @@ class ProgressStrip(QFrame):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)
         layout.setSpacing(SPACE)
-        layout.addWidget(self._what, 3)
+        layout.addWidget(self._title, 3)
         layout.addWidget(self._bar, 2)
         layout.addWidget(self._figures)
         layout.addWidget(self._cancel)
@@ -99,12 +99,12 @@ class ProgressStrip(QFrame):
         super().showEvent(event)
         self.raise_()
 
-    def start(self, what: str, total: float = 0, unit: str = "", cancellable: bool = True) -> None:
-        """Begin: ``what`` in words ("Indexing pictures"); ``total`` 0 while it is unknown (the bar then wanders)."""
+    def start(self, title: str, total: float = 0, unit: str = "", cancellable: bool = True) -> None:
+        """Begin a task such as "Indexing pictures"; with ``total`` 0 (unknown) the bar shows no percentage."""
         self._time_left.restart()
-        self._told_left = None
+        self._reported_seconds = None
         self._cancelling = False
-        self._what.setText(what)
+        self._title.setText(title)
         self._total, self._unit, self._done = total, unit, 0.0
         self._cancel.setVisible(cancellable)
         self._cancel.setEnabled(True)
@@ -114,15 +114,15 @@ class ProgressStrip(QFrame):
         self._tick.start()
 
     def advance(
-        self, done: float, total: float | None = None, what: str | None = None, left: float | None = None
+        self, done: float, total: float | None = None, title: str | None = None, seconds_left: float | None = None
     ) -> None:
-        """``done`` of ``total`` units; ``left`` seconds when the worker knows better than our own forecast."""
+        """Show ``done`` of ``total`` units; ``seconds_left`` is the worker's own estimate, shown instead of ours."""
         if total is not None:
             self._total = total
-        if what is not None and not self._cancelling:
-            self._what.setText(what)
+        if title is not None and not self._cancelling:
+            self._title.setText(title)
         self._done = done
-        self._told_left = left
+        self._reported_seconds = seconds_left
         self._time_left.update(done)
         self._show()
 
@@ -132,38 +132,40 @@ class ProgressStrip(QFrame):
         self._cancel.hide()
         self._bar.setVisible(not message)
         self._figures.setText("")
-        self._what.setText(message)
+        self._title.setText(message)
         self.setVisible(bool(message))
 
     @property
     def text(self) -> str:
         """The text of the strip."""
-        return " · ".join(part for part in (self._what.text(), self._figures.text()) if part)
+        return " · ".join(part for part in (self._title.text(), self._figures.text()) if part)
 
     def _ask_to_cancel(self) -> None:
         self._cancelling = True
         self._cancel.setEnabled(False)
-        self._what.setText("Cancelling …")
+        self._title.setText("Cancelling …")
         self.cancelled.emit()
 
     def _show(self) -> None:
         self._bar.setVisible(True)
-        known = self._total > 0
-        self._bar.setRange(0, 1000 if known else 0)
-        if known:
+        is_total_known = self._total > 0
+        self._bar.setRange(0, 1000 if is_total_known else 0)
+        if is_total_known:
             self._bar.setValue(min(1000, int(1000 * self._done / self._total)))
-        self._figures.setText(" · ".join(self._figure_parts(known)))
+        self._figures.setText(" · ".join(self._figure_parts(is_total_known)))
         self._figures.setVisible(bool(self._figures.text()))
         self.setAccessibleName(f"Progress: {self.text}")
 
-    def _figure_parts(self, known: bool) -> list[str]:
+    def _figure_parts(self, is_total_known: bool) -> list[str]:
         unit = f" {self._unit}" if self._unit else ""
-        if not known:
+        if not is_total_known:
             return [f"{count(self._done)}{unit}"] if self._done else []
         parts = [f"{min(100, int(100 * self._done / self._total))} %"]
         if self._unit:
             parts.append(f"{count(self._done)} of {count(self._total)}{unit}")
-        left = self._told_left if self._told_left is not None else self._time_left.seconds(self._total)
-        if left is not None and self._done < self._total:
-            parts.append(f"{duration(left)} left")
+        seconds_left = (
+            self._reported_seconds if self._reported_seconds is not None else self._time_left.seconds(self._total)
+        )
+        if seconds_left is not None and self._done < self._total:
+            parts.append(f"{duration(seconds_left)} left")
         return parts

@@ -21,18 +21,18 @@ def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, m
     layout.setTextOption(option)
     layout.beginLayout()
     units = text.encode("utf-16-le", "surrogatepass")  # Qt counts these, of which an emoji has two
-    found: list[str] = []
+    lines: list[str] = []
     begin = 0
-    while len(found) < most - 1:
+    while len(lines) < most - 1:
         line = layout.createLine()
         if not line.isValid():
             break
         line.setLineWidth(width)
         start, begin = begin, line.textStart() + line.textLength()
-        found.append(_of_units(units[2 * start : 2 * begin]).rstrip())
+        lines.append(_of_units(units[2 * start : 2 * begin]).rstrip())
     layout.endLayout()
     rest = _of_units(units[2 * begin :]).lstrip()
-    return [*found, metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width)] if rest else found
+    return [*lines, metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width)] if rest else lines
 
 
 def _of_units(units: bytes) -> str:

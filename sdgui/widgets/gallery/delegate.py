@@ -125,10 +125,10 @@ class GalleryDelegate(QStyledItemDelegate):
     def _fitting(self, image: QImage, ratio: float) -> QPixmap:
         """The thumbnail at its size on the screen."""
         key = (image.cacheKey(), self.side, ratio)
-        known = self._scaled.get(key)
-        if known is not None:
+        cached = self._scaled.get(key)
+        if cached is not None:
             self._scaled.move_to_end(key)
-            return known
+            return cached
         room = QSize(round(self.side * ratio), round(self.side * ratio))
         size = image.size().scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1))
         ways = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation

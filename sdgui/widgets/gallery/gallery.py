@@ -46,7 +46,7 @@ class _Grid(QListView):
 
     def visualRegionForSelection(self, selection: QItemSelection) -> QRegion:
         ranges: Any = selection  # a list to PySide6, unknown to its stub
-        if sum(one.height() for one in ranges) > _MEASURED:
+        if sum(part.height() for part in ranges) > _MEASURED:
             return QRegion(self.viewport().rect())
         return super().visualRegionForSelection(selection)
 
@@ -181,8 +181,8 @@ class Gallery(QWidget):
         self._quiet = True
         if 0 <= index < self.model.rowCount():
             # Not the view's own way, which a held Ctrl or Shift would change.
-            chosen = QItemSelectionModel.SelectionFlag.ClearAndSelect
-            self.view.selectionModel().setCurrentIndex(self.model.index(index), chosen)
+            flags = QItemSelectionModel.SelectionFlag.ClearAndSelect
+            self.view.selectionModel().setCurrentIndex(self.model.index(index), flags)
         else:
             self.view.clearSelection()
             self.view.setCurrentIndex(QModelIndex())
@@ -190,7 +190,7 @@ class Gallery(QWidget):
 
     def selected(self) -> list[int]:
         """Indices of the selected items, ascending."""
-        ranges = sorted((one.top(), one.bottom() + 1) for one in self._ranges())
+        ranges = sorted((part.top(), part.bottom() + 1) for part in self._ranges())
         return list(chain.from_iterable(range(top, end) for top, end in ranges))
 
     def _ranges(self) -> list[QItemSelectionRange]:
@@ -239,13 +239,13 @@ class Gallery(QWidget):
         """The size of thumbnails in px."""
         return self._slider.value()
 
-    def link(self, other: Gallery) -> None:
-        """Scroll, zoom and select together with ``other``, both ways."""
-        for one, two in ((self, other), (other, self)):
-            one.scrolled.connect(two.scroll_to_share)
-            one.thumbnail_size_changed.connect(two.set_thumbnail_size)
-            one.current_changed.connect(two.set_current)
-            one.selection_changed.connect(two.set_selected)
+    def link(self, linked: Gallery) -> None:
+        """Scroll, zoom and select together with ``linked``, both ways."""
+        for source, target in ((self, linked), (linked, self)):
+            source.scrolled.connect(target.scroll_to_share)
+            source.thumbnail_size_changed.connect(target.set_thumbnail_size)
+            source.current_changed.connect(target.set_current)
+            source.selection_changed.connect(target.set_selected)
 
     def preview(self, index: int) -> None:
         """Show the picture large, as Space, Enter and a double click do."""
@@ -296,10 +296,10 @@ class Gallery(QWidget):
             self.thumbnail_size_changed.emit(size)
 
     def _show_count(self) -> None:
-        there, chosen = self.model.rowCount(), sum(one.height() for one in self._ranges())
-        pictures = "1 picture" if there == 1 else f"{count(there)} pictures"
-        self._count.setText(pictures + (f", {count(chosen)} selected" if chosen > 1 else "") if there else "")
-        self._empty.setVisible(there == 0)
+        total, selected = self.model.rowCount(), sum(part.height() for part in self._ranges())
+        pictures = "1 picture" if total == 1 else f"{count(total)} pictures"
+        self._count.setText(pictures + (f", {count(selected)} selected" if selected > 1 else "") if total else "")
+        self._empty.setVisible(total == 0)
 
     def visible_rows(self) -> range:
         """Indices of the items in view, with a row of cells as a margin above and below."""

@@ -76,7 +76,7 @@ class GalleryModel(QAbstractListModel):
             self.endInsertRows()
 
     def replace(self, row: int, item: GalleryItem) -> None:
-        """Replace the item of ``row``; IndexError when there is none."""
+        """Replace the item of ``row``; IndexError if there is no such row."""
         self._items[row] = item
         self.dataChanged.emit(self.index(row), self.index(row))
 
@@ -93,7 +93,7 @@ class GalleryModel(QAbstractListModel):
         return list(self._items)
 
     def item(self, row: int) -> GalleryItem:
-        """One item; IndexError when there is none."""
+        """The item of ``row``; IndexError if there is no such row."""
         return self._items[row]
 
     def thumbnail(self, row: int) -> Thumbnail | None:
@@ -152,13 +152,13 @@ class GalleryModel(QAbstractListModel):
 
 def runs_of(rows: Iterable[int]) -> list[tuple[int, int]]:
     """``[1, 2, 3, 7]`` as ``[(1, 3), (7, 7)]``."""
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for row in sorted(set(rows)):
-        if found and row == found[-1][1] + 1:
-            found[-1] = (found[-1][0], row)
+        if runs and row == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], row)
         else:
-            found.append((row, row))
-    return found
+            runs.append((row, row))
+    return runs
 
 
 def files_mime(paths: Sequence[Path]) -> QMimeData:

@@ -44,22 +44,22 @@ _ALLOCATION_MIB = 2048
 class PictureReader(QObject):
     """Reads pictures off the window's thread; only the last one requested arrives."""
 
-    arrived = Signal(object, object, str)  # Path, QImage or None, why there is none
+    arrived = Signal(object, object, str)  # Path, QImage or None, reason for None
     _read = Signal(object, object, str)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._wanted: Path | None = None
+        self._requested: Path | None = None
         self._read.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def read(self, path: Path, room: QSize | None = None) -> None:
         """Read ``path``, scaled to fit ``room`` (px); None: in full size."""
-        self._wanted = path
+        self._requested = path
         QThreadPool.globalInstance().start(lambda: self._work(path, room))
 
     def cancel(self) -> None:
         """Drop every earlier request."""
-        self._wanted = None
+        self._requested = None
 
     def _work(self, path: Path, room: QSize | None) -> None:
         """In a thread."""
@@ -68,8 +68,8 @@ class PictureReader(QObject):
             self._read.emit(path, image, reason)
 
     def _deliver(self, path: Path, image: QImage | None, reason: str) -> None:
-        if path == self._wanted:
-            self._wanted = None
+        if path == self._requested:
+            self._requested = None
             self.arrived.emit(path, image, reason)
 
 
@@ -98,8 +98,8 @@ def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, 
     try:
         if member is not None:
             return _read_bytes(read_member(member), path, room)
-        with open_regular(path) as opened:
-            number = os.dup(opened.fileno())
+        with open_regular(path) as regular_file:
+            number = os.dup(regular_file.fileno())
     except FileNotFoundError as error:
         return None, f"{path.name}: {error.strerror}"
     except UserError as error:
@@ -132,10 +132,10 @@ def _format(head: bytes) -> str:
 
 
 def _decode(file: QIODevice, room: QSize | None) -> tuple[QImage | None, str]:
-    """Qt is told the format and looks for none.
+    """Decode with the format given, so that Qt does not detect it.
 
-    Otherwise it asks every plugin, and SVG's connects a signal to find out, for which it waits while this thread holds
-    Python's lock: the window, which waits for that lock as it disconnects one, would stand still for ever.
+    Detection asks every plugin, and SVG's waits to connect a signal while this thread holds the GIL. The window, which
+    waits for the GIL to disconnect a signal, would deadlock.
     """
     name = _format(bytes(file.peek(16).data()))
     if not name:

@@ -38,7 +38,7 @@ class PicturePreview(QWidget):
         self._path = Path()
         self._caption = ""
         self._image: QImage | None = None
-        self._whole = False  # it is the picture, not its thumbnail, shown meanwhile
+        self._is_full_picture = False  # False while the thumbnail is shown
         self._reason = ""
         self._zoom = 1.0  # times the fitting size
         self._offset = QPointF()
@@ -52,7 +52,7 @@ class PicturePreview(QWidget):
     def show_picture(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
         """Show ``path``, and its ``thumbnail`` until it has been read."""
         self._path, self._caption, self._image, self._reason = path, caption, thumbnail, ""
-        self._whole = False
+        self._is_full_picture = False
         self._zoom, self._offset = 1.0, QPointF()
         self.setAccessibleName(f"Preview: {caption or path.name}")
         self.setGeometry(self._covered.rect())
@@ -74,7 +74,7 @@ class PicturePreview(QWidget):
 
     def _arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
         self._image, self._reason = (image, "") if image is not None else (None, reason)
-        self._whole = image is not None
+        self._is_full_picture = image is not None
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -96,7 +96,7 @@ class PicturePreview(QWidget):
 
     def _facts(self) -> str:
         """``1600 × 1200 px · 130 %``, once the picture itself is read."""
-        if self._image is None or not self._whole:
+        if self._image is None or not self._is_full_picture:
             return ""
         percent = 100 * self.fit().width() * self.devicePixelRatioF() / self._image.width()
         return f"{self._image.width()} × {self._image.height()} px · {percent:.0f} %"
@@ -125,8 +125,8 @@ class PicturePreview(QWidget):
             self._zoom, self._offset = 1.0, QPointF()
             self.update()
         elif key == Qt.Key.Key_1 and self._image is not None:
-            own = self._image.width() / self.devicePixelRatioF()
-            self._zoom_at(QPointF(self.rect().center()), own / max(1.0, self.fit().width()))
+            actual_width = self._image.width() / self.devicePixelRatioF()
+            self._zoom_at(QPointF(self.rect().center()), actual_width / max(1.0, self.fit().width()))
         elif key in (Qt.Key.Key_Escape, Qt.Key.Key_Space):
             self.close_it()
         elif key in (Qt.Key.Key_Left, Qt.Key.Key_Up):

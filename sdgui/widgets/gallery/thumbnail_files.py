@@ -31,7 +31,7 @@ Stamp = tuple[int, int] | None
 
 
 class Thumbnail:
-    """A picture, or the reason why there is none."""
+    """A picture, or the reason why it cannot be shown."""
 
     def __init__(
         self, image: QImage | None, reason: str = "", side: int = SIDE, missing: bool = False, stamp: Stamp = None
@@ -71,9 +71,9 @@ def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thum
     name = hashlib.sha256(f"{path}\0{stamp[0]}\0{stamp[1]}\0{side}".encode("utf-8", "replace")).hexdigest()
     cached = cache_dir / name[:2] / name if cache_dir else None
     if cached and cached.is_file():
-        kept, _ = read_picture(cached)
-        if kept is not None:
-            return Thumbnail(kept, "", side, stamp=stamp)
+        stored, _ = read_picture(cached)
+        if stored is not None:
+            return Thumbnail(stored, "", side, stamp=stamp)
     image, reason = read_picture(path, QSize(side, side))
     if image is None:
         return Thumbnail(None, reason, side)
@@ -106,13 +106,13 @@ def prune(cache_dir: Path, limit: int = _CACHE_BYTES) -> None:
         cache_dir.mkdir(parents=True, exist_ok=True)
         stamp.touch()
         facts = [(file.stat().st_mtime, file.stat().st_size, file) for file in cache_dir.glob("??/*")]
-        left = sum(size for _, size, _ in facts)
-        if left <= limit:
+        total_bytes = sum(size for _, size, _ in facts)
+        if total_bytes <= limit:
             return
         for _, size, file in sorted(facts):
             file.unlink(missing_ok=True)
-            left -= size
-            if left <= 0.9 * limit:
+            total_bytes -= size
+            if total_bytes <= 0.9 * limit:
                 return
     except OSError:
         return  # another window prunes it, or it may not be written: the cache only saves time

@@ -29,18 +29,18 @@ _NICE = 4
 
 @dataclass
 class _Request:
-    """A picture that clients wait for. ``known``: what is in memory and only has to be compared with the file."""
+    """A picture that clients wait for. ``in_memory``: a thumbnail that only has to be compared with its file."""
 
     clients: set[int]
     side: int
     cache_dir: Path | None
-    known: Thumbnail | None
+    in_memory: Thumbnail | None
 
     def load(self, path: Path) -> Thumbnail:
-        known = self.known
-        sharp = known is not None and known.side >= self.side and known.stamp is not None
-        if known is not None and sharp and known.stamp == file_stamp(path):
-            return known
+        in_memory = self.in_memory
+        sharp = in_memory is not None and in_memory.side >= self.side and in_memory.stamp is not None
+        if in_memory is not None and sharp and in_memory.stamp == file_stamp(path):
+            return in_memory
         return load_thumbnail(path, self.cache_dir, self.side)
 
 
@@ -54,10 +54,10 @@ class ThumbnailService(QObject):
         super().__init__(parent)
         self._numbers = itertools.count(1)
         self._limit = kept_bytes
-        self._kept: OrderedDict[str, Thumbnail] = OrderedDict()
-        self._kept_bytes = 0
+        self._cache: OrderedDict[str, Thumbnail] = OrderedDict()
+        self._cache_bytes = 0
         self._seen: dict[int, set[str]] = {}  # what each client has asked for
-        self._wanted: OrderedDict[str, _Request] = OrderedDict()  # the last is the most urgent
+        self._queued: OrderedDict[str, _Request] = OrderedDict()  # the last is the most urgent
         self._loading: dict[str, _Request] = {}
         self._pruned: set[Path] = set()
         self._lock = Lock()
@@ -71,7 +71,7 @@ class ThumbnailService(QObject):
     @property
     def kept_bytes(self) -> int:
         """Bytes of images in memory."""
-        return self._kept_bytes
+        return self._cache_bytes
 
     def join(self, cache_dir: Path | None) -> int:
         """The number of a new client."""
@@ -85,40 +85,40 @@ class ThumbnailService(QObject):
     def get(self, client: int, path: Path, side: int, cache_dir: Path | None) -> Thumbnail | None:
         """The thumbnail in memory, or None; a sharper or newer one is queued where there may be one."""
         key = str(path)
-        kept, seen = self._kept.get(key), self._seen[client]
+        in_memory, seen = self._cache.get(key), self._seen[client]
         first = key not in seen
         seen.add(key)
-        if kept is not None:
-            self._kept.move_to_end(key)
-            if not first and (kept.image is None or kept.side >= side):
-                return kept
+        if in_memory is not None:
+            self._cache.move_to_end(key)
+            if not first and (in_memory.image is None or in_memory.side >= side):
+                return in_memory
         with self._lock:
             if key in self._loading:
                 self._loading[key].clients.add(client)
             elif not self.closed:
-                self._queue(key, client, side, cache_dir, kept)
-        return kept
+                self._queue(key, client, side, cache_dir, in_memory)
+        return in_memory
 
-    def _queue(self, key: str, client: int, side: int, cache_dir: Path | None, kept: Thumbnail | None) -> None:
-        request = self._wanted.get(key)
+    def _queue(self, key: str, client: int, side: int, cache_dir: Path | None, in_memory: Thumbnail | None) -> None:
+        request = self._queued.get(key)
         if request is None:
-            self._wanted[key] = _Request({client}, side, cache_dir, kept)
+            self._queued[key] = _Request({client}, side, cache_dir, in_memory)
             self.pool.start(self._work)
         else:
             request.clients.add(client)
             request.side = max(side, request.side)
-            self._wanted.move_to_end(key)
+            self._queued.move_to_end(key)
 
     def cancel(self, client: int, but: Collection[str] = ()) -> None:
         """Drop the queued requests of ``client``, except those for the paths ``but``; others' stay."""
         with self._lock:
-            for key in [key for key in self._wanted if key not in but]:
-                clients = self._wanted[key].clients
+            for key in [key for key in self._queued if key not in but]:
+                clients = self._queued[key].clients
                 if client in clients:
                     clients.discard(client)
                     self._seen.get(client, set()).discard(key)
                 if not clients:
-                    del self._wanted[key]
+                    del self._queued[key]
 
     def leave(self, client: int) -> None:
         """Forget ``client`` and its requests."""
@@ -127,19 +127,19 @@ class ThumbnailService(QObject):
 
     def forget(self, path: Path) -> None:
         """Read this picture again next time."""
-        old = self._kept.pop(str(path), None)
-        self._kept_bytes -= old.size if old is not None else 0
+        old = self._cache.pop(str(path), None)
+        self._cache_bytes -= old.size if old is not None else 0
 
     def pending(self, client: int) -> int:
         """How many requests of ``client`` are queued or being read."""
         with self._lock:
-            return sum(client in one.clients for one in (*self._wanted.values(), *self._loading.values()))
+            return sum(client in request.clients for request in (*self._queued.values(), *self._loading.values()))
 
     def close(self) -> None:
         """Drop what is queued and wait for what is being read."""
         self.closed = True
         with self._lock:
-            self._wanted.clear()
+            self._queued.clear()
         self.pool.clear()
         self.pool.waitForDone()
 
@@ -147,9 +147,9 @@ class ThumbnailService(QObject):
         """In a thread of the pool: the most urgent request."""
         _step_back()
         with self._lock:
-            if self.closed or not self._wanted:
+            if self.closed or not self._queued:
                 return  # it was dropped meanwhile
-            key, request = self._wanted.popitem(last=True)
+            key, request = self._queued.popitem(last=True)
             self._loading[key] = request
         thumbnail = request.load(Path(key))
         if not self.closed:
@@ -158,13 +158,13 @@ class ThumbnailService(QObject):
     def _keep(self, key: str, thumbnail: Thumbnail) -> None:
         with self._lock:
             request = self._loading.pop(key)
-        if thumbnail is request.known and self._kept.get(key) is thumbnail:
+        if thumbnail is request.in_memory and self._cache.get(key) is thumbnail:
             return  # the file is as it was
         self.forget(Path(key))
-        self._kept[key] = thumbnail
-        self._kept_bytes += thumbnail.size
-        while self._kept_bytes > self._limit and len(self._kept) > 1:
-            self._kept_bytes -= self._kept.popitem(last=False)[1].size
+        self._cache[key] = thumbnail
+        self._cache_bytes += thumbnail.size
+        while self._cache_bytes > self._limit and len(self._cache) > 1:
+            self._cache_bytes -= self._cache.popitem(last=False)[1].size
         self.arrived.emit(key, frozenset(request.clients))
 
 

@@ -95,9 +95,9 @@ class EvenFlowLayout(FlowLayout):
         return max(1, (width + self.spacing()) // (self._least + self.spacing()))
 
     def _lines(self, width: int) -> list[list[QLayoutItem]]:
-        shown = [item for item in self._items if not item.isEmpty()]
+        visible = [item for item in self._items if not item.isEmpty()]
         columns = self._columns(width)
-        return [shown[first : first + columns] for first in range(0, len(shown), columns)]
+        return [visible[first : first + columns] for first in range(0, len(visible), columns)]
 
     def _arrange(self, rect: QRect, apply: bool) -> int:
         columns = self._columns(rect.width())

@@ -21,10 +21,10 @@ def level_labels(form: QFormLayout) -> None:
 
 def _height(field: QLayoutItem) -> int:
     """As the style sheet makes it, which Qt asks only when the field is about to be shown."""
-    if (one := field.widget()) is not None:
-        one.ensurePolished()
+    if (widget := field.widget()) is not None:
+        widget.ensurePolished()
     elif (layout := field.layout()) is not None:
-        for item in (layout.itemAt(at) for at in range(layout.count())):
+        for item in (layout.itemAt(index) for index in range(layout.count())):
             if item is not None and (part := item.widget()) is not None:
                 part.ensurePolished()
         layout.invalidate()

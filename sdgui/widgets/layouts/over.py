@@ -14,8 +14,8 @@ from sdgui.widgets.style.theme import SPACE
 def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = 0) -> QVBoxLayout:
     """Fill ``area`` with ``content``, and lay ``notices`` over its lower edge, one below the other.
 
-    ``lift``: so many pixels above the edge, where other notices may lie; ``set_lift`` changes it in the layout that is
-    returned. What is shown raises itself (``raise_``).
+    ``lift``: distance in pixels from the edge, which leaves room for other notices; ``set_lift`` changes it in the
+    returned layout. A notice that is shown raises itself (``raise_``).
     """
     grid = QGridLayout(area)
     grid.setContentsMargins(0, 0, 0, 0)
@@ -30,5 +30,5 @@ def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = 0) 
 
 
 def set_lift(notices: QVBoxLayout, lift: int) -> None:
-    """Lay the notices so many pixels above the lower edge."""
+    """Lay the notices ``lift`` pixels above the lower edge."""
     notices.setContentsMargins(2 * SPACE, 0, 2 * SPACE, 2 * SPACE + lift)

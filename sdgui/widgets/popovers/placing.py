@@ -1,4 +1,4 @@
-"""Where a popup that is a window of its own opens: where it is asked for, as far as it stays over its window."""
+"""Places a popup window at the requested point, shifted to stay within its parent window."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from PySide6.QtWidgets import QWidget
 from sdgui.widgets.style.theme import SPACE
 
 
-def move_within(popup: QWidget, at: QPoint) -> None:
-    """Move ``popup``, which has its size, to the screen's point ``at``, or left and up of it so that none is cut."""
+def move_within(popup: QWidget, point: QPoint) -> None:
+    """Move ``popup`` (already sized) to ``point`` on the screen, shifted left and up so that nothing is cut off."""
     parent = popup.parentWidget()
     if parent is None:
-        popup.move(at)
+        popup.move(point)
         return
     window = parent.window()
     room = QRect(window.mapToGlobal(QPoint(0, 0)), window.size()).adjusted(SPACE, SPACE, -SPACE, -SPACE)
-    left = max(room.left(), min(at.x(), room.right() + 1 - popup.width()))
-    top = max(room.top(), min(at.y(), room.bottom() + 1 - popup.height()))
+    left = max(room.left(), min(point.x(), room.right() + 1 - popup.width()))
+    top = max(room.top(), min(point.y(), room.bottom() + 1 - popup.height()))
     popup.move(left, top)

@@ -1,7 +1,7 @@
 """A frame over the window, under the button that opens it; nothing else moves for it.
 
-Flow: a button -> ``toggle`` -> the frame; Escape, a press elsewhere, or the button again closes it. It is a part of the
-window and no window of its own: dialogs, lists of combo boxes and drops work in it as they do in a panel.
+Flow: a button -> ``toggle`` -> the frame; Escape, a press elsewhere, or the button again closes it. It is a child
+widget, not a separate window: dialogs, lists of combo boxes and drops work in it as they do in a panel.
 """
 
 from __future__ import annotations

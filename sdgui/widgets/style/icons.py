@@ -17,9 +17,9 @@ from PySide6.QtGui import QIcon
 
 def icon(name: str, **options: Any) -> QIcon:
     """The icon ``name``, as in ``ph.chart-line``; ``options`` are qtawesome's, such as ``color``."""
-    made = _qtawesome().icon(name, **options)
-    assert isinstance(made, QIcon)
-    return made
+    result = _qtawesome().icon(name, **options)
+    assert isinstance(result, QIcon)
+    return result
 
 
 @cache

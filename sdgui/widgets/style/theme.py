@@ -68,12 +68,12 @@ class Theme(QObject):
     def set_scheme(self, scheme: Scheme) -> None:
         """Follow the system, or stay light or dark whatever the system does."""
         self._scheme = scheme
-        wanted = {
+        qt_scheme = {
             "system": Qt.ColorScheme.Unknown,
             "light": Qt.ColorScheme.Light,
             "dark": Qt.ColorScheme.Dark,
         }[scheme]
-        self._app.styleHints().setColorScheme(wanted)  # title bars and native dialogs follow too
+        self._app.styleHints().setColorScheme(qt_scheme)  # title bars and native dialogs follow too
         self._apply()
 
     def color(self, role: str) -> QColor:

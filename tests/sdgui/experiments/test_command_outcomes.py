@@ -100,12 +100,12 @@ def test_a_runs_note_that_another_window_changed_is_reloaded_or_replaced(qtbot: 
     assert parts.store.run(run.id).note == "theirs"
     assert parts.changes == [Changes.of(run=run.id)], "what is stored is shown again"
     assert message.remedy is not None
-    assert message.other is not None
-    assert (message.remedy.label, message.other.label) == ("Reload", "Keep mine")
+    assert message.second_remedy is not None
+    assert (message.remedy.label, message.second_remedy.label) == ("Reload", "Keep mine")
     message.remedy.do()
     parts.wait(qtbot)
     assert parts.store.run(run.id).note == "theirs"
-    message.other.do()
+    message.second_remedy.do()
     parts.wait(qtbot)
     assert (parts.store.run(run.id).note, len(parts.messages)) == ("mine", 1)
 

@@ -184,7 +184,7 @@ def test_an_edit_of_a_config_that_another_window_changed_is_asked_about(
     assert stored(services, experiment).config == override(config, ["optim.batch_size=48"]), "nothing was written"
     assert services.settings.value(f"drafts/{experiment}"), "what was typed is kept"
     if keep:
-        define.bar.press_other()
+        define.bar.press_second_remedy()
         qtbot.waitUntil(lambda: not services.writer.pending)
         assert stored(services, experiment).config == override(config, ["seed=5"])
     else:
@@ -214,7 +214,7 @@ def test_a_conflict_of_an_experiment_that_is_no_longer_shown_leads_back_to_it(
     define.select(Selection(experiment))
     assert define.form.draft()["seed"] == "5"
     define.save()
-    qtbot.waitUntil(lambda: define.bar.message is not None and define.bar.message.other is not None)
+    qtbot.waitUntil(lambda: define.bar.message is not None and define.bar.message.second_remedy is not None)
     assert stored(services, experiment).config == override(config, ["optim.batch_size=48"])
 
 

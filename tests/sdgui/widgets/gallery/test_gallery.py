@@ -92,7 +92,7 @@ def test_closing_amid_reading_ends_at_once(pictures: list[Path]) -> None:
         thumbnails.get(path)
     service.close()
     assert service.pool.activeThreadCount() == 0
-    assert not service._wanted
+    assert not service._queued
 
 
 def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtbot) -> None:

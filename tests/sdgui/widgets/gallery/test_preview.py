@@ -80,7 +80,7 @@ def test_the_preview_is_panned_and_zoomed_by_keys(gallery: Gallery, pictures: li
     gallery.view.setCurrentIndex(gallery.model.index(2))
     QTest.keyClick(gallery.view, Qt.Key.Key_Space)
     preview = gallery._preview
-    qtbot.waitUntil(lambda: preview._whole, timeout=5000)
+    qtbot.waitUntil(lambda: preview._is_full_picture, timeout=5000)
     QTest.keyClick(preview, Qt.Key.Key_Plus)
     before = preview.fit().center()
     QTest.keyClick(preview, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)

@@ -72,7 +72,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def idle(service: ThumbnailService) -> bool:
-    return not service._wanted and not service._loading
+    return not service._queued and not service._loading
 
 
 def test_all_galleries_share_threads_and_memory(qtbot: QtBot, pictures: list[Path], loads: SimpleNamespace) -> None:
@@ -99,7 +99,7 @@ def test_memory_is_bounded_over_all_panels(qtbot: QtBot, pictures: list[Path]) -
         panels[number % 6].get(path)
         qtbot.waitUntil(lambda: idle(service))
         assert 0 < service.kept_bytes <= 500_000
-    assert service.kept_bytes == sum(one.size for one in service._kept.values())
+    assert service.kept_bytes == sum(one.size for one in service._cache.values())
     assert panels[5].get(pictures[11]) is not None
     assert panels[0].get(pictures[0]) is None, "it had to go"
     service.close()
