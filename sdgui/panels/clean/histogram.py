@@ -112,8 +112,10 @@ class BeliefHistogram(MadeLate):
             self._draw_bars(self._plot)
         look = theme()
         accent, warning = look.colors.accent_text, look.colors.warning
-        known = f' <span style="color:{warning}">■</span> known to be shuffled' if self._shuffled is not None else ""
-        self.legend.setText(f'<span style="color:{accent}">■</span> pairs{known}')
+        shuffled_legend = (
+            f' <span style="color:{warning}">■</span> known to be shuffled' if self._shuffled is not None else ""
+        )
+        self.legend.setText(f'<span style="color:{accent}">■</span> pairs{shuffled_legend}')
         self._describe()
 
     def _draw_bars(self, plot: pg.PlotWidget) -> None:

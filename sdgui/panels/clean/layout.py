@@ -37,7 +37,7 @@ from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FILTERS: tuple[tuple[str, Shown], ...] = (
-    ("All, lowest belief first", "all"),
+    ("All, lowest match score first", "all"),
     ("Below the threshold", "below"),
     ("Unmarked", "unmarked"),
     ("Marked wrong", "wrong"),
@@ -92,26 +92,26 @@ class CleanView(QWidget):
         return body
 
     def _pictures(self) -> None:
-        left = QWidget(self.split)
-        self.filters = StillComboBox(left)
+        picture_side = QWidget(self.split)
+        self.filters = StillComboBox(picture_side)
         self.filters.setAccessibleName("Which pairs are shown")
         self.filters.setToolTip("Which pairs are shown")
-        for text, which in _FILTERS:
-            self.filters.addItem(text, which)
-        self.words = QLineEdit(left)
+        for text, key in _FILTERS:
+            self.filters.addItem(text, key)
+        self.words = QLineEdit(picture_side)
         self.words.setPlaceholderText("Filter captions")
         self.words.setAccessibleName("Filter captions")
         self.words.setClearButtonEnabled(True)
-        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", left)
+        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", picture_side)
         self.gallery.view.setAccessibleName("Ranked pairs as pictures")
         self.gallery.view.setToolTip(plain_tip(_HINT))
-        self.hint = ElidedLabel(_HINT, left)
+        self.hint = ElidedLabel(_HINT, picture_side)
         set_role(self.hint, "small")
         top = QHBoxLayout()
         top.setSpacing(SPACE)
         top.addWidget(self.filters)
         top.addWidget(self.words, 1)
-        pictures = QVBoxLayout(left)
+        pictures = QVBoxLayout(picture_side)
         pictures.setContentsMargins(0, 0, SPACE, 0)
         pictures.setSpacing(SPACE // 2)
         pictures.addLayout(top)
@@ -154,21 +154,21 @@ class CleanView(QWidget):
         return foot
 
     # Choices
-    def which(self) -> Shown:
+    def pair_filter(self) -> Shown:
         """The filter."""
-        which: Shown = self.filters.currentData()
-        return which
+        key: Shown = self.filters.currentData()
+        return key
 
     def sorting(self) -> tuple[Sorting, bool]:
         """The sort key, and whether descending."""
         return self.table.sorting()
 
-    def offer_shuffled(self, known: bool) -> None:
+    def offer_shuffled(self, has_shuffled: bool) -> None:
         """Offer a filter for shuffled pairs if the data marks them."""
         row = self.filters.findData("shuffled")
-        if known and row < 0:
+        if has_shuffled and row < 0:
             self.filters.addItem("Known to be shuffled", "shuffled")
-        elif not known and row >= 0:
+        elif not has_shuffled and row >= 0:
             self.filters.removeItem(row)
 
     # Pictures
@@ -176,21 +176,21 @@ class CleanView(QWidget):
         """The gallery item of a pair; cached per mark and exclusion."""
         pair = ranked.pairs[index]
         mark, faint = ranked.marks.get(pair.key), ranked.excluded(pair)
-        made = self._items.get((index, mark, faint))
-        if made is None:
-            known = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
-            made = self._items[index, mark, faint] = GalleryItem(
+        cached = self._items.get((index, mark, faint))
+        if cached is None:
+            truth = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
+            cached = self._items[index, mark, faint] = GalleryItem(
                 Path(pair.path),
                 pair.caption,
                 pair.belief,
                 pair.rank,
                 None if mark is None else not mark,
-                detail="\n".join(part for part in (_probability(pair), known) if part),
+                detail="\n".join(part for part in (_probability(pair), truth) if part),
                 badge={None: "", True: "wrong", False: "right"}[mark],
                 badge_spoken={None: "", True: "marked wrong", False: "marked right"}[mark],
                 faint=faint,
             )
-        return made
+        return cached
 
     def forget_items(self) -> None:
         """Clear the cache; another ranking is shown."""
@@ -202,17 +202,17 @@ class CleanView(QWidget):
         return item if item.line == line else replace(item, line=line)
 
     @staticmethod
-    def line_row(ranked: RankedPairs | None, shown: list[int]) -> int:
-        """The first row that is not below the threshold; -1 when there is none."""
+    def line_row(ranked: RankedPairs | None, indices: list[int]) -> int:
+        """The first row at or above the threshold; -1 if all are below."""
         if ranked is None:
             return -1
-        return next((row for row, index in enumerate(shown) if ranked.pairs[index].bin >= ranked.threshold), -1)
+        return next((row for row, index in enumerate(indices) if ranked.pairs[index].bin >= ranked.threshold), -1)
 
     # Words
-    def show_counts(self, ranked: RankedPairs | None, shown: int, other: str = "") -> None:
+    def show_counts(self, ranked: RankedPairs | None, shown_count: int, other_source: str = "") -> None:
         """Show the numbers of pairs ranked, below the threshold, marked and excluded.
 
-        ``other``: the model and data of the ranking, where others are chosen now.
+        ``other_source``: the model and data of the ranking if they differ from the chosen ones.
         """
         out = 0 if ranked is None else ranked.excluded_count()
         self.save_button.setEnabled(out > 0)
@@ -220,27 +220,32 @@ class CleanView(QWidget):
         if ranked is None:
             return
         memory = ", using beliefs recorded during training" if ranked.recorded else ""
-        facts = f"Shown is the ranking by {other}; press Rank the pairs for the one chosen above.\n" if other else ""
+        facts = (
+            f"Shown is the ranking by {other_source}; press Rank the pairs for the one chosen above.\n"
+            if other_source
+            else ""
+        )
         facts += f"{count(ranked.total)} pairs ranked{memory}: {_verdict(ranked)}"
         if len(ranked.pairs) < ranked.total:
-            facts += f" The {count(len(ranked.pairs))} with the lowest belief are listed."
+            facts += f" The {count(len(ranked.pairs))} with the lowest match score are listed."
         if ranked.shuffled and ranked.precision is not None:
             facts += (
-                f" {count(ranked.shuffled)} are marked as shuffled in the data; of the same number with the lowest "
-                f"belief, {percent(ranked.precision)} are."
+                f" The data marks {count(ranked.shuffled)} as shuffled. Precision at {count(ranked.shuffled)}: "
+                f"{percent(ranked.precision)}."
             )
-        if ranked.made:
-            facts += f" Ranked {datetime.fromtimestamp(ranked.made).strftime('%Y-%m-%d %H:%M')}."
+        if ranked.ranked_at:
+            facts += f" Ranked {datetime.fromtimestamp(ranked.ranked_at).strftime('%Y-%m-%d %H:%M')}."
         self.facts.setText(facts)
-        below, found = ranked.below(), ranked.shuffled_below()
+        below, shuffled_below = ranked.below(), ranked.shuffled_below()
         text = f"{count(below)} below {ranked.threshold / BINS:.3f}" if ranked.threshold else ""
-        if found is not None and below and ranked.shuffled:
-            text += f": {percent(found / below)} of them shuffled, {percent(found / ranked.shuffled)} of all shuffled"
+        if shuffled_below is not None and below and ranked.shuffled:
+            recall = percent(shuffled_below / ranked.shuffled)
+            text += f": {percent(shuffled_below / below)} of them shuffled, {recall} of all shuffled"
         self.threshold_text.setText(text)
         wrong, right = ranked.marked(wrong=True), ranked.marked(wrong=False)
         self.counts.setText(
             f"{count(out)} of {count(ranked.total)} excluded · {count(wrong)} marked wrong, {count(right)} right · "
-            f"{count(shown)} shown"
+            f"{count(shown_count)} shown"
         )
 
     def show_empty(self, ready: bool, ranking: bool) -> None:
@@ -296,7 +301,7 @@ def _verdict(ranked: RankedPairs) -> str:
     """What is claimed, which is nothing where the beliefs have one group."""
     if ranked.two_groups:
         return f"{count(ranked.mislabelled)} likely mislabelled."
-    return "none stands out as mislabelled. Those with the lowest belief come first, if you want to look."
+    return "none stands out as mislabelled. Those with the lowest match score come first, if you want to look."
 
 
 def _probability(pair: Pair) -> str:

@@ -45,19 +45,19 @@ class Pair:
 class RankedPairs:
     """One ranking with the user's marks. ``threshold`` is in thousandths of belief; 0 excludes nothing."""
 
-    def __init__(self, answer: Mapping[str, Any], marks: Mapping[Key, bool], made: float = 0.0) -> None:
-        """``answer`` of ``noise_open``; ``made``: when, in seconds since the epoch, of one that was kept."""
-        self.made = made
+    def __init__(self, answer: Mapping[str, Any], marks: Mapping[Key, bool], ranked_at: float = 0.0) -> None:
+        """``answer`` of ``noise_open``; ``ranked_at``: when a stored answer was computed (Unix time, s)."""
+        self.ranked_at = ranked_at
         self.pairs = [
             Pair(
-                str(one["path"]),
-                str(one["caption"]),
-                float(one["belief"]),
-                None if one["right"] is None else float(one["right"]),
-                int(one["rank"]),
-                one.get("shuffled"),
+                str(entry["path"]),
+                str(entry["caption"]),
+                float(entry["belief"]),
+                None if entry["right"] is None else float(entry["right"]),
+                int(entry["rank"]),
+                entry.get("shuffled"),
             )
-            for one in answer["list"]
+            for entry in answer["list"]
         ]
         self.key = str(answer["key"])  # names the ranking in any worker
         self.model, self.data = str(answer["model"]), str(answer["data"])
@@ -74,7 +74,7 @@ class RankedPairs:
         self.exclude_below = False  # whether all below the threshold are excluded, marked or not
 
     def suggested_threshold(self) -> int:
-        """The threshold below which the likely mislabelled pairs are; 0 where none are seen."""
+        """The threshold below which pairs are likely mislabelled; 0 if none are."""
         reached = np.cumsum(self.bins)
         return int(np.searchsorted(reached, self.mislabelled, side="left")) + 1 if self.mislabelled else 0
 
@@ -113,18 +113,18 @@ class RankedPairs:
         marked = [list(key) for key, wrong in self.marks.items() if wrong]
         if not self.exclude_below:
             return {"pairs": marked}
-        kept = [list(key) for key, wrong in self.marks.items() if not wrong]
+        right = [list(key) for key, wrong in self.marks.items() if not wrong]
         listed = len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.threshold)
         if listed:  # every pair below the threshold is among them
             return {"pairs": [*marked, *(list(pair.key) for pair in self.pairs if self._below_threshold(pair))]}
-        return {"pairs": marked, "below": self.threshold, "kept": kept, "key": self.key}
+        return {"pairs": marked, "below": self.threshold, "kept": right, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
-        """The excluded pairs that are listed, and those that are marked wrong and are not."""
+        """The listed pairs that are excluded, and the unlisted pairs that are marked wrong."""
         listed = {pair.key for pair in self.pairs}
         marked = [key for key, wrong in self.marks.items() if wrong and key not in listed]
-        others = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked]
-        return [*(pair for pair in self.pairs if self.excluded(pair)), *others]
+        unlisted = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked]
+        return [*(pair for pair in self.pairs if self.excluded(pair)), *unlisted]
 
     def _below_threshold(self, pair: Pair) -> bool:
         return pair.bin < self.threshold and pair.key not in self.marks
@@ -141,24 +141,24 @@ class RankedPairs:
                 self.marks[pair.key] = wrong
         return before
 
-    def shown(self, which: Shown, words: str, sorting: Sorting, descending: bool) -> list[int]:
+    def filtered(self, pair_filter: Shown, words: str, sorting: Sorting, descending: bool) -> list[int]:
         """Indices of the pairs that pass the filter, in order."""
-        wanted = words.casefold().split()
+        terms = words.casefold().split()
         indices = [
             index
             for index, pair in enumerate(self.pairs)
-            if self._fits(pair, which) and all(word in pair.caption.casefold() for word in wanted)
+            if self._fits(pair, pair_filter) and all(word in pair.caption.casefold() for word in terms)
         ]
         return self._sorted(indices, sorting, descending)
 
-    def _fits(self, pair: Pair, which: Shown) -> bool:
-        if which == "below":
+    def _fits(self, pair: Pair, pair_filter: Shown) -> bool:
+        if pair_filter == "below":
             return pair.bin < self.threshold
-        if which == "shuffled":
+        if pair_filter == "shuffled":
             return bool(pair.shuffled)
-        if which == "all":
+        if pair_filter == "all":
             return True
-        return self.marks.get(pair.key) is {"unmarked": None, "wrong": True, "right": False}[which]
+        return self.marks.get(pair.key) is {"unmarked": None, "wrong": True, "right": False}[pair_filter]
 
     def _sorted(self, indices: Sequence[int], sorting: Sorting, descending: bool) -> list[int]:
         pairs, marks = self.pairs, self.marks

@@ -47,7 +47,7 @@ class CleanPanel(Panel):
         self.view = CleanView(services, self)
         self.set_view(self.view)
         self.ranked: RankedPairs | None = None
-        self.shown: list[int] = []
+        self.visible_indices: list[int] = []
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
         self._recalled: tuple[str, str] | None = None  # run and data whose last ranking was asked for
@@ -69,7 +69,7 @@ class CleanPanel(Panel):
         self.view.empty.activated.connect(self.rank)
         self.view.strip.cancelled.connect(self.work.cancel)
         self.work.progress.connect(
-            lambda doing, done, total: self.view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+            lambda activity, done, total: self.view.strip.advance(done, total, activity[:1].upper() + activity[1:])
         )
         self.work.ranked.connect(self._show)
         self.work.rank_failed.connect(self._rank_failed)
@@ -182,14 +182,18 @@ class CleanPanel(Panel):
         if self.ranked is None:
             return
         before = self.chosen_rows()
-        chosen = self.shown[before[0]] if before else -1
+        current = self.visible_indices[before[0]] if before else -1
         sorting, descending = self.view.sorting()
-        self.shown = self.ranked.shown(self.view.which(), self.view.words.text(), sorting, descending)
+        self.visible_indices = self.ranked.filtered(
+            self.view.pair_filter(), self.view.words.text(), sorting, descending
+        )
         self._stale.clear()
-        self.view.table.pairs.show_pairs(self.ranked, self.shown)
-        self.view.gallery.set_items(self._mark_threshold([self.view.item(self.ranked, index) for index in self.shown]))
-        if self.shown:
-            self._choose(self.shown.index(chosen) if chosen in self.shown else 0)
+        self.view.table.pairs.show_pairs(self.ranked, self.visible_indices)
+        self.view.gallery.set_items(
+            self._mark_threshold([self.view.item(self.ranked, index) for index in self.visible_indices])
+        )
+        if self.visible_indices:
+            self._choose(self.visible_indices.index(current) if current in self.visible_indices else 0)
         self._update()
 
     def _choose(self, row: int) -> None:
@@ -199,7 +203,9 @@ class CleanPanel(Panel):
 
     def _mark_threshold(self, items: list[Any]) -> list[Any]:
         """Draw a line before the first pair that is not below the threshold."""
-        self._line_row = self.view.line_row(self.ranked, self.shown) if self.view.sorting() == ("rank", False) else -1
+        self._line_row = (
+            self.view.line_row(self.ranked, self.visible_indices) if self.view.sorting() == ("rank", False) else -1
+        )
         if self._line_row > 0:
             items[self._line_row] = self.view.with_line(items[self._line_row], True)
         return items
@@ -213,21 +219,21 @@ class CleanPanel(Panel):
         """Update these rows: those in view at once, the others in batches between other events."""
         seen = self.view.gallery.visible_rows()
         self._stale.update(dict.fromkeys(rows))
-        self._show_anew([row for row in rows if row in seen])
+        self._redraw_rows([row for row in rows if row in seen])
         self._show_some()
         self.view.table.pairs.marked(rows)
         self._update()
 
     def _show_some(self) -> None:
-        self._show_anew(list(islice(self._stale, _AT_ONCE)))
+        self._redraw_rows(list(islice(self._stale, _AT_ONCE)))
         if self._stale:
             self._later.start()
 
-    def _show_anew(self, rows: list[int]) -> None:
+    def _redraw_rows(self, rows: list[int]) -> None:
         assert self.ranked is not None
         for row in rows:
             del self._stale[row]
-            item = self.view.item(self.ranked, self.shown[row])
+            item = self.view.item(self.ranked, self.visible_indices[row])
             self.view.gallery.replace(row, self.view.with_line(item, row == self._line_row))
 
     # The threshold
@@ -239,13 +245,13 @@ class CleanPanel(Panel):
 
     def _threshold_settled(self) -> None:
         """Update the pictures once dragging has stopped."""
-        if self.view.which() == "below" or (self.ranked is not None and self.ranked.exclude_below):
+        if self.view.pair_filter() == "below" or (self.ranked is not None and self.ranked.exclude_below):
             self.show_pairs()
         elif self.ranked is not None:
-            before, self._line_row = self._line_row, self.view.line_row(self.ranked, self.shown)
+            before, self._line_row = self._line_row, self.view.line_row(self.ranked, self.visible_indices)
             if self.view.sorting() != ("rank", False):
                 self._line_row = -1
-            self._redraw([row for row in {before, self._line_row} if 0 <= row < len(self.shown)])
+            self._redraw([row for row in {before, self._line_row} if 0 <= row < len(self.visible_indices)])
 
     def _exclude_below(self, on: bool) -> None:
         if self.ranked is not None:
@@ -257,18 +263,18 @@ class CleanPanel(Panel):
         """Rows of the selected pairs, else the current one."""
         selected = self.view.gallery.selected()
         current = self.view.table.currentIndex().row() if self.view.table.hasFocus() else self.view.gallery.current()
-        return selected or ([current] if 0 <= current < len(self.shown) else [])
+        return selected or ([current] if 0 <= current < len(self.visible_indices) else [])
 
     def mark(self, wrong: bool | None) -> None:
         """Mark the selected pairs; the same mark again removes it; after a single pair the next is selected."""
         ranked, rows = self.ranked, self.chosen_rows()
         if ranked is None or not rows:
             return
-        pairs = [ranked.pairs[self.shown[row]] for row in rows]
+        pairs = [ranked.pairs[self.visible_indices[row]] for row in rows]
         again = wrong is not None and all(ranked.marks.get(pair.key) is wrong for pair in pairs)
         self._remember_marks(ranked.mark(pairs, None if again else wrong), pairs)
         self._redraw(rows)
-        if len(rows) == 1 and not again and rows[0] + 1 < len(self.shown):
+        if len(rows) == 1 and not again and rows[0] + 1 < len(self.visible_indices):
             self._choose(rows[0] + 1)
 
     def undo(self) -> None:
@@ -280,8 +286,8 @@ class CleanPanel(Panel):
         for key, mark in before.items():
             self.ranked.mark([self.ranked.pairs[indices[key]]], mark)
         self.work.keep_marks(self.ranked, before)
-        wanted = {indices[key] for key in before}
-        rows = [row for row, index in enumerate(self.shown) if index in wanted]
+        changed = {indices[key] for key in before}
+        rows = [row for row, index in enumerate(self.visible_indices) if index in changed]
         self._redraw(rows)
         if rows:
             self._choose(rows[0])
@@ -294,18 +300,18 @@ class CleanPanel(Panel):
 
     # Saving
     def to_basket(self) -> None:
-        """Put the excluded pairs in the basket, as wrong."""
+        """Put the excluded pairs in the basket, as mismatched."""
         ranked = self.ranked
         pairs = ranked.excluded_pairs() if ranked is not None else []
         if ranked is None or not pairs:
             return
         fixes = (
-            Fix(kind="wrong", path=one.path, caption=one.caption, panel=_TITLE, run=self.work.run) for one in pairs
+            Fix(kind="wrong", path=pair.path, caption=pair.caption, panel=_TITLE, run=self.work.run) for pair in pairs
         )
         self._services.basket.put(Finding(ranked.data, tuple(fixes)))
         text = f"{count(len(pairs))} {'pair is' if len(pairs) == 1 else 'pairs are'} in the basket."
-        if (left := ranked.excluded_count() - len(pairs)) > 0:
-            text += f" {count(left)} more are excluded and not listed; Save as new data leaves them out too."
+        if (unlisted_count := ranked.excluded_count() - len(pairs)) > 0:
+            text += f" {count(unlisted_count)} more are excluded and not listed; Save as new data leaves them out too."
         self.view.bar.show_message(info(text))
 
     def ask_where(self) -> None:
@@ -315,11 +321,11 @@ class CleanPanel(Panel):
         data = Path(self.ranked.data)
         folder = data if data.is_dir() else data.parent
         start = free_path(folder / f"{data.stem}-{CLEANED.file_name}")
-        found, _ = QFileDialog.getSaveFileName(self, CLEANED.title, str(start), CLEANED.filter)
-        if found:
-            path = Path(found if found.lower().endswith(CLEANED.suffix) else f"{found}{CLEANED.suffix}")
+        file_name, _ = QFileDialog.getSaveFileName(self, CLEANED.title, str(start), CLEANED.filter)
+        if file_name:
+            path = Path(file_name if file_name.lower().endswith(CLEANED.suffix) else f"{file_name}{CLEANED.suffix}")
             # The dialog asked about the name that was typed, not about the one with a suffix.
-            self.save(path, replace=str(path) == found and path.exists())
+            self.save(path, replace=str(path) == file_name and path.exists())
 
     def save(self, path: Path, replace: bool = False) -> None:
         """Save the pairs that are not excluded to ``path``."""
@@ -332,8 +338,8 @@ class CleanPanel(Panel):
     def _was_saved(self, answer: SavedPairs) -> None:
         self.view.strip.finish()
         self._saved = str(answer["path"])
-        kept = answer["captions"]
-        text = f"{count(kept)} pairs saved as {self._saved}. You can use them in a new experiment."
+        pair_count = answer["captions"]
+        text = f"{count(pair_count)} pairs saved as {self._saved}. You can use them in a new experiment."
         self.view.bar.show_message(info(text))
         self._update()
 
@@ -357,18 +363,18 @@ class CleanPanel(Panel):
         self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
 
     def _other_source(self) -> str:
-        """Which model ranked which data, where these are not the ones that are chosen now; else ""."""
+        """The model and data of the ranking if they differ from the chosen ones; else ""."""
         request, ranked = self.view.source.request(), self.ranked
         if request is None or ranked is None or not self.work.run:
             return ""
-        chosen = (request["run"], source_key(request["data"]))
-        return "" if chosen == (self.work.run, source_key(ranked.data)) else f"{self.work.title} on {ranked.data}"
+        current = (request["run"], source_key(request["data"]))
+        return "" if current == (self.work.run, source_key(ranked.data)) else f"{self.work.title} on {ranked.data}"
 
     def _update(self) -> None:
         """Update counts and which buttons are enabled."""
         ranking = self.work.ranking
         self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
-        self.view.show_counts(self.ranked, len(self.shown), self._other_source())
+        self.view.show_counts(self.ranked, len(self.visible_indices), self._other_source())
         self.view.use_button.setEnabled(bool(self._saved))
         if self.ranked is None:
             self.view.show_empty(self.view.source.request() is not None, ranking)

@@ -72,7 +72,7 @@ class CleanSource(QWidget):
         former, offered = self._run_data, run_data(self.run())
         self._run_data = offered.get("train", "")
         self.data.offer(
-            [(f"{Path(one).name} · {_SPLITS[split]} data of this run", one) for split, one in offered.items()]
+            [(f"{Path(source).name} · {_SPLITS[split]} data of this run", source) for split, source in offered.items()]
         )
         if self._run_data and self.data.source() in ("", former):  # data that the user chose stay
             self.data.set_source(self._run_data)
@@ -99,8 +99,8 @@ class CleanSource(QWidget):
         if choice is None or run is None or not data:
             return None
         weights = "" if self.networks.currentData() else choice.weights
-        which = choice.model.rpartition("@")[2]
-        return {"run": str(run), "checkpoint": which, "data": data, "weights": weights}
+        checkpoint = choice.model.rpartition("@")[2]
+        return {"run": str(run), "checkpoint": checkpoint, "data": data, "weights": weights}
 
     def show_run(self, run_id: int, folder: Path) -> bool:
         """Choose this run and its training data; False if it has no checkpoint yet, which changes nothing."""

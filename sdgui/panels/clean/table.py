@@ -26,10 +26,10 @@ from sdgui.widgets.style.theme import SPACE, theme
 Index = QModelIndex | QPersistentModelIndex
 MARKS = {True: "✗", False: "✓", None: ""}
 _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
-    ("Rank", "rank", "1 has the lowest belief"),
+    ("Rank", "rank", "1 has the lowest match score"),
     ("Caption", "caption", "The caption of the pair"),
-    ("Belief", "rank", "How well the caption fits the picture, judged from the other pairs, 0 to 1"),
-    ("P(right)", "right", "Probability that the caption is correct, where beliefs have two groups"),
+    ("Match score", "rank", "How well the caption fits the picture, judged from the other pairs, 0 to 1"),
+    ("P(clean)", "right", "Probability that the caption is correct, if the match scores form two groups"),
     ("Mark", "mark", "Your mark: X wrong, Space right, U none"),
     ("Shuffled", "shuffled", "Whether the data marks the caption as shuffled"),
 )
@@ -41,17 +41,17 @@ class PairsModel(HeadedModel):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._ranked: RankedPairs | None = None
-        self._shown: Sequence[int] = ()
+        self._indices: Sequence[int] = ()
 
-    def show_pairs(self, ranked: RankedPairs | None, shown: Sequence[int]) -> None:
+    def show_pairs(self, ranked: RankedPairs | None, indices: Sequence[int]) -> None:
         """Replace everything; ``shown`` are indices in ``ranked.pairs``."""
         self.beginResetModel()
-        self._ranked, self._shown = ranked, shown
+        self._ranked, self._indices = ranked, indices
         self.endResetModel()
 
     def pair(self, row: int) -> Pair:
         assert self._ranked is not None
-        return self._ranked.pairs[self._shown[row]]
+        return self._ranked.pairs[self._indices[row]]
 
     def marked(self, rows: Sequence[int]) -> None:
         """The marks of these rows changed."""
@@ -59,11 +59,11 @@ class PairsModel(HeadedModel):
             self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
-        return 0 if parent.isValid() else len(self._shown)
+        return 0 if parent.isValid() else len(self._indices)
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        known = self._ranked is not None and self._ranked.shuffled is not None
-        return 0 if parent.isValid() else len(_COLUMNS) - (not known)
+        has_shuffled = self._ranked is not None and self._ranked.shuffled is not None
+        return 0 if parent.isValid() else len(_COLUMNS) - (not has_shuffled)
 
     def heading(self, column: int, role: int) -> object:
         title, _, tip = _COLUMNS[column]
@@ -120,7 +120,7 @@ class PairsTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         head = self.horizontalHeader()
         head.setHighlightSections(False)
-        # An empty selection of its own: to draw a header, Qt would check whether its whole column is selected.
+        # A separate, empty selection: otherwise Qt checks for each header whether its whole column is selected.
         head.setSelectionModel(QItemSelectionModel(self.pairs, head))
         head.setSectionsClickable(True)
         head.setSortIndicatorShown(True)
@@ -136,7 +136,7 @@ class PairsTable(QTableView):
             return
         head.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         head.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        for column, wide in ((0, "Rank"), (2, "Belief"), (3, "P(right)"), (4, "Mark"), (5, "Shuffled")):
+        for column, wide in ((0, "Rank"), (2, "Match score"), (3, "P(clean)"), (4, "Mark"), (5, "Shuffled")):
             if column < self.pairs.columnCount():
                 head.resizeSection(column, head.fontMetrics().horizontalAdvance(wide) + 3 * SPACE)
 

@@ -54,36 +54,36 @@ class CleanWork(QObject):
     def __init__(self, pool: WorkerPool, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pool, self._store = pool, store
-        self._asked: _Session | None = None  # for the ranking that was asked for last
-        self._shown: _Session | None = None  # whose ranking is shown
+        self._requested: _Session | None = None  # for the ranking that was asked for last
+        self._current: _Session | None = None  # whose ranking is shown
         self.background = BackgroundTasks(self)
 
     @property
     def ranking(self) -> bool:
         """Whether a ranking is being computed."""
-        return self._asked is not None and self._asked.calls.busy("rank")
+        return self._requested is not None and self._requested.calls.busy("rank")
 
     @property
     def run(self) -> str:
         """The folder of the run whose ranking is shown, "" before the first."""
-        return self._shown.run if self._shown is not None else ""
+        return self._current.run if self._current is not None else ""
 
     def rank(self, choice: ModelChoice, request: Mapping[str, str]) -> None:
         """Rank all pairs with this model; ``request`` has the arguments of ``noise_open``."""
-        self._forget_asked()
+        self._drop_request()
         calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
-        session = self._asked = _Session(request["run"], choice.title, calls)
-        calls.progress.connect(lambda _purpose, doing, done, total: self.progress.emit(doing, done, total))
+        session = self._requested = _Session(request["run"], choice.title, calls)
+        calls.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
         answered = partial(self._answered, session)
         calls.ask("rank", NOISE_OPEN, answered, self.rank_failed.emit, partial=None, most=LISTED, **request)
 
-    def _forget_asked(self) -> None:
+    def _drop_request(self) -> None:
         """Drop the last request, unless its ranking is shown; another one takes its place."""
-        if self._asked is not None and self._asked is not self._shown:
-            self._asked.calls.close()
+        if self._requested is not None and self._requested is not self._current:
+            self._requested.calls.close()
 
     def cancel(self) -> None:
-        for session in (self._asked, self._shown):
+        for session in (self._requested, self._current):
             if session is not None:
                 for purpose in ("rank", "save"):
                     session.calls.cancel(purpose)
@@ -102,41 +102,41 @@ class CleanWork(QObject):
     @property
     def title(self) -> str:
         """The title of that run's model."""
-        return self._shown.title if self._shown is not None else ""
+        return self._current.title if self._current is not None else ""
 
     def recall(self, run: str, title: str, data: str) -> None:
         """Show what this run found last of these data, if it ever did; nothing happens while pairs are ranked."""
         key, store = source_key(data), self._store
 
         def read() -> RankedPairs | None:
-            found = store.last_result(PANEL, run, key)
-            if found is None or NOISE_OPEN.problem(found.content):  # none, or another version's
+            result = store.last_result(PANEL, run, key)
+            if result is None or NOISE_OPEN.problem(result.content):  # none, or another version's
                 return None
-            return RankedPairs(found.content, store.pair_marks(key), found.made)
+            return RankedPairs(result.content, store.pair_marks(key), result.made)
 
         self.background.run(read, partial(self._recalled, run, title))
 
     def _recalled(self, run: str, title: str, pairs: RankedPairs | None) -> None:
         if pairs is None or self.ranking:
             return
-        self._forget_asked()
-        self._asked = _Session(run, title, WorkerCalls(self._pool.client(pairs.model), self))
-        self._complete(self._asked, pairs)
+        self._drop_request()
+        self._requested = _Session(run, title, WorkerCalls(self._pool.client(pairs.model), self))
+        self._complete(self._requested, pairs)
 
     def _complete(self, session: _Session, pairs: RankedPairs) -> None:
-        if session is not self._asked:
+        if session is not self._requested:
             return  # another ranking was asked for meanwhile
-        if self._shown is not None and self._shown is not session:
-            self._shown.calls.close()
-        self._shown = session
+        if self._current is not None and self._current is not session:
+            self._current.calls.close()
+        self._current = session
         self.ranked.emit(pairs)
 
     def save(self, pairs: RankedPairs, path: Path, replace: bool) -> None:
         """Write the pairs that are not excluded to ``path``."""
-        if self._shown is not None:
+        if self._current is not None:
             arguments = pairs.saving() | {"data": pairs.data, "to": str(path), "excluded": []}
             saved, failed = self.saved.emit, self.save_failed.emit
-            self._shown.calls.ask("save", CLEANED.write, saved, failed, replace=replace, **arguments)
+            self._current.calls.ask("save", CLEANED.write, saved, failed, replace=replace, **arguments)
 
     def keep_marks(self, pairs: RankedPairs, marks: Mapping[Key, bool | None]) -> None:
         """Write marks to the store in the background."""

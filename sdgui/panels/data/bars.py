@@ -1,4 +1,4 @@
-"""Bars: how many captions have so many words, how many pictures so many captions, how many each label."""
+"""Bar charts: captions by number of words, pictures by number of captions."""
 
 from __future__ import annotations
 

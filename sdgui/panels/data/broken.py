@@ -37,20 +37,20 @@ class BrokenPage(QWidget):
     def show_broken(
         self, bad: int, reasons: Sequence[tuple[str, str]], files: Sequence[tuple[str, str]] | None
     ) -> None:
-        """``bad`` rows of which ``reasons`` (where, why) are the first, and ``files``; None before a check."""
+        """Show the first ``reasons`` (place, why) of ``bad`` rows, and the broken ``files``; None before a check."""
         self.summary.setText(summary(bad, len(reasons), None if files is None else len(files)))
         self.list.clear()
         items = []
-        for where, why in [*(files or ()), *reasons]:
-            item = QTreeWidgetItem([where, why])
-            for column, text in enumerate((where, why)):
+        for place, why in [*(files or ()), *reasons]:
+            item = QTreeWidgetItem([place, why])
+            for column, text in enumerate((place, why)):
                 item.setToolTip(column, plain_tip(text))
             items.append(item)
         self.list.addTopLevelItems(items)
 
     def _copy(self) -> None:
-        chosen = self.list.selectedItems()
-        QGuiApplication.clipboard().setText("\n".join(f"{item.text(0)}\t{item.text(1)}" for item in chosen))
+        selected = self.list.selectedItems()
+        QGuiApplication.clipboard().setText("\n".join(f"{item.text(0)}\t{item.text(1)}" for item in selected))
 
 
 def summary(bad: int, listed: int, files: int | None) -> str:

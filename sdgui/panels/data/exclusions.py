@@ -37,10 +37,10 @@ def write(home: Path, source: str, paths: Sequence[str]) -> None:
 
 
 def read(home: Path, source: str) -> list[str]:
-    """The excluded pictures; none where nothing is kept, or what is there cannot be read."""
+    """The excluded pictures; [] without a readable file."""
     try:
         raw = read_json(file_of(home, source), LARGEST, error=UnreadableError)
     except (OSError, UnreadableError):
         return []
-    found = raw.get("excluded") if isinstance(raw, dict) else None
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+    paths = raw.get("excluded") if isinstance(raw, dict) else None
+    return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []

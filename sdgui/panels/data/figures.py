@@ -1,4 +1,4 @@
-"""Figures of a source: words a caption, captions a picture, and each label's values with their counts.
+"""Statistics of a source: words per caption, captions per picture, and each label's values with their counts.
 
 Flow: ``RowsOpened`` -> bars and a list; choosing a value shows its pictures.
 """
@@ -34,8 +34,8 @@ class FiguresPage(QWidget):
         super().__init__(parent)
         self._facts: RowsOpened | None = None
         self.summary = PlainLabel(self, wordWrap=True)
-        self.words = Bars("Words a caption", self)
-        self.captions = Bars("Captions a picture", self)
+        self.words = Bars("Words per caption", self)
+        self.captions = Bars("Captions per picture", self)
         self.label = StillComboBox(self)
         self.label.setAccessibleName("Label")
         self.label.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
@@ -54,7 +54,7 @@ class FiguresPage(QWidget):
         for column in (left, right):
             column.setSpacing(SPACE)
         left.addWidget(self.summary)
-        for text, bars in (("Words a caption", self.words), ("Captions a picture", self.captions)):
+        for text, bars in (("Words per caption", self.words), ("Captions per picture", self.captions)):
             heading = PlainLabel(text, self)
             set_role(heading, "title")
             left.addSpacing(SPACE)

@@ -32,36 +32,39 @@ from sdgui.worker.data_verbs import Checked
 
 _LISTED = 500  # groups of a kind
 _ABOUT = (
-    "Every picture is read once, and compared by its bytes and by its look: copies that were resized, compressed anew "
-    "or touched up are found too."
+    "Every picture is read once, and compared by its bytes and by its look, which also finds copies that were "
+    "resized, recompressed or retouched."
 )
+
+_EXACT = "exact duplicate"
+_KINDS = {"same bytes": _EXACT}  # of the worker
 
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that belong together: ``rows`` of the source, then ``others`` (split, path) of other splits."""
+    """Pictures that belong together: ``rows`` of the source, then ``other_copies`` (split, path) in other splits."""
 
     kind: str
     rows: tuple[int, ...]
-    others: tuple[tuple[str, str], ...] = ()
+    other_copies: tuple[tuple[str, str], ...] = ()
 
     def title(self, caption: str) -> str:
-        """``a red kite · 3 with the same bytes``."""
-        if self.others:
-            splits = ", ".join(dict.fromkeys(split for split, _ in self.others))
-            what = f"{self.kind} in {splits}"
+        """``3 exact duplicates · a red kite``."""
+        if self.other_copies:
+            splits = ", ".join(dict.fromkeys(split for split, _ in self.other_copies))
+            subject = f"{self.kind} in {splits}"
         else:
-            what = f"{len(self.rows)} {'with the ' if self.kind == 'same bytes' else ''}{self.kind}"
-        return f"{what} · {caption}" if caption else what
+            subject = f"{len(self.rows)} {self.kind}{'s' if self.kind == _EXACT else ''}"
+        return f"{subject} · {caption}" if caption else subject
 
 
 def groups_of(checked: Checked) -> list[Group]:
     """Leaks first, then copies, then near copies."""
-    found: dict[tuple[int, str], list[tuple[str, str]]] = {}
+    copies: dict[tuple[int, str], list[tuple[str, str]]] = {}
     for leak in checked["leaks"]:
-        found.setdefault((leak["row"], leak["kind"]), []).append((leak["other"], leak["path"]))
-    leaking = [Group(kind, (row,), tuple(others)) for (row, kind), others in found.items()]
-    exact = [Group("same bytes", tuple(rows)) for rows in checked["exact"]]
+        copies.setdefault((leak["row"], leak["kind"]), []).append((leak["other"], leak["path"]))
+    leaking = [Group(_KINDS.get(kind, kind), (row,), tuple(leaked)) for (row, kind), leaked in copies.items()]
+    exact = [Group(_EXACT, tuple(rows)) for rows in checked["exact"]]
     near = [Group("nearly the same", tuple(rows)) for rows in checked["near"]]
     return [*leaking[:_LISTED], *exact[:_LISTED], *near[:_LISTED]]
 
@@ -79,11 +82,11 @@ class GroupsPage(QWidget):
         self._rows = SourceRows()
         self._groups: list[Group] = []
         self.summary = ElidedLabel("", self)
-        self.others = QPushButton("C&ompare with another split …", self)
-        self.others.setToolTip("Choose another split of these data, to look for pictures that are in both")
+        self.other_copies = QPushButton("C&ompare with another split …", self)
+        self.other_copies.setToolTip("Choose another split of these data, to look for pictures that are in both")
         self.check = QPushButton("&Check again", self)
         self.copies = QPushButton("E&xclude copies", self)
-        self.copies.setToolTip("Exclude all but the first of each group with the same bytes")
+        self.copies.setToolTip("Exclude all but the first of each group of exact duplicates")
         self.leaks = QPushButton("Exclude &leaks", self)
         self.leaks.setToolTip("Exclude the pictures that another split has too")
         self.empty = EmptyState("ph.copy", "Find duplicates and leaks", _ABOUT, "Check the pictures", "", self)
@@ -95,7 +98,7 @@ class GroupsPage(QWidget):
         self._build()
         self.check.clicked.connect(self.check_asked)
         self.empty.activated.connect(self.check_asked)
-        self.others.clicked.connect(self.other_asked)
+        self.other_copies.clicked.connect(self.other_asked)
         self.list.currentRowChanged.connect(self._show_group)
         self.copies.clicked.connect(self._exclude_copies)
         self.leaks.clicked.connect(self._exclude_leaks)
@@ -105,7 +108,7 @@ class GroupsPage(QWidget):
         head = QHBoxLayout()
         head.setSpacing(SPACE)
         head.addWidget(self.summary, 1)
-        for button in (self.others, self.check, self.copies, self.leaks):
+        for button in (self.other_copies, self.check, self.copies, self.leaks):
             head.addWidget(button)
         split = QSplitter(Qt.Orientation.Horizontal, self)
         split.addWidget(self.list)
@@ -121,9 +124,9 @@ class GroupsPage(QWidget):
         column.addLayout(head)
         column.addWidget(self._stack, 1)
 
-    def show_others(self, others: Mapping[str, str]) -> None:
-        """Say which splits are compared with."""
-        names = ", ".join(f"{name} ({Path(source).name})" for name, source in others.items())
+    def show_others(self, splits: Mapping[str, str]) -> None:
+        """Show which splits are compared with the source."""
+        names = ", ".join(f"{name} ({Path(source).name})" for name, source in splits.items())
         text = f"{_ABOUT} Compared with {names}." if names else _ABOUT
         self.empty.set_content("Find duplicates and leaks", text, "Check the pictures")
 
@@ -162,9 +165,11 @@ class GroupsPage(QWidget):
             self.gallery.set_items([])
             return
         group = self._groups[number]
-        own = [self._item(row) for row in group.rows if row < len(self._rows)]
-        theirs = [GalleryItem(Path(path), badge=split, badge_spoken=f"in {split}") for split, path in group.others]
-        self.gallery.set_items([*own, *theirs])
+        members = [self._item(row) for row in group.rows if row < len(self._rows)]
+        theirs = [
+            GalleryItem(Path(path), badge=split, badge_spoken=f"in {split}") for split, path in group.other_copies
+        ]
+        self.gallery.set_items([*members, *theirs])
 
     def _item(self, row: int) -> GalleryItem:
         out = row in self._rows.excluded
@@ -187,7 +192,7 @@ class GroupsPage(QWidget):
 def summary(checked: Checked) -> str:
     """The numbers of groups and leaks, and what could not be compared."""
     parts = [
-        f"{count(checked['exact_groups'])} groups with the same bytes",
+        f"{count(checked['exact_groups'])} groups of exact duplicates",
         f"{count(checked['near_groups'])} nearly the same",
         f"{count(checked['leak_count'])} leaks",
     ]
@@ -201,5 +206,5 @@ def marked_rows(checked: Checked) -> dict[str, frozenset[int]]:
     leaking = {leak["row"] for leak in checked["leaks"]}
     return {
         "duplicates": frozenset(row for group in groups for row in group) | leaking,
-        "broken": frozenset(one["row"] for one in checked["broken"]),
+        "broken": frozenset(entry["row"] for entry in checked["broken"]),
     }

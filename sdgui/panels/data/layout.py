@@ -1,4 +1,4 @@
-"""The Data panel's widgets: the source, what is shown of it, and five pages; the panel says what they do."""
+"""The Data panel's widgets: the source, its filters, and five pages; ``DataPanel`` controls them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from sdgui.panels.data.broken import BrokenPage
 from sdgui.panels.data.figures import FiguresPage
 from sdgui.panels.data.groups import GroupsPage
-from sdgui.panels.data.model import Filter, SourceRows, Which
+from sdgui.panels.data.model import Filter, SourceRows, Subset
 from sdgui.panels.data.views_page import ViewsPage
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.services import Services
@@ -37,7 +37,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_WHICH: tuple[tuple[str, Which], ...] = (
+_SUBSETS: tuple[tuple[str, Subset], ...] = (
     ("All pictures", "all"),
     ("Kept", "kept"),
     ("Excluded", "excluded"),
@@ -77,7 +77,7 @@ class DataView(QWidget):
         self.words.setPlaceholderText("Search the captions")
         self.words.setAccessibleName("Search the captions")
         self.words.setClearButtonEnabled(True)
-        self.label, self.value, self.which = (NoWheelComboBox(self) for _ in range(3))
+        self.label, self.value, self.subset = (NoWheelComboBox(self) for _ in range(3))
         self.label.setPlaceholderText("Any label")  # as long as no data is chosen
         self.value.setPlaceholderText("Any value")
         self.counts = ElidedLabel("", self)
@@ -102,7 +102,7 @@ class DataView(QWidget):
         self._no_views = QWidget(self.tabs)  # until the page is asked for: its form takes a while to make
         for title, page, tip in (
             ("&Pictures", self.gallery, "Pictures with captions"),
-            ("&Figures", self.figures, "Words a caption, captions a picture, labels with counts"),
+            ("Stat&istics", self.figures, "Words per caption, captions per picture, labels with counts"),
             ("&Duplicates and leaks", self.groups, "Pictures that are there twice, or in another split"),
             ("Bro&ken", self.broken, "Rows and files that cannot be used, with the reasons"),
             ("&What the model sees", self._no_views, "The views of student and teacher, as the trainer draws them"),
@@ -120,13 +120,13 @@ class DataView(QWidget):
         return page
 
     def _arrange(self) -> None:
-        for box, name in ((self.label, "Label"), (self.value, "Value of the label"), (self.which, "Which pictures")):
+        for box, name in ((self.label, "Label"), (self.value, "Value of the label"), (self.subset, "Which pictures")):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(f"{name} that is shown"))
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
-        for text, which in _WHICH:
-            self.which.addItem(text, which)
+        for text, key in _SUBSETS:
+            self.subset.addItem(text, key)
         first, second = QHBoxLayout(), QHBoxLayout()
         for row in (first, second):
             row.setSpacing(SPACE)
@@ -135,7 +135,7 @@ class DataView(QWidget):
             first.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         second.addWidget(self.words, 2)
-        for box in (self.label, self.value, self.which):
+        for box in (self.label, self.value, self.subset):
             second.addWidget(box)
         second.addWidget(self.counts, 1)
         self._filters = second
@@ -152,7 +152,7 @@ class DataView(QWidget):
     def _connect(self) -> None:
         self.words.textChanged.connect(self.filtered)
         self.value.activated.connect(self.filtered)
-        self.which.activated.connect(self.filtered)
+        self.subset.activated.connect(self.filtered)
         self.save.clicked.connect(lambda: self.asked.emit("save"))
         self.more.clicked.connect(self.open_more)
         self.gallery.view.installEventFilter(self)
@@ -160,13 +160,13 @@ class DataView(QWidget):
     def open_more(self) -> None:
         """What else can be done with the source."""
         menu = QMenu(self)
-        chosen = bool(self.gallery.selected())
+        has_selection = bool(self.gallery.selected())
         for text, name, on in (
             ("Search &these pictures", "search", True),
             ("&Use in a new experiment", "use", True),
             ("&Hold out 10 %", "hold out", True),
-            ("Save the se&lection as new data …", "selection", chosen),
-            ("E&xclude the selection\tX", "exclude", chosen),
+            ("Save the se&lection as new data …", "selection", has_selection),
+            ("E&xclude the selection\tX", "exclude", has_selection),
             ("Put the excluded into the &basket", "basket", True),
             ("&Undo\tCtrl+Z", "undo", True),
         ):
@@ -178,10 +178,10 @@ class DataView(QWidget):
 
     # What is shown
     def filter(self) -> Filter:
-        """What is asked for."""
-        which: Which = self.which.currentData()
+        """The filter that the controls are set to."""
+        subset: Subset = self.subset.currentData()
         label = str(self.label.currentData() or "")
-        return Filter(self.words.text(), label, str(self.value.currentData() or "") if label else "", which)
+        return Filter(self.words.text(), label, str(self.value.currentData() or "") if label else "", subset)
 
     def set_filter(self, label: str, value: str) -> None:
         """Show the pictures with this value."""
@@ -210,10 +210,14 @@ class DataView(QWidget):
             self.value.addItem(value, value)
         self.value.setEnabled(bool(values))
 
-    def show_counts(self, shown: int, rows: SourceRows) -> None:
+    def show_counts(self, shown_count: int, rows: SourceRows) -> None:
         """Show how many are there, shown and excluded."""
         out = len(rows.excluded)
-        parts = [f"{count(shown)} of {count(len(rows))}"] if shown != len(rows) else [f"{count(shown)} pictures"]
+        parts = (
+            [f"{count(shown_count)} of {count(len(rows))}"]
+            if shown_count != len(rows)
+            else [f"{count(shown_count)} pictures"]
+        )
         self.counts.setText(" · ".join([*parts, *([f"{count(out)} excluded"] if out else [])]))
 
     def name_tabs(self, groups: int | None, broken: int) -> None:
@@ -224,12 +228,12 @@ class DataView(QWidget):
     def show_controls(self, on: bool) -> None:
         """Enable what needs rows; without a source it is not there, and the page offers to open one."""
         self.stack.setCurrentIndex(1 if on else 0)
-        chosen = on or bool(self.source.source())
-        self.empty.set_content(*(_OPENING if chosen else (_TITLE, _EMPTY, _OPEN)))
-        for widget in (self.words, self.label, self.value, self.which, self.save, self.more):
+        has_source = on or bool(self.source.source())
+        self.empty.set_content(*(_OPENING if has_source else (_TITLE, _EMPTY, _OPEN)))
+        for widget in (self.words, self.label, self.value, self.subset, self.save, self.more):
             widget.setEnabled(on)
-            widget.setVisible(chosen)
-        self.counts.setVisible(chosen)
+            widget.setVisible(has_source)
+        self.counts.setVisible(has_source)
 
     # Keys
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

@@ -1,6 +1,6 @@
 """The rows of a source as the Data panel shows them: found by words and labels, excluded and taken back. No Qt.
 
-Flow: parts of rows as they arrive -> ``SourceRows`` -> ``shown`` -> the gallery; what is excluded -> a new source.
+Flow: parts of rows as they arrive -> ``SourceRows`` -> ``filtered`` -> the gallery; rows not excluded -> a new source.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Which = Literal["all", "kept", "excluded", "uncaptioned", "duplicates", "broken"]
+Subset = Literal["all", "kept", "excluded", "uncaptioned", "duplicates", "broken"]
 UNDO = 100  # steps
 
 
@@ -20,7 +20,7 @@ class Filter:
     words: str = ""
     label: str = ""
     value: str = ""
-    which: Which = "all"
+    subset: Subset = "all"
 
 
 @dataclass
@@ -46,40 +46,40 @@ class SourceRows:
         first = len(self.paths)
         self.paths += paths
         self.captions += map(tuple, captions)
-        self._texts += ["\n".join(own).casefold() for own in captions]
+        self._texts += ["\n".join(texts).casefold() for texts in captions]
         for name, values in labels.items():
             self.labels.setdefault(name, [""] * first).extend(values)
         return range(first, len(self.paths))
 
-    def shown(self, by: Filter, among: range | None = None) -> list[int]:
-        """Numbers of the rows that ``by`` shows, in order; of ``among`` where it is given."""
+    def filtered(self, by: Filter, among: range | None = None) -> list[int]:
+        """Numbers of the rows that pass ``by``, in order; only those in ``among`` if given."""
         rows: Iterable[int] = range(len(self.paths)) if among is None else among
         for word in by.words.casefold().split():
             texts = self._texts
             rows = [row for row in rows if word in texts[row]]
         if by.label and by.label in self.labels and by.value:
-            values, wanted = self.labels[by.label], "" if by.value == NONE else by.value
-            rows = [row for row in rows if values[row] == wanted]
-        if by.which == "kept":
+            values, value = self.labels[by.label], "" if by.value == NONE else by.value
+            rows = [row for row in rows if values[row] == value]
+        if by.subset == "kept":
             rows = [row for row in rows if row not in self.excluded]
-        elif by.which == "excluded":
+        elif by.subset == "excluded":
             rows = [row for row in rows if row in self.excluded]
-        elif by.which == "uncaptioned":
+        elif by.subset == "uncaptioned":
             rows = [row for row in rows if not self._texts[row]]
-        elif by.which != "all":
-            found = self.marked.get(by.which, frozenset())
-            rows = [row for row in rows if row in found]
+        elif by.subset != "all":
+            marked = self.marked.get(by.subset, frozenset())
+            rows = [row for row in rows if row in marked]
         return list(rows)
 
     def values(self, label: str) -> list[str]:
         """The values of a label, sorted; rows without one are `NONE`."""
-        found = set(self.labels.get(label, ()))
-        return sorted(value for value in found if value) + ([NONE] if "" in found else [])
+        values = set(self.labels.get(label, ()))
+        return sorted(value for value in values if value) + ([NONE] if "" in values else [])
 
     def row_of(self, paths: Iterable[str]) -> list[int]:
-        """The rows of these pictures, those that there are."""
-        wanted = frozenset(paths)
-        return [row for row, path in enumerate(self.paths) if path in wanted]
+        """The rows of these pictures; unknown ones are ignored."""
+        selected = frozenset(paths)
+        return [row for row, path in enumerate(self.paths) if path in selected]
 
     # Excluding
     def exclude(self, rows: Iterable[int], out: bool = True) -> list[int]:
@@ -109,11 +109,11 @@ class SourceRows:
 
     def copies(self, groups: Iterable[Sequence[int]]) -> list[int]:
         """All rows of ``groups`` but the first of each that is not excluded."""
-        found = []
+        copies = []
         for group in groups:
-            kept = [row for row in group if row not in self.excluded]
-            found += kept[1:]
-        return found
+            remaining = [row for row in group if row not in self.excluded]
+            copies += remaining[1:]
+        return copies
 
 
 NONE = "(none)"

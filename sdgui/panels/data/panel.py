@@ -45,7 +45,7 @@ _DOING = {"open": "Reading the data", "check": "Checking the pictures", "save": 
 
 
 class DataPanel(Panel):
-    """Controls ``view``. ``rows``: all of the source that is open; ``shown``: those in the gallery."""
+    """Controls ``view``. ``rows``: all of the open source; ``visible_rows``: those in the gallery."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,10 +54,10 @@ class DataPanel(Panel):
         self.view = DataView(services, self)
         self.set_view(self.view)
         self.rows = SourceRows()
-        self.shown = ShownRows(self.view.gallery, self)
+        self.visible_rows = ShownRows(self.view.gallery, self)
         self.facts: RowsOpened | None = None
         self.checked: Checked | None = None
-        self._others: dict[str, str] = {}
+        self._other_splits: dict[str, str] = {}
         self._actions: Actions | None = None
         self._entered = False
         self.work = DataWork(services.pool, services.store.home, self)
@@ -78,7 +78,7 @@ class DataPanel(Panel):
         view.label.activated.connect(self._label_chosen)
         view.asked.connect(self._asked)
         view.tabs.currentChanged.connect(self._tab_changed)
-        view.gallery.remove_asked.connect(lambda _rows: self.exclude(self.shown.chosen()))
+        view.gallery.remove_asked.connect(lambda _rows: self.exclude(self.visible_rows.chosen()))
         view.gallery.selection_changed.connect(lambda _rows: self._show_views())
         view.figures.value_chosen.connect(self._value_chosen)
         view.groups.check_asked.connect(self.check)
@@ -142,10 +142,12 @@ class DataPanel(Panel):
 
     def _offer(self, page: ViewsPage) -> None:
         try:
-            known = reversed(self._services.store.experiments())
+            experiments = reversed(self._services.store.experiments())
         except StoreError:
             return
-        page.offer([(one.name, one.config) for one in known if one.config is not None])
+        page.offer(
+            [(experiment.name, experiment.config) for experiment in experiments if experiment.config is not None]
+        )
 
     def left(self) -> None:
         if self._entered:
@@ -173,17 +175,17 @@ class DataPanel(Panel):
         self.rows = SourceRows(source)
         self._parts.clear()
         self.facts = self.checked = None
-        self.shown.begin(self.rows)
-        self._others = splits_beside(self._services.store, source)
+        self.visible_rows.begin(self.rows)
+        self._other_splits = splits_beside(self._services.store, source)
         self.view.bar.clear()
         self.view.figures.show_facts(None)
         self.view.groups.show_checked(None, self.rows)
-        self.view.groups.show_others(self._others)
+        self.view.groups.show_others(self._other_splits)
         self.view.broken.show_broken(0, [], None)
         self.view.name_tabs(None, 0)
         self.view.offer_labels(self.rows, "")
         self.view.words.clear()
-        self.view.which.setCurrentIndex(0)
+        self.view.subset.setCurrentIndex(0)
         self.view.show_controls(False)
         self.view.strip.start(_DOING["open"])
         if is_made(self.view, "views"):
@@ -208,8 +210,8 @@ class DataPanel(Panel):
     def _add_part(self, part: RowsPart) -> None:
         if not len(self.rows):
             self.view.show_controls(True)
-        self.shown.add(self.rows.append(part["paths"], part["captions"], part["labels"]))
-        self.view.show_counts(len(self.shown.numbers), self.rows)
+        self.visible_rows.add(self.rows.append(part["paths"], part["captions"], part["labels"]))
+        self.view.show_counts(len(self.visible_rows.numbers), self.rows)
 
     def _opened(self, facts: RowsOpened) -> None:
         self.facts = facts
@@ -244,17 +246,17 @@ class DataPanel(Panel):
             again = Remedy("Try again", lambda: self.open(self.rows.source)) if self.facts is None else None
             self.view.bar.show_message(error(failure.text, failure.details, again))
 
-    def _working(self, purpose: str, doing: str, done: int, total: int) -> None:
+    def _working(self, purpose: str, activity: str, done: int, total: int) -> None:
         if self.view.strip.isHidden():
             self.view.strip.start(_DOING.get(purpose, ""))
-        self.view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+        self.view.strip.advance(done, total, activity[:1].upper() + activity[1:])
 
     # What is shown
     def show_rows(self) -> None:
-        """Filter the rows anew."""
+        """Filter the rows again."""
         self._settle.stop()
-        self.shown.filter(self.view.filter())
-        self.view.show_counts(len(self.shown.numbers), self.rows)
+        self.visible_rows.filter(self.view.filter())
+        self.view.show_counts(len(self.visible_rows.numbers), self.rows)
 
     def _label_chosen(self) -> None:
         label = str(self.view.label.currentData() or "")
@@ -273,14 +275,16 @@ class DataPanel(Panel):
     def _show_views(self) -> None:
         """Views of the selection, else of the first batch."""
         if self.view.tabs.currentIndex() == VIEWS:
-            self.view.views.show_source(self.rows.source if self.facts is not None else "", self.shown.chosen())
+            self.view.views.show_source(self.rows.source if self.facts is not None else "", self.visible_rows.chosen())
 
     def _show_broken(self) -> None:
         facts, checked = self.facts, self.checked
         if facts is None:
             return
-        files = None if checked is None else [(self.rows.paths[one["row"]], one["why"]) for one in checked["broken"]]
-        reasons = [(one["where"], one["why"]) for one in facts["reasons"]]
+        files = (
+            None if checked is None else [(self.rows.paths[entry["row"]], entry["why"]) for entry in checked["broken"]]
+        )
+        reasons = [(entry["where"], entry["why"]) for entry in facts["reasons"]]
         self.view.broken.show_broken(facts["bad"], reasons, files)
         groups = None if checked is None else checked["exact_groups"] + checked["near_groups"] + checked["leak_count"]
         self.view.name_tabs(groups, facts["bad"] + len(files or ()))
@@ -291,8 +295,8 @@ class DataPanel(Panel):
         if self.facts is not None:
             self.view.bar.clear()
             self.view.strip.start(_DOING["check"])
-            label = "" if self._others else self.facts["split"]
-            self.work.check(self.facts["source"], self._others, label)
+            label = "" if self._other_splits else self.facts["split"]
+            self.work.check(self.facts["source"], self._other_splits, label)
 
     def _checked(self, checked: Checked) -> None:
         self.view.strip.finish()
@@ -305,14 +309,14 @@ class DataPanel(Panel):
 
     def _ask_other(self) -> None:
         start = str(Path(self.rows.source).parent)
-        found, _ = QFileDialog.getOpenFileName(self, "Another split of these data", start)
-        if found:
-            self.compare_with({Path(found).stem: found})
+        file_name, _ = QFileDialog.getOpenFileName(self, "Another split of these data", start)
+        if file_name:
+            self.compare_with({Path(file_name).stem: file_name})
 
-    def compare_with(self, others: dict[str, str]) -> None:
+    def compare_with(self, splits: dict[str, str]) -> None:
         """Look for the pictures of these splits (name -> source) too, and check."""
-        self._others |= others
-        self.view.groups.show_others(self._others)
+        self._other_splits |= splits
+        self.view.groups.show_others(self._other_splits)
         self.check()
 
     # Excluding
@@ -328,14 +332,14 @@ class DataPanel(Panel):
         self._keep()
 
     def _keep(self) -> None:
-        """In a turn of its own: there may be very many."""
+        """In a separate turn of the event loop: there may be very many."""
         rows = self.rows
         QTimer.singleShot(0, self, lambda: self.work.keep_exclusions(rows.source, rows.excluded_paths()))
 
     def _redraw(self, rows: Sequence[int]) -> None:
-        self.shown.renew(rows)
+        self.visible_rows.renew(rows)
         self.view.groups.refresh()
-        self.view.show_counts(len(self.shown.numbers), self.rows)
+        self.view.show_counts(len(self.visible_rows.numbers), self.rows)
 
     # What is done with it
     def _asked(self, name: str) -> None:
@@ -345,7 +349,7 @@ class DataPanel(Panel):
             "use": self.use,
             "search": lambda: self.source_asked.emit("search", self.rows.source),
             "hold out": self.view.source.hold_out,
-            "exclude": lambda: self.exclude(self.shown.chosen()),
+            "exclude": lambda: self.exclude(self.visible_rows.chosen()),
             "basket": self.to_basket,
             "undo": self.undo,
         }
@@ -365,17 +369,17 @@ class DataPanel(Panel):
         if self.facts is None:
             return
         start = saving_start(self.rows.source, "selection" if selection else "kept")
-        found, _ = QFileDialog.getSaveFileName(self, "Save as new data", str(start), "Tables (*.csv)")
-        if found:
-            path = Path(found if found.lower().endswith(".csv") else f"{found}.csv")
+        file_name, _ = QFileDialog.getSaveFileName(self, "Save as new data", str(start), "Tables (*.csv)")
+        if file_name:
+            path = Path(file_name if file_name.lower().endswith(".csv") else f"{file_name}.csv")
             # The dialog asked about the name that was typed, not about the one with a suffix.
-            self.save(path, selection, replace=str(path) == found and path.exists())
+            self.save(path, selection, replace=str(path) == file_name and path.exists())
 
     def save(self, path: Path, selection: bool = False, replace: bool = False) -> None:
         """Save what is not excluded, or of that the selection, to ``path``."""
         self.view.bar.clear()
         self.view.strip.start(_DOING["save"])
-        only = [self.rows.paths[row] for row in self.shown.chosen()] if selection else []
+        only = [self.rows.paths[row] for row in self.visible_rows.chosen()] if selection else []
         self.work.save(self.rows.source, path, self.rows.excluded_paths(), only, replace)
 
     def _saved(self, saved: SavedSource) -> None:
@@ -393,7 +397,7 @@ class DataPanel(Panel):
         config = self.view.views.definition() or preset_config("sd-clip", "base")
         splits = {"train": train or self.rows.source}
         if val is not None or not config.data.val:
-            splits["val"] = self._others.get("val", "") if val is None else val
+            splits["val"] = self._other_splits.get("val", "") if val is None else val
         data = config.data.model_copy(update=splits)
         name = f"{config.name} on {Path(data.train).stem}" if config.name else Path(data.train).stem
         self.define_asked.emit(config.model_copy(update={"data": data, "name": name[:100]}))

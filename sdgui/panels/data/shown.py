@@ -29,8 +29,8 @@ class ShownRows(QObject):
         self._rows = SourceRows()
         self._filter = Filter()
         self._items: list[GalleryItem] = []  # of every row
-        self._stale: dict[int, None] = {}  # rows whose items are to be made anew, in order
-        self._coming: list[Sequence[int]] = []  # very many of them, to be put there
+        self._stale: dict[int, None] = {}  # rows whose items must be recreated, in order
+        self._coming: list[Sequence[int]] = []  # large batches that wait to be added to ``_stale``
         self._places: dict[int, int] = {}  # row -> index in the gallery, made when it is needed
         self._renewing = QTimer(self, singleShot=True, interval=0)
         self._renewing.timeout.connect(self._renew_some)
@@ -50,15 +50,15 @@ class ShownRows(QObject):
         self._items += [item_of(self._rows, row) for row in added]
         if added.start // _FREEZES < added.stop // _FREEZES:
             gc.freeze()  # they hold no cycles, and the collector would walk all of them again and again
-        shown = self._rows.shown(self._filter, added)
-        self.numbers += shown
-        self._gallery.append([self._items[row] for row in shown])
+        numbers = self._rows.filtered(self._filter, added)
+        self.numbers += numbers
+        self._gallery.append([self._items[row] for row in numbers])
 
     def filter(self, by: Filter) -> None:
         """Show the rows that ``by`` asks for."""
         self._filter = by
         self._places.clear()
-        self.numbers = self._rows.shown(by)
+        self.numbers = self._rows.filtered(by)
         self._gallery.set_items([self._items[row] for row in self.numbers])
 
     def chosen(self) -> list[int]:
@@ -67,7 +67,7 @@ class ShownRows(QObject):
 
     def renew(self, rows: Sequence[int]) -> None:
         """What is known of ``rows`` changed: those in view are shown at once, the others between other events."""
-        if self._filter.which in ("kept", "excluded"):
+        if self._filter.subset in ("kept", "excluded"):
             self.filter(self._filter)
         seen = self._gallery.visible_rows()
         for index, row in enumerate(self.numbers[seen.start : seen.stop], seen.start):
@@ -81,7 +81,7 @@ class ShownRows(QObject):
             self._renew_some()
 
     def _renew_some(self) -> None:
-        if self._coming:  # a turn of its own
+        if self._coming:  # in a separate turn of the event loop
             self._stale.update(dict.fromkeys(self._coming.pop(0)))
         else:
             self._renew(list(islice(self._stale, _AT_ONCE)))

@@ -39,8 +39,8 @@ class ViewsPage(QWidget):
         self.use = QPushButton("&Use in a new experiment", self)
         self.use.setToolTip("Define an experiment with these views on these data")
         self.preview = ViewsPreview(services.pool, self)
-        left = QWidget(self)
-        column = QVBoxLayout(left)
+        settings = QWidget(self)
+        column = QVBoxLayout(settings)
         column.setContentsMargins(0, 0, SPACE, 0)
         column.setSpacing(SPACE)
         row = QHBoxLayout()
@@ -50,9 +50,9 @@ class ViewsPage(QWidget):
         column.addLayout(row)
         column.addWidget(self.form, 1)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
-        self.split.addWidget(left)
+        self.split.addWidget(settings)
         self.split.addWidget(self.preview)
-        left.setMinimumWidth(60 * SPACE)  # what stands beside the fields is whole
+        settings.setMinimumWidth(60 * SPACE)  # what stands beside the fields is whole
         self.split.setSizes([60 * SPACE, 90 * SPACE])
         self.split.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
@@ -66,14 +66,14 @@ class ViewsPage(QWidget):
 
     def offer(self, experiments: Sequence[tuple[str, RunConfig]]) -> None:
         """List these definitions, the newest first, and the presets; what is in the form stays."""
-        chosen = self.definitions.currentText()
+        title = self.definitions.currentText()
         self._offered = [config for _, config in experiments[:_MOST]]
         self.definitions.clear()
         for number, (name, _) in enumerate(experiments[:_MOST]):
             self.definitions.addItem(name, number)
         for name, preset in PRESETS.items():
             self.definitions.addItem(preset.title, name)
-        row = self.definitions.findText(chosen) if chosen else self.definitions.findData(_FIRST)
+        row = self.definitions.findText(title) if title else self.definitions.findData(_FIRST)
         self.definitions.setCurrentIndex(max(0, row))
 
     def choose_for(self, source: str) -> None:
@@ -103,8 +103,8 @@ class ViewsPage(QWidget):
         return config.model_copy(update={"data": config.data.model_copy(update={"train": self._source})})
 
     def _load(self) -> None:
-        which = self.definitions.currentData()
-        config = self._offered[which] if isinstance(which, int) else preset_config(str(which or _FIRST), "base")
+        key = self.definitions.currentData()
+        config = self._offered[key] if isinstance(key, int) else preset_config(str(key or _FIRST), "base")
         self.form.set_config(config)
         self._changed()
 

@@ -1,4 +1,4 @@
-"""The Data panel's requests: rows and saving to the worker that reads data, checks to one of their own.
+"""The Data panel's requests: rows and saving to the worker that reads data, checks to a separate worker.
 
 Flow: ``open`` -> ``data_open`` -> parts of rows, figures; ``check`` -> ``data_check``; ``save`` -> ``data_save``.
 A check reads every picture: it has a process to itself, so that nothing waits for it.
@@ -54,10 +54,10 @@ class DataWork(QObject):
         self._data.drop(_OPEN)
         self._checks.drop(_CHECK)
 
-    def check(self, source: str, others: Mapping[str, str], label: str) -> None:
-        """Read every picture of ``source`` and of ``others`` (name -> source)."""
+    def check(self, source: str, splits: Mapping[str, str], label: str) -> None:
+        """Read every picture of ``source`` and of ``splits`` (name -> source)."""
         answers = (self.checked.emit, self.check_failed.emit)
-        self._checks.ask(_CHECK, DATA_CHECK, *answers, None, source=source, others=dict(others), label=label)
+        self._checks.ask(_CHECK, DATA_CHECK, *answers, None, source=source, others=dict(splits), label=label)
 
     def cancel(self) -> None:
         """As the user asks: each ends with ``Cancelled``."""
@@ -67,15 +67,15 @@ class DataWork(QObject):
 
     def save(self, source: str, to: Path, excluded: Sequence[str], only: Sequence[str], replace: bool) -> None:
         """Write a new source."""
-        chosen: dict[str, Any] = {"excluded": list(excluded), "only": list(only), "replace": replace}
+        selection: dict[str, Any] = {"excluded": list(excluded), "only": list(only), "replace": replace}
         answers = (self.saved.emit, self.save_failed.emit)
-        self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(to), **chosen)
+        self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(to), **selection)
 
     # Exclusions
     def keep_exclusions(self, source: str, paths: Sequence[str]) -> None:
         """Write what is excluded, in the background."""
-        home, kept = self._home, list(paths)
-        self._files.run(lambda: exclusions.write(home, source, kept), None, self.not_kept.emit)
+        home, excluded = self._home, list(paths)
+        self._files.run(lambda: exclusions.write(home, source, excluded), None, self.not_kept.emit)
 
     def read_exclusions(self, source: str, done: Callable[[list[str]], object]) -> None:
         """What was excluded of ``source`` before."""

@@ -150,7 +150,7 @@ class FailedCard(RunCard):
         super().__init__(run, name, parent)
         edit = QPushButton("Edit settings", self)
         set_role(edit, "flat")
-        edit.setToolTip("Open the experiment in Define, to mend it and launch again")
+        edit.setToolTip("Open the experiment in Define, to fix it and launch again")
         edit.clicked.connect(lambda: self.edit_asked.emit(run.experiment_id))
         close = IconButton("ph.x", "Dismiss: it stays in Runs", parent=self)
         close.clicked.connect(lambda: self.dismissed.emit(run.id))
@@ -177,4 +177,4 @@ def _metric(run: Run) -> str:
 def _sentence(run: Run) -> str:
     """Why it failed: the first lines of what the trainer said."""
     lines = [line.strip() for line in run.failure.splitlines() if line.strip()]
-    return " ".join(lines[:3]) or "It ended without a word; its log is in Runs, under Events."
+    return " ".join(lines[:3]) or "The process exited without an error message; its log is in Runs, under Events."

@@ -48,12 +48,12 @@ class HomeRuns:
 def list_runs(store: Store, dismissed: Collection[int]) -> HomeRuns:
     """What to show now; failures in ``dismissed`` are left out. Raises StoreError."""
     live = store.latest_runs(MOST_LIVE, _LIVE)
-    done = store.latest_runs(MOST_DONE, (RunState.DONE,))
+    latest_done = store.latest_runs(MOST_DONE, (RunState.DONE,))
     failed = store.latest_runs(MOST_FAILED + len(dismissed), _FAILED)
     failed = [run for run in failed if run.id not in dismissed][:MOST_FAILED]
-    labels = store.run_labels([run.id for run in (*live, *done, *failed)])
+    labels = store.run_labels([run.id for run in (*live, *latest_done, *failed)])
     queued = len(store.latest_runs(100, (RunState.QUEUED,)))
-    return HomeRuns(tuple(live), tuple(done), tuple(failed), labels, queued, bool(store.changed_times()))
+    return HomeRuns(tuple(live), tuple(latest_done), tuple(failed), labels, queued, bool(store.changed_times()))
 
 
 @dataclass(frozen=True)
@@ -65,23 +65,23 @@ class Picture:
 
 
 class Glimpse:
-    """A run's curve and pictures, in little; ``read`` reads on from where it left off.
+    """A run's curve and pictures, reduced; ``read`` continues where it stopped.
 
     The curve is that of the metric that ranks runs, where it has a few points, else the loss.
     """
 
-    def __init__(self, run: Run, here: Callable[[Sample], Sample] = lambda sample: sample) -> None:
-        """``here``: gives pictures of another machine their names on this one."""
-        self._run, self._here = run, here
+    def __init__(self, run: Run, to_local: Callable[[Sample], Sample] = lambda sample: sample) -> None:
+        """``to_local``: replaces paths of another machine by those on this one."""
+        self._run, self._to_local = run, to_local
         self._reader: EventReader | None = None
         self._curves: dict[str, list[tuple[int, float]]] = {}
-        self._every: dict[str, int] = {}  # of so many points one is kept
+        self._every: dict[str, int] = {}  # one of this many points is stored
         self._seen: dict[str, int] = {}
         self.pictures: tuple[Picture, ...] = ()
 
     @property
     def metric(self) -> str:
-        """The metric of ``curve``; "" while there is none."""
+        """The metric of ``curve``; "" before the first point."""
         ranking = [name for name, points in self._curves.items() if ranks_runs(name) and len(points) >= _FEW]
         if ranking:  # the network that ends higher
             return max(ranking, key=lambda name: self._curves[name][-1][1])
@@ -93,17 +93,17 @@ class Glimpse:
         return tuple(value for _, value in self._curves.get(self.metric, ()))
 
     def read(self) -> bool:
-        """Read what is new; whether anything was. A file that cannot be read leaves what is known."""
-        events = self._run.dir.events
+        """Read new events; whether there were any. An unreadable file changes nothing."""
+        file = self._run.dir.events
         try:
             if self._reader is None:
-                self._reader = EventReader(events, max(0, events.stat().st_size - _LAST))
-            found = self._reader.read()
+                self._reader = EventReader(file, max(0, file.stat().st_size - _LAST))
+            events = self._reader.read()
         except (EventError, OSError):
             return False
-        for event in found:
+        for event in events:
             self._apply(event)
-        return bool(found)
+        return bool(events)
 
     def _apply(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -114,7 +114,7 @@ class Glimpse:
                 if (name == _LOSS or ranks_runs(name)) and math.isfinite(value):
                     self._add(name, event.step, value)
         elif isinstance(event, Sample) and event.what == "retrieval":
-            self.pictures = _pictures(self._here(event).content)
+            self.pictures = _pictures(self._to_local(event).content)
 
     def _add(self, name: str, step: int, value: float) -> None:
         points, every = self._curves.setdefault(name, []), self._every.setdefault(name, 1)
@@ -130,10 +130,10 @@ class Glimpse:
 def _pictures(content: Mapping[str, Any]) -> tuple[Picture, ...]:
     """The first picture found for each of the sample's captions, by the teacher where there is one."""
     entries = content.get("teacher") or content.get("student")
-    found = []
+    pictures = []
     for entry in entries[:PICTURES] if isinstance(entries, Sequence) and not isinstance(entries, str) else ():
         hits = entry.get("hits") if isinstance(entry, Mapping) else None
         image = hits[0].get("image") if isinstance(hits, list) and hits and isinstance(hits[0], Mapping) else None
         if isinstance(image, str) and image:
-            found.append(Picture(Path(image), excerpt(str(entry.get("caption", "")), _LONGEST)))
-    return tuple(found)
+            pictures.append(Picture(Path(image), excerpt(str(entry.get("caption", "")), _LONGEST)))
+    return tuple(pictures)

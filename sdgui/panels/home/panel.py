@@ -108,8 +108,8 @@ class HomePanel(Panel):
         self.view.show_runs(listed)
         for run in listed.live:
             self.view.live[run.id].show_progress(self._services.tailer.progress(run.id))
-        shown = {run.id for run in (*listed.live, *listed.done)}
-        self._glimpses = {run_id: one for run_id, one in self._glimpses.items() if run_id in shown}
+        run_ids = {run.id for run in (*listed.live, *listed.done)}
+        self._glimpses = {run_id: glimpse for run_id, glimpse in self._glimpses.items() if run_id in run_ids}
         self._show_glimpses()
         self._read((*listed.live, *listed.done))
         if self._stale:
@@ -137,28 +137,28 @@ class HomePanel(Panel):
         """Read on in the events of these runs, in the thread."""
         if self._reading or not self.isVisible():
             return
-        known = self._glimpses
-        wanted = {run.id: known.get(run.id) or self._glimpse(run) for run in runs if run.is_local}
-        if not wanted:
+        former = self._glimpses
+        glimpses = {run.id: former.get(run.id) or self._glimpse(run) for run in runs if run.is_local}
+        if not glimpses:
             return
         self._reading = True
 
         def read() -> dict[int, Glimpse]:
-            return {run_id: glimpse for run_id, glimpse in wanted.items() if glimpse.read()}
+            return {run_id: glimpse for run_id, glimpse in glimpses.items() if glimpse.read()}
 
-        self._tasks.run(read, lambda changed: self._was_read(wanted, changed), lambda _: self._was_read({}, {}))
+        self._tasks.run(read, lambda changed: self._was_read(glimpses, changed), lambda _: self._was_read({}, {}))
 
     def _glimpse(self, run: Run) -> Glimpse:
         home = self._services.store.home
         return Glimpse(run, lambda sample: shown_samples(home, run.dir, (sample,))[0])
 
-    def _was_read(self, wanted: dict[int, Glimpse], changed: dict[int, Glimpse]) -> None:
+    def _was_read(self, glimpses: dict[int, Glimpse], changed: dict[int, Glimpse]) -> None:
         self._reading = False
-        self._glimpses |= wanted
+        self._glimpses |= glimpses
         self._show_glimpses(changed)
 
-    def _show_glimpses(self, which: dict[int, Glimpse] | None = None) -> None:
-        for run_id, glimpse in (self._glimpses if which is None else which).items():
+    def _show_glimpses(self, changed: dict[int, Glimpse] | None = None) -> None:
+        for run_id, glimpse in (self._glimpses if changed is None else changed).items():
             card = self.view.live.get(run_id) or self.view.done.get(run_id)
             label = self._listed.labels.get(run_id)
             if card is not None and label is not None:
@@ -167,12 +167,12 @@ class HomePanel(Panel):
     # Failures that were seen
     def _dismissed(self) -> list[int]:
         try:
-            kept = json.loads(str(self._services.settings.value(_DISMISSED) or "[]"))
+            run_ids = json.loads(str(self._services.settings.value(_DISMISSED) or "[]"))
         except ValueError:
             return []
-        return [one for one in kept if isinstance(one, int)] if isinstance(kept, list) else []
+        return [run_id for run_id in run_ids if isinstance(run_id, int)] if isinstance(run_ids, list) else []
 
     def _dismiss(self, run_id: int) -> None:
-        kept = [*self._dismissed(), run_id][-_REMEMBERED:]
-        self._services.settings.setValue(_DISMISSED, json.dumps(kept))
+        run_ids = [*self._dismissed(), run_id][-_REMEMBERED:]
+        self._services.settings.setValue(_DISMISSED, json.dumps(run_ids))
         self._list()

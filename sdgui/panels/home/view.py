@@ -104,16 +104,16 @@ class HomeView(QStackedWidget):
         self.nothing.setVisible(not (listed.live or listed.done or listed.failed))
         for live in self._follow(self.live, listed.live, LiveCard, self._live, listed):
             self.live_made.emit(live)
-        for done in self._follow(self.done, listed.done, DoneCard, self._done, listed):
-            self.done_made.emit(done)
+        for card in self._follow(self.done, listed.done, DoneCard, self._done, listed):
+            self.done_made.emit(card)
         for failed in self._follow(self.failed, listed.failed, FailedCard, self._failed, listed):
             self.failed_made.emit(failed)
 
     def _follow(
         self, cards: dict[int, C], runs: Sequence[Run], kind: type[C], section: _Section, listed: HomeRuns
     ) -> list[C]:
-        """Make and remove cards so that they are those of ``runs``, in order; the new ones."""
-        layout, made = section.row, list[C]()
+        """Create and remove cards to match ``runs``, in order; returns the new ones."""
+        layout, new_cards = section.row, list[C]()
         for gone in set(cards) - {run.id for run in runs}:
             card = cards.pop(gone)
             layout.removeWidget(card)
@@ -121,8 +121,8 @@ class HomeView(QStackedWidget):
         for run in runs:
             if run.id not in cards:
                 cards[run.id] = kind(run, listed.name(run), section.cards)
-                made.append(cards[run.id])
+                new_cards.append(cards[run.id])
             layout.removeWidget(cards[run.id])
             layout.addWidget(cards[run.id])
         section.setVisible(bool(runs))
-        return made
+        return new_cards

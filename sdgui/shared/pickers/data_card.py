@@ -171,7 +171,7 @@ def figures_text(facts: SourceFacts) -> str:
 
 
 def more_text(facts: SourceFacts) -> str:
-    """Captions a picture, and the first bad row."""
+    """Captions per picture, and the first bad row."""
     counts = facts.get("captions", [])
     with_some = [(number, pictures) for number, pictures in enumerate(counts, 1) if pictures]
     parts = []
@@ -181,7 +181,7 @@ def more_text(facts: SourceFacts) -> str:
         parts.append(f"{'one caption' if number == 1 else several} a picture")
     elif with_some:
         listed = ", ".join(f"{number}{'+' if number == len(counts) else ''}: {count(n)}" for number, n in with_some)
-        parts.append(f"captions a picture {listed}")
+        parts.append(f"captions per picture {listed}")
     if facts["reasons"]:
         parts.append(f"skipped: {facts['reasons'][0]}")
     return " · ".join(parts)

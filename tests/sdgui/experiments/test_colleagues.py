@@ -105,7 +105,7 @@ def test_a_note_that_a_colleague_changed_meanwhile_is_asked_about(open_window: O
     assert message is not None
     assert "their line" in message.details
     assert "my line" in message.details
-    window.bar.press_other()
+    window.bar.press_second_remedy()
     settle(window)
     assert store.experiment(experiment.id).note == "my line"
 

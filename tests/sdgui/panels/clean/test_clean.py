@@ -134,7 +134,7 @@ def test_what_lies_below_the_cut_and_is_not_listed_is_left_out_by_the_worker(
 ) -> None:
     place = open_noise("long.csv")
     pairs = ranked(qtbot, place)
-    assert "The 6 with the lowest belief are listed." in place.view.facts.text()
+    assert "The 6 with the lowest match score are listed." in place.view.facts.text()
     place.view.exclude_below.setChecked(True)
     press(qtbot, place, Qt.Key.Key_Space)
     place.view.histogram.box.setValue(0.7)

@@ -26,7 +26,7 @@ def test_the_chosen_pair_stays_chosen_in_whatever_order_it_stands(place: CleanPa
     head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
     assert (place.view.gallery.current(), place.view.table.currentIndex().row()) == (2, 2)
     place.view.words.setText("c")
-    assert place.shown == [2]
+    assert place.visible_indices == [2]
     place.view.words.setText("d")
     assert place.view.gallery.current() == 0, "of another filter the first"
 

@@ -56,9 +56,9 @@ def test_the_line_goes_with_the_threshold_and_only_in_the_order_of_belief(qtbot:
     panel.view.filters.setCurrentIndex(panel.view.filters.findData("below"))
     panel.show_pairs()
     panel._choose(2)
-    assert len(panel.shown) == 4
+    assert len(panel.visible_indices) == 4
     histogram.box.setValue(pairs.pairs[3].bin / 1000)
-    qtbot.waitUntil(lambda: len(panel.shown) == 3)
+    qtbot.waitUntil(lambda: len(panel.visible_indices) == 3)
     assert panel.view.gallery.current() == 2, "what is chosen stays chosen"
 
 
@@ -75,7 +75,7 @@ def test_what_is_shown_and_chosen_comes_back(qtbot: QtBot, open_noise: Open, tmp
     panel.left()
     close(panel, qtbot)
     again = open_noise()
-    assert again.view.which() == "unmarked"
+    assert again.view.pair_filter() == "unmarked"
     assert again.view.exclude_below.isChecked()
     assert again.view.source.request() == request, "the run was followed before: what was chosen by hand stays"
     pairs = ranked(qtbot, again)
@@ -118,7 +118,7 @@ def test_a_file_that_the_dialog_did_not_ask_about_is_not_replaced(
 def test_a_ranking_that_was_overtaken_is_not_shown(qtbot: QtBot, open_noise: Open) -> None:
     panel = open_noise()
     first = ranked(qtbot, panel)
-    session = panel.work._asked
+    session = panel.work._requested
     assert session is not None
     panel.rank()
     panel.work._complete(session, first)

@@ -43,7 +43,7 @@ def key(name: str) -> Key:
 
 
 def names(pairs: RankedPairs, *shown: Any) -> str:
-    return "".join(pairs.pairs[index].caption for index in pairs.shown(*shown))
+    return "".join(pairs.pairs[index].caption for index in pairs.filtered(*shown))
 
 
 def test_the_suggested_threshold_has_the_doubted_pairs_below_it_and_no_other() -> None:
@@ -124,5 +124,5 @@ def test_every_word_of_a_filter_is_in_the_caption_in_any_order() -> None:
     answer = some_pairs()
     answer["list"][0]["caption"], answer["list"][1]["caption"] = "A red kite", "a red HAT"
     pairs = RankedPairs(answer, {})
-    assert pairs.shown("all", "hat red", "rank", False) == [1]
-    assert pairs.shown("all", "RED", "rank", False) == [0, 1]
+    assert pairs.filtered("all", "hat red", "rank", False) == [1]
+    assert pairs.filtered("all", "RED", "rank", False) == [0, 1]

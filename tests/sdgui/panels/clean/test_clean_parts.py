@@ -55,14 +55,14 @@ def test_facts_counts_and_the_threshold_are_told_in_words(place: CleanPanel) -> 
     place._show(RankedPairs(some_pairs(shuffled=2, precision=0.5, shuffled_bins=found, remembered=True, total=9), {}))
     assert view.facts.text() == (
         "9 pairs ranked, using beliefs recorded during training: 2 likely mislabelled. "
-        "The 4 with the lowest belief are listed. "
-        "2 are marked as shuffled in the data; of the same number with the lowest belief, 50.0 % are."
+        "The 4 with the lowest match score are listed. "
+        "The data marks 2 as shuffled. Precision at 2: 50.0 %."
     )
     assert view.threshold_text.text() == "2 below 0.201: 50.0 % of them shuffled, 50.0 % of all shuffled"
     assert view.filters.findData("shuffled") > 0
     view.histogram.box.setValue(0.0)
     assert view.threshold_text.text() == ""
-    place._show(RankedPairs(some_pairs(shuffled=0, shuffled_bins=[0] * 1000, groups=1), {}, made=1.7e9))
+    place._show(RankedPairs(some_pairs(shuffled=0, shuffled_bins=[0] * 1000, groups=1), {}, ranked_at=1.7e9))
     assert "none stands out as mislabelled" in view.facts.text()
     assert " Ranked 2023-11-1" in view.facts.text()
     assert "marked as shuffled" not in view.facts.text()
@@ -97,7 +97,7 @@ def test_keys_mark_only_without_control_and_the_last_stays_chosen(qtbot: QtBot, 
     place.mark(True)
     place.undo()
     place.show_pairs()
-    assert place.shown == [], "there is nothing yet"
+    assert place.visible_indices == [], "there is nothing yet"
     place._show(pairs)
     view = place.view
     assert view.gallery.view.hasFocus()
@@ -160,14 +160,14 @@ def test_the_line_is_not_drawn_in_another_order_and_what_is_excluded_follows(qtb
     assert [item.faint for item in place.view.gallery.items()] == [True, False, False, False]
     place.view.filters.setCurrentIndex(place.view.filters.findData("below"))
     place.view.filters.activated.emit(place.view.filters.currentIndex())
-    assert place.shown == [0]
+    assert place.visible_indices == [0]
     assert place.view.gallery.current() == 0
     assert place.view.counts.text().endswith("1 shown")
     again = RankedPairs(some_pairs(), {})
     place._show(again)
     assert again.exclude_below
     place.view.words.setText("nothing has this")
-    assert (place.shown, place.view.table.pairs.rowCount()) == ([], 0)
+    assert (place.visible_indices, place.view.table.pairs.rowCount()) == ([], 0)
 
 
 def test_what_goes_to_the_basket_is_counted(qtbot: QtBot, place: CleanPanel) -> None:

@@ -94,9 +94,9 @@ def test_the_table_says_of_each_pair_what_is_known_and_colours_marks() -> None:
     assert sides == [True, False, True, True, False, False]
     assert model.index(0, 2).data(Qt.ItemDataRole.ToolTipRole) == "a\n/a.png"
     heads = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(6)]
-    assert heads == ["Rank", "Caption", "Belief", "P(right)", "Mark", "Shuffled"]
+    assert heads == ["Rank", "Caption", "Match score", "P(clean)", "Mark", "Shuffled"]
     tip = model.headerData(0, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
-    assert tip == "1 has the lowest belief"
+    assert tip == "1 has the lowest match score"
     sides = [bool(model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.TextAlignmentRole)
              & Qt.AlignmentFlag.AlignRight) for column in range(4)]  # fmt: skip
     assert sides == [False, False, True, True], "the arrow of sorting stands on the right of the first"

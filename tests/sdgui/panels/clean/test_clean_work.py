@@ -108,7 +108,7 @@ def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
     work.recall("/one", "one", "/d.csv")
     qtbot.waitUntil(lambda: names(works) == ["ranked"])
     again = works.told[0][1]
-    assert (again.marks, again.made > 0, first.made) == ({("/a.png", "a"): True}, True, 0.0)
+    assert (again.marks, again.ranked_at > 0, first.ranked_at) == ({("/a.png", "a"): True}, True, 0.0)
     works.told.clear()
     store.keep_result("clean", "/old", source_key("/d.csv"), {"list": 5})
     work.recall("/old", "old", "/d.csv")

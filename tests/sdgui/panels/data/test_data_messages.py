@@ -37,7 +37,7 @@ def entry(menu: QMenu, text: str) -> QAction:
 
 def on(panel: DataPanel) -> list[bool]:
     view = panel.view
-    return [one.isEnabled() for one in (view.words, view.label, view.value, view.which, view.save, view.more)]
+    return [one.isEnabled() for one in (view.words, view.label, view.value, view.subset, view.save, view.more)]
 
 
 def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
@@ -47,10 +47,10 @@ def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
     assert view.source._about._pictures_only, "pictures without captions can be looked at"
     assert view.stack.currentWidget() is view.empty
     assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Look at your data", True)
-    assert [one.isVisible() for one in (view.words, view.which, view.save, view.more, view.counts)] == [False] * 5
+    assert [one.isVisible() for one in (view.words, view.subset, view.save, view.more, view.counts)] == [False] * 5
     panel.show_source("/one.csv")
     assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Opening the data", False)
-    assert [one.isVisible() for one in (view.words, view.which, view.save, view.more, view.counts)] == [True] * 5
+    assert [one.isVisible() for one in (view.words, view.subset, view.save, view.more, view.counts)] == [True] * 5
     assert on(panel) == [False] * 6
     assert view.strip.text == "Reading the data"
     panel.work.part.emit(part("a", "b"))
@@ -68,9 +68,9 @@ def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
     assert view.broken.list.topLevelItem(0).text(0) == "row 3"
     assert view.figures.label.count() == 1
     view.words.setText("a")
-    view.which.setCurrentIndex(1)
+    view.subset.setCurrentIndex(1)
     panel.open("/two.csv")
-    assert (view.words.text(), view.which.currentIndex(), view.bar.message, view.broken.list.topLevelItemCount()) == (
+    assert (view.words.text(), view.subset.currentIndex(), view.bar.message, view.broken.list.topLevelItemCount()) == (
         "", 0, None, 0,
     )  # fmt: skip
     assert view.label.itemText(0) == "No labels"
@@ -136,7 +136,7 @@ def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel,
     view.figures.value_chosen.emit("kind", NONE)
     assert captions(panel) == [], "a value that is offered to be looked at, though no picture has it"
     assert view.value.currentText() == NONE
-    choose(view.which, view.which.findData("excluded"))
+    choose(view.subset, view.subset.findData("excluded"))
     choose(view.label, 0)
     qtbot.waitUntil(lambda: view.counts.text() == "0 of 3")
     view.tabs.setCurrentIndex(GROUPS)
@@ -161,7 +161,7 @@ def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPane
     qtbot.keyClick(grid, Qt.Key.Key_Delete)
     assert panel.rows.excluded == {0}
     assert view.counts.text() == "2 pictures · 1 excluded"
-    choose(view.which, view.which.findData("excluded"))
+    choose(view.subset, view.subset.findData("excluded"))
     qtbot.waitUntil(lambda: captions(panel) == ["a a"])
     qtbot.keyClick(grid, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert panel.rows.excluded == set()
@@ -266,15 +266,15 @@ def test_another_split_is_compared_with(
         monkeypatch.setattr(
             QFileDialog, "getOpenFileName", lambda _o, _t, start, found=found: (starts.append(start), (found, ""))[1]
         )
-        panel.view.groups.others.click()
+        panel.view.groups.other_copies.click()
     assert starts == ["/data", "/data"]
     assert [one for one in asked if one[0] == "check"] == [("check", "/data/one.csv", {"held": "/data/held.csv"}, "")]
     assert "held (held.csv)" in panel.view.groups.empty.accessibleDescription()
     panel.work.checked.emit(checked("/data/one.csv", exact=[[0, 1]], exact_groups=1, near_groups=2, leak_count=4))
     assert panel.view.tabs.tabText(GROUPS).endswith("(7)")
-    panel.view.which.setCurrentIndex(panel.view.which.findData("duplicates"))
+    panel.view.subset.setCurrentIndex(panel.view.subset.findData("duplicates"))
     panel.show_rows()
-    assert len(panel.shown.numbers) == 2
+    assert len(panel.visible_rows.numbers) == 2
 
 
 def test_what_was_looked_at_and_how_comes_back(qtbot: QtBot, panel: DataPanel, tmp_path: Path) -> None:

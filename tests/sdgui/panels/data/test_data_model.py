@@ -20,25 +20,25 @@ def rows() -> SourceRows:
 
 def test_rows_are_found_by_words_labels_and_what_they_are() -> None:
     found = rows()
-    assert found.shown(Filter("RED hat")) == [0]
-    assert found.shown(Filter("red"), range(2, 4)) == [2]
-    assert found.shown(Filter(label="kind", value="hat")) == [0, 3]
-    assert found.shown(Filter(label="kind", value=NONE)) == [1]
+    assert found.filtered(Filter("RED hat")) == [0]
+    assert found.filtered(Filter("red"), range(2, 4)) == [2]
+    assert found.filtered(Filter(label="kind", value="hat")) == [0, 3]
+    assert found.filtered(Filter(label="kind", value=NONE)) == [1]
     assert found.values("kind") == ["boat", "hat", NONE]
-    assert found.shown(Filter(which="uncaptioned")) == [3]
+    assert found.filtered(Filter(subset="uncaptioned")) == [3]
     found.exclude([1, 2])
-    assert found.shown(Filter(which="kept")) == [0, 3]
-    assert found.shown(Filter(which="excluded")) == [1, 2]
+    assert found.filtered(Filter(subset="kept")) == [0, 3]
+    assert found.filtered(Filter(subset="excluded")) == [1, 2]
     found.marked = {"broken": frozenset({3})}
-    assert found.shown(Filter(which="broken")) == [3]
-    assert found.shown(Filter(which="duplicates")) == []
+    assert found.filtered(Filter(subset="broken")) == [3]
+    assert found.filtered(Filter(subset="duplicates")) == []
 
 
 def test_a_label_that_only_later_rows_have_is_theirs() -> None:
     found = SourceRows("/pairs.csv")
     found.append(["/a", "/b"], [[], []], {})
     found.append(["/c"], [[]], {"kind": ["hat"]})
-    assert found.shown(Filter(label="kind", value="hat")) == [2]
+    assert found.filtered(Filter(label="kind", value="hat")) == [2]
     assert found.values("kind") == ["hat", NONE]
 
 
@@ -82,8 +82,8 @@ def test_groups_name_leaks_copies_and_near_copies() -> None:
         "leaks": [leak],  # type: ignore[list-item]
     }  # fmt: skip
     assert [group.title("kite") for group in groups_of(checked)] == [
-        "same bytes in val · kite",
-        "2 with the same bytes · kite",
+        "exact duplicate in val · kite",
+        "2 exact duplicates · kite",
         "3 nearly the same · kite",
     ]
     assert marked_rows(checked) == {"duplicates": frozenset({0, 1, 2, 3}), "broken": frozenset({3})}

@@ -218,19 +218,21 @@ def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: Gro
     assert groups.empty.accessibleDescription().endswith("Compared with val (held.csv).")
     groups.show_others({})
     assert groups.empty.accessibleDescription().endswith("are found too.")
-    assert [button.isVisible() for button in (groups.empty, groups.others, *buttons)] == [True, True] + [False] * 3
+    assert [button.isVisible() for button in (groups.empty, groups.other_copies, *buttons)] == [True, True] + [
+        False
+    ] * 3
     found = checked("/pairs.csv", exact=[[0, 1, 9]], near=[[1, 2]], leaks=LEAKS, exact_groups=1, near_groups=1,
                     leak_count=3, unread={"test": "it is gone"})  # fmt: skip
     own = rows()
     groups.show_checked(found, own)
     assert groups.summary.text() == (
-        "1 groups with the same bytes · 1 nearly the same · 3 leaks · test cannot be read: it is gone"
+        "1 groups of exact duplicates · 1 nearly the same · 3 leaks · test cannot be read: it is gone"
     )
     assert [button.isVisible() for button in (groups.list, groups.gallery, *buttons)] == [True] * 5
     assert [groups.list.item(row).text() for row in range(groups.list.count())] == [
-        "same bytes in val, test · a hat",
+        "exact duplicate in val, test · a hat",
         "nearly the same in val · a kite",
-        "3 with the same bytes · a kite",
+        "3 exact duplicates · a kite",
         "2 nearly the same",
     ]
     assert groups.list.item(0).toolTip() == groups.list.item(0).text()
@@ -242,7 +244,7 @@ def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: Gro
     own.exclude([1])
     groups.refresh()
     assert shown(groups)[1] == ("b.png", "", "excluded", True)
-    for button in (groups.others, groups.check, groups.copies, groups.leaks):
+    for button in (groups.other_copies, groups.check, groups.copies, groups.leaks):
         button.click()
     assert asked == ["other", "check", [9], [0, 2]]
     groups.list.setCurrentRow(-1)
@@ -253,7 +255,7 @@ def test_many_leaks_leave_room_for_copies(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(data_groups, "_LISTED", 1)
     found = checked("/pairs.csv", exact=[[0, 1], [2, 3]], near=[[4, 5], [6, 7]], leaks=LEAKS)
     assert [(group.kind, group.rows) for group in data_groups.groups_of(found)] == [
-        ("same bytes", (2,)), ("same bytes", (0, 1)), ("nearly the same", (4, 5)),
+        ("exact duplicate", (2,)), ("exact duplicate", (0, 1)), ("nearly the same", (4, 5)),
     ]  # fmt: skip
 
 

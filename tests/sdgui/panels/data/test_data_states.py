@@ -88,7 +88,7 @@ def test_exclusions_show_at_once_and_are_what_is_saved(
 ) -> None:
     view, to = panel.view, tmp_path / "kept.csv"
     opened(qtbot, panel, "/one.csv", "a", "b", "c", "d")
-    view.which.setCurrentIndex(view.which.findData("kept"))
+    view.subset.setCurrentIndex(view.subset.findData("kept"))
     panel.show_rows()
     view.gallery.set_selected([1, 3])
     panel._asked("exclude")
@@ -128,7 +128,7 @@ def test_of_the_source_before_no_filter_group_or_other_split_stays(
     assert [item.badge for item in groups.gallery.items()] == ["", ""]
     panel.exclude([1])
     assert [item.badge for item in groups.gallery.items()] == ["", "excluded"]
-    view.which.setCurrentIndex(view.which.findData("excluded"))
+    view.subset.setCurrentIndex(view.subset.findData("excluded"))
     panel.show_rows()
     assert captions(panel) == ["a b"]
     opened(qtbot, panel, "/two.csv", "c")

@@ -26,7 +26,7 @@ def test_a_folder_is_searched_from_data(
     data = window.panels["data"]
     assert isinstance(data, DataPanel)
     button = data.view.empty._button
-    assert [widget.isVisible() for widget in (button, data.view.save, data.view.which)] == [True, False, False]
+    assert [widget.isVisible() for widget in (button, data.view.save, data.view.subset)] == [True, False, False]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
     if by == "mouse":
         qtbot.mouseClick(button, Qt.MouseButton.LeftButton)

@@ -18,7 +18,7 @@ from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 CAPTIONS = ((), ("A red Hat",), ("a red boat", "a boat"))
 KINDS = ("", "hat", "boat")
 FILTERS = [
-    *(Filter(which=which) for which in ("all", "kept", "excluded", "uncaptioned", "duplicates", "broken")),
+    *(Filter(subset=subset) for subset in ("all", "kept", "excluded", "uncaptioned", "duplicates", "broken")),
     Filter("red"), Filter("boat RED"), Filter(label="kind", value="hat"), Filter(label="kind", value=NONE),
     Filter("a", "kind", "boat", "kept"),
 ]  # fmt: skip
@@ -53,7 +53,7 @@ class Plain:
         label = not by.label or kind == ("" if by.value == NONE else by.value)
         out = row in self.states[-1]
         which = {"all": True, "kept": not out, "excluded": out, "uncaptioned": not captions, "duplicates": row % 3 == 0}
-        return words and label and which.get(by.which, False)
+        return words and label and which.get(by.subset, False)
 
 
 class Items:

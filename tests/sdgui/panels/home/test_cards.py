@@ -123,7 +123,7 @@ def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
     silent = FailedCard(replace(FAILED, failure=" \n", finished=80.0), "x")
     qtbot.addWidget(silent)
     assert when(80.0) in [label.text() for label in silent.findChildren(PlainLabel)], "when it ended"
-    assert silent.reason.text() == "It ended without a word; its log is in Runs, under Events."
+    assert silent.reason.text() == "The process exited without an error message; its log is in Runs, under Events."
 
 
 def test_the_parts_of_a_card_stand_beside_and_below_its_title(qtbot: QtBot) -> None:

@@ -158,7 +158,7 @@ def test_runs_on_the_data_are_offered_the_one_that_found_the_fixes_first(
     dialog._read_runs()  # whose answer counts alone
     qtbot.waitUntil(lambda: dialog.view.runs.count() == 3)
     dialog.work.tasks.wait()
-    dialog._show_runs(dialog._asked - 1, [])
+    dialog._show_runs(dialog._runs_request - 1, [])
     assert [dialog.view.runs.itemData(row).run.folder.name for row in range(3)] == ["run", "newest", "newer"]
     assert dialog.view.runs.currentIndex() == 0
 

@@ -45,9 +45,9 @@ def test_figures_are_said_in_the_singular_and_the_plural() -> None:
     [
         ([], ""),
         ([8, 0, 0], "one caption a picture"),
-        ([0, 8, 0], "2 captions a picture"),
-        ([0, 0, 8], "3 or more captions a picture"),
-        ([2, 0, 1200], "captions a picture 1: 2, 3+: 1\u2009200"),
+        ([0, 8, 0], "2 captions per picture"),
+        ([0, 0, 8], "3 or more captions per picture"),
+        ([2, 0, 1200], "captions per picture 1: 2, 3+: 1\u2009200"),
     ],
 )
 def test_how_many_captions_pictures_have(captions: list[int], text: str) -> None:
@@ -219,7 +219,7 @@ def test_the_card_compares_splits_and_what_was_held_out_is_listed(picker: DataPi
     card, popup = picker.card, picker._popup
     assert card is not None
     assert popup is not None
-    assert (popup.isVisible(), card._others) == (True, {"val": str(tmp_path / "val.csv")})
+    assert (popup.isVisible(), card._other_splits) == (True, {"val": str(tmp_path / "val.csv")})
     assert popup.width() >= picker.width()
     picker.show_card()
     assert picker.card is card
