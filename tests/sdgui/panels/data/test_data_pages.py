@@ -217,7 +217,7 @@ def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: Gro
     groups.show_others({"val": "/x/held.csv"})
     assert groups.empty.accessibleDescription().endswith("Compared with val (held.csv).")
     groups.show_others({})
-    assert groups.empty.accessibleDescription().endswith("are found too.")
+    assert groups.empty.accessibleDescription().endswith("retouched.")
     assert [button.isVisible() for button in (groups.empty, groups.other_copies, *buttons)] == [True, True] + [
         False
     ] * 3
