@@ -56,6 +56,13 @@ def collected_here() -> Iterator[None]:
             gc.collect(max(generation for generation in range(3) if due[generation]))
 
 
+@pytest.fixture(autouse=True)
+def same_draws_in_any_order() -> None:
+    """What objectives draw for a whole batch does not depend on the tests before."""
+    if (draws := sys.modules.get("core.ranks.draws")) is not None:
+        draws.shared.manual_seed(0)
+
+
 def pytest_collection_finish() -> None:
     """What was imported lives on: a full round of garbage collection need not walk it."""
     gc.collect()

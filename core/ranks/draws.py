@@ -10,7 +10,7 @@ import torch
 
 from core.ranks.collectives import size
 
-shared = torch.Generator()
+shared = torch.Generator().manual_seed(0)
 """In the host's memory: the same numbers on every rank, and in one process."""
 
 

@@ -13,6 +13,7 @@ from core.data.batch import Batch, Mix, View
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
+from core.model.towers.towers import Towers
 from core.objectives.classification import ClassLogits
 from core.spec.config import TeacherConfig
 from core.teacher.ema import EmaTeacher
@@ -69,7 +70,8 @@ def test_every_part_of_an_ensembles_answer_is_a_mean() -> None:
     assert mean_of([{"a"}, {"b"}]) == {"a"}
 
 
-def test_a_batch_is_resized_to_what_a_teacher_takes_but_for_its_small_crops() -> None:
+def test_a_batch_is_resized_to_what_a_teacher_takes_but_for_its_small_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Towers, "end_id", 99)  # of the hundred word ids
     model = small(image_size=48)
     model["text_cfg"]["context_length"] = 6
     teacher = network("clip", 1, model)

@@ -18,7 +18,7 @@ from core.data.batch import Batch, View
 from core.model.errors import ModelError
 from core.model.eval_mode import evaluating
 from core.model.network import Network
-from core.model.towers.towers import build_towers, resolve_architecture
+from core.model.towers.towers import Towers, build_towers, resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.spec.config import RunConfig, TeacherConfig, override, problems
 from core.spec.errors import UserError
@@ -149,7 +149,8 @@ def frozen_config(**objectives: Any) -> RunConfig:
     return RunConfig.model_validate(raw)
 
 
-def test_a_frozen_teacher_of_another_architecture_gives_its_similarities() -> None:
+def test_a_frozen_teacher_of_another_architecture_gives_its_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Towers, "end_id", 99)  # of the hundred word ids
     student = network("clip")
     other = small(image_size=48, width=96)
     other["embed_dim"], other["text_cfg"]["context_length"] = 24, 8
