@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Source
+from core.data.sources.sharing import PackedSource, first_or_after, read_shared, shared_file, write_shared
 from core.data.sources.tables import RowTable, mapped, pack
 from core.spec.config import DataConfig
 from core.spec.shards import split_member
@@ -37,30 +40,16 @@ MENTIONED = 5  # bad rows named in the warning
 class PairDataset(Pairs):
     """Pictures with their captions, all of which are in memory."""
 
-    def __init__(
-        self,
-        source: Source,
-        tokens: Tensor,
-        decoding: Decoding,
-        cache: PictureCache | None,
-        pad_id: int = 0,
-    ) -> None:
-        """``tokens`` (C, T) are of all captions of ``source``; ``cache`` holds its pictures."""
-        super().__init__(source.origin, source.label_names, decoding, pad_id)
-        self.bad = list(source.bad)
+    def __init__(self, packed: PackedSource, decoding: Decoding, cache: PictureCache | None, pad_id: int = 0) -> None:
+        """``cache`` holds the source's images."""
+        super().__init__(packed.origin, packed.label_names, decoding, pad_id)
+        self.bad = list(packed.bad)
         if cache is not None:
             self.broken, self.unread = dict(cache.bad), set(cache.unread)
-        arrays, labels, origins = pack(source.rows)
-        counts = torch.from_numpy(np.diff(arrays["starts"]))
-        arrays |= {
-            "tokens": tokens.numpy(),
-            "caption_rows": torch.repeat_interleave(torch.arange(len(source.rows)), counts).numpy(),
-        }
-        arrays = mapped(arrays)
-        self.rows = RowTable(arrays, labels, origins)
+        self.rows = RowTable(packed.arrays, packed.labels, packed.origins)
         self.captions: Sequence[str] = self.rows.captions  # (C,)
-        self.caption_rows = torch.from_numpy(arrays["caption_rows"])  # (C,)
-        self.tokens = torch.from_numpy(arrays["tokens"])  # (C, T) int32
+        self.caption_rows = torch.from_numpy(packed.arrays["caption_rows"])  # (C,)
+        self.tokens = torch.from_numpy(packed.arrays["tokens"])  # (C, T) int32
         self._cache = cache
 
     def __len__(self) -> int:
@@ -148,25 +137,65 @@ def open_dataset(
     progress: Progress | None = None,
     log: Log | None = None,
     build_cache: bool = True,
+    shared: str = "",
 ) -> PairDataset:
     """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
 
     Without ``build_cache`` decoded pictures are taken from a cache that is there, else streamed: right where each
-    picture is read once.
+    picture is read once. ``shared``: a name that the processes of this launch alone know; the first on each host reads,
+    decodes and tokenises for those that give the same.
 
     Raises DataError when they cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
     """
-    source = open_source(path, progress=progress)
-    total = len(source.rows) + len(source.bad)
-    check_bad_share(source.origin, source.bad, total, config.max_bad_share)
     decoding = decoding_for(image_size, config)
-    cache = _cache(source, decoding, config, progress, log, build_cache)
-    captions = [caption for row in source.rows for caption in row.captions]
-    dataset = PairDataset(source, _tokens(captions, tokenize, pad_id, progress), decoding, cache, pad_id)
-    dataset.check(config.max_bad_share)
+    file = shared_file(shared, str(path), decoding, config.cache_mib) if shared else None
+    with first_or_after(file, partial(_wait, progress)) if file else nullcontext():
+        read_before = _read_before(file) if file else None
+        if read_before is not None:
+            dataset = PairDataset(read_before[0], decoding, read_before[1], pad_id)
+            dataset.check(config.max_bad_share)
+            return dataset
+        source = open_source(path, progress=progress)
+        total = len(source.rows) + len(source.bad)
+        check_bad_share(source.origin, source.bad, total, config.max_bad_share)
+        cache = _cache(source, decoding, config, progress, log, build_cache)
+        captions = [caption for row in source.rows for caption in row.captions]
+        packed = pack_source(source, _tokens(captions, tokenize, pad_id, progress), bool(file))
+        dataset = PairDataset(packed, decoding, cache, pad_id)
+        dataset.check(config.max_bad_share)
+        if file:
+            write_shared(file, packed, cache.path if cache else None)
     if log is not None and (bad := dataset.all_bad()):
         log(warning(source.origin, bad, total, len(bad)))
     return dataset
+
+
+def pack_source(source: Source, tokens: Tensor, in_file: bool = False) -> PackedSource:
+    """``source`` with the ``tokens`` (C, T) of all its captions as arrays, mapped from a file where they are large."""
+    arrays, labels, origins = pack(source.rows)
+    counts = torch.from_numpy(np.diff(arrays["starts"]))
+    arrays |= {
+        "tokens": tokens.numpy(),
+        "caption_rows": torch.repeat_interleave(torch.arange(len(source.rows)), counts).numpy(),
+    }
+    return PackedSource(source.origin, source.label_names, source.bad, mapped(arrays, in_file), labels, origins)
+
+
+def _read_before(file: Path) -> tuple[PackedSource, PictureCache | None] | None:
+    """What another process of this launch has read, and its decoded images."""
+    found = read_shared(file)
+    if found is None:
+        return None
+    packed, images = found
+    try:
+        return packed, PictureCache(images) if images else None
+    except (OSError, ValueError):
+        return None
+
+
+def _wait(progress: Progress | None) -> None:
+    if progress is not None:
+        progress("waiting for another process to read the data", 0, 0)
 
 
 def _cache(

@@ -93,8 +93,9 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
     def opened(path: str) -> PairDataset:
         towers = network.towers
         return open_dataset(
-            path, config.data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log
-        )
+            path, config.data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log,
+            shared=team.secret if team.launch.local_size > 1 else "",
+        )  # fmt: skip
 
     train: Pairs = (
         opened(config.data.train) if not is_shards(config.data.train) else _shards(config, network, progress, log)

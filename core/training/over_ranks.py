@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import sys
 import traceback
 from collections.abc import Callable
@@ -84,6 +85,7 @@ def train_over_ranks(launch: Launch, read: Callable[[], RunConfig], run: RunDir,
             if finished := team.by_first(claimed):
                 return finished
             peers = messages.exchange("process", [launch.rank, launch.host, os.getpid(), own_start_time()])
+            team.secret = team.by_first(lambda: secrets.token_hex(8))
             team.together(lambda: open_group(launch, messages, device, config.runtime.patience))
             return _recorded(config, run, team, peers, quiet)
 

@@ -126,9 +126,11 @@ def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]]
     return arrays, [mapping for _, mapping in labels.values()], list(origins)
 
 
-def mapped(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """``arrays`` mapped from a file that holds them; as they are where they are small, or no file can be written."""
-    if sum(array.nbytes for array in arrays.values()) < MAPPED_FROM:
+def mapped(arrays: Mapping[str, Array], always: bool = False) -> dict[str, Array]:
+    """``arrays`` mapped from a file that holds them; as they are where no file can be written, or, unless ``always``,
+    where they are small.
+    """
+    if not always and sum(array.nbytes for array in arrays.values()) < MAPPED_FROM:
         return dict(arrays)
     digest = hashlib.sha256()
     for name, array in arrays.items():

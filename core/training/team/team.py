@@ -36,6 +36,7 @@ class Team:
 
     launch: Launch = field(default_factory=Launch)
     messages: Messages | None = None
+    secret: str = ""  # a name that this launch alone knows, the same on every rank
     sharded: bool = False  # whether weights are split, so that no rank can compute without the others
 
     @property

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoint.opening import Model
-from core.data.dataset import PairDataset
+from core.data.dataset import PairDataset, pack_source
 from core.data.errors import BadRow
 from core.data.preprocessing import decoding_for
 from core.data.sources.rows import Row, Source
@@ -59,7 +59,7 @@ def picture_set(paths: Sequence[str], model: Model, progress: Progress) -> PairD
     config: DataConfig = model.data
     decoding = decoding_for(size, config)
     source = Source(", ".join(paths), "pictures", rows, bad)
-    return PairDataset(source, torch.zeros(len(rows), 1, dtype=torch.int32), decoding, None)
+    return PairDataset(pack_source(source, torch.zeros(len(rows), 1, dtype=torch.int32)), decoding, None)
 
 
 def apply_probe(

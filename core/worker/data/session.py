@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from core.data.dataset import pack_source
 from core.data.derived.subset import Saved, hold_out, save_subset
 from core.data.pairs import Pairs
 from core.data.preprocessing import decoding_for
@@ -99,7 +100,7 @@ class DataSession(Session):
                 return KeptShards(Shards.open(data.train, progress), _no_words, decoding, 0)
             source = rows_of(data.train, progress, pictures_only=True)[0]
             captions = sum(len(row.captions) for row in source.rows)
-            return KeptPairs(source, torch.zeros(captions, 1, dtype=torch.int32), decoding, None)
+            return KeptPairs(pack_source(source, torch.zeros(captions, 1, dtype=torch.int32)), decoding, None)
 
         return self._sets.get(key, opened)
 
