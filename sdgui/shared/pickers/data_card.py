@@ -178,7 +178,7 @@ def more_text(facts: SourceFacts) -> str:
     if len(with_some) == 1:
         number = with_some[0][0]
         several = f"{number}{' or more' if number == len(counts) else ''} captions"
-        parts.append(f"{'one caption' if number == 1 else several} a picture")
+        parts.append(f"{'one caption' if number == 1 else several} per picture")
     elif with_some:
         listed = ", ".join(f"{number}{'+' if number == len(counts) else ''}: {count(n)}" for number, n in with_some)
         parts.append(f"captions per picture {listed}")

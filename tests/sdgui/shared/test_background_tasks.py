@@ -14,12 +14,12 @@ from sdgui.shared.background_tasks import BackgroundTasks
 
 def test_tasks_run_in_order_and_results_arrive_in_the_windows_thread(qtbot) -> None:
     tasks = BackgroundTasks()
-    found: list[object] = []
+    results: list[object] = []
     for number in range(5):
-        tasks.run(lambda number=number: (number, threading.get_ident()), found.append)
-    qtbot.waitUntil(lambda: len(found) == 5)
-    assert [number for number, _ in found] == [0, 1, 2, 3, 4]
-    assert all(thread != threading.get_ident() for _, thread in found)
+        tasks.run(lambda number=number: (number, threading.get_ident()), results.append)
+    qtbot.waitUntil(lambda: len(results) == 5)
+    assert [number for number, _ in results] == [0, 1, 2, 3, 4]
+    assert all(thread != threading.get_ident() for _, thread in results)
 
 
 def test_a_failure_is_a_sentence(qtbot, tmp_path: Path) -> None:
@@ -41,17 +41,17 @@ def test_a_failure_is_a_sentence(qtbot, tmp_path: Path) -> None:
 
 def test_nothing_is_delivered_after_close(qtbot) -> None:
     tasks = BackgroundTasks()
-    found: list[object] = []
-    tasks.run(lambda: 1, found.append)
+    results: list[object] = []
+    tasks.run(lambda: 1, results.append)
     tasks.close()
     qtbot.wait(20)
-    assert found == []
+    assert results == []
 
 
 def test_a_task_whose_owner_is_deleted_meanwhile_ends_quietly(qtbot) -> None:
     owner = QObject()
     tasks = BackgroundTasks(owner)
-    found: list[object] = []
+    results: list[object] = []
     running, deleting = threading.Event(), threading.Event()
 
     def work() -> int:
@@ -59,11 +59,11 @@ def test_a_task_whose_owner_is_deleted_meanwhile_ends_quietly(qtbot) -> None:
         deleting.wait(120)
         return 1
 
-    tasks.run(work, found.append)
+    tasks.run(work, results.append)
     assert running.wait(120)
     with qtbot.captureExceptions() as raised:
         owner.destroyed.connect(deleting.set)  # emitted before the tasks are deleted, which waits for their thread
         shiboken6.delete(owner)
         qtbot.wait(20)
     assert raised == []
-    assert found == []
+    assert results == []

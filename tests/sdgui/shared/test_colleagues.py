@@ -35,32 +35,32 @@ class Registry:
 
     def activity_of_others(self, after: int) -> list[Any]:
         self.asked.append(after)
-        found = self._answers.pop(0) if self._answers else []
-        if isinstance(found, StoreError):
-            raise found
-        return cast(list[Any], found)
+        rows = self._answers.pop(0) if self._answers else []
+        if isinstance(rows, StoreError):
+            raise rows
+        return cast(list[Any], rows)
 
 
 def test_what_others_do_is_told_from_the_last_row_on(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.001)
-    registry, told = Registry(), list[Changes]()
-    others = Colleagues(cast(Any, registry))
-    others.changed.connect(told.append)
-    others.start()
-    others.start()
-    assert [one.name for one in threading.enumerate()].count("colleagues") == 1, "one looks"
-    qtbot.waitUntil(lambda: len(told) == 2)
+    registry, changes = Registry(), list[Changes]()
+    colleagues = Colleagues(cast(Any, registry))
+    colleagues.changed.connect(changes.append)
+    colleagues.start()
+    colleagues.start()
+    assert [thread.name for thread in threading.enumerate()].count("colleagues") == 1, "one looks"
+    qtbot.waitUntil(lambda: len(changes) == 2)
     qtbot.waitUntil(lambda: len(registry.asked) > 3)
-    others.close()
-    assert not others.poller.is_alive()
+    colleagues.close()
+    assert not colleagues.poller.is_alive()
     assert registry.asked[:4] == [7, 9, 9, 10]
-    assert told == [Changes(frozenset({1}), frozenset({5})), Changes(frozenset(), frozenset({6}))]
+    assert changes == [Changes(frozenset({1}), frozenset({5})), Changes(frozenset(), frozenset({6}))]
 
 
 def test_nobody_looks_in_a_registry_that_is_ones_own(qapp: object) -> None:
     registry = Registry()
     registry.shared = False
-    others = Colleagues(cast(Any, registry))
-    others.start()
-    assert "colleagues" not in {one.name for one in threading.enumerate()}
-    others.close()
+    colleagues = Colleagues(cast(Any, registry))
+    colleagues.start()
+    assert "colleagues" not in {thread.name for thread in threading.enumerate()}
+    colleagues.close()

@@ -13,7 +13,7 @@ from sdgui.shared.own_data import own_data_config
 
 def taken(source: Path) -> tuple[str, ...]:
     data = own_data_config(source).data
-    return tuple(Path(one).name for one in (data.train, data.val, data.test))
+    return tuple(Path(path).name for path in (data.train, data.val, data.test))
 
 
 @pytest.mark.parametrize(

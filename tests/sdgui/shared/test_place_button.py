@@ -78,33 +78,33 @@ def test_machines_are_offered_with_their_devices(button: PlaceButton, hosts: Hos
     hosts.known = {"r&d": Facts(host="x", gpus=gpus), "slow": Facts(host="x", gpus=gpus)}
     hosts.set_place(Place("r&d", "1"))
     button.places.aboutToShow.emit()
-    here, far, slow = button.places.actions()
-    assert [(one.text(), one.menu() is None) for one in (here, far, slow)] == [
+    this_computer, far, slow = button.places.actions()
+    assert [(action.text(), action.menu() is None) for action in (this_computer, far, slow)] == [
         ("This computer", True), ("r&&d", False), ("slow", True)
     ]  # fmt: skip
     inner = far.menu()
     assert isinstance(inner, QWidget)
-    devices = [one for one in inner.actions() if not one.isSeparator()]
-    assert [(one.text(), one.isChecked()) for one in devices] == [
+    devices = [action for action in inner.actions() if not action.isSeparator()]
+    assert [(action.text(), action.isChecked()) for action in devices] == [
         ("First that is free", False), ("GPU 0 · A100 · 2.0 of 4.0 GiB in use", False), ("GPU 1 · free", True),
         ("GPU 2 · free", False), ("All 2 GPUs", False),
     ]  # fmt: skip
     places = []
-    for one in (here, *devices, slow):
-        one.trigger()
+    for action in (this_computer, *devices, slow):
+        action.trigger()
         places.append(hosts.place)
-    assert places == [HERE, *(Place("r&d", one) for one in ("", "0", "1", "MIG-a", "0,1")), Place("slow")]
+    assert places == [HERE, *(Place("r&d", device) for device in ("", "0", "1", "MIG-a", "0,1")), Place("slow")]
     hosts.known["r&d"] = Facts(host="x", gpus=gpus[:1])
     button.fill()
     inner = button.places.actions()[1].menu()
     assert isinstance(inner, QWidget)
-    assert "All" not in " ".join(one.text() for one in inner.actions())
+    assert "All" not in " ".join(action.text() for action in inner.actions())
 
 
 def test_a_list_that_cannot_be_read_leaves_this_computer(button: PlaceButton, hosts: Hosts) -> None:
     hosts.broken = True
     button.fill()
-    assert [(one.text(), one.isEnabled()) for one in button.places.actions()] == [
+    assert [(action.text(), action.isEnabled()) for action in button.places.actions()] == [
         ("The list cannot be read.", False), ("This computer", True)
     ]  # fmt: skip
 
@@ -113,18 +113,18 @@ def test_the_head_names_what_is_launched_and_offers_to_add_machines(qtbot: QtBot
     store = Store.open(tmp_path / "home")
     head = ExperimentHead(cast(Any, SimpleNamespace(store=store, hosts=hosts)))
     qtbot.addWidget(head)
-    actions, done = Actions(head), list[str]()
+    actions, run_actions = Actions(head), list[str]()
     names = ("launch", "queue", "machines")
-    actions.register([Action(name, "x", name, "tip", lambda _: done.append("pressed")) for name in names], head)
+    actions.register([Action(name, "x", name, "tip", lambda _: run_actions.append("pressed")) for name in names], head)
     head.set_actions(actions)
-    items = [head._row.itemAt(at) for at in range(1, head._row.count())]
+    items = [head._row.itemAt(index) for index in range(1, head._row.count())]
     widgets = [widget for item in items if item is not None and (widget := item.widget()) is not None]
-    assert [one.objectName() for one in widgets[1:]] == ["do_queue", "do_launch"]
+    assert [widget.objectName() for widget in widgets[1:]] == ["do_queue", "do_launch"]
     assert (widgets[0], widgets[2].property("role")) == (head.place, "primary")
     head.place.fill()
     assert head.place.places.actions()[-2].isSeparator()
     head.place.places.actions()[-1].trigger()
-    assert (head.place.places.actions()[-1].text(), done) == ("Machines …", ["pressed"])
+    assert (head.place.places.actions()[-1].text(), run_actions) == ("Machines …", ["pressed"])
     number = store.add_experiment(preset_config("clip", "tiny"), "mine").id
     head.show_experiment(number)
     assert (head.title.text(), head.line.text().endswith("no run yet")) == ("mine", True)

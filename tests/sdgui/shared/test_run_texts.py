@@ -96,14 +96,14 @@ def test_the_best_point_names_whose_it_is() -> None:
 def test_titles_tags_and_stages_of_stopping() -> None:
     assert (run_title(RUN, 3), run_title(RUN)) == ("Run 3", "Run k1")
     assert tags_text(("a", "b c")) == "#a #b c"
-    now = time.time()
+    current_time = time.time()
     texts = [
         stop_text(None if stage is None else Stopping(1, stage, deadline))
         for stage, deadline in (
             (None, None),
             (StopStage.ENDED, None),
             (StopStage.ASKED, None),
-            (StopStage.TERMINATED, now - 5),
+            (StopStage.TERMINATED, current_time - 5),
             (StopStage.KILLED, None),
         )
     ]
@@ -116,7 +116,7 @@ def test_titles_tags_and_stages_of_stopping() -> None:
     ]
     for stage in (StopStage.ASKED, StopStage.KILLED):
         elsewhere = "Asked to stop. It runs on far; if it does not stop, end it there."
-        assert stop_text(Stopping(1, stage, now, host="far")) == ("Stop", elsewhere)
+        assert stop_text(Stopping(1, stage, current_time, host="far")) == ("Stop", elsewhere)
 
 
 def test_second_lines_of_experiments_and_studies() -> None:
@@ -125,8 +125,8 @@ def test_second_lines_of_experiments_and_studies() -> None:
     assert [experiment_line(mine, runs) for runs in (0, 1, 2)] == [
         f"{title} · no run yet", f"{title} · 1 run", f"{title} · 2 runs"
     ]  # fmt: skip
-    own = replace(mine, config=preset_config("clip", "tiny").model_copy(update={"preset": "of a later version"}))
-    assert experiment_line(own, 1) == "of a later version · 1 run"
+    changed = replace(mine, config=preset_config("clip", "tiny").model_copy(update={"preset": "of a later version"}))
+    assert experiment_line(changed, 1) == "of a later version · 1 run"
     assert experiment_line(replace(mine, config=None), 1) == "Definition cannot be used"
     assert [study_line(*of) for of in ((0, 0), (1, 1), (2, 0), (1, 3))] == [
         "Study · no runs yet", "Study · 1 arm · 1 run", "Study · 2 arms · 0 runs", "Study · 1 arm · 3 runs"

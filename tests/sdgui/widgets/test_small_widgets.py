@@ -65,7 +65,7 @@ def test_strip_tells_what_how_far_and_how_long(qtbot) -> None:
         strip.advance(done)
     assert strip.text == "Indexing pictures · 20 % · 780 of 3\u2009900 pictures · 1 min 20 s left"
     assert strip.accessibleName() == f"Progress: {strip.text}"
-    strip.advance(1000, left=9)
+    strip.advance(1000, seconds_left=9)
     assert strip.text.endswith("9 s left")
     strip.advance(3900)
     assert "left" not in strip.text
@@ -81,7 +81,7 @@ def test_cancel_is_asked_once_and_seen(qtbot) -> None:
         strip._cancel.click()
     with qtbot.assertNotEmitted(strip.cancelled):
         strip._cancel.click()
-    strip.advance(3, what="Reading on")
+    strip.advance(3, title="Reading on")
     assert strip.text.startswith("Cancelling")
     strip.finish("Cancelled after 3 pictures.")
     assert strip.isVisible()

@@ -32,16 +32,16 @@ TOY: ExportFormat[WritePictures] = ExportFormat(
 
 @pytest.mark.parametrize("formats", [PICTURE_FORMATS, CAPTION_FORMATS, (CLEANED,)])
 def test_a_row_has_all_that_menus_and_dialogs_need(formats: tuple[ExportFormat[object], ...]) -> None:
-    assert len({one.name for one in formats}) == len(formats)
-    for one in formats:
-        assert one.title
-        assert one.tip
-        if one.target == "file":
-            assert one.filter == f"{one.kind} (*{one.suffix})"
-            assert one.file_name == f"{one.stem}{one.suffix}"
-            assert one.kind
-            assert one.stem
-            assert one.suffix.startswith(".")
+    assert len({row.name for row in formats}) == len(formats)
+    for row in formats:
+        assert row.title
+        assert row.tip
+        if row.target == "file":
+            assert row.filter == f"{row.kind} (*{row.suffix})"
+            assert row.file_name == f"{row.stem}{row.suffix}"
+            assert row.kind
+            assert row.stem
+            assert row.suffix.startswith(".")
 
 
 def test_a_row_is_all_that_a_format_needs(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,16 +50,16 @@ def test_a_row_is_all_that_a_format_needs(qtbot: QtBot, tmp_path: Path, monkeypa
     strip, bar = ProgressStrip(panel), MessageBar(panel)
     menu = ExportMenu(strip, bar.show_message, panel, formats=(*PICTURE_FORMATS, TOY))
     inner = menu.fill(QMenu(panel), [GalleryItem(tmp_path / "a.png"), GalleryItem(tmp_path / "b.png")])
-    asked: list[str] = []
+    offered: list[str] = []
 
     def choose(_over: QWidget, _title: str, start: str, kinds: str, **_more: object) -> tuple[str, str]:
-        asked.extend((Path(start).name, kinds))
+        offered.extend((Path(start).name, kinds))
         return str(tmp_path / "mine"), kinds
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
     inner.actions()[-1].trigger()
     qtbot.waitUntil(lambda: "2 pictures exported" in bar.text)
-    assert asked == ["names.txt", "Lists (*.txt)"]
+    assert offered == ["names.txt", "Lists (*.txt)"]
     assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "a.png\nb.png"
     menu.task.close_threads()
 
@@ -71,9 +71,9 @@ def test_a_file_is_overwritten_only_if_the_dialog_asked_about_its_very_name(
     panel = QWidget()
     qtbot.addWidget(panel)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **_more: (str(tmp_path / typed), ""))
-    chosen = ask_file(CLEANED, panel, tmp_path)
-    assert chosen is not None
-    assert (chosen.path, chosen.confirmed) == (tmp_path / "mine.csv", confirmed)
+    target = ask_file(CLEANED, panel, tmp_path)
+    assert target is not None
+    assert (target.path, target.confirmed) == (tmp_path / "mine.csv", confirmed)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **_more: ("", ""))
     assert ask_file(CLEANED, panel, tmp_path) is None
 

@@ -48,15 +48,15 @@ def _application(qapp: object) -> None:
 @pytest.fixture
 def items(tmp_path: Path) -> list[GalleryItem]:
     """Two pictures of the same name, and one that is gone."""
-    found = []
+    existing = []
     for number, color in enumerate(("red", "blue")):
         path = tmp_path / "pictures" / str(number) / "a.png"
         path.parent.mkdir(parents=True)
         Image.new("RGB", (30, 20), color).save(path)
-        found.append(
+        existing.append(
             GalleryItem(path, f"caption, {number} “ü”", 0.5 - number / 10, number + 1, number == 0, badge="cat")
         )
-    return [*found, GalleryItem(tmp_path / "gone.png", "gone")]
+    return [*existing, GalleryItem(tmp_path / "gone.png", "gone")]
 
 
 @pytest.mark.parametrize("export", [export_copies, export_links])
@@ -67,8 +67,8 @@ def test_folders_get_further_names_and_keep_what_is_there(
     folder.mkdir(parents=True)
     (folder / "a.png").write_text("the user's own")
     os.utime(items[0].path, (1e9, 1e9))
-    told: list[tuple[int, int]] = []
-    report = export(items, folder, lambda done, total: told.append((done, total)))
+    reports: list[tuple[int, int]] = []
+    report = export(items, folder, lambda done, total: reports.append((done, total)))
     assert (report.written, report.path) == (2, folder)
     assert report.skipped == [(str(tmp_path / "gone.png"), "the file is missing")]
     assert sorted(path.name for path in folder.iterdir()) == ["a-2.png", "a-3.png", "a.png"]
@@ -76,7 +76,7 @@ def test_folders_get_further_names_and_keep_what_is_there(
     assert (folder / "a-2.png").read_bytes() == items[0].path.read_bytes()
     assert (folder / "a-2.png").stat().st_mtime == 1e9, "a copy keeps when it was taken"
     assert (folder / "a-3.png").is_symlink() == (export is export_links)
-    assert told[-1] == (3, 3)
+    assert reports[-1] == (3, 3)
 
 
 def test_a_table_is_a_data_source(items: list[GalleryItem], tmp_path: Path) -> None:
@@ -108,11 +108,11 @@ def test_json_lines_hold_what_there_is(items: list[GalleryItem], tmp_path: Path)
 def test_contact_sheets_are_drawn_and_go_on_in_further_files(items: list[GalleryItem], tmp_path: Path) -> None:
     file = tmp_path / "sheet.png"
     many = [items[0]] * SHEET + [items[1], items[2]]
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     report = export_contact_sheet(
-        many, file, lambda done, total: told.append((done, total)), title="red things", columns=0
+        many, file, lambda done, total: reports.append((done, total)), title="red things", columns=0
     )
-    assert told == [(done, SHEET + 2) for done in range(SHEET + 3)], "of all sheets together"
+    assert reports == [(done, SHEET + 2) for done in range(SHEET + 3)], "of all sheets together"
     assert report.written == SHEET + 2
     assert report.skipped == [(str(tmp_path / "gone.png"), "it could not be read")]
     with Image.open(file) as first, Image.open(tmp_path / "sheet-2.png") as second:
@@ -157,12 +157,12 @@ def test_a_picture_that_may_not_be_read_is_left_out_and_a_full_disk_says_how_far
     items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = items[0].path
-    whole = Path.open
+    open_file = Path.open
 
     def refuse(path: Path, *arguments: str, **options: str) -> object:
         if path == closed:
             raise PermissionError(13, "Permission denied", str(path))
-        return whole(path, *arguments, **options)
+        return open_file(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", refuse)  # the test may run as one who may do all
@@ -174,7 +174,7 @@ def test_a_picture_that_may_not_be_read_is_left_out_and_a_full_disk_says_how_far
 
     copied = shutil.copyfileobj
     calls = iter([copied, full])
-    monkeypatch.setattr(shutil, "copyfileobj", lambda *given: next(calls)(*given))
+    monkeypatch.setattr(shutil, "copyfileobj", lambda *args: next(calls)(*args))
     with pytest.raises(ExportError, match=r"is full; free some space or choose another disk\. 1 pictures had been"):
         export_copies(items[:2], tmp_path / "other", silent)
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["a.png"]
@@ -218,7 +218,7 @@ def test_a_contact_sheet_lists_the_images_that_it_could_not_draw_and_no_others(
     report = export_contact_sheet([items[0], inside, *wrong], tmp_path / "sheet.png", silent)
     assert report.skipped == [(str(item.path), "it could not be read") for item in wrong]
     alone = [export_contact_sheet([item], tmp_path / f"{n}.png", silent) for n, item in enumerate((items[0], inside))]
-    assert not any(one.skipped for one in alone)
+    assert not any(report.skipped for report in alone)
     with Image.open(tmp_path / "0.png") as file, Image.open(tmp_path / "1.png") as member:
         assert file.crop((0, 0, 256, 240)).tobytes() == member.crop((0, 0, 256, 240)).tobytes(), "the same image"
 

@@ -31,9 +31,9 @@ class Parts:
         self.strip = ProgressStrip()
         qtbot.addWidget(self.strip)
         self.task = ExportTask(self.strip)
-        self.told: list[object] = []
-        self.task.done.connect(self.told.append)
-        self.task.failed.connect(self.told.append)
+        self.outcomes: list[object] = []
+        self.task.done.connect(self.outcomes.append)
+        self.task.failed.connect(self.outcomes.append)
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def test_one_export_runs_at_a_time_and_its_progress_is_shown(qtbot: QtBot, parts
         parts.task.start("Another", 1, work)
     qtbot.waitUntil(lambda: parts.strip.text == "Exporting pictures · 25 % · 1 of 4 pictures")
     go_on.set()
-    qtbot.waitUntil(lambda: bool(parts.told))
-    assert (parts.told, parts.task.running, parts.strip.isHidden()) == ([written], False, True)
+    qtbot.waitUntil(lambda: bool(parts.outcomes))
+    assert (parts.outcomes, parts.task.running, parts.strip.isHidden()) == ([written], False, True)
     parts.task._progress.emit(3, 4)
     assert parts.strip.isHidden(), "a report that comes late is of nothing"
 
@@ -79,10 +79,10 @@ def test_an_export_that_is_cancelled_ends_at_its_next_report_and_another_may_fol
     assert begun.wait(60)
     parts.strip.cancelled.emit()
     go_on.set()
-    qtbot.waitUntil(lambda: parts.told == [Cancelled()])
+    qtbot.waitUntil(lambda: parts.outcomes == [Cancelled()])
     parts.task.start("Exporting pictures", 4, work)
-    qtbot.waitUntil(lambda: len(parts.told) == 2)
-    assert isinstance(parts.told[1], Exported)
+    qtbot.waitUntil(lambda: len(parts.outcomes) == 2)
+    assert isinstance(parts.outcomes[1], Exported)
 
 
 @pytest.mark.parametrize(
@@ -99,21 +99,21 @@ def test_whatever_ends_an_export_is_told(qtbot: QtBot, parts: Parts, error: Exce
         raise error
 
     parts.task.start("Exporting pictures", 4, work)
-    qtbot.waitUntil(lambda: bool(parts.told))
-    (failure,) = parts.told
+    qtbot.waitUntil(lambda: bool(parts.outcomes))
+    (failure,) = parts.outcomes
     assert isinstance(failure, Failure)
     assert failure.text.startswith(text)
     assert not parts.task.running
 
 
 def test_reports_that_come_too_soon_are_left_out(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(task_module, "monotonic", lambda: now[0])
+    clock = [100.0]
+    monkeypatch.setattr(task_module, "monotonic", lambda: clock[0])
     parts = Parts(qtbot)
     reported: list[int] = []
     parts.task._progress.connect(lambda done, _total: reported.append(done))
     for done, moment in enumerate((100.0, 100.01, 100.02, 100.04, 100.05, 100.08)):
-        now[0] = moment
+        clock[0] = moment
         parts.task._report(done, 9)
     assert reported == [0, 3, 5]
 
@@ -121,14 +121,14 @@ def test_reports_that_come_too_soon_are_left_out(qtbot: QtBot, monkeypatch: pyte
 def test_the_menu_asks_where_and_begins_beside_the_last_one(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    panel, told = QWidget(), list[Message]()
+    panel, messages = QWidget(), list[Message]()
     qtbot.addWidget(panel)
-    menu = ExportMenu(ProgressStrip(panel), told.append, panel)
-    asked: list[str] = []
+    menu = ExportMenu(ProgressStrip(panel), messages.append, panel)
+    starts: list[str] = []
     answers = ["", "", str(tmp_path / "out"), str(tmp_path / "a.csv"), ""]
 
     def file(_over: QWidget, _title: str, start: str, _kinds: str, **more: QFileDialog.Option) -> tuple[str, str]:
-        asked.append(start)
+        starts.append(start)
         assert more["options"] == QFileDialog.Option.DontConfirmOverwrite, "an existing file is refused"
         return answers.pop(0), ""
 
@@ -142,14 +142,14 @@ def test_the_menu_asks_where_and_begins_beside_the_last_one(
     copies, _, table, *_ = inner.actions()
     table.trigger()
     copies.trigger()
-    assert (told, menu.task.running) == ([], False), "nothing was chosen"
+    assert (messages, menu.task.running) == ([], False), "nothing was chosen"
     copies.trigger()
-    qtbot.waitUntil(lambda: len(told) == 1)
-    assert told[0].text == f"1 picture exported to {tmp_path / 'out'}."
+    qtbot.waitUntil(lambda: len(messages) == 1)
+    assert messages[0].text == f"1 picture exported to {tmp_path / 'out'}."
     table.trigger()
-    qtbot.waitUntil(lambda: len(told) == 2)
+    qtbot.waitUntil(lambda: len(messages) == 2)
     table.trigger()
-    assert [str(Path(one).parent) for one in asked] == [str(Path.home()), str(tmp_path / "out"), str(tmp_path)]
+    assert [str(Path(start).parent) for start in starts] == [str(Path.home()), str(tmp_path / "out"), str(tmp_path)]
     menu.task.close_threads()
 
 
@@ -161,31 +161,34 @@ def ink(image: QImage, left: int, top: int, right: int, bottom: int) -> int:
 
 def test_a_sheet_has_its_title_pictures_and_what_is_known_of_each(qapp: object, tmp_path: Path) -> None:
     Image.new("RGB", (60, 20), "red").save(tmp_path / "a.png")
-    bare, known = GalleryItem(tmp_path / "a.png"), GalleryItem(tmp_path / "a.png", "a cat", 0.5, 1, True, badge="cat")
+    bare, captioned = (
+        GalleryItem(tmp_path / "a.png"),
+        GalleryItem(tmp_path / "a.png", "a cat", 0.5, 1, True, badge="cat"),
+    )
     gone = GalleryItem(tmp_path / "gone.png")
-    done: list[int] = []
-    plain = draw_sheet([bare, bare, bare], "", 2, done.append)
-    assert done == [0, 1, 2]
+    drawn: list[int] = []
+    plain = draw_sheet([bare, bare, bare], "", 2, drawn.append)
+    assert drawn == [0, 1, 2]
     assert (plain.width() - 16) % (240 + 16) == 0
     assert plain.width() == 2 * 256 + 16
-    titled = draw_sheet([bare, bare, bare], "a query", 2, done.append)
+    titled = draw_sheet([bare, bare, bare], "a query", 2, drawn.append)
     rise = titled.height() - plain.height()
     assert rise > 14
     assert ink(titled, 0, 0, 120, rise) > 0
     assert ink(plain, 0, 0, 120, 16) == 0
-    assert draw_sheet([bare], "", 0, done.append).width() == 256 + 16, "as many columns as rows"
-    assert draw_sheet([bare] * 5, "", 0, done.append).width() == 3 * 256 + 16
+    assert draw_sheet([bare], "", 0, drawn.append).width() == 256 + 16, "as many columns as rows"
+    assert draw_sheet([bare] * 5, "", 0, drawn.append).width() == 3 * 256 + 16
     below = 16 + 240
     assert ink(plain, 16, below, 256, below + 40) == 0, "nothing is said of a picture of which nothing is known"
-    told = draw_sheet([known], "", 1, done.append)
-    line = (told.height() - 16 - 16 - 240) // 3
+    sheet = draw_sheet([captioned], "", 1, drawn.append)
+    line = (sheet.height() - 16 - 16 - 240) // 3
     for number in range(2):
-        assert ink(told, 16, below + number * line, 256, below + (number + 1) * line) > 0
+        assert ink(sheet, 16, below + number * line, 256, below + (number + 1) * line) > 0
     red = [
-        (x, y) for x in range(0, 272, 4) for y in range(0, 272, 4) if told.pixelColor(x, y).getRgb()[:3] == (255, 0, 0)
+        (x, y) for x in range(0, 272, 4) for y in range(0, 272, 4) if sheet.pixelColor(x, y).getRgb()[:3] == (255, 0, 0)
     ]
-    middle = [sum(one) / len(red) for one in zip(*red, strict=True)]
+    middle = [sum(coordinates) / len(red) for coordinates in zip(*red, strict=True)]
     assert middle == pytest.approx([16 + 120, 16 + 120], abs=4), "in the middle of its cell"
-    framed = draw_sheet([gone], "", 1, done.append)
+    framed = draw_sheet([gone], "", 1, drawn.append)
     assert ink(framed, 16, 16, 17, 256) > 200, "a picture that cannot be read leaves its frame"
     assert ink(framed, 30, 30, 240, 240) == 0

@@ -26,18 +26,18 @@ PICTURES = ("a", "b", "c")
 def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
     """A home with a run on ``pairs.csv``, which has three pictures. Nothing in it is trained."""
     make_application()
-    found = make_services(tmp_path / "home", trainer=["false"], worker=program("fake_clean_worker.py"))
-    make_run(found, tmp_path / "run", tmp_path / "pairs.csv")
+    services = make_services(tmp_path / "home", trainer=["false"], worker=program("fake_clean_worker.py"))
+    make_run(services, tmp_path / "run", tmp_path / "pairs.csv")
     for name in PICTURES:
         Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
     with (tmp_path / "pairs.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("filepath", "title"), *((f"{name}.png", f"a {name}") for name in PICTURES)])
-    yield found
-    found.pool.shutdown()
-    qtbot.waitUntil(lambda: not found.pool.findChildren(QProcess), timeout=30_000)
-    found.launcher.close()
-    found.writer.wait()
-    found.store.close()
+    yield services
+    services.pool.shutdown()
+    qtbot.waitUntil(lambda: not services.pool.findChildren(QProcess), timeout=30_000)
+    services.launcher.close()
+    services.writer.wait()
+    services.store.close()
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingD
     services.basket.put(Finding(data, tuple(fixes)))
     edited = Fix(kind="recaptioned", path=str(tmp_path / "c.png"), value="a hat", panel="Caption")
     services.basket.put(Finding("", (edited,)))
-    made = FixingDialog(services)  # not qtbot's to close: it would go before what it asked for is answered
-    made.open_up()
-    qtbot.waitUntil(lambda: len(made.visible_entries) == 3 and made.view.retrain.isEnabled(), timeout=30_000)
-    yield made
-    made.work.tasks.wait()
-    made.view.gallery.close_threads()
+    dialog = FixingDialog(services)  # not qtbot's to close: it would go before what it asked for is answered
+    dialog.open_up()
+    qtbot.waitUntil(lambda: len(dialog.visible_entries) == 3 and dialog.view.retrain.isEnabled(), timeout=30_000)
+    yield dialog
+    dialog.work.tasks.wait()
+    dialog.view.gallery.close_threads()
     qtbot.waitUntil(lambda: not services.writer.pending)
-    made.close()
-    made.deleteLater()
+    dialog.close()
+    dialog.deleteLater()

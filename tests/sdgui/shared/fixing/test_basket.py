@@ -54,41 +54,41 @@ class Writer:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store.open(tmp_path / "home")
-    yield found
-    found.close()
+    store = Store.open(tmp_path / "home")
+    yield store
+    store.close()
 
 
 def held(store: Store) -> Held:
-    return {(one.source, one.fix.path, one.fix.caption, one.fix.label): one.fix for one in store.fixes()}
+    return {(entry.source, entry.fix.path, entry.fix.caption, entry.fix.label): entry.fix for entry in store.fixes()}
 
 
 def test_undoing_goes_back_step_by_step_whatever_was_done(qapp: QApplication, store: Store) -> None:
     @settings(max_examples=15)
     @given(STEPS)
     def holds(steps: list[tuple[str, Any]]) -> None:
-        store.take_fixes([one.id for one in store.fixes()])
+        store.take_fixes([entry.id for entry in store.fixes()])
         basket = Basket(store, cast(StoreWriter, Writer()))
-        told: list[int] = []
-        basket.changed.connect(told.append)
+        counts: list[int] = []
+        basket.changed.connect(counts.append)
         states: list[Held] = [{}]
-        for name, what in steps:
-            if name == "put" and what[1]:
-                basket.put(Finding(what[0], tuple(what[1])))
-                new = {(what[0], fix.path, fix.caption, fix.label): fix for fix in what[1]}
+        for name, argument in steps:
+            if name == "put" and argument[1]:
+                basket.put(Finding(argument[0], tuple(argument[1])))
+                new = {(argument[0], fix.path, fix.caption, fix.label): fix for fix in argument[1]}
                 states.append(states[-1] | new)
             elif name == "take":
-                there = [one for at, one in enumerate(store.fixes()) if at in what]
-                basket.take([one.id for one in there])
-                gone = {(one.source, one.fix.path, one.fix.caption, one.fix.label) for one in there}
-                states += [{key: fix for key, fix in states[-1].items() if key not in gone}] if there else []
+                taken_entries = [entry for index, entry in enumerate(store.fixes()) if index in argument]
+                basket.take([entry.id for entry in taken_entries])
+                gone = {(entry.source, entry.fix.path, entry.fix.caption, entry.fix.label) for entry in taken_entries}
+                states += [{key: fix for key, fix in states[-1].items() if key not in gone}] if taken_entries else []
             elif name == "undo":
                 assert basket.can_undo == (len(states) > 1)
                 basket.undo()
                 states[1:] = states[1:-1]
             assert held(store) == states[-1]
             assert basket.count == len(states[-1])
-            assert not told or told[-1] == len(states[-1])
+            assert not counts or counts[-1] == len(states[-1])
 
     holds()
 
@@ -101,25 +101,25 @@ def test_a_fix_without_a_time_is_of_now_and_a_source_has_one_spelling(
     basket = Basket(store, cast(StoreWriter, Writer()))
     for spelled in (tmp_path / "link.csv", tmp_path / "home" / ".." / "d.csv"):
         basket.put(Finding(str(spelled), (Fix(kind="wrong", path="/a.png"),)))
-    (one,) = store.fixes()
-    assert one.source == str((tmp_path / "d.csv").resolve())
-    assert one.fix.found > 1e9
+    (entry,) = store.fixes()
+    assert entry.source == str((tmp_path / "d.csv").resolve())
+    assert entry.fix.found > 1e9
     shards = "/data/{00000..00003}.tar"
     basket.put(Finding(shards, (Fix(kind="wrong", path="/a.png"),)))
-    assert [found.source for found in store.fixes()][1:] == [shards]
+    assert [entry.source for entry in store.fixes()][1:] == [shards]
 
 
 def test_what_a_later_version_put_in_is_named_and_stays_what_it_is(store: Store) -> None:
     store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png")])
     with store._write_own() as session:
         session.execute(update(FixRow).values(kind="cropped"))
-    (one,) = store.fixes()
-    assert (one.later, item(one, 1).badge) == ("cropped", "of a later version")
-    assert "cropped" in item(one, 1).detail
-    assert counts_line([one]) == "1 change: 1 of a later version"
-    store.exchange_fixes(store.take_fixes([one.id]))
+    (entry,) = store.fixes()
+    assert (entry.later, item(entry, 1).badge) == ("cropped", "of a later version")
+    assert "cropped" in item(entry, 1).detail
+    assert counts_line([entry]) == "1 change: 1 of a later version"
+    store.exchange_fixes(store.take_fixes([entry.id]))
     assert store.fixes() == ()
-    store.exchange_fixes(Exchange(put=(one,)))
+    store.exchange_fixes(Exchange(put=(entry,)))
     (back,) = store.fixes()
     assert back.later == "cropped"
 
@@ -130,8 +130,8 @@ def test_entries_of_any_data_count_for_every_data() -> None:
 
     entries = [entry(0, "/d"), entry(1, ""), entry(2, "/e"), entry(3, "/e", "excluded")]
     assert sources_of(entries) == [("/e", 3), ("/d", 2)]
-    assert [one.id for one in of_source(entries, "/e")] == [1, 2, 3]
-    assert [one.id for one in of_source(entries, "")] == [1]
+    assert [entry.id for entry in of_source(entries, "/e")] == [1, 2, 3]
+    assert [entry.id for entry in of_source(entries, "")] == [1]
     assert sources_of(entries[1:2]) == [("", 1)]
     assert sources_of([]) == []
     assert counts_line(entries[2:]) == "2 changes: 1 wrong · 1 left out"
@@ -158,9 +158,9 @@ def test_what_takes_or_puts_nothing_is_no_step_to_undo(qapp: QApplication, store
     basket.take([])
     basket.put(Finding("/d.csv", ()))
     assert (basket.can_undo, basket.count) == (False, 0)
-    told: list[int] = []
-    basket.changed.connect(told.append)
+    counts: list[int] = []
+    basket.changed.connect(counts.append)
     store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png")])
     basket.read_count()
     basket.undo()
-    assert (told, basket.count) == ([1], 1), "what another window put in is not undone here"
+    assert (counts, basket.count) == ([1], 1), "what another window put in is not undone here"

@@ -25,12 +25,12 @@ from tests.sdgui.panels.by_hand import Workers
 
 
 @pytest.fixture
-def asked(dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def requests(dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the dialog asks to be saved or compared; nothing is."""
-    what: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(dialog.work, "save", lambda *arguments: what.append(arguments))
-    monkeypatch.setattr(dialog.work, "page", lambda *arguments: what.append(arguments))
-    return what
+    recorded: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(dialog.work, "save", lambda *arguments: recorded.append(arguments))
+    monkeypatch.setattr(dialog.work, "page", lambda *arguments: recorded.append(arguments))
+    return recorded
 
 
 def test_closing_it_puts_its_message_away(dialog: FixingDialog) -> None:
@@ -38,13 +38,13 @@ def test_closing_it_puts_its_message_away(dialog: FixingDialog) -> None:
     dialog.close()
     assert (dialog.view.bar.text, dialog.view.bar.isHidden()) == ("", True)
     assert (dialog.windowTitle(), dialog.isModal()) == ("Basket", False)
-    own = dialog.view.findChildren(QPushButton, options=Qt.FindChildOption.FindDirectChildrenOnly)
-    assert len(own) >= 6
-    assert [one.text() for one in own if one.autoDefault()] == [], "Enter presses none"
+    buttons = dialog.view.findChildren(QPushButton, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    assert len(buttons) >= 6
+    assert [button.text() for button in buttons if button.autoDefault()] == [], "Enter presses none"
 
 
 def test_while_something_is_saved_only_cancelling_is_offered(
-    qtbot: QtBot, dialog: FixingDialog, asked: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, cancelled = dialog.view, list[str]()
     view.bar.show_message(info("of before"))
@@ -64,14 +64,14 @@ def test_while_something_is_saved_only_cancelling_is_offered(
     assert (view.bar.message.level, view.bar.message.details) == ("error", "details")
     dialog.work.saved.emit({"path": "/n.csv", "record": "/n.json", "pictures": 2, "captions": 1200})
     assert view.bar.text == "1\u2009200 pairs saved as /n.csv; the fixes are in /n.json."
-    source, entries, to, over = asked[0]
-    assert (source, [one.id for one in entries], to, over) == (
-        dialog.source(), [one.id for one in dialog.visible_entries], tmp_path / "new.csv", False
+    source, entries, to, over = requests[0]
+    assert (source, [entry.id for entry in entries], to, over) == (
+        dialog.source(), [entry.id for entry in dialog.visible_entries], tmp_path / "new.csv", False
     )  # fmt: skip
 
 
 def test_a_name_is_suggested_completed_and_replaced_only_when_the_dialog_asked(
-    dialog: FixingDialog, asked: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suggested: list[str] = []
     typed = ["", str(tmp_path / "new"), str(tmp_path / "there.csv"), str(tmp_path / "there"), str(tmp_path / "New.CSV")]
@@ -88,7 +88,7 @@ def test_a_name_is_suggested_completed_and_replaced_only_when_the_dialog_asked(
         dialog.view.save.setEnabled(True)
         dialog.view.save.click()
     assert set(suggested) == {str(tmp_path / "pairs-fixed-2.csv")}
-    assert [(to.name, over) for _, _, to, over in asked] == [
+    assert [(to.name, over) for _, _, to, over in requests] == [
         ("new.csv", False), ("there.csv", True), ("there.csv", False), ("New.CSV", False)
     ]  # fmt: skip
 
@@ -112,11 +112,11 @@ def test_what_is_taken_out_is_what_is_selected_or_all_of_these_data(qtbot: QtBot
 
 
 def test_each_of_several_data_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_path: Path) -> None:
-    view, other = dialog.view, str(tmp_path / "other.csv")
-    dialog._services.basket.put(Finding(other, (Fix(kind="excluded", path="/x.png"),)))
+    view, second_source = dialog.view, str(tmp_path / "other.csv")
+    dialog._services.basket.put(Finding(second_source, (Fix(kind="excluded", path="/x.png"),)))
     qtbot.waitUntil(lambda: view.sources.count() == 2)
     assert [view.sources.itemText(row) for row in range(2)] == ["pairs.csv (3)", "other.csv (2)"]
-    assert view.sources.itemData(1, 3) == other
+    assert view.sources.itemData(1, 3) == second_source
     assert (dialog.source(), len(dialog.visible_entries), view.runs.count()) == (str(tmp_path / "pairs.csv"), 3, 1)
     view.sources.setCurrentIndex(1)
     view.sources.activated.emit(1)
@@ -128,7 +128,7 @@ def test_each_of_several_data_has_its_entries(qtbot: QtBot, dialog: FixingDialog
     dialog.refresh()
     dialog._services.writer.wait()
     qtbot.waitUntil(lambda: view.sources.count() == 2)
-    assert dialog.source() == other, "what was chosen stays"
+    assert dialog.source() == second_source, "what was chosen stays"
 
 
 def test_pictures_of_any_data_are_of_those_that_one_chooses(
@@ -154,13 +154,13 @@ def test_pictures_of_any_data_are_of_those_that_one_chooses(
 
 
 def test_the_page_of_a_finished_pair_is_saved_and_opened(
-    qtbot: QtBot, dialog: FixingDialog, asked: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, store = dialog.view, dialog._services.store
     experiment = store.add_experiment(preset_config("clip", "tiny"), "mine").id
     runs = [replace(store.add_run(experiment), state=RunState.DONE) for _ in range(2)]
     dialog.ask_page()
-    assert asked == [], "there is no pair"
+    assert requests == [], "there is no pair"
     dialog._show_pairs([])
     assert view.pairs.placeholderText() == "Pairs that were retrained are listed here"
     pair = RunPair("mine", runs[0], runs[1])
@@ -177,27 +177,27 @@ def test_the_page_of_a_finished_pair_is_saved_and_opened(
     for _ in range(3):
         view.page.setEnabled(True)
         view.page.click()
-    assert [to.name for _, to in asked] == ["a.HTML", "b.html"]
+    assert [to.name for _, to in requests] == ["a.HTML", "b.html"]
     assert {Path(start).name for start in starts} == {"before-and-after.html"}
     assert (view.strip.text, view.page.isEnabled()) == ("Loading the models", False)
     dialog.work.page_saved.emit({"path": "/b.html", "differences": {}})
     assert (view.bar.text, view.strip.isHidden(), view.page.isEnabled()) == (
         "The comparison is in /b.html.", True, True
     )  # fmt: skip
-    opened: list[QUrl] = []
-    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    opened_urls: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened_urls.append)
     view.bar.press_remedy()
-    assert opened == [QUrl.fromLocalFile("/b.html")]
+    assert opened_urls == [QUrl.fromLocalFile("/b.html")]
 
 
 def test_what_a_later_version_put_in_stays_in_the_basket_when_data_are_saved(
-    dialog: FixingDialog, asked: list[tuple[Any, ...]], tmp_path: Path
+    dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
     later = [replace(dialog.entries[0], later="cropped"), *dialog.entries[1:]]
     dialog._show_entries(later)
     assert dialog.view.save.isEnabled()
     dialog._save(tmp_path / "new.csv", replace=False)
-    assert [one.id for one in asked[0][1]] == [one.id for one in later[1:]]
+    assert [entry.id for entry in requests[0][1]] == [entry.id for entry in later[1:]]
     dialog.work.failed.emit(Cancelled())
     dialog._show_entries(later[:1])
     assert not dialog.view.save.isEnabled(), "nothing of it can be applied"
@@ -213,13 +213,15 @@ def test_further_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDialo
         dialog.work.retrain(seeded, "/fixed.csv", 2)
     (pair,) = dialog.work.pairs()
     every = [(pair.before, pair.after), *pair.further_seeds]
-    found = [[read_config(run.dir.config) for run in both] for both in every]
-    assert [[(config.seed, config.data.train) for config in both] for both in found] == [
+    configs = [[read_config(run.dir.config) for run in both] for both in every]
+    assert [[(config.seed, config.data.train) for config in both] for both in configs] == [
         [(seed, trained.config.data.train), (seed, "/fixed.csv")] for seed in (5, 6)
     ]
-    kept = store.experiment(pair.before.experiment_id).config
-    assert kept is not None
-    assert (kept.seed, kept.data.train) == (5, "/fixed.csv"), "what is defined is the data with the fixes"
+    stored_config = store.experiment(pair.before.experiment_id).config
+    assert stored_config is not None
+    assert (stored_config.seed, stored_config.data.train) == (5, "/fixed.csv"), (
+        "what is defined is the data with the fixes"
+    )
 
 
 def test_only_runs_that_are_done_are_compared_and_comparing_can_be_cancelled(
@@ -229,12 +231,12 @@ def test_only_runs_that_are_done_are_compared_and_comparing_can_be_cancelled(
     monkeypatch.setattr(dialog._services.pool, "client", workers.client)
     experiment = store.add_experiment(preset_config("clip", "tiny"), "mine").id
     runs = [store.add_run(experiment) for _ in range(6)]
-    done = [replace(run, state=RunState.DONE) for run in runs]
-    pair = RunPair("mine", runs[0], done[1], ((done[2], done[3]), (done[4], runs[5])))
+    done_runs = [replace(run, state=RunState.DONE) for run in runs]
+    pair = RunPair("mine", runs[0], done_runs[1], ((done_runs[2], done_runs[3]), (done_runs[4], runs[5])))
     dialog.work.page(pair, tmp_path / "page.html")
     worker = workers[str(runs[3].folder)]
-    (do, asked), *others = worker.asked
-    assert (do, asked["before"], asked["after"], others) == (
+    (do, arguments), *further_requests = worker.asked
+    assert (do, arguments["before"], arguments["after"], further_requests) == (
         "before_after", [str(runs[2].folder)], [str(runs[3].folder)], []
     )  # fmt: skip
     dialog.work.cancel()

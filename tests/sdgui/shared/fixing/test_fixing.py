@@ -71,8 +71,8 @@ def test_the_pair_is_queued_on_the_data_before_and_after(
     assert not pair.ready
     dialog.save_page(pair, tmp_path / "page.html")
     qtbot.waitUntil(lambda: "comparison is in" in dialog.view.bar.text)
-    asked = json.loads((tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert asked == [[str(pair.before.folder)], [str(pair.after.folder)]]
+    compared = json.loads((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert compared == [[str(pair.before.folder)], [str(pair.after.folder)]]
     *_, trained = dialog.work.trained_on(str(tmp_path / "pairs.csv"))
     for _ in range(2):
         with qtbot.waitSignal(dialog.work.retrained):
@@ -114,20 +114,20 @@ def test_a_fix_that_no_longer_fits_is_told_in_the_dialog_and_nothing_is_queued(
 
 def test_a_panel_takes_part_by_one_record(qtbot: QtBot, services: Services) -> None:
     """In its table of actions, or for a gallery in its context menu; where nothing is found nothing is put."""
-    found: list[Finding | None] = [None, Finding("/d.csv", (Fix(kind="excluded", path="/a.png"),))]
-    record = basket_action("x", "X", "tip", lambda _panel: found[0], lambda _panel: services.basket)
+    findings: list[Finding | None] = [None, Finding("/d.csv", (Fix(kind="excluded", path="/a.png"),))]
+    record = basket_action("x", "X", "tip", lambda _panel: findings[0], lambda _panel: services.basket)
     record.run(None)
     gallery = Gallery()
     qtbot.addWidget(gallery)
-    offer_in_menu(gallery, services.basket, "Leave out", "tip", lambda rows: found[1] if rows else None)
+    offer_in_menu(gallery, services.basket, "Leave out", "tip", lambda rows: findings[1] if rows else None)
     menu = QMenu()
     gallery.menu_opening.emit(menu, [])
     assert not menu.actions()[-1].isEnabled()
     gallery.menu_opening.emit(menu, [0])
     menu.actions()[-1].trigger()
     qtbot.waitUntil(lambda: services.basket.count == 1)
-    assert [(one.source, one.fix.kind) for one in services.store.fixes()] == [("/d.csv", "excluded")]
-    found[0] = Finding("/d.csv", (Fix(kind="relabelled", path="/a.png", label="kind", value="x"),))
+    assert [(entry.source, entry.fix.kind) for entry in services.store.fixes()] == [("/d.csv", "excluded")]
+    findings[0] = Finding("/d.csv", (Fix(kind="relabelled", path="/a.png", label="kind", value="x"),))
     record.run(None)
     qtbot.waitUntil(lambda: services.basket.count == 2)
 
@@ -179,11 +179,11 @@ def test_the_pair_that_was_chosen_stays_chosen_and_only_a_finished_one_is_compar
     pairs = dialog.work.pairs()
     assert [(pair.title, pair.after.id) for pair in pairs] == [("two", last[1]), ("one", last[0])]
     half = replace(pairs[1], before=replace(pairs[1].before, state=RunState.DONE))
-    done = replace(half, after=replace(half.after, state=RunState.DONE))
+    done_pair = replace(half, after=replace(half.after, state=RunState.DONE))
     dialog._show_pairs([pairs[0], half])
     dialog.view.pairs.setCurrentIndex(1)
     dialog._show_buttons()
     assert not dialog.view.page.isEnabled()
-    dialog._show_pairs([pairs[0], done])
+    dialog._show_pairs([pairs[0], done_pair])
     assert dialog.view.pairs.currentText() == "one: done"
     assert dialog.view.page.isEnabled()

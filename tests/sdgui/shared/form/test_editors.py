@@ -144,15 +144,15 @@ def test_a_path_is_browsed_for_where_it_is_and_dropped(
         editor._browse.click()
         menu = QApplication.activePopupWidget()
         assert isinstance(menu, QMenu)
-        assert [one.text() for one in menu.actions()] == ["File …", "Folder …"]
+        assert [action.text() for action in menu.actions()] == ["File …", "Folder …"]
         menu.actions()[row].trigger()
         menu.close()
 
     for text, row in (("", 0), (str(tmp_path / "a.csv"), 0), (str(tmp_path / "gone.csv"), 1), (str(tmp_path), 1)):
         editor.set_text(text)
         choose(row)
-    here = str(tmp_path)
-    assert starts == [("file", ""), ("file", here), ("folder", here), ("folder", here)]
+    folder = str(tmp_path)
+    assert starts == [("file", ""), ("file", folder), ("folder", folder), ("folder", folder)]
     assert heard == ["/x/b.csv", "/x/y"], "nothing is told where nothing was chosen"
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "a.csv"))])
@@ -184,7 +184,7 @@ def test_columns_of_the_data_are_offered_with_how_many_classes_they_have(qtbot: 
     menu = QApplication.activePopupWidget()
     assert isinstance(menu, QMenu)
     actions = menu.actions()
-    assert [(one.text(), one.isChecked()) for one in actions] == [
+    assert [(action.text(), action.isChecked()) for action in actions] == [
         ("none", False), ("kind · 3 classes", True), ("r&&d · 2 classes", False)
     ]  # fmt: skip
     for action in (actions[1], actions[2], actions[0]):
@@ -197,7 +197,7 @@ def test_columns_of_the_data_are_offered_with_how_many_classes_they_have(qtbot: 
     editor.set_choices([])
     assert not editor.list_button.isVisible()
     editor.set_choices(["kind"])
-    assert [one.text() for one in editor.menu().actions()] == ["none", "kind"]
+    assert [action.text() for action in editor.menu().actions()] == ["none", "kind"]
 
 
 def test_a_row_marks_what_differs_and_resets_it(qtbot: QtBot, parent: QWidget) -> None:
@@ -250,8 +250,8 @@ def test_a_row_says_what_is_wrong_below_it(parent: QWidget) -> None:
 
 def test_the_line_of_a_group_folds_it(parent: QWidget) -> None:
     group = FieldGroup("objectives.x", "Matching", "Tells true pairs.")
-    row, asked = FoldRow(replace(SPEC, title="Weight", unit=""), group, parent), list[None]()
-    row.fold_asked.connect(lambda: asked.append(None))
+    row, requests = FoldRow(replace(SPEC, title="Weight", unit=""), group, parent), list[None]()
+    row.fold_asked.connect(lambda: requests.append(None))
     assert (row.button.text(), row.button.toolTip(), row.about.text()) == (
         "Matching",
         "Tells true pairs.",
@@ -265,4 +265,4 @@ def test_the_line_of_a_group_folds_it(parent: QWidget) -> None:
         icons.append(row.button.icon().pixmap(16, 16).toImage())
     assert icons[0] != icons[1]
     row.button.click()
-    assert len(asked) == 1
+    assert len(requests) == 1

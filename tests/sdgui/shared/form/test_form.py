@@ -25,9 +25,9 @@ from sdgui.widgets.style.theme import apply_theme
 
 
 def test_a_unit_is_told_where_the_title_does_not_say_it() -> None:
-    told = {spec.path: spec.told_unit for spec in groups_of(GenerationSettings, "")[0].fields}
-    assert told["beams"] == told["captions"] == ""
-    assert told["max_tokens"] == "tokens"
+    units = {spec.path: spec.told_unit for spec in groups_of(GenerationSettings, "")[0].fields}
+    assert units["beams"] == units["captions"] == ""
+    assert units["max_tokens"] == "tokens"
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_preset_goes_in_and_comes_out_the_same(form: ConfigForm, name: str, si
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_come_back_the_same(number: float) -> None:
     spec = next(
-        one for group in groups_of(RunConfig, "Experiment") for one in group.all_fields() if one.kind == "number"
+        field for group in groups_of(RunConfig, "Experiment") for field in group.all_fields() if field.kind == "number"
     )
     assert parse(spec, text_of(number)) == number
 
@@ -134,9 +134,9 @@ def test_typing_scientific_notation(form: ConfigForm, qtbot) -> None:
     ],
 )
 def test_wrong_text_stays_with_its_sentence(form: ConfigForm, qtbot, field: str, text: str, words: str) -> None:
-    with qtbot.waitSignal(form.validity_changed) as told:
+    with qtbot.waitSignal(form.validity_changed) as validity:
         type_into(form, field, text) if text else (line(form, field).clear(), line(form, field).textEdited.emit(""))
-    assert told.args == [False]
+    assert validity.args == [False]
     assert form.config() is None
     assert line(form, field).text() == text
     assert words in form.errors()[field]
@@ -145,9 +145,9 @@ def test_wrong_text_stays_with_its_sentence(form: ConfigForm, qtbot, field: str,
     assert row._sentence.isVisible()
     assert words in row.editor.control.accessibleDescription()
     assert form._problems.text() == "1 problem"
-    with qtbot.waitSignal(form.validity_changed) as told:
+    with qtbot.waitSignal(form.validity_changed) as validity:
         form.set_value(field, RunConfig().model_dump()[field] if "." not in field else 5)
-    assert told.args == [True]
+    assert validity.args == [True]
     assert form.errors() == {}
     assert not form._problems.isVisible()
 
@@ -199,7 +199,7 @@ def test_advanced_fields_fold_but_changed_ones_show(form: ConfigForm) -> None:
     form.set_value("optim.beta1", "0.8")
     assert form.row("optim.beta1").isVisibleTo(form)
     assert not form.row("optim.beta2").isVisibleTo(form)
-    section = next(one for one in form._sections if one.group.path == "optim")
+    section = next(candidate for candidate in form._sections if candidate.group.path == "optim")
     section._more.click()
     assert form.row("optim.beta2").isVisibleTo(form)
     section._more.click()
@@ -254,11 +254,11 @@ def test_read_only(form: ConfigForm) -> None:
 def test_a_draft_keeps_wrong_texts(form: ConfigForm, qtbot) -> None:
     form.set_value("optim.epochs", "ma")
     form.set_value("data.train", "/pictures/träin.csv")
-    other = ConfigForm()
-    qtbot.addWidget(other)
-    other.set_draft({**form.draft(), "gone.field": "1"})
-    assert other.draft() == form.draft()
-    assert other.errors() == form.errors()
+    second_form = ConfigForm()
+    qtbot.addWidget(second_form)
+    second_form.set_draft({**form.draft(), "gone.field": "1"})
+    assert second_form.draft() == form.draft()
+    assert second_form.errors() == form.errors()
 
 
 def test_hidden_values_are_kept(form: ConfigForm) -> None:
@@ -330,11 +330,11 @@ def test_a_preset_shows_the_objectives_that_it_trains_on(form: ConfigForm) -> No
 
 
 def test_only_what_the_chosen_fusion_reads_is_shown(form: ConfigForm) -> None:
-    for kind, own in {"none": set(), "cross-attention": {"text_attention"}, "merged": {"feed_forward"},
+    for kind, fields in {"none": set(), "cross-attention": {"text_attention"}, "merged": {"feed_forward"},
                       "skip": {"merge_every"}, "queries": {"queries"}}.items():  # fmt: skip
         form.set_value("fusion.kind", kind)
         seen = {path.partition(".")[2] for path in shown(form) if path.startswith("fusion.")}
-        assert seen == {"kind"} | (own and own | {"layers", "heads", "width"}), kind
+        assert seen == {"kind"} | (fields and fields | {"layers", "heads", "width"}), kind
     form.set_config(RunConfig())
     form.finish()
     section = form._homes["fusion.layers"]
@@ -356,10 +356,10 @@ def test_rows_are_made_between_other_events_top_first(qtbot) -> None:
     fresh.show()
     assert sum(len(section.rows) for section in fresh._all()) == 0
     qtbot.waitUntil(lambda: not fresh._pending(), timeout=10_000)
-    made = {path for section in fresh._all() for path in section.rows}
-    assert {"name", "data.train", "optim.epochs", "objectives.matching.weight"} <= made
-    assert "objectives.matching.negatives" not in made
-    assert len(made) < len(fresh.draft()) / 2
+    created = {path for section in fresh._all() for path in section.rows}
+    assert {"name", "data.train", "optim.epochs", "objectives.matching.weight"} <= created
+    assert "objectives.matching.negatives" not in created
+    assert len(created) < len(fresh.draft()) / 2
 
 
 def test_tab_follows_the_rows_though_later_ones_were_made_first(form: ConfigForm, qtbot) -> None:

@@ -13,7 +13,7 @@ from sdgui.shared.form.state import FormState
 from tests.sdgui.shared.form.test_form import form, one_form, shown
 
 __all__ = ["form", "one_form"]  # fixtures
-SPECS: dict[str, FieldSpec] = {one.path: one for part in groups_of(RunConfig, "") for one in part.all_fields()}
+SPECS: dict[str, FieldSpec] = {field.path: field for part in groups_of(RunConfig, "") for field in part.all_fields()}
 
 
 def test_what_was_refused_is_an_error_of_that_text_and_of_that_definition_alone() -> None:
@@ -66,13 +66,13 @@ def test_a_row_that_is_made_later_can_be_edited_as_little_as_the_others(qtbot: Q
 
 
 def test_another_definition_tells_whether_it_can_be_used(form: ConfigForm) -> None:
-    told: list[bool] = []
-    form.validity_changed.connect(told.append)
+    validity: list[bool] = []
+    form.validity_changed.connect(validity.append)
     form.set_value("optim.epochs", "many")
     form.set_config(RunConfig())
     form.set_config(RunConfig())
-    assert told == [False, True]
-    form.validity_changed.disconnect(told.append)
+    assert validity == [False, True]
+    form.validity_changed.disconnect(validity.append)
 
 
 @pytest.mark.parametrize(("text", "number"), [("1_000", 1000), ("1\u2009000", 1000), (" 7 ", 7), ("2e1", 20)])

@@ -18,8 +18,8 @@ __all__ = ["form", "one_form"]  # fixtures
 
 def test_the_list_of_sections_marks_what_is_wrong_or_differs_and_leads_there(form: ConfigForm) -> None:
     paths = [section.group.path for section in form._sections]
-    at = paths.index("optim")
-    item = form._list.item(at)
+    row = paths.index("optim")
+    item = form._list.item(row)
 
     def icon() -> QImage:
         return item.icon().pixmap(12, 12).toImage()
@@ -43,15 +43,15 @@ def test_the_list_of_sections_marks_what_is_wrong_or_differs_and_leads_there(for
     form.finish()
     bar = form._area.verticalScrollBar()
     form._list.itemClicked.emit(item)
-    assert bar.value() == min(bar.maximum(), form._sections[at].y()) > 0
-    assert form._list.currentRow() == at
+    assert bar.value() == min(bar.maximum(), form._sections[row].y()) > 0
+    assert form._list.currentRow() == row
     bar.setValue(0)
     assert form._list.currentRow() == 0
     form._search.setText("koleo")
     assert [paths[row] for row in range(len(paths)) if not form._list.isRowHidden(row)] == ["objectives"]
-    for width, shown in ((76 * SPACE - 1, False), (76 * SPACE, True)):
+    for width, is_visible in ((76 * SPACE - 1, False), (76 * SPACE, True)):
         form.resize(width, 600)
-        assert form._list.isVisible() is shown
+        assert form._list.isVisible() is is_visible
     form.resize(900, 600)
 
 
@@ -73,37 +73,37 @@ def test_what_is_under_more_is_counted_and_named(form: ConfigForm) -> None:
 
 
 def test_a_field_is_explained_while_it_has_the_focus_and_more_is_put_below_it(qtbot: QtBot) -> None:
-    other = ConfigForm(sections=("optim",))
-    qtbot.addWidget(other)
+    single = ConfigForm(sections=("optim",))
+    qtbot.addWidget(single)
     below: list[QLabel] = []
 
     def make(row: FormRow) -> QLabel:
         below.append(QLabel(row.spec.path, row))
         return below[-1]
 
-    other.set_companions(["optim.epochs"], make)
-    other.set_choices("optim.epochs", ["1"])
-    other.resize(900, 600)
-    other.show()
-    assert not other._list.isVisible(), "there is one section"
+    single.set_companions(["optim.epochs"], make)
+    single.set_choices("optim.epochs", ["1"])
+    single.resize(900, 600)
+    single.show()
+    assert not single._list.isVisible(), "there is one section"
     two = ConfigForm(sections=("optim", "checkpoint"))
     qtbot.addWidget(two)
     two.resize(900, 600)
     two.show()
     assert two._list.isVisible()
-    other.finish()
+    single.finish()
     assert [label.text() for label in below] == ["optim.epochs"]
-    row = other.row("optim.epochs")
+    row = single.row("optim.epochs")
     assert below[0].isVisible()
     assert below[0].y() > row.editor.geometry().bottom()
     row.focused.emit("optim.epochs")
-    assert other._help.text() == f"{row.spec.title}: {row.spec.help}"
-    other.focus_field("optim.beta1")
-    assert other.row("optim.beta1").isVisible(), "it is under More"
+    assert single._help.text() == f"{row.spec.title}: {row.spec.help}"
+    single.focus_field("optim.beta1")
+    assert single.row("optim.beta1").isVisible(), "it is under More"
     with pytest.raises(KeyError):
-        other.set_values({"optim.epochs": 2, "optim.none": 3})
-    assert other.changes() == {}
-    told: list[None] = []
-    other.changed.connect(lambda: told.append(None))
-    other.set_values({"optim.epochs": 2, "optim.beta1": 0.5})
-    assert (len(told), other.read_only) == (1, False)
+        single.set_values({"optim.epochs": 2, "optim.none": 3})
+    assert single.changes() == {}
+    changes: list[None] = []
+    single.changed.connect(lambda: changes.append(None))
+    single.set_values({"optim.epochs": 2, "optim.beta1": 0.5})
+    assert (len(changes), single.read_only) == (1, False)

@@ -88,10 +88,10 @@ def test_a_pattern_of_shards_is_typed_and_remembered(
     services: Services, picker: DataPicker, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pattern is no file, and is offered again without being looked for."""
-    asked: list[str] = []
+    labels: list[str] = []
 
     def answer(_parent: object, _title: str, label: str, text: str) -> tuple[str, bool]:
-        asked.append(text)
+        labels.append(text)
         return " /data/{000..099}.tar ", "{00000..00099}.tar" in label
 
     monkeypatch.setattr(QInputDialog, "getText", answer)
@@ -99,21 +99,21 @@ def test_a_pattern_of_shards_is_typed_and_remembered(
         picker._ask_for_shards()
     assert picker.source() == "/data/{000..099}.tar"
     picker._ask_for_shards()
-    assert asked == ["", "/data/{000..099}.tar"]
-    other = DataPicker(services)
-    qtbot.addWidget(other)
-    other.show()
-    qtbot.waitUntil(lambda: other.box.count() > 0)
-    assert other.box.itemData(0) == "/data/{000..099}.tar"
+    assert labels == ["", "/data/{000..099}.tar"]
+    second_picker = DataPicker(services)
+    qtbot.addWidget(second_picker)
+    second_picker.show()
+    qtbot.waitUntil(lambda: second_picker.box.count() > 0)
+    assert second_picker.box.itemData(0) == "/data/{000..099}.tar"
 
 
 def test_a_choice_is_told_and_counted(services: Services, picker: DataPicker, qtbot: QtBot) -> None:
-    chosen: list[str] = []
+    sources: list[str] = []
     facts: list[dict[str, Any]] = []
-    picker.changed.connect(chosen.append)
+    picker.changed.connect(sources.append)
     picker.described.connect(facts.append)
     picker.set_source("/data/pairs.csv")
-    assert chosen == ["/data/pairs.csv"]
+    assert sources == ["/data/pairs.csv"]
     assert "Counting" in picker.figures.text()
     qtbot.waitUntil(lambda: len(facts) == 1, timeout=10000)
     assert facts[0]["pairs"] == 4100
@@ -122,7 +122,7 @@ def test_a_choice_is_told_and_counted(services: Services, picker: DataPicker, qt
     assert picker.figures.text() == "4\u2009100 pairs · 1 picture · concept: 55 classes · 3 bad rows · CSV"
     assert "line 2: gone\nand 2 more" in picker.figures.toolTip()
     picker.set_source("/data/pairs.csv")
-    assert len(chosen) == 1
+    assert len(sources) == 1
 
 
 def test_what_was_asked_before_is_taken_back(picker: DataPicker, qtbot: QtBot) -> None:
@@ -171,10 +171,10 @@ def test_a_card_shows_the_pictures_that_fit_and_is_not_wider_for_them(
     card.show_facts()
     card.resize(width, 120)
     card.show()
-    pictures = [one for one in card.pictures if one.isVisible()]
+    pictures = [label for label in card.pictures if label.isVisible()]
     assert len(pictures) == shown
     assert card.width() == width
-    assert all(one.mapTo(card, one.rect().bottomRight()).x() < width for one in pictures)
+    assert all(label.mapTo(card, label.rect().bottomRight()).x() < width for label in pictures)
 
 
 def test_what_the_splits_share_is_said_when_it_is_known(qtbot: QtBot, services: Services) -> None:
@@ -195,8 +195,8 @@ def test_what_the_splits_share_is_said_when_it_is_known(qtbot: QtBot, services: 
 def test_holding_out_says_how_far_it_is_and_can_be_asked_for_again(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts, asked = DataFacts(services.pool), list[None]()
-    monkeypatch.setattr(facts, "hold_out", lambda: asked.append(None))
+    facts, requests = DataFacts(services.pool), list[None]()
+    monkeypatch.setattr(facts, "hold_out", lambda: requests.append(None))
     card = DataCard(facts)
     qtbot.addWidget(card)
     card.show()
@@ -209,7 +209,7 @@ def test_holding_out_says_how_far_it_is_and_can_be_asked_for_again(
     card.show_facts()
     assert card.hold_out.isVisible()
     card.hold_out.click()
-    assert (len(asked), card.hold_out.isEnabled()) == (1, False)
+    assert (len(requests), card.hold_out.isEnabled()) == (1, False)
     assert (card.overlap.text(), card.overlap.isVisible()) == ("Holding a tenth out …", True)
     facts.not_held_out.emit(Failure("There is no room."))
     assert (card.overlap.text(), card.hold_out.isEnabled()) == ("There is no room.", True)

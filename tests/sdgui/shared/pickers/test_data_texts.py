@@ -44,7 +44,7 @@ def test_figures_are_said_in_the_singular_and_the_plural() -> None:
     ("captions", "text"),
     [
         ([], ""),
-        ([8, 0, 0], "one caption a picture"),
+        ([8, 0, 0], "one caption per picture"),
         ([0, 8, 0], "2 captions per picture"),
         ([0, 0, 8], "3 or more captions per picture"),
         ([2, 0, 1200], "captions per picture 1: 2, 3+: 1\u2009200"),
@@ -66,13 +66,13 @@ def test_reasons_are_listed_with_how_many_more_there_are() -> None:
 
 
 def test_what_splits_share_in_words() -> None:
-    others = {"val": "/v.csv", "test": "/t.csv", "train": "/x.csv"}
-    assert overlap_text(None, others, {"/v.csv": 1}) == overlap_text(facts(pictures=0), others, {"/v.csv": 1}) == ""
-    assert overlap_text(facts(), others, {}) == ""
-    assert overlap_text(facts(), others, {"/v.csv": 2, "/t.csv": 0}) == (
+    splits = {"val": "/v.csv", "test": "/t.csv", "train": "/x.csv"}
+    assert overlap_text(None, splits, {"/v.csv": 1}) == overlap_text(facts(pictures=0), splits, {"/v.csv": 1}) == ""
+    assert overlap_text(facts(), splits, {}) == ""
+    assert overlap_text(facts(), splits, {"/v.csv": 2, "/t.csv": 0}) == (
         "2 pictures (25.0 %) are in val too · no picture is in test too"
     )
-    assert overlap_text(facts(), others, {"/v.csv": 0, "/t.csv": 0}) == "no picture is in val or test too"
+    assert overlap_text(facts(), splits, {"/v.csv": 0, "/t.csv": 0}) == "no picture is in val or test too"
 
 
 def test_splits_that_experiments_name_together_or_that_lie_beside_each_other(tmp_path: Path) -> None:
@@ -105,12 +105,12 @@ def test_sizes_of_weights_and_where_they_lie(tmp_path: Path, monkeypatch: pytest
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     assert hub_cache() == Path.home() / ".cache" / "huggingface" / "hub"
-    for name, found in (
+    for name, expected in (
         ("XDG_CACHE_HOME", "/c/huggingface/hub"), ("HF_HOME", "/c/hub"), ("HUGGINGFACE_HUB_CACHE", "/c"),
         ("HF_HUB_CACHE", "/d"),
     ):  # fmt: skip
         monkeypatch.setenv(name, "/d" if name == "HF_HUB_CACHE" else "/c")
-        assert hub_cache() == Path(found), name
+        assert hub_cache() == Path(expected), name
     snapshot = tmp_path / "hub" / "models--timm--vit" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "open_clip_model.safetensors").write_bytes(bytes(30))
@@ -125,20 +125,20 @@ def test_sizes_of_weights_and_where_they_lie(tmp_path: Path, monkeypatch: pytest
 
 
 def test_weights_that_are_here_come_first_and_studies_last() -> None:
-    made = [
+    models = [
         Pretrained("a", "commonpool_s", False, False, 5), Pretrained("b", "x", False, False, 0),
         Pretrained("c", "x", False, False, 9), Pretrained("d", "x", False, True, 99),
         Pretrained("e", "x", False, False, 7),
     ]  # fmt: skip
-    assert [one.architecture for one in sorted(made, key=pretrained._rank)] == ["d", "e", "c", "b", "a"]
-    assert made[1].name == "b,x"
+    assert [model.architecture for model in sorted(models, key=pretrained._rank)] == ["d", "e", "c", "b", "a"]
+    assert models[1].name == "b,x"
     assert Pretrained("a", "mscoco_finetuned_laion", True, False, 0).only_captions
 
 
 @pytest.fixture
 def services(qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """No worker is asked anything."""
-    monkeypatch.setattr(WorkerCalls, "ask", lambda *_given, **_more: None)
+    monkeypatch.setattr(WorkerCalls, "ask", lambda *_args, **_more: None)
     with services_in(tmp_path / "home") as services:
         yield services
 
@@ -167,9 +167,9 @@ def test_data_are_chosen_as_a_file_a_folder_or_shards(
 
     monkeypatch.setattr(QFileDialog, "getOpenFileName", file)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", folder)
-    monkeypatch.setattr(QInputDialog, "getText", lambda *_given, text: answers.pop(0))
-    chosen: list[str] = []
-    picker.changed.connect(chosen.append)
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_args, text: answers.pop(0))
+    sources: list[str] = []
+    picker.changed.connect(sources.append)
     assert not picker._show_card.isEnabled()
     for row in (0, 0, 1, 1, 2, 2, 2):
         picker._browse.click()
@@ -177,11 +177,11 @@ def test_data_are_chosen_as_a_file_a_folder_or_shards(
         assert isinstance(menu, QMenu)
         menu.actions()[row].trigger()
         menu.close()
-    assert chosen == ["/a/pairs.csv", "/a/pictures", "/a/{00..09}.tar"]
+    assert sources == ["/a/pairs.csv", "/a/pictures", "/a/{00..09}.tar"]
     assert starts == ["", "", "/a", "/a"]
     assert (picker._show_card.isEnabled(), picker.figures.text()) == (True, "Counting …")
-    kept = json.loads(str(picker._services.settings.value("data/recent")))
-    assert kept == ["/a/{00..09}.tar"], "what is not there is not remembered with the next"
+    stored = json.loads(str(picker._services.settings.value("data/recent")))
+    assert stored == ["/a/{00..09}.tar"], "what is not there is not remembered with the next"
     picker.set_source("")
     assert (picker.box.currentIndex(), picker._show_card.isEnabled(), picker.figures.isVisible()) == (-1, False, False)
 
@@ -212,7 +212,7 @@ def test_the_card_compares_splits_and_what_was_held_out_is_listed(picker: DataPi
     for name in ("train.csv", "val.csv", "rest.csv", "tenth.csv"):
         (tmp_path / name).touch()
     held: list[tuple[str, str]] = []
-    picker.held_out.connect(lambda *what: held.append(what))
+    picker.held_out.connect(lambda *paths: held.append(paths))
     picker.set_source(str(tmp_path / "train.csv"))
     picker._about._described(facts())
     picker._show_card.click()
@@ -236,9 +236,9 @@ def test_the_card_compares_splits_and_what_was_held_out_is_listed(picker: DataPi
 def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: Services) -> None:
     about = DataFacts(services.pool)
     plain, card = DataCard(about), DataCard(about, look=True)
-    for one in (plain, card):
-        qtbot.addWidget(one)
-        one.show()
+    for shown_card in (plain, card):
+        qtbot.addWidget(shown_card)
+        shown_card.show()
     looked: list[str] = []
     card.look_asked.connect(looked.append)
     assert (plain.look.isVisible(), card.look.isVisible(), card.figures.text()) == (False, True, "")
@@ -269,18 +269,18 @@ def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: S
 def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, dict[str, Any]]] = []
+    requests: list[tuple[str, dict[str, Any]]] = []
     dropped: list[str] = []
 
-    def ask(_calls: WorkerCalls, purpose: str, _verb: object, *_given: object, **given: Any) -> None:
-        asked.append((purpose, given))
+    def ask(_calls: WorkerCalls, purpose: str, _verb: object, *_args: object, **arguments: Any) -> None:
+        requests.append((purpose, arguments))
 
     monkeypatch.setattr(WorkerCalls, "ask", ask)
     monkeypatch.setattr(WorkerCalls, "drop", lambda _calls, purpose: dropped.append(purpose))
     about = DataFacts(services.pool, pictures_only=True)
     about.look_for_overlap(["/v.csv"])
     about.hold_out()
-    assert asked == [], "there is no source"
+    assert requests == [], "there is no source"
     about.set_source("/a.csv")
     about.look_for_overlap(["/v.csv", "/t.csv"])
     about._overlapped({"shared": {"/v.csv": 0}})
@@ -290,7 +290,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
     with monkeypatch.context() as patch:
         patch.setattr(WorkerCalls, "busy", lambda _calls, _purpose: True)
         about.look_for_overlap(["/x.csv"])
-    assert asked == [
+    assert requests == [
         ("describe", {"source": "/a.csv", "pictures_only": True}),
         ("overlap", {"source": "/a.csv", "others": ["/v.csv", "/t.csv"]}),
         ("overlap", {"source": "/a.csv", "others": ["/t.csv"]}),
@@ -299,7 +299,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
     about._described(facts())
     dropped.clear()
     about.set_source("")
-    assert (dropped, about.facts, about.shared, len(asked)) == (["describe", "overlap", "hold out"], None, {}, 4)
+    assert (dropped, about.facts, about.shared, len(requests)) == (["describe", "overlap", "hold out"], None, {}, 4)
 
 
 def test_a_card_compares_its_data_once_they_are_known(
@@ -320,13 +320,13 @@ def test_sources_are_listed_with_where_they_are_and_the_last_eight_are_remembere
     picker: DataPicker, tmp_path: Path
 ) -> None:
     files = [tmp_path / f"{number}.csv" for number in range(10)]
-    chosen: list[str] = []
-    picker.changed.connect(chosen.append)
+    sources: list[str] = []
+    picker.changed.connect(sources.append)
     for file in files:
         file.touch()
         picker.set_source(str(file))
-    kept = json.loads(str(picker._services.settings.value("data/recent")))
-    assert kept == [str(file) for file in files[:1:-1]]
+    stored = json.loads(str(picker._services.settings.value("data/recent")))
+    assert stored == [str(file) for file in files[:1:-1]]
     picker.set_source("/data/shown", "of a run")
     box = picker.box
     tip = Qt.ItemDataRole.ToolTipRole
@@ -335,7 +335,7 @@ def test_sources_are_listed_with_where_they_are_and_the_last_eight_are_remembere
     row = box.findData(str(files[3]))
     box.setCurrentIndex(row)
     box.activated.emit(row)
-    assert (picker.source(), chosen) == (str(files[3]), [*map(str, files), "/data/shown", str(files[3])])
+    assert (picker.source(), sources) == (str(files[3]), [*map(str, files), "/data/shown", str(files[3])])
     files[3].unlink()
     picker.refresh()
     assert (box.currentData(), box.currentText()) == (str(files[3]), "3.csv"), "what is chosen stays, there or not"

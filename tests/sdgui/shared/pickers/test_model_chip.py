@@ -79,7 +79,7 @@ def opened(qtbot: QtBot, chip: ModelChip, typed: str = "") -> list[str]:
 
 
 def reason(chip: ModelChip, title: str) -> str:
-    return next(one.reason for one in chip.popover.lines.entries() if one.title == title)
+    return next(entry.reason for entry in chip.popover.lines.entries() if entry.title == title)
 
 
 def click(qtbot: QtBot, chip: ModelChip, title: str) -> None:
@@ -191,7 +191,7 @@ def test_models_are_found_by_what_is_typed_and_by_keys_alone(chip: ModelChip, qt
     qtbot.keyClick(popover.line, Qt.Key.Key_Return)
     assert heard.changed == [ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32 · openai")]
     opened(qtbot, chip, "vit-b-32 laion")
-    assert all("laion" in one.name for one in popover.lines.entries())
+    assert all("laion" in entry.name for entry in popover.lines.entries())
     first = popover.lines.entry(popover.list.currentIndex().row())
     qtbot.keyClick(popover.line, Qt.Key.Key_Down)
     second = popover.lines.entry(popover.list.currentIndex().row())
@@ -222,15 +222,15 @@ def test_a_downloaded_model_says_so_and_comes_first(
     (snapshot / "open_clip_model.safetensors").write_bytes(bytes(2_000_000))
     monkeypatch.setenv("HF_HUB_CACHE", str(hub))
     opened(qtbot, chip)
-    pretrained = [one for one in chip.popover.lines.entries() if one.kind == "open_clip"]
+    pretrained = [entry for entry in chip.popover.lines.entries() if entry.kind == "open_clip"]
     assert (pretrained[0].name, pretrained[0].about) == ("ViT-B-32,openai", "downloaded · 2 MB · search, classify")
-    about = {one.name: one.about for one in pretrained}
+    about = {entry.name: entry.about for entry in pretrained}
     assert about["ViT-B-32,laion2b_s34b_b79k"] == "about 605 MB to download · search, classify"
     assert "poor for search" in about["coca_ViT-B-32,mscoco_finetuned_laion2b_s13b_b90k"]
 
 
 def test_the_size_of_every_pretrained_model_is_known() -> None:
-    assert [one.name for one in pretrained_models() if not one.size] == []
+    assert [model.name for model in pretrained_models() if not model.size] == []
 
 
 def test_folders_are_dropped_and_typed(services: Services, chip: ModelChip, qtbot: QtBot, tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_the_wheel_and_a_list_that_is_read_again_change_nothing(
     marked = popover.lines.entry(popover.list.currentIndex().row())
     save(run_of(services, "late").dir, 10)
     chip.refresh()
-    qtbot.waitUntil(lambda: any(one.title == "late · run 1" for one in popover.lines.entries()), timeout=20000)
+    qtbot.waitUntil(lambda: any(entry.title == "late · run 1" for entry in popover.lines.entries()), timeout=20000)
     assert popover.lines.entry(popover.list.currentIndex().row()) == marked
     qtbot.keyClick(popover.line, Qt.Key.Key_Escape)
     choice = chip.choice()

@@ -55,8 +55,8 @@ def test_what_is_known_of_the_choice_and_what_it_has_not_is_not_chosen(services:
     assert chip.toolTip() == f"{title}\n{run.folder}@best\nPress to choose another model"
     assert (chip.accessibleDescription(), chip._muted) == (title, False)
     chip.set_network("nobody")
-    for which in (21, "other"):
-        chip.set_checkpoint(which)
+    for checkpoint in (21, "other"):
+        chip.set_checkpoint(checkpoint)
     assert len(heard.changed) == 1
     chip.set_checkpoint("last")
     assert chip.step() == 1200
@@ -68,10 +68,10 @@ def test_what_is_known_of_the_choice_and_what_it_has_not_is_not_chosen(services:
     assert choice.title == "clip · run 1 · step 1\u2009200 · teacher"
     assert chip.set_choice(ModelChoice("open_clip:RN50,openai", "", "x"))
     assert (known(chip), chip.short_title()) == (((), 0, ()), "RN50 · openai")
-    told = len(heard.changed)
+    changes_before = len(heard.changed)
     chip.set_network("student")
     chip.set_checkpoint("best")
-    assert len(heard.changed) == told, "it has neither"
+    assert len(heard.changed) == changes_before, "it has neither"
 
 
 def test_the_newest_run_that_can_be_used_is_chosen_unless_something_is(
@@ -91,13 +91,13 @@ def test_the_newest_run_that_can_be_used_is_chosen_unless_something_is(
 
 
 def test_news_of_the_chosen_run_alone_are_looked_at(services: Services, chip: ModelChip) -> None:
-    mine, other = run_of(services, "mine"), run_of(services, "other")
+    mine, second = run_of(services, "mine"), run_of(services, "other")
     save(mine.dir, 10)
     services.tailer.state_changed.emit(mine.id, RunState.RUNNING)
     assert not chip._look.isActive(), "nothing is chosen"
     assert chip.show_run(mine.id)
-    services.tailer.state_changed.emit(other.id, RunState.RUNNING)
-    services.tailer.progress_changed.emit(other.id, None)
+    services.tailer.state_changed.emit(second.id, RunState.RUNNING)
+    services.tailer.progress_changed.emit(second.id, None)
     assert not chip._look.isActive()
     for news in (services.tailer.state_changed, services.tailer.progress_changed):
         news.emit(mine.id, None)
@@ -106,7 +106,7 @@ def test_news_of_the_chosen_run_alone_are_looked_at(services: Services, chip: Mo
     heard = Heard(chip)
     save(mine.dir, 20)
     chip._look.timeout.emit()
-    assert [one.title for one in heard.renewed] == ["mine · run 1 · best, step 20 · student"]
+    assert [choice.title for choice in heard.renewed] == ["mine · run 1 · best, step 20 · student"]
 
 
 def test_keys_open_the_list_and_shortcuts_do_not(qtbot: QtBot, chip: ModelChip) -> None:
@@ -145,33 +145,33 @@ def test_what_is_gone_or_out_of_reach_is_not_chosen(
 def test_the_last_eight_are_remembered_each_once(services: Services) -> None:
     for number in (*range(9), 3):
         remember(services.settings, ModelChoice(f"/m/{number}", "", str(number)))
-    assert [one.title for one in recent_choices(services.settings)] == ["3", "8", "7", "6", "5", "4", "2", "1"]
+    assert [choice.title for choice in recent_choices(services.settings)] == ["3", "8", "7", "6", "5", "4", "2", "1"]
 
 
 def test_runs_are_listed_newest_first_as_the_tree_calls_them(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = services.store
-    first, other = run_of(services, "clip"), run_of(services, "other")
+    first, of_other_experiment = run_of(services, "clip"), run_of(services, "other")
     second = store.add_run(first.experiment_id)
     save(first.dir, 10, captions=True)
     best = BestPoint("val/student/mean_recall", 0.5, 10)
     store.record(first.id, Progress(RunState.DONE, 1, step=10, total_steps=10, best=best))
-    found = run_entries(store, "search")
-    assert [(one.title, one.run_id, one.metric) for one in found] == [
-        ("clip · run 2", second.id, ""), ("other · run 1", other.id, ""),
+    entries = run_entries(store, "search")
+    assert [(entry.title, entry.run_id, entry.metric) for entry in entries] == [
+        ("clip · run 2", second.id, ""), ("other · run 1", of_other_experiment.id, ""),
         ("clip · run 1", first.id, "mean recall 50.0 %"),
     ]  # fmt: skip
-    assert [bool(one.reason) for one in found] == [True, True, False]
-    assert found[2].about == f"{when(store.run(first.id).created)} · search, classify, caption"
-    assert found[1].about.endswith(" · search, classify")
-    assert run_entry(store, store.run(second.id), "search") == found[0]
+    assert [bool(entry.reason) for entry in entries] == [True, True, False]
+    assert entries[2].about == f"{when(store.run(first.id).created)} · search, classify, caption"
+    assert entries[1].about.endswith(" · search, classify")
+    assert run_entry(store, store.run(second.id), "search") == entries[0]
     assert run_entry(store, None, "search") is None
     store.delete_run(second.id)
     assert run_entry(store, store.run(second.id), "search") is None
-    store.delete_experiment(other.experiment_id)
-    assert run_entry(store, store.run(other.id), "search") is None
-    assert [one.title for one in run_entries(store, "search")] == ["clip · run 1"]
+    store.delete_experiment(of_other_experiment.experiment_id)
+    assert run_entry(store, store.run(of_other_experiment.id), "search") is None
+    assert [entry.title for entry in run_entries(store, "search")] == ["clip · run 1"]
 
     def gone(*_: object, **__: object) -> None:
         raise StoreError("It is out of reach.")
@@ -207,20 +207,20 @@ def test_pretrained_weights_say_what_they_can_and_what_it_costs_to_get_them(
         Pretrained("ViT", "unknown", False, False, 0),
         Pretrained("coca_ViT", "tuned", True, True, 400_000),
     ]
-    monkeypatch.setattr(Pretrained, "only_captions", property(lambda one: one.tag == "tuned"))
+    monkeypatch.setattr(Pretrained, "only_captions", property(lambda weights: weights.tag == "tuned"))
     monkeypatch.setattr(entries, "pretrained_models", lambda: listed)
-    found = {entry.name.partition(",")[2]: entry for entry in pretrained_entries(needs)}
-    assert list(found)[: len(first)] == first
-    assert [found[tag].about for tag in ("here", "known", "unknown", "tuned")] == [
+    by_tag = {entry.name.partition(",")[2]: entry for entry in pretrained_entries(needs)}
+    assert list(by_tag)[: len(first)] == first
+    assert [by_tag[tag].about for tag in ("here", "known", "unknown", "tuned")] == [
         "downloaded \u00b7 605 MB \u00b7 search, classify",
         "about 4.0 GB to download \u00b7 search, classify, caption",
         "to download \u00b7 search, classify",
         "downloaded \u00b7 1 MB \u00b7 Captioning model; poor for search",
     ]
-    reasons = {tag: entry.reason for tag, entry in found.items() if entry.reason}
+    reasons = {tag: entry.reason for tag, entry in by_tag.items() if entry.reason}
     why = "It cannot caption: its architecture is not CoCa."
     assert reasons == ({} if needs == "search" else {"here": why, "unknown": why})
-    assert found["known"].title == "coca_ViT \u00b7 known"
+    assert by_tag["known"].title == "coca_ViT \u00b7 known"
 
 
 def test_a_folder_with_an_at_sign_in_its_name_is_found_again(services: Services, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_list_that_is_read_while_a_newer_one_is_asked_for_is_not_shown(
     older([("Runs", [ModelEntry("run", "/r", "before")])])
     assert chip.popover.lines.entries() == []
     newer([("Runs", [ModelEntry("run", "/r", "now")])])
-    assert [one.title for one in chip.popover.lines.entries()] == ["now"]
+    assert [entry.title for entry in chip.popover.lines.entries()] == ["now"]
     chip.popover.hide()
     chip.refresh()
     assert len(reads) == 2, "nobody looks at it"

@@ -37,7 +37,7 @@ def test_entries_stand_under_headings_and_are_found_by_every_word(qapp: object) 
     runs, pretrained = "Runs", "Pretrained, by open_clip"
     assert shown(lines) == [runs, ONE.title, TWO.title, pretrained, THREE.title], "random weights are seldom wanted"
     assert lines.entries() == [ONE, TWO, THREE]
-    found = {
+    titles_by_words = {
         "RUN clip": [runs, ONE.title],
         "recall": [runs, ONE.title],
         "/r/2": [runs, TWO.title],
@@ -46,7 +46,7 @@ def test_entries_stand_under_headings_and_are_found_by_every_word(qapp: object) 
         "rn50": [UNTRAINED, BARE.title],
         "clip coca": [],
     }
-    for words, titles in found.items():
+    for words, titles in titles_by_words.items():
         lines.find(words)
         assert shown(lines) == titles, words
     lines.replace(GROUPS)
@@ -70,14 +70,14 @@ def test_keys_pass_over_headings_and_what_cannot_be_picked(qapp: object) -> None
 def test_a_line_tells_what_it_is(qapp: object) -> None:
     lines = ModelLines()
     lines.replace(GROUPS)
-    one, two = lines.index(1), lines.index(2)
-    assert [one.data(role) for role in (Role.UserRole, Role.ToolTipRole, Role.AccessibleTextRole)] == [
+    first, two = lines.index(1), lines.index(2)
+    assert [first.data(role) for role in (Role.UserRole, Role.ToolTipRole, Role.AccessibleTextRole)] == [
         ONE, "/r/1", "clip · run 1, mean recall 50.0 %, today · search"
     ]  # fmt: skip
     assert [two.data(role) for role in (Role.ToolTipRole, Role.AccessibleTextRole)] == [
         TWO.reason, f"coca · run 1, {TWO.reason}"
     ]  # fmt: skip
-    assert one.data(Role.DecorationRole) is None
+    assert first.data(Role.DecorationRole) is None
     assert [lines.index(0).data(role) for role in (Role.DisplayRole, Role.UserRole)] == ["Runs", None]
     assert lines.data(QModelIndex()) is None
 
@@ -121,13 +121,13 @@ def test_arrows_and_pages_move_through_what_can_be_picked(qtbot: QtBot, popover:
     popover.picked.connect(picked.append)
     many = [replace(ONE, name=f"/r/{number}", title=f"run {number}") for number in range(20)]
     popover.show_groups(groups_of([], many, [], []))
-    at: list[str] = []
+    currents: list[str] = []
     for key in (Qt.Key.Key_Down, Qt.Key.Key_PageDown, Qt.Key.Key_Up, Qt.Key.Key_PageUp, Qt.Key.Key_PageUp):
         qtbot.keyClick(popover.line, key)
         entry = current(popover)
         assert entry is not None
-        at.append(entry.title)
-    assert at == ["run 1", "run 7", "run 6", "run 0", "run 0"]
+        currents.append(entry.title)
+    assert currents == ["run 1", "run 7", "run 6", "run 0", "run 0"]
     qtbot.keyClick(popover.line, Qt.Key.Key_Down)
     popover.show_groups(groups_of([], many[::-1], [], []))
     assert current(popover) == many[1], "the line that was reached stays"
@@ -136,26 +136,26 @@ def test_arrows_and_pages_move_through_what_can_be_picked(qtbot: QtBot, popover:
 
 
 def test_checkpoints_and_networks_of_a_run_are_offered(popover: ModelPopover) -> None:
-    asked: list[object] = []
-    popover.checkpoint_picked.connect(asked.append)
-    popover.network_picked.connect(asked.append)
+    requests: list[object] = []
+    popover.checkpoint_picked.connect(requests.append)
+    popover.network_picked.connect(requests.append)
     facts = RunFacts(steps=(200, 100), best=100, last=200, networks=("teacher", "student"), captions=False)
     popover.show_run(facts, 200, "student")
-    which, weights = popover.checkpoints, popover.weights
-    assert [which.itemText(row) for row in range(which.count())] == [
+    checkpoints, weights = popover.checkpoints, popover.weights
+    assert [checkpoints.itemText(row) for row in range(checkpoints.count())] == [
         "best · step 100", "last · step 200", "step 200", "step 100"
     ]  # fmt: skip
-    assert (which.currentData(), weights.currentData()) == (200, "student")
-    which.setCurrentIndex(0)
-    which.activated.emit(0)
+    assert (checkpoints.currentData(), weights.currentData()) == (200, "student")
+    checkpoints.setCurrentIndex(0)
+    checkpoints.activated.emit(0)
     weights.setCurrentIndex(0)
     weights.activated.emit(0)
-    assert asked == ["best", "teacher"]
-    parts = (popover._which_title, which, popover._weights_title, weights)
+    assert requests == ["best", "teacher"]
+    parts = (popover._which_title, checkpoints, popover._weights_title, weights)
     assert [part.isVisible() for part in parts] == [True] * 4
     popover.show_run(replace(facts, networks=("student",), best=None), "last", "student")
     assert [part.isVisible() for part in parts] == [True, True, False, False]
-    assert which.itemText(0) == "last · step 200"
+    assert checkpoints.itemText(0) == "last · step 200"
     popover.show_run(None, "", "")
     assert [part.isVisible() for part in parts] == [False] * 4
 
@@ -207,17 +207,17 @@ def test_a_line_is_painted_under_its_heading_with_its_metric_at_the_right(qtbot:
         white = QColor("white").rgb()
         return any(image.pixel(x, y) != white for x in range(left, right) for y in range(top, bottom))
 
-    heading, one, two, bare = (painted(row) for row in (0, 1, 2, 6))
+    heading, first, two, bare = (painted(row) for row in (0, 1, 2, 6))
     upper, lower, right = (0, high // 2), (high // 2 + 4, high), wide - 100
     assert not ink(heading, 0, 0, wide, 8), "it stands above its lines"
-    assert [ink(image, 0, lower[0], right, lower[1]) for image in (heading, one, two)] == [True] * 3
-    assert [ink(image, right, upper[0], wide, upper[1]) for image in (one, two)] == [True, False]
-    assert ink(one, 0, upper[0], right, upper[1])
+    assert [ink(image, 0, lower[0], right, lower[1]) for image in (heading, first, two)] == [True] * 3
+    assert [ink(image, right, upper[0], wide, upper[1]) for image in (first, two)] == [True, False]
+    assert ink(first, 0, upper[0], right, upper[1])
     assert ink(bare, 0, high // 4, right, 3 * high // 4)
     assert not ink(bare, 0, high - 8, wide, high), "nothing is said of it"
-    chosen = painted(1, selected=True)
-    assert chosen.pixelColor(wide // 2, 1) == theme().color("selection")
-    assert one.pixelColor(wide // 2, 1) == QColor("white")
+    selected_line = painted(1, selected=True)
+    assert selected_line.pixelColor(wide // 2, 1) == theme().color("selection")
+    assert first.pixelColor(wide // 2, 1) == QColor("white")
     option = QStyleOptionViewItem()
     heights = [delegate.sizeHint(option, lines.index(row)).height() for row in (0, 1)]
     assert heights[0] < heights[1] < 2.2 * heights[0]

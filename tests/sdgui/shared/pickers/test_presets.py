@@ -32,16 +32,18 @@ def chooser(qtbot: QtBot) -> Iterator[PresetChooser]:
 def listed(chooser: PresetChooser) -> list[str]:
     """What is seen of the list: headings, and presets by name."""
     rows = [chooser.list.item(row) for row in range(chooser.list.count())]
-    return [str(one.data(NAME) or one.text().upper()) for one in rows if not one.isHidden()]
+    return [str(row.data(NAME) or row.text().upper()) for row in rows if not row.isHidden()]
 
 
 def test_families_have_headings_that_go_with_their_last_preset(chooser: PresetChooser) -> None:
-    wanted = []
+    expected = []
     for family in FAMILIES:
-        wanted += [family.title.upper(), *(preset.name for preset in family.presets)]
-    assert listed(chooser) == wanted
+        expected += [family.title.upper(), *(preset.name for preset in family.presets)]
+    assert listed(chooser) == expected
     chooser.line.setText("furlanello")
-    family = next(one for one in FAMILIES if any(preset.name == "born-again" for preset in one.presets))
+    family = next(
+        candidate for candidate in FAMILIES if any(preset.name == "born-again" for preset in candidate.presets)
+    )
     assert listed(chooser) == [family.title.upper(), "born-again"]
     assert chooser.preset_chosen() == "born-again"
     chooser.line.setText("no such system")
@@ -50,16 +52,16 @@ def test_families_have_headings_that_go_with_their_last_preset(chooser: PresetCh
     chooser._choose()
     assert chooser.isVisible(), "there is nothing to choose"
     chooser.line.clear()
-    assert listed(chooser) == wanted
+    assert listed(chooser) == expected
     assert chooser.button.isEnabled()
     heading = chooser.list.item(0)
     assert heading.flags() == Qt.ItemFlag.NoItemFlags
     chooser.open("coca", "nonsense")
-    assert (chooser.list.count(), chooser.size_chosen()) == (len(wanted), "demo"), "it is filled once"
+    assert (chooser.list.count(), chooser.size_chosen()) == (len(expected), "demo"), "it is filled once"
     chooser.line.setText("furlanello")
     chooser.hide()
     chooser.open("coca", "tiny")
-    assert (chooser.line.text(), listed(chooser), chooser.preset_chosen()) == ("", wanted, "coca")
+    assert (chooser.line.text(), listed(chooser), chooser.preset_chosen()) == ("", expected, "coca")
 
 
 def test_what_is_under_the_cursor_is_described_for_the_size(qtbot: QtBot, chooser: PresetChooser) -> None:
@@ -80,12 +82,12 @@ def test_what_is_under_the_cursor_is_described_for_the_size(qtbot: QtBot, choose
 
 def test_arrows_and_pages_pass_over_headings_and_what_is_hidden(qtbot: QtBot, chooser: PresetChooser) -> None:
     every = [name for name in listed(chooser) if name in PRESETS]
-    at = every.index(chooser.preset_chosen())
+    position = every.index(chooser.preset_chosen())
     steps = ((Qt.Key.Key_Down, 1), (Qt.Key.Key_PageDown, 8), (Qt.Key.Key_Up, -1), (Qt.Key.Key_PageUp, -8))
     for key, by in (*steps, (Qt.Key.Key_PageUp, -8), (Qt.Key.Key_Up, -1)):
         qtbot.keyClick(chooser.line, key)
-        at = min(max(at + by, 0), len(every) - 1)
-        assert chooser.preset_chosen() == every[at]
+        position = min(max(position + by, 0), len(every) - 1)
+        assert chooser.preset_chosen() == every[position]
     for _ in range(len(every) // 8 + 1):
         qtbot.keyClick(chooser.line, Qt.Key.Key_PageDown)
     assert chooser.preset_chosen() == every[-1]
@@ -96,7 +98,7 @@ def test_arrows_and_pages_pass_over_headings_and_what_is_hidden(qtbot: QtBot, ch
 
 def test_a_preset_is_taken_by_enter_a_double_click_or_the_button(qtbot: QtBot, chooser: PresetChooser) -> None:
     took: list[tuple[str, str]] = []
-    chooser.chosen.connect(lambda *what: took.append(what))
+    chooser.chosen.connect(lambda *preset: took.append(preset))
     assert chooser.button.text() == "Start from this preset"
 
     def double_click() -> None:
@@ -122,10 +124,10 @@ def test_it_stands_within_its_window_and_a_line_tells_what_it_needs(chooser: Pre
     assert window.height() > chooser.height()
     centre = chooser.geometry().center().x() - window.mapToGlobal(window.rect().center()).x()
     assert abs(centre) <= 2
-    rows = {str(one.data(NAME)): one for one in map(chooser.list.item, range(chooser.list.count())) if one.data(NAME)}
+    rows = {str(row.data(NAME)): row for row in map(chooser.list.item, range(chooser.list.count())) if row.data(NAME)}
     assert rows["clip"].toolTip() == "clip"
     assert rows["coca"].toolTip() == f"coca: needs {', '.join(need.word for need in needs('coca'))}"
     spoken = rows["coca"].data(Qt.ItemDataRole.AccessibleTextRole)
-    family = next(one for one in FAMILIES if any(preset.name == "coca" for preset in one.presets))
+    family = next(candidate for candidate in FAMILIES if any(preset.name == "coca" for preset in candidate.presets))
     assert spoken == f"{PRESETS['coca'].title}, {family.title}, {needs('coca')[0].word}"
     assert not rows["clip"].icon().isNull()

@@ -22,9 +22,9 @@ def config(*settings: str) -> RunConfig:
 
 
 def facts(**changed: Any) -> SourceFacts:
-    known: Any = {"source": "/t.csv", "format": "CSV", "pairs": 90, "pictures": 80, "labels": {"kind": 3, "one": 1}}
-    known |= {"bad": 0, "reasons": []}
-    return known | changed  # type: ignore[no-any-return]
+    values: Any = {"source": "/t.csv", "format": "CSV", "pairs": 90, "pictures": 80, "labels": {"kind": 3, "one": 1}}
+    values |= {"bad": 0, "reasons": []}
+    return values | changed  # type: ignore[no-any-return]
 
 
 def test_only_what_is_known_to_be_wrong_is_refused() -> None:
@@ -46,14 +46,16 @@ def test_only_what_is_known_to_be_wrong_is_refused() -> None:
     ],
 )
 def test_what_is_wrong_is_said_at_its_field(settings: tuple[str, ...], known: Any, field: str, words: str) -> None:
-    found = refusals(config(*settings), {"/t.csv": known})
-    assert list(found) == [field]
-    assert words in found[field]
+    problems = refusals(config(*settings), {"/t.csv": known})
+    assert list(problems) == [field]
+    assert words in problems[field]
 
 
 def test_bad_validation_data_are_refused_too() -> None:
-    found = refusals(config("data.val=/v.csv"), {"/t.csv": facts(), "/v.csv": Failure("/v.csv is empty; give data.")})
-    assert found == {"data.val": "/v.csv is empty; give data."}
+    problems = refusals(
+        config("data.val=/v.csv"), {"/t.csv": facts(), "/v.csv": Failure("/v.csv is empty; give data.")}
+    )
+    assert problems == {"data.val": "/v.csv is empty; give data."}
 
 
 @pytest.mark.parametrize("known", [Cancelled(), Lost("The worker exited."), Failure("KeyError: 'x'", "Traceback")])

@@ -95,8 +95,8 @@ def test_views_are_painted_in_a_grid_with_what_is_hidden_covered(canvas: ViewsCa
     picture = canvas.grab().toImage()
     quarter = canvas._side // 4
     left = QPoint(-quarter, 0)  # what was pasted begins in the middle
-    shown = [[picture.pixelColor(at(canvas, row, column) + left) for column in range(2)] for row in (1, 2)]
-    assert shown == [[BLUE, BLUE], [RED, GREEN]]
+    colors_shown = [[picture.pixelColor(at(canvas, row, column) + left) for column in range(2)] for row in (1, 2)]
+    assert colors_shown == [[BLUE, BLUE], [RED, GREEN]]
     masked = canvas._cell(0, canvas._tops[0])
     corners = [masked.topLeft() + QPoint(x * quarter, y * quarter) for y in (1, 3) for x in (1, 3)]
     assert [picture.pixelColor(corner) == BLUE for corner in corners] == [False, False, True, True]
@@ -149,23 +149,23 @@ def test_a_cell_tells_its_picture_what_is_hidden_and_its_partner(canvas: ViewsCa
 
 
 def test_pointing_at_a_cell_shows_what_it_tells(canvas: ViewsCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(QToolTip, "showText", lambda _place, text, _over: shown.append(text))
+    tips: list[str] = []
+    monkeypatch.setattr(QToolTip, "showText", lambda _place, text, _over: tips.append(text))
     for point in (at(canvas, 2, 1), QPoint(5, 5)):
         QApplication.sendEvent(canvas, QHelpEvent(QEvent.Type.ToolTip, point, canvas.mapToGlobal(point)))
-    assert shown == [canvas.text_at(at(canvas, 2, 1)), ""]
+    assert tips == [canvas.text_at(at(canvas, 2, 1)), ""]
 
 
 def test_a_double_click_opens_the_picture(canvas: ViewsCanvas) -> None:
-    opened: list[str] = []
-    canvas.opened.connect(opened.append)
+    paths: list[str] = []
+    canvas.opened.connect(paths.append)
     left, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     for point in (at(canvas, 1, 1), QPoint(5, 5)):
         place = QPointF(point)
         QApplication.sendEvent(
             canvas, QMouseEvent(QEvent.Type.MouseButtonDblClick, place, canvas.mapToGlobal(place), left, left, keys)
         )
-    assert opened == ["/p/b.png"]
+    assert paths == ["/p/b.png"]
 
 
 def test_cells_are_as_large_as_fits(canvas: ViewsCanvas, views: Views) -> None:
@@ -186,8 +186,8 @@ def test_the_pictures_themselves_stand_above_their_views(
     canvas.show_views(views_of(answer(pictures=pictures, views=[view("Clean", "both", cell(0))]), PIXELS))
     centre = canvas._cell(0, 0).center()
     qtbot.waitUntil(lambda: canvas.grab().toImage().pixelColor(centre) == (GREEN if dark else RED))
-    shown = canvas.grab().toImage()
-    assert shown.pixelColor(centre.x(), 3) != image.pixelColor(0, 0), "its form is kept"
+    drawn = canvas.grab().toImage()
+    assert drawn.pixelColor(centre.x(), 3) != image.pixelColor(0, 0), "its form is kept"
 
 
 CONFIG = override(preset_config("clip", "tiny"), ["data.train=/t.csv", "seed=7"])
@@ -196,10 +196,10 @@ CONFIG = override(preset_config("clip", "tiny"), ["data.train=/t.csv", "seed=7"]
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What is asked to be drawn; "cancel" where it is given up."""
-    what: list[Any] = []
-    monkeypatch.setattr(ViewsWork, "draw", lambda _work, *given: what.append(given))
-    monkeypatch.setattr(ViewsWork, "cancel", lambda _work: what.append("cancel"))
-    return what
+    requests: list[Any] = []
+    monkeypatch.setattr(ViewsWork, "draw", lambda _work, *args: requests.append(args))
+    monkeypatch.setattr(ViewsWork, "cancel", lambda _work: requests.append("cancel"))
+    return requests
 
 
 @pytest.fixture
@@ -240,10 +240,10 @@ def test_no_buttons_cover_the_figures_of_step_and_seed(preview: ViewsPreview) ->
 def test_a_definition_with_errors_or_without_data_leaves_what_is_shown_pale(
     qtbot: QtBot, preview: ViewsPreview, asked: list[Any], views: Views
 ) -> None:
-    told: list[None] = []
-    preview.drawn.connect(lambda: told.append(None))
+    signals: list[None] = []
+    preview.drawn.connect(lambda: signals.append(None))
     preview.work.drawn.emit(views)
-    assert (preview.views(), preview.canvas.views, len(told)) == (views, views, 1)
+    assert (preview.views(), preview.canvas.views, len(signals)) == (views, views, 1)
     without: list[RunConfig | None] = [None, override(CONFIG, ["data.train="])]
     for config in without:
         asked.clear()
@@ -277,16 +277,16 @@ def test_drawing_again_goes_on_by_an_epoch_or_a_batch(preview: ViewsPreview, vie
     preview.show_definition(CONFIG)
     preview.draw_again()
     assert preview.step.value() == 23
-    opened: list[str] = []
-    preview.opened.connect(opened.append)
+    paths: list[str] = []
+    preview.opened.connect(paths.append)
     preview.canvas.opened.emit("/p/a.png")
-    assert opened == ["/p/a.png"]
+    assert paths == ["/p/a.png"]
 
 
 def test_what_is_shown_in_words(views: Views) -> None:
     assert note_of(views) == "epoch 3 · batches of 128 · 20 an epoch"
-    other = views_of(answer(by_choice=False, skipped=[3, 4]), PIXELS)
-    assert note_of(other).removeprefix(note_of(views)) == (
+    views_by_choice = views_of(answer(by_choice=False, skipped=[3, 4]), PIXELS)
+    assert note_of(views_by_choice).removeprefix(note_of(views)) == (
         " · 2 in no batch of this epoch, whose last partial one is dropped · the pictures are those of the batch"
     )
 
@@ -298,7 +298,7 @@ def test_what_a_worker_drew_is_read_and_removed_and_a_refusal_is_told(qapp: obje
     work.failed.connect(failed.append)
     (tmp_path / "0.rgb").write_bytes(PIXELS)
     work._answered(answer(), tmp_path / "0.rgb")
-    assert [one.rows[2].images[0].pixelColor(0, 0) for one in drawn] == [RED]
+    assert [views_drawn.rows[2].images[0].pixelColor(0, 0) for views_drawn in drawn] == [RED]
     assert not (tmp_path / "0.rgb").exists()
     work._answered(answer(), tmp_path / "0.rgb")
     assert failed == ["The views cannot be read: No such file or directory. Draw them again."]
