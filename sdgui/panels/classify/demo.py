@@ -37,11 +37,11 @@ def next_step(store: Store) -> DemoStep:
     """What to offer now; reads the store and files, so it is called in a background thread."""
     try:
         experiments = store.experiments()
-        names = {one.id: one.name for one in experiments}
+        names = {experiment.id: experiment.name for experiment in experiments}
         folders = {
-            one.id: Path(one.config.data.train).parent
-            for one in experiments
-            if one.config is not None and one.config.data.train
+            experiment.id: Path(experiment.config.data.train).parent
+            for experiment in experiments
+            if experiment.config is not None and experiment.config.data.train
         }
         demos = {number: folder for number, folder in folders.items() if (folder / "demo.json").is_file()}
         runs = [run for number in demos for run in store.runs(number)]

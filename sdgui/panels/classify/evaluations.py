@@ -1,7 +1,7 @@
-"""The requests of the Classify panel that take long: evaluations one after another, few-shot curves, comparisons.
+"""The long requests of the Classify panel: evaluations one after another, few-shot curves, comparisons.
 
 Flow: ``ClassifyView`` asks -> ``ClassifySession`` -> a worker, with progress and cancelling -> results, curves and
-differences in the view. One at a time; what fails is said in the message bar.
+differences in the view. One at a time; the message bar shows failures.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ KEPT = "Cancelled. Encoded features are kept and reused next time."
 
 
 class Evaluations(QObject):
-    """Evaluates what is chosen in the view, by one method or by all."""
+    """Evaluates the selected model and data, by one method or by all."""
 
     def __init__(self, view: ClassifyView, session: ClassifySession, show_message: ShowMessage) -> None:
         super().__init__(view)
         self._view, self._session, self._show_message = view, session, show_message
         self._queue: list[Measure] = []  # still to be evaluated
-        self._refusals: list[str] = []  # of several methods, those that could not be evaluated
-        session.working.connect(self._working)
+        self._refusals: list[str] = []  # messages of the methods that failed, when several were evaluated
+        session.working.connect(self._show_progress)
         view.source.run_asked.connect(self.run)
         view.strip.cancelled.connect(self._cancel)
         view.few_shot_asked.connect(self._few_shot)
@@ -37,7 +37,7 @@ class Evaluations(QObject):
         view.measure_asked.connect(self._evaluate_beside)
 
     def run(self) -> None:
-        """Evaluate what is chosen."""
+        """Evaluate the selected model and data."""
         problem = self._view.source.problem()
         if problem:
             self._show_message(Message("error", problem))
@@ -51,9 +51,9 @@ class Evaluations(QObject):
     def start(self, measures: Sequence[Measure]) -> None:
         """Evaluate these, one after another."""
         self._queue, self._refusals = list(measures), []
-        self._next()
+        self._evaluate_next()
 
-    def _next(self) -> None:
+    def _evaluate_next(self) -> None:
         if not self._queue:
             self._view.set_busy("")
             if self._refusals:
@@ -61,31 +61,33 @@ class Evaluations(QObject):
             return
         measure = self._queue.pop(0)
         several = bool(self._queue or self._refusals)
-        self._begin(measure)
-        self._session.measure(measure, self._found, lambda failure: self._refused(measure, failure, several))
+        self._show_start(measure)
+        self._session.measure(
+            measure, self._add_result, lambda failure: self._handle_failure(measure, failure, several)
+        )
 
-    def _begin(self, measure: Measure) -> None:
+    def _show_start(self, measure: Measure) -> None:
         self._view.set_busy(f"{method_title(measure)}: opening the model")
 
-    def _found(self, found: Measured) -> None:
-        self._view.results.add(found)
-        self._next()
+    def _add_result(self, result: Measured) -> None:
+        self._view.results.add(result)
+        self._evaluate_next()
 
-    def _refused(self, measure: Measure, failure: Failure, several: bool) -> None:
+    def _handle_failure(self, measure: Measure, failure: Failure, several: bool) -> None:
         if isinstance(failure, Cancelled):
             self._queue = []
             self._view.set_busy("")
             self._show_message(Message("info", KEPT, remedy=Remedy("Continue", self.run)))
         elif several:  # one method may not fit the model; the others go on
             self._refusals.append(f"{method_title(measure)}: {failure.text}")
-            self._next()
+            self._evaluate_next()
         else:
             self._view.set_busy("")
             self._show_message(Message("error", failure.text, failure.details, Remedy("Try again", self.run)))
 
-    def _working(self, purpose: str, doing: str, done: int, total: int) -> None:
+    def _show_progress(self, purpose: str, activity: str, completed: int, total: int) -> None:
         if purpose in _LONG and not self._view.strip.isHidden():
-            self._view.strip.advance(done, total, doing[:1].upper() + doing[1:])
+            self._view.strip.advance(completed, total, activity[:1].upper() + activity[1:])
 
     def _cancel(self) -> None:
         for purpose in _LONG:
@@ -101,10 +103,10 @@ class Evaluations(QObject):
 
     # Curves
     def _few_shot(self, kind: str, draws: int) -> None:
-        found = self._view.results.current()
-        if found is None:
+        result = self._view.results.current()
+        if result is None:
             return
-        target = found.measure.target
+        target = result.measure.target
         measure = Measure(target, "fused" if kind == "fused" else "image", self._view.source.options.settings())
 
         def partial(answer: dict[str, Any]) -> None:
@@ -131,15 +133,15 @@ class Evaluations(QObject):
         self._session.compare(a, b, done, failed)
 
     def _evaluate_beside(self, measure: Measure) -> None:
-        """Evaluate what the first result of the comparison is to be compared with, then compare."""
+        """Evaluate ``measure`` beside the first result of the comparison, then compare the two."""
         first = self._view.compare.first()
         if first is None or self._session.busy("measure"):
             return
 
-        def done(found: Measured) -> None:
+        def done(result: Measured) -> None:
             self._view.set_busy("")
-            self._view.results.add(found, show=False)
+            self._view.results.add(result, show=False)
             self._view.compare.choose(first, measure)
 
-        self._begin(measure)
+        self._show_start(measure)
         self._session.measure(measure, done, self.failed, beside=first)

@@ -1,7 +1,7 @@
-"""Results of Classify in the store, so that they are there after a restart.
+"""Results of Classify in the store, so that they survive a restart.
 
 Flow: a result is added to the list -> ``keep`` -> the store's writer; the panel is first shown -> ``kept_results``, in
-the writer's thread -> the list. What another version or program wrote, and does not fit, is passed over.
+the writer's thread -> the list. Entries of another version or program that do not fit are skipped.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _MEASURE = TypeAdapter(Measure)
 _RESULT = Verb("classify_result", Result)
 
 
-def keep(store: Store, found: Measured) -> None:
+def keep(store: Store, result: Measured) -> None:
     """Keep a result in place of an older one of the same evaluation. Raises StoreError."""
-    content = {"measure": asdict(found.measure), "answer": found.answer}
-    store.keep_result(PANEL, _subject(found.measure), found.measure.target.data, content)
+    content = {"measure": asdict(result.measure), "answer": result.answer}
+    store.keep_result(PANEL, _subject(result.measure), result.measure.target.data, content)
 
 
 def forget(store: Store, measure: Measure) -> None:
@@ -35,12 +35,12 @@ def forget(store: Store, measure: Measure) -> None:
 
 def kept_results(store: Store) -> list[Measured]:
     """The kept results, newest first. Raises StoreError."""
-    found = (_read(one.content) for one in store.kept_results(PANEL))
-    return [one for one in found if one is not None]
+    results = (_read(entry.content) for entry in store.kept_results(PANEL))
+    return [result for result in results if result is not None]
 
 
 def _subject(measure: Measure) -> str:
-    """What it is a result of, besides the data."""
+    """The store's key of an evaluation, besides the data."""
     return json.dumps(asdict(measure), sort_keys=True)
 
 
@@ -50,5 +50,5 @@ def _read(content: Any) -> Measured | None:
         return None
     try:
         return measured(_MEASURE.validate_python(content.get("measure")), answer)
-    except (ValidationError, ValueError, KeyError, TypeError):  # values that are no cells of a matrix
+    except (ValidationError, ValueError, KeyError, TypeError):  # invalid cells
         return None

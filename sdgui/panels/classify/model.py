@@ -21,7 +21,7 @@ from sdgui.widgets.formats import percent
 Integers = NDArray[np.int32]
 Method = Literal["zero-shot", "image", "fused", "knn", "saved"]
 
-SPLIT = "split"  # as the worker calls training data that are a part of the data themselves
+SPLIT = "split"  # the worker's word: train on a part of the same data
 LAYER = "before the projection"
 METHODS: dict[Method, str] = {
     "image": "Linear probe",
@@ -31,12 +31,12 @@ METHODS: dict[Method, str] = {
 }
 
 
-METRICS = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "mean over classes"}
+METRICS = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall": "balanced accuracy"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A model on labelled data; empty fields are the worker's to choose."""
+    """A model on labelled data; the worker chooses values for empty fields."""
 
     model: str
     weights: str
@@ -58,7 +58,7 @@ class Settings:
     """Settings of an evaluation."""
 
     templates: str = "photo"
-    text: str = "predicted"  # what a fused probe joins the picture with
+    text: str = "predicted"  # the text that a fused probe combines with the picture
     k: int = 20
     standardise: bool = False
 
@@ -81,10 +81,10 @@ class Measure:
             return "classify_knn", {"k": by.k}
         if self.method == "saved":
             return "classify_load_probe", {"path": self.path}
-        asked: dict[str, Any] = {"kind": self.method, "standardise": by.standardise}
+        arguments: dict[str, Any] = {"kind": self.method, "standardise": by.standardise}
         if self.method == "fused":
-            asked |= {"text": by.text, "templates": by.templates}
-        return "classify_probe", asked
+            arguments |= {"text": by.text, "templates": by.templates}
+        return "classify_probe", arguments
 
     def other(self, **changes: Any) -> Measure:
         """The same method on another target: another model, other weights."""
@@ -148,7 +148,7 @@ def measured(measure: Measure, answer: dict[str, Any]) -> Measured:
 
 
 def between(interval: Mapping[str, Any]) -> str:
-    """``85.1 to 89.2 %`` of ``low`` and ``high``; "" where there is none."""
+    """``85.1 to 89.2 %`` from ``low`` and ``high``; "" if either is missing."""
     low, high = interval.get("low"), interval.get("high")
     return f"{100 * float(low):.1f} to {percent(float(high))}" if low is not None and high is not None else ""
 

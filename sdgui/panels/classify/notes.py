@@ -52,19 +52,18 @@ class Notes(QWidget):
         """All notes, also while collapsed."""
         return self.list.toPlainText()
 
-    def _expand(self, shown: bool) -> None:
-        self.list.setVisible(shown)
+    def _expand(self, expanded: bool) -> None:
+        self.list.setVisible(expanded)
 
 
-def skipped_rows(opened: Mapping[str, Any]) -> tuple[list[str], int]:
-    """Rows that could not be used, of test and training data, and how many are not listed. ``opened``: the answer of
-    ``classify_open``."""
+def skipped_rows(answer: Mapping[str, Any]) -> tuple[list[str], int]:
+    """Skipped rows of test and training data, and how many more are not listed; ``answer`` of ``classify_open``."""
     listed: list[str] = []
-    total, known = 0, set[str]()
+    total, sources = 0, set[str]()
     for part in ("data", "train", "val"):
-        split = opened.get(part)
-        if split and str(split["source"]) not in known:
-            known.add(str(split["source"]))
-            listed += [f"{one['where']}: {one['reason']}" for one in split["skipped"]]
+        split = answer.get(part)
+        if split and str(split["source"]) not in sources:
+            sources.add(str(split["source"]))
+            listed += [f"{row['where']}: {row['reason']}" for row in split["skipped"]]
             total += int(split["skipped_count"])
     return listed, max(0, total - len(listed))

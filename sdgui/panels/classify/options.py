@@ -27,7 +27,7 @@ class OptionsRow(QWidget):
 
     def __init__(self, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._kept = settings
+        self._qsettings = settings
         self._layer, self._prompts = NoWheelComboBox(self), NoWheelComboBox(self)
         self._text = NoWheelComboBox(self)
         self._k = StillSpinBox(self)
@@ -83,17 +83,17 @@ class OptionsRow(QWidget):
         )
 
     def set_layers(self, layers: Sequence[str]) -> None:
-        """The layers of the model that is open; the chosen one stays if the model has it."""
-        chosen = self.layer()
+        """Offer the layers of the opened model; keep the selected layer if the model has it."""
+        previous = self.layer()
         self._layer.clear()
         for layer in layers:
             self._layer.addItem(layer, layer)
-        self._layer.setCurrentIndex(max(0, self._layer.findData(chosen)))
+        self._layer.setCurrentIndex(max(0, self._layer.findData(previous)))
 
     def set_prompts(self, source: str) -> None:
-        """A bundled set by name, a file, or prompts as they were edited, of which there is one entry."""
+        """Select a bundled set by name, a file, or edited prompts; edited prompts replace earlier ones."""
         if is_inline(source):
-            former = next((at for at in range(self._prompts.count()) if is_inline(self._prompts.itemData(at))), -1)
+            former = next((row for row in range(self._prompts.count()) if is_inline(self._prompts.itemData(row))), -1)
             if former >= 0:
                 self._prompts.setItemData(former, source)
         if self._prompts.findData(source) < 0:
@@ -103,24 +103,24 @@ class OptionsRow(QWidget):
     def _prompts_chosen(self, _row: int) -> None:
         if self._prompts.currentData() != _FILE:
             return
-        found, _ = QFileDialog.getOpenFileName(
+        path, _ = QFileDialog.getOpenFileName(
             self, "Prompts, one per line, with {} for the class", "", "Prompts (*.txt *.json)"
         )
-        self.set_prompts(found or "photo")
+        self.set_prompts(path or "photo")
 
     def _restore(self) -> None:
-        value = self._kept.value
+        value = self._qsettings.value
         prompts = str(value("classify/prompts") or "photo")
-        known = self._prompts.findData(prompts) >= 0 or is_inline(prompts) or Path(prompts).is_file()
-        self.set_prompts(prompts if known else "photo")
+        is_available = self._prompts.findData(prompts) >= 0 or is_inline(prompts) or Path(prompts).is_file()
+        self.set_prompts(prompts if is_available else "photo")
         self._text.setCurrentIndex(max(0, self._text.findData(str(value("classify/text") or ""))))
         k = str(value("classify/k") or "")
         self._k.setValue(int(k) if k.isdecimal() else 20)
         self._standardise.setChecked(str(value("classify/standardise")) == "true")
 
     def save(self) -> None:
-        """Remember what is chosen; the features depend on the model."""
-        chosen = self.settings()
-        for name, value in (("prompts", chosen.templates), ("text", chosen.text), ("k", str(chosen.k))):
-            self._kept.setValue(f"classify/{name}", value)
-        self._kept.setValue("classify/standardise", "true" if chosen.standardise else "false")
+        """Save the settings, except the features, which depend on the model."""
+        settings = self.settings()
+        for name, value in (("prompts", settings.templates), ("text", settings.text), ("k", str(settings.k))):
+            self._qsettings.setValue(f"classify/{name}", value)
+        self._qsettings.setValue("classify/standardise", "true" if settings.standardise else "false")

@@ -1,4 +1,4 @@
-"""Classify: a model on labelled pictures, by four methods; results inspected, compared, tried on other pictures.
+"""Classify: evaluate a model on labelled pictures by four methods; inspect, compare and try the results.
 
 Flow: ``ClassifyView`` (choices, list of results, tabs) -> ``Evaluations`` and questions about the shown result ->
 ``ClassifySession`` -> a worker -> the view. Nothing here computes.
@@ -48,7 +48,7 @@ class ClassifyPanel(Panel):
         self._actions: Actions | None = None
         self._demo, self._searches = DemoStep(PURPOSE), 0
         self._restored = False
-        self._opened: dict[Target, Mapping[str, Any]] = {}
+        self._opened_answers: dict[Target, Mapping[str, Any]] = {}
         self._loaded: Measure | None = None  # a saved probe, for the pictures that are tried
         self._tasks = BackgroundTasks(self)
         self.view = ClassifyView(services, self)
@@ -67,9 +67,9 @@ class ClassifyPanel(Panel):
         view = self.view
         view.source.refused.connect(lambda sentence: self.show_message(Message("error", sentence)))
         view.source.model_changed.connect(self._probe_changed)
-        self.session.opened.connect(self._data_opened)
-        view.empty.activated.connect(self._take_step)
-        view.results.chosen.connect(self._show_result)
+        self.session.data_opened.connect(self._data_opened)
+        view.empty.activated.connect(self._do_next_step)
+        view.results.result_selected.connect(self._show_result)
         view.results.added.connect(self._keep)
         view.results.removed.connect(self._forget)
         view.results.save_probe.clicked.connect(lambda: self.probes.ask_save(self.probe()))
@@ -121,25 +121,25 @@ class ClassifyPanel(Panel):
         self.view.bar.show_message(message)
 
     def _title(self) -> str:
-        found = self.view.results.current()
-        return result_title(found.measure) if found is not None else "Classify"
+        result = self.view.results.current()
+        return result_title(result.measure) if result is not None else "Classify"
 
     # The next step that the empty panel offers
     def _find_step(self) -> None:
-        """In the background: with thousands of runs this takes a while. What is asked meanwhile is one more search."""
+        """Search in the background, since thousands of runs take a while; further calls become one more search."""
         self._searches += 1
         if self._searches == 1:
             store = self._services.store
             self._tasks.run(lambda: next_step(store), self._show_step, lambda _: self._show_step(DemoStep(PURPOSE)))
 
     def _show_step(self, step: DemoStep) -> None:
-        asked, self._searches = self._searches, 0
-        if asked > 1:
+        searches, self._searches = self._searches, 0
+        if searches > 1:
             self._find_step()
         self._demo = step
         self.view.empty.set_content("Nothing classified yet", step.text, step.button)
 
-    def _take_step(self) -> None:
+    def _do_next_step(self) -> None:
         source = self.view.source
         if self._demo.make:
             if self._actions is not None:
@@ -153,63 +153,63 @@ class ClassifyPanel(Panel):
 
     # Results
     def _data_opened(self, target: Target, answer: Mapping[str, Any]) -> None:
-        self._opened[target] = answer
+        self._opened_answers[target] = answer
         self.view.source.options.set_layers(answer["model"]["layers"])
 
-    def _show_result(self, found: Measured | None) -> None:
+    def _show_result(self, result: Measured | None) -> None:
         results, probe = self.view.results, self.probe()
         results.setVisible(bool(results.results()) or self._loaded is not None)
         results.save_probe.setEnabled(probe is not None)
         results.apply.setEnabled(probe is not None)
-        self.view.show_result(found)
-        self.travel.follow(found)
+        self.view.show_result(result)
+        self.travel.follow(result)
         self._probe_changed()
-        if found is not None:
-            self._show_notes(found)
+        if result is not None:
+            self._show_notes(result)
 
-    def _keep(self, found: Measured) -> None:
+    def _keep(self, result: Measured) -> None:
         store = self._services.store
-        self._services.writer.submit(lambda: keep(store, found))
+        self._services.writer.submit(lambda: keep(store, result))
 
-    def _forget(self, found: Measured) -> None:
-        store, measure = self._services.store, found.measure
+    def _forget(self, result: Measured) -> None:
+        store, measure = self._services.store, result.measure
         self._services.writer.submit(lambda: forget(store, measure))
 
     def _restore_results(self, results: list[Measured]) -> None:
-        for found in results:
-            self.session.know(found)
+        for result in results:
+            self.session.know(result)
         self.view.results.restore(results)
 
-    def _show_notes(self, found: Measured) -> None:
-        opened = self._opened.get(found.measure.target)
-        skipped, more = skipped_rows(opened) if opened is not None else ([], 0)
-        notes = [*(opened["notes"] if opened is not None else ()), *found.answer["notes"]]
+    def _show_notes(self, result: Measured) -> None:
+        answer = self._opened_answers.get(result.measure.target)
+        skipped, more = skipped_rows(answer) if answer is not None else ([], 0)
+        notes = [*(answer["notes"] if answer is not None else ()), *result.answer["notes"]]
         self.view.notes.show_notes(list(dict.fromkeys(map(str, notes))), skipped, more)
 
     def _ask(self, purpose: str, verb: str, done: Done, failed: Callable[[], None], **arguments: Any) -> None:
-        """Ask about the shown result, of cells that of the step in the matrix.
+        """Ask about the shown result; for a cell, about the result of the step that the matrix shows.
 
         An answer for a result that is no longer shown is dropped.
         """
         results, travel = self.view.results, self.travel
 
-        def shown() -> Measured | None:
-            return travel.shown if purpose == "cell" else results.current()
+        def shown_result() -> Measured | None:
+            return travel.shown_result if purpose == "cell" else results.current()
 
-        found = shown()
-        if found is None:
+        result = shown_result()
+        if result is None:
             return
 
-        def answered(answer: dict[str, Any]) -> None:
-            if shown() is found:
+        def on_answer(answer: dict[str, Any]) -> None:
+            if shown_result() is result:
                 done(answer)
 
-        def unanswered(failure: Failure) -> None:
-            if shown() is found:
+        def on_failure(failure: Failure) -> None:
+            if shown_result() is result:
                 failed()
             self._question_failed(failure)
 
-        self.session.ask(purpose, found.measure, verb, answered, unanswered, **arguments)
+        self.session.ask(purpose, result.measure, verb, on_answer, on_failure, **arguments)
 
     def _question_failed(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
@@ -224,37 +224,39 @@ class ClassifyPanel(Panel):
         self._ask("mistakes", "classify_mistakes", tab.append, tab.more_failed, **arguments)
 
     def _try_prompts(self, prompts: str) -> None:
-        """Zero-shot of the shown result's data by edited prompts, in place of what the former edit brought."""
+        """Evaluate edited prompts zero-shot on the shown result's data; replaces the result of the previous edit."""
         results, matrix = self.view.results, self.view.matrix
-        shown = results.current()
-        if shown is None:
+        current = results.current()
+        if current is None:
             return
-        settings = replace(shown.measure.settings, templates=prompts)
-        former = shown if shown.measure.method == "zero-shot" and is_inline(shown.measure.settings.templates) else None
+        settings = replace(current.measure.settings, templates=prompts)
+        former = (
+            current if current.measure.method == "zero-shot" and is_inline(current.measure.settings.templates) else None
+        )
         self.view.source.options.set_prompts(prompts)  # now: when the answer comes they may be saved as a file
 
-        def done(found: Measured) -> None:
-            results.replace(former, found, show=results.current() is shown)
+        def done(result: Measured) -> None:
+            results.replace(former, result, show=results.current() is current)
 
         def failed(failure: Failure) -> None:
             if not isinstance(failure, Cancelled):
                 matrix.editor.show_problem(failure.text)
 
-        measure = Measure(shown.measure.target, "zero-shot", settings)
+        measure = Measure(current.measure.target, "zero-shot", settings)
         self.session.try_prompts(measure, done, matrix.show_trial, failed)
 
     # Probes and pictures
     def probe(self) -> Measure | None:
         """The probe in use: the shown result's, else the loaded one, else the newest."""
-        shown = self.view.results.current()
-        if shown is not None and shown.has_probe:
-            return shown.measure
+        current = self.view.results.current()
+        if current is not None and current.has_probe:
+            return current.measure
         if self._loaded is not None:
             return self._loaded
-        return next((found.measure for found in self.view.results.results() if found.has_probe), None)
+        return next((result.measure for result in self.view.results.results() if result.has_probe), None)
 
     def load_probe(self, path: Path) -> None:
-        """Load a saved probe for the chosen model; where data are chosen too, evaluate it on them."""
+        """Load a saved probe for the selected model; evaluate it if data are selected too."""
         choice = self.view.source.model.choice()
         if choice is None:
             self.show_message(Message("error", "First choose the model that the probe was fitted on."))

@@ -1,4 +1,4 @@
-"""Saving and loading probes, and applying one to a folder; nothing is replaced without a question.
+"""Saves and loads probes, and applies them to folders; asks before it replaces a file.
 
 Flow: a button of the panel -> dialog -> ``ClassifySession`` -> a message in the panel's message bar.
 """
@@ -42,20 +42,22 @@ class Probes(QObject):
 
     # Saving
     def ask_save(self, probe: Measure | None) -> None:
-        """Ask where to, and before a file is replaced."""
+        """Ask for the file, and before one is replaced."""
         if probe is None:
             self._show_message(Message("info", _NO_PROBE))
             return
         name = f"probe-{Path(probe.target.model.partition('@')[0]).name}{_SUFFIX}"
         option = QFileDialog.Option.DontConfirmOverwrite  # asked below, once the suffix is known
-        found, _ = QFileDialog.getSaveFileName(self._window, "Save the probe", name, f"*{_SUFFIX}", options=option)
-        if found:
-            path = Path(found) if Path(found).suffix == _SUFFIX else Path(f"{found}{_SUFFIX}")
-            there = [one for one in (path, path.with_suffix(".json")) if one.exists()]
-            self.unless_there(there, lambda: self.save(probe, path))
+        chosen_path, _ = QFileDialog.getSaveFileName(
+            self._window, "Save the probe", name, f"*{_SUFFIX}", options=option
+        )
+        if chosen_path:
+            path = Path(chosen_path) if Path(chosen_path).suffix == _SUFFIX else Path(f"{chosen_path}{_SUFFIX}")
+            existing = [file for file in (path, path.with_suffix(".json")) if file.exists()]
+            self.confirm_replacing(existing, lambda: self.save(probe, path))
 
     def save(self, probe: Measure, path: Path) -> None:
-        """Write it."""
+        """Write the probe."""
         self._session.save(probe, str(path), self._saved, self._failed)
 
     def _saved(self, answer: dict[str, Any]) -> None:
@@ -64,11 +66,11 @@ class Probes(QObject):
         self._show_message(Message("info", text, remedy=Remedy("Open folder", lambda: _open(path.parent))))
 
     # Loading
-    def ask_load(self, taken: Callable[[Path], None]) -> None:
-        """Ask which file; ``taken`` gets it."""
-        found, _ = QFileDialog.getOpenFileName(self._window, "Load a saved probe", "", _PROBES)
-        if found:
-            taken(Path(found).with_suffix(_SUFFIX))
+    def ask_load(self, load: Callable[[Path], None]) -> None:
+        """Ask for a file, and call ``load`` with it."""
+        chosen_path, _ = QFileDialog.getOpenFileName(self._window, "Load a saved probe", "", _PROBES)
+        if chosen_path:
+            load(Path(chosen_path).with_suffix(_SUFFIX))
 
     # Applying
     def ask_apply(self, probe: Measure | None) -> None:
@@ -81,12 +83,12 @@ class Probes(QObject):
             return
         start = str(Path(folder).parent / f"{Path(folder).name}-classes.csv")
         option = QFileDialog.Option.DontConfirmOverwrite
-        found, _ = QFileDialog.getSaveFileName(
+        chosen_path, _ = QFileDialog.getSaveFileName(
             self._window, "Save the predicted classes as", start, "*.csv", options=option
         )
-        if found:
-            out = Path(found) if Path(found).suffix else Path(f"{found}.csv")
-            self.unless_there([out] if out.exists() else [], lambda: self.apply(probe, Path(folder), out))
+        if chosen_path:
+            out = Path(chosen_path) if Path(chosen_path).suffix else Path(f"{chosen_path}.csv")
+            self.confirm_replacing([out] if out.exists() else [], lambda: self.apply(probe, Path(folder), out))
 
     def apply(self, probe: Measure, folder: Path, out: Path) -> None:
         """Classify every picture under ``folder`` into ``out``."""
@@ -95,14 +97,14 @@ class Probes(QObject):
 
     def _applied(self, answer: Mapping[str, Any]) -> None:
         self._set_busy("")
-        out, bad = Path(str(answer["path"])), int(answer["unreadable_count"])
+        out, unreadable_count = Path(str(answer["path"])), int(answer["unreadable_count"])
         text = f"{count(answer['pictures'])} pictures classified; the classes are in {out}."
         level: Level = "info"
-        if bad:
+        if unreadable_count:
             level = "warning"
-            text += f" {count(bad)} could not be read; the details list them."
-        lines = [f"{one['class']}: {count(one['pictures'])}" for one in answer["classes"]]
-        lines += [f"{one['where']}: {one['reason']}" for one in answer["unreadable"]]
+            text += f" {count(unreadable_count)} could not be read; the details list them."
+        lines = [f"{row['class']}: {count(row['pictures'])}" for row in answer["classes"]]
+        lines += [f"{row['where']}: {row['reason']}" for row in answer["unreadable"]]
         open_folder = Remedy("Open folder", lambda: _open(out.parent))
         self._show_message(Message(level, text, "\n".join(lines), open_folder))
 
@@ -114,17 +116,19 @@ class Probes(QObject):
             self._show_message(Message("error", failure.text, failure.details))
 
     # Asking
-    def unless_there(self, there: list[Path], go: Callable[[], object]) -> None:
-        """Call ``go`` at once when none of the files exist, else ask first."""
-        if not there:
-            go()
+    def confirm_replacing(self, existing: list[Path], write: Callable[[], object]) -> None:
+        """Call ``write``; ask first if there are existing files."""
+        if not existing:
+            write()
             return
         box = QMessageBox(self._window)
         box.setObjectName("replace")
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Replace")
-        box.setText(f"{' and '.join(path.name for path in there)} already {'exists' if len(there) == 1 else 'exist'}.")
-        box.setInformativeText(f"In {there[0].parent}")
+        box.setText(
+            f"{' and '.join(path.name for path in existing)} already {'exists' if len(existing) == 1 else 'exist'}."
+        )
+        box.setInformativeText(f"In {existing[0].parent}")
         replace = box.addButton("&Replace", QMessageBox.ButtonRole.DestructiveRole)
         cancel = box.addButton(QMessageBox.StandardButton.Cancel)
         box.setDefaultButton(cancel)
@@ -132,7 +136,7 @@ class Probes(QObject):
 
         def answered(_result: int) -> None:
             if box.clickedButton() is replace:
-                go()
+                write()
 
         box.finished.connect(answered)
         # Closing deletes it only after its answer was read.

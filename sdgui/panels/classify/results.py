@@ -1,6 +1,6 @@
 """The list of evaluation results beside the tabs, and the buttons for probes.
 
-Flow: the panel adds a `Measured` -> ``chosen`` with the one to show -> the tabs.
+Flow: the panel adds a `Measured` -> ``result_selected`` with the result to show -> the tabs.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MOST = 40  # the worker remembers few more
 
 
 class ResultList(QWidget):
-    """Newest first; Delete removes one."""
+    """Evaluation results, newest first; Delete removes one."""
 
-    chosen = Signal(object)  # Measured, None when there is none
+    result_selected = Signal(object)  # Measured | None
     added = Signal(object)  # Measured
     removed = Signal(object)  # Measured, by the user
 
@@ -50,85 +50,85 @@ class ResultList(QWidget):
         ):
             button.setToolTip(plain_tip(tip))
             column.addWidget(button)
-        self.list.currentRowChanged.connect(lambda _row: self._emit_chosen())
+        self.list.currentRowChanged.connect(lambda _row: self._emit_selected())
         remove = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.list)
         remove.setContext(Qt.ShortcutContext.WidgetShortcut)
         remove.activated.connect(self.remove_current)
-        self._emit_chosen()
+        self._emit_selected()
 
     def results(self) -> list[Measured]:
-        """All, newest first."""
+        """All results, newest first."""
         return list(self._results)
 
     def current(self) -> Measured | None:
-        """The one that is shown."""
+        """The shown result."""
         row = self.list.currentRow()
         return self._results[row] if 0 <= row < len(self._results) else None
 
     def of(self, measure: Measure) -> Measured | None:
         """The result of a measure."""
-        return next((found for found in self._results if found.measure == measure), None)
+        return next((result for result in self._results if result.measure == measure), None)
 
-    def add(self, found: Measured, show: bool = True) -> None:
-        """Put it first, replacing a previous result of the same evaluation, and show it."""
-        kept = self.current()
-        rest = [one for one in self._results if one.measure != found.measure]
-        self._fill([found, *rest][:MOST], found if show or kept is None else kept)
-        self.added.emit(found)
+    def add(self, added: Measured, show: bool = True) -> None:
+        """Put a result first, replacing an earlier one of the same evaluation, and show it."""
+        shown = self.current()
+        rest = [result for result in self._results if result.measure != added.measure]
+        self._fill([added, *rest][:MOST], added if show or shown is None else shown)
+        self.added.emit(added)
 
-    def replace(self, former: Measured | None, found: Measured, show: bool = True) -> None:
-        """Put a result in the place of one of the same kind that it makes out of date; the former is gone."""
-        kept = self.current()
-        gone = former is not None and former in self._results and former.measure != found.measure
-        rest = [one for one in self._results if one.measure != found.measure and one is not former]
-        self._fill([found, *rest][:MOST], found if show or kept is None or kept is former else kept)
-        if gone:
+    def replace(self, former: Measured | None, added: Measured, show: bool = True) -> None:
+        """Add a result in place of ``former``, which it makes obsolete."""
+        shown = self.current()
+        is_removed = former is not None and former in self._results and former.measure != added.measure
+        rest = [result for result in self._results if result.measure != added.measure and result is not former]
+        self._fill([added, *rest][:MOST], added if show or shown is None or shown is former else shown)
+        if is_removed:
             self.removed.emit(former)
-        self.added.emit(found)
+        self.added.emit(added)
 
     def restore(self, results: Sequence[Measured]) -> None:
-        """Show results of earlier times below those that there are."""
-        there = {found.measure for found in self._results}
-        earlier = [found for found in results if found.measure not in there]
+        """Append results of earlier sessions."""
+        listed = {result.measure for result in self._results}
+        earlier = [result for result in results if result.measure not in listed]
         if earlier:
-            whole = [*self._results, *earlier][:MOST]
-            self._fill(whole, self.current() or whole[0])
+            combined = [*self._results, *earlier][:MOST]
+            self._fill(combined, self.current() or combined[0])
 
     def choose(self, measure: Measure) -> None:
         """Show a result that is in the list."""
-        found = self.of(measure)
-        if found is not None:
-            self.list.setCurrentRow(self._results.index(found))
+        result = self.of(measure)
+        if result is not None:
+            self.list.setCurrentRow(self._results.index(result))
 
     def remove_current(self) -> None:
-        """Remove the shown one."""
+        """Remove the shown result."""
         row = self.list.currentRow()
         if row >= 0:
-            gone = self._results[row]
+            removed = self._results[row]
             rest = self._results[:row] + self._results[row + 1 :]
             self._fill(rest, rest[min(row, len(rest) - 1)] if rest else None)
-            self.removed.emit(gone)
+            self.removed.emit(removed)
 
-    def _fill(self, results: Sequence[Measured], shown: Measured | None) -> None:
+    def _fill(self, results: Sequence[Measured], current: Measured | None) -> None:
         self.list.blockSignals(True)
         self._results = list(results)
         self.list.clear()
-        for found in self._results:
-            target = found.measure.target
+        for result in self._results:
+            target = result.measure.target
             model = " · ".join(part for part in (target.weights, target.title) if part)  # the differing part first
-            text = f"{percent(found.accuracy)}  {method_title(found.measure)}\n{model}"
+            text = f"{percent(result.accuracy)}  {method_title(result.measure)}\n{model}"
             item = QListWidgetItem(text)
             lines = [
                 text,
-                f"95 %: {between(found.answer['accuracy'])}",
+                f"95 %: {between(result.answer['accuracy'])}",
                 f"{target.data}, label {target.label or 'the only column'}",
             ]
             item.setToolTip(plain_tip("\n".join(lines)))
             item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join(lines).replace("\n", ", "))
             self.list.addItem(item)
-        self.list.setCurrentRow(next((row for row, one in enumerate(self._results) if one is shown), -1))
+        self.list.setCurrentRow(next((row for row, listed in enumerate(self._results) if listed is current), -1))
         self.list.blockSignals(False)
-        self._emit_chosen()
+        self._emit_selected()
 
-    def _emit_chosen(self) -> None:
-        self.chosen.emit(self.current())
+    def _emit_selected(self) -> None:
+        self.result_selected.emit(self.current())

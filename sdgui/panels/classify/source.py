@@ -94,7 +94,7 @@ class ClassifySource(QWidget):
                 (self.label, 0),
                 (_named("Trai&n on", self.train, self), 0),
                 (self.train, 0),
-                (_named("&By", self.method, self), 0),
+                (_named("Met&hod", self.method, self), 0),
                 (self.method, 0),
                 (self.more, 0),
             ],
@@ -123,7 +123,7 @@ class ClassifySource(QWidget):
 
     # Keeping
     def restore(self) -> None:
-        """Choose what was chosen last."""
+        """Restore the last choices."""
         value = self._settings.value
         self._restore_model()
         data = str(value("classify/data") or "")
@@ -131,9 +131,9 @@ class ClassifySource(QWidget):
             self.data.set_source(data)
         for box, name in ((self.train, "train"), (self.method, "method")):
             box.setCurrentIndex(max(0, box.findData(str(value(f"classify/{name}") or ""))))
-        other = str(value("classify/train_data") or "")
-        if may_be_there(other):
-            self.train_data.set_source(other)
+        train_data = str(value("classify/train_data") or "")
+        if may_be_there(train_data):
+            self.train_data.set_source(train_data)
         self.more.setChecked(str(value("classify/more")) == "true")
 
     def _restore_model(self) -> None:
@@ -148,7 +148,7 @@ class ClassifySource(QWidget):
             self.model.restore()
 
     def save(self) -> None:
-        """Remember what is chosen."""
+        """Save the choices."""
         keep = self._settings.setValue
         choice = self.model.choice()
         if choice is not None:
@@ -161,9 +161,9 @@ class ClassifySource(QWidget):
         keep("classify/more", "true" if self.more.isChecked() else "false")
         self.options.save()
 
-    # What is chosen
+    # Choices
     def chosen_label(self) -> str:
-        """The label column; "" while there is none."""
+        """The selected label column; "" if the data have none."""
         return str(self.label.currentData() or "")
 
     def set_label(self, name: str) -> None:
@@ -206,24 +206,24 @@ class ClassifySource(QWidget):
         if choice is None or self.problem():
             return None
         train = str(self.train.currentData())
-        other = train == _OTHER
+        uses_other_data = train == _OTHER
         return Target(
             model=choice.model,
             weights=choice.weights,
             title=choice.title,
             data=self.data.source(),
             label=self.chosen_label() or self._wanted_label,
-            train=self.train_data.source() if other else train,
-            train_label=str(self.train_label.currentData() or "") if other else "",
+            train=self.train_data.source() if uses_other_data else train,
+            train_label=str(self.train_label.currentData() or "") if uses_other_data else "",
             layer=self.options.layer(),
         )
 
     def measures(self) -> list[Measure]:
-        """What the button asks for."""
-        target, chosen = self.target(), str(self.method.currentData())
+        """The evaluations that the button starts."""
+        target, method_key = self.target(), str(self.method.currentData())
         if target is None:
             return []
-        methods = list(METHODS) if chosen == _ALL else [cast(Method, chosen)]
+        methods = list(METHODS) if method_key == _ALL else [cast(Method, method_key)]
         return [Measure(target, method, self.options.settings()) for method in methods]
 
     # Following
@@ -242,12 +242,12 @@ class ClassifySource(QWidget):
         self.train_row.setVisible(self.train.currentData() == _OTHER)
 
 
-def _fill_labels(box: QComboBox, facts: Mapping[str, Any], wanted: str) -> None:
-    """The label columns with how many classes each has."""
+def _fill_labels(box: QComboBox, facts: Mapping[str, Any], selected: str) -> None:
+    """List the label columns with their numbers of classes."""
     box.clear()
     for name, classes in facts["labels"].items():
         box.addItem(f"{name} ({count(classes)} classes)", name)
-    box.setCurrentIndex(max(0, box.findData(wanted)) if box.count() else -1)
+    box.setCurrentIndex(max(0, box.findData(selected)) if box.count() else -1)
 
 
 def _named(text: str, buddy: QWidget, parent: QWidget) -> QLabel:

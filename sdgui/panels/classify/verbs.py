@@ -1,4 +1,4 @@
-"""What Classify asks a worker, and what the answers must be like; only what the panel reads is declared.
+"""The worker verbs of Classify and the schemas of their answers; only fields that the panel reads are declared.
 
 Flow: ``ClassifySession`` -> ``CLASSIFY[name]`` -> ``WorkerCalls``.
 """
@@ -18,13 +18,13 @@ _STRICT = with_config(ConfigDict(strict=True))
 
 
 def _packed(text: str) -> str:
-    """Whole numbers as base64 of int32; raises ValueError for what is none."""
+    """Check base64 of int32 values; raises ValueError if invalid."""
     try:
-        whole = len(base64.b64decode(text, validate=True)) % 4 == 0
+        is_int32 = len(base64.b64decode(text, validate=True)) % 4 == 0
     except binascii.Error as problem:
         raise ValueError("not base64") from problem
-    if not whole:
-        raise ValueError("not whole numbers of 32 bits")
+    if not is_int32:
+        raise ValueError("not int32 values")
     return text
 
 
@@ -54,7 +54,7 @@ class Skipped(TypedDict):
 
 @_STRICT
 class Split(TypedDict):
-    """What was left out of a split."""
+    """The skipped rows of a split."""
 
     skipped: list[Skipped]
     skipped_count: int
@@ -62,14 +62,14 @@ class Split(TypedDict):
 
 @_STRICT
 class Layers(TypedDict):
-    """What a model offers to classify by."""
+    """The layers whose features can be classified."""
 
     layers: list[str]
 
 
 @_STRICT
 class Opened(TypedDict):
-    """Data encoded by a model; ``opened`` is the key that names them, in any process."""
+    """Data encoded by a model; ``opened`` is their key, valid in any process."""
 
     opened: str
     model: Layers
@@ -82,7 +82,7 @@ class Opened(TypedDict):
 
 @_STRICT
 class Mistake(TypedDict):
-    """A picture whose class was not found."""
+    """A misclassified picture."""
 
     image: str
     true: str
@@ -101,7 +101,7 @@ class Cells(TypedDict):
 
 @_STRICT
 class Result(TypedDict):
-    """How well one way of classifying does."""
+    """The result of an evaluation."""
 
     result: str
     title: str
@@ -121,7 +121,7 @@ class Result(TypedDict):
 
 @_STRICT
 class Loaded(TypedDict):
-    """A saved probe; ``result`` where it was measured too."""
+    """A saved probe, with its ``result`` if it was evaluated too."""
 
     probe: str
     result: Result | None
@@ -139,14 +139,14 @@ class Shots(TypedDict):
 
 @_STRICT
 class FewShot(TypedDict):
-    """The few-shot curve, as far as it is known."""
+    """The few-shot curve, complete or partial."""
 
     curve: list[Shots]
 
 
 @_STRICT
 class Pictured(TypedDict):
-    """A picture and how sure its class is."""
+    """A picture and the probability of its class."""
 
     image: str
     probability: float
@@ -171,7 +171,7 @@ class Mistakes(TypedDict):
 
 @_STRICT
 class Difference(TypedDict):
-    """By how much two results differ."""
+    """The difference of two results in one metric."""
 
     value: float
     interval: dict[str, float]
@@ -180,7 +180,7 @@ class Difference(TypedDict):
 
 @_STRICT
 class OnlyOne(TypedDict):
-    """A picture that one of two results gets right."""
+    """A picture that only one of two results classifies correctly."""
 
     image: str
     true: str
@@ -202,7 +202,7 @@ class Compared(TypedDict):
 
 @_STRICT
 class Tried(TypedDict):
-    """One picture's classes, by a probe and by names."""
+    """Predictions for one picture, by a probe and zero-shot."""
 
     image: str
     probe: list[Guess] | None
@@ -212,14 +212,14 @@ class Tried(TypedDict):
 
 @_STRICT
 class TriedAll(TypedDict):
-    """The classes of pictures that were tried."""
+    """Predictions for several pictures."""
 
     pictures: list[Tried]
 
 
 @_STRICT
 class SavedProbe(TypedDict):
-    """Two files that were written."""
+    """The two written files."""
 
     path: str
     json: str

@@ -45,12 +45,12 @@ class ClassifyView(QWidget):
     cell_asked = Signal(int, int, int)  # classes: true, predicted; first picture
     mistakes_asked = Signal(int)  # first mistake
     stepped = Signal(int)  # the step whose matrix is to be shown
-    prompts_edited = Signal(str)  # as the worker takes them
+    prompts_edited = Signal(str)  # JSON for the worker
     few_shot_asked = Signal(str, int)  # "image" or "fused", draws
     compare_asked = Signal(object, object)  # Measure, Measure
     measure_asked = Signal(object)  # Measure
     try_asked = Signal(list, list, bool)  # pictures, names, whether they are the current one
-    try_refused = Signal(list)  # (what, why)
+    try_refused = Signal(list)  # (file, reason)
     menu_opening = Signal(object, object)  # QMenu, Gallery
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -127,7 +127,7 @@ class ClassifyView(QWidget):
     @cached_property
     def trying(self) -> TryTab:
         tab = TryTab(self._home, self._settings, home_of(self.tabs))
-        tab.asked.connect(self.try_asked)
+        tab.predictions_asked.connect(self.try_asked)
         tab.refused.connect(self.try_refused)
         return self._in_page(tab, tab.gallery)
 
@@ -170,13 +170,13 @@ class ClassifyView(QWidget):
     def restore(self) -> None:
         """The choices and the tab used last; a tab that needs a result is shown with the first result."""
         self.source.restore()
-        kept = str(self._settings.value("classify/tab") or "0")
-        self._wanted_tab = int(kept) if kept.isdecimal() and int(kept) < self.tabs.count() else 0
+        saved_tab = str(self._settings.value("classify/tab") or "0")
+        self._wanted_tab = int(saved_tab) if saved_tab.isdecimal() and int(saved_tab) < self.tabs.count() else 0
         if self.tabs.isTabEnabled(self._wanted_tab):
             self.tabs.setCurrentIndex(self._wanted_tab)
 
     def save(self) -> None:
-        """Keep what ``restore`` reads."""
+        """Save the choices for ``restore``."""
         self.source.save()
         for part in ("matrix", "compare", "trying"):
             if is_made(self, part):
@@ -185,32 +185,32 @@ class ClassifyView(QWidget):
         self._settings.setValue("classify/tab", self.tabs.currentIndex())
 
     # What is shown
-    def set_busy(self, what: str) -> None:
-        """A request that takes long has begun; "" when it has ended."""
-        if what:
-            self.strip.start(what)
+    def set_busy(self, activity: str) -> None:
+        """Show the progress of a long request; "" when it has ended."""
+        if activity:
+            self.strip.start(activity)
         else:
             self.strip.finish()
-        self.source.button.setEnabled(not what)
-        self.curves.set_busy(bool(what))
+        self.source.button.setEnabled(not activity)
+        self.curves.set_busy(bool(activity))
 
-    def show_result(self, found: Measured | None) -> None:
+    def show_result(self, result: Measured | None) -> None:
         """Show a result in every tab; None shows the empty state."""
-        there = found is not None
-        self.first.setCurrentWidget(self.accuracy if there else self.empty)
+        has_result = result is not None
+        self.first.setCurrentWidget(self.accuracy if has_result else self.empty)
         for number in range(1, self.tabs.count() - 1):
-            self.tabs.setTabEnabled(number, there)
-        if there or is_made(self, "compare"):
-            self.compare.set_results(self.results.results(), found)
-        if found is None:
+            self.tabs.setTabEnabled(number, has_result)
+        if has_result or is_made(self, "compare"):
+            self.compare.set_results(self.results.results(), result)
+        if result is None:
             self.notes.show_notes([])
             return
         for tab in (self.accuracy, self.matrix, self.mistakes, self.curves):
-            tab.show_result(found)
-        self.trying.set_class_names(found.classes)
-        wanted, self._wanted_tab = self._wanted_tab, 0
-        if wanted and wanted < self.tabs.count() - 1:
-            self.tabs.setCurrentIndex(wanted)
+            tab.show_result(result)
+        self.trying.set_class_names(result.classes)
+        restored_tab, self._wanted_tab = self._wanted_tab, 0
+        if restored_tab and restored_tab < self.tabs.count() - 1:
+            self.tabs.setCurrentIndex(restored_tab)
 
     def show_class(self, index: int) -> None:
         """Show a class in the confusion matrix."""

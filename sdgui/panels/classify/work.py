@@ -1,8 +1,8 @@
-"""What Classify asks its workers: data are opened, measured, and results asked about.
+"""The requests of Classify to its workers: open data, evaluate, and query results.
 
 Flow: panel -> ``measure`` -> worker: ``classify_open``, then the verb of the measure -> ``Measured``; ``ask`` and the
-others name that result by the key that the worker gave it. Keys describe results, so that any worker can answer about
-them, also one that was restarted meanwhile. Two results are compared in one worker, whatever models they are of.
+others pass the key of that result. Keys describe results, so any worker can answer, also after a restart. Two
+results are compared in one worker, whatever their models.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ KeyDone = Callable[[str], None]
 class ClassifySession(QObject):
     """At most one open request for each purpose and model."""
 
-    working = Signal(str, str, int, int)  # purpose, what is being done, done, total
-    opened = Signal(object, object)  # Target, what ``classify_open`` answered
+    working = Signal(str, str, int, int)  # purpose, activity, done, total
+    data_opened = Signal(object, object)  # Target, answer of ``classify_open``
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pool = pool
         self._calls: dict[str, WorkerCalls] = {}  # by model
-        self._homes: dict[Measure, str] = {}  # in which model's worker it was measured
-        self._results: dict[Measure, str] = {}  # their keys
+        self._homes: dict[Measure, str] = {}  # the model whose worker evaluated it
+        self._results: dict[Measure, str] = {}  # keys of results
         self._probes: dict[Measure, str] = {}  # keys of probes from files
 
     def calls(self, model: str, title: str = "") -> WorkerCalls:
@@ -43,22 +43,22 @@ class ClassifySession(QObject):
         return self._calls[model]
 
     def home(self, measure: Measure) -> WorkerCalls:
-        """The worker where it was measured, or will be."""
+        """The worker that evaluated ``measure``, or will."""
         return self.calls(self._homes.get(measure, measure.target.model))
 
     def measure(
         self, measure: Measure, done: Callable[[Measured], None], failed: Failed, beside: Measure | None = None
     ) -> None:
-        """Measure in the model's own worker, or in that of the one it is to be compared with."""
+        """Evaluate in the model's own worker, or in the worker of ``beside``, with which it will be compared."""
         self._homes[measure] = self._homes.get(beside, beside.target.model) if beside else measure.target.model
         self._measure("measure", measure, lambda answer: done(measured(measure, answer)), failed)
 
     def try_prompts(
         self, measure: Measure, done: Callable[[Measured], None], partial: Callable[[Measured], None], failed: Failed
     ) -> None:
-        """Zero-shot by prompts that are being edited; the answers to older ones are dropped.
+        """Evaluate prompts that are being edited zero-shot; answers to earlier edits are dropped.
 
-        ``partial`` gets what the first of the templates bring.
+        ``partial`` gets the results of the first templates.
         """
         self._homes[measure] = measure.target.model
         self._measure(
@@ -70,25 +70,25 @@ class ClassifySession(QObject):
         )
 
     def measure_step(self, measure: Measure, worker: str, done: Callable[[Measured], None], failed: Failed) -> None:
-        """The same evaluation of another step of a run, all in one ``worker``."""
+        """Evaluate another step of a run; all steps share one ``worker``."""
         self._homes[measure] = worker
         self._measure("step", measure, lambda answer: done(measured(measure, answer)), failed)
 
     def drop(self, purpose: str) -> None:
-        """Whoever asked is not interested any more."""
+        """Drop the open requests of a purpose: their callbacks are not called."""
         for calls in self._calls.values():
             calls.drop(purpose)
 
-    def know(self, found: Measured) -> None:
-        """A result of an earlier time: what is asked about it names it by its key."""
-        self._results.setdefault(found.measure, str(found.answer["result"]))
+    def know(self, result: Measured) -> None:
+        """Register a result of an earlier session, so that it can be queried."""
+        self._results.setdefault(result.measure, str(result.answer["result"]))
 
     def _open(self, purpose: str, calls: WorkerCalls, target: Target, done: KeyDone, failed: Failed) -> None:
-        def opened(answer: dict[str, Any]) -> None:
-            self.opened.emit(target, answer)
+        def on_opened(answer: dict[str, Any]) -> None:
+            self.data_opened.emit(target, answer)
             done(str(answer["opened"]))
 
-        calls.ask(purpose, CLASSIFY["classify_open"], opened, failed, **target.request())
+        calls.ask(purpose, CLASSIFY["classify_open"], on_opened, failed, **target.request())
 
     def _measure(self, purpose: str, measure: Measure, done: Done, failed: Failed, partial: Done | None = None) -> None:
         calls = self.home(measure)
@@ -107,14 +107,14 @@ class ClassifySession(QObject):
         self._open(purpose, calls, measure.target, opened, failed)
 
     def _result(self, purpose: str, measure: Measure, done: KeyDone, failed: Failed) -> None:
-        """The key of its result; it is measured first where it has none."""
+        """Pass the key of its result to ``done``; evaluates first if there is none."""
         if measure in self._results:
             done(self._results[measure])
         else:
             self._measure(purpose, measure, lambda answer: done(str(answer["result"])), failed)
 
     def _probe(self, purpose: str, measure: Measure, done: KeyDone, failed: Failed) -> None:
-        """The key of its probe; one without data is only read from its file."""
+        """Pass the key of its probe to ``done``; without data, the probe is only read from its file."""
         if measure.target.data:
             self._result(purpose, measure, lambda key: done(self._probes.get(measure, key)), failed)
             return
@@ -129,7 +129,7 @@ class ClassifySession(QObject):
         self.home(measure).ask(purpose, CLASSIFY["classify_load_probe"], loaded, failed, path=measure.path)
 
     def ask(self, purpose: str, measure: Measure, verb: str, done: Done, failed: Failed, **arguments: Any) -> None:
-        """Ask ``verb`` about a result, which it takes as ``result``."""
+        """Call ``verb`` with the key of a result as ``result``."""
 
         def known(key: str) -> None:
             self.home(measure).ask(purpose, CLASSIFY[verb], done, failed, result=key, **arguments)
@@ -137,7 +137,7 @@ class ClassifySession(QObject):
         self._result(purpose, measure, known, failed)
 
     def compare(self, a: Measure, b: Measure, done: Done, failed: Failed) -> None:
-        """A minus B, in the worker of A."""
+        """Compare A with B, in the worker of A."""
 
         def both(first: str, second: str) -> None:
             self.home(a).ask("compare", CLASSIFY["classify_compare"], done, failed, a=first, b=second)
@@ -148,7 +148,7 @@ class ClassifySession(QObject):
         self._result("compare", a, with_first, failed)
 
     def few_shot(self, measure: Measure, draws: int, done: Done, failed: Failed, partial: Done) -> None:
-        """The curve of a probe on few pictures per class, point by point."""
+        """Compute the few-shot curve of a probe, point by point."""
         by = measure.settings
         kind = "fused" if measure.method == "fused" else "image"
         calls = self.home(measure)
@@ -171,7 +171,7 @@ class ClassifySession(QObject):
         done: Done,
         failed: Failed,
     ) -> None:
-        """The most likely classes of single pictures, by a probe and among typed names."""
+        """Predict the classes of single pictures, by a probe and among typed names."""
         calls = self.home(probe) if probe is not None else self.calls(model[0])
 
         def known(key: str) -> None:
@@ -190,14 +190,14 @@ class ClassifySession(QObject):
         self._probe("probe", probe, done, failed)
 
     def save(self, probe: Measure, path: str, done: Done, failed: Failed) -> None:
-        """Write a probe; whoever calls has asked before a file is replaced."""
+        """Write a probe, replacing the file: the caller asks first."""
         self._with_probe("probe", probe, "classify_save_probe", "result", done, failed, path=path, replace=True)
 
     def apply(self, probe: Measure, pictures: Sequence[str], out: str, done: Done, failed: Failed) -> None:
-        """Classify folders into a CSV; whoever calls has asked before a file is replaced."""
+        """Classify folders into a CSV file, replacing it: the caller asks first."""
         target = probe.target
-        asked = {"pictures": list(pictures), "out": out, "model": target.model, "weights": target.weights}
-        self._with_probe("apply", probe, "classify_apply", "probe", done, failed, **asked, replace=True)
+        request = {"pictures": list(pictures), "out": out, "model": target.model, "weights": target.weights}
+        self._with_probe("apply", probe, "classify_apply", "probe", done, failed, **request, replace=True)
 
     def _with_probe(
         self, purpose: str, probe: Measure, verb: str, name: str, done: Done, failed: Failed, **arguments: Any
@@ -209,10 +209,10 @@ class ClassifySession(QObject):
         self._probe(purpose, probe, known, failed)
 
     def cancel(self, purpose: str) -> None:
-        """As the user does: those who asked get ``Cancelled``."""
+        """Cancel the requests of a purpose; their ``failed`` gets ``Cancelled``."""
         for calls in self._calls.values():
             calls.cancel(purpose)
 
     def busy(self, purpose: str) -> bool:
-        """Whether an answer is still to come."""
+        """Whether a request of this purpose is running."""
         return any(calls.busy(purpose) for calls in self._calls.values())

@@ -1,4 +1,4 @@
-"""What is typed as prompts: templates and names of classes, with undo. No Qt.
+"""Prompts as they are typed: templates and class names, with undo. No Qt.
 
 Flow: the editor writes texts here -> ``source``, the prompts as the worker takes them, or ``problem``.
 """
@@ -16,22 +16,24 @@ UNDO = 200  # steps
 
 @dataclass(frozen=True)
 class Typed:
-    """``templates``: one per line; ``names``: of the classes that are not called by their labels, with commas."""
+    """``templates``: one per line; ``names``: label -> names separated by commas, where they differ from the label."""
 
     templates: str
     names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, prompts: PromptSet) -> Typed:
-        """As it would be typed. A name with a comma in it is quoted."""
-        names = {label: join_names(own) for label, own in prompts.names.items()}
+        """The prompts as text; names that contain a comma are quoted."""
+        names = {label: join_names(class_names) for label, class_names in prompts.names.items()}
         return cls("\n".join(prompts.templates), names)
 
     def prompts(self) -> PromptSet:
-        """What it means; UserError where a template has no place for the class, or there is none."""
+        """The parsed prompts. UserError if there is no template, or one lacks a place for the class name."""
         names = {label: split_names(text) for label, text in self.names.items()}
         lines = tuple(line.strip() for line in self.templates.splitlines() if line.strip())
-        return read_prompts(PromptSet(lines, {label: own for label, own in names.items() if own}).to_json())
+        return read_prompts(
+            PromptSet(lines, {label: class_names for label, class_names in names.items() if class_names}).to_json()
+        )
 
 
 class PromptDraft:
@@ -40,17 +42,17 @@ class PromptDraft:
     def __init__(self, base: str = DEFAULT_TEMPLATES) -> None:
         self.base = base
         self.typed = Typed.of(_read(base))
-        self._done: list[Typed] = []
-        self._undone: list[Typed] = []
+        self._undo_stack: list[Typed] = []
+        self._redo_stack: list[Typed] = []
 
     @property
     def source(self) -> str:
-        """As the worker takes it. Raises UserError as `Typed.prompts`."""
+        """The prompts as JSON for the worker. Raises UserError as `Typed.prompts`."""
         return self.typed.prompts().to_json()
 
     @property
     def problem(self) -> str:
-        """What keeps it from being used, in a sentence; "" for nothing."""
+        """Why the prompts cannot be used; "" if they can."""
         try:
             self.typed.prompts()
         except UserError as error:
@@ -58,63 +60,62 @@ class PromptDraft:
         return ""
 
     def begin(self, source: str) -> bool:
-        """Edit another set: a bundled one's name, a file, or the text of one; whether it is another.
-
-        Raises UserError where it cannot be read.
-        """
+        """Edit another set: a bundled name, a file or JSON text; True if it differs. UserError if it is unreadable."""
         prompts = read_prompts(source)
         self.base = self.base if is_inline(source) else source
         if not self.problem and self.typed.prompts() == prompts:
-            return False  # blank lines and the like stay as they are typed
+            return False  # keep blank lines and spacing as typed
         return self.put(Typed.of(prompts))
 
     def put(self, typed: Typed) -> bool:
-        """Take what was typed; whether it is something else."""
+        """Replace the text; True if it differs."""
         if typed == self.typed:
             return False
-        self._done = [*self._done, self.typed][-UNDO:]
-        self._undone.clear()
+        self._undo_stack = [*self._undo_stack, self.typed][-UNDO:]
+        self._redo_stack.clear()
         self.typed = typed
         return True
 
     def put_templates(self, text: str) -> bool:
-        """Other templates."""
+        """Replace the templates; True if they differ."""
         return self.put(replace(self.typed, templates=text))
 
     def put_names(self, label: str, text: str) -> bool:
-        """What a class is called; with nothing, its label."""
-        names = {one: own for one, own in self.typed.names.items() if one != label}
+        """Name a class; with an empty text, by its label. True if that is a change."""
+        names = {
+            other_label: class_names for other_label, class_names in self.typed.names.items() if other_label != label
+        }
         if text.strip() and split_names(text) != (label,):
             names[label] = text
         return self.put(replace(self.typed, names=names))
 
     def reset(self) -> bool:
-        """Back to the set that it began with, which is a change like any other."""
+        """Return to the base set; this can be undone."""
         return self.put(Typed.of(_read(self.base)))
 
     def undo(self) -> bool:
-        """Take the last change back."""
-        if not self._done:
+        """Undo the last change; False if there is none."""
+        if not self._undo_stack:
             return False
-        self._undone.append(self.typed)
-        self.typed = self._done.pop()
+        self._redo_stack.append(self.typed)
+        self.typed = self._undo_stack.pop()
         return True
 
     def redo(self) -> bool:
-        """Make the change again that was taken back last."""
-        if not self._undone:
+        """Redo the last undone change; False if there is none."""
+        if not self._redo_stack:
             return False
-        self._done.append(self.typed)
-        self.typed = self._undone.pop()
+        self._undo_stack.append(self.typed)
+        self.typed = self._redo_stack.pop()
         return True
 
     @property
     def can_undo(self) -> bool:
-        return bool(self._done)
+        return bool(self._undo_stack)
 
     @property
     def can_redo(self) -> bool:
-        return bool(self._undone)
+        return bool(self._redo_stack)
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -128,7 +129,7 @@ def split_names(text: str) -> tuple[str, ...]:
             name = ""
         else:
             name += char
-    return tuple(dict.fromkeys(clean for one in [*names, name] if (clean := " ".join(one.split()))))
+    return tuple(dict.fromkeys(clean for part in [*names, name] if (clean := " ".join(part.split()))))
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The editor of prompts beside the confusion matrix: templates above, what each class is called below.
+"""The prompt editor beside the confusion matrix: templates above, class names below.
 
 Flow: typing -> (after a pause) ``PromptDraft`` -> ``edited`` with the prompts as the worker takes them.
 """
@@ -36,7 +36,7 @@ _FILES = "Prompts (*.json *.txt)"
 
 
 class NamesModel(QAbstractTableModel):
-    """Classes and what they are called; the second column is edited."""
+    """Labels and class names; the second column can be edited."""
 
     named = Signal(str, str)  # label, names with commas
 
@@ -70,14 +70,14 @@ class NamesModel(QAbstractTableModel):
 
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         label = self.classes[index.row()]
-        own = self._draft.typed.names.get(label, "")
+        names = self._draft.typed.names.get(label, "")
         if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(f"{label}: {own}" if own else label)
+            return plain_tip(f"{label}: {names}" if names else label)
         if index.column() == 0:
             return label if role == Qt.ItemDataRole.DisplayRole else None
         if role == Qt.ItemDataRole.EditRole:
-            return own or label
-        return own if role == Qt.ItemDataRole.DisplayRole else None
+            return names or label
+        return names if role == Qt.ItemDataRole.DisplayRole else None
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
         flags = super().flags(index)
@@ -106,7 +106,7 @@ class _Templates(QPlainTextEdit):
 
 
 class PromptEditor(QWidget):
-    """``draft`` is what is typed. ``edited``: it is to be tried; ``saved``: it is in a file now."""
+    """Emits ``edited`` when changed prompts can be evaluated, and ``saved`` when they were written to a file."""
 
     edited = Signal(str)  # the prompts as the worker takes them
     saved = Signal(str)  # path
@@ -119,14 +119,14 @@ class PromptEditor(QWidget):
         self.names = NamesModel(self.draft, self)
         self.table = QTableView(self)
         self.state = PlainLabel("", self, wordWrap=True)
-        self._began: float | None = None  # accuracy before the first edit
+        self._initial_accuracy: float | None = None  # accuracy before the first edit
         self._tasks = BackgroundTasks(self)
         self._pause = QTimer(self, singleShot=True, interval=_PAUSE)
         self._build()
         self._pause.timeout.connect(self.apply)
         self.templates.textChanged.connect(self._pause.start)
-        self.names.named.connect(self._named)
-        self._show()
+        self.names.named.connect(self._rename_class)
+        self._show_draft()
 
     def _build(self) -> None:
         self.templates.setAccessibleName("Prompt templates")
@@ -138,9 +138,7 @@ class PromptEditor(QWidget):
         self.templates.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.table.setModel(self.names)
         self.table.setAccessibleName("What the classes are called")
-        self.table.setToolTip(
-            "Double-click to say what a class is called; commas part synonyms, of which the mean is taken"
-        )
+        self.table.setToolTip("Double-click to rename a class. Separate synonyms with commas; they are averaged")
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.setTabKeyNavigation(False)
@@ -179,32 +177,32 @@ class PromptEditor(QWidget):
 
     # What is shown
     def begin(self, source: str, classes: Sequence[str], accuracy: float) -> None:
-        """Edit the prompts of a result that is shown; without trying them again."""
+        """Edit the prompts of the shown result, without evaluating them again."""
         self.names.set_classes(classes)
         try:
             changed = self.draft.begin(source)
         except UserError as problem:
             self.message_requested.emit(error(str(problem)))
             return
-        if changed or self._began is None:
-            self._began = accuracy
-        if changed:  # else what is being typed stays
-            self._show()
+        if changed or self._initial_accuracy is None:
+            self._initial_accuracy = accuracy
+        if changed:  # else keep the text being typed
+            self._show_draft()
         self.show_accuracy(accuracy)
 
-    def show_accuracy(self, accuracy: float, whole: bool = True) -> None:
-        """How well the prompts do; not ``whole`` while templates are still to be encoded."""
+    def show_accuracy(self, accuracy: float, complete: bool = True) -> None:
+        """Show the prompts' accuracy; not ``complete`` while some templates are not encoded yet."""
         text = f"Accuracy {100 * accuracy:.1f} %"
-        if self._began is not None and abs(accuracy - self._began) >= 5e-4:
-            text += f", {100 * (accuracy - self._began):+.1f} points since the edits began"
-        self.state.setText(text if whole else f"{text} (some templates are still being encoded)")
+        if self._initial_accuracy is not None and abs(accuracy - self._initial_accuracy) >= 5e-4:
+            text += f", {100 * (accuracy - self._initial_accuracy):+.1f} points since the edits began"
+        self.state.setText(text if complete else f"{text} (some templates are still being encoded)")
 
     def show_problem(self, sentence: str) -> None:
-        """Why the prompts could not be tried."""
+        """Show why the prompts could not be evaluated."""
         self.state.setText(sentence)
 
-    def _show(self) -> None:
-        """The draft in the widgets."""
+    def _show_draft(self) -> None:
+        """Show the draft."""
         if self.templates.toPlainText() != self.draft.typed.templates:
             self.templates.blockSignals(True)
             self.templates.setPlainText(self.draft.typed.templates)
@@ -215,36 +213,36 @@ class PromptEditor(QWidget):
 
     # Edits
     def apply(self) -> None:
-        """Take what is typed now, and have it tried."""
+        """Apply the typed text and have it evaluated."""
         self._pause.stop()
-        self._took(self.draft.put_templates(self.templates.toPlainText()))
+        self._show_edit(self.draft.put_templates(self.templates.toPlainText()))
 
-    def _named(self, label: str, names: str) -> None:
+    def _rename_class(self, label: str, names: str) -> None:
         typed = self._flush()
-        self._took(self.draft.put_names(label, names) or typed)
+        self._show_edit(self.draft.put_names(label, names) or typed)
 
     def take_back(self) -> None:
         """Undo the last edit."""
         self._flush()
-        self._took(self.draft.undo())
+        self._show_edit(self.draft.undo())
 
     def make_again(self) -> None:
         """Redo it."""
         self._flush()
-        self._took(self.draft.redo())
+        self._show_edit(self.draft.redo())
 
     def go_back(self) -> None:
-        """Back to the set that the edits began with, which can be undone."""
+        """Return to the set that the edits began with; this can be undone."""
         self._flush()
-        self._took(self.draft.reset())
+        self._show_edit(self.draft.reset())
 
     def _flush(self) -> bool:
-        """What is typed and not taken yet is an edit of its own; whether there was some."""
+        """Record pending text as a separate edit; True if there was any."""
         self._pause.stop()
         return self.draft.put_templates(self.templates.toPlainText())
 
-    def _took(self, changed: bool) -> None:
-        self._show()
+    def _show_edit(self, changed: bool) -> None:
+        self._show_draft()
         if not changed:
             return
         if problem := self.draft.problem:
@@ -256,9 +254,9 @@ class PromptEditor(QWidget):
     # Files
     def ask_open(self) -> None:
         """Choose a file of prompts."""
-        found, _ = QFileDialog.getOpenFileName(self, "Prompts", "", _FILES)
-        if found:
-            self.open_file(found)
+        path, _ = QFileDialog.getOpenFileName(self, "Prompts", "", _FILES)
+        if path:
+            self.open_file(path)
 
     def open_file(self, path: str) -> None:
         """Edit the prompts of a file."""
@@ -267,16 +265,16 @@ class PromptEditor(QWidget):
         except UserError as problem:
             self.message_requested.emit(error(str(problem)))
             return
-        self._took(changed)
+        self._show_edit(changed)
 
     def ask_save(self) -> None:
         """Choose a file, and write the prompts there."""
         if problem := self.draft.problem:
             self.message_requested.emit(error(problem))
             return
-        found, _ = QFileDialog.getSaveFileName(self, "Save the prompts", "prompts.json", "Prompts (*.json)")
-        if found:
-            self.save_to(Path(found if found.lower().endswith(".json") else f"{found}.json"))
+        path, _ = QFileDialog.getSaveFileName(self, "Save the prompts", "prompts.json", "Prompts (*.json)")
+        if path:
+            self.save_to(Path(path if path.lower().endswith(".json") else f"{path}.json"))
 
     def save_to(self, path: Path) -> None:
         """Write the prompts as JSON."""

@@ -34,7 +34,7 @@ def class_columns() -> list[Column]:
 
 
 class AccuracyTab(QWidget):
-    """Figures above, classes below."""
+    """Metrics above, the table of classes below."""
 
     class_chosen = Signal(int)  # index of the class among all classes
 
@@ -60,21 +60,21 @@ class AccuracyTab(QWidget):
         column.setSpacing(SPACE)
         column.addLayout(large)
         column.addWidget(self.table, 1)
-        self.table.chosen.connect(lambda row: self.class_chosen.emit(int(self.table.rows()[row]["index"])))
+        self.table.row_activated.connect(lambda row: self.class_chosen.emit(int(self.table.rows()[row]["index"])))
         self.table.sort_by(2)
         theme().changed.connect(self._restyle)
         self._restyle()
 
-    def show_result(self, found: Measured) -> None:
+    def show_result(self, result: Measured) -> None:
         """Show a result."""
-        answer = found.answer
+        answer = result.answer
         accuracy: dict[str, Any] = answer["accuracy"]
-        self.figure.setText(percent(found.accuracy))
-        self.figure.setAccessibleName(f"Accuracy {percent(found.accuracy)}")
+        self.figure.setText(percent(result.accuracy))
+        self.figure.setAccessibleName(f"Accuracy {percent(result.accuracy)}")
         self.interval.setText(f"95 % interval\n{between(accuracy)}")
         parts = [
-            f"{METRICS.get(name, name)} {percent(one['value'])}"
-            for name, one in answer["metrics"].items()
+            f"{METRICS.get(name, name)} {percent(metric['value'])}"
+            for name, metric in answer["metrics"].items()
             if name != "acc1"
         ]
         parts.append(f"{count(answer['samples'])} test pictures, {count(len(answer['per_class']))} classes")

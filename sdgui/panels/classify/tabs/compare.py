@@ -1,4 +1,4 @@
-"""The Compare tab: one result minus another on the same pictures, in words, by class and by picture.
+"""The Compare tab: the difference of two results on the same pictures, in words, by class and by picture.
 
 Flow: two results are chosen, or another one is evaluated (``measure_asked``) -> ``compare_asked`` ->
 the panel asks the worker -> ``show_difference``.
@@ -31,7 +31,7 @@ class CompareTab(QWidget):
     """Two boxes, a sentence, a table of classes, and the pictures that only one classifies correctly."""
 
     compare_asked = Signal(object, object)  # Measure, Measure
-    measure_asked = Signal(object)  # a Measure to stand beside the first one
+    measure_asked = Signal(object)  # the Measure to compare with the first
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,7 +49,7 @@ class CompareTab(QWidget):
         self.titles = PlainLabel(self), PlainLabel(self)
         self._arrange()
         self._connect()
-        self._offer()
+        self._update_buttons()
 
     def _arrange(self) -> None:
         for box, name in ((self.a, "First result"), (self.b, "Second result")):
@@ -59,17 +59,17 @@ class CompareTab(QWidget):
             box.setMinimumContentsLength(12)
         set_role(self.sentence, "title")
         set_role(self.further, "muted")
-        chosen, more = QHBoxLayout(), QHBoxLayout()
-        for row in (chosen, more):
+        selection_row, evaluation_row = QHBoxLayout(), QHBoxLayout()
+        for row in (selection_row, evaluation_row):
             row.setSpacing(SPACE)
-        chosen.addWidget(self.a, 1)
-        chosen.addWidget(PlainLabel("minus", self))
-        chosen.addWidget(self.b, 1)
-        more.addWidget(self.probe)
-        more.addWidget(self.network)
-        more.addWidget(PlainLabel("or", self))
-        more.addWidget(self.other_model, 1)
-        more.addWidget(self.measure_other)
+        selection_row.addWidget(self.a, 1)
+        selection_row.addWidget(PlainLabel("vs.", self))
+        selection_row.addWidget(self.b, 1)
+        evaluation_row.addWidget(self.probe)
+        evaluation_row.addWidget(self.network)
+        evaluation_row.addWidget(PlainLabel("or", self))
+        evaluation_row.addWidget(self.other_model, 1)
+        evaluation_row.addWidget(self.measure_other)
         self.measure_other.setToolTip("Evaluate the other model in the same way and compare")
         pictures = QSplitter(Qt.Orientation.Horizontal, self)
         for title, gallery in zip(self.titles, (self.only_a, self.only_b), strict=True):
@@ -93,19 +93,19 @@ class CompareTab(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(SPACE, SPACE, 0, 0)
         outer.setSpacing(SPACE)
-        outer.addLayout(chosen)
-        outer.addLayout(more)
+        outer.addLayout(selection_row)
+        outer.addLayout(evaluation_row)
         outer.addWidget(self.sentence)
         outer.addWidget(self.further)
         outer.addWidget(self.split, 1)
         self.table.sort_by(4)
 
     def _connect(self) -> None:
-        self.a.activated.connect(lambda _row: self._chosen())
-        self.b.activated.connect(lambda _row: self._chosen())
-        self.probe.clicked.connect(lambda: self._measure(self._other_probe()))
-        self.network.clicked.connect(lambda: self._measure(self._other_network()))
-        self.measure_other.clicked.connect(lambda: self._measure(self._of_model(self.other_model.choice())))
+        self.a.activated.connect(lambda _row: self._compare_selected())
+        self.b.activated.connect(lambda _row: self._compare_selected())
+        self.probe.clicked.connect(lambda: self._compare_with(self._other_probe()))
+        self.network.clicked.connect(lambda: self._compare_with(self._other_network()))
+        self.measure_other.clicked.connect(lambda: self._compare_with(self._of_model(self.other_model.choice())))
 
     def save(self) -> None:
         """Remember the sizes."""
@@ -114,34 +114,34 @@ class CompareTab(QWidget):
     # What can be compared
     def set_results(self, results: Sequence[Measured], current: Measured | None) -> None:
         """Offer these results; the first box follows the current one."""
-        other = self.b.currentData()
+        previous = self.b.currentData()
         self._results = list(results)
         for box in (self.a, self.b):
             box.clear()
-            for found in self._results:
-                box.addItem(f"{result_title(found.measure)} · {percent(found.accuracy)}", found.measure)
+            for result in self._results:
+                box.addItem(f"{result_title(result.measure)} · {percent(result.accuracy)}", result.measure)
         if current is not None:
             self.a.setCurrentIndex(self._row(current.measure))
-        self.b.setCurrentIndex(self._row(other))
-        self._offer()
+        self.b.setCurrentIndex(self._row(previous))
+        self._update_buttons()
 
     def choose(self, a: Measure, b: Measure) -> None:
-        """Compare these two, which are among the results."""
+        """Compare two of the listed results."""
         self.a.setCurrentIndex(self._row(a))
         self.b.setCurrentIndex(self._row(b))
-        self._chosen()
+        self._compare_selected()
 
     def _row(self, measure: object) -> int:
-        return next((row for row, found in enumerate(self._results) if found.measure == measure), -1)
+        return next((row for row, result in enumerate(self._results) if result.measure == measure), -1)
 
     def first(self) -> Measure | None:
-        """What is chosen on the left."""
+        """The first selected evaluation."""
         measure = self.a.currentData()
         return measure if isinstance(measure, Measure) else None
 
-    def _chosen(self) -> None:
+    def _compare_selected(self) -> None:
         a, b = self.a.currentData(), self.b.currentData()
-        self._offer()
+        self._update_buttons()
         if isinstance(a, Measure) and isinstance(b, Measure) and a != b:
             self.sentence.setText("Comparing …")
             self.compare_asked.emit(a, b)
@@ -154,10 +154,10 @@ class CompareTab(QWidget):
 
     def _other_network(self) -> Measure | None:
         first = self.first()
-        other = _OTHER_NETWORK.get(first.target.weights) if first is not None else None
-        if first is None or not other:
+        network = _OTHER_NETWORK.get(first.target.weights) if first is not None else None
+        if first is None or not network:
             return None
-        return first.other(weights=other, title=first.target.title.replace(first.target.weights, other))
+        return first.other(weights=network, title=first.target.title.replace(first.target.weights, network))
 
     def _of_model(self, choice: ModelChoice | None) -> Measure | None:
         first = self.first()
@@ -165,7 +165,7 @@ class CompareTab(QWidget):
             return None
         return first.other(model=choice.model, weights=choice.weights, title=choice.title)
 
-    def _measure(self, measure: Measure | None) -> None:
+    def _compare_with(self, measure: Measure | None) -> None:
         first = self.first()
         if measure is None or first is None:
             return
@@ -174,21 +174,23 @@ class CompareTab(QWidget):
         else:
             self.measure_asked.emit(measure)
 
-    def _offer(self) -> None:
-        """Name on the buttons what they would evaluate."""
+    def _update_buttons(self) -> None:
+        """Update the buttons' texts and the hint."""
         first = self.first()
         fused = first is not None and first.method == "fused"
         self.probe.setText("With image-only" if fused else "With fused")
         self.probe.setToolTip("Evaluate it on the same data and compare")
         self.probe.setEnabled(first is not None)
-        other = self._other_network()
+        other_network = self._other_network()
         self.network.setText(
-            f"With the {other.target.weights}" if other is not None else "Compare with the other network"
+            f"With the {other_network.target.weights}"
+            if other_network is not None
+            else "Compare with the other network"
         )
-        self.network.setEnabled(other is not None)
+        self.network.setEnabled(other_network is not None)
         self.network.setToolTip(
             "Evaluate the run's other network in the same way and compare"
-            if other is not None
+            if other_network is not None
             else "The model has only one network"
         )
         self.measure_other.setEnabled(first is not None)
@@ -199,17 +201,17 @@ class CompareTab(QWidget):
 
     # The answer
     def show_difference(self, a: Measure, b: Measure, answer: Mapping[str, Any]) -> None:
-        """Answer of ``classify_compare``."""
+        """Show ``answer`` of ``classify_compare``."""
         main = answer["differences"]["acc1"]
         self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
-        others = [
-            f"{METRICS.get(name, name)} {points(one['value'])} ({_ends(one)})"
-            for name, one in answer["differences"].items()
+        parts = [
+            f"{METRICS.get(name, name)} {points(difference['value'])} ({_ends(difference)})"
+            for name, difference in answer["differences"].items()
             if name != "acc1"
         ]
         only_a, only_b = answer["only_a"], answer["only_b"]
-        others.append(f"both correct {count(answer['both_right'])}, both wrong {count(answer['both_wrong'])}")
-        self.further.setText(" · ".join(others))
+        parts.append(f"both correct {count(answer['both_right'])}, both wrong {count(answer['both_wrong'])}")
+        self.further.setText(" · ".join(parts))
         self.table.set_rows(answer["per_class"])
         for label, name in zip(self.titles, (a, b), strict=True):
             label.setText(f"Only {result_title(name)} is correct")
@@ -224,11 +226,11 @@ class CompareTab(QWidget):
 def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]:
     return [
         GalleryItem(
-            Path(one["image"]),
-            f"{one['true']} (the other: {one[wrong]})",
-            detail=f"true: {one['true']}; the other result predicts {one[wrong]}",
+            Path(picture["image"]),
+            f"{picture['true']} (the other: {picture[wrong]})",
+            detail=f"true: {picture['true']}; the other result predicts {picture[wrong]}",
         )
-        for one in pictures
+        for picture in pictures
     ]
 
 
@@ -242,21 +244,23 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f} points".replace("-", "−")
 
 
-def _ends(one: Mapping[str, Any]) -> str:
-    low, high = one["interval"]["low"], one["interval"]["high"]
+def _ends(difference: Mapping[str, Any]) -> str:
+    low, high = difference["interval"]["low"], difference["interval"]["high"]
     return f"95 %: {100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
 
 
-def difference_sentence(one: Mapping[str, Any], a: str, b: str) -> str:
+def difference_sentence(difference: Mapping[str, Any], a: str, b: str) -> str:
     """The difference of two accuracies with its paired interval, in words."""
-    gap = one["value"]
-    if not one["significant"]:
+    gap = difference["value"]
+    if not difference["significant"]:
         return (
-            f"No significant difference: {a} minus {b} is {points(gap)} ({_ends(one)}); "
+            f"No significant difference: {a} minus {b} is {points(gap)} ({_ends(difference)}); "
             "the paired bootstrap interval includes 0."
         )
     better, worse = (a, b) if gap > 0 else (b, a)
-    return f"{better} is better than {worse}: the first minus the second is {points(gap)} ({_ends(one)}, paired)."
+    return (
+        f"{better} is better than {worse}: the first minus the second is {points(gap)} ({_ends(difference)}, paired)."
+    )
 
 
 def _columns() -> list[Column]:

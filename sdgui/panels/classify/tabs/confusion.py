@@ -1,7 +1,7 @@
-"""The Confusion tab: the matrix, the most confused pairs as a list beside it, and the pictures of the chosen cell.
+"""The Confusion tab: the matrix, and beside it the most confused pairs and the pictures of the selected cell.
 
 Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_asked`` -> the panel asks the
-worker -> ``show_cell``. More pictures are asked for as one scrolls.
+worker -> ``show_cell``. Scrolling requests more pictures.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-PAGE = 200  # pictures of a cell asked for at a time
+PAGE = 200  # pictures of a cell per request
 _PAIRS = 500  # listed; the matrix holds all
 _ORDERS = (("original order", "given"), ("lowest accuracy first", "worst"), ("most pictures first", "most"))
 
@@ -47,10 +47,10 @@ class MatrixTab(QWidget):
     def __init__(self, cache: Path, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
-        self._found: Measured | None = None
+        self._result: Measured | None = None
         self._cell: tuple[int, int] | None = None
         self._total = 0
-        self._asked = 0  # pictures asked for so far
+        self._requested = 0  # pictures requested so far
         self.matrix = ConfusionMatrix(self)
         self.readout = ElidedLabel("", self)
         self.find_box = QLineEdit(self)
@@ -81,7 +81,7 @@ class MatrixTab(QWidget):
         self.mistakes_only.setToolTip("Hide correct predictions")
         self.larger = IconButton("ph.magnifying-glass-plus", "Zoom in", parent=self)
         self.smaller = IconButton("ph.magnifying-glass-minus", "Zoom out", parent=self)
-        self.whole = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
+        self.fit_button = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
         self.prompts = IconButton(
             "ph.text-aa",
             "Edit the prompts of zero-shot, live on the matrix",
@@ -90,7 +90,7 @@ class MatrixTab(QWidget):
             parent=self,
         )
         self.following = IconButton("ph.caret-right", "Next mistake", parent=self)
-        for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.whole, "0"), (self.following, "N")):
+        for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.fit_button, "0"), (self.following, "N")):
             button.setToolTip(plain_tip(f"{button.accessibleName()} ({key} in the matrix)"))
         set_role(self.readout, "small")
 
@@ -105,11 +105,11 @@ class MatrixTab(QWidget):
             self.following,
             self.smaller,
             self.larger,
-            self.whole,
+            self.fit_button,
         ):
             tools.addWidget(tool)
-        left, right = QWidget(self), QWidget(self)
-        first, second = QVBoxLayout(left), QVBoxLayout(right)
+        matrix_side, picture_side = QWidget(self), QWidget(self)
+        first, second = QVBoxLayout(matrix_side), QVBoxLayout(picture_side)
         for column in (first, second):
             column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(SPACE // 2)
@@ -122,13 +122,13 @@ class MatrixTab(QWidget):
         self.gallery.set_thumbnail_size(72)
         self.beside = QSplitter(Qt.Orientation.Vertical, self)
         self.beside.addWidget(self.pairs)
-        self.beside.addWidget(right)
+        self.beside.addWidget(picture_side)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
-        self.split.addWidget(left)
+        self.split.addWidget(matrix_side)
         self.split.addWidget(self.beside)
         self.split.setStretchFactor(0, 1)
         self.split.setSizes([430, 320])
-        self.beside.setMinimumWidth(40 * SPACE)  # for the whole heads of its table
+        self.beside.setMinimumWidth(40 * SPACE)  # so that its table's headers fit
         self.split.setChildrenCollapsible(False)
         for name, split in (("classify/matrix", self.split), ("classify/beside", self.beside)):
             state = self._settings.value(name)
@@ -141,18 +141,18 @@ class MatrixTab(QWidget):
     def _connect(self) -> None:
         self.matrix.cell_chosen.connect(self.ask_cell)
         self.matrix.current_changed.connect(lambda *_: self.readout.setText(self.matrix.sentence()))
-        self.pairs.chosen.connect(self._pair)
-        self.pairs.current_changed.connect(self._pair)
+        self.pairs.row_activated.connect(self._show_pair)
+        self.pairs.current_changed.connect(self._show_pair)
         self.larger.clicked.connect(lambda: self.matrix.zoom(1.5))
         self.smaller.clicked.connect(lambda: self.matrix.zoom(1 / 1.5))
-        self.whole.clicked.connect(self.matrix.fit)
+        self.fit_button.clicked.connect(self.matrix.fit)
         self.following.clicked.connect(lambda: self.matrix.next_mistake())
         self.mistakes_only.toggled.connect(self.matrix.set_mistakes_only)
-        self.order.activated.connect(lambda _row: self._order())
+        self.order.activated.connect(lambda _row: self._apply_order())
         self.prompts.toggled.connect(self._edit_prompts)
         self.time.moved.connect(self.stepped)
         self.find_box.returnPressed.connect(self._find)
-        self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._more())
+        self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
 
     def save(self) -> None:
         """Remember the sizes, without the editor's."""
@@ -162,18 +162,18 @@ class MatrixTab(QWidget):
         self._settings.setValue("classify/beside", self.beside.saveState())
 
     # What is shown
-    def show_result(self, found: Measured) -> None:
-        """Show a result; the chosen cell stays where the classes are the same."""
-        same = self._found is not None and self._found.classes == found.classes
-        kept = self.matrix.current() if same else None
-        self._found, self._cell = found, None
-        cells = found.confusion
-        self.matrix.set_matrix(found.classes, *_cells(found))
-        self._order()
+    def show_result(self, result: Measured) -> None:
+        """Show a result; keep the selected cell if the classes are the same."""
+        has_same_classes = self._result is not None and self._result.classes == result.classes
+        selected_cell = self.matrix.current() if has_same_classes else None
+        self._result, self._cell = result, None
+        cells = result.confusion
+        self.matrix.set_matrix(result.classes, *_cells(result))
+        self._apply_order()
         totals, wrong = self.matrix.cells.totals, cells.wrong()
         pairs = zip(wrong.true[:_PAIRS].tolist(), wrong.predicted[:_PAIRS].tolist(), strict=True)
         numbers = wrong.count[:_PAIRS].tolist()
-        names = found.classes
+        names = result.classes
         self.pairs.set_rows(
             [
                 {"true": t, "predicted": p, "count": n, "of": int(totals[t]), "names": (names[t], names[p])}
@@ -182,27 +182,27 @@ class MatrixTab(QWidget):
         )
         self.gallery.set_items([])
         self.title.clear()
-        if kept is not None:
-            self.matrix.set_current(*kept)
+        if selected_cell is not None:
+            self.matrix.set_current(*selected_cell)
         self.readout.setText(self.matrix.sentence())
         if self.prompts.isChecked():
-            self._begin_prompts(found)
+            self._begin_prompts(result)
 
     def offer_steps(self, steps: Sequence[int], step: int) -> None:
-        """The kept checkpoints of the result's run, which is of ``step``; () for none."""
+        """Offer the checkpoints of the run, of which the result is that of ``step``; () hides the slider."""
         self.time.setVisible(bool(steps))
         if steps:
             self.time.set_steps(steps, step)
 
-    def show_step(self, found: Measured, step: int, own: bool) -> None:
-        """The same evaluation at a step of the run; ``own``: that of the result that is chosen in the list."""
-        self.show_result(found)
-        told = f"{self.matrix.sentence()} · step {count(step)}: {percent(found.accuracy)}"
-        self.readout.setText(told if not own else self.matrix.sentence())
+    def show_step(self, result: Measured, step: int, is_listed: bool) -> None:
+        """Show the same evaluation at another step; ``is_listed``: it is the result selected in the list."""
+        self.show_result(result)
+        sentence = f"{self.matrix.sentence()} · step {count(step)}: {percent(result.accuracy)}"
+        self.readout.setText(sentence if not is_listed else self.matrix.sentence())
 
     @cached_property
     def editor(self) -> PromptEditor:
-        """The prompts beside the matrix; made when first asked for."""
+        """The prompt editor beside the matrix, created on first use."""
         editor = PromptEditor(self.split)
         self.split.insertWidget(0, editor)
         self.split.setStretchFactor(0, 0)
@@ -216,37 +216,37 @@ class MatrixTab(QWidget):
         return editor
 
     def _edit_prompts(self, on: bool) -> None:
-        if on and self._found is not None:
-            self._begin_prompts(self._found)
+        if on and self._result is not None:
+            self._begin_prompts(self._result)
             self.editor.templates.setFocus(Qt.FocusReason.OtherFocusReason)
         if on or is_made(self, "editor"):
             self.editor.setVisible(on)
         self.beside.setMinimumWidth((27 if on else 36) * SPACE)  # a window may be narrow
 
-    def _begin_prompts(self, found: Measured) -> None:
-        by_prompts = found.measure.method in ("zero-shot", "fused")
+    def _begin_prompts(self, result: Measured) -> None:
+        by_prompts = result.measure.method in ("zero-shot", "fused")
         if by_prompts or not self.editor.names.classes:
-            self.editor.begin(found.measure.settings.templates, found.classes, found.accuracy)
+            self.editor.begin(result.measure.settings.templates, result.classes, result.accuracy)
 
-    def show_trial(self, found: Measured) -> None:
-        """The matrix of the first of the edited templates, until all are encoded."""
-        self.matrix.set_matrix(found.classes, *_cells(found))
-        self._order()
-        self.editor.show_accuracy(found.accuracy, whole=False)
+    def show_trial(self, result: Measured) -> None:
+        """Show the matrix of the first edited templates until all are encoded."""
+        self.matrix.set_matrix(result.classes, *_cells(result))
+        self._apply_order()
+        self.editor.show_accuracy(result.accuracy, complete=False)
 
     def show_class(self, index: int) -> None:
         """Go to a class on the diagonal."""
         self.matrix.set_current(index, index)
         self.matrix.setFocus()
 
-    def _order(self) -> None:
+    def _apply_order(self) -> None:
         cells, kind = self.matrix.cells, self.order.currentData()
         order = np.arange(cells.size)
         if kind == "worst":
-            right = np.zeros(cells.size)
-            on = cells.true == cells.predicted
-            right[cells.true[on]] = cells.share[on]
-            order = np.lexsort((right, cells.totals == 0))
+            accuracy = np.zeros(cells.size)
+            on_diagonal = cells.true == cells.predicted
+            accuracy[cells.true[on_diagonal]] = cells.share[on_diagonal]
+            order = np.lexsort((accuracy, cells.totals == 0))
         elif kind == "most":
             order = np.argsort(-cells.totals, kind="stable")
         self.matrix.set_order(order.tolist())
@@ -265,7 +265,7 @@ class MatrixTab(QWidget):
         self.readout.setText(f"No class has “{self.find_box.text().strip()}” in its name.")
 
     # Cells
-    def _pair(self, row: int) -> None:
+    def _show_pair(self, row: int) -> None:
         if row >= 0:
             pair = self.pairs.rows()[row]
             self.matrix.set_current(pair["true"], pair["predicted"])
@@ -276,7 +276,7 @@ class MatrixTab(QWidget):
         if self._cell == (true, predicted):
             return
         self._cell = true, predicted
-        self._total, self._asked = self.matrix.cells.count_at(true, predicted), PAGE
+        self._total, self._requested = self.matrix.cells.count_at(true, predicted), PAGE
         self.title.setText(self.matrix.sentence((true, predicted)))
         self.gallery.set_items([])
         if self._total:
@@ -290,33 +290,33 @@ class MatrixTab(QWidget):
         self.gallery.model.append(
             [
                 GalleryItem(
-                    Path(one["image"]),
+                    Path(picture["image"]),
                     str(predicted),
-                    float(one["probability"]),
+                    float(picture["probability"]),
                     correct=true == predicted,
-                    detail=f"true: {true}, predicted: {predicted} with {percent(one['probability'])}",
+                    detail=f"true: {true}, predicted: {predicted} with {percent(picture['probability'])}",
                 )
-                for one in answer["pictures"]
+                for picture in answer["pictures"]
             ]
         )
 
     def cell_failed(self) -> None:
-        """The request failed: choosing the cell, or scrolling on, asks again."""
-        self._asked = self.gallery.model.rowCount()
-        if not self._asked:
+        """The request failed: selecting the cell or scrolling retries it."""
+        self._requested = self.gallery.model.rowCount()
+        if not self._requested:
             self._cell = None
 
-    def _more(self) -> None:
+    def _request_more(self) -> None:
         bar = self.gallery.view.verticalScrollBar()
-        there = self.gallery.model.rowCount()
-        near = bar.value() >= bar.maximum() - bar.pageStep()
-        if self._cell is not None and near and there == self._asked and there < self._total:
-            self._asked += PAGE
-            self.cell_asked.emit(*self._cell, there)
+        loaded = self.gallery.model.rowCount()
+        is_near_end = bar.value() >= bar.maximum() - bar.pageStep()
+        if self._cell is not None and is_near_end and loaded == self._requested and loaded < self._total:
+            self._requested += PAGE
+            self.cell_asked.emit(*self._cell, loaded)
 
 
-def _cells(found: Measured) -> tuple[Integers, Integers, Integers]:
-    cells = found.confusion
+def _cells(result: Measured) -> tuple[Integers, Integers, Integers]:
+    cells = result.confusion
     return cells.true, cells.predicted, cells.count
 
 

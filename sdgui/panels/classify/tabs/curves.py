@@ -33,7 +33,7 @@ class CurvesTab(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._target: Target | None = None
-        self._lines: dict[tuple[Target, str], dict[str, Any]] = {}  # few-shot curves, by what they are of
+        self._lines: dict[tuple[Target, str], dict[str, Any]] = {}  # few-shot curves by target and kind of probe
         self._zero_shot: dict[Target, float] = {}
         self.c_curve = PointPlot("Accuracy by regularisation", "C", parent=self)
         self.shots = PointPlot("Few-shot accuracy", "pictures per class", count, _SHOTS, self)
@@ -73,23 +73,23 @@ class CurvesTab(QWidget):
             button.setToolTip("Train and test probes on a few pictures per class; results appear as they finish")
             button.clicked.connect(lambda _checked=False, kind=kind: self.few_shot_asked.emit(kind, self.draws.value()))
 
-    def show_result(self, found: Measured) -> None:
+    def show_result(self, result: Measured) -> None:
         """Show a result's C curve, and the few-shot curves of its model and data."""
-        self._target = found.measure.target
-        curve = sorted(found.answer["curve"])
-        chosen = float(found.answer["C"]) if curve else None
-        line = PointLine(found.title, [c for c, _ in curve], [share for _, share in curve], marked=chosen)
-        if found.measure.method == "zero-shot":
-            self._zero_shot[self._target] = found.accuracy
+        self._target = result.measure.target
+        curve = sorted(result.answer["curve"])
+        selected_c = float(result.answer["C"]) if curve else None
+        line = PointLine(result.title, [c for c, _ in curve], [share for _, share in curve], marked=selected_c)
+        if result.measure.method == "zero-shot":
+            self._zero_shot[self._target] = result.accuracy
         self.c_curve.set_lines([line] if curve else [], _NO_CURVE)
-        if chosen is not None:
+        if selected_c is not None:
             self.c_curve.readout.setText(
-                f"C = {value(chosen)} was selected on validation rows (dashed) from {len(curve)} values."
+                f"C = {value(selected_c)} was selected on validation rows (dashed) from {len(curve)} values."
             )
         self._show_shots()
 
     def show_few_shot(self, target: Target, kind: str, answer: Mapping[str, Any]) -> None:
-        """Show a curve, complete or as far as it is known."""
+        """Show a curve, complete or partial."""
         self._lines[target, kind] = dict(answer)
         if target == self._target:
             self._show_shots()
@@ -102,15 +102,15 @@ class CurvesTab(QWidget):
     def _show_shots(self) -> None:
         lines, notes = [], []
         for kind, (name, color) in _KINDS.items():
-            found = self._lines.get((self._target, kind)) if self._target is not None else None
-            if found is not None and found["curve"]:
-                points = found["curve"]
-                x, y, low, high = ([one[part] for one in points] for part in ("shots", "accuracy", "low", "high"))
+            answer = self._lines.get((self._target, kind)) if self._target is not None else None
+            if answer is not None and answer["curve"]:
+                points = answer["curve"]
+                x, y, low, high = ([point[part] for point in points] for part in ("shots", "accuracy", "low", "high"))
                 lines.append(PointLine(name, x, y, low, high, color))
-                notes += [note for note in found.get("notes", ()) if note not in notes]
-        known = self._zero_shot.get(self._target) if self._target is not None else None
-        if known is not None and lines:
-            lines.append(PointLine("zero-shot", [1.0], [known], color=2, level=True))
+                notes += [note for note in answer.get("notes", ()) if note not in notes]
+        zero_shot = self._zero_shot.get(self._target) if self._target is not None else None
+        if zero_shot is not None and lines:
+            lines.append(PointLine("zero-shot", [1.0], [zero_shot], color=2, level=True))
         self.shots.set_lines(lines, _NO_SHOTS)
         self.notes.setText(" ".join(notes))
         self.notes.setVisible(bool(notes))

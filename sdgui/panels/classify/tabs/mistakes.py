@@ -29,53 +29,53 @@ _BASKET: tuple[tuple[str, str, Kind], ...] = (
 
 
 class MistakesTab(QWidget):
-    """Their number, and the pictures."""
+    """The number of mistakes, and the pictures."""
 
-    more_asked = Signal(int)  # from which number on
+    more_asked = Signal(int)  # index of the first
 
     def __init__(self, cache: Path, basket: Basket, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._found: Measured | None = None
+        self._result: Measured | None = None
         self._predicted: list[str] = []  # of each picture
         self.line = PlainLabel(self, wordWrap=True)
         set_role(self.line, "muted")
         self.gallery = Gallery(cache, "", self)
-        self._total, self._asked = 0, 0
+        self._total, self._requested = 0, 0
         for title, tip, kind in _BASKET:
-            offer_in_menu(self.gallery, basket, title, tip, partial(self._finding, kind))
+            offer_in_menu(self.gallery, basket, title, tip, partial(self._make_finding, kind))
         column = QVBoxLayout(self)
         column.setContentsMargins(SPACE, SPACE, 0, 0)
         column.setSpacing(SPACE)
         column.addWidget(self.line)
         column.addWidget(self.gallery, 1)
-        self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._more())
+        self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
 
-    def show_result(self, found: Measured) -> None:
+    def show_result(self, result: Measured) -> None:
         """Show the first mistakes of a result."""
-        self._total = int(found.answer["mistake_count"])
-        self._found, self._predicted = found, []
+        self._total = int(result.answer["mistake_count"])
+        self._result, self._predicted = result, []
         self.gallery.set_items([])
-        self._asked = 0
-        samples = int(found.answer["samples"])
+        self._requested = 0
+        samples = int(result.answer["samples"])
         if self._total:
             self.line.setText(
                 f"{count(self._total)} of {count(samples)} test pictures are misclassified, most confident first. "
-                "Captions: predicted class, not true class."
+                "Captions: predicted class, true class."
             )
         else:
             self.line.setText(f"All {count(samples)} test pictures are classified correctly.")
-        self.append({"pictures": found.answer["mistakes"]})
+        self.append({"pictures": result.answer["mistakes"]})
 
     def append(self, answer: Mapping[str, Any]) -> None:
         """Add more; ``answer`` of ``classify_mistakes``."""
         items = mistake_items(answer["pictures"], self.gallery.model.rowCount())
-        self._predicted += [str(one["predicted"]) for one in answer["pictures"]]
+        self._predicted += [str(mistake["predicted"]) for mistake in answer["pictures"]]
         self.gallery.model.append(items)
-        self._asked = self.gallery.model.rowCount()
+        self._requested = self.gallery.model.rowCount()
 
-    def _finding(self, kind: Kind, rows: list[int]) -> Finding | None:
-        """The pictures at ``rows`` left out, or with the predicted class for their label."""
-        target = self._found.measure.target if self._found is not None else None
+    def _make_finding(self, kind: Kind, rows: list[int]) -> Finding | None:
+        """The fix that excludes the pictures at ``rows``, or labels them with the predicted class."""
+        target = self._result.measure.target if self._result is not None else None
         if target is None or not rows or (kind == "relabelled" and not target.label):
             return None
         label = target.label if kind == "relabelled" else ""
@@ -94,26 +94,26 @@ class MistakesTab(QWidget):
         return Finding(target.data, tuple(fixes))
 
     def more_failed(self) -> None:
-        """The request failed: scrolling asks again."""
-        self._asked = self.gallery.model.rowCount()
+        """The request failed: scrolling retries it."""
+        self._requested = self.gallery.model.rowCount()
 
-    def _more(self) -> None:
-        bar, there = self.gallery.view.verticalScrollBar(), self.gallery.model.rowCount()
-        if there == self._asked < self._total and bar.value() >= bar.maximum() - bar.pageStep():
-            self._asked = there + PAGE  # not asked for twice
-            self.more_asked.emit(there)
+    def _request_more(self) -> None:
+        bar, loaded = self.gallery.view.verticalScrollBar(), self.gallery.model.rowCount()
+        if loaded == self._requested < self._total and bar.value() >= bar.maximum() - bar.pageStep():
+            self._requested = loaded + PAGE
+            self.more_asked.emit(loaded)
 
 
 def mistake_items(pictures: Sequence[Mapping[str, Any]], first: int = 0) -> list[GalleryItem]:
     """Pictures with their true and their predicted class."""
     return [
         GalleryItem(
-            Path(one["image"]),
-            f"{one['predicted']}, not {one['true']}",
-            float(one["probability"]),
+            Path(mistake["image"]),
+            f"predicted {mistake['predicted']}, true {mistake['true']}",
+            float(mistake["probability"]),
             first + number,
             correct=False,
-            detail=f"true: {one['true']}, predicted: {one['predicted']} with {percent(one['probability'])}",
+            detail=f"true: {mistake['true']}, predicted: {mistake['predicted']} with {percent(mistake['probability'])}",
         )
-        for number, one in enumerate(pictures, start=1)
+        for number, mistake in enumerate(pictures, start=1)
     ]

@@ -34,11 +34,11 @@ class PointLine:
     high: Sequence[float | None] = ()
     color: int = 0
     level: bool = False  # a dashed line across, at the height of the first point
-    marked: float | None = None  # this x is set out: the one that was chosen
+    marked: float | None = None  # the selected x, marked by a vertical line
 
 
 class PointPlot(QWidget):
-    """``x_text`` writes a value of x; ``ticks`` at which x there are figures, else decades."""
+    """``x_text`` formats a value of x; ``ticks``: the labelled values of x (default: decades)."""
 
     def __init__(
         self,
@@ -51,8 +51,8 @@ class PointPlot(QWidget):
         super().__init__(parent)
         self._name, self._x_title, self._x_text, self._ticks = name, x_title, x_text, ticks
         self._lines: list[PointLine] = []
-        self._left, self._bottom = PlotAxis("left", "share"), PlotAxis("bottom", "value")
-        self._plot = still_plot(self, self._left, self._bottom)
+        self._left_axis, self._bottom_axis = PlotAxis("left", "share"), PlotAxis("bottom", "value")
+        self._plot = still_plot(self, self._left_axis, self._bottom_axis)
         self.readout = PlainLabel(self, wordWrap=True)
         self.readout.setTextFormat(Qt.TextFormat.PlainText)
         set_role(self.readout, "small")
@@ -65,12 +65,12 @@ class PointPlot(QWidget):
             column.addWidget(widget, 1 if widget is self._plot else 0)
         column.addStretch(0)
         self.setAccessibleName(name)
-        self._plot.scene().sigMouseMoved.connect(self._hovered)
+        self._plot.scene().sigMouseMoved.connect(self._show_nearest)
         theme().changed.connect(self._draw)
         self._draw()
 
     def set_lines(self, lines: Sequence[PointLine], empty: str = "") -> None:
-        """Show these; ``empty`` is shown while there are none."""
+        """Show ``lines``; the text ``empty`` if there are none."""
         self._lines = list(lines)
         self.readout.setText(self._legend() if self._lines else empty)
         texts = "; ".join(self.sentence(line) for line in self._lines)
@@ -79,7 +79,7 @@ class PointPlot(QWidget):
         self._draw()
 
     def lines(self) -> list[PointLine]:
-        """What is shown."""
+        """The shown lines."""
         return list(self._lines)
 
     def sentence(self, line: PointLine) -> str:
@@ -96,17 +96,17 @@ class PointPlot(QWidget):
 
     def _legend(self) -> str:
         return "   ".join(
-            f"{_SIGNS[i % len(_SIGNS)] if not one.level else '╌'} {one.name}" for i, one in enumerate(self._lines)
+            f"{_SIGNS[i % len(_SIGNS)] if not line.level else '╌'} {line.name}" for i, line in enumerate(self._lines)
         )
 
     def _draw(self) -> None:
         style = theme()
         self._plot.setBackground(style.color("surface"))
         self._plot.clear()
-        dress(self._left, self._bottom)
-        for axis in (self._left, self._bottom):
+        dress(self._left_axis, self._bottom_axis)
+        for axis in (self._left_axis, self._bottom_axis):
             axis.setGrid(40 if style.dark else 60)
-        self._left.setWidth(6 * SPACE)
+        self._left_axis.setWidth(6 * SPACE)
         points = [line for line in self._lines if not line.level and len(line.x)]
         xs = [math.log10(x) for line in points for x in line.x]
         ys = [y for line in self._lines for ends in (line.y, line.low, line.high) for y in ends if y is not None]
@@ -116,8 +116,8 @@ class PointPlot(QWidget):
         self._plot.setXRange(low - pad_x, high + pad_x, padding=0)
         self._plot.setYRange(max(-0.02, bottom - pad_y), min(1.02, top + pad_y), padding=0)
         marks = self._ticks or [10.0**d for d in range(math.ceil(low), math.floor(high) + 1)]
-        self._bottom.setTicks([[(math.log10(x), tick(x)) for x in marks]])
-        self._bottom.setLabel(self._x_title, color=style.colors.muted)
+        self._bottom_axis.setTicks([[(math.log10(x), tick(x)) for x in marks]])
+        self._bottom_axis.setLabel(self._x_title, color=style.colors.muted)
         for number, line in enumerate(self._lines):
             self._draw_line(line, number)
 
@@ -150,7 +150,7 @@ class PointPlot(QWidget):
             pen = pg.mkPen(style.color("strong_border"), style=Qt.PenStyle.DashLine)
             self._plot.addItem(pg.InfiniteLine(pos=math.log10(line.marked), angle=90, pen=pen))
 
-    def _hovered(self, position: QPointF) -> None:
+    def _show_nearest(self, position: QPointF) -> None:
         box = self._plot.getViewBox()
         points = [line for line in self._lines if not line.level and len(line.x)]
         if not points:

@@ -1,7 +1,7 @@
-"""A table cell that shows a share as a bar with its figure, its interval as a whisker; a difference from the middle.
+"""A table cell that shows a share as a bar and a number, its interval as a whisker; differences start in the middle.
 
 Flow: a model answers ``SHARE_ROLE`` with a `Share` -> ``ShareDelegate`` paints it. The text is the model's display
-text, so that screen readers and copying get the figure.
+text, so that screen readers and copying get the number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIGURE = "−100.0 %"
 
 @dataclass(frozen=True)
 class Share:
-    """0 to 1, or with ``signed`` -1 to 1 drawn from the middle; ``low`` and ``high`` end its interval."""
+    """0 to 1, or with ``signed`` -1 to 1 drawn from the middle; ``low`` and ``high``: its interval."""
 
     value: float
     low: float | None = None
@@ -30,7 +30,7 @@ class Share:
 
 
 class ShareDelegate(QStyledItemDelegate):
-    """Bar on the left, figure on the right."""
+    """Bar on the left, number on the right."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -66,21 +66,23 @@ def _bar(painter: QPainter, room: QRectF, share: Share) -> None:
     painter.setBrush(style.color("border"))
     painter.drawRoundedRect(room, 3, 3)
     zero = room.center().x() if share.signed else room.x()
-    whole = room.width() / 2 if share.signed else room.width()
+    full_width = room.width() / 2 if share.signed else room.width()
 
-    def at(value: float) -> float:
-        return zero + whole * min(max(value, -1.0 if share.signed else 0.0), 1.0)
+    def x_of(value: float) -> float:
+        return zero + full_width * min(max(value, -1.0 if share.signed else 0.0), 1.0)
 
-    end = at(share.value)
+    end = x_of(share.value)
     painter.setBrush(style.color("accent" if share.strong else "strong_border"))
     painter.drawRoundedRect(QRectF(min(zero, end), room.y(), abs(end - zero), room.height()), 3, 3)
     painter.setPen(QPen(style.color("text"), 1))
     if share.low is not None and share.high is not None:
         middle = room.center().y()
-        painter.drawLine(QRectF(at(share.low), middle, 0, 0).topLeft(), QRectF(at(share.high), middle, 0, 0).topLeft())
+        painter.drawLine(
+            QRectF(x_of(share.low), middle, 0, 0).topLeft(), QRectF(x_of(share.high), middle, 0, 0).topLeft()
+        )
         for value in (share.low, share.high):
             painter.drawLine(
-                QRectF(at(value), middle - 3, 0, 0).topLeft(), QRectF(at(value), middle + 3, 0, 0).topLeft()
+                QRectF(x_of(value), middle - 3, 0, 0).topLeft(), QRectF(x_of(value), middle + 3, 0, 0).topLeft()
             )
     if share.signed:
         painter.setPen(QPen(style.color("strong_border"), 1))

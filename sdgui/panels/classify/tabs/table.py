@@ -1,7 +1,7 @@
 """A table of the Classify panel: rows of plain values, sorted by any column, filtered by words, bars for shares.
 
-Flow: a tab makes `Column`s and rows -> ``ClassTable`` -> ``chosen`` (Enter, double click) and ``current_changed`` with
-the row's number as it was given. Ctrl+C copies the selected rows, with the head, as text that spreadsheets take.
+Flow: a tab makes `Column`s and rows -> ``ClassTable`` -> ``row_activated`` (Enter, double click) and
+``current_changed`` with the row's index in the given rows. Ctrl+C copies the selected rows with their header.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Row = Any
 
 @dataclass(frozen=True)
 class Column:
-    """The text of a column for a row. ``share`` draws a bar; ``sort`` orders (else the text does)."""
+    """A column: ``text`` of a row, ``sort`` key (default: the text), and ``share`` to draw a bar."""
 
     title: str
     text: Callable[[Row], str]
@@ -42,61 +42,61 @@ class Column:
 
 
 class RowsModel(HeadedModel):
-    """The rows under the columns, in the order and by the filter asked for; ten thousand are sorted in one go."""
+    """The rows, sorted and filtered."""
 
     def __init__(self, columns: Sequence[Column], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.columns = list(columns)
         self.rows: list[Row] = []
-        self.shown: list[int] = []  # numbers of the rows as given, from the top
-        self._sorted: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
+        self.visible_rows: list[int] = []  # indices into ``rows``, from the top
+        self._restore_current: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
         self._words: list[str] = []
 
     def set_rows(self, rows: Sequence[Row]) -> None:
-        """Replace everything."""
+        """Replace all rows."""
         self.rows = list(rows)
         self._arrange()
 
     def set_filter(self, text: str) -> None:
-        """Show the rows whose first column has every word of ``text``."""
+        """Show the rows whose first column contains every word of ``text``."""
         self._words = text.casefold().split()
         self._arrange()
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by ``column``; rows that are equal stay in the order given."""
-        self._sorted = column, order
+        """Sort by ``column``; the sort is stable."""
+        self._restore_current = column, order
         self._arrange()
 
     def _arrange(self) -> None:
         self.beginResetModel()
-        first, (number, order) = self.columns[0].text, self._sorted
+        first, (number, order) = self.columns[0].text, self._restore_current
         names = (first(row).casefold() for row in self.rows) if self._words else iter(())
-        kept = [i for i, name in enumerate(names) if all(word in name for word in self._words)]
-        self.shown = kept if self._words else list(range(len(self.rows)))
+        matching = [i for i, name in enumerate(names) if all(word in name for word in self._words)]
+        self.visible_rows = matching if self._words else list(range(len(self.rows)))
         if 0 <= number < len(self.columns):
             column = self.columns[number]
             key = column.sort or (lambda row: column.text(row).casefold())
-            self.shown.sort(key=lambda i: key(self.rows[i]), reverse=order == Qt.SortOrder.DescendingOrder)
+            self.visible_rows.sort(key=lambda i: key(self.rows[i]), reverse=order == Qt.SortOrder.DescendingOrder)
         self.endResetModel()
 
     def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
-        return 0 if parent.isValid() else len(self.shown)
+        return 0 if parent.isValid() else len(self.visible_rows)
 
     def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008
         return 0 if parent.isValid() else len(self.columns)
 
     def heading(self, column: int, role: int) -> object:
-        shown = self.columns[column]
+        shown_column = self.columns[column]
         if role == Qt.ItemDataRole.DisplayRole:
-            return shown.title
+            return shown_column.title
         if role == Qt.ItemDataRole.ToolTipRole:
-            return shown.tip or None
+            return shown_column.tip or None
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return self._alignment(shown)
+            return self._alignment(shown_column)
         return None
 
     def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
-        row, column = self.rows[self.shown[index.row()]], self.columns[index.column()]
+        row, column = self.rows[self.visible_rows[index.row()]], self.columns[index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
             return " ".join(column.text(row).split())
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -114,9 +114,9 @@ class RowsModel(HeadedModel):
 
 
 class ClassTable(QWidget):
-    """Filter box (when asked for), table, count."""
+    """Filter box (with a ``filter_hint``), table, count."""
 
-    chosen = Signal(int)  # the row's number as given: Enter or double click
+    row_activated = Signal(int)  # index in the given rows: Enter or double click
     current_changed = Signal(int)  # -1 for none
 
     def __init__(self, name: str, columns: Sequence[Column], filter_hint: str = "", parent: QWidget | None = None):
@@ -128,25 +128,25 @@ class ClassTable(QWidget):
         self.filter_box.setClearButtonEnabled(True)
         self.filter_box.setVisible(bool(filter_hint))
         self.view = QTableView(self)
-        self.found = PlainLabel(self)
-        set_role(self.found, "small")
+        self.count_label = PlainLabel(self)
+        set_role(self.count_label, "small")
         self._build(name)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE // 2)
-        for widget in (self.filter_box, self.view, self.found):
+        for widget in (self.filter_box, self.view, self.count_label):
             column.addWidget(widget, 1 if widget is self.view else 0)
         self.filter_box.textChanged.connect(self._filter)
         self.filter_box.returnPressed.connect(self.view.setFocus)
         self.view.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
-        self.view.doubleClicked.connect(lambda _index: self.chosen.emit(self.current()))
+        self.view.doubleClicked.connect(lambda _index: self.row_activated.emit(self.current()))
         self.model.modelAboutToBeReset.connect(self._keep_current)
-        self.model.modelReset.connect(self._sorted)
-        self._kept = -1
+        self.model.modelReset.connect(self._restore_current)
+        self._current_before_reset = -1
         self.setFocusProxy(self.view)
 
     def _keep_current(self) -> None:
-        self._kept = self.current() if self.current() < len(self.model.rows) else -1
+        self._current_before_reset = self.current() if self.current() < len(self.model.rows) else -1
 
     def _build(self, name: str) -> None:
         view = self.view
@@ -176,46 +176,46 @@ class ClassTable(QWidget):
             elif not stretch:
                 text = max(column.title, "100.0 %", key=len)
                 view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 5 * SPACE // 2)
-        for key, slot in ((Qt.Key.Key_Return, self._choose), (Qt.Key.Key_Enter, self._choose)):
+        for key, slot in ((Qt.Key.Key_Return, self._activate_current), (Qt.Key.Key_Enter, self._activate_current)):
             self._shortcut(QKeySequence(key), slot)
         self._shortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.copy)
 
     def _shortcut(self, keys: QKeySequence, slot: Callable[[], None]) -> None:
-        made = QShortcut(keys, self.view)
-        made.setContext(Qt.ShortcutContext.WidgetShortcut)
-        made.activated.connect(slot)
+        shortcut = QShortcut(keys, self.view)
+        shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+        shortcut.activated.connect(slot)
 
     # Rows
     def set_rows(self, rows: Sequence[Row]) -> None:
-        """Show these, none chosen; the order and the filter stay."""
+        """Show ``rows`` with no current row; the order and the filter stay."""
         self.view.setCurrentIndex(QModelIndex())
         self.model.set_rows(rows)
         self._show_count()
 
     def rows(self) -> list[Row]:
-        """All rows, as given."""
+        """All rows, in the given order."""
         return list(self.model.rows)
 
     def sort_by(self, column: int, descending: bool = False) -> None:
-        """Sort as a click on the head does."""
+        """Sort as a click on the header does."""
         order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
         self.view.sortByColumn(column, order)
 
     def current(self) -> int:
-        """The current row's number as given; -1 for none."""
+        """Index of the current row in the given rows; -1 for none."""
         index = self.view.currentIndex()
-        return self.model.shown[index.row()] if index.isValid() else -1
+        return self.model.visible_rows[index.row()] if index.isValid() else -1
 
     def set_current(self, row: int) -> None:
-        """Choose a row by its number as given; nothing where the filter hides it."""
-        if row in self.model.shown:
-            index = self.model.index(self.model.shown.index(row), 0)
+        """Make a row current by its index in the given rows; no effect if the filter hides it."""
+        if row in self.model.visible_rows:
+            index = self.model.index(self.model.visible_rows.index(row), 0)
             self.view.setCurrentIndex(index)
             self.view.scrollTo(index)
 
-    def shown(self) -> list[int]:
-        """Numbers of the displayed rows, from the top."""
-        return list(self.model.shown)
+    def visible_rows(self) -> list[int]:
+        """Indices of the displayed rows, from the top."""
+        return list(self.model.visible_rows)
 
     def copy(self) -> None:
         """The selected rows as text, columns separated by tabs."""
@@ -226,20 +226,20 @@ class ClassTable(QWidget):
             lines.append("\t".join(str(cell) for cell in cells))
         QGuiApplication.clipboard().setText("\n".join(lines))
 
-    def _choose(self) -> None:
+    def _activate_current(self) -> None:
         if self.current() >= 0:
-            self.chosen.emit(self.current())
+            self.row_activated.emit(self.current())
 
-    def _sorted(self) -> None:
+    def _restore_current(self) -> None:
         """The current row stays current."""
-        if self._kept >= 0:
-            self.set_current(self._kept)
+        if self._current_before_reset >= 0:
+            self.set_current(self._current_before_reset)
 
     def _filter(self, text: str) -> None:
         self.model.set_filter(text)
         self._show_count()
 
     def _show_count(self) -> None:
-        shown, there = self.model.rowCount(), len(self.model.rows)
-        self.found.setText(f"{count(shown)} of {count(there)}")
-        self.found.setVisible(shown != there)
+        shown_count, total = self.model.rowCount(), len(self.model.rows)
+        self.count_label.setText(f"{count(shown_count)} of {count(total)}")
+        self.count_label.setVisible(shown_count != total)

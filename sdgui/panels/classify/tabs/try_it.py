@@ -1,7 +1,7 @@
-"""The Try it tab: pictures dropped or pasted, their likeliest classes by the probe and among typed names.
+"""The Try it tab: the most likely classes of dropped or pasted pictures, by the probe and among typed names.
 
-Flow: ``DropTarget`` -> gallery; the current picture -> ``asked`` (pictures, names) -> the panel asks the worker ->
-``show_answer``. After a short pause, typing asks again for the current picture; the others follow once it is answered.
+Flow: ``DropTarget`` -> gallery; the current picture -> ``predictions_asked`` -> the panel asks the worker ->
+``show_answer``. After a pause in typing, the current picture is classified again, then the others.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_TYPING = 60  # ms without a key before typed names are asked for
-_CHUNK = 16  # pictures asked for at a time, beside the current one
+_TYPING = 60  # ms without a key before typed names are used
+_CHUNK = 16  # pictures per request, besides the current one
 _NAMES_OFFERED = 200
 _NAMES = "classify/names"
 _FILES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
@@ -52,18 +52,16 @@ def _columns() -> list[Column]:
 class TryTab(QWidget):
     """Pictures on the left; class names and both predictions on the right."""
 
-    asked = Signal(
-        list, list, bool
-    )  # pictures, typed names, whether they are the current one (else: those that follow)
-    refused = Signal(list)  # (what, why)
+    predictions_asked = Signal(list, list, bool)  # pictures, typed names, whether it is the current picture
+    refused = Signal(list)  # (file, reason)
 
     def __init__(self, home: Path, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
         self._trier: object = None  # the probe or model that answers
-        self._names: list[str] | None = None  # typed names that were asked for last
-        self._known: dict[str, Mapping[str, Any]] = {}  # picture -> its answer to ``question``
-        self._shown = ""  # the picture whose classes are shown
+        self._names: list[str] | None = None  # the typed names of the last request
+        self._answers: dict[str, Mapping[str, Any]] = {}  # picture -> its answer to ``question``
+        self._shown_picture = ""  # the picture whose classes are shown
         self._waiting: list[str] = []
         self._class_names: list[str] = []
         self.drop = DropTarget(home / "pasted", "Drop pictures to classify", self)
@@ -143,7 +141,7 @@ class TryTab(QWidget):
         return head
 
     def set_class_names(self, names: Sequence[str]) -> None:
-        """The classes of the shown result, to be typed by a button; thousands would only be slow to read."""
+        """Set the class names that the button fills in, at most ``_NAMES_OFFERED``."""
         self._class_names = list(names)[:_NAMES_OFFERED]
         self.data_names.setEnabled(bool(names))
 
@@ -154,7 +152,7 @@ class TryTab(QWidget):
     def _connect(self) -> None:
         self.drop.dropped.connect(self.add)
         self.drop.refused.connect(self.refused)
-        self.choose.clicked.connect(self._choose)
+        self.choose.clicked.connect(self._choose_files)
         self.clear.clicked.connect(lambda: self._remove(list(range(self.gallery.model.rowCount()))))
         self.gallery.current_changed.connect(lambda _row: self._show_current())
         self.gallery.remove_asked.connect(self._remove)
@@ -167,9 +165,9 @@ class TryTab(QWidget):
 
     # Pictures and names
     def add(self, paths: Sequence[str]) -> None:
-        """Add pictures that are not there yet; the first new one becomes the current one."""
-        known = {str(item.path) for item in self.gallery.model.items()}
-        new = [path for path in dict.fromkeys(paths) if path not in known]
+        """Add new pictures; the first new one becomes the current one."""
+        existing = {str(item.path) for item in self.gallery.model.items()}
+        new = [path for path in dict.fromkeys(paths) if path not in existing]
         first = self.gallery.model.rowCount()
         self.gallery.model.append([GalleryItem(Path(path), "") for path in new])
         if new:
@@ -179,7 +177,7 @@ class TryTab(QWidget):
             self.ask()
 
     def typed(self) -> list[str]:
-        """The names as they were typed, one per line; in a single line, separated by commas."""
+        """The typed names: one per line, or in a single line separated by commas."""
         text = self.names.toPlainText()
         parts = text.split("\n") if "\n" in text.strip() else text.split(",")  # names may hold commas, one a line
         return [name.strip() for name in parts if name.strip()]
@@ -191,93 +189,95 @@ class TryTab(QWidget):
 
     @property
     def question(self) -> tuple[object, tuple[str, ...]]:
-        """What answers are known for: who answers, and the typed names."""
+        """What the answers depend on: the probe or model, and the typed names."""
         return self._trier, tuple(self._names or ())
 
     def show_probe(self, title: str, trier: object = None) -> None:
-        """Whose classes stand on the right; "" for no probe. Answers of another ``trier`` no longer hold."""
+        """Name the probe; "" for none. Another ``trier`` discards the answers."""
         text = f"Probe: {title}" if title else "No probe yet: fit a linear or fused probe, or load one"
         self.probe_title.setText(text)
         if trier != self._trier:
             self._trier = trier
-            self._forget()
+            self._discard_answers()
             self._show_classes("", None)
 
-    def _forget(self) -> None:
-        """The question has changed: every picture has to be asked for again."""
-        self._known = {}
+    def _discard_answers(self) -> None:
+        """Discard all answers: the question has changed."""
+        self._answers = {}
         self._waiting = [str(item.path) for item in self.gallery.model.items()]
 
     def ask(self) -> None:
-        """Ask for the current picture, unless its answer is known; the others follow by ``ask_more``."""
+        """Request the current picture's answer if it is unknown; ``ask_more`` requests the others."""
         self._typing.stop()
         names = self.typed()
         if names != self._names:
             self._names = names
-            self._forget()
+            self._discard_answers()
         current = self.current()
-        if current and current not in self._known:
-            self.asked.emit([current], names, True)
+        if current and current not in self._answers:
+            self.predictions_asked.emit([current], names, True)
 
     def ask_more(self) -> None:
-        """Ask for a few of the pictures that have no answer yet."""
-        self._waiting = [path for path in self._waiting if path not in self._known]
+        """Request answers for some of the remaining pictures."""
+        self._waiting = [path for path in self._waiting if path not in self._answers]
         if self._waiting:
-            self.asked.emit(self._waiting[:_CHUNK], self.typed(), False)
+            self.predictions_asked.emit(self._waiting[:_CHUNK], self.typed(), False)
 
     # Answers
     def show_answer(self, answer: Mapping[str, Any]) -> None:
-        """Show the classes of some pictures; ``answer`` of ``classify_try``."""
+        """Show the predictions for some pictures; ``answer`` of ``classify_try``."""
         rows = {str(item.path): row for row, item in enumerate(self.gallery.model.items())}
-        for one in answer["pictures"]:
-            path = str(one["image"])
-            self._known[path] = one
+        for prediction in answer["pictures"]:
+            path = str(prediction["image"])
+            self._answers[path] = prediction
             if path in rows:
-                self.gallery.model.replace(rows[path], _item(one))
+                self.gallery.model.replace(rows[path], _item(prediction))
         self._show_current()
 
     def _show_current(self) -> None:
         current = self.current()
-        answer = self._known.get(current)
-        if answer is not None or current != self._shown:  # while one types, the classes stay until the new ones come
+        answer = self._answers.get(current)
+        if (
+            answer is not None or current != self._shown_picture
+        ):  # while one types, the classes stay until the new ones come
             self._show_classes(current, answer)
         if current and answer is None:
             self._typing.start()
 
     def _show_classes(self, picture: str, answer: Mapping[str, Any] | None) -> None:
-        """The classes of ``picture``; none while there is no answer."""
-        self._shown = picture
+        """Show the predictions for ``picture``; none while there is no answer."""
+        self._shown_picture = picture
         for table, key in ((self.by_probe, "probe"), (self.by_names, "zero_shot")):
             table.set_rows((answer[key] if answer is not None else None) or [])
         error = str(answer["error"]) if answer is not None else ""
         self.line.setText(error)
         self.line.setVisible(bool(error))
 
-    # The user's hand
+    # User actions
     def _remove(self, rows: list[int]) -> None:
         for row in rows:
-            self._known.pop(str(self.gallery.model.item(row).path), None)
+            self._answers.pop(str(self.gallery.model.item(row).path), None)
         self.gallery.model.remove(rows)
         if not self.gallery.model.rowCount():
             self._show_classes("", None)
 
-    def _choose(self) -> None:
-        found, _ = QFileDialog.getOpenFileNames(self, "Pictures to classify", "", _FILES)
-        if found:
-            self.drop.take_paths(found)
+    def _choose_files(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Pictures to classify", "", _FILES)
+        if paths:
+            self.drop.take_paths(paths)
 
 
 def _item(answer: Mapping[str, Any]) -> GalleryItem:
-    """A picture with its likeliest class, by the probe if there is one."""
+    """A picture with its most likely class, by the probe if there is one."""
     best = (answer["probe"] or answer["zero_shot"] or [None])[0]
     if best is None:
         return GalleryItem(Path(answer["image"]), detail=str(answer["error"]))
-    lines = [f"{one['class']} {percent(one['probability'])}" for one in (answer["probe"] or answer["zero_shot"])]
+    lines = [f"{guess['class']} {percent(guess['probability'])}" for guess in (answer["probe"] or answer["zero_shot"])]
     return GalleryItem(Path(answer["image"]), str(best["class"]), float(best["probability"]), detail="\n".join(lines))
 
 
 def refused_text(refused: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """A sentence and details about files that were refused."""
-    first, why = refused[0]
+    first, problem = refused[0]
     more = f" {count(len(refused) - 1)} more were skipped." if len(refused) > 1 else ""
-    return f"{Path(first).name}: {why}.{more}", "\n".join(f"{what}: {reason}" for what, reason in refused)
+    return f"{Path(first).name}: {problem}.{more}", "\n".join(f"{file}: {reason}" for file, reason in refused)

@@ -56,7 +56,7 @@ def test_notes_are_those_of_the_shown_result_and_its_data_each_once(open_classif
     one = a_result(notes=["few pictures.", "C was chosen."])
     other = a_result(a_measure(model="other@best"))
     opened = {"model": {"layers": [LAYER]}, "notes": ["old weights.", "few pictures."]}
-    panel.session.opened.emit(one.measure.target, opened)
+    panel.session.data_opened.emit(one.measure.target, opened)
     panel.view.results.add(one)
     assert panel.view.notes.text().splitlines() == ["old weights.", "few pictures.", "C was chosen."]
     panel.view.results.add(other)
@@ -101,5 +101,5 @@ def test_the_pictures_beside_the_current_one_are_asked_for_after_it_and_for_them
     count = len(asked)
     panel.view.trying.show_probe("another", "another")
     done({"pictures": [{"image": second, "probe": None, "zero_shot": None, "error": "torn"}]})
-    assert second not in panel.view.trying._known, "it is no answer of the probe that is used now"
+    assert second not in panel.view.trying._answers, "it is no answer of the probe that is used now"
     assert len(asked) == count + 1, "it is asked for again"

@@ -224,14 +224,14 @@ def test_pictures_to_try_are_asked_for_a_few_at_a_time(qtbot: QtBot, tmp_path: P
     settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
     tab, asked = TryTab(tmp_path, settings), list[tuple[list[str], bool]]()
     qtbot.addWidget(tab)
-    tab.asked.connect(lambda paths, _names, current: asked.append((paths, current)))
+    tab.predictions_asked.connect(lambda paths, _names, current: asked.append((paths, current)))
     tab.ask_more()
     assert asked == [], "there is no picture"
     paths = [f"/{number}.png" for number in range(40)]
     tab._waiting = list(paths)
     tab.ask_more()
-    tab._known |= {path: {} for path in paths[:16]}
-    tab._known[paths[20]] = {}
+    tab._answers |= {path: {} for path in paths[:16]}
+    tab._answers[paths[20]] = {}
     tab.ask_more()
     assert asked == [(paths[:16], False), ([*paths[16:20], *paths[21:33]], False)]
 

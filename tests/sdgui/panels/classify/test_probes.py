@@ -58,7 +58,7 @@ def test_a_probe_is_saved_after_a_question_loaded_and_applied(
     qtbot.waitUntil(lambda: "Saved the probe as" in panel.view.bar.text, timeout=20000)
     assert file.exists()
     done: list[bool] = []
-    panel.probes.unless_there([file], lambda: done.append(True))
+    panel.probes.confirm_replacing([file], lambda: done.append(True))
     box = panel.findChild(QMessageBox, "replace")
     assert "colours.safetensors already exists" in box.text()
     box.button(QMessageBox.StandardButton.Cancel).click()

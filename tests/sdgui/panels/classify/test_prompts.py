@@ -117,7 +117,7 @@ def test_the_line_says_how_far_the_edits_have_come(qtbot: QtBot) -> None:
                            (0.25, "Accuracy 25.0 %, -25.0 points since the edits began")):  # fmt: skip
         editor.show_accuracy(accuracy)
         assert editor.state.text() == line
-    editor.show_accuracy(0.5, whole=False)
+    editor.show_accuracy(0.5, complete=False)
     assert editor.state.text() == "Accuracy 50.0 % (some templates are still being encoded)"
     editor.begin("simple", ["cat"], 0.75)
     assert editor.state.text() == "Accuracy 75.0 %, +25.0 points since the edits began", "of the same prompts"

@@ -67,7 +67,7 @@ def test_all_four_methods_and_a_class_of_the_table_leads_to_the_matrix(
     assert kinds == {"zero-shot", "linear-probe", "fused-probe", "knn"}
     panel.view.results.choose(next(f.measure for f in panel.view.results.results() if f.measure.method == "zero-shot"))
     assert panel.view.accuracy.figure.text() == "66.7 %"
-    panel.view.accuracy.table.chosen.emit(2)
+    panel.view.accuracy.table.row_activated.emit(2)
     assert panel.view.tabs.currentWidget() is panel.view.matrix
     assert panel.view.matrix.matrix.current() == (2, 2)
     assert "Only linear and fused probes" in panel.view.curves.c_curve.readout.text()
@@ -79,7 +79,7 @@ def test_a_thousand_classes_are_shown_without_holding_the_window_up(qtbot: QtBot
     assert len(panel.view.accuracy.table.rows()) == 1000
     assert panel.view.matrix.matrix.cells.size == 1000
     panel.view.accuracy.table.filter_box.setText("99")
-    assert len(panel.view.accuracy.table.shown()) == 19
+    assert len(panel.view.accuracy.table.visible_rows()) == 19
     panel.view.matrix.find_box.setText("class 512")
     panel.view.matrix.find_box.returnPressed.emit()
     assert panel.view.matrix.matrix.current() == (512, 512)
@@ -160,7 +160,7 @@ def test_a_cell_whose_request_failed_is_asked_for_again(
         panel.view.matrix.ask_cell(0, 1)
         assert panel.view.bar.text == "It ended."
         panel.view.mistakes.more_asked.emit(12)
-        assert panel.view.mistakes._asked == panel.view.mistakes.gallery.model.rowCount()
+        assert panel.view.mistakes._requested == panel.view.mistakes.gallery.model.rowCount()
     panel.view.matrix.ask_cell(0, 1)
     qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == 1, timeout=20000)
 

@@ -90,7 +90,7 @@ def test_each_model_has_one_worker_whose_progress_is_told(session: ClassifySessi
 def test_a_measure_opens_its_data_and_what_is_compared_shares_a_worker(session: ClassifySession) -> None:
     found: list[Measured] = []
     opened: list[tuple[object, object]] = []
-    session.opened.connect(lambda *what: opened.append(what))
+    session.data_opened.connect(lambda *what: opened.append(what))
     a, b = evaluation("a"), evaluation("b", "knn")
     session.measure(a, found.append, never)
     assert Calls.asked[0][3] == a.target.request()

@@ -46,10 +46,10 @@ def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify
     assert panel.view.results.results() == listed, "results of steps are not listed"
     tab.ask_cell(0, 1)
     qtbot.waitUntil(lambda: tab.gallery.model.rowCount() > 0)
-    assert panel.travel.shown is not listed[0]
+    assert panel.travel.shown_result is not listed[0]
     number = len(asked(folder, "classify_probe"))
     travel.go(run.folder, 3)
-    qtbot.waitUntil(lambda: panel.travel.shown is listed[0])
+    qtbot.waitUntil(lambda: panel.travel.shown_result is listed[0])
     travel.go(run.folder, 1)
     qtbot.waitUntil(lambda: "step 1:" in tab.readout.text())
     assert len(asked(folder, "classify_probe")) == number, "what was measured is held"

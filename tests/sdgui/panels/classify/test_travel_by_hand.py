@@ -110,15 +110,15 @@ def test_a_step_that_is_left_is_not_waited_for_and_its_own_step_is_the_result_it
     assert parts.time.step(Path("/runs/x")) == 1
     parts.move(3)
     assert parts.session.dropped == ["step", "step"]
-    assert (parts.matrix.shown, parts.travel.shown) == ([(found, 3, True)], found)
+    assert (parts.matrix.shown, parts.travel.shown_result) == ([(found, 3, True)], found)
     parts.move(2)
     measure, _, done, _ = parts.session.asked[-1]
     stepped = a_result(measure)
     done(stepped)
     assert parts.matrix.shown[1:] == [(stepped, 2, False)]
-    assert parts.travel.shown is stepped
+    assert parts.travel.shown_result is stepped
     parts.travel.follow(None)
-    assert parts.travel.shown is None
+    assert parts.travel.shown_result is None
     parts.move(1)
     assert len(parts.session.asked) == 2, "nothing is shown"
 
@@ -143,7 +143,7 @@ def test_another_panels_step_is_followed_of_the_same_run_and_measured_where_it_i
 def test_results_of_steps_are_held_the_latest_of_them(
     qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(travelling, "_HELD", 1)
+    monkeypatch.setattr(travelling, "_CACHED", 1)
     parts.follow(qtbot, X)
     for step in (1, 1, 2, 1):
         count = len(parts.session.asked)

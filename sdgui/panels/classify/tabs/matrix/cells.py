@@ -1,4 +1,4 @@
-"""The cells of a confusion matrix as pixels. Only cells with pictures are kept, so any number of classes can be drawn.
+"""The cells of a confusion matrix as pixels; sparse, so that any number of classes can be drawn.
 
 Flow: counts by (true, predicted) -> ``ConfusionCells`` (shares of each true class, in the order of the display) ->
 ``levels`` of a part at a size -> ``ConfusionMatrix`` colours and shows them. No Qt.
@@ -17,20 +17,22 @@ Integers = NDArray[np.int64]
 Levels = NDArray[np.uint16]
 
 STEPS = 256  # levels of a colour: 0 is empty, 1 to 255 a share of the true class
-_FAINTEST = 0.18  # what a single mistake among many is drawn with; the eye must find it
+_FAINTEST = 0.18  # strength of a single mistake among many, which must remain visible
 
 
 class ConfusionCells:
-    """``order``: the classes in the order in which they are displayed."""
+    """``order``: the classes in display order."""
 
     def __init__(self, size: int, true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
         """``size`` K; three arrays (N,) of the cells that are not empty. ValueError when they do not fit."""
         self.size = size
-        self.true, self.predicted, self.count = (np.asarray(one, dtype=np.int64) for one in (true, predicted, count))
+        self.true, self.predicted, self.count = (
+            np.asarray(values, dtype=np.int64) for values in (true, predicted, count)
+        )
         if not len(self.true) == len(self.predicted) == len(self.count):
             raise ValueError("cells need a true class, a predicted class and a count each")
-        for one in (self.true, self.predicted):
-            if len(one) and not 0 <= one.min() <= one.max() < size:
+        for values in (self.true, self.predicted):
+            if len(values) and not 0 <= values.min() <= values.max() < size:
                 raise ValueError(f"classes of cells must lie from 0 to {size - 1}")
         self.totals: Integers = np.bincount(self.true, self.count, minlength=size).astype(np.int64)  # (K,)
         self.share = self.count / np.maximum(1, self.totals)[self.true]  # (N,)
@@ -40,7 +42,7 @@ class ConfusionCells:
         strength = self._strengths()
         self._weakest_first = np.argsort(strength, kind="stable")  # of 16 bits: sorted by radix
         self._level = np.where(self.true == self.predicted, strength, strength + np.uint16(STEPS))[self._weakest_first]
-        self._y, self._x = self._placed(self.true), self._placed(self.predicted)
+        self._y, self._x = self._sorted_positions(self.true), self._sorted_positions(self.predicted)
         self.order: Integers = np.arange(size)
         self._place: Integers = self.order
 
@@ -49,36 +51,39 @@ class ConfusionCells:
         strength = _FAINTEST + (1 - _FAINTEST) * np.sqrt(self.share)
         return np.clip(np.rint(strength * (STEPS - 1)), 1, STEPS - 1).astype(np.uint16)
 
-    def _placed(self, classes: Integers) -> NDArray[np.int32]:
-        """Where each cell stands along one side of the display; weakest cells first, since what is drawn last stays."""
+    def _sorted_positions(self, classes: Integers) -> NDArray[np.int32]:
+        """Each cell's position along one axis, weakest cells first: those drawn last stay visible."""
         return classes[self._weakest_first].astype(np.int32)
 
     def set_order(self, order: Sequence[int] | Integers) -> None:
-        """Show the classes in this order; ValueError when it is not one of all classes."""
+        """Set the display order; ValueError if it is not a permutation of all classes."""
         order = np.asarray(order, dtype=np.int64)
         if len(order) != self.size or not np.array_equal(np.sort(order), np.arange(self.size)):
             raise ValueError("an order names every class once")
         self.order = order
         self._place = np.empty(self.size, dtype=np.int64)
         self._place[order] = np.arange(self.size)
-        self._y, self._x = self._placed(self._place[self.true]), self._placed(self._place[self.predicted])
+        self._y, self._x = (
+            self._sorted_positions(self._place[self.true]),
+            self._sorted_positions(self._place[self.predicted]),
+        )
 
     def position(self, index: int) -> int:
-        """Where a class stands in the display."""
+        """Position of a class in the display."""
         return int(self._place[index])
 
     def count_at(self, true: int, predicted: int) -> int:
         """Pictures in one cell, by classes."""
         key = true * self.size + predicted
-        at = int(np.searchsorted(self._keys, key))
-        return int(self._counts[at]) if at < len(self._keys) and self._keys[at] == key else 0
+        index = int(np.searchsorted(self._keys, key))
+        return int(self._counts[index]) if index < len(self._keys) and self._keys[index] == key else 0
 
     def cells_in(self, rows: range, columns: range) -> list[tuple[int, int, int]]:
         """``row, column, count`` of the cells that are not empty in a part of the display."""
         y, x = self._place[self.true], self._place[self.predicted]
         inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
-        at = np.flatnonzero(inside)
-        return list(zip(y[at].tolist(), x[at].tolist(), self.count[at].tolist(), strict=True))
+        indices = np.flatnonzero(inside)
+        return list(zip(y[indices].tolist(), x[indices].tolist(), self.count[indices].tolist(), strict=True))
 
     def levels(
         self, left: float, top: float, scale: float, width: int, height: int, mistakes_only: bool = False
@@ -92,8 +97,8 @@ class ConfusionCells:
             off = y != x
             y, x, level = y[off], x[off], level[off]
         if scale >= 1:
-            return self._repeated(y, x, level, left, top, scale, width, height)
-        # Where each class falls, once a class; beyond the picture lies a pixel that is cut off again.
+            return self._enlarged(y, x, level, left, top, scale, width, height)
+        # The pixel of each class; classes outside of the picture go to an extra pixel, which is cut off.
         positions = np.arange(self.size)
         rows, columns = np.floor((positions - top) * scale), np.floor((positions - left) * scale)
         rows[(rows < 0) | (rows >= height)] = height
@@ -103,7 +108,7 @@ class ConfusionCells:
         picture.reshape(-1)[flat] = level
         return picture[:height, :width]
 
-    def _repeated(
+    def _enlarged(
         self,
         y: NDArray[np.int32],
         x: NDArray[np.int32],

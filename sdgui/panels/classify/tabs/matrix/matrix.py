@@ -1,4 +1,4 @@
-"""A confusion matrix that can be read at ten classes and at thousands: zoom, pan, labels when there is room.
+"""A confusion matrix for ten to thousands of classes: zoom, pan, labels when there is room.
 
 Flow: ``set_matrix`` -> ``ConfusionCells`` makes the levels of what is in view -> colours -> one image, kept until the
 view changes; labels, counts and the chosen cell are painted over it. A click or Enter on a cell -> ``cell_chosen``.
@@ -51,7 +51,7 @@ class ConfusionMatrix(QWidget):
         super().__init__(parent)
         self.classes: list[str] = []
         self.cells = ConfusionCells(0, [], [], [])
-        self._scale, self._left, self._top = 1.0, 0.0, 0.0
+        self._scale, self._left_cell, self._top_cell = 1.0, 0.0, 0.0
         self._fitting = True
         self._mistakes_only = False
         self._current: tuple[int, int] | None = None  # row and column of the display
@@ -70,7 +70,7 @@ class ConfusionMatrix(QWidget):
 
     # What is shown
     def set_matrix(self, classes: Sequence[str], true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
-        """Show other counts: three lists of the cells that are not empty. The whole matrix is in view."""
+        """Show a matrix: three lists of the cells that are not empty. Zooms out to the full matrix."""
         self.classes = list(classes)
         self.cells = ConfusionCells(len(self.classes), true, predicted, count)
         self._current = (0, 0) if self.classes else None
@@ -81,16 +81,16 @@ class ConfusionMatrix(QWidget):
 
     def set_order(self, order: Sequence[int]) -> None:
         """Show the classes in this order."""
-        chosen = self.current()
+        selected = self.current()
         self.cells.set_order(order)
-        if chosen is not None:
-            self._current = self.cells.position(chosen[0]), self.cells.position(chosen[1])
-        self._renew()
+        if selected is not None:
+            self._current = self.cells.position(selected[0]), self.cells.position(selected[1])
+        self._redraw()
 
     def set_mistakes_only(self, only: bool) -> None:
-        """Leave the diagonal out."""
+        """Hide the diagonal, or show it."""
         self._mistakes_only = only
-        self._renew()
+        self._redraw()
 
     @property
     def mistakes_only(self) -> bool:
@@ -101,7 +101,7 @@ class ConfusionMatrix(QWidget):
         return self._classes(self._current)
 
     def scene(self) -> Scene:
-        """All that is painted."""
+        """Everything that the painter needs."""
         return Scene(
             self.viewport(),
             self.classes,
@@ -114,14 +114,14 @@ class ConfusionMatrix(QWidget):
 
     def set_current(self, true: int, predicted: int) -> None:
         """Go to a cell, by its classes, and bring it into view."""
-        self._go(self.cells.position(true), self.cells.position(predicted))
+        self._set_current_position(self.cells.position(true), self.cells.position(predicted))
 
     def sentence(self, cell: tuple[int, int] | None = None) -> str:
         """A cell in words, by classes; without one, the current cell."""
-        at = cell or self.current()
-        if at is None:
+        classes = cell or self.current()
+        if classes is None:
             return "The matrix is empty."
-        true, predicted = at
+        true, predicted = classes
         total, number = int(self.cells.totals[true]), self.cells.count_at(true, predicted)
         share = f" ({percent(number / total)})" if total else ""
         if true == predicted:
@@ -132,18 +132,18 @@ class ConfusionMatrix(QWidget):
     def viewport(self) -> Viewport:
         """The part of the matrix that is on screen, right of and below the labels."""
         area = self._paint.plot(self.rect())
-        return Viewport(area, len(self.classes), self._scale, self._left, self._top)
+        return Viewport(area, len(self.classes), self._scale, self._left_cell, self._top_cell)
 
     def fit(self) -> None:
         """Show everything, also after the size changes."""
         self._fitting = True
         area, size = self.viewport().area, max(1, len(self.classes))
         self._scale = min(_LARGEST, max(1, area.width()) / size, max(1, area.height()) / size)
-        self._left = self._top = 0.0
-        self._renew()
+        self._left_cell = self._top_cell = 0.0
+        self._redraw()
 
     def zoom(self, factor: float, anchor: QPointF | None = None) -> None:
-        """Larger or smaller around ``anchor``, the current cell or the middle."""
+        """Zoom around ``anchor`` (default: the current cell if visible, else the middle)."""
         view = self.viewport()
         area = view.area
         point = anchor or self._anchor(view)
@@ -151,7 +151,10 @@ class ConfusionMatrix(QWidget):
         smallest = min(area.width(), area.height()) / max(1, len(self.classes))
         self._scale = min(max(self._scale * factor, min(smallest, _LARGEST)), _LARGEST)
         self._fitting = self._scale <= smallest
-        self._left, self._top = x - (point.x() - area.x()) / self._scale, y - (point.y() - area.y()) / self._scale
+        self._left_cell, self._top_cell = (
+            x - (point.x() - area.x()) / self._scale,
+            y - (point.y() - area.y()) / self._scale,
+        )
         self._keep_inside()
 
     def _anchor(self, view: Viewport) -> QPointF:
@@ -163,14 +166,14 @@ class ConfusionMatrix(QWidget):
 
     def pan(self, cells_x: float, cells_y: float) -> None:
         """Move the view."""
-        self._left, self._top, self._fitting = self._left + cells_x, self._top + cells_y, False
+        self._left_cell, self._top_cell, self._fitting = self._left_cell + cells_x, self._top_cell + cells_y, False
         self._keep_inside()
 
     def _keep_inside(self) -> None:
         area, size = self.viewport().area, len(self.classes)
-        self._left = min(max(0.0, self._left), max(0.0, size - area.width() / self._scale))
-        self._top = min(max(0.0, self._top), max(0.0, size - area.height() / self._scale))
-        self._renew()
+        self._left_cell = min(max(0.0, self._left_cell), max(0.0, size - area.width() / self._scale))
+        self._top_cell = min(max(0.0, self._top_cell), max(0.0, size - area.height() / self._scale))
+        self._redraw()
 
     def _classes(self, cell: tuple[int, int] | None) -> tuple[int, int] | None:
         return (int(self.cells.order[cell[0]]), int(self.cells.order[cell[1]])) if cell is not None else None
@@ -196,7 +199,7 @@ class ConfusionMatrix(QWidget):
         self._paint.draw(painter, self.rect(), self.scene(), self.picture())
         painter.end()
 
-    def _renew(self) -> None:
+    def _redraw(self) -> None:
         self._image = None
         self.update()
         self.view_changed.emit()
@@ -204,10 +207,10 @@ class ConfusionMatrix(QWidget):
     def _restyle(self) -> None:
         self._colours = Colours()
         self._paint.measure(self.classes)
-        self._renew()
+        self._redraw()
 
-    # The user's hand
-    def _go(self, row: int, column: int) -> None:
+    # User actions
+    def _set_current_position(self, row: int, column: int) -> None:
         """Make this cell of the display the current one, and bring it into view."""
         size = len(self.classes)
         if not size:
@@ -216,9 +219,12 @@ class ConfusionMatrix(QWidget):
         area = self.viewport().area
         rows, columns = area.height() / self._scale, area.width() / self._scale
         row, column = self._current
-        if not self._top <= row <= self._top + rows - 1 or not self._left <= column <= self._left + columns - 1:
-            self._left = min(max(self._left, column + 1.5 - columns), column - 0.5)
-            self._top = min(max(self._top, row + 1.5 - rows), row - 0.5)
+        if (
+            not self._top_cell <= row <= self._top_cell + rows - 1
+            or not self._left_cell <= column <= self._left_cell + columns - 1
+        ):
+            self._left_cell = min(max(self._left_cell, column + 1.5 - columns), column - 0.5)
+            self._top_cell = min(max(self._top_cell, row + 1.5 - rows), row - 0.5)
             self._keep_inside()
         self._describe()
         self.update()
@@ -233,10 +239,12 @@ class ConfusionMatrix(QWidget):
         position = np.empty(size, dtype=np.int64)
         position[self.cells.order] = np.arange(size)
         keys = np.sort(position[self.cells.true[off]] * size + position[self.cells.predicted[off]])
-        here = self._current[0] * size + self._current[1]
-        at = np.searchsorted(keys, here, "right") if step > 0 else np.searchsorted(keys, here, "left") - 1
-        key = int(keys[int(at) % len(keys)])
-        self._go(key // size, key % size)
+        current_key = self._current[0] * size + self._current[1]
+        index = (
+            np.searchsorted(keys, current_key, "right") if step > 0 else np.searchsorted(keys, current_key, "left") - 1
+        )
+        key = int(keys[int(index) % len(keys)])
+        self._set_current_position(key // size, key % size)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, control = event.key(), bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
@@ -258,7 +266,7 @@ class ConfusionMatrix(QWidget):
                 pace = max(1.0, 3 * SPACE / self._scale)
                 self.pan(right * pace, down * pace)
             else:
-                self._go(row + down, column + right)
+                self._set_current_position(row + down, column + right)
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
             self.zoom(_STEP)
         elif key == Qt.Key.Key_Minus:
@@ -301,8 +309,8 @@ class ConfusionMatrix(QWidget):
         if cell != self._hovered:
             self._hovered = cell
             self.update()
-        at = self._classes(cell)
-        QToolTip.showText(point, plain_tip(self.sentence(at) if at is not None else ""), self)
+        classes = self._classes(cell)
+        QToolTip.showText(point, plain_tip(self.sentence(classes) if classes is not None else ""), self)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         pressed, self._pressed = self._pressed, None
@@ -311,7 +319,7 @@ class ConfusionMatrix(QWidget):
             return
         cell = self.viewport().position_at(event.position())
         if cell is not None:
-            self._go(*cell)
+            self._set_current_position(*cell)
             self.cell_chosen.emit(*(self.current() or (-1, -1)))
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:

@@ -1,4 +1,4 @@
-"""How a confusion matrix is painted: the colours of its levels, labels where there is room, counts, the chosen cell.
+"""Paints a confusion matrix: the colours of its levels, labels where there is room, counts, the selected cell.
 
 Flow: ``ConfusionMatrix`` describes itself as a ``Scene``; ``MatrixPainter.draw`` paints it over the image of its cells.
 """
@@ -34,7 +34,7 @@ class Colours:
 
 def _ramp(ground: QColor, full: QColor) -> NDArray[np.uint32]:
     """``STEPS`` colours as 0xffRRGGBB."""
-    ends = [np.array([one.red(), one.green(), one.blue()], dtype=float) for one in (ground, full)]
+    ends = [np.array([color.red(), color.green(), color.blue()], dtype=float) for color in (ground, full)]
     share = np.linspace(0, 1, STEPS)[:, None]
     red, green, blue = np.rint(ends[0] + share * (ends[1] - ends[0])).astype(np.uint32).T
     table: NDArray[np.uint32] = np.uint32(0xFF000000) | (red << np.uint32(16)) | (green << np.uint32(8)) | blue
@@ -42,13 +42,13 @@ def _ramp(ground: QColor, full: QColor) -> NDArray[np.uint32]:
 
 
 class MatrixPainter:
-    """Knows the room that labels take."""
+    """Paints a ``Scene``; ``measure`` reserves the room for labels."""
 
     def __init__(self) -> None:
         self._side = self._head = 3 * SPACE
 
     def measure(self, classes: Sequence[str]) -> None:
-        """Room for the longest name, within bounds; of many names a sample is measured."""
+        """Reserve room for the longest names, within bounds."""
         metrics = QFontMetrics(theme().font("small"))
         longest = sorted(classes, key=len)[-20:]
         width = max((metrics.horizontalAdvance(_line(name)) for name in longest), default=0)
@@ -56,7 +56,7 @@ class MatrixPainter:
         self._head = min(12 * SPACE, width + SPACE) + metrics.height() + SPACE // 2
 
     def plot(self, room: QRect) -> QRect:
-        """What is left for the cells."""
+        """The part of ``room`` for the cells."""
         side = min(self._side, room.width() // 3)
         head = min(self._head, room.height() // 3)
         return room.adjusted(side, head, -SPACE // 2, -SPACE // 2)
@@ -107,7 +107,7 @@ class MatrixPainter:
             painter.drawText(scene.viewport.cell_rect(row, column), int(Qt.AlignmentFlag.AlignCenter), count(number))
 
     def _frames(self, painter: QPainter, scene: Scene) -> None:
-        """Around the current cell; large enough to be seen."""
+        """Frame the current cell, visibly even if the cell is tiny."""
         if scene.current is None:
             return
         style, cell = theme(), scene.viewport.cell_rect(*scene.current)
@@ -125,24 +125,26 @@ class MatrixPainter:
         every = label_step(height, view.scale)
         rows, columns = view.visible()
         marked = [cell for cell in (scene.current, scene.hovered) if cell is not None]
-        for upright, span, chosen in (
+        for upright, span, highlighted in (
             (False, rows, {row for row, _ in marked}),
             (True, columns, {column for _, column in marked}),
         ):
-            taken = sorted(chosen & set(span))
-            for at in range(-(-span.start // every) * every, span.stop, every):
-                if all(abs(at - other) * view.scale >= height for other in taken):
-                    self._label(painter, scene, at, upright, marked=False)
+            highlighted_positions = sorted(highlighted & set(span))
+            for position in range(-(-span.start // every) * every, span.stop, every):
+                if all(
+                    abs(position - drawn_position) * view.scale >= height for drawn_position in highlighted_positions
+                ):
+                    self._label(painter, scene, position, upright, marked=False)
             drawn: list[int] = []
-            for at in taken:
-                if all(abs(at - other) * view.scale >= height for other in drawn):
-                    self._label(painter, scene, at, upright, marked=True)
-                    drawn.append(at)
+            for position in highlighted_positions:
+                if all(abs(position - drawn_position) * view.scale >= height for drawn_position in drawn):
+                    self._label(painter, scene, position, upright, marked=True)
+                    drawn.append(position)
 
-    def _label(self, painter: QPainter, scene: Scene, at: int, upright: bool, marked: bool) -> None:
+    def _label(self, painter: QPainter, scene: Scene, position: int, upright: bool, marked: bool) -> None:
         style, metrics, area = theme(), painter.fontMetrics(), scene.viewport.area
-        name = _line(scene.classes[int(scene.cells.order[at])])
-        cell = scene.viewport.cell_rect(at, at)
+        name = _line(scene.classes[int(scene.cells.order[position])])
+        cell = scene.viewport.cell_rect(position, position)
         room = (area.y() if upright else area.x()) - metrics.height() - SPACE
         text = metrics.elidedText(name, Qt.TextElideMode.ElideRight, room)
         painter.setPen(style.color("text" if marked or scene.viewport.scale >= metrics.height() else "muted"))
@@ -176,7 +178,7 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 def label_step(height: int, scale: float) -> int:
-    """Every how many classes a name of ``height`` px has room, at ``scale`` px per class."""
+    """Label every n-th class so that names of ``height`` px fit, at ``scale`` px per class."""
     return next((step for step in _NICE if step >= height / scale), 10_000)
 
 

@@ -1,4 +1,4 @@
-"""What part of a confusion matrix is on screen, and all that its painter needs to know, as plain values.
+"""The visible part of a confusion matrix, and everything that its painter needs, as plain values.
 
 Flow: ``ConfusionMatrix`` holds a ``Viewport`` and replaces it when the user zooms or pans; ``MatrixPainter`` is given a
 ``Scene`` and knows nothing of the widget.

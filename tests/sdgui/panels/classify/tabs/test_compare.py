@@ -107,7 +107,7 @@ def test_a_difference_is_told_by_class_and_by_picture_and_the_sizes_come_back(
     tab.show_difference(a_measure(), a_measure("fused"), answer)
     assert tab.sentence.text().startswith("Linear probe · demo · teacher is better than Fused probe (predicted)")
     assert tab.further.text() == (
-        "mean over classes −2.0 points (95 %: +5.0 to +15.0) · both correct 1\u2009200, both wrong 3"
+        "balanced accuracy −2.0 points (95 %: +5.0 to +15.0) · both correct 1\u2009200, both wrong 3"
     )
     assert [title.text() for title in tab.titles] == [
         "Only Linear probe · demo · teacher is correct", "Only Fused probe (predicted) · demo · teacher is correct"

@@ -199,7 +199,7 @@ def test_curves_have_shapes_whiskers_levels_and_a_scale_that_holds_them(qtbot: Q
     plot.set_lines([], "There are none yet.")
     assert (plot.readout.text(), plot.accessibleDescription()) == ("There are none yet.", "There are none yet.")
     assert plot._plot.isHidden()
-    plot._hovered(QPointF(5, 5))
+    plot._show_nearest(QPointF(5, 5))
     assert plot.readout.text() == "There are none yet."
     one = PointLine("image", (1, 4, 16), (0.2, 0.5, 0.6), (0.1, None, 0.5), (0.3, None, 0.7), color=2, marked=4)
     two = PointLine("fused", (1, 4), (0.3, 0.4), color=1)
@@ -230,11 +230,11 @@ def test_curves_have_shapes_whiskers_levels_and_a_scale_that_holds_them(qtbot: Q
     (left, right), (bottom, top) = plot._plot.viewRange()
     assert (left, right) == pytest.approx((-0.04 * np.log10(16), 1.04 * np.log10(16)))
     assert (bottom, top) == pytest.approx((0.1 - 0.08 * 0.6, 0.7 + 0.08 * 0.6))
-    assert [text for _, text in plot._bottom._tickLevels[0]] == ["1", "2", "4", "8", "16", "32"]
+    assert [text for _, text in plot._bottom_axis._tickLevels[0]] == ["1", "2", "4", "8", "16", "32"]
     plot.set_lines([PointLine("C", (0.01,), (1.0,))])
     (left, right), (bottom, top) = plot._plot.viewRange()
     assert (left, right, bottom, top) == pytest.approx((-2.3, -1.7, 0.95, 1.02))
     decades = PointPlot("Accuracy", "C")
     qtbot.addWidget(decades)
     decades.set_lines([PointLine("C", (0.005, 20.0), (0.5, 0.5))])
-    assert [at for at, _ in decades._bottom._tickLevels[0]] == [-2, -1, 0, 1]
+    assert [at for at, _ in decades._bottom_axis._tickLevels[0]] == [-2, -1, 0, 1]

@@ -27,20 +27,20 @@ def table(qtbot: QtBot) -> ClassTable:
 
 
 def test_rows_with_every_word_are_shown_and_counted(table: ClassTable) -> None:
-    assert table.found.isHidden()
+    assert table.count_label.isHidden()
     table.filter_box.setText("RED pan")
-    assert table.shown() == [2]
-    assert table.found.text() == "1 of 3"
-    assert not table.found.isHidden()
+    assert table.visible_rows() == [2]
+    assert table.count_label.text() == "1 of 3"
+    assert not table.count_label.isHidden()
 
 
 def test_the_current_row_stays_current_in_another_order(table: ClassTable) -> None:
     table.set_current(0)
     table.sort_by(1)
-    assert table.shown() == [1, 2, 0]
+    assert table.visible_rows() == [1, 2, 0]
     assert table.current() == 0
     table.sort_by(1, descending=True)
-    assert table.shown() == [0, 2, 1]
+    assert table.visible_rows() == [0, 2, 1]
     assert table.current() == 0
     table.set_rows(ROWS)
     assert table.current() == -1
@@ -49,10 +49,10 @@ def test_the_current_row_stays_current_in_another_order(table: ClassTable) -> No
 def test_what_is_chosen_is_the_row_as_it_was_given(table: ClassTable) -> None:
     table.sort_by(1)
     chosen: list[int] = []
-    table.chosen.connect(chosen.append)
+    table.row_activated.connect(chosen.append)
     table.view.setCurrentIndex(table.model.index(2, 0))
     table.view.doubleClicked.emit(table.model.index(2, 0))
-    table._choose()  # as Enter does
+    table._activate_current()  # as Enter does
     assert chosen == [0, 0]
 
 
@@ -66,9 +66,9 @@ def test_copied_rows_have_their_head(table: ClassTable) -> None:
 
 def test_keys_choose_and_copy_and_the_filter_and_the_head_say_what_they_are(qtbot: QtBot, table: ClassTable) -> None:
     chosen, current = list[int](), list[int]()
-    table.chosen.connect(chosen.append)
+    table.row_activated.connect(chosen.append)
     table.current_changed.connect(current.append)
-    table._choose()
+    table._activate_current()
     assert chosen == [], "nothing is current"
     table.activateWindow()
     table.set_current(1)
@@ -86,9 +86,9 @@ def test_keys_choose_and_copy_and_the_filter_and_the_head_say_what_they_are(qtbo
     assert table.current() == -1
     table.set_current(2)
     table.filter_box.setText("panda")
-    assert (table.shown(), table.current()) == ([2], 2)
+    assert (table.visible_rows(), table.current()) == ([2], 2)
     table.filter_box.clear()
-    assert (table.current(), table.found.isHidden()) == (2, True)
+    assert (table.current(), table.count_label.isHidden()) == (2, True)
     table.view.selectAll()
     table.sort_by(0)
     qtbot.keyClick(table.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
@@ -123,7 +123,7 @@ def test_a_class_of_a_sorted_table_is_told_by_its_own_index(qtbot: QtBot) -> Non
     best = {"class": "cat", "index": 0, "rows": 9, "accuracy": 0.9, "low": 0.8, "high": 1.0}
     tab.show_result(a_result(per_class=[worst, best]))
     with qtbot.waitSignal(tab.class_chosen) as told:
-        tab.table.chosen.emit(0)
+        tab.table.row_activated.emit(0)
     assert told.args == [2]
     assert tab.further.text() == "top-5 accuracy 100.0 % · 16 test pictures, 2 classes · C 0.1"
     assert tab.interval.text() == "95 % interval\n50.0 to 90.0 %"

@@ -135,7 +135,7 @@ def test_a_screen_with_two_pixels_to_one_of_ours_shows_the_same_cells(
 ) -> None:
     plain = tab.matrix.picture().copy()
     monkeypatch.setattr(tab.matrix, "devicePixelRatioF", lambda: 2.0)
-    tab.matrix._renew()
+    tab.matrix._redraw()
     dense = tab.matrix.picture()
     assert (dense.width(), dense.height()) == (2 * plain.width(), 2 * plain.height())
     places = [(x, y) for x in range(4, plain.width(), 20) for y in range(4, plain.height(), 20)]
@@ -149,20 +149,20 @@ def test_more_pictures_of_a_cell_are_asked_for_once_and_from_where_they_end(tab:
     asked = asked_of(tab)
     tab.ask_cell(0, 1)
     tab.ask_cell(0, 1)
-    tab._more()
+    tab._request_more()
     assert asked == [(0, 1, 0)]
     tab.show_cell({"true": "cat", "predicted": "dog", "pictures": pictures(PAGE)})
     bar = tab.gallery.view.verticalScrollBar()
     bar.setValue(bar.maximum())
-    tab._more()
-    tab._more()
+    tab._request_more()
+    tab._request_more()
     assert asked == [(0, 1, 0), (0, 1, PAGE)]
     tab.cell_failed()
-    tab._more()
+    tab._request_more()
     assert asked.pop() == (0, 1, PAGE), "what failed is asked for again"
     tab.show_cell({"true": "cat", "predicted": "dog", "pictures": pictures(50)})
     bar.setValue(bar.maximum())
-    tab._more()
+    tab._request_more()
     assert len(asked) == 2
     assert len(tab.gallery.items()) == PAGE + 50
 
@@ -261,12 +261,12 @@ def test_mistakes_are_numbered_and_asked_for_from_where_they_end(qtbot: QtBot, t
     tab.more_asked.connect(asked.append)
     tab.show_result(a_result(mistakes=[one] * 2, mistake_count=5))
     assert tab.line.text().startswith("5 of 16 test pictures are misclassified")
-    tab._more()
-    tab._more()
+    tab._request_more()
+    tab._request_more()
     assert asked == [2]
     tab.append({"pictures": [one] * 3})
     assert [item.rank for item in tab.gallery.items()] == [1, 2, 3, 4, 5]
-    tab._more()
+    tab._request_more()
     assert asked == [2], "all are there"
     tab.show_result(a_result())
     assert tab.gallery.items() == []
@@ -366,8 +366,8 @@ def test_the_point_under_the_mouse_is_the_nearest_on_the_axis_as_it_is_drawn(qtb
     plot.set_lines([PointLine("probe", (0.001, 0.1, 10.0), (0.2, 0.5, 0.4), (None, 0.4, None), (None, 0.6, None))])
     box = plot._plot.getViewBox()
     for x, told in ((-2.8, "20.0"), (-1.2, "50.0"), (0.9, "40.0")):  # powers of ten
-        plot._hovered(box.mapViewToScene(QPointF(x, 0.4)))
+        plot._show_nearest(box.mapViewToScene(QPointF(x, 0.4)))
         assert told in plot.readout.text()
     assert "(40.0 to 60.0)" in plot.sentence(plot.lines()[0])
-    plot._hovered(QPointF(-50.0, -50.0))
+    plot._show_nearest(QPointF(-50.0, -50.0))
     assert plot.readout.text() == "● probe"

@@ -19,7 +19,7 @@ class Tried:
         self.tab = tab
         self.asked: list[tuple[list[str], list[str], bool]] = []
         self.paths = [str(folder / "pictures" / f"{number}-0.png") for number in range(3)]
-        tab.asked.connect(lambda pictures, names, current: self.asked.append((pictures, names, current)))
+        tab.predictions_asked.connect(lambda pictures, names, current: self.asked.append((pictures, names, current)))
         tab.show_probe("colours", "a probe")
         tab.add(self.paths)
 
