@@ -116,7 +116,7 @@ EARS = {
 
 # Signals of parts that are used in several places, and the places that do without.
 NOT_NEEDED = {
-    "ClassTable.chosen": "CompareTab.table TryTab.by_names TryTab.by_probe",
+    "ClassTable.row_activated": "CompareTab.table TryTab.by_names TryTab.by_probe",
     "ClassTable.current_changed": "AccuracyTab.table CompareTab.table TryTab.by_names TryTab.by_probe",
     "ConfigForm.updated": "ViewsPage.form",
     "ConfigForm.validity_changed": "DefinePanel.form ViewsPage.form",
@@ -192,7 +192,7 @@ NEWS = {
     "launcher.stopping": ((RunTabs, "_show_header"),),
     "studies.changed": ((Status, "_soon"), (StudyPanel, "_changed")),
     "time_travel.moved": (
-        (RunTabs, "_travelled"), (SearchTravel, "_moved_elsewhere"), (ClassifyTravel, "_moved_elsewhere"),
+        (RunTabs, "_travelled"), (SearchTravel, "_follow_other_panel"), (ClassifyTravel, "_follow_other_panel"),
     ),
     "basket.changed": ((Status, "_show_basket"), (FixingDialog, "refresh")),
     "hosts.state_changed": ((ElsewhereStrip, "_state_changed"), (MachinesPanel, "_soon")),

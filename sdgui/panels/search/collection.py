@@ -1,4 +1,4 @@
-"""What is searched: a run's held-out data, a folder or table, or an index on disk; both models search the same.
+"""What is searched: a run's validation split, a folder or table, or an index on disk; the same for both models.
 
 Flow: the boxes, a folder that is dropped -> ``changed(side)`` -> `sdgui.panels.search.source` makes the targets of it.
 """
@@ -27,16 +27,16 @@ _REMEMBERED = 8
 class CollectionBox(QWidget):
     """The content of the source's popover. Side 0 is the first model, side 1 the second one."""
 
-    changed = Signal(int)  # this side searches something else; -1 both
-    folder_chosen = Signal()  # one to search in
-    sheet_asked = Signal(bool)  # show what makes and mends indexes, or not
-    left = Signal()  # a dialog opens, or the choice is made: the popover may close
+    changed = Signal(int)  # side whose collection changed; -1: both
+    folder_chosen = Signal()
+    sheet_asked = Signal(bool)  # show or hide the index sheet
+    close_asked = Signal()  # a dialog opens, or the choice is made: the popover may close
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = services.settings
         self._comparing = False
-        self.where = NoWheelComboBox(self)
+        self.kind_box = NoWheelComboBox(self)
         self.data = DataPicker(services, pictures_only=True, parent=self)
         self.indexes = (self._index_box("Index"), self._index_box("Index of the second model"))
         self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
@@ -44,10 +44,10 @@ class CollectionBox(QWidget):
         self.folder = QPushButton("Search a folder …", self)
         self.sheet = QPushButton("Index …", self)
         self._build()
-        self.where.activated.connect(lambda _row: self._moved())
-        self.data.changed.connect(lambda _source: self._moved())
+        self.kind_box.activated.connect(lambda _row: self._emit_changed())
+        self.data.changed.connect(lambda _source: self._emit_changed())
         for side, box in enumerate(self.indexes):
-            box.activated.connect(lambda _row, side=side: self._moved(side))
+            box.activated.connect(lambda _row, side=side: self._emit_changed(side))
         self.browse.clicked.connect(self.ask_index)
         self.folder.clicked.connect(self.ask_folder)
         self.sheet.toggled.connect(self.sheet_asked)
@@ -66,11 +66,11 @@ class CollectionBox(QWidget):
         return box
 
     def _build(self) -> None:
-        self.where.addItem("Held-out data of the run", HELD_OUT)
-        self.where.addItem("A folder or a table", DATA)
-        self.where.addItem("An index on disk", INDEX)
-        self.where.setAccessibleName("Where to search")
-        self.where.setToolTip("Where to search: a run's validation data, any table or folder, or an index on disk")
+        self.kind_box.addItem("Validation split of the run", HELD_OUT)
+        self.kind_box.addItem("A folder or a table", DATA)
+        self.kind_box.addItem("An index on disk", INDEX)
+        self.kind_box.setAccessibleName("Where to search")
+        self.kind_box.setToolTip("Where to search: a run's validation split, any table or folder, or an index on disk")
         self.folder.setToolTip("Choose a folder of pictures and search in it (Ctrl+Alt+O)")
         self.sheet.setCheckable(True)
         self.sheet.setToolTip("Build, refresh or relocate an index")
@@ -88,37 +88,37 @@ class CollectionBox(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE)
-        column.addWidget(self.where)
+        column.addWidget(self.kind_box)
         column.addWidget(self.data)
         column.addLayout(indexes)
         column.addWidget(self.facts)
         column.addLayout(buttons)
 
-    # What is chosen
+    # Selection
     @property
     def kind(self) -> str:
         """HELD_OUT, DATA or INDEX."""
-        return str(self.where.currentData())
+        return str(self.kind_box.currentData())
 
     def index(self, side: int) -> str:
         """The folder of this side's index, "" for none."""
         return str(self.indexes[side].currentData() or "")
 
     def title(self) -> str:
-        """``held-out data``, or the name of what is searched."""
+        """``Validation split``, or the name of the collection."""
         if self.kind == DATA:
             return Path(self.data.source()).name or "Choose pictures"
         if self.kind == INDEX:
             return short(self.index(0)) if self.index(0) else "Choose an index"
-        return "Held-out data"
+        return "Validation split"
 
     def set_kind(self, kind: str) -> None:
-        """Choose where to search, without ``changed``."""
-        self.where.setCurrentIndex(max(0, self.where.findData(kind)))
+        """Select where to search, without emitting ``changed``."""
+        self.kind_box.setCurrentIndex(max(0, self.kind_box.findData(kind)))
         self._show()
 
     def set_comparing(self, comparing: bool) -> None:
-        """Whether there is a second model, which has an index of its own."""
+        """Show the second model's index, or hide it."""
         self._comparing = comparing
         self._show()
 
@@ -135,17 +135,17 @@ class CollectionBox(QWidget):
 
     def show_index(self, side: int, folder: str) -> None:
         """Choose an index; it is listed among the recent ones."""
-        others = [one for one in self._recent() if one != folder]
-        self._settings.setValue(_INDEXES, json.dumps([folder, *others][:_REMEMBERED]))
+        older = [recent for recent in self._recent() if recent != folder]
+        self._settings.setValue(_INDEXES, json.dumps([folder, *older][:_REMEMBERED]))
         for box in self.indexes:
             if box.findData(folder) < 0:
                 box.insertItem(0, short(folder), folder)
         self.indexes[side].setCurrentIndex(self.indexes[side].findData(folder))
-        both = self.kind != INDEX  # the other side leaves what it searched, too
+        both = self.kind != INDEX  # the other side changes too
         self.set_kind(INDEX)
         self.changed.emit(-1 if both else side)
 
-    def _moved(self, side: int = -1) -> None:
+    def _emit_changed(self, side: int = -1) -> None:
         self._show()
         self.changed.emit(side)
 
@@ -158,13 +158,13 @@ class CollectionBox(QWidget):
     # Dialogs
     def ask_folder(self) -> None:
         """Choose a folder of pictures in a dialog."""
-        self.left.emit()
+        self.close_asked.emit()
         folder = QFileDialog.getExistingDirectory(self, "A folder of pictures to search in", self.data.source())
         if folder:
             self.search_folder(folder)
 
     def ask_index(self) -> None:
-        """Choose an index in a dialog; of two models, for the one that has none yet."""
+        """Choose an index in a dialog, for the first side without one."""
         side = int(self._comparing and bool(self.index(0)) and not self.index(1))
         folder = QFileDialog.getExistingDirectory(self, "An index: the folder that holds its manifest.json")
         if folder:
@@ -196,7 +196,7 @@ class CollectionBox(QWidget):
             raw = json.loads(str(self._settings.value(_INDEXES) or "[]"))
         except ValueError:
             return []
-        return [one for one in raw if isinstance(one, str)] if isinstance(raw, list) else []
+        return [folder for folder in raw if isinstance(folder, str)] if isinstance(raw, list) else []
 
 
 def short(folder: str) -> str:

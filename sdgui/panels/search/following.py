@@ -1,4 +1,4 @@
-"""The run that Search was asked to use is searched as soon as it has a checkpoint.
+"""Searches a selected run as soon as it has a checkpoint.
 
 Flow: *Search with this run*, changes of that run -> ``RunFollowing.follow`` -> source bar -> ``open_asked``.
 """
@@ -17,11 +17,11 @@ from sdgui.shared.services import Services
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.message import Message
 
-_SETTLE = 250  # ms in which changes of the run are gathered
+_SETTLE = 250  # ms within which changes of the run are combined
 
 
 class RunFollowing(QObject):
-    """``run_id``: the run that was followed last. A source chosen by hand stays until another run is asked for."""
+    """``run_id``: the run that was followed last. A source selected by the user stays until ``use``."""
 
     open_asked = Signal()  # open what the source bar shows
     nothing_to_open = Signal(str)  # why
@@ -39,17 +39,17 @@ class RunFollowing(QObject):
         services.tailer.progress_changed.connect(self._run_changed)
 
     def use(self, run_id: int) -> None:
-        """The run to search with, in place of whatever is chosen."""
-        self._want(lambda: self._services.store.run(run_id))
+        """Search with this run in place of the selected source."""
+        self._read_run(lambda: self._services.store.run(run_id))
         self.run_id = None
         self.follow()
 
     def begin(self) -> None:
-        """The panel is shown for the first time: the newest run, where no model was chosen before."""
+        """Select the newest run if no model was selected before."""
         if self.run_id is None and self._source.pickers[0].choice() is None:
-            self._want(self._services.store.newest_run)
+            self._read_run(self._services.store.newest_run)
 
-    def _want(self, read: Callable[[], Run | None]) -> None:
+    def _read_run(self, read: Callable[[], Run | None]) -> None:
         try:
             self._run = read()
         except StoreError as error:
@@ -57,11 +57,11 @@ class RunFollowing(QObject):
             self.message_requested.emit(Message("error", str(error)))
 
     def stop(self) -> None:
-        """Another panel is shown."""
+        """Stop following while another panel is shown."""
         self._settle.stop()
 
     def follow(self) -> None:
-        """Show the wanted run in the source bar if it is a new one with a checkpoint; then ask to open."""
+        """Show the run in the source bar if it is new and has a checkpoint; then ask to open it."""
         run, source = self._run, self._source
         if run is not None and run.id != self.run_id:
             state = self._services.tailer.state(run.id) or run.state

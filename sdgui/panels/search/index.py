@@ -25,24 +25,24 @@ from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
 
-_WORKER = "indexing"  # of its own, so that one can search meanwhile
+_WORKER = "indexing"  # a separate worker: searching goes on
 _LISTED = 20
 
 
 class IndexSheet(QFrame):
     """Three rows: build, refresh, relocate."""
 
-    working = Signal(str, str, int, int)  # purpose, what is being done, done, total
-    ended = Signal(str)  # this index can be opened (again)
-    finished = Signal()  # the work is over, well or not
+    working = Signal(str, str, int, int)  # purpose, activity, done, total
+    ended = Signal(str)  # folder of an index that can be opened
+    finished = Signal()  # succeeded or failed
     message_requested = Signal(object)  # Message
 
     def __init__(
-        self, services: Services, chosen: Callable[[], ModelChoice | None], parent: QWidget | None = None
+        self, services: Services, selected_model: Callable[[], ModelChoice | None], parent: QWidget | None = None
     ) -> None:
-        """``chosen`` returns the model that builds the index."""
+        """``selected_model`` returns the model that builds the index."""
         super().__init__(parent)
-        self._chosen = chosen
+        self._selected_model = selected_model
         self._calls = WorkerCalls(services.pool.client(_WORKER, "indexing"), self)
         self._calls.progress.connect(self.working)
         set_role(self, "card")
@@ -95,10 +95,10 @@ class IndexSheet(QFrame):
 
     def _browse(self, line: QLineEdit, tip: str) -> IconButton:
         button = IconButton("ph.folder-open", tip, parent=self)
-        button.clicked.connect(lambda: self._ask(line, tip))
+        button.clicked.connect(lambda: self._ask_folder(line, tip))
         return button
 
-    def _ask(self, line: QLineEdit, title: str) -> None:
+    def _ask_folder(self, line: QLineEdit, title: str) -> None:
         folder = QFileDialog.getExistingDirectory(self, title, line.text())
         if folder:
             line.setText(folder)
@@ -109,29 +109,29 @@ class IndexSheet(QFrame):
 
     # The work
     def start(self) -> None:
-        """Build the index, or continue it, with the model chosen above."""
-        chosen = self._chosen()
-        if chosen is None:
+        """Build the index, or continue it, with the selected model."""
+        model_choice = self._selected_model()
+        if model_choice is None:
             self.message_requested.emit(warning("First choose a model above."))
         elif not self.source.source():
             self.message_requested.emit(warning("Choose the pictures to index."))
-        elif self._named():
-            model = {"model": chosen.model, "weights": chosen.weights}
+        elif self._require_folder():
+            model = {"model": model_choice.model, "weights": model_choice.weights}
             self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
 
     def start_refresh(self) -> None:
         """Update the index with its own model and pictures."""
-        if self._named():
+        if self._require_folder():
             self._start(SEARCH_INDEX, drop_missing=self.drop.isChecked())
 
     def start_relocating(self) -> None:
         """Record where the pictures of the index were moved to."""
         if not self.old.text().strip() or not self.new.text().strip():
             self.message_requested.emit(warning("Give the old and the new folder of the pictures."))
-        elif self._named():
+        elif self._require_folder():
             self._start(SEARCH_RELOCATE, old=self.old.text().strip(), new=self.new.text().strip())
 
-    def _named(self) -> bool:
+    def _require_folder(self) -> bool:
         if not self.folder.text().strip():
             self.message_requested.emit(warning("Choose the folder of the index."))
         return bool(self.folder.text().strip())
@@ -169,10 +169,14 @@ def _report(folder: str, result: dict[str, Any]) -> Message:
         return info(f"{count(result['relocated'])} pictures of {folder} were relocated.")
     parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
     text = f"{Path(folder).name}: {count(result['pictures'])} pictures indexed; {', '.join(parts) or 'no change'}."
-    bad = list(result["bad"])
-    if bad:
-        text += f" {count(len(bad))} cannot be used."
+    unusable = list(result["bad"])
+    if unusable:
+        text += f" {count(len(unusable))} cannot be used."
     if result.get("away"):
         text += f" {count(result['away'])} are not available and are kept."
-    lines = [*result["log"], *bad[:_LISTED], *([f"and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else [])]
-    return (warning if bad or result.get("away") else info)(text, "\n".join(lines))
+    lines = [
+        *result["log"],
+        *unusable[:_LISTED],
+        *([f"and {len(unusable) - _LISTED} more"] if len(unusable) > _LISTED else []),
+    ]
+    return (warning if unusable or result.get("away") else info)(text, "\n".join(lines))

@@ -1,4 +1,4 @@
-"""Several jobs, one progress strip: it shows the oldest running job, and its cancel button ends that one."""
+"""One progress strip for several jobs: it shows the oldest running job, and its button cancels that job."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sdgui.widgets.progress_strip import ProgressStrip
 
 @dataclass
 class _Job:
-    what: str
+    text: str
     cancel: Callable[[], None]
-    done: int = 0
+    completed: int = 0
     total: int = 0
 
 
@@ -25,14 +25,14 @@ class Jobs(QObject):
         super().__init__(parent)
         self._strip = strip
         self._jobs: dict[str, _Job] = {}
-        self._shown = ""
+        self._shown_job = ""
         strip.cancelled.connect(self._cancel)
 
-    def advance(self, name: str, what: str, done: int, total: int, cancel: Callable[[], None]) -> None:
+    def advance(self, name: str, text: str, completed: int, total: int, cancel: Callable[[], None]) -> None:
         """Start ``name``, or update its progress."""
-        what = what[:1].upper() + what[1:]
-        job = self._jobs.setdefault(name, _Job(what, cancel))
-        job.what, job.done, job.total = what, done, total
+        text = text[:1].upper() + text[1:]
+        job = self._jobs.setdefault(name, _Job(text, cancel))
+        job.text, job.completed, job.total = text, completed, total
         self._show()
 
     def end(self, name: str) -> None:
@@ -46,15 +46,15 @@ class Jobs(QObject):
     def _show(self) -> None:
         name = next(iter(self._jobs), "")
         if not name:
-            self._shown = ""
+            self._shown_job = ""
             self._strip.finish()
             return
         job = self._jobs[name]
-        if name != self._shown:
-            self._strip.start(job.what, job.total)
-            self._shown = name
-        self._strip.advance(job.done, job.total, job.what)
+        if name != self._shown_job:
+            self._strip.start(job.text, job.total)
+            self._shown_job = name
+        self._strip.advance(job.completed, job.total, job.text)
 
     def _cancel(self) -> None:
-        if self._shown in self._jobs:
-            self._jobs[self._shown].cancel()
+        if self._shown_job in self._jobs:
+            self._jobs[self._shown_job].cancel()

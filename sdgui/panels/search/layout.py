@@ -1,7 +1,7 @@
-"""What the Search panel shows: two rows of controls, and below them the pictures, the evaluation or the map.
+"""The Search panel's widgets: two rows of controls, and below them the pictures, the evaluation or the map.
 
-What is seldom set lies in popovers (*Filters*, *More*, the source); messages and progress lie over the lower edge: the
-pictures have the rest, and nothing moves. ``SearchPanel`` controls it; the layout and its saved sizes are here.
+Rare settings are in popovers (*Filters*, *More*, the source); messages and progress overlay the lower edge, so that
+nothing moves. ``SearchPanel`` controls the view; the layout and its saved sizes are here.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ _TABS = (
 
 
 class SearchView(QWidget):
-    """The widgets by name. The signals are those of the parts that are created later."""
+    """The widgets by name, and the signals of the parts that are created later."""
 
     known_chosen = Signal(object)  # Known
     known_activated = Signal(object)  # Known
-    compare_asked = Signal(int)  # pairs among the first so many
+    compare_asked = Signal(int)  # k
     like_asked = Signal(str, int)  # path, row of a picture on the map
     map_wanted = Signal(bool)  # with captions or not
     map_names_wanted = Signal(list, list)  # rows, numbers of captions
@@ -66,8 +66,8 @@ class SearchView(QWidget):
         super().__init__(parent)
         self._services = services
         self._cache = services.store.home / "thumbnails"
-        self._sizes: dict[str, str] = {}  # of the splitters, as they were kept
-        # Made from the outside to the inside: a widget with a new parent is styled again with all its children.
+        self._sizes: dict[str, str] = {}  # saved states of the splitters
+        # Outer widgets first: reparenting a widget restyles all its children.
         self.drop = DropTarget(services.store.home / "pasted", "Search with these pictures, or in this folder", self)
         self.drop.folders_apart = True
         self._work = QWidget(self.drop)
@@ -108,10 +108,10 @@ class SearchView(QWidget):
     def evaluation(self) -> EvaluationPane:
         """Created when first used."""
         pane = EvaluationPane(self)
-        if (layout := self._left.layout()) is not None:
+        if (layout := self._evaluation_side.layout()) is not None:
             layout.addWidget(pane)
         self._restore_size("curve", pane.split)
-        pane.chosen.connect(self.known_chosen)
+        pane.query_selected.connect(self.known_chosen)
         pane.activated.connect(self.known_activated)
         pane.compare_asked.connect(self.compare_asked)
         return pane
@@ -123,14 +123,14 @@ class SearchView(QWidget):
         self._pages.addWidget(page)
         self._restore_size("map", page.split)
         page.like_asked.connect(self.like_asked)
-        page.wanted.connect(self.map_wanted)
+        page.map_asked.connect(self.map_wanted)
         page.names_wanted.connect(self.map_names_wanted)
         return page
 
     def _arrange(self, history: SearchHistory) -> None:
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(self.drop)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.drop)
         column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
         column.setSpacing(SPACE)
@@ -177,7 +177,7 @@ class SearchView(QWidget):
         form = QFormLayout()
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         form.setSpacing(SPACE)
-        form.addRow("Find", self.query.wanted)
+        form.addRow("Find", self.query.find_box)
         form.addRow("Prompts", self.query.prompts)
         form.addRow("Score", self.score)
         level_labels(form)
@@ -187,7 +187,7 @@ class SearchView(QWidget):
         column.addLayout(form)
         column.addWidget(self.query.plus)
         column.addWidget(self.query.minus)
-        self.more_popover.set_first(self.query.wanted)
+        self.more_popover.set_first(self.query.find_box)
 
     def _source_row(self) -> QHBoxLayout:
         """The second row: models, what is searched, and the three views of it."""
@@ -208,20 +208,20 @@ class SearchView(QWidget):
         self.split = QSplitter(Qt.Orientation.Horizontal, self._pages)
         self._pages.addWidget(self.split)
         self.split.setChildrenCollapsible(False)
-        self._left = QWidget(self.split)
-        QVBoxLayout(self._left).setContentsMargins(0, 0, 0, 0)  # for the evaluation, once it is made
+        self._evaluation_side = QWidget(self.split)
+        QVBoxLayout(self._evaluation_side).setContentsMargins(0, 0, 0, 0)  # for the evaluation, once it is made
         self.pair = QSplitter(Qt.Orientation.Horizontal, self.split)
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([360, 560])
         self.pair.setChildrenCollapsible(False)
-        one, two = (SearchSide(self._cache, self._export, self.pair) for _ in range(2))
-        self.sides = (one, two)
+        first_side, second_side = (SearchSide(self._cache, self._export, self.pair) for _ in range(2))
+        self.sides = (first_side, second_side)
 
     def _link(self) -> None:
-        one, two = (side.gallery for side in self.sides)
-        for first, second in ((one, two), (two, one)):
-            first.scrolled.connect(second.scroll_to_share)
-            first.thumbnail_size_changed.connect(second.set_thumbnail_size)
+        first_gallery, second_gallery = (side.gallery for side in self.sides)
+        for source, target in ((first_gallery, second_gallery), (second_gallery, first_gallery)):
+            source.scrolled.connect(target.scroll_to_share)
+            source.thumbnail_size_changed.connect(target.set_thumbnail_size)
         self.filter_button.clicked.connect(self._toggle_filters)
         self.more.clicked.connect(self.more_popover.toggle)
         self.query.plus.clicked.connect(self.more_popover.close_popover)
@@ -239,17 +239,17 @@ class SearchView(QWidget):
         return (self.filters.filters(), self.filters.group.isChecked()) if is_made(self, "filters") else ({}, True)
 
     def choose_filters(self, filters: Mapping[str, Any], group: bool) -> None:
-        """Set what ``chosen_filters`` returns."""
+        """Set the filters and the grouping."""
         if filters or not group or is_made(self, "filters"):
             self.filters.set_filters(filters, group)
 
-    def _show_sheet(self, shown: bool) -> None:
-        self.sheet.setVisible(shown)
+    def _show_sheet(self, visible: bool) -> None:
+        self.sheet.setVisible(visible)
         self.source.popover.fit()
 
-    # What is shown
+    # Pages
     def show_empty(self, title: str, text: str, button: str = "", shortcut: str = "") -> None:
-        """Show what the panel is for instead of results, and the next step."""
+        """Show the empty state with the next step."""
         self.empty.set_content(title, text, button, shortcut)
         self._stack.setCurrentIndex(0)
 
@@ -261,11 +261,11 @@ class SearchView(QWidget):
         """Show the widgets of this tab: pictures, evaluation or map."""
         if tab == EVALUATION:
             self.evaluation.show()
-        self._left.setVisible(tab == EVALUATION)
+        self._evaluation_side.setVisible(tab == EVALUATION)
         self._pages.setCurrentWidget(self.map if tab == MAP else self.split)
 
     def show_filters(self) -> None:
-        """Tell the query of the active filters, and show their number on the button, also while they are hidden."""
+        """Pass the active filters to the query, and show their number on the button."""
         filters, group = self.chosen_filters()
         self.query.set_filters(filters, group)
         self.filter_button.setText(f"Filters ({len(filters)})" if filters else "Filters")
@@ -309,8 +309,8 @@ class SearchView(QWidget):
         for side in self.sides:
             side.gallery.set_thumbnail_size(size if isinstance(size, int) else 100)
         saved = state.get("splits")
-        kept = saved.items() if isinstance(saved, dict) else ()
-        self._sizes = {name: size for name, size in kept if isinstance(size, str)}
+        saved_sizes = saved.items() if isinstance(saved, dict) else ()
+        self._sizes = {name: size for name, size in saved_sizes if isinstance(size, str)}
         for name, split in self._splits().items():
             self._restore_size(name, split)
         tab = state.get("tab")
@@ -318,12 +318,12 @@ class SearchView(QWidget):
 
     def _splits(self) -> dict[str, QSplitter]:
         """The splitters created so far, by name."""
-        there = {"split": self.split, "pair": self.pair}
+        splits = {"split": self.split, "pair": self.pair}
         if is_made(self, "map"):
-            there["map"] = self.map.split
+            splits["map"] = self.map.split
         if is_made(self, "evaluation"):
-            there["curve"] = self.evaluation.split
-        return there
+            splits["curve"] = self.evaluation.split
+        return splits
 
     def _restore_size(self, name: str, split: QSplitter) -> None:
         if name in self._sizes:

@@ -21,7 +21,7 @@ class Part:
 
     words: str = ""
     image: str = ""
-    weight: float = 1.0  # below zero: to be avoided
+    weight: float = 1.0  # negative: excluded
     row: int = -1
 
     @property
@@ -37,19 +37,19 @@ class Part:
         return f"{sign}{self.title}{weight}"
 
     def request(self, use_row: bool) -> dict[str, Any]:
-        """This part of the worker's request."""
+        """The part as the worker takes it."""
         if self.words:
-            what: dict[str, Any] = {"text": self.words}
+            content: dict[str, Any] = {"text": self.words}
         elif self.row >= 0 and use_row:
-            what = {"row": self.row}
+            content = {"row": self.row}
         else:
-            what = {"image": self.image}
-        return {**what, "weight": abs(self.weight)}
+            content = {"image": self.image}
+        return {**content, "weight": abs(self.weight)}
 
 
 @dataclass(frozen=True)
 class Query:
-    """All that a search depends on besides the model. ``caption``: the number of a caption with a known picture."""
+    """A search request without the model. ``caption``: number of a caption whose picture is known."""
 
     words: str = ""
     parts: tuple[Part, ...] = ()
@@ -108,8 +108,12 @@ class Query:
             return None
         try:
             parts = tuple(
-                Part(str(one.get("words", "")), str(one.get("image", "")), float(one.get("weight", 1.0)))
-                for one in raw.get("parts", ())
+                Part(
+                    str(part_json.get("words", "")),
+                    str(part_json.get("image", "")),
+                    float(part_json.get("weight", 1.0)),
+                )
+                for part_json in raw.get("parts", ())
             )
             filters = {name: value for name, value in dict(raw.get("filters", {})).items() if name in _FILTERS}
         except (AttributeError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Errors and warnings of opening Search's two models: one side's message stays whatever the other side does.
+"""Errors and warnings of opening Search's two models; each side's message is independent of the other's.
 
 Flow: ``SearchPanel`` -> ``set(side, message)`` -> message bar; both sides' messages are shown as one.
 """
@@ -18,46 +18,48 @@ class OpeningMessages:
 
     def __init__(self, bar: MessageBar, name: Callable[[int], str]) -> None:
         self._bar, self._name = bar, name
-        self._of: list[Message | None] = [None, None]
-        self._shown: Message | None = None
+        self._messages: list[Message | None] = [None, None]
+        self._shown_message: Message | None = None
 
     def set(self, side: int, message: Message | None) -> None:
-        """Set this side's message; None when it has opened, is being opened again or was closed."""
-        if message == self._of[side]:
+        """Set this side's message; None when it has opened, is reopening or was closed."""
+        if message == self._messages[side]:
             return
-        self._of[side] = message
-        is_shown = self._shown is not None and self._bar.message is self._shown
+        self._messages[side] = message
+        is_shown = self._shown_message is not None and self._bar.message is self._shown_message
         if message is None and not is_shown:
             return  # a message that was closed or replaced is not shown again
-        if there := self._there():
-            self._show(there)
+        if titled := self._titled_messages():
+            self._show(titled)
         else:
             self._bar.clear()
 
-    def _show(self, there: Sequence[tuple[str, Message]]) -> None:
-        self._shown = self._joined(there)
-        self._bar.show_message(self._shown)
+    def _show(self, titled: Sequence[tuple[str, Message]]) -> None:
+        self._shown_message = self._join(titled)
+        self._bar.show_message(self._shown_message)
 
-    def _joined(self, there: Sequence[tuple[str, Message]]) -> Message:
+    def _join(self, titled: Sequence[tuple[str, Message]]) -> Message:
         """Both sides' messages as one: both texts, the more severe level, one button."""
-        if len(there) == 1:
-            return there[0][1]
-        texts = list(dict.fromkeys(one.text for _, one in there))
-        text = texts[0] if len(texts) == 1 else " ".join(f"{name}: {one.text}" for name, one in there)
-        details = "\n\n".join(dict.fromkeys(one.details for _, one in there if one.details))
-        ordered = sorted((one for _, one in there), key=lambda one: _BY_WEIGHT.index(one.level))
-        label = next((one.remedy.label for one in ordered if one.remedy is not None), "")
+        if len(titled) == 1:
+            return titled[0][1]
+        texts = list(dict.fromkeys(message.text for _, message in titled))
+        text = texts[0] if len(texts) == 1 else " ".join(f"{name}: {message.text}" for name, message in titled)
+        details = "\n\n".join(dict.fromkeys(message.details for _, message in titled if message.details))
+        ordered = sorted((message for _, message in titled), key=lambda message: _BY_WEIGHT.index(message.level))
+        label = next((message.remedy.label for message in ordered if message.remedy is not None), "")
         return Message(ordered[0].level, text, details, Remedy(label, lambda: self._press(label)) if label else None)
 
     def _press(self, label: str) -> None:
         """Run both sides' remedies with this label; a message with another remedy stays."""
-        there = self._there()
-        for _, one in there:
-            if one.remedy is not None and one.remedy.label == label:
-                one.remedy.do()
-        left = [(name, one) for name, one in there if one.remedy is None or one.remedy.label != label]
-        if left and self._bar.message is None:
-            self._show(left)
+        titled = self._titled_messages()
+        for _, message in titled:
+            if message.remedy is not None and message.remedy.label == label:
+                message.remedy.do()
+        remaining = [
+            (name, message) for name, message in titled if message.remedy is None or message.remedy.label != label
+        ]
+        if remaining and self._bar.message is None:
+            self._show(remaining)
 
-    def _there(self) -> list[tuple[str, Message]]:
-        return [(self._name(side), one) for side, one in enumerate(self._of) if one is not None]
+    def _titled_messages(self) -> list[tuple[str, Message]]:
+        return [(self._name(side), message) for side, message in enumerate(self._messages) if message is not None]

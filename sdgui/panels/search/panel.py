@@ -45,9 +45,9 @@ class SearchPanel(Panel):
         self.set_view(self.view)
         self._services = services
         self._entered = False
-        self._empty: Callable[[], object] | None = None  # what the button of the empty page does
-        kept = services.store.home / "searched"
-        self.sessions = (SearchSession(services.pool, kept, self), SearchSession(services.pool, kept, self))
+        self._empty_action: Callable[[], object] | None = None  # the action of the empty page's button
+        cache_dir = services.store.home / "searched"
+        self.sessions = (SearchSession(services.pool, cache_dir, self), SearchSession(services.pool, cache_dir, self))
         self.opening = OpeningMessages(self.view.bar, self.view.source.name)
         self.queries = SearchQueries(self.view, self.sessions)
         self.tab_results = TabResults(services, self.view, self.sessions)
@@ -58,36 +58,36 @@ class SearchPanel(Panel):
 
     def _connect(self) -> None:
         for side, session in enumerate(self.sessions):
-            session.working.connect(lambda *work, side=side: self._working(side, *work))
-            session.opened.connect(lambda facts, side=side: self._opened(side, facts))
+            session.working.connect(lambda *work, side=side: self._show_progress(side, *work))
+            session.collection_opened.connect(lambda facts, side=side: self._on_opened(side, facts))
             session.failed.connect(lambda failure, side=side: self._open_failed(side, failure))
             widget = self.view.sides[side]
             row_of = partial(self.queries.row_of, side)
-            widget.like_asked.connect(lambda path, row, at=row_of: self.search_like(path, at(row)))
+            widget.like_asked.connect(lambda path, row, to_row=row_of: self.search_like(path, to_row(row)))
             widget.part_asked.connect(
-                lambda path, row, weight, at=row_of: self.view.query.add_picture(path, weight, at(row))
+                lambda path, row, weight, to_row=row_of: self.view.query.add_picture(path, weight, to_row(row))
             )
-            widget.captions_asked.connect(lambda path, row, at=row_of: self.search_captions(path, at(row)))
-            widget.current_changed.connect(lambda what, side=side: self._selected(side, what))
+            widget.captions_asked.connect(lambda path, row, to_row=row_of: self.search_captions(path, to_row(row)))
+            widget.current_changed.connect(lambda result_id, side=side: self._sync_selection(side, result_id))
         self.view.source.changed.connect(self.open)
-        self.view.source.renewed.connect(lambda side: self.open(side, anew=True))
+        self.view.source.renewed.connect(lambda side: self.open(side, reopen=True))
         self.view.source.compared.connect(self._compared)
         self.view.source.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
         self.view.source.collection.folder_chosen.connect(self.view.query.line.setFocus)
         self.view.query.past_chosen.connect(self.search_again)
-        self.view.query.left_downwards.connect(self._into_results)
+        self.view.query.left_downwards.connect(self._focus_results)
         self.view.query.paste_asked.connect(self.view.drop.paste)
         self.view.tabs.currentChanged.connect(self._tab_changed)
-        self.view.drop.dropped.connect(self._dropped)
+        self.view.drop.dropped.connect(self._add_pictures)
         self.view.drop.folder_dropped.connect(self.view.source.collection.search_folder)
-        self.view.drop.refused.connect(self._not_taken)
+        self.view.drop.refused.connect(self._show_refused)
         self.view.known_chosen.connect(self.look_up)
-        self.view.known_activated.connect(lambda _known: self._into_results())
+        self.view.known_activated.connect(lambda _known: self._focus_results())
         self.view.like_asked.connect(self.search_like)
-        self.view.indexing.connect(self._indexing)
+        self.view.indexing.connect(self._show_indexing)
         self.following.open_asked.connect(lambda: self.open(-1))
         self.following.nothing_to_open.connect(self._show_nothing)
-        self.view.empty.activated.connect(self._next_step)
+        self.view.empty.activated.connect(self._run_empty_action)
         self.following.message_requested.connect(self.message_requested)
 
     # Panel
@@ -96,7 +96,7 @@ class SearchPanel(Panel):
         self.following.use(run_id)
 
     def show_source(self, source: str) -> None:
-        """Search in these data, with the models that are chosen."""
+        """Search in ``source`` with the selected models."""
         self.view.source.collection.search_folder(source)
 
     def ask_model(self) -> None:
@@ -107,11 +107,11 @@ class SearchPanel(Panel):
             self._entered = True
             self._restore()
             make_in_turns(self.view, LATE)
-            QTimer.singleShot(0, self, self._begin)  # a turn of its own: the panel was just built
+            QTimer.singleShot(0, self, self._begin)  # after the new panel is painted
         else:
             self.following.follow()
         focused = QApplication.focusWidget()
-        if focused is None or not self.isAncestorOf(focused):  # what is typed while the models open is a query
+        if focused is None or not self.isAncestorOf(focused):  # typing while the models open enters a query
             self.view.query.line.setFocus()
 
     def _begin(self) -> None:
@@ -149,25 +149,25 @@ class SearchPanel(Panel):
         self.following.run_id = followed if isinstance(followed, int) else None
 
     # Opening
-    def open(self, side: int, anew: bool = False) -> None:
-        """Open the selected source of ``side`` (-1: both) unless it is open already; ``anew`` opens it again."""
-        for one in (0, 1) if side < 0 else (side,):
-            target, session = self.view.source.target(one), self.sessions[one]
-            self.view.sides[one].setVisible(one == 0 or self.view.source.comparing)
+    def open(self, side: int, reopen: bool = False) -> None:
+        """Open the selected source of ``side`` (-1: both) unless it is already open; ``reopen`` opens it anyway."""
+        for index in (0, 1) if side < 0 else (side,):
+            target, session = self.view.source.target(index), self.sessions[index]
+            self.view.sides[index].setVisible(index == 0 or self.view.source.comparing)
             if target is None:
                 session.close()
-                self.opening.set(one, None)
-                self._forget(one, "open", *ABOUT_TARGET)
-                self.why.forget(one, other_data=True)
-            elif anew or target != session.target or (session.facts is None and not session.opening):
-                self.opening.set(one, None)
+                self.opening.set(index, None)
+                self._forget(index, "open", *ABOUT_TARGET)
+                self.why.forget(index, other_data=True)
+            elif reopen or target != session.target or (session.facts is None and not session.opening):
+                self.opening.set(index, None)
                 stepped = target.stepped_from(session.target)
-                if target == session.target or stepped:  # its results stay until the newer ones are there
-                    self.queries.forget(one)
-                    self._end_jobs(one, *ABOUT_TARGET)
+                if target == session.target or stepped:  # its results stay until the new ones arrive
+                    self.queries.forget(index)
+                    self._end_jobs(index, *ABOUT_TARGET)
                 else:
-                    self._leave_collection(one, target)
-                    self._forget(one, *ABOUT_TARGET)
+                    self._leave_collection(index, target)
+                    self._forget(index, *ABOUT_TARGET)
                 session.open(target)
         self._retitle()
         self._show_hint()
@@ -179,7 +179,7 @@ class SearchPanel(Panel):
         self.queries.show()
 
     def _forget(self, side: int, *purposes: str) -> None:
-        """What is shown of a side is of another model or other pictures: nothing of it stays under a new heading."""
+        """Clear a side that changes its model or collection."""
         self.queries.forget(side)
         self.tab_results.forget(side)
         self._end_jobs(side, *purposes)
@@ -188,7 +188,7 @@ class SearchPanel(Panel):
         self.view.sides[side].clear("Opening …" if source.target(side) is not None else lacks)
 
     def _leave_collection(self, side: int, target: Target) -> None:
-        """Numbers of captions mean nothing in other pictures, nor does a picture's place in them."""
+        """Drop numbers of captions and pictures, which are invalid in another collection."""
         before = self.sessions[side].target
         other_data = before is None or before.collection != target.collection
         if side == 0 and before is not None and other_data:
@@ -201,36 +201,38 @@ class SearchPanel(Panel):
             self.view.jobs.end(f"{purpose}{side}")
 
     def _show_hint(self) -> None:
-        """Show what has to be chosen before anything can be searched."""
+        """Show what has to be selected before a search."""
         source = self.view.source
         if source.target(0) is None and self.sessions[0].facts is None:
             source.show_facts(None)
             if source.kind == INDEX:
-                self._empty = source.popover.open
+                self._empty_action = source.popover.open
                 text = "Choose an index, or build one under Index …"
                 self.view.show_empty("No index is chosen", text, "What is searched …")
             elif source.pickers[0].choice() is None:
-                self._show_nothing("Choose a run or a pretrained model; then search its held-out data or any folder.")
+                self._show_nothing(
+                    "Choose a run or a pretrained model; then search its validation split or any folder."
+                )
             elif source.kind == DATA:
-                self._empty = source.collection.ask_folder
+                self._empty_action = source.collection.ask_folder
                 text = "Choose a folder of pictures, or drop one here."
                 self.view.show_empty("No pictures are chosen", text, "Search a folder …", "Ctrl+Alt+O")
         elif self.sessions[0].facts is None:
             source.show_facts(None)
-            self._empty = None
-            text = "Every picture is encoded once; an index on disk opens at once. What you type is searched then."
-            what = "the held-out data" if source.kind == HELD_OUT else source.collection.title()
-            self.view.show_empty(f"Opening {what}", text)
+            self._empty_action = None
+            text = "Every picture is encoded once; an index on disk opens at once. Then your query is searched."
+            name = "the validation split" if source.kind == HELD_OUT else source.collection.title()
+            self.view.show_empty(f"Opening {name}", text)
 
     def _show_nothing(self, why: str) -> None:
-        self._empty = self.view.source.pickers[0].open
+        self._empty_action = self.view.source.pickers[0].open
         self.view.show_empty("No model to search with yet", why, "Choose a model …")
 
-    def _next_step(self) -> None:
-        if self._empty is not None:
-            self._empty()
+    def _run_empty_action(self) -> None:
+        if self._empty_action is not None:
+            self._empty_action()
 
-    def _opened(self, side: int, facts: SearchOpened) -> None:
+    def _on_opened(self, side: int, facts: SearchOpened) -> None:
         self.view.jobs.end(f"open{side}")
         session = self.sessions[side]
         if session.target is not None and session.target.index:
@@ -239,30 +241,30 @@ class SearchPanel(Panel):
         self.view.show_work()
         if side == 0:
             self.view.source.show_facts(facts)
-            session.ask("facets", SEARCH_FACETS, lambda found: self.view.filters.set_facets(found), lambda *_: None)
-            self._note_index(facts)
-        self.opening.set(side, self._notes(side, facts["notes"]))
+            session.ask("facets", SEARCH_FACETS, lambda facets: self.view.filters.set_facets(facets), lambda *_: None)
+            self._fill_index_sheet(facts)
+        self.opening.set(side, self._opening_message(side, facts["notes"]))
         self.tab_results.opened(side)
         self.queries.run()
         self.travel.opened()
 
-    def _notes(self, side: int, notes: list[str]) -> Message | None:
-        """The worker's notes on a collection, such as that its index is stale; else what is amiss beside it."""
+    def _opening_message(self, side: int, notes: list[str]) -> Message | None:
+        """The worker's notes on a collection, such as a stale index; else why the sides are not comparable."""
         target = self.sessions[side].target
         if not notes:
-            return self._beside()
+            return self._comparison_problem()
         if target is None or not target.index:
             return warning(" ".join(notes))
         return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.view.sheet.start_refresh))
 
-    def _beside(self) -> Message | None:
-        """Why the two sides show nothing to compare."""
+    def _comparison_problem(self) -> Message | None:
+        """Why the two sides cannot be compared."""
         source = self.view.source
         if not source.comparing:
             return None
         if source.same_model():
-            both = len(source.pickers[0].networks()) > 1
-            remedy = Remedy("Student against teacher", source.student_against_teacher) if both else None
+            has_both_networks = len(source.pickers[0].networks()) > 1
+            remedy = Remedy("Student against teacher", source.student_against_teacher) if has_both_networks else None
             return warning(f"Both sides are the same model: {source.pickers[0].text()}.", remedy=remedy)
         first, second = (session.facts for session in self.sessions)
         if first is not None and second is not None and not same_collection(self.sessions):
@@ -272,7 +274,7 @@ class SearchPanel(Panel):
             )
         return None
 
-    def _note_index(self, facts: SearchOpened) -> None:
+    def _fill_index_sheet(self, facts: SearchOpened) -> None:
         target = self.sessions[0].target
         if target is not None and target.index:
             self.view.sheet.folder.setText(target.index)
@@ -283,50 +285,50 @@ class SearchPanel(Panel):
         self.queries.forget(side)
         if side == 0:
             self.view.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
-        self._empty = None
+        self._empty_action = None
         self.view.sides[side].clear()
         if isinstance(failure, Cancelled):
-            remedy = Remedy("Open", lambda: self.open(side, anew=True))
+            remedy = Remedy("Open", lambda: self.open(side, reopen=True))
             self.opening.set(side, info("Opening was cancelled.", remedy=remedy))
         else:
-            remedy = Remedy("Try again", lambda: self.open(side, anew=True))
+            remedy = Remedy("Try again", lambda: self.open(side, reopen=True))
             self.opening.set(side, error(failure.text, failure.details, remedy))
 
     def _retitle(self) -> None:
         for side, widget in enumerate(self.view.sides):
             session, facts = self.sessions[side], self.sessions[side].facts
-            if session.opening and widget.answer is not None:  # of the step before, until this one is there
+            if session.opening and widget.answer is not None:  # of the previous step, until this one is open
                 continue
             about = f"{facts['model']}\n{facts['title']}, {facts['how']}" if facts is not None else ""
             widget.set_name(self.view.source.name(side), about)
 
-    def _working(self, side: int, purpose: str, doing: str, done: int, total: int) -> None:
-        if purpose == AHEAD:  # nobody waits for it
+    def _show_progress(self, side: int, purpose: str, activity: str, completed: int, total: int) -> None:
+        if purpose == AHEAD:
             return
-        quiet = purpose in ("query", "facets", "evaluate", "compare", WHY) and doing == "starting"
-        if doing == "starting":
-            doing = {"map": "computing the map", "open": "opening"}.get(purpose, doing)
-        if not quiet:
+        is_quiet = purpose in ("query", "facets", "evaluate", "compare", WHY) and activity == "starting"
+        if activity == "starting":
+            activity = {"map": "computing the map", "open": "opening"}.get(purpose, activity)
+        if not is_quiet:
             name = self.view.source.name(side) if self.view.source.comparing else ""
             self.view.jobs.advance(
                 f"{purpose}{side}",
-                f"{name}: {doing}" if name else doing,
-                done,
+                f"{name}: {activity}" if name else activity,
+                completed,
                 total,
                 lambda: self.sessions[side].cancel(purpose),
             )
 
-    def _indexing(self, _purpose: str, doing: str, done: int, total: int) -> None:
-        self.view.jobs.advance("index", doing, done, total, self.view.sheet.cancel)
+    def _show_indexing(self, _purpose: str, activity: str, completed: int, total: int) -> None:
+        self.view.jobs.advance("index", activity, completed, total, self.view.sheet.cancel)
 
-    def _selected(self, side: int, what: str) -> None:
-        self.view.sides[1 - side].choose(what)
+    def _sync_selection(self, side: int, result_id: str) -> None:
+        self.view.sides[1 - side].choose(result_id)
         self.why.selected()
 
     def _selected_picture(self) -> str:
         return next(filter(None, (side.chosen_path() for side in self.view.sides)), "")
 
-    # Other ways to ask
+    # Other kinds of queries
     def search_again(self, query: Query) -> None:
         """Search again for a query from the history or the saved searches, with its filters."""
         self.view.choose_filters(query.filters, query.group)
@@ -342,25 +344,25 @@ class SearchPanel(Panel):
         """Search for captions of this picture."""
         self.view.query.set_query(Query(parts=(Part(image=path, row=row),), find="captions", true_path=path))
 
-    def look_up(self, known: Known) -> None:
+    def look_up(self, query: Known) -> None:
         """Search for a query with a known answer: the correct picture or caption is marked and its rank is shown."""
-        if known.text < 0:
-            self.search_captions(known.path, known.row)
+        if query.text < 0:
+            self.search_captions(query.path, query.row)
         else:
-            self.view.query.set_query(Query(known.title, caption=known.text, true_path=known.path, true_row=known.row))
+            self.view.query.set_query(Query(query.title, caption=query.text, true_path=query.path, true_row=query.row))
 
-    def _dropped(self, paths: list[str]) -> None:
+    def _add_pictures(self, paths: list[str]) -> None:
         for path in paths[:8]:
             self.view.query.add_picture(path)
         if len(paths) > 8:
             self.view.show_message(info(f"{len(paths)} pictures were dropped; the first 8 are used."))
 
-    def _not_taken(self, refused: list[tuple[str, str]]) -> None:
-        what, why = refused[0]
-        details = "\n".join(f"{one}: {reason}" for one, reason in refused)
-        self.view.show_message(warning(f"{what} was not added: {why}.", details))
+    def _show_refused(self, refused: list[tuple[str, str]]) -> None:
+        file, problem = refused[0]
+        details = "\n".join(f"{name}: {reason}" for name, reason in refused)
+        self.view.show_message(warning(f"{file} was not added: {problem}.", details))
 
-    def _into_results(self) -> None:
+    def _focus_results(self) -> None:
         gallery = self.view.sides[0].gallery
         gallery.view.setFocus(Qt.FocusReason.OtherFocusReason)
         if gallery.current() < 0 and gallery.items():

@@ -1,4 +1,4 @@
-"""The current query: sent to both models as one types; results are shown once they belong to the newest query.
+"""The current query: sent to both models while the user types; only results of the newest query are shown.
 
 Flow: query bar, filters -> ``changed`` -> ``run`` -> ``SearchSession.search`` -> results -> both sides' galleries.
 """
@@ -20,7 +20,7 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import Results
 
 _TYPING = 30  # ms in which further key presses join a query
-_FIRST, _FURTHER = 50, 4  # results asked for, and the factor when the user scrolls to their end
+_FIRST, _FURTHER = 50, 4  # number of results, and its factor when the user scrolls to the end
 _MOST = 3200
 
 
@@ -31,7 +31,7 @@ class SearchQueries(QObject):
         super().__init__(view)
         self._view, self._sessions = view, sessions
         self._number = 0
-        self._asked = Query()
+        self._query = Query()
         self._k = _FIRST
         self._answers: list[Results | None] = [None, None]
         self._query_message: Message | None = None  # about the current query; the next results clear it
@@ -41,18 +41,18 @@ class SearchQueries(QObject):
         view.filters_changed.connect(self.changed)
         view.score.activated.connect(lambda _row: self._show_answers())
         for side, session in enumerate(sessions):
-            session.answered.connect(lambda number, answer, side=side: self._answered(side, number, answer))
-            session.refused.connect(lambda number, failure, side=side: self._refused(side, number, failure))
-            view.sides[side].more_wanted.connect(self._more)
+            session.answered.connect(lambda number, answer, side=side: self._take_answer(side, number, answer))
+            session.refused.connect(lambda number, failure, side=side: self._show_failure(side, number, failure))
+            view.sides[side].more_wanted.connect(self._load_more)
 
     def forget(self, side: int) -> None:
-        """Drop the results of a side whose collection is closed or opened anew."""
+        """Drop the results of a side whose collection is closed or reopened."""
         self._answers[side] = None
 
     @property
-    def asked(self) -> Query:
+    def query(self) -> Query:
         """The last query."""
-        return self._asked
+        return self._query
 
     @property
     def number(self) -> int:
@@ -63,7 +63,9 @@ class SearchQueries(QObject):
     def answered(self) -> bool:
         """Whether all open models have answered the last query."""
         pairs = zip(self._sessions, self._answers, strict=True)
-        return not self._typing.isActive() and all(one.facts is None or found is not None for one, found in pairs)
+        return not self._typing.isActive() and all(
+            session.facts is None or answer is not None for session, answer in pairs
+        )
 
     def changed(self) -> None:
         """Run the query once typing pauses."""
@@ -77,7 +79,7 @@ class SearchQueries(QObject):
         filters, group = self._view.chosen_filters()
         query = replace(self._view.query.query(), filters=filters, group=group)
         self._number += 1
-        self._asked, self._answers = query, [None, None]
+        self._query, self._answers = query, [None, None]
         if query.empty:
             self.invite()
             self._view.query.show_known("", "")
@@ -85,40 +87,40 @@ class SearchQueries(QObject):
         words = "the query picture" if query.find == "captions" else "the correct picture"
         self._view.query.show_known(query.true_path, words)
         for side in (0, 1):
-            self._ask(side)
+            self._search(side)
 
     def invite(self) -> None:
-        """Without a query, say in the empty galleries how to make one."""
+        """Without a query, show in the empty galleries how to make one."""
         evaluation = self._view.tabs.currentIndex() == EVALUATION
         text = "Choose a query on the left, or type one." if evaluation else "Type a query or drop a picture here."
         for widget, session in zip(self._view.sides, self._sessions, strict=True):
-            if self._asked.empty and session.facts is not None:  # else it says what is being opened, or is missing
+            if self._query.empty and session.facts is not None:  # else it shows what is being opened or missing
                 widget.clear(text)
 
-    def _ask(self, side: int) -> None:
+    def _search(self, side: int) -> None:
         if self._sessions[side].facts is not None:
-            request = self._asked.request(side == 0 or self._same_rows())
+            request = self._query.request(side == 0 or self._same_rows())
             self._sessions[side].search(self._number, {**request, "k": self._k})
 
     def row_of(self, side: int, row: int) -> int:
-        """A picture's number on ``side`` as the first side counts; -1 where that may be another: its file is asked."""
+        """The first side's row of a picture on ``side``; -1 if the numbering may differ: then its file is used."""
         return row if side == 0 or self._same_rows() else -1
 
     def _same_rows(self) -> bool:
-        """Whether both models share the numbering of pictures and captions: indexes number as they grew."""
+        """Whether both models number pictures and captions alike; growing indexes do not."""
         targets = [session.target for session in self._sessions]
-        if targets[0] is None or targets[1] is None or any(one is not None and one.grows for one in targets):
+        if targets[0] is None or targets[1] is None or any(target is not None and target.grows for target in targets):
             return False
         return targets[0].index == targets[1].index and same_collection(self._sessions)
 
-    def _more(self) -> None:
+    def _load_more(self) -> None:
         rows = [answer["rows"] for answer in self._answers if answer is not None]
         if self._k < _MOST and rows and max(map(len, rows)) >= self._k:
             self._k = min(_MOST, self._k * _FURTHER)
             for side in (0, 1):
-                self._ask(side)
+                self._search(side)
 
-    def _answered(self, side: int, number: int, answer: Results) -> None:
+    def _take_answer(self, side: int, number: int, answer: Results) -> None:
         self._view.jobs.end(f"query{side}")
         if number != self._number:
             return
@@ -129,20 +131,22 @@ class SearchQueries(QObject):
         self._show_missing(side)
 
     def show(self) -> None:
-        """Show the results again: with changes in rank, or without since the second model is gone."""
+        """Show the results again, with or without changes in rank."""
         self._show_answers()
 
-    def _show_answers(self, came: int = -1) -> None:
-        """Show both sides, since changes in rank depend on both; until both have answered, only ``came``."""
+    def _show_answers(self, answered_side: int = -1) -> None:
+        """Show both sides, since changes in rank depend on both; until both have answered, only ``answered_side``."""
         score: Score = self._view.score.currentData()
-        whole = all(answer is not None for answer in self._answers)
+        all_answered = all(answer is not None for answer in self._answers)
         for side, answer in enumerate(self._answers):
-            if answer is not None and (whole or came in (-1, side)):
-                beside = self._view.source.comparing and same_collection(self._sessions)
-                other = self._answers[1 - side] if beside else None
-                self._view.sides[side].show_answer(answer, self._asked, score, other, self._view.source.name(1 - side))
+            if answer is not None and (all_answered or answered_side in (-1, side)):
+                is_comparable = self._view.source.comparing and same_collection(self._sessions)
+                other_answer = self._answers[1 - side] if is_comparable else None
+                self._view.sides[side].show_answer(
+                    answer, self._query, score, other_answer, self._view.source.name(1 - side)
+                )
 
-    def _refused(self, side: int, number: int, failure: Failure) -> None:
+    def _show_failure(self, side: int, number: int, failure: Failure) -> None:
         self._view.jobs.end(f"query{side}")
         if number == self._number and not isinstance(failure, Cancelled):
             again = Remedy("Try again", self.run)

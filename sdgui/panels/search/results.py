@@ -22,9 +22,9 @@ SCORES: dict[Score, tuple[str, str]] = {
         "not with another model's.",
     ),
     "softmax": (
-        "Share",
-        "The share of the softmax over everything that is searched, at the model's own temperature: how sure the model "
-        "is that this one is meant, if exactly one is.",
+        "Softmax",
+        "Softmax probability over everything that is searched, at the model's temperature: how sure the model is "
+        "that this result is the correct one.",
     ),
     "rank": ("Rank", "Position in the list, 1 is nearest. Only ranks can be compared between models."),
 }
@@ -32,13 +32,13 @@ Row = Mapping[str, Any]
 
 
 def ranks_of(answer: Mapping[str, Any]) -> dict[str, int]:
-    """Result -> its rank; duplicates that are grouped away have ranks too."""
-    found: dict[str, int] = {}
+    """Result -> rank, including grouped duplicates."""
+    ranks: dict[str, int] = {}
     for row in answer["rows"]:
-        found.setdefault(identity(row), int(row["rank"]))
-        for other in row["duplicates"]:
-            found.setdefault(str(other["path"]), int(other["rank"]))
-    return found
+        ranks.setdefault(identity(row), int(row["rank"]))
+        for duplicate in row["duplicates"]:
+            ranks.setdefault(str(duplicate["path"]), int(duplicate["rank"]))
+    return ranks
 
 
 def identity(row: Row) -> str:
@@ -50,17 +50,17 @@ def items(
     answer: Mapping[str, Any],
     query: Query,
     score: Score = "cosine",
-    other: Mapping[str, int] | None = None,
+    other_ranks: Mapping[str, int] | None = None,
     other_name: str = "",
 ) -> list[GalleryItem]:
-    """The gallery's items; ``other``: `ranks_of` the other model's results, ``other_name``: that model's title."""
-    found = []
-    before = True  # is what came before above the cut-off?
+    """The gallery's items; ``other_ranks``: `ranks_of` the other model's results, ``other_name``: its title."""
+    gallery_items = []
+    previous_above = True  # is the previous row above the cut-off?
     for index, row in enumerate(answer["rows"]):
         above = bool(row["above_cutoff"])
-        badge, spoken = _badges(row, other, other_name)
+        badge, spoken = _badges(row, other_ranks, other_name)
         value = None if score == "rank" else float(row[score])
-        found.append(
+        gallery_items.append(
             GalleryItem(
                 Path(str(row["path"])),
                 str(row["caption"]),
@@ -72,11 +72,11 @@ def items(
                 not row.get("there", True),
                 spoken if above else f"{spoken}, below the cut-off".lstrip(", "),
                 not above,
-                before and not above and index > 0,
+                previous_above and not above and index > 0,
             )
         )
-        before = above
-    return found
+        previous_above = above
+    return gallery_items
 
 
 def _is_true(row: Row, answer: Mapping[str, Any], query: Query) -> bool:
@@ -92,19 +92,19 @@ def true_rank(answer: Mapping[str, Any], query: Query) -> float | None:
     return next((float(row["rank"]) for row in answer["rows"] if _is_true(row, answer, query)), None)
 
 
-def _badges(row: Row, other: Mapping[str, int] | None, name: str) -> tuple[str, str]:
+def _badges(row: Row, other_ranks: Mapping[str, int] | None, name: str) -> tuple[str, str]:
     """The badge on the picture, and its text for screen readers."""
     signs, words = [], []
-    if other is not None:
-        before, rank = other.get(identity(row)), int(row["rank"])
-        if before is None:
-            signs.append("new")
+    if other_ranks is not None:
+        other_rank, rank = other_ranks.get(identity(row)), int(row["rank"])
+        if other_rank is None:
+            signs.append("only here")
             words.append(f"not found by {name}")
-        elif before != rank:
-            signs.append(f"{'▲' if rank < before else '▼'} {abs(before - rank)}")
-            direction = "higher" if rank < before else "lower"
-            ranks = "rank" if abs(before - rank) == 1 else "ranks"
-            words.append(f"{abs(before - rank)} {ranks} {direction} than with {name}")
+        elif other_rank != rank:
+            signs.append(f"{'▲' if rank < other_rank else '▼'} {abs(other_rank - rank)}")
+            direction = "higher" if rank < other_rank else "lower"
+            ranks = "rank" if abs(other_rank - rank) == 1 else "ranks"
+            words.append(f"{abs(other_rank - rank)} {ranks} {direction} than with {name}")
     if duplicates := len(row["duplicates"]):
         signs.append(f"+{duplicates}")
         words.append(f"{duplicates} near-identical")
@@ -115,11 +115,11 @@ def details(row: Row, answer: Mapping[str, Any]) -> str:
     """Lines for the tooltip: all scores, size and date, labels, further captions, near-identical ones."""
     cutoff = "above" if row["above_cutoff"] else "below"
     lines = [f"cosine {row['cosine']:.3f} ({cutoff} the cut-off {answer['cutoff']['cosine']:.3f})"]
-    lines[0] += f" · share {percent(row['softmax'])} · rank {row['rank']}"
+    lines[0] += f" · softmax probability {percent(row['softmax'])} · rank {row['rank']}"
     if "size" in row:
         lines.append(" · ".join([file_size(int(row["size"])), file_time(float(row["time"])), *_labels(row)]))
     lines += [f"also: {caption}" for caption in list(row.get("captions", ()))[1:4]]
-    lines += [f"near-identical: {one['path']} ({one['cosine']:.3f})" for one in row["duplicates"][:5]]
+    lines += [f"near-identical: {duplicate['path']} ({duplicate['cosine']:.3f})" for duplicate in row["duplicates"][:5]]
     return "\n".join(lines)
 
 
@@ -147,8 +147,8 @@ def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
     rows, cutoff = answer["rows"], answer["cutoff"]
     if not rows:
         return "no picture matches the filters", "Change or clear the filters."
-    what = "captions" if query.find == "captions" else "pictures"
-    text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {count(answer['searched'])} {what}"
+    kind = "captions" if query.find == "captions" else "pictures"
+    text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {count(answer['searched'])} {kind}"
     meaning = str(cutoff["meaning"])
     return text, f"{meaning[:1].upper()}{meaning[1:]}. Results below the cut-off are faded, after a dashed line."
 
@@ -160,9 +160,9 @@ def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> st
     of = f" of {count(answer['searched'])}"
     if rank is None:
         return f"Correct picture: not among the first {count(len(answer['rows']))}{of}"
-    shown = count(rank) if rank == int(rank) else f"{rank:.1f}"
+    rank_shown = count(rank) if rank == int(rank) else f"{rank:.1f}"
     beyond = "" if rank <= _last(answer["rows"]) else ", not among these"
-    return f"Correct picture: rank {shown}{of}{' ✓' if rank == 1 else beyond}"
+    return f"Correct picture: rank {rank_shown}{of}{' ✓' if rank == 1 else beyond}"
 
 
 def _last(rows: Sequence[Row]) -> int:

@@ -29,13 +29,13 @@ _MORE_AT = 0.9  # share of the way down at which more results are fetched
 
 
 class SearchSide(QWidget):
-    """``answer``: the results shown, or None. Keys on a picture: M more like it, W why, + and - with Ctrl+Alt."""
+    """``answer``: the shown results, or None. Keys on a picture: M more like it, W why, Ctrl+Alt+plus and +minus."""
 
     like_asked = Signal(str, int)  # path, row: search for pictures like this one
     part_asked = Signal(str, int, float)  # path, row, weight: put it into the query
     captions_asked = Signal(str, int)  # path, row: captions of this picture
     why_asked = Signal()  # show or hide why the picture matches
-    current_changed = Signal(str)  # identity of what has the focus, "" for none
+    current_changed = Signal(str)  # identity of the focused result, "" for none
     more_wanted = Signal()  # the user is near the end of the results
 
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
@@ -82,11 +82,15 @@ class SearchSide(QWidget):
 
     def _connect(self) -> None:
         gallery = self.gallery
-        gallery.current_changed.connect(self._moved)
+        gallery.current_changed.connect(self._emit_current)
         gallery.menu_opening.connect(self._fill_menu)
         gallery.scrolled.connect(lambda share: self.more_wanted.emit() if share > _MORE_AT else None)
-        keys = {"M": self._like, "Ctrl+Alt++": partial(self._part, 1.0), "Ctrl+Alt+-": partial(self._part, -1.0)}
-        for key, slot in {**keys, "T": self._captions, "W": self.why_asked.emit}.items():
+        keys = {
+            "M": self._ask_like,
+            "Ctrl+Alt++": partial(self._ask_part, 1.0),
+            "Ctrl+Alt+-": partial(self._ask_part, -1.0),
+        }
+        for key, slot in {**keys, "T": self._ask_captions, "W": self.why_asked.emit}.items():
             shortcut = QShortcut(QKeySequence(key), gallery)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
@@ -100,19 +104,23 @@ class SearchSide(QWidget):
 
     # Results
     def show_answer(
-        self, answer: Results, query: Query, score: Score, other: Mapping[str, Any] | None, other_name: str
+        self, answer: Results, query: Query, score: Score, other_answer: Mapping[str, Any] | None, other_name: str
     ) -> None:
         """Show results; ``other``: the other model's results of the same query, for changes in rank."""
-        shown = items(answer, query, score, ranks_of(other) if other is not None else None, other_name)
+        new_items = items(
+            answer, query, score, ranks_of(other_answer) if other_answer is not None else None, other_name
+        )
         before = self.gallery.items()
-        same = [(one.path, one.caption) for one in before] == [(one.path, one.caption) for one in shown[: len(before)]]
-        if before and same and self.query == query:
-            for index, (old, new) in enumerate(zip(before, shown, strict=False)):
+        has_same_results = [(item.path, item.caption) for item in before] == [
+            (item.path, item.caption) for item in new_items[: len(before)]
+        ]
+        if before and has_same_results and self.query == query:
+            for index, (old, new) in enumerate(zip(before, new_items, strict=False)):
                 if old != new:
                     self.gallery.replace(index, new)
-            self.gallery.append(shown[len(before) :])  # the user scrolled to the end
+            self.gallery.append(new_items[len(before) :])  # the user scrolled to the end
         else:
-            self.gallery.set_items(shown)
+            self.gallery.set_items(new_items)
         self.answer, self.query = answer, query
         text, meaning = cutoff_line(answer, query)
         notes = " ".join(answer["notes"])
@@ -123,8 +131,8 @@ class SearchSide(QWidget):
         true = true_line(true_rank(answer, query), answer, query)
         self.true.setText(true)
         self.true.setVisible(bool(true))
-        self.gallery.set_empty_text("" if shown else "No picture matches the filters.")
-        self._update_facts(self.gallery.current())  # the other side keeps what is chosen there
+        self.gallery.set_empty_text("" if new_items else "No picture matches the filters.")
+        self._update_facts(self.gallery.current())  # without a signal: the other side keeps its selection
 
     def clear(self, text: str = "") -> None:
         """Remove the results and show ``text`` in the middle."""
@@ -138,58 +146,58 @@ class SearchSide(QWidget):
         """Paths of results whose files are missing."""
         return [str(item.path) for item in self.gallery.items() if item.missing]
 
-    def choose(self, what: str) -> None:
-        """Select the same result as the other side, if it is here, without emitting a signal."""
+    def choose(self, result_id: str) -> None:
+        """Select the result ``result_id`` of the other side if it is listed, without emitting a signal."""
         rows = self.answer["rows"] if self.answer is not None else []
-        index = next((i for i, row in enumerate(rows) if identity(row) == what), -1)
+        index = next((i for i, row in enumerate(rows) if identity(row) == result_id), -1)
         self.gallery.set_current(index)
         self._update_facts(index)
 
-    def _moved(self, index: int) -> None:
+    def _emit_current(self, index: int) -> None:
         self._update_facts(index)
         rows = self.answer["rows"] if self.answer is not None else []
         self.current_changed.emit(identity(rows[index]) if 0 <= index < len(rows) else "")
 
     def _update_facts(self, index: int) -> None:
-        shown = self.gallery.items()
-        if 0 <= index < len(shown):
-            item = shown[index]
+        listed = self.gallery.items()
+        if 0 <= index < len(listed):
+            item = listed[index]
             self.detail.setText(" · ".join([*item.detail.splitlines()[:2], str(item.path)]))
         else:
             self.detail.setText("")
 
-    # What is done with a picture
-    def _chosen(self) -> tuple[str, int] | None:
+    # Actions on a picture
+    def _selected(self) -> tuple[str, int] | None:
         rows = self.answer["rows"] if self.answer is not None else []
         index = self.gallery.current()
         return (str(rows[index]["path"]), int(rows[index]["row"])) if 0 <= index < len(rows) else None
 
     def chosen_path(self) -> str:
         """The picture that has the focus, "" for none."""
-        chosen = self._chosen()
-        return "" if chosen is None else chosen[0]
+        selected = self._selected()
+        return "" if selected is None else selected[0]
 
-    def _like(self) -> None:
-        if (chosen := self._chosen()) is not None:
-            self.like_asked.emit(*chosen)
+    def _ask_like(self) -> None:
+        if (selected := self._selected()) is not None:
+            self.like_asked.emit(*selected)
 
-    def _part(self, weight: float) -> None:
-        if (chosen := self._chosen()) is not None:
-            self.part_asked.emit(*chosen, weight)
+    def _ask_part(self, weight: float) -> None:
+        if (selected := self._selected()) is not None:
+            self.part_asked.emit(*selected, weight)
 
-    def _captions(self) -> None:
-        if (chosen := self._chosen()) is not None:
-            self.captions_asked.emit(*chosen)
+    def _ask_captions(self) -> None:
+        if (selected := self._selected()) is not None:
+            self.captions_asked.emit(*selected)
 
-    def _fill_menu(self, menu: QMenu, chosen: list[int]) -> None:
+    def _fill_menu(self, menu: QMenu, selected_rows: list[int]) -> None:
         menu.addSeparator()
         for text, slot in (
-            ("More like this\tM", self._like),
-            ("Add to the query\tCtrl+Alt++", partial(self._part, 1.0)),
-            ("Exclude similar\tCtrl+Alt+-", partial(self._part, -1.0)),
-            ("Its nearest captions\tT", self._captions),
+            ("More like this\tM", self._ask_like),
+            ("Add to the query\tCtrl+Alt++", partial(self._ask_part, 1.0)),
+            ("Exclude similar\tCtrl+Alt+-", partial(self._ask_part, -1.0)),
+            ("Its nearest captions\tT", self._ask_captions),
             ("Why this match?\tW", self.why_asked.emit),
         ):
             menu.addAction(text).triggered.connect(lambda _checked=False, slot=slot: slot())
         menu.addSeparator()
-        self._export.fill(menu, [self.gallery.items()[index] for index in chosen])
+        self._export.fill(menu, [self.gallery.items()[index] for index in selected_rows])

@@ -29,7 +29,7 @@ from sdgui.worker.verbs import SearchOpened
 class SourceBar(QWidget):
     """Side 0 is the first model, side 1 the second one."""
 
-    changed = Signal(int)  # this side is to be opened; -1 both
+    changed = Signal(int)  # side to open; -1: both
     renewed = Signal(int)  # this side's run has a newer checkpoint
     compared = Signal(bool)  # whether there is a second side
     refused = Signal(str)
@@ -53,12 +53,12 @@ class SourceBar(QWidget):
         menu = QMenu(self.presets)
         self.versus = menu.addAction("&Student against teacher")
         self.swap = menu.addAction("S&wap the two models")
-        self.other = menu.addAction("Against &another model …")
+        self.against_another = menu.addAction("Against &another model …")
         menu.addSeparator()
         self.single = menu.addAction("&One model")
         self.presets.setMenu(menu)
-        self.button.setToolTip("What is searched: held-out data, a folder or table, or an index")
-        self.popover.set_first(self.collection.where)
+        self.button.setToolTip("What is searched: the validation split, a folder or table, or an index")
+        self.popover.set_first(self.collection.kind_box)
         self.popover.setMinimumWidth(64 * SPACE)
         column = QVBoxLayout(self.popover)
         column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
@@ -84,13 +84,13 @@ class SourceBar(QWidget):
         self.presets.menu().aboutToShow.connect(self._enable)
         self.versus.triggered.connect(self.student_against_teacher)
         self.swap.triggered.connect(self.swap_models)
-        self.other.triggered.connect(self._ask_other)
+        self.against_another.triggered.connect(self._ask_second_model)
         self.single.triggered.connect(lambda: self.compare.setChecked(False))
         self.button.clicked.connect(self.popover.toggle)
-        self.collection.changed.connect(self._moved)
-        self.collection.left.connect(self.popover.close_popover)
+        self.collection.changed.connect(self._collection_changed)
+        self.collection.close_asked.connect(self.popover.close_popover)
 
-    # What is chosen
+    # Selection
     @property
     def kind(self) -> str:
         """HELD_OUT, DATA or INDEX."""
@@ -101,18 +101,18 @@ class SourceBar(QWidget):
         return self.compare.isChecked()
 
     def target(self, side: int) -> Target | None:
-        """The model and pictures of this side; None while one of them is not chosen."""
+        """The model and collection of this side; None while either is missing."""
         choice = self.pickers[side].choice()
         if side == 1 and not self.comparing:
             return None
         if self.kind == INDEX:
             index = self.collection.index(side)
-            own = choice if choice is not None and index and self._picked_for == (side, index) else None
+            picked = choice if choice is not None and index and self._picked_for == (side, index) else None
             if not index:
                 return None
-            if own is None:
+            if picked is None:
                 return Target("", "", short(index), index=index)
-            return Target(own.model, own.weights, own.title, index=index)
+            return Target(picked.model, picked.weights, picked.title, index=index)
         if choice is None:
             return None
         data = self.collection.data.source() if self.kind == DATA else ""
@@ -129,7 +129,7 @@ class SourceBar(QWidget):
         return Path(choice.model.rpartition("@")[0])
 
     def go_to_step(self, step: int) -> None:
-        """The first model at ``step`` of its run, and the second too where it is of the same run."""
+        """Move the first model to ``step`` of its run, and the second if it is of the same run."""
         run = self.run()
         if run is None:
             return
@@ -142,49 +142,55 @@ class SourceBar(QWidget):
         self.changed.emit(-1)
 
     def name(self, side: int) -> str:
-        """The title of this side where both are shown: what distinguishes the two."""
+        """A title that distinguishes this side from the other."""
         choices = [picker.choice() for picker in self.pickers]
-        mine, other = choices[side], choices[1 - side]
+        mine, other_choice = choices[side], choices[1 - side]
         if mine is None:
             return f"model {side + 1}"
-        if self.comparing and other is not None:
-            if mine.model == other.model and mine.weights != other.weights:
+        if self.comparing and other_choice is not None:
+            if mine.model == other_choice.model and mine.weights != other_choice.weights:
                 return mine.weights.capitalize() or mine.title
-            if mine.model.rpartition("@")[0] == other.model.rpartition("@")[0] and "@" in mine.model:
+            if mine.model.rpartition("@")[0] == other_choice.model.rpartition("@")[0] and "@" in mine.model:
                 return mine.title.partition(" · ")[2].rpartition(" · ")[0] or mine.title
         return mine.title
 
     def short_name(self, side: int) -> str:
-        """The same where there is little room: of two runs, experiment and number, and the network where it differs."""
+        """A shorter ``name``: for different runs, experiment and number, and the network if it differs."""
         choices = [picker.choice() for picker in self.pickers]
-        mine, other = choices[side], choices[1 - side]
-        if not self.comparing or mine is None or other is None or mine.run_id is None or mine.run_id == other.run_id:
+        mine, other_choice = choices[side], choices[1 - side]
+        if (
+            not self.comparing
+            or mine is None
+            or other_choice is None
+            or mine.run_id is None
+            or mine.run_id == other_choice.run_id
+        ):
             return self.name(side)
         run = " · ".join(mine.title.split(" · ")[:2])
-        return run if mine.weights == other.weights else f"{run} · {mine.weights}"
+        return run if mine.weights == other_choice.weights else f"{run} · {mine.weights}"
 
     def same_model(self) -> bool:
-        """Whether both sides are one model over the same pictures: nothing to compare."""
+        """Whether both sides are the same model on the same collection."""
         first, second = self.target(0), self.target(1)
         return first is not None and first == second
 
     # Presets
     def student_against_teacher(self) -> None:
-        """Both networks of the first model's run, the student first."""
+        """Compare both networks of the first model's run, student first."""
         choice = self.pickers[0].choice()
         if choice is not None and len(self.pickers[0].networks()) > 1:
-            self._set_both(
+            self._compare_both(
                 ModelChoice(choice.model, "student", choice.title, choice.run_id),
                 ModelChoice(choice.model, "teacher", choice.title, choice.run_id),
             )
 
     def swap_models(self) -> None:
-        """Each model on the other side."""
+        """Swap the two models."""
         first, second = (picker.choice() for picker in self.pickers)
         if first is not None and second is not None:
-            self._set_both(second, first)
+            self._compare_both(second, first)
 
-    def _set_both(self, first: ModelChoice, second: ModelChoice) -> None:
+    def _compare_both(self, first: ModelChoice, second: ModelChoice) -> None:
         self._quiet = True
         for picker, choice in zip(self.pickers, (first, second), strict=True):
             picker.set_choice(choice)
@@ -193,7 +199,7 @@ class SourceBar(QWidget):
         self._show()
         self.changed.emit(-1)
 
-    def _ask_other(self) -> None:
+    def _ask_second_model(self) -> None:
         self.compare.setChecked(True)
         self.pickers[1].open()
 
@@ -203,33 +209,33 @@ class SourceBar(QWidget):
         self.single.setEnabled(self.comparing)
 
     def show_run(self, run_id: int, folder: Path, title: str, alive: bool) -> bool:
-        """Choose a run: its best checkpoint, or its newest while it trains; both networks if it has two."""
+        """Select a run: its best checkpoint, or its newest while it trains; both networks if it has two."""
         facts = run_facts(RunDir(folder))
         if not facts.steps:
             return False
-        which = "last" if alive else "best"
+        checkpoint = "last" if alive else "best"
         networks = sorted(facts.networks)  # student before teacher
         self._quiet = True
         first = networks[0] if networks else ""
-        taken = self.pickers[0].set_choice(ModelChoice(f"{folder}@{which}", first, title, run_id))
-        if taken and len(networks) > 1:
-            self.pickers[1].set_choice(ModelChoice(f"{folder}@{which}", networks[1], title, run_id))
+        is_selected = self.pickers[0].set_choice(ModelChoice(f"{folder}@{checkpoint}", first, title, run_id))
+        if is_selected and len(networks) > 1:
+            self.pickers[1].set_choice(ModelChoice(f"{folder}@{checkpoint}", networks[1], title, run_id))
         self.compare.setChecked(len(networks) > 1)
         if self.kind == INDEX:
             self.collection.set_kind(HELD_OUT)
         self._quiet = False
         self._show()
-        return taken
+        return is_selected
 
     def show_index(self, side: int, folder: str) -> None:
         """Choose an index; it is listed among the recent ones."""
         self.collection.show_index(side, folder)
 
     def follow_model(self, side: int, model: str, weights: str) -> None:
-        """An index was opened by the model that made it: the picker names it."""
-        folder, at, which = model.rpartition("@")
-        if at and which.startswith("step-"):
-            model = f"{folder}@{int(which.removeprefix('step-'))}"
+        """Show in the picker the model that made the opened index."""
+        folder, separator, checkpoint = model.rpartition("@")
+        if separator and checkpoint.startswith("step-"):
+            model = f"{folder}@{int(checkpoint.removeprefix('step-'))}"
         choice = self.pickers[side].choice()
         if choice is not None and (choice.model, choice.weights) == (model, weights):
             return
@@ -238,7 +244,7 @@ class SourceBar(QWidget):
         self._quiet = False
 
     def show_facts(self, facts: SearchOpened | None) -> None:
-        """What the first side has open: how many pictures and captions; None while it is being opened."""
+        """Show the size of the first side's collection; None while it is being opened."""
         title = self.collection.title()
         if facts is None:
             self.button.setText(title)
@@ -272,8 +278,8 @@ class SourceBar(QWidget):
         self._show()
 
     # Inside
-    _travelled = ""  # the run whose steps are gone through
-    _picked_for: tuple[int, str] = (-1, "")  # the side and index for which the user chose a model of their own
+    _travelled = ""  # the run whose steps are viewed
+    _picked_for: tuple[int, str] = (-1, "")  # the side and index for which the user selected a model
 
     def _picked(self, side: int) -> None:
         if self._quiet:
@@ -282,7 +288,7 @@ class SourceBar(QWidget):
             self._picked_for = (side, self.collection.index(side))
         self.changed.emit(side)
 
-    def _moved(self, side: int) -> None:
+    def _collection_changed(self, side: int) -> None:
         self._picked_for = (-1, "")
         self._show()
         self.popover.fit()
@@ -291,9 +297,11 @@ class SourceBar(QWidget):
 
     def _compare_toggled(self, on: bool) -> None:
         if on and self.pickers[1].choice() is None and (choice := self.pickers[0].choice()) is not None:
-            other = next((w for w in ("teacher", "student") if w != choice.weights), "") if choice.weights else ""
+            other_network = (
+                next((w for w in ("teacher", "student") if w != choice.weights), "") if choice.weights else ""
+            )
             before, self._quiet = self._quiet, True
-            self.pickers[1].set_choice(ModelChoice(choice.model, other, choice.title, choice.run_id))
+            self.pickers[1].set_choice(ModelChoice(choice.model, other_network, choice.title, choice.run_id))
             self._quiet = before
         self._show()
         if not self._quiet:
@@ -303,5 +311,5 @@ class SourceBar(QWidget):
         self.pickers[1].setVisible(self.comparing)
         self.collection.set_comparing(self.comparing)
         title = self.collection.title()
-        if not self.button.text().startswith(title):  # else it may say how many pictures are open
+        if not self.button.text().startswith(title):  # else keep the number of pictures
             self.button.setText(title)

@@ -1,7 +1,7 @@
-"""Time travel in Search: the same query, and the map, at every kept step of a run, student beside teacher.
+"""Time travel in Search: the same query, and the map, at every saved step of a run, student beside teacher.
 
 Flow: slider -> ``SourceBar.go_to_step`` -> both sessions open that step (one worker for all steps of a run) -> the
-query runs again; then the steps beside it are opened ahead. Another step drops what is not needed any more.
+query runs again; then the neighbouring steps are opened in advance. Another step drops these requests.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_TRAVEL, SearchOpened, TravelSaved
 
-AHEAD = "ahead"  # the purpose of opening a step before it is asked for
+AHEAD = "ahead"  # the purpose of requests that open a step in advance
 
 
 class SearchTravel(QObject):
-    """Controls the slider of ``view``; it is there where the first model is of a run with several checkpoints."""
+    """Controls the slider of ``view``, which is visible if the first model's run has several checkpoints."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class SearchTravel(QObject):
         self._pool = services.pool
         self._saving: WorkerCalls | None = None
         self._run: Path | None = None
-        view.time.moved.connect(self._moved)
+        view.time.moved.connect(self._follow_slider)
         view.time.export_asked.connect(self.ask_where)
-        self._travel.moved.connect(self._moved_elsewhere)
+        self._travel.moved.connect(self._follow_other_panel)
 
     def follow(self) -> None:
         """The chosen model may have changed: offer the steps of its run."""
@@ -51,30 +51,30 @@ class SearchTravel(QObject):
         self._run = run if len(steps) > 1 else None
         slider.setVisible(self._run is not None)
         if self._run is not None:
-            chosen = source.pickers[0].step()
-            if (slider.steps, slider.step()) != (steps, chosen):
-                slider.set_steps(steps, chosen)
+            step = source.pickers[0].step()
+            if (slider.steps, slider.step()) != (steps, step):
+                slider.set_steps(steps, step)
         slider.set_busy(any(session.opening for session in self._sessions))
 
     def opened(self) -> None:
-        """A side is open: when both are, open the steps beside this one ahead, nearest first."""
+        """Open the neighbouring steps in advance, nearest first, once both sides are open."""
         opening = any(session.opening for session in self._sessions)
         self._view.time.set_busy(opening)
         travelled = [session for session in self._sessions if session.target is not None and session.target.worker]
         if not opening and self._run is not None and travelled:
-            self._ahead([(session, step) for step in self._view.time.neighbours() for session in travelled])
+            self._open_in_advance([(session, step) for step in self._view.time.neighbours() for session in travelled])
 
-    def _ahead(self, left: list[tuple[SearchSession, int]]) -> None:
-        """Open the first of ``left``, then the others; a failure ends it, as going there will say why."""
-        if not left or self._run is None:
+    def _open_in_advance(self, pending: list[tuple[SearchSession, int]]) -> None:
+        """Open ``pending`` one after another; stops silently at a failure, which moving there will show."""
+        if not pending or self._run is None:
             return
-        (session, step), rest = left[0], left[1:]
+        (session, step), rest = pending[0], pending[1:]
         target = session.target
         if target is None:
             return
 
         def done(_facts: SearchOpened) -> None:
-            self._ahead(rest)
+            self._open_in_advance(rest)
 
         def failed(_failure: Failure) -> None:
             return
@@ -84,20 +84,20 @@ class SearchTravel(QObject):
             AHEAD, SEARCH_OPEN, done, failed, model=model, weights=target.weights, data=target.data, index=""
         )
 
-    def _moved(self, step: int) -> None:
+    def _follow_slider(self, step: int) -> None:
         if self._run is not None:
-            self._go(step)
+            self._show_step(step)
             self._travel.go(self._run, step)
 
-    def _moved_elsewhere(self, run: Path, step: int) -> None:
+    def _follow_other_panel(self, run: Path, step: int) -> None:
         """Another panel looks at a step of this run."""
         slider = self._view.time
         if run == self._run and slider.steps and slider.step() != step:
             slider.set_steps(slider.steps, step)
             if self._view.isVisible():
-                self._go(slider.step())
+                self._show_step(slider.step())
 
-    def _go(self, step: int) -> None:
+    def _show_step(self, step: int) -> None:
         for session in self._sessions:
             session.drop(AHEAD)
         self._view.time.set_busy(True)
@@ -105,57 +105,59 @@ class SearchTravel(QObject):
 
     # Export
     def ask_where(self) -> None:
-        """Choose a file, and save what every step finds as an animated picture."""
+        """Choose a file, and save every step's results as an animated picture."""
         if self._run is None:
             return
-        if self._queries.asked.empty:
-            self._view.show_message(info("Search for something first: what each step finds is saved."))
+        if self._queries.query.empty:
+            self._view.show_message(info("Search for something first; each step's results are then saved."))
             return
         start = free_path(self._run.parent / "steps.webp")
-        found, _ = QFileDialog.getSaveFileName(self._view, "Save the steps", str(start), "Animated pictures (*.webp)")
-        if found:
-            self.save(Path(found if found.lower().endswith(".webp") else f"{found}.webp"))
+        path, _ = QFileDialog.getSaveFileName(self._view, "Save the steps", str(start), "Animated pictures (*.webp)")
+        if path:
+            self.save(Path(path if path.lower().endswith(".webp") else f"{path}.webp"))
 
-    def save(self, to: Path) -> None:
+    def save(self, path: Path) -> None:
         """Draw the results of the current query at every step, side by side, into ``to``."""
         first = self._sessions[0]
         if self._run is None or first.target is None:
             return
         self._view.time.play.setChecked(False)
         targets = [session.target for session in self._sessions if session.target is not None]
-        own = [one for one in targets if one.model.rpartition("@")[0] == str(self._run)]
-        weights = list(dict.fromkeys(one.weights for one in own))
-        query = self._queries.asked.request(True)
+        run_targets = [target for target in targets if target.model.rpartition("@")[0] == str(self._run)]
+        weights = list(dict.fromkeys(target.weights for target in run_targets))
+        query = self._queries.query.request(True)
         if self._saving is not None:
             self._saving.close()
-        # Its own calls: those of a session are dropped when it opens another step.
+        # Separate calls: a session drops its own when it opens another step.
         self._saving = WorkerCalls(self._pool.client(str(self._run)), self)
-        self._saving.progress.connect(self._drawing)
+        self._saving.progress.connect(self._show_progress)
         self._saving.ask(
             "travel",
             SEARCH_TRAVEL,
-            self._saved,
-            self._not_saved,
+            self._show_saved,
+            self._show_failure,
             None,
             run=str(self._run),
             steps=list(self._view.time.steps),
             weights=weights,
             data=first.target.data,
             query=query,
-            title=self._queries.asked.title,
-            to=str(to),
+            title=self._queries.query.title,
+            to=str(path),
         )
 
-    def _drawing(self, purpose: str, doing: str, done: int, total: int) -> None:
+    def _show_progress(self, purpose: str, activity: str, completed: int, total: int) -> None:
         if self._saving is not None:
             calls = self._saving
-            self._view.jobs.advance("travel0", doing, done, total, lambda: calls.cancel(purpose))
+            self._view.jobs.advance("travel0", activity, completed, total, lambda: calls.cancel(purpose))
 
-    def _saved(self, found: TravelSaved) -> None:
+    def _show_saved(self, answer: TravelSaved) -> None:
         self._view.jobs.end("travel0")
-        self._view.show_message(info(f"{found['frames']} steps are saved as {found['path']}."))
+        self._view.show_message(info(f"{answer['frames']} steps are saved as {answer['path']}."))
 
-    def _not_saved(self, failure: Failure) -> None:
+    def _show_failure(self, failure: Failure) -> None:
         self._view.jobs.end("travel0")
-        told = info("Saving was cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)
-        self._view.show_message(told)
+        message = (
+            info("Saving was cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)
+        )
+        self._view.show_message(message)

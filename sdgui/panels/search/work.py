@@ -1,7 +1,7 @@
-"""One model over one collection: opened once, queried as one types; the newest query waits for the one before.
+"""One model over one collection: opened once, then queried while the user types, one query at a time.
 
 Flow: ``open(Target)`` -> worker ``search_open`` -> ``opened``; ``search`` -> worker ``search_query`` -> ``answered``.
-A query that is replaced while another one runs is never sent.
+While a query runs, only the newest of the following ones is kept.
 """
 
 from __future__ import annotations
@@ -33,25 +33,29 @@ ABOUT_TARGET = (
 
 @dataclass(frozen=True)
 class Target:
-    """A model and a collection: ``index`` or ``data``; both empty: the run's held-out data."""
+    """A model and a collection: ``index`` or ``data``; both empty: the run's validation split."""
 
     model: str
     weights: str
     title: str  # of the model
     data: str = ""
     index: str = ""
-    worker: str = ""  # its worker's key where that is not the model's: all steps of a run are opened by one
+    worker: str = ""  # key of a shared worker, which opens all steps of a run; default: the model's own
 
-    def stepped_from(self, other: Target | None) -> bool:
-        """Whether ``other`` is the same network over the same pictures at another step of its run."""
-        if other is None or not self.worker or self.index or other.index:
+    def stepped_from(self, previous: Target | None) -> bool:
+        """Whether ``previous`` is the same network on the same pictures at another step of the run."""
+        if previous is None or not self.worker or self.index or previous.index:
             return False
-        same = (self.weights, self.data) == (other.weights, other.data)
-        return same and self.model != other.model and self.model.rpartition("@")[0] == other.model.rpartition("@")[0]
+        is_same_source = (self.weights, self.data) == (previous.weights, previous.data)
+        return (
+            is_same_source
+            and self.model != previous.model
+            and self.model.rpartition("@")[0] == previous.model.rpartition("@")[0]
+        )
 
     @property
     def grows(self) -> bool:
-        """Whether it is searched by an index that is kept of a folder."""
+        """Whether it is a folder, whose index is updated on opening."""
         return not self.index and Path(self.data).is_dir() if self.data else False
 
     @property
@@ -61,7 +65,7 @@ class Target:
 
 
 def same_collection(sessions: Sequence[SearchSession]) -> bool:
-    """Whether both models have the same pictures and captions open, so that ranks and recall can be compared."""
+    """Whether both models search the same pictures and captions, so that ranks and recall are comparable."""
     first, second = (session.facts for session in sessions)
     if first is None or second is None:
         return False
@@ -71,16 +75,16 @@ def same_collection(sessions: Sequence[SearchSession]) -> bool:
 class SearchSession(QObject):
     """``facts``: the answer of ``search_open``, None while nothing is open."""
 
-    working = Signal(str, str, int, int)  # purpose, what is being done, done, total
-    opened = Signal(object)  # facts
+    working = Signal(str, str, int, int)  # purpose, activity, done, total
+    collection_opened = Signal(object)  # facts
     failed = Signal(object)  # opening failed: Failure
     answered = Signal(int, object)  # the query's number, the results
     refused = Signal(int, object)  # the query's number, Failure
 
-    def __init__(self, pool: WorkerPool, kept: Path, parent: QObject | None = None) -> None:
-        """``kept``: the folder in which the worker keeps what it encodes of folders of pictures."""
+    def __init__(self, pool: WorkerPool, cache_dir: Path, parent: QObject | None = None) -> None:
+        """``cache_dir``: where the worker keeps its indexes of folders."""
         super().__init__(parent)
-        self._pool, self._kept = pool, kept
+        self._pool, self._cache_dir = pool, cache_dir
         self._calls: WorkerCalls | None = None
         self._client_key = ""
         self._next: tuple[int, dict[str, Any]] | None = None
@@ -97,33 +101,33 @@ class SearchSession(QObject):
         return self._calls is not None and self._calls.busy("open")
 
     def open(self, target: Target) -> None:
-        """Open ``target`` in place of the current one; the same one is read anew, and is searched until then."""
+        """Open ``target`` in place of the current one; the same target is reread, and searchable meanwhile."""
         calls = self._calls_of(target.worker or target.model or target.index, target.title)
         for purpose in ABOUT_TARGET:
             calls.drop(purpose)
         self._next = None
         if self.target != target:
-            self.facts = None  # what is known of another collection is of no use for this one
+            self.facts = None
         self.target = target
 
-        def opened(facts: SearchOpened) -> None:
+        def on_opened(facts: SearchOpened) -> None:
             self.facts = facts
-            self.opened.emit(facts)
+            self.collection_opened.emit(facts)
 
-        def failed(failure: Failure) -> None:
+        def on_failed(failure: Failure) -> None:
             self.facts = None
             self.failed.emit(failure)
 
         calls.ask(
             "open",
             SEARCH_OPEN,
-            opened,
-            failed,
+            on_opened,
+            on_failed,
             model=target.model,
             weights=target.weights,
             data=target.data,
             index=target.index,
-            keep=str(self._kept),
+            keep=str(self._cache_dir),
         )
 
     def close(self) -> None:
@@ -133,7 +137,7 @@ class SearchSession(QObject):
         self._calls, self._client_key, self.target, self.facts, self._next = None, "", None, None, None
 
     def search(self, number: int, request: dict[str, Any]) -> None:
-        """Send a query; of several that arrive while one is being answered only the last is sent."""
+        """Send a query; of those that arrive while another runs, only the last is sent."""
         if self._calls is None or self.facts is None or self.opening:
             return
         self._next = (number, request)
@@ -146,7 +150,7 @@ class SearchSession(QObject):
         (number, request), self._next = self._next, None
 
         def done(answer: Results) -> None:
-            self._send()  # before the answer is shown, so that the worker need not wait for the window
+            self._send()  # before the answer is shown, to keep the worker busy
             self.answered.emit(number, answer)
 
         def failed(failure: Failure) -> None:
@@ -164,19 +168,19 @@ class SearchSession(QObject):
         partial: Callable[[Any], None] | None = None,
         **arguments: Any,
     ) -> None:
-        """Call another verb of the worker; ``key`` defaults to this collection's. Ignored until something is open."""
+        """Call another verb; ``key`` defaults to this collection's. Ignored while nothing is open."""
         if self._calls is not None and self.facts is not None and not self.opening:
             self._calls.ask(purpose, verb, done, failed, partial, **{"key": self.key, **arguments})
 
     def ask_plain(
         self, purpose: str, verb: Verb[Answer], done: Callable[[Answer], None], failed: Failed, **arguments: Any
     ) -> None:
-        """Call a verb that is not about this collection alone: no ``key`` is added."""
+        """Call a verb without adding this collection's ``key``."""
         if self._calls is not None:
             self._calls.ask(purpose, verb, done, failed, None, **arguments)
 
     def drop(self, purpose: str) -> None:
-        """Cancel requests of this purpose that nobody waits for any more."""
+        """Cancel requests of this purpose silently."""
         if self._calls is not None:
             self._calls.drop(purpose)
 

@@ -1,4 +1,4 @@
-"""The search box with its chips and buttons: together they are the query.
+"""The query: the search box with its chips and buttons.
 
 Flow: typing, dropping, choosing -> ``changed(Query)``; Up and Down in the box go through the search history.
 """
@@ -32,23 +32,23 @@ _LISTED = 15  # queries in the menu
 class SearchBar(QWidget):
     """``query`` is the query without its filters; ``changed`` is emitted on every change, by the user or by code.
 
-    One row, whatever is in the query. ``wanted``, ``prompts``, ``plus`` and ``minus`` are placed by the owner.
+    Always one row. ``find_box``, ``prompts``, ``plus`` and ``minus`` are placed by the owner.
     """
 
     changed = Signal()
-    past_chosen = Signal(object)  # Query with filters, out of the history or the saved ones
-    paste_asked = Signal()  # a picture or files, not words, are in the clipboard
-    left_downwards = Signal()  # Down where there is no newer query: the focus may go to the results
+    past_chosen = Signal(object)  # Query with filters, from the history or the saved searches
+    paste_asked = Signal()  # the clipboard holds a picture or files
+    left_downwards = Signal()  # Down without a newer query: the focus may go to the results
 
     def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
-        """``tools``: the parent of what the owner places."""
+        """``tools``: parent of the widgets that the owner places."""
         super().__init__(parent)
         self._history = history
-        self._at = -1  # in the history, -1 is what is being typed
+        self._history_index = -1  # -1: the text being typed
         self._typed = ""
         self._filters: dict[str, Any] = {}
         self._group = True
-        self._known = Query()  # of a caption or picture that is looked up
+        self._evaluation_query = Query()  # the evaluation query that is looked up, if any
         self.line = QLineEdit(self)
         self.line.setPlaceholderText("Search for …; drop or paste pictures")
         self.line.setAccessibleName("Search pictures by words")
@@ -61,26 +61,26 @@ class SearchBar(QWidget):
         self.minus = QPushButton("Exclude these words", tools)
         self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
         self.past = IconButton("ph.clock-counter-clockwise", "Search history", "Ctrl+H", parent=self)
-        self.wanted = NoWheelComboBox(tools)
+        self.find_box = NoWheelComboBox(tools)
         self.prompts = NoWheelComboBox(tools)
         self._build()
         self._connect()
         self.show_saved()  # there is nothing to save yet
 
     def _build(self) -> None:
-        self.wanted.addItem("Pictures", "pictures")
-        self.wanted.addItem("Captions", "captions")
-        self.wanted.setAccessibleName("Search for")
-        self.wanted.setToolTip("Search for pictures, or for captions, such as those of a picture dropped here")
+        self.find_box.addItem("Pictures", "pictures")
+        self.find_box.addItem("Captions", "captions")
+        self.find_box.setAccessibleName("Search for")
+        self.find_box.setToolTip("Search for pictures, or for captions, such as those of a picture dropped here")
         self.prompts.addItem("Words as typed", RAW)
         for file in sorted(_PROMPTS.glob("*.txt")):
             self.prompts.addItem(file.stem, file.stem)
         self.prompts.setAccessibleName("Prompts for the words")
         self.prompts.setToolTip("Average the words over a set of prompts, as in zero-shot classification")
-        for box in (self.wanted, self.prompts):
+        for box in (self.find_box, self.prompts):
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.plus.setToolTip("Make what is typed a part of the query with a weight of its own (Alt+Enter)")
-        self.minus.setToolTip("Search for pictures that are unlike what is typed (Shift+Enter)")
+        self.plus.setToolTip("Add the typed words to the query as a part with a separate weight (Alt+Enter)")
+        self.minus.setToolTip("Search for pictures unlike the typed words (Shift+Enter)")
         self.line.setMinimumWidth(24 * SPACE)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -94,43 +94,43 @@ class SearchBar(QWidget):
 
     def _connect(self) -> None:
         self.line.textEdited.connect(self._edited)
-        self.line.textChanged.connect(self._cleared)
+        self.line.textChanged.connect(self._on_cleared)
         self.line.returnPressed.connect(self.remember)
         self.line.installEventFilter(self)
         self.chips.changed.connect(self._parts_changed)
-        self.picture.clicked.connect(self._choose)
-        self.plus.clicked.connect(lambda: self._keep(1.0))
-        self.minus.clicked.connect(lambda: self._keep(-1.0))
+        self.picture.clicked.connect(self._choose_files)
+        self.plus.clicked.connect(lambda: self._add_typed_part(1.0))
+        self.minus.clicked.connect(lambda: self._add_typed_part(-1.0))
         self.star.clicked.connect(self._save)
         self.past.clicked.connect(self.show_past)
-        self.wanted.activated.connect(lambda _row: self._emit_changed())
+        self.find_box.activated.connect(lambda _row: self._emit_changed())
         self.prompts.activated.connect(lambda _row: self._emit_changed())
 
     # The query
     def query(self) -> Query:
         """The current query."""
-        known = self._known
+        evaluation_query = self._evaluation_query
         return Query(
-            self.line.text() if known.caption < 0 else known.words,
+            self.line.text() if evaluation_query.caption < 0 else evaluation_query.words,
             self.chips.parts(),
             str(self.prompts.currentData()),
-            "captions" if self.wanted.currentData() == "captions" else "pictures",
-            caption=known.caption,
-            true_path=known.true_path,
-            true_row=known.true_row,
+            "captions" if self.find_box.currentData() == "captions" else "pictures",
+            caption=evaluation_query.caption,
+            true_path=evaluation_query.true_path,
+            true_row=evaluation_query.true_row,
         )
 
-    def set_query(self, query: Query, tell: bool = True) -> None:
+    def set_query(self, query: Query, emit: bool = True) -> None:
         """Replace the query."""
-        self._known = query if query.true_path or query.caption >= 0 else Query()
+        self._evaluation_query = query if query.true_path or query.caption >= 0 else Query()
         self.line.setText(query.words)
         self.line.setCursorPosition(len(query.words))
         self.chips.set_parts(query.parts)
-        self.wanted.setCurrentIndex(max(0, self.wanted.findData(query.find)))
+        self.find_box.setCurrentIndex(max(0, self.find_box.findData(query.find)))
         if self.prompts.findData(query.prompts) < 0:
             self.prompts.addItem(Path(query.prompts).name, query.prompts)
         self.prompts.setCurrentIndex(self.prompts.findData(query.prompts))
-        if tell:
+        if emit:
             self._emit_changed()
 
     def show_known(self, path: str, words: str) -> None:
@@ -141,73 +141,73 @@ class SearchBar(QWidget):
             self.true_picture.setToolTip(plain_tip(f"{words[:1].upper()}{words[1:]}\n{path}"))
 
     def forget_known(self) -> None:
-        """Another collection is searched: numbers of captions and pictures of the one before mean nothing there."""
-        if self._known.caption >= 0 or self._known.true_path:
-            self.set_query(Query(), tell=False)
+        """Drop the numbers of captions and pictures: another collection is searched."""
+        if self._evaluation_query.caption >= 0 or self._evaluation_query.true_path:
+            self.set_query(Query(), emit=False)
 
     def add_picture(self, path: str, weight: float = 1.0, row: int = -1) -> None:
         """Add a picture to the query."""
-        self._known = Query()
+        self._evaluation_query = Query()
         self.chips.add(Part(image=path, weight=weight, row=row))
 
     def _edited(self, text: str) -> None:
-        self._at, self._typed = -1, text
-        self._known = Query()
+        self._history_index, self._typed = -1, text
+        self._evaluation_query = Query()
         self._emit_changed()
 
-    def _cleared(self, text: str) -> None:
-        if not text and self._known.caption >= 0:  # by its button
-            self._known = Query()
+    def _on_cleared(self, text: str) -> None:
+        if not text and self._evaluation_query.caption >= 0:  # by its button
+            self._evaluation_query = Query()
             self._emit_changed()
 
     def _parts_changed(self) -> None:
-        self._known = Query()
+        self._evaluation_query = Query()
         self._emit_changed()
 
     def _emit_changed(self) -> None:
         self.show_saved()
         self.changed.emit()
 
-    def _keep(self, weight: float) -> bool:
+    def _add_typed_part(self, weight: float) -> bool:
         """Turn the typed words into a chip."""
         words = self.line.text().strip()
-        self._known = Query()
+        self._evaluation_query = Query()
         if words:
             self.line.clear()
             self.chips.add(Part(words, weight=weight))
         self.line.setFocus()
         return True
 
-    def _choose(self) -> None:
-        found, _ = QFileDialog.getOpenFileNames(self, "Pictures to search with", "", _PICTURES)
-        for path in found:
+    def _choose_files(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Pictures to search with", "", _PICTURES)
+        for path in paths:
             self.add_picture(path)
 
-    # What was searched before
+    # History
     def set_filters(self, filters: dict[str, Any], group: bool) -> None:
         """Set the filters that history and saved searches record, and whether near-identical pictures are grouped."""
         self._filters, self._group = filters, group
         self.show_saved()
 
-    def whole(self) -> Query:
+    def filtered_query(self) -> Query:
         """The query with its filters."""
         return replace(self.query(), filters=self._filters, group=self._group)
 
     def remember(self) -> None:
         """Add the query to the history."""
-        self._at = -1
-        self._history.remember(self.whole())
+        self._history_index = -1
+        self._history.remember(self.filtered_query())
 
     def show_saved(self) -> None:
-        """Show on the star whether this search is saved."""
-        saved = self._history.is_saved(self.whole())
+        """Update the star: is this search saved?"""
+        saved = self._history.is_saved(self.filtered_query())
         self.star.setChecked(saved)
         self.star.setEnabled(not self.query().empty and self.query().caption < 0)
         self.star.set_icon("ph.star-fill" if saved else "ph.star")
         self.star.set_tip("Remove this saved search" if saved else "Save this search", "Ctrl+S")
 
     def _save(self) -> None:
-        query = self.whole()
+        query = self.filtered_query()
         if self._history.is_saved(query):
             self._history.forget(query)
         else:
@@ -246,33 +246,33 @@ class SearchBar(QWidget):
         if watched is self.line and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
             if enter and event.modifiers() & Qt.KeyboardModifier.AltModifier:
-                return self._keep(1.0)
+                return self._add_typed_part(1.0)
             if enter and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-                return self._keep(-1.0)
+                return self._add_typed_part(-1.0)
             if event.matches(QKeySequence.StandardKey.Paste) and _holds_pictures():
                 self.paste_asked.emit()
                 return True
             if event.key() == Qt.Key.Key_Up:
-                return self._walk(1)
+                return self._walk_history(1)
             if event.key() == Qt.Key.Key_Down:
-                return self._walk(-1)
+                return self._walk_history(-1)
         return super().eventFilter(watched, event)
 
-    def _walk(self, step: int) -> bool:
-        at = self._at + step
-        if at < -1:
+    def _walk_history(self, step: int) -> bool:
+        index = self._history_index + step
+        if index < -1:
             self.left_downwards.emit()
-        elif at < len(self._history.recent):
-            self._at = at
-            if at < 0:
+        elif index < len(self._history.recent):
+            self._history_index = index
+            if index < 0:
                 self.set_query(Query(self._typed))
             else:
-                self.past_chosen.emit(self._history.recent[at])
+                self.past_chosen.emit(self._history.recent[index])
         return True
 
 
 def _marks(query: Query) -> str:
-    """What tells apart queries with the same words in the menu."""
+    """Distinguishes queries with the same words in the menu."""
     marks = [mark for mark, on in (("filtered", query.filters), ("ungrouped", not query.group)) if on]
     return f"  ({', '.join(marks)})" if marks else ""
 

@@ -16,7 +16,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _PICTURE = 3 * SPACE
-_HEIGHT = 28  # px, as a line of text has: a query with parts is no higher than one without
+_HEIGHT = 28  # px, the height of a line of text
 _LONGEST = 28  # characters of a title that are shown
 
 
@@ -33,7 +33,7 @@ class Chip(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._sign = IconButton("ph.plus", "", parent=self)
-        self._sign.clicked.connect(self._turn)
+        self._sign.clicked.connect(self._toggle_sign)
         title = part.title if len(part.title) <= _LONGEST else f"{part.title[: _LONGEST - 1]}…"
         self._title = PlainLabel(title, self)
         self._title.setTextFormat(Qt.TextFormat.PlainText)
@@ -48,7 +48,7 @@ class Chip(QFrame):
         self._weight.setToolTip("Weight of this part; the arrow keys change it")
         self._weight.setAccessibleName(f"Weight of {part.title}")
         self._weight.setValue(abs(part.weight))
-        self._weight.valueChanged.connect(self._weigh)
+        self._weight.valueChanged.connect(self._set_weight)
         remove = IconButton("ph.x", f"Remove {part.title} from the query", parent=self)
         remove.clicked.connect(self.removed)
         row = QHBoxLayout(self)
@@ -71,22 +71,22 @@ class Chip(QFrame):
     def part(self) -> Part:
         return self._part
 
-    def _turn(self) -> None:
-        self._set(replace(self._part, weight=-self._part.weight))
+    def _toggle_sign(self) -> None:
+        self._set_part(replace(self._part, weight=-self._part.weight))
 
-    def _weigh(self, weight: float) -> None:
-        self._set(replace(self._part, weight=weight if self._part.weight > 0 else -weight))
+    def _set_weight(self, weight: float) -> None:
+        self._set_part(replace(self._part, weight=weight if self._part.weight > 0 else -weight))
 
-    def _set(self, part: Part) -> None:
+    def _set_part(self, part: Part) -> None:
         if part != self._part:
             self._part = part
             self._show()
             self.changed.emit(part)
 
     def _show(self) -> None:
-        wanted = self._part.weight >= 0
-        tip = "Included; press to exclude" if wanted else "Excluded; press to include"
-        self._sign.set_icon("ph.plus" if wanted else "ph.minus", tip)
+        is_included = self._part.weight >= 0
+        tip = "Included; press to exclude" if is_included else "Excluded; press to include"
+        self._sign.set_icon("ph.plus" if is_included else "ph.minus", tip)
         self._sign.setAccessibleName(f"{self._part.title}: {tip}")
         self.setAccessibleName(f"Part of the query: {self._part.spoken}")
 
@@ -94,7 +94,7 @@ class Chip(QFrame):
         if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             self.removed.emit()
         elif event.key() == (Qt.Key.Key_Minus if self._part.weight > 0 else Qt.Key.Key_Plus):
-            self._turn()
+            self._toggle_sign()
         else:
             super().keyPressEvent(event)
 
@@ -148,7 +148,7 @@ class ChipRow(QScrollArea):
         return QSize(12 * SPACE if self._chips else 0, self._row.sizeHint().height())
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Along the row."""
+        """Scroll along the row."""
         turned = event.angleDelta().y() or event.angleDelta().x()
         self.horizontalScrollBar().setValue(self.horizontalScrollBar().value() - turned // 2)
 
@@ -156,20 +156,20 @@ class ChipRow(QScrollArea):
         return tuple(chip.part for chip in self._chips)
 
     def set_parts(self, parts: tuple[Part, ...]) -> None:
-        """Show these, without ``changed``."""
+        """Replace the parts without emitting ``changed``."""
         for chip in self._chips:
             self._row.removeWidget(chip)
             chip.hide()
             chip.deleteLater()
         self._chips = []
         for part in parts:
-            self._put(part)
+            self._append_chip(part)
         self.setVisible(bool(self._chips))
         self.updateGeometry()
 
     def add(self, part: Part) -> None:
         """Add a part."""
-        self._put(part)
+        self._append_chip(part)
         self.show()
         self.updateGeometry()
         QTimer.singleShot(0, self, lambda: self.ensureWidgetVisible(self._chips[-1]) if self._chips else None)
@@ -178,7 +178,7 @@ class ChipRow(QScrollArea):
     def chips(self) -> list[Chip]:
         return list(self._chips)
 
-    def _put(self, part: Part) -> None:
+    def _append_chip(self, part: Part) -> None:
         chip = Chip(part, self)
         chip.changed.connect(lambda _part: self.changed.emit())
         chip.removed.connect(lambda: self._remove(chip))
@@ -188,7 +188,7 @@ class ChipRow(QScrollArea):
 
     def _remove(self, chip: Chip) -> None:
         index = self._chips.index(chip)
-        self.set_parts(tuple(one.part for one in self._chips if one is not chip))
+        self.set_parts(tuple(other.part for other in self._chips if other is not chip))
         if self._chips:
             self._chips[min(index, len(self._chips) - 1)].setFocus()
         self.changed.emit()

@@ -25,7 +25,7 @@ _FIELDS = {
 
 
 class FilterForm(QWidget):
-    """A line a filter. ``changed`` when the user changes one."""
+    """One line per filter; ``changed`` when the user changes one."""
 
     changed = Signal()
 
@@ -89,10 +89,10 @@ class FilterForm(QWidget):
         line.editingFinished.connect(self._edited)
         return line
 
-    # What there is
+    # Options
     def set_facets(self, facets: Mapping[str, Any]) -> None:
         """Offer these folders and labels. The current choice stays, even if it is not among them."""
-        chosen = self.filters()
+        filters = self.filters()
         self.folder.clear()
         self.folder.addItem("Any folder", "")
         for folder in facets["folders"]:
@@ -103,21 +103,21 @@ class FilterForm(QWidget):
         self.label.addItem("Any label", "")
         for name in self._labels:
             self.label.addItem(name, name)
-        self._show(chosen)
+        self._show(filters)
 
-    # What is chosen
+    # Selection
     def filters(self) -> dict[str, Any]:
         """The worker's arguments; {} without filters."""
-        found: dict[str, Any] = {}
+        filters: dict[str, Any] = {}
         if folder := self.folder.currentData():
-            found["folders"] = [folder]
+            filters["folders"] = [folder]
         if (name := self.label.currentData()) and (value := self.value.currentData()):
-            found["labels"] = {name: [value]}
-        found |= {name: line.text().strip() for name, line in self.fields.items() if line.text().strip()}
-        return found
+            filters["labels"] = {name: [value]}
+        filters |= {name: line.text().strip() for name, line in self.fields.items() if line.text().strip()}
+        return filters
 
     def set_filters(self, filters: Mapping[str, Any], group: bool) -> None:
-        """Choose these, without ``changed``."""
+        """Set the filters without emitting ``changed``."""
         self.group.blockSignals(True)
         self.group.setChecked(group)
         self.group.blockSignals(False)
@@ -139,7 +139,7 @@ class FilterForm(QWidget):
             line.setModified(False)
 
     def _choose(self, box: NoWheelComboBox, data: str, text: str = "") -> None:
-        """Offer a filter value that these pictures do not have: it is active all the same."""
+        """Select a value; one that the pictures do not have is added, since the filter is active."""
         if data and box.findData(data) < 0:
             box.addItem(text or data, data)
             text = f"{data}: no picture here has it"

@@ -24,26 +24,26 @@ class SearchHistory:
         self.saved = self._read(_SAVED)
 
     def remember(self, query: Query) -> None:
-        """Put it first among the recent searches; an empty query is not recorded."""
-        if query.caption >= 0 or (kept := Query.from_json(query.to_json())) is None:
+        """Put ``query`` first among the recent searches; empty queries are skipped."""
+        if query.caption >= 0 or (stored := Query.from_json(query.to_json())) is None:
             return
-        self.recent = [kept, *(one for one in self.recent if one != kept)][:_REMEMBERED]
+        self.recent = [stored, *(past for past in self.recent if past != stored)][:_REMEMBERED]
         self._write(_RECENT, self.recent)
 
     def is_saved(self, query: Query) -> bool:
         return Query.from_json(query.to_json()) in self.saved
 
     def save(self, query: Query) -> None:
-        """Save it until ``forget``."""
-        kept = Query.from_json(query.to_json())
-        if kept is not None and kept not in self.saved:
-            self.saved.append(kept)
+        """Add ``query`` to the saved searches."""
+        stored = Query.from_json(query.to_json())
+        if stored is not None and stored not in self.saved:
+            self.saved.append(stored)
             self._write(_SAVED, self.saved)
 
     def forget(self, query: Query) -> None:
         """Remove a saved search."""
-        kept = Query.from_json(query.to_json())
-        self.saved = [one for one in self.saved if one != kept]
+        stored = Query.from_json(query.to_json())
+        self.saved = [past for past in self.saved if past != stored]
         self._write(_SAVED, self.saved)
 
     def clear_recent(self) -> None:
@@ -55,8 +55,8 @@ class SearchHistory:
             raw = json.loads(str(self._settings.value(name) or "[]"))
         except (ValueError, RecursionError):
             return []
-        found = [Query.from_json(one) for one in raw] if isinstance(raw, list) else []
-        return [query for query in found if query is not None]
+        queries = [Query.from_json(entry) for entry in raw] if isinstance(raw, list) else []
+        return [query for query in queries if query is not None]
 
     def _write(self, name: str, queries: list[Query]) -> None:
         self._settings.setValue(name, json.dumps([query.to_json() for query in queries]))

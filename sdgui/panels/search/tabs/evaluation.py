@@ -1,6 +1,6 @@
 """The evaluation: every query with a known answer and its rank, hardest first, both ways; differences; recall.
 
-Flow: worker ``search_evaluate``, ``search_compare`` -> table and curve; selecting a query -> ``chosen`` -> galleries.
+Flow: worker ``search_evaluate``, ``search_compare`` -> table and curve; ``query_selected`` -> galleries.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ TEXTS, PICTURES, PAIRS = "text_to_image", "image_to_text", "pairs"
 
 
 class EvaluationPane(QWidget):
-    """``chosen``: a ``Known``; ``activated``: Enter or double click. ``compare_asked(k)``: pairs."""
+    """``query_selected``: a ``Known``; ``activated``: Enter or double click. ``compare_asked(k)``: pairs."""
 
-    chosen = Signal(object)
+    query_selected = Signal(object)
     activated = Signal(object)
     compare_asked = Signal(int)
     way_changed = Signal(str)
@@ -44,14 +44,14 @@ class EvaluationPane(QWidget):
         self._sides: list[Mapping[str, Any]] = []
         self._names: list[str] = []
         self._pairs: Mapping[str, Any] | None = None
-        self._made = ""
+        self._evaluated_at = ""
         self.model = KnownModel(self)
         self.way = NoWheelComboBox(self)
-        self.at = NoWheelComboBox(self)
+        self.k_box = NoWheelComboBox(self)
         self.filter_box = QLineEdit(self)
         self.table = QTableView(self)
         self.table.setTabKeyNavigation(False)
-        self.found = PlainLabel(self, wordWrap=True)
+        self.count_label = PlainLabel(self, wordWrap=True)
         self.curve = RecallCurve(self)
         self._build()
         self._connect()
@@ -61,10 +61,10 @@ class EvaluationPane(QWidget):
         self.way.addItem("Pictures find their caption", PICTURES)
         self.way.addItem("Found by one model only", PAIRS)
         self.way.setAccessibleName("Direction")
-        self.at.setAccessibleName("Found within the first")
-        self.at.setToolTip("Number of results that count as found")
+        self.k_box.setAccessibleName("Found within the first")
+        self.k_box.setToolTip("Number of results that count as found")
         for k in (1, 5, 10):
-            self.at.addItem(f"in the first {k}", k)
+            self.k_box.addItem(f"in the first {k}", k)
         self.filter_box.setPlaceholderText("Filter")
         self.filter_box.setAccessibleName("Filter the queries")
         self.filter_box.setClearButtonEnabled(True)
@@ -81,11 +81,11 @@ class EvaluationPane(QWidget):
         table.horizontalHeader().setHighlightSections(False)
         # Room for the arrow that shows the order, which would lie on right-aligned titles.
         table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
-        set_role(self.found, "small")
+        set_role(self.count_label, "small")
         ways = QHBoxLayout()
         ways.setSpacing(SPACE // 2)
         ways.addWidget(self.way, 1)
-        ways.addWidget(self.at)
+        ways.addWidget(self.k_box)
         upper = QWidget(self)
         column = QVBoxLayout(upper)
         column.setContentsMargins(0, 0, 0, 0)
@@ -93,7 +93,7 @@ class EvaluationPane(QWidget):
         column.addLayout(ways)
         column.addWidget(self.filter_box)
         column.addWidget(table, 1)
-        column.addWidget(self.found)
+        column.addWidget(self.count_label)
         self.split = QSplitter(Qt.Orientation.Vertical, self)
         self.split.addWidget(upper)
         self.split.addWidget(self.curve)
@@ -102,11 +102,11 @@ class EvaluationPane(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, SPACE, 0)
         layout.addWidget(self.split)
-        self.at.hide()
+        self.k_box.hide()
 
     def _connect(self) -> None:
         self.way.activated.connect(lambda _row: self._way_changed())
-        self.at.activated.connect(lambda _row: self.compare_asked.emit(int(self.at.currentData())))
+        self.k_box.activated.connect(lambda _row: self.compare_asked.emit(int(self.k_box.currentData())))
         self.filter_box.textChanged.connect(self._filter)
         self.table.selectionModel().currentRowChanged.connect(self._current_changed)
         self.table.activated.connect(self._activated)
@@ -117,9 +117,9 @@ class EvaluationPane(QWidget):
         return str(self.way.currentData())
 
     # What is shown
-    def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str], made: str = "") -> None:
-        """Show answers of ``search_evaluate`` for one or two models, and their titles; ``made``: when, if not now."""
-        self._sides, self._names, self._pairs, self._made = list(sides), list(names), None, made
+    def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str], evaluated_at: str = "") -> None:
+        """Show answers of ``search_evaluate`` for one or two models; ``evaluated_at``: time of earlier answers."""
+        self._sides, self._names, self._pairs, self._evaluated_at = list(sides), list(names), None, evaluated_at
         lines = []
         for color, (side, name) in enumerate(zip(sides, names, strict=True)):
             curve = side["curve"]
@@ -139,21 +139,21 @@ class EvaluationPane(QWidget):
         self._fill()
 
     def _way_changed(self) -> None:
-        self.at.setVisible(self.current_way == PAIRS)
+        self.k_box.setVisible(self.current_way == PAIRS)
         if self.current_way == PAIRS and self._pairs is None:
-            self.compare_asked.emit(int(self.at.currentData()))
+            self.compare_asked.emit(int(self.k_box.currentData()))
         self._fill()
         self.way_changed.emit(self.current_way)
 
     def _fill(self) -> None:
-        chosen = self.current()
+        selected = self.current()
         way = self.current_way
         if way == PAIRS:
-            known = known_pairs(self._pairs) if self._pairs is not None else []
+            queries = known_pairs(self._pairs) if self._pairs is not None else []
         else:
-            known = known_texts(self._sides) if way == TEXTS else known_pictures(self._sides)
-        what = "Picture with the caption" if way == PICTURES else "Caption"
-        self.model.set_known(known, what, self._names)
+            queries = known_texts(self._sides) if way == TEXTS else known_pictures(self._sides)
+        query_title = "Picture with the caption" if way == PICTURES else "Caption"
+        self.model.set_queries(queries, query_title, self._names)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -163,36 +163,36 @@ class EvaluationPane(QWidget):
             header.resizeSection(column, min(room, _WIDEST))
         if self.model.columnCount():
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        if known:
+        if queries:
             self.table.sortByColumn(self.model.columnCount() - 1 if way == PAIRS else 1, Qt.SortOrder.DescendingOrder)
-        self._count()
-        if chosen is not None:  # over the same data the chosen one stays, so that models can be compared by it
-            self.choose(chosen.title, chosen.path)
+        self._show_count()
+        if selected is not None:  # keep the selected query
+            self.choose(selected.title, selected.path)
 
-    def _count(self) -> None:
-        shown, listed = len(self.model.known), len(self.model.all)
+    def _show_count(self) -> None:
+        shown_count, listed = len(self.model.visible_queries), len(self.model.all_queries)
         if self.current_way == PAIRS and self._pairs is not None and len(self._names) == 2:
             counts, (a, b) = self._pairs["counts"], self._names
             text = f"only {a} {count(counts['only_a'])} · only {b} {count(counts['only_b'])} · "
-            self.found.setText(f"{text}both {count(counts['both'])} · neither {count(counts['neither'])}")
+            self.count_label.setText(f"{text}both {count(counts['both'])} · neither {count(counts['neither'])}")
             return
         way = self.current_way
         total = max(listed, int(self._sides[0]["queries"].get(way, listed)) if self._sides and way != PAIRS else listed)
         hardest = f" (the {count(listed)} hardest are listed)" if listed < total else ""
-        of = f"{count(shown)} of {count(total)}" if shown != total else count(total)
-        earlier = f" · as of {self._made}; being evaluated anew" if self._made else ""
-        self.found.setText(f"{of} queries{hardest}{earlier}")
+        of = f"{count(shown_count)} of {count(total)}" if shown_count != total else count(total)
+        earlier = f" · as of {self._evaluated_at}; being re-evaluated" if self._evaluated_at else ""
+        self.count_label.setText(f"{of} queries{hardest}{earlier}")
 
     # Choosing
     def current(self) -> Known | None:
         """The selected query."""
         index = self.table.currentIndex()
-        return self.model.known[index.row()] if index.isValid() else None
+        return self.model.visible_queries[index.row()] if index.isValid() else None
 
     def choose(self, title: str, path: str) -> bool:
         """Select a query; False if it is not listed."""
-        for row, one in enumerate(self.model.known):
-            if (one.title, one.path) == (title, path):
+        for row, query in enumerate(self.model.visible_queries):
+            if (query.title, query.path) == (title, path):
                 index = self.model.index(row, 0)
                 flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
                 self.table.selectionModel().setCurrentIndex(index, flags)
@@ -202,16 +202,16 @@ class EvaluationPane(QWidget):
 
     def choose_first(self) -> None:
         """Select the top row."""
-        if self.model.known:
+        if self.model.visible_queries:
             self.table.selectRow(0)
 
     def _filter(self, text: str) -> None:
         self.model.set_filter(text)
-        self._count()
+        self._show_count()
 
     def _current_changed(self, current: QModelIndex, _previous: QModelIndex) -> None:
         if current.isValid():
-            self.chosen.emit(self.model.known[current.row()])
+            self.query_selected.emit(self.model.visible_queries[current.row()])
 
     def _activated(self, index: QModelIndex) -> None:
-        self.activated.emit(self.model.known[index.row()])
+        self.activated.emit(self.model.visible_queries[index.row()])

@@ -1,4 +1,4 @@
-"""The table of the evaluation: queries with the rank of their correct answer for one or two models, and the change."""
+"""The evaluation table: queries, the rank of their correct answer for one or two models, and the change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Known:
     path: str
     row: int
     text: int
-    ranks: tuple[float | None, ...]  # of each model; None where it is not known
+    ranks: tuple[float | None, ...]  # per model; None if unknown
 
     @property
     def moved(self) -> float | None:
@@ -35,55 +35,57 @@ class Known:
 
 
 def known_texts(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
-    """Captions of ``search_evaluate``'s answers, in the first one's order; matched by caption and picture."""
-    return _merge(sides, "text_to_image", lambda one: str(one["caption"]))
+    """Caption queries of ``search_evaluate`` answers, in the first answer's order; matched by caption and picture."""
+    return _merge(sides, "text_to_image", lambda query: str(query["caption"]))
 
 
 def known_pictures(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
-    """The same for picture queries, which look for their captions."""
-    return _merge(sides, "image_to_text", lambda one: " / ".join(one["captions"]))
+    """Picture queries of ``search_evaluate`` answers."""
+    return _merge(sides, "image_to_text", lambda query: " / ".join(query["captions"]))
 
 
 def known_pairs(answer: Mapping[str, Any]) -> list[Known]:
     """The pairs of a ``search_compare`` answer: found by one model and missed by the other."""
     rows = [*answer["only_a"], *answer["only_b"]]
     return [
-        Known(str(one["caption"]), str(one["path"]), -1, int(one["text_a"]), (one["rank_a"], one["rank_b"]))
-        for one in rows
+        Known(str(pair["caption"]), str(pair["path"]), -1, int(pair["text_a"]), (pair["rank_a"], pair["rank_b"]))
+        for pair in rows
     ]
 
 
 def _merge(sides: Sequence[Mapping[str, Any]], way: str, title: Any) -> list[Known]:
-    others = [{(title(one), str(one["path"])): float(one["rank"]) for one in side[way]} for side in sides[1:]]
-    found = []
-    for one in sides[0][way] if sides else []:
-        key = (title(one), str(one["path"]))
-        ranks = (float(one["rank"]), *(other.get(key) for other in others))
-        found.append(Known(key[0], key[1], int(one["row"]), int(one.get("text", -1)), ranks))
-    return found
+    other_ranks = [
+        {(title(query), str(query["path"])): float(query["rank"]) for query in side[way]} for side in sides[1:]
+    ]
+    merged = []
+    for query in sides[0][way] if sides else []:
+        key = (title(query), str(query["path"]))
+        ranks = (float(query["rank"]), *(ranks_of_other.get(key) for ranks_of_other in other_ranks))
+        merged.append(Known(key[0], key[1], int(query["row"]), int(query.get("text", -1)), ranks))
+    return merged
 
 
 class KnownModel(HeadedModel):
     """Columns: the query, a rank per model, and with two models the change in rank.
 
-    It sorts and filters by itself: a proxy would query each cell, which takes 0.1 s for 2000 rows.
+    Sorts and filters without a proxy, which would query each cell (0.1 s for 2000 rows).
     """
 
     arranged = Signal()  # other rows, or in another order
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.all: list[Known] = []
-        self.known: list[Known] = []  # those that pass the filter, in order
+        self.all_queries: list[Known] = []
+        self.visible_queries: list[Known] = []  # filtered and sorted
         self._filter = ""
         self._order = (0, Qt.SortOrder.AscendingOrder)
         self._names: list[str] = []
-        self._what = "Caption"
+        self._query_title = "Caption"
 
-    def set_known(self, known: list[Known], what: str, names: Sequence[str]) -> None:
-        """Replace everything; ``names`` of the models."""
+    def set_queries(self, queries: list[Known], query_title: str, names: Sequence[str]) -> None:
+        """Replace all queries; ``names`` of the models."""
         self.beginResetModel()
-        self.all, self._what, self._names = known, what, list(names)
+        self.all_queries, self._query_title, self._names = queries, query_title, list(names)
         self._arrange()
         self.endResetModel()
 
@@ -104,20 +106,24 @@ class KnownModel(HeadedModel):
 
     def _arrange(self) -> None:
         column, order = self._order
-        found = [one for one in self.all if self._filter in one.title.casefold()] if self._filter else list(self.all)
-        found.sort(key=lambda one: self._key(one, column), reverse=order == Qt.SortOrder.DescendingOrder)
-        self.known = found
+        visible = (
+            [query for query in self.all_queries if self._filter in query.title.casefold()]
+            if self._filter
+            else list(self.all_queries)
+        )
+        visible.sort(key=lambda query: self._key(query, column), reverse=order == Qt.SortOrder.DescendingOrder)
+        self.visible_queries = visible
 
-    def _key(self, one: Known, column: int) -> tuple[float, str]:
+    def _key(self, query: Known, column: int) -> tuple[float, str]:
         if column == 0:
-            return 0.0, one.title.casefold()
-        if column > len(one.ranks):
-            return (-_LAST if one.moved is None else one.moved), ""
-        rank = one.ranks[column - 1]
+            return 0.0, query.title.casefold()
+        if column > len(query.ranks):
+            return (-_LAST if query.moved is None else query.moved), ""
+        rank = query.ranks[column - 1]
         return (_LAST if rank is None else rank), ""
 
     def rowCount(self, parent: _Index | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self.known)
+        return 0 if parent is not None and parent.isValid() else len(self.visible_queries)
 
     def columnCount(self, parent: _Index | None = None) -> int:
         if parent is not None and parent.isValid():
@@ -126,7 +132,7 @@ class KnownModel(HeadedModel):
 
     def heading(self, column: int, role: int) -> object:
         if role == Qt.ItemDataRole.DisplayRole:
-            return [self._what, *self._names, "Moved"][column]
+            return [self._query_title, *self._names, "Moved"][column]
         if role == Qt.ItemDataRole.ToolTipRole and column > 0:
             if column <= len(self._names):
                 name = self._names[column - 1]
@@ -138,16 +144,16 @@ class KnownModel(HeadedModel):
         return None
 
     def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
-        one, column = self.known[index.row()], index.column()
+        query, column = self.visible_queries[index.row()], index.column()
         if column == 0:
             if role == Qt.ItemDataRole.ToolTipRole:
-                return plain_tip(one.title)
-            return one.title if role == Qt.ItemDataRole.DisplayRole else None
+                return plain_tip(query.title)
+            return query.title if role == Qt.ItemDataRole.DisplayRole else None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if column > len(self._names):
-            return self._moved(one.moved, role)
-        rank = one.ranks[column - 1]
+            return self._moved(query.moved, role)
+        rank = query.ranks[column - 1]
         if role == Qt.ItemDataRole.DisplayRole:
             return "–" if rank is None else rank_text(rank)
         if role == Qt.ItemDataRole.ForegroundRole and rank == 1:

@@ -1,4 +1,4 @@
-"""The map: pictures and captions laid out by their vectors, coloured by a label; a lasso shows pictures in a gallery.
+"""The map: pictures and captions laid out by their embeddings, coloured by label; a lasso fills a gallery.
 
 Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> lasso -> gallery; hovering shows a picture.
 """
@@ -36,24 +36,24 @@ from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-SHOWN = 100_000  # points asked for
+SHOWN = 100_000  # points per map
 _LASSOED = 2000  # pictures of a lasso that are shown
-_COLORED = 8  # label values with a colour of their own: as many as can be distinguished
+_COLORED = 8  # label values with distinct colours
 _POPUP = 16 * SPACE
 
 
 class MapPage(QWidget):
-    """``wanted(captions)``: the page is shown without a map, or captions are switched on or off."""
+    """``map_asked(captions)``: the page is shown without a map, or captions are toggled."""
 
-    wanted = Signal(bool)
+    map_asked = Signal(bool)
     like_asked = Signal(str, int)  # path, row
-    names_wanted = Signal(list, list)  # rows of pictures and numbers of captions, of a large map
+    names_wanted = Signal(list, list)  # rows of pictures and numbers of captions
 
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._export = export
         self._points = MapPoints()
-        self._hovers: tuple[int, QPoint] = (-1, QPoint())
+        self._hover: tuple[int, QPoint] = (-1, QPoint())
         self._lassoed: list[int] = []
         self.color = NoWheelComboBox(self)
         self.captions = QCheckBox("captions", self)
@@ -87,15 +87,15 @@ class MapPage(QWidget):
         policy = self._legend.sizePolicy()
         policy.setHeightForWidth(True)
         self._legend.setSizePolicy(policy)
-        left = QWidget(self)
-        column = QVBoxLayout(left)
+        map_side = QWidget(self)
+        column = QVBoxLayout(map_side)
         column.setContentsMargins(0, 0, SPACE, 0)
         column.setSpacing(SPACE // 2)
         column.addLayout(top)
         column.addWidget(self._legend)
         column.addWidget(self.canvas, 1)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
-        self.split.addWidget(left)
+        self.split.addWidget(map_side)
         self.split.addWidget(self.gallery)
         self.split.setStretchFactor(0, 1)
         self.split.setSizes([600, 280])
@@ -105,12 +105,12 @@ class MapPage(QWidget):
 
     def _connect(self) -> None:
         self.color.activated.connect(lambda _row: self._recolor())
-        self.captions.toggled.connect(self.wanted)
+        self.captions.toggled.connect(self.map_asked)
         self.fit.clicked.connect(self.canvas.show_all)
-        self.canvas.hovered.connect(self._hovered)
+        self.canvas.hovered.connect(self._show_popup)
         self.canvas.lassoed.connect(self._show_lassoed)
-        self.canvas.clicked.connect(self._clicked)
-        self.gallery.current_changed.connect(self._current)
+        self.canvas.clicked.connect(self._select_point)
+        self.gallery.current_changed.connect(self._mark_current)
         self.gallery.menu_opening.connect(self._fill_menu)
         theme().changed.connect(self._recolor)
 
@@ -119,47 +119,47 @@ class MapPage(QWidget):
         return not len(self._points)
 
     def clear(self) -> None:
-        """Remove the map; another collection is open."""
-        self._set(MapPoints())
+        """Remove the map."""
+        self._set_points(MapPoints())
         self.status.setText("")
         if self.isVisible():
-            self.wanted.emit(self.captions.isChecked())
+            self.map_asked.emit(self.captions.isChecked())
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if self.empty:
-            self.wanted.emit(self.captions.isChecked())
+            self.map_asked.emit(self.captions.isChecked())
 
     def show_map(self, answer: Mapping[str, Any]) -> None:
-        """Show an answer of ``search_map``, the quick or the better one."""
+        """Show an answer of ``search_map``, quick or final."""
         points = MapPoints.of(answer)
-        self._set(points)
+        self._set_points(points)
         pictures, captions = len(points.rows), len(points.texts)
-        what = f"{count(pictures)} pictures" + (f", {count(captions)} captions" if captions else "")
+        contents = f"{count(pictures)} pictures" + (f", {count(captions)} captions" if captions else "")
         better = "; a better one is being computed" if points.method == "PCA" else ""
-        self.status.setText(f"{what} · {points.method}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
+        self.status.setText(f"{contents} · {points.method}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
 
     def show_names(self, answer: Mapping[str, Any]) -> None:
-        """Take in an answer of ``search_points``, and show what waits for it."""
+        """Add an answer of ``search_points``, and show the pictures that waited for it."""
         self._points.know(answer)
         if self._lassoed and not self.gallery.items():
             self._show_lassoed(self._lassoed)
-        index, position = self._hovers
+        index, position = self._hover
         if index >= 0 and self._points.name(index) is not None:
-            self._hovered(index, position)
+            self._show_popup(index, position)
 
-    def _set(self, points: MapPoints) -> None:
-        same = np.array_equal(self._points.rows, points.rows)
+    def _set_points(self, points: MapPoints) -> None:
+        has_same_rows = np.array_equal(self._points.rows, points.rows)
         self._points = points
-        chosen = self.color.currentData()
+        previous_label = self.color.currentData()
         self.color.clear()
         self.color.addItem("pictures and captions", "")
         for name in points.telling_labels():
             self.color.addItem(name, name)
-        found = self.color.findData(chosen) if chosen else self.color.count() - 1
-        self.color.setCurrentIndex(max(0, found))
+        row = self.color.findData(previous_label) if previous_label else self.color.count() - 1
+        self.color.setCurrentIndex(max(0, row))
         self.canvas.set_points(points.places, self._groups(), len(points.rows))
-        if not same:
+        if not has_same_rows:
             self._show_lassoed([])
 
     # Colours
@@ -193,16 +193,16 @@ class MapPage(QWidget):
         self._legend.setVisible(bool(legend))
 
     # Points
-    def _ask(self, indices: Sequence[int]) -> bool:
-        """Ask for the names of points that are not known yet; whether there are some."""
+    def _request_names(self, indices: Sequence[int]) -> bool:
+        """Request the unknown names of points; True if there are any."""
         rows, texts = self._points.unnamed(indices)
         if rows:
             self.names_wanted.emit(rows, texts)
         return bool(rows)
 
-    def _hovered(self, index: int, position: QPoint) -> None:
-        self._hovers = index, position
-        if index < 0 or self._ask([index]):
+    def _show_popup(self, index: int, position: QPoint) -> None:
+        self._hover = index, position
+        if index < 0 or self._request_names([index]):
             self._popup.hide()
             return
         name = self._points.name(index)
@@ -210,16 +210,16 @@ class MapPage(QWidget):
             words = f"“{name.words}”" if name.caption else name.words or Path(name.path).name
             self._popup.show_at(self.mapFromGlobal(position), name.path, words)
 
-    def _clicked(self, index: int) -> None:
+    def _select_point(self, index: int) -> None:
         self._show_lassoed([index])
         self.canvas.mark([index])
 
     def _show_lassoed(self, indices: list[int]) -> None:
-        """The pictures of these points, of very many the first."""
+        """Show the pictures of these points, at most ``_LASSOED``."""
         self._lassoed = indices[:_LASSOED]
         self.gallery.set_items([])
-        if self._ask(self._lassoed):
-            return  # they are shown when their names have come
+        if self._request_names(self._lassoed):
+            return  # shown once their names are known
         pictures: dict[str, GalleryItem] = {}
         for name in filter(None, map(self._points.name, self._lassoed)):
             if name.path and (name.path not in pictures or name.caption):
@@ -227,20 +227,20 @@ class MapPage(QWidget):
                 pictures[name.path] = GalleryItem(Path(name.path), words, detail=f"row {name.row}")
         self.gallery.set_items(list(pictures.values()))
 
-    def _current(self, index: int) -> None:
-        shown = self.gallery.items()
-        if 0 <= index < len(shown):
-            self.canvas.mark(self._points.of_path(str(shown[index].path)))
+    def _mark_current(self, index: int) -> None:
+        listed = self.gallery.items()
+        if 0 <= index < len(listed):
+            self.canvas.mark(self._points.of_path(str(listed[index].path)))
 
-    def _fill_menu(self, menu: QMenu, chosen: list[int]) -> None:
-        shown = [self.gallery.items()[index] for index in chosen]
+    def _fill_menu(self, menu: QMenu, selected_rows: list[int]) -> None:
+        selected_items = [self.gallery.items()[index] for index in selected_rows]
         menu.addSeparator()
         like = menu.addAction("More like this")
-        like.setEnabled(len(shown) == 1)
-        path = str(shown[0].path) if shown else ""
+        like.setEnabled(len(selected_items) == 1)
+        path = str(selected_items[0].path) if selected_items else ""
         row = self._points.row_of(path)
         like.triggered.connect(lambda: self.like_asked.emit(path, row))
-        self._export.fill(menu, shown)
+        self._export.fill(menu, selected_items)
 
 
 class _Popup(QFrame):

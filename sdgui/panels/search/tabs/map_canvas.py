@@ -1,4 +1,4 @@
-"""Points in two dimensions to pan, zoom, hover and lasso: pictures as discs, captions as triangles, coloured by group.
+"""A 2-D map of points to pan, zoom, hover and lasso: pictures as discs, captions as triangles, coloured by group.
 
 Flow: map page -> ``set_points`` -> mouse and keys -> ``hovered(index)``, ``lassoed(indices)``. Left drag draws the
 lasso; middle or right drag, or Shift and left, pans; the wheel zooms.
@@ -20,10 +20,10 @@ from sdgui.panels.search.tabs.map_dots import MapDots, argb, inside
 from sdgui.widgets.style.theme import theme
 
 Floats = npt.NDArray[np.float64]
-_NEAR = 12.0  # px from the mouse to a point that is meant
+_NEAR = 12.0  # px from the mouse within which a point is picked
 _SIZE = 8
 MANY = 6_000  # points above which they are drawn as one picture
-OTHER = -1  # group of points without a colour of their own
+OTHER = -1  # group of points in the default colour
 
 
 class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
@@ -76,17 +76,17 @@ class MapCanvas(QWidget):
         self._view.hideAxis("bottom")
         self._view.setFrameShape(pg.PlotWidget.Shape.NoFrame)
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._dots, self._marks, self._chosen = (pg.ScatterPlotItem(pxMode=True) for _ in range(3))
+        self._dots, self._marks, self._rings = (pg.ScatterPlotItem(pxMode=True) for _ in range(3))
         self._lasso = pg.PlotCurveItem()
         self._many = MapDots()
-        for item in (self._many, self._marks, self._dots, self._chosen, self._lasso):
+        for item in (self._many, self._marks, self._dots, self._rings, self._lasso):
             self._box.addItem(item, ignoreBounds=True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Map of pictures and captions")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._view)
-        self._box.drawn.connect(self._drawn)
+        self._box.drawn.connect(self._draw_lasso)
         self._box.reset_asked.connect(self.show_all)
         self._view.scene().sigMouseMoved.connect(self._mouse_moved)
         self._view.scene().sigMouseClicked.connect(self._mouse_clicked)
@@ -113,9 +113,9 @@ class MapCanvas(QWidget):
     def mark(self, indices: Sequence[int]) -> None:
         """Draw rings around these points."""
         self._marked = list(indices)
-        where = self._places[self._marked[:MANY]] if self._marked else np.zeros((0, 2))
+        places = self._places[self._marked[:MANY]] if self._marked else np.zeros((0, 2))
         pen = pg.mkPen(theme().color("text"), width=1.5)
-        self._chosen.setData(pos=where, size=_SIZE + 5, symbol="o", brush=None, pen=pen)
+        self._rings.setData(pos=places, size=_SIZE + 5, symbol="o", brush=None, pen=pen)
 
     def show_all(self) -> None:
         """Zoom out until everything is in view."""
@@ -134,16 +134,16 @@ class MapCanvas(QWidget):
         """The points in view."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         x, y = self._places[:, 0], self._places[:, 1]
-        found: list[int] = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).tolist()
-        return found
+        indices: list[int] = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).tolist()
+        return indices
 
     def nearest(self, point: QPointF) -> int:
-        """The point within reach of ``point`` (of this widget's scene), -1 for none."""
+        """The nearest point within reach of ``point`` (scene coordinates); -1 for none."""
         if not len(self._places):
             return -1
-        at = self._box.mapSceneToView(point)
+        position = self._box.mapSceneToView(point)
         size = self._box.viewPixelSize()
-        away = (self._places - (at.x(), at.y())) / (max(size[0], 1e-12), max(size[1], 1e-12))
+        away = (self._places - (position.x(), position.y())) / (max(size[0], 1e-12), max(size[1], 1e-12))
         squares = (away**2).sum(1)
         best = int(squares.argmin())
         return best if squares[best] <= _NEAR**2 else -1
@@ -153,8 +153,8 @@ class MapCanvas(QWidget):
         if len(path) < 3:
             return []
         if len(self._places) > MANY:
-            found: list[int] = inside(self._places, list(path)).tolist()
-            return found
+            indices: list[int] = inside(self._places, list(path)).tolist()
+            return indices
         shape = QPainterPath()
         shape.addPolygon(QPolygonF(list(path)))
         shape.closeSubpath()
@@ -171,11 +171,11 @@ class MapCanvas(QWidget):
 
     def _draw(self) -> None:
         look = theme()
-        other = QColor(look.color("strong_border"))
-        other.setAlpha(110)
+        other_color = QColor(look.color("strong_border"))
+        other_color.setAlpha(110)
         if len(self._places) > MANY:
             colors = np.array(
-                [argb(look.run_color(i)) for i in range(len(look.colors.runs))] + [argb(other)], np.uint32
+                [argb(look.run_color(i)) for i in range(len(look.colors.runs))] + [argb(other_color)], np.uint32
             )
             self._many.set_points(self._places, colors[self._groups], self._pictures)
             self._dots.clear()
@@ -183,22 +183,22 @@ class MapCanvas(QWidget):
             self.mark(self._marked)
             return
         self._many.set_points(np.zeros((0, 2)), np.zeros(0, np.uint32), 0)
-        brushes = [pg.mkBrush(look.run_color(i)) for i in range(len(look.colors.runs))] + [pg.mkBrush(other)]
-        chosen = [brushes[group] for group in self._groups.tolist()]  # OTHER is the last one
+        brushes = [pg.mkBrush(look.run_color(i)) for i in range(len(look.colors.runs))] + [pg.mkBrush(other_color)]
+        point_brushes = [brushes[group] for group in self._groups.tolist()]  # OTHER is the last one
         count = self._pictures
         ground = pg.mkPen(look.color("surface"), width=0.5)
-        self._dots.setData(pos=self._places[:count], brush=chosen[:count], size=_SIZE, symbol="o", pen=ground)
-        self._marks.setData(pos=self._places[count:], brush=chosen[count:], size=_SIZE, symbol="t1", pen=ground)
+        self._dots.setData(pos=self._places[:count], brush=point_brushes[:count], size=_SIZE, symbol="o", pen=ground)
+        self._marks.setData(pos=self._places[count:], brush=point_brushes[count:], size=_SIZE, symbol="t1", pen=ground)
         self.mark(self._marked)
 
-    def _drawn(self, path: list[QPointF], finished: bool) -> None:
+    def _draw_lasso(self, path: list[QPointF], finished: bool) -> None:
         line = np.array([(p.x(), p.y()) for p in [*path, path[0]]])
         self._lasso.setData(line[:, 0], line[:, 1])
         if finished:
             self._lasso.setData([], [])
-            found = self.inside(path)
-            self.mark(found)
-            self.lassoed.emit(found)
+            indices = self.inside(path)
+            self.mark(indices)
+            self.lassoed.emit(indices)
 
     def _mouse_moved(self, point: QPointF) -> None:
         under = self.nearest(point)
@@ -235,8 +235,8 @@ class MapCanvas(QWidget):
         elif event.key() == Qt.Key.Key_R:
             self.show_all()
         elif event.key() == Qt.Key.Key_A:
-            found = self.in_view()
-            self.mark(found)
-            self.lassoed.emit(found)
+            indices = self.in_view()
+            self.mark(indices)
+            self.lassoed.emit(indices)
         else:
             super().keyPressEvent(event)

@@ -1,4 +1,4 @@
-"""Very many points drawn as one picture: a hundred thousand while the view moves, for which Qt's shapes are too slow.
+"""Draws up to a hundred thousand points as one picture, since Qt's shapes are too slow for that.
 
 Flow: ``set_points`` -> (each paint) places in pixels -> an image of discs and triangles -> the view.
 """
@@ -59,25 +59,27 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
     def _in_pixels(self, to_pixels: Any) -> npt.NDArray[np.int32]:
         scale = np.array([[to_pixels.m11(), to_pixels.m12()], [to_pixels.m21(), to_pixels.m22()]])
         moved = self._places @ scale + (to_pixels.dx(), to_pixels.dy())
-        found: npt.NDArray[np.int32] = np.clip(moved, -9, 1 << 20).astype(np.int32)
-        return found
+        pixels: npt.NDArray[np.int32] = np.clip(moved, -9, 1 << 20).astype(np.int32)
+        return pixels
 
 
 def dots_image(
-    at: npt.NDArray[np.int32], colors: npt.NDArray[np.uint32], pictures: int, width: int, height: int, size: int = 1
+    pixels: npt.NDArray[np.int32], colors: npt.NDArray[np.uint32], pictures: int, width: int, height: int, size: int = 1
 ) -> QImage:
-    """Discs, over triangles, of ``colors`` (N,) around the pixels ``at`` (N, 2); ``size`` 2 for twice the pixels."""
+    """Discs over triangles, of ``colors`` (N,), around ``pixels`` (N, 2); ``size`` 2 doubles their size."""
     canvas = np.zeros((height, width), np.uint32)
     edge = 3 * size
-    seen = (at[:, 0] >= edge) & (at[:, 0] < width - edge) & (at[:, 1] >= edge) & (at[:, 1] < height - edge)
-    flat, number = canvas.ravel(), np.arange(len(at))
+    seen = (
+        (pixels[:, 0] >= edge) & (pixels[:, 0] < width - edge) & (pixels[:, 1] >= edge) & (pixels[:, 1] < height - edge)
+    )
+    flat, number = canvas.ravel(), np.arange(len(pixels))
     for shape, kind in ((_TRIANGLE, number >= pictures), (_DISC, number < pictures)):
-        chosen = np.flatnonzero(seen & kind)
-        middle = at[chosen, 1].astype(np.int64) * width + at[chosen, 0]
-        own = colors[chosen]
+        indices = np.flatnonzero(seen & kind)
+        middle = pixels[indices, 1].astype(np.int64) * width + pixels[indices, 0]
+        point_colors = colors[indices]
         for x, y in shape:
             for more in range(size * size):
-                flat[middle + (y * size + more // size) * width + x * size + more % size] = own
+                flat[middle + (y * size + more // size) * width + x * size + more % size] = point_colors
     return QImage(canvas.data, width, height, 4 * width, QImage.Format.Format_ARGB32_Premultiplied).copy()
 
 
@@ -89,12 +91,12 @@ def argb(color: QColor) -> int:
 
 
 def inside(places: Floats, path: list[QPointF]) -> npt.NDArray[np.int64]:
-    """The places within a closed line, to a thousandth of its size: ascending indices."""
+    """Ascending indices of the places within a closed line, to a thousandth of its size."""
     corners = np.array([(point.x(), point.y()) for point in path])
     low, high = corners.min(0), corners.max(0)
     scale = (_MASK - 1) / np.maximum(high - low, 1e-12)
     shape = QPainterPath()
-    shape.addPolygon(QPolygonF([QPointF(*one) for one in ((corners - low) * scale).tolist()]))
+    shape.addPolygon(QPolygonF([QPointF(*corner) for corner in ((corners - low) * scale).tolist()]))
     shape.closeSubpath()
     mask = QImage(_MASK, _MASK, QImage.Format.Format_Grayscale8)
     mask.fill(0)
@@ -104,5 +106,5 @@ def inside(places: Floats, path: list[QPointF]) -> npt.NDArray[np.int64]:
     near = np.flatnonzero(((places >= low) & (places <= high)).all(1))
     x, y = ((places[near] - low) * scale).astype(np.int64).T
     pixels = np.frombuffer(mask.constBits(), np.uint8).reshape(_MASK, mask.bytesPerLine())
-    found: npt.NDArray[np.int64] = near[pixels[y, x] > 127]
-    return found
+    indices: npt.NDArray[np.int64] = near[pixels[y, x] > 127]
+    return indices

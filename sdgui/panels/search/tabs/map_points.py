@@ -1,4 +1,4 @@
-"""The points of a map as arrays: places, rows, labels; what each is called comes along, or is asked for. No Qt.
+"""The points of a map as arrays: places, rows, labels; names come with them, or are requested later. No Qt.
 
 Flow: an answer of ``search_map`` -> ``MapPoints`` -> canvas and legend; of large maps ``search_points`` adds the names.
 """
@@ -20,7 +20,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Name:
-    """What a point is: the picture's path, words beside it, the picture's row, whether it is a caption."""
+    """A point's name: the picture's path, its words, its row, and whether the point is a caption."""
 
     path: str
     words: str
@@ -50,18 +50,18 @@ class MapPoints:
         return len(self.places)
 
     def name(self, index: int) -> Name | None:
-        """What is known of a point; None until it is asked for."""
+        """The name of a point; None until it is known."""
         if index < len(self.rows):
             row = int(self.rows[index])
-            known = self._pictures.get(row)
-            return None if known is None else Name(*known, row, False)
+            picture_name = self._pictures.get(row)
+            return None if picture_name is None else Name(*picture_name, row, False)
         number = index - len(self.rows)
         caption, row = self._captions.get(int(self.texts[number])), int(self.owners[number])
-        known = self._pictures.get(row)
-        return None if caption is None or known is None else Name(known[0], caption, row, True)
+        picture_name = self._pictures.get(row)
+        return None if caption is None or picture_name is None else Name(picture_name[0], caption, row, True)
 
     def unnamed(self, indices: Iterable[int]) -> tuple[list[int], list[int]]:
-        """Rows of pictures and numbers of captions that are to be asked for, to know these points."""
+        """Rows of pictures and numbers of captions whose names are missing for these points."""
         rows: dict[int, None] = {}
         texts: dict[int, None] = {}
         for index in indices:
@@ -74,32 +74,35 @@ class MapPoints:
         return list(rows), list(texts)
 
     def know(self, answer: Mapping[str, Any]) -> None:
-        """Take in an answer of ``search_points``."""
-        for one in answer["pictures"]:
-            self._pictures[int(one["row"])] = str(one["path"]), str(one["caption"]) or _told(one["labels"])
-        for one in answer["captions"]:
-            self._captions[int(one["text"])] = str(one["caption"])
+        """Add the names of an answer of ``search_points``."""
+        for entry in answer["pictures"]:
+            self._pictures[int(entry["row"])] = (
+                str(entry["path"]),
+                str(entry["caption"]) or _label_text(entry["labels"]),
+            )
+        for entry in answer["captions"]:
+            self._captions[int(entry["text"])] = str(entry["caption"])
 
     def of_path(self, path: str) -> list[int]:
-        """The pictures with this path, among those that are known."""
-        rows = [row for row, (own, _) in self._pictures.items() if own == path]
-        found: list[int] = np.flatnonzero(np.isin(self.rows, rows)).tolist()
-        return found
+        """Indices of the named pictures with this path."""
+        rows = [row for row, (known_path, _) in self._pictures.items() if known_path == path]
+        indices: list[int] = np.flatnonzero(np.isin(self.rows, rows)).tolist()
+        return indices
 
     def row_of(self, path: str) -> int:
-        """The row of a picture that is known; -1 where it is not."""
-        return next((row for row, (own, _) in self._pictures.items() if own == path), -1)
+        """The row of a named picture; -1 if unknown."""
+        return next((row for row, (known_path, _) in self._pictures.items() if known_path == path), -1)
 
     # Colours
     def telling_labels(self) -> list[str]:
-        """Labels that tell pictures apart, by how few of the pictures lack one; a single class colours nothing."""
+        """Labels with more than one value, those on the fewest pictures first."""
         telling = [name for name, (_, codes) in self.labels.items() if len(np.unique(codes[codes >= 0])) > 1]
         return sorted(telling, key=lambda name: int((self.labels[name][1] >= 0).sum()))
 
-    def colors(self, label: str, most: int, other: int) -> tuple[list[int], list[tuple[str, int]]]:
-        """A colour for each point, and the legend: the ``most`` frequent values have their own, others ``other``.
+    def colors(self, label: str, most: int, other_color: int) -> tuple[list[int], list[tuple[str, int]]]:
+        """A colour per point, and the legend; the ``most`` frequent values get a colour each, others ``other_color``.
 
-        Without a label pictures and captions differ. A caption has the colour of its picture.
+        Without a label, pictures and captions differ. A caption has the colour of its picture.
         """
         pictures, captions = len(self.rows), len(self.texts)
         if not label:
@@ -107,32 +110,33 @@ class MapPoints:
             return [0] * pictures + [1] * captions, legend
         values, codes = self.labels[label]
         common = [code for code, _ in Counter(codes[codes >= 0].tolist()).most_common(most)]
-        table = np.full(len(values) + 1, other, np.int64)  # the last one: of no value
+        table = np.full(len(values) + 1, other_color, np.int64)  # the last one: of no value
         table[common] = np.arange(len(common))
-        own = table[codes]
-        by_row = dict(zip(self.rows.tolist(), own.tolist(), strict=True)) if captions else {}
-        others = len(np.unique(codes[codes >= 0])) - len(common)
-        shown = [(values[code], color) for color, code in enumerate(common)]
-        legend = [*shown, *([(f"{others} others", other)] if others else [])]
-        return own.tolist() + [by_row.get(row, other) for row in self.owners.tolist()], legend
+        picture_colors = table[codes]
+        by_row = dict(zip(self.rows.tolist(), picture_colors.tolist(), strict=True)) if captions else {}
+        other_count = len(np.unique(codes[codes >= 0])) - len(common)
+        common_entries = [(values[code], color) for color, code in enumerate(common)]
+        legend = [*common_entries, *([(f"{other_count} others", other_color)] if other_count else [])]
+        return picture_colors.tolist() + [by_row.get(row, other_color) for row in self.owners.tolist()], legend
 
 
 def _plain(answer: Mapping[str, Any]) -> MapPoints:
     pictures, captions = answer["pictures"], answer["captions"]
     both = [*pictures, *captions]
-    words = {int(one["row"]): str(one["caption"]) for one in captions}
+    words = {int(point["row"]): str(point["caption"]) for point in captions}
     names = {
-        int(one["row"]): (str(one["path"]), words.get(int(one["row"]), "") or _told(one["labels"])) for one in pictures
+        int(point["row"]): (str(point["path"]), words.get(int(point["row"]), "") or _label_text(point["labels"]))
+        for point in pictures
     }
     return MapPoints(
-        places=np.array([(one["x"], one["y"]) for one in both], np.float64).reshape(-1, 2),
-        rows=np.array([one["row"] for one in pictures], np.int64),
+        places=np.array([(point["x"], point["y"]) for point in both], np.float64).reshape(-1, 2),
+        rows=np.array([point["row"] for point in pictures], np.int64),
         texts=np.arange(len(captions)),
-        owners=np.array([one["row"] for one in captions], np.int64),
+        owners=np.array([point["row"] for point in captions], np.int64),
         labels=_codes(pictures),
         method=str(answer["method"]),
         _pictures=names,
-        _captions={number: str(one["caption"]) for number, one in enumerate(captions)},
+        _captions={number: str(point["caption"]) for number, point in enumerate(captions)},
     )
 
 
@@ -141,8 +145,8 @@ def _packed(answer: Mapping[str, Any]) -> MapPoints:
     places = np.stack([_numbers(raw["x"], "<f4"), _numbers(raw["y"], "<f4")], axis=1).astype(np.float64)
     rows, texts, owners = (_numbers(raw[name], "<i4").astype(np.int64) for name in ("rows", "texts", "owners"))
     labels = {
-        name: (list(one["values"]), _numbers(one["codes"], "<i4").astype(np.int64))
-        for name, one in raw["labels"].items()
+        name: (list(label["values"]), _numbers(label["codes"], "<i4").astype(np.int64))
+        for name, label in raw["labels"].items()
     }
     if len(places) != len(rows) + len(texts) or len(owners) != len(texts):
         raise ValueError("the map's places do not fit its pictures and captions")
@@ -150,17 +154,17 @@ def _packed(answer: Mapping[str, Any]) -> MapPoints:
 
 
 def _codes(pictures: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[str], Integers]]:
-    names = dict.fromkeys(name for one in pictures for name in one["labels"])
-    found = {}
+    names = dict.fromkeys(name for picture in pictures for name in picture["labels"])
+    codes_by_name = {}
     for name in names:
         values: dict[str, int] = {}
-        own = [str(one["labels"].get(name, "")) for one in pictures]
-        codes = [values.setdefault(value, len(values)) if value else -1 for value in own]
-        found[name] = list(values), np.array(codes, np.int64)
-    return found
+        picture_values = [str(picture["labels"].get(name, "")) for picture in pictures]
+        codes = [values.setdefault(value, len(values)) if value else -1 for value in picture_values]
+        codes_by_name[name] = list(values), np.array(codes, np.int64)
+    return codes_by_name
 
 
-def _told(labels: Mapping[str, str]) -> str:
+def _label_text(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in labels.items() if value)
 
 

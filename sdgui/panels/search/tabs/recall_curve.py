@@ -36,9 +36,9 @@ class RecallCurve(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._lines: list[RecallLine] = []
-        self._left = PlotAxis("left", "share")
-        self._bottom = PlotAxis("bottom", "value")
-        self._plot = still_plot(self, self._left, self._bottom)
+        self._left_axis = PlotAxis("left", "share")
+        self._bottom_axis = PlotAxis("bottom", "value")
+        self._plot = still_plot(self, self._left_axis, self._bottom_axis)
         self._plot.setYRange(0, 1, padding=0.02)
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._readout = PlainLabel("Recall at k", self, wordWrap=True)
@@ -49,7 +49,7 @@ class RecallCurve(QWidget):
         column.addWidget(self._readout)
         column.addWidget(self._plot, 1)
         self.setAccessibleName("Recall at k")
-        self._plot.scene().sigMouseMoved.connect(self._hovered)
+        self._plot.scene().sigMouseMoved.connect(self._show_at)
         theme().changed.connect(self._draw)
         self._draw()
 
@@ -65,10 +65,10 @@ class RecallCurve(QWidget):
         look = theme()
         self._plot.setBackground(look.color("surface"))
         self._plot.clear()
-        dress(self._left, self._bottom)
-        self._left.setWidth(6 * SPACE)
+        dress(self._left_axis, self._bottom_axis)
+        self._left_axis.setWidth(6 * SPACE)
         most = max((line.k[-1] for line in self._lines if len(line.k)), default=10)
-        self._bottom.setTicks([[(float(np.log10(k)), str(k)) for k in _TICKS if k <= most]])
+        self._bottom_axis.setTicks([[(float(np.log10(k)), str(k)) for k in _TICKS if k <= most]])
         for line in self._lines:
             style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
             pen = pg.mkPen(look.run_color(line.color), width=2, style=style)
@@ -84,7 +84,7 @@ class RecallCurve(QWidget):
         """``recall at 10: Student 60.9 %, …``."""
         parts = []
         if self._lines and len(self._lines[0].k):
-            k = min(self._lines[0].k, key=lambda one: abs(one - k))  # the curve may end before
+            k = min(self._lines[0].k, key=lambda other_k: abs(other_k - k))  # the curve may end before
         for line in self._lines:
             near = int(np.abs(np.asarray(line.k) - k).argmin()) if len(line.k) else -1
             if near >= 0:
@@ -95,11 +95,11 @@ class RecallCurve(QWidget):
         text = self.text_at(k)
         self._readout.setText(text[:1].upper() + text[1:])
 
-    def _hovered(self, position: Any) -> None:
+    def _show_at(self, position: Any) -> None:
         if not self._lines or not self._lines[0].k:
             return
         x = float(self._plot.getPlotItem().vb.mapSceneToView(position).x())
-        k = min(self._lines[0].k, key=lambda one: abs(np.log10(one) - x))
+        k = min(self._lines[0].k, key=lambda other_k: abs(np.log10(other_k) - x))
         self._cross.setValue(float(np.log10(k)))
         self._cross.setVisible(True)
         self._show_values(k)

@@ -1,4 +1,4 @@
-"""*Why this match?* while one types: the selected picture against the words, asked of each model that is open.
+"""*Why this match?*: explains the selected picture's match with the words, for each open model.
 
 Flow: W on a picture, the query, another picture, a model that was opened -> ``search_why`` of each session -> the
 sides' ``WhyView``. A newer request for a side cancels the older one.
@@ -24,7 +24,7 @@ _TYPING = 60  # ms in which further key presses join a request
 
 
 class Explained(Protocol):
-    """A side of Search, below whose results there is room for the reasons."""
+    """A side of Search that can show explanations below its results."""
 
     why_asked: Any  # a signal
 
@@ -39,7 +39,7 @@ class Explained(Protocol):
 
 
 class WhyFollowing(QObject):
-    """Shows and fills the ``why`` of ``sides``; ``chosen`` gives the path of the selected picture, "" for none."""
+    """Shows and fills the ``why`` of ``sides``; ``selected_path`` returns the selected picture, "" for none."""
 
     def __init__(
         self,
@@ -47,25 +47,31 @@ class WhyFollowing(QObject):
         sides: tuple[Explained, Explained],
         sessions: tuple[SearchSession, SearchSession],
         jobs: Jobs,
-        chosen: Callable[[], str],
+        selected_path: Callable[[], str],
     ) -> None:
         super().__init__(query)
-        self._query, self._sides, self._sessions, self._jobs, self._chosen = query, sides, sessions, jobs, chosen
-        self._path = ""  # of the picture that is explained; it stays while words are typed
+        self._query, self._sides, self._sessions, self._jobs, self._selected_path = (
+            query,
+            sides,
+            sessions,
+            jobs,
+            selected_path,
+        )
+        self._path = ""  # the explained picture, also while words are typed
         self.on = False
         self._soon = QTimer(self, singleShot=True, interval=_TYPING)
         self._soon.timeout.connect(self._ask_all)
         query.changed.connect(self._changed)
         for number, (side, session) in enumerate(zip(sides, sessions, strict=True)):
             side.why_asked.connect(self.toggle)
-            session.opened.connect(lambda _facts, number=number: self._ask(number))
+            session.collection_opened.connect(lambda _facts, number=number: self._ask(number))
 
     def toggle(self) -> None:
-        """Show it, or hide it."""
+        """Show or hide the explanations."""
         self.set_on(not self.on)
 
     def set_on(self, on: bool) -> None:
-        """Show or hide it on both sides; what is under way is dropped when it is hidden."""
+        """Show or hide the explanations on both sides; hiding drops open requests."""
         self.on = on
         for number, side in enumerate(self._sides):
             side.show_why(on)
@@ -78,12 +84,12 @@ class WhyFollowing(QObject):
             self._soon.stop()
 
     def selected(self) -> None:
-        """Another picture may be selected."""
-        self._path = self._chosen() or self._path
+        """Explain the selected picture, which may have changed."""
+        self._path = self._selected_path() or self._path
         self._changed()
 
     def forget(self, number: int, other_data: bool) -> None:
-        """A side opens another model, or other data, whose pictures are not those of before."""
+        """Clear a side that opens another model or (``other_data``) another collection."""
         if other_data and number == 0:
             self._path = ""
         if self.on:
@@ -126,6 +132,6 @@ class WhyFollowing(QObject):
 
 
 def words_of(query: Query) -> str:
-    """The words that a query looks for: what is typed, and its further words, without what it avoids."""
+    """The included words of a query: typed words and parts with a positive weight."""
     parts = [part.words for part in query.parts if part.words and part.weight > 0]
     return " ".join(filter(None, (query.words.strip(), *parts)))

@@ -1,4 +1,4 @@
-"""A picture in grey with the relevance of its patches over it, as the model is shown it: its centre square."""
+"""A picture in grey, cropped to the model's centre square, with the relevance of its patches over it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STRONGEST = 0.8  # opacity of the most relevant patch
 
 
 class HeatPicture(QWidget):
-    """``show_picture``, then ``show_patches``; a picture that cannot be read leaves the reason as its tooltip."""
+    """Call ``show_picture``, then ``show_patches``; the tooltip shows why a picture cannot be read."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -75,7 +75,7 @@ def centre_square(image: QImage) -> QImage:
 
 
 def heat(patches: Sequence[Sequence[float]]) -> QImage | None:
-    """A pixel a patch, more opaque the more relevant; None where nothing is."""
+    """One pixel per patch, with opacity by relevance; None if no patch is relevant."""
     highest = max((max(row, default=0.0) for row in patches), default=0.0)
     columns = len(patches[0]) if patches else 0
     if highest <= 0 or any(len(row) != columns for row in patches):

@@ -24,7 +24,7 @@ _PLACES = (("upper", "middle", "lower"), ("left", "middle", "right"))
 class WhyView(QFrame):
     """``show_waiting``, then ``show_answer`` or ``show_sentence``."""
 
-    closed = Signal()  # the user wants to see it no more
+    closed = Signal()  # by the user
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,27 +53,29 @@ class WhyView(QFrame):
         self.hide()
 
     def show_waiting(self, path: Path) -> None:
-        """Show the picture; what was answered about it before stays until the newer answer is here."""
-        same = self.picture.path == path
+        """Show the picture; an earlier answer about it stays until the new one arrives."""
+        is_same = self.picture.path == path
         self.picture.show_picture(path)
-        if not same:
-            self.show_sentence("Computing what the match rests on …")
+        if not is_same:
+            self.show_sentence("Computing the relevance …")
 
     def show_answer(self, answer: Why) -> None:
-        """Show what carries the match."""
+        """Show the relevance of patches and words."""
         self.picture.show_patches(answer["patches"])
         words = answer["words"]
         self._set_words(words)
-        carried = any(word["relevance"] > 0 for word in words)
+        is_relevant = any(word["relevance"] > 0 for word in words)
         self.title.setText(f"Cosine {answer['cosine']:.3f} · each word's share")
         best = sorted(words, key=lambda word: -word["relevance"])[:3]
-        told = ", ".join(f"{word['text']} {_percent(word['relevance'])}" for word in best) if carried else "no word"
+        top_words = (
+            ", ".join(f"{word['text']} {_percent(word['relevance'])}" for word in best) if is_relevant else "no word"
+        )
         self.setAccessibleDescription(
-            f"Cosine {answer['cosine']:.3f}. Words: {told}. Most relevant patch: {where(answer['patches'])}."
+            f"Cosine {answer['cosine']:.3f}. Words: {top_words}. Most relevant patch: {where(answer['patches'])}."
         )
 
     def show_sentence(self, sentence: str) -> None:
-        """Show why there is nothing to see."""
+        """Show why there is no explanation."""
         self.picture.show_patches([])
         self._set_words([])
         self.title.setText(sentence)
@@ -92,7 +94,7 @@ class WhyView(QFrame):
 
 
 class _Word(PlainLabel):
-    """A word and its share, on a ground as strong as its share."""
+    """A word with its share, on a background of matching opacity."""
 
     def __init__(self, text: str, share: float, highest: float, parent: QWidget) -> None:
         super().__init__(f"{text}  {_percent(share)}", parent)
@@ -115,7 +117,7 @@ def _percent(share: float) -> str:
 
 
 def where(patches: Sequence[Sequence[float]]) -> str:
-    """``upper left``: where the most relevant patch lies; ``none`` where there is none."""
+    """Position of the most relevant patch, such as ``upper left``; ``none`` if no patch is relevant."""
     share, y, x = max(
         ((share, y, x) for y, row in enumerate(patches) for x, share in enumerate(row)), default=(0.0, 0, 0)
     )

@@ -206,7 +206,7 @@ def test_a_filter_on_a_label_that_the_collection_lacks_is_seen_and_asked_with(
 ) -> None:
     search = open_search()
     search.view.filters.set_filters({"labels": {"group": ["animals"]}}, True)
-    search.open(0, anew=True)
+    search.open(0, reopen=True)
     qtbot.waitUntil(lambda: search.view.filters.label.findData("tone") > 0 and not search.sessions[0].opening)
     type_words(qtbot, search, "moon")
     assert requests(folder)[-1]["filters"] == {"labels": {"group": ["animals"]}} == search.view.filters.filters()
@@ -217,7 +217,7 @@ def test_a_filter_on_a_label_that_the_collection_lacks_is_seen_and_asked_with(
 def test_typing_ends_the_question_after_a_known_caption(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     search.view.tabs.setCurrentIndex(EVALUATION)
-    qtbot.waitUntil(lambda: bool(search.view.evaluation.model.known), timeout=10000)
+    qtbot.waitUntil(lambda: bool(search.view.evaluation.model.visible_queries), timeout=10000)
     search.view.evaluation.choose_first()
     qtbot.waitUntil(lambda: bool(requests(folder)) and requests(folder)[-1].get("caption") == 5)
     search.view.query.line.setFocus()

@@ -123,7 +123,7 @@ def test_known_answers_sort_by_title_rank_and_movement(qtbot: QtBot) -> None:
         Known("d", "/d", 3, 3, (3.0, 3.0)),
     ]
     model = KnownModel()
-    model.set_known(known, "Caption", ["one", "two"])
+    model.set_queries(known, "Caption", ["one", "two"])
 
     def titles() -> list[str]:
         return [str(model.index(row, 0).data()) for row in range(model.rowCount())]
@@ -170,7 +170,7 @@ def test_known_answers_sort_by_title_rank_and_movement(qtbot: QtBot) -> None:
     model.sort(0)
     assert len(arranged) == 2
     model.set_filter("")
-    model.set_known(known[:1], "Picture", ["one"])
+    model.set_queries(known[:1], "Picture", ["one"])
     assert model.columnCount() == 2
     assert [model.heading(column, Qt.ItemDataRole.DisplayRole) for column in range(2)] == ["Picture", "one"]
 
@@ -194,7 +194,7 @@ def row(rank: int, **more: Any) -> dict[str, Any]:
         ({"/2.png": 3}, 0, "▲ 1", "1 rank higher than with B"),
         ({"/2.png": 9}, 0, "▲ 7", "7 ranks higher than with B"),
         ({"/2.png": 1}, 2, "▼ 1 · +2", "1 rank lower than with B, 2 near-identical"),
-        ({}, 1, "new · +1", "not found by B, 1 near-identical"),
+        ({}, 1, "only here · +1", "not found by B, 1 near-identical"),
     ],
 )
 def test_badges(other: dict[str, int] | None, duplicates: int, badge: str, spoken: str) -> None:

@@ -106,7 +106,7 @@ def test_a_left_drag_draws_a_lasso_and_other_drags_pan(canvas: MapCanvas) -> Non
         assert len(found) == (number == 2)
         assert bool(len(canvas._lasso.getData()[0])) == (number < 2), "its line is seen until it is finished"
     assert found == [[0, 1]]
-    assert [tuple(point.pos()) for point in canvas._chosen.points()] == [(0.0, 0.0), (1.0, 0.0)]
+    assert [tuple(point.pos()) for point in canvas._rings.points()] == [(0.0, 0.0), (1.0, 0.0)]
     assert view(canvas) == before
     box.mouseDragEvent(Drag(canvas, (0.0, 0.0), (0.25, 0.5), shift=True))
     moved = view(canvas)
@@ -177,7 +177,7 @@ def test_points_of_a_large_map_stand_where_they_are_wherever_the_view_is(
     canvas.set_groups([2, 2, 2, 2, 2])
     at = canvas._view.mapFromScene(canvas._box.mapViewToScene(QPointF(0.0, 0.0)))
     assert canvas.grab().toImage().pixelColor(at) == look.run_color(2)
-    assert [tuple(point.pos()) for point in canvas._chosen.points()] == [(1.0, 1.0)]
+    assert [tuple(point.pos()) for point in canvas._rings.points()] == [(1.0, 1.0)]
     canvas.set_points(PLACES[:2], [0, 1], 2)
     assert len(canvas._dots.points()) == 2, "of few the shapes again"
     assert canvas.grab().toImage().pixelColor(at) != look.run_color(2)
@@ -208,7 +208,7 @@ def test_keys_move_zoom_and_choose_what_is_in_view(qtbot: QtBot, canvas: MapCanv
     assert view(canvas)[0][0] > start[0][0]
     qtbot.keyClick(canvas, Qt.Key.Key_A)
     assert found == [[3]] or set(found[0]) < {0, 1, 2, 3, 4}
-    assert [tuple(one.pos()) for one in canvas._chosen.points()] == [tuple(PLACES[at]) for at in found[0]]
+    assert [tuple(one.pos()) for one in canvas._rings.points()] == [tuple(PLACES[at]) for at in found[0]]
     qtbot.keyClick(canvas, Qt.Key.Key_R)
     assert view(canvas)[0] == pytest.approx(start[0], abs=1e-6)
     qtbot.keyClick(canvas, Qt.Key.Key_A)
@@ -234,11 +234,11 @@ def test_pictures_are_discs_captions_triangles_and_each_has_its_colour(canvas: M
     canvas.mark([2])
     canvas.set_groups([1, 1, 1, 1, 0])
     assert [point.brush().color() for point in canvas._dots.points()] == [look.run_color(1)] * 4
-    assert len(canvas._chosen.points()) == 1, "what is marked stays"
+    assert len(canvas._rings.points()) == 1, "what is marked stays"
     canvas.set_points(PLACES + 1, [0] * 5, 4)
-    assert [tuple(point.pos()) for point in canvas._chosen.points()] == [(1.0, 2.0)]
+    assert [tuple(point.pos()) for point in canvas._rings.points()] == [(1.0, 2.0)]
     canvas.set_points(PLACES[:2], [0, 0], 2)
-    assert len(canvas._chosen.points()) == 0, "they are other points"
+    assert len(canvas._rings.points()) == 0, "they are other points"
     canvas.mark([])
     canvas.set_points(np.zeros((0, 2)), [], 0)
     assert canvas.nearest(QPointF(1, 1)) == -1
@@ -282,7 +282,7 @@ def page(qtbot: QtBot) -> Iterator[MapPage]:
 
 def test_a_map_is_asked_for_when_it_is_seen_and_named_under_the_mouse(qtbot: QtBot, page: MapPage) -> None:
     wanted: list[bool] = []
-    page.wanted.connect(wanted.append)
+    page.map_asked.connect(wanted.append)
     page.clear()
     assert wanted == [], "nobody looks at it"
     host = page.parentWidget()

@@ -157,7 +157,7 @@ def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSea
     assert [side.gallery.thumbnail_size() for side in again.sides] == [160, 160]
     assert again._sizes["not made"] == "a3ept"
     assert (again.source.kind, again.source.collection.data.source()) == (DATA, str(folder / "pictures"))
-    assert again.query.whole().filters == filters, "which a saved search records"
+    assert again.query.filtered_query().filters == filters, "which a saved search records"
 
 
 def test_a_model_chosen_by_hand_stays_until_another_run_is_asked_for(qtbot: QtBot, open_search: OpenSearch) -> None:
@@ -269,7 +269,7 @@ def test_a_side_that_is_closed_or_failed_shows_nothing_more(qtbot: QtBot, open_s
     assert search.view.sides[0].gallery.items()[0].badge == "", "there is no other model to rank it"
     search._open_failed(0, Failure("It ended."))
     assert search.view.sides[0].gallery.items() == []
-    search.queries._refused(0, search.queries.number - 1, Failure("Old."))
+    search.queries._show_failure(0, search.queries.number - 1, Failure("Old."))
     assert search.view.bar.text == "It ended.", "of a query that is no longer asked nothing is said"
 
 

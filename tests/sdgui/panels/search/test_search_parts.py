@@ -171,9 +171,9 @@ def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: Eva
     asked: list[int] = []
     pane.compare_asked.connect(asked.append)
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
-    assert [one.title for one in pane.model.known] == ["a", "c", "b"], "the hardest first"
+    assert [one.title for one in pane.model.visible_queries] == ["a", "c", "b"], "the hardest first"
     pane.model.sort(2, Qt.SortOrder.AscendingOrder)
-    assert [one.title for one in pane.model.known] == ["a", "b", "c"], "what is not known comes last"
+    assert [one.title for one in pane.model.visible_queries] == ["a", "b", "c"], "what is not known comes last"
     assert pane.choose("b", "/b")
     pane.show_sides([side_of({"a": 1, "b": 1, "c": 9}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
     current = pane.current()
@@ -187,8 +187,8 @@ def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: Eva
     assert not pane.choose("none", "/none")
     pane.way.setCurrentIndex(pane.way.findData(PAIRS))
     pane.way.activated.emit(pane.way.currentIndex())
-    pane.at.setCurrentIndex(1)
-    pane.at.activated.emit(1)
+    pane.k_box.setCurrentIndex(1)
+    pane.k_box.activated.emit(1)
     assert asked == [1, 5]
     pairs = {"only_a": [], "only_b": [], "counts": {"only_a": 0, "only_b": 0, "both": 1, "neither": 0}}
     pane.show_pairs(pairs)
@@ -196,7 +196,7 @@ def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: Eva
     assert asked == [1, 5, 5], "of other models the pairs are others"
     pane.show_sides([side_of({"a": 1}, queries={"text_to_image": 7, "image_to_text": 7})], ["Student"])
     assert pane.way.findData(PAIRS) < 0
-    assert pane.found.text() == "1 of 7 queries (the 1 hardest are listed)"
+    assert pane.count_label.text() == "1 of 7 queries (the 1 hardest are listed)"
     pane.way.setCurrentIndex(pane.way.findData(PICTURES))
     pane.way.activated.emit(pane.way.currentIndex())
     assert pane.model.headerData(0, Qt.Orientation.Horizontal) == "Picture with the caption"
@@ -245,7 +245,7 @@ def test_a_caption_has_the_colour_of_its_picture(page: MapPage) -> None:
 
 def test_what_was_lassoed_stays_while_the_same_pictures_are_laid_out_better(page: MapPage) -> None:
     wanted: list[bool] = []
-    page.wanted.connect(wanted.append)
+    page.map_asked.connect(wanted.append)
     page.show_map(a_map(method="PCA"))
     assert "a better one is being computed" in page.status.text()
     page.canvas.lassoed.emit([0, 2])
@@ -345,9 +345,9 @@ def test_a_lasso_ends_where_it_is_finished_and_a_point_is_near_or_is_none(page: 
     canvas, found = page.canvas, list[Any]()
     canvas.lassoed.connect(found.append)
     around = [QPointF(-0.5, -0.5), QPointF(0.3, -0.5), QPointF(0.3, 0.5), QPointF(-0.5, 0.5)]
-    canvas._drawn(around, False)
+    canvas._draw_lasso(around, False)
     assert found == []
-    canvas._drawn(around, True)
+    canvas._draw_lasso(around, True)
     assert found == [[0]]
     assert canvas.inside(around[:2]) == []
     at = canvas._box.mapViewToScene(QPointF(0.0, 0.0))
@@ -386,6 +386,6 @@ def test_the_recall_under_the_mouse_is_that_of_the_nearest_k(qtbot: QtBot) -> No
     assert curve._readout.geometry().bottom() <= curve._plot.geometry().top()
     view = curve._plot.getPlotItem().vb
     for at, k in ((0.1, 1), (0.9, 10), (1.8, 100)):
-        curve._hovered(view.mapViewToScene(QPointF(at, 0.5)))
+        curve._show_at(view.mapViewToScene(QPointF(at, 0.5)))
         assert 10 ** curve._cross.value() == pytest.approx(k)
         assert f"t {k}:" in curve._readout.text()

@@ -39,18 +39,18 @@ def test_where_to_search_is_chosen_told_and_remembered(
     told, folders, left, sheets = list[int](), list[None](), list[None](), list[bool]()
     box.changed.connect(told.append)
     box.folder_chosen.connect(lambda: folders.append(None))
-    box.left.connect(lambda: left.append(None))
+    box.close_asked.connect(lambda: left.append(None))
     box.sheet_asked.connect(sheets.append)
 
     def seen() -> list[bool]:
         return [one.isVisible() for one in (box.data, *box.indexes, box.browse)]
 
     def choose(kind: str) -> None:
-        box.where.setCurrentIndex(box.where.findData(kind))
-        box.where.activated.emit(box.where.currentIndex())
+        box.kind_box.setCurrentIndex(box.kind_box.findData(kind))
+        box.kind_box.activated.emit(box.kind_box.currentIndex())
 
     assert box.data._about._pictures_only, "pictures without captions can be searched"
-    assert (box.kind, box.title(), seen()) == (HELD_OUT, "Held-out data", [False] * 4)
+    assert (box.kind, box.title(), seen()) == (HELD_OUT, "Validation split", [False] * 4)
     choose(DATA)
     assert (box.kind, box.title(), seen(), told) == (DATA, "Choose pictures", [True, False, False, False], [-1])
     choose(INDEX)
@@ -235,7 +235,7 @@ def test_a_side_names_its_model_its_results_and_the_correct_picture(side: Search
     side.gallery.set_current(1)
     side.show_answer(results(6, true_rank=2.0), Query("q", caption=1), "cosine", results(2), "Teacher")
     assert side.gallery.current() == 1, "the same query with more results"
-    assert [item.badge for item in side.gallery.items()] == ["", "", "new", "new", "new", "new"]
+    assert [item.badge for item in side.gallery.items()] == ["", "", *["only here"] * 4]
     assert side.gallery.items()[0].score == 0.9
     assert side.detail.text().startswith("cosine 0.800 (below the cut-off 0.850)")
     assert side.detail.text().endswith("/p/1.png")
@@ -262,7 +262,7 @@ def test_keys_and_the_menu_of_a_side_ask_about_the_chosen_picture(qtbot: QtBot, 
     grid.setFocus()
     for key in (Qt.Key.Key_M, Qt.Key.Key_T):
         qtbot.keyClick(grid, key)
-    side._part(1.0)
+    side._ask_part(1.0)
     assert heard == [], "nothing is chosen"
     assert side.chosen_path() == ""
     side.show_answer(results(), Query("q"), "cosine", None, "")

@@ -87,7 +87,7 @@ def test_what_moved_is_told_in_signs_and_in_words() -> None:
     mine = _answer(_row("/a", 1), _row("/b", 2, duplicates=("/twin",)), _row("/c", 4), _row("/d", 5, above=False))
     other = _answer(_row("/b", 1), _row("/x", 2, duplicates=("/a",)), _row("/c", 4))
     found = items(mine, Query("q"), "cosine", ranks_of(other), "Teacher")
-    assert [item.badge for item in found] == ["▲ 2", "▼ 1 · +1", "", "new"]
+    assert [item.badge for item in found] == ["▲ 2", "▼ 1 · +1", "", "only here"]
     assert found[0].badge_spoken == "2 ranks higher than with Teacher"
     assert found[1].badge_spoken == "1 rank lower than with Teacher, 1 near-identical"
     assert found[3].badge_spoken == "not found by Teacher, below the cut-off"

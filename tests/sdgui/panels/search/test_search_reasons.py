@@ -30,7 +30,7 @@ def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, t
         return [one.text() for one in reasons._words.findChildren(QLabel) if one.isVisible()]
 
     reasons.show_waiting(tmp_path / "a.png")
-    assert (reasons.title.text(), words()) == ("Computing what the match rests on …", [])
+    assert (reasons.title.text(), words()) == ("Computing the relevance …", [])
     qtbot.waitUntil(lambda: reasons.picture._picture is not None)
     found = [
         {"text": text, "relevance": share} for text, share in (("a", 0.1), ("red", 0.6), ("hat", 0.3), ("on", 0.0))

@@ -20,7 +20,7 @@ def test_recall_is_drawn_told_and_read_out(qtbot: QtBot) -> None:
     curve.resize(500, 300)
     curve.show()
     assert curve.accessibleDescription() == "no recall yet; no recall yet"
-    curve._hovered(QPointF(0, 0))
+    curve._show_at(QPointF(0, 0))
     assert not curve._cross.isVisible()
     curve.set_lines(
         [RecallLine("A", [1, 10, 100], [0.25, 0.5, 1.0], 0), RecallLine("B", [1, 10], [0.1, 0.2], 1, dashed=True)]
@@ -36,10 +36,10 @@ def test_recall_is_drawn_told_and_read_out(qtbot: QtBot) -> None:
     low, high = curve._plot.viewRange()[0]
     assert low == pytest.approx(-0.04)
     assert high == pytest.approx(2.04)
-    ticks = [text for _, text in curve._bottom._tickLevels[0]]
+    ticks = [text for _, text in curve._bottom_axis._tickLevels[0]]
     assert ticks == ["1", "2", "5", "10", "20", "50", "100"]
     assert not curve._cross.isVisible()
-    curve._hovered(curve._plot.getPlotItem().vb.mapViewToScene(QPointF(1.9, 0.5)))
+    curve._show_at(curve._plot.getPlotItem().vb.mapViewToScene(QPointF(1.9, 0.5)))
     assert curve._cross.isVisible()
     assert curve._readout.text().startswith("Recall at 100: A 100.0 %")
     curve.set_lines([])
@@ -54,14 +54,14 @@ def test_the_evaluation_counts_filters_and_leads_on(qtbot: QtBot) -> None:
     pane.resize(500, 500)
     pane.show()
     chosen, activated, compared, ways = list[str](), list[str](), list[int](), list[str]()
-    pane.chosen.connect(lambda one: chosen.append(one.title))
+    pane.query_selected.connect(lambda one: chosen.append(one.title))
     pane.activated.connect(lambda one: activated.append(one.title))
     pane.compare_asked.connect(compared.append)
     pane.way_changed.connect(ways.append)
     pane.choose_first()
-    assert (pane.current(), pane.at.isVisible(), pane.current_way) == (None, False, TEXTS)
+    assert (pane.current(), pane.k_box.isVisible(), pane.current_way) == (None, False, TEXTS)
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2})], ["Best"], "yesterday")
-    assert pane.found.text() == "3 queries · as of yesterday; being evaluated anew"
+    assert pane.count_label.text() == "3 queries · as of yesterday; being re-evaluated"
     assert [pane.way.itemData(row) for row in range(pane.way.count())] == [TEXTS, "image_to_text"]
     assert [line.name for line in pane.curve.lines()] == ["Best text→image", "Best image→text"]
     assert [(line.dashed, line.color) for line in pane.curve.lines()] == [(False, 0), (True, 0)]
@@ -74,7 +74,7 @@ def test_the_evaluation_counts_filters_and_leads_on(qtbot: QtBot) -> None:
     qtbot.keyClick(pane.table, Qt.Key.Key_Return)
     assert activated == ["a"]
     pane.filter_box.setText("B")
-    assert (pane.found.text().split(" · ")[0], pane.model.rowCount()) == ("1 of 3 queries", 1)
+    assert (pane.count_label.text().split(" · ")[0], pane.model.rowCount()) == ("1 of 3 queries", 1)
     assert not pane.choose("a", "/a"), "it is not listed"
     pane.filter_box.clear()
     assert pane.choose("c", "/c")
@@ -84,19 +84,19 @@ def test_the_evaluation_counts_filters_and_leads_on(qtbot: QtBot) -> None:
     assert [line.color for line in pane.curve.lines()] == [0, 0, 1, 1]
     pane.way.setCurrentIndex(2)
     pane.way.activated.emit(2)
-    assert (pane.at.isVisible(), compared, ways[-1], pane.model.rowCount()) == (True, [1], PAIRS, 0)
-    assert pane.found.text() == "0 queries"
+    assert (pane.k_box.isVisible(), compared, ways[-1], pane.model.rowCount()) == (True, [1], PAIRS, 0)
+    assert pane.count_label.text() == "0 queries"
     row = {"caption": "a", "path": "/a", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}
     counts = {"only_a": 0, "only_b": 1, "both": 1000, "neither": 0}
     pane.show_pairs({"only_a": [], "only_b": [row], "counts": counts})
-    assert pane.found.text() == "only Student 0 · only Teacher 1 · both 1\u2009000 · neither 0"
+    assert pane.count_label.text() == "only Student 0 · only Teacher 1 · both 1\u2009000 · neither 0"
     assert [pane.model.index(0, column).data() for column in range(4)] == ["a", "5", "1", "▲ 4"]
     assert pane.table.horizontalHeader().sortIndicatorSection() == 3
-    pane.at.setCurrentIndex(2)
-    pane.at.activated.emit(2)
+    pane.k_box.setCurrentIndex(2)
+    pane.k_box.activated.emit(2)
     assert compared == [1, 10]
     pane.way.setCurrentIndex(0)
     pane.way.activated.emit(0)
-    assert not pane.at.isVisible()
+    assert not pane.k_box.isVisible()
     pane.show_sides([], [])
-    assert (pane.found.text(), pane.model.rowCount(), pane.curve.lines()) == ("0 queries", 0, [])
+    assert (pane.count_label.text(), pane.model.rowCount(), pane.curve.lines()) == ("0 queries", 0, [])

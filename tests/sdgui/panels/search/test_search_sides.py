@@ -97,7 +97,7 @@ def test_a_side_counts_rows_as_the_first_only_where_they_share_a_collection(
         assert session.target is not None
         session.target = replace(session.target, data=str(tmp_path), index="")
     assert [search.queries.row_of(side, 12) for side in (0, 1)] == [12, -1], "each index of a folder grows by itself"
-    search.open(1, anew=True)
+    search.open(1, reopen=True)
     opened(search, workers, 1, source="/other.csv")
     assert [search.queries.row_of(side, 12) for side in (0, 1)] == [12, -1]
     ask(search, workers, Query(parts=(part,)))
@@ -132,7 +132,7 @@ def test_the_newest_query_waits_for_the_one_before_and_others_are_never_sent(
     assert one.last("search_query")["texts"][0]["text"] == "abcde", "the next is asked though this one failed"
     one.fail("search_query", Failure("It ended."))
     assert search.view.bar.text == "It ended."
-    search.open(0, anew=True)
+    search.open(0, reopen=True)
     assert "search_query" not in one.given_up
     count = one.count("search_query")
     search.queries.run()
@@ -148,8 +148,8 @@ def test_a_side_that_cannot_be_opened_again_is_asked_nothing_and_the_other_stays
     search: SearchPanel, workers: Workers
 ) -> None:
     one, two = ask(search, workers, Query("moon"), results(), results())
-    search._working(1, "map", "computing", 1, 2)
-    search.open(1, anew=True)
+    search._show_progress(1, "map", "computing", 1, 2)
+    search.open(1, reopen=True)
     assert search.view.jobs.running() == [], "what was asked of it is dropped"
     two.fail("search_open", Failure("It is gone."))
     assert (search.view.empty.isVisible(), len(search.view.sides[0].gallery.items())) == (False, 3)
@@ -225,7 +225,7 @@ def test_why_a_picture_matches_is_asked_of_each_model_as_one_types(
     search.why._ask_all()
     assert worker.last("search_why")["path"] == "/p/2.png"
     assert worker.last("search_why")["text"] == "moon"
-    assert one.why.title.text() == "Computing what the match rests on …"
+    assert one.why.title.text() == "Computing the relevance …"
     worker.progress.emit(worker.number("search_why"), "computing", 1, 2)
     assert search.view.jobs.running() == ["why0"]
     worker.answer("search_why", {"cosine": 0.3, "patches": [[1.0]], "words": [{"text": "moon", "relevance": 1.0}]})
@@ -248,11 +248,11 @@ def test_why_a_picture_matches_is_asked_of_each_model_as_one_types(
     assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (False, False, False)
     assert worker.given_up[-1] == "search_why"
     assert not search.why._soon.isActive()
-    search.open(0, anew=True)
+    search.open(0, reopen=True)
     opened(search, workers, 0)
     assert worker.count("search_why") == count
     one.why_asked.emit()
-    search.open(0, anew=True)
+    search.open(0, reopen=True)
     opened(search, workers, 0)
     assert worker.count("search_why") == count + 1, "of the model that is open now"
 
@@ -282,9 +282,9 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
     assert pane.filter_box.hasFocus()
     two = workers[TWO.model]
     two.answer("search_evaluate", side(a=1.0, b=1.0))
-    assert pane.model.known == [], "the first one comes first"
+    assert pane.model.visible_queries == [], "the first one comes first"
     workers[ONE.model].answer("search_evaluate", side(a=3.0, b=1.0))
-    assert [(one.title, one.ranks) for one in pane.model.known] == [("a", (3.0, 1.0)), ("b", (1.0, 1.0))]
+    assert [(one.title, one.ranks) for one in pane.model.visible_queries] == [("a", (3.0, 1.0)), ("b", (1.0, 1.0))]
     current = pane.current()
     assert current is not None
     assert (current.title, view.query.query().caption) == ("a", 0), "the hardest is looked up"
@@ -294,19 +294,19 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
         assert kept is not None
         assert [row["caption"] for row in kept.content["text_to_image"]] == ["a", "b"]
     view.tabs.setCurrentIndex(PICTURES_TAB)
-    assert not view._left.isVisible()
+    assert not view._evaluation_side.isVisible()
     count = two.count("search_evaluate")
     view.query.line.setFocus()
     view.tabs.setCurrentIndex(EVALUATION)
     assert view.query.line.hasFocus(), "who types goes on typing"
     assert two.count("search_evaluate") == count, "it is known"
-    search.open(0, anew=True)
+    search.open(0, reopen=True)
     opened(search, workers, 0)
     assert workers[ONE.model].count("search_evaluate") == count + 1, "of what is open now"
     assert search.view.source.pickers[0].set_choice(TWO)
-    assert pane.model.known == []
-    qtbot.waitUntil(lambda: "as of" in pane.found.text())
-    assert [one.title for one in pane.model.known] == ["a", "b"], "what was found of it before"
+    assert pane.model.visible_queries == []
+    qtbot.waitUntil(lambda: "as of" in pane.count_label.text())
+    assert [one.title for one in pane.model.visible_queries] == ["a", "b"], "what was found of it before"
     assert pane.isVisible()
 
 
@@ -338,12 +338,12 @@ def test_popovers_open_by_their_buttons_and_filters_count_on_theirs(
     assert view.filter_button.text() == "Filters (1)"
     view.source.button.click()
     assert view.source.popover.isVisible()
-    assert view.source.popover.focusWidget() is view.source.collection.where
+    assert view.source.popover.focusWidget() is view.source.collection.kind_box
     view.source.collection.folder.click()
     assert not view.source.popover.isVisible(), "a dialog has opened"
     view.more.click()
     assert view.more_popover.isVisible()
-    assert view.more_popover.focusWidget() is view.query.wanted
+    assert view.more_popover.focusWidget() is view.query.find_box
     qtbot.keyClicks(view.query.line, "sun")
     view.query.minus.click()
     assert not view.more_popover.isVisible()

@@ -123,7 +123,7 @@ def test_what_one_side_has_to_say_stays_when_the_other_side_opens(
     assert search.view.bar._action.text() == "Refresh the index"
     search.view.source.show_index(1, str(tmp_path / "other"))
     qtbot.waitUntil(lambda: "made by open_clip:A" in search.view.bar.text)
-    with qtbot.waitSignal(search.sessions[0].opened):
+    with qtbot.waitSignal(search.sessions[0].collection_opened):
         search.view.source.show_index(0, str(tmp_path / "whole"))
     assert search.view.bar.text.startswith("the index other was made by open_clip:A")
     with qtbot.waitSignal(search.sessions[1].failed):
@@ -140,7 +140,7 @@ def test_a_closed_message_stays_closed_when_the_other_side_opens(
     search.view.source.show_index(0, str(tmp_path / "damaged"))
     qtbot.waitUntil(lambda: "damaged" in search.view.bar.text)
     search.view.bar._close.click()
-    with qtbot.waitSignal(search.sessions[1].opened):
+    with qtbot.waitSignal(search.sessions[1].collection_opened):
         search.view.source.show_index(1, str(tmp_path / "whole"))
     assert not search.view.bar.isVisible()
 

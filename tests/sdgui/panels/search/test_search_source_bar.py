@@ -141,12 +141,12 @@ def test_what_is_searched_stands_on_its_button_and_all_of_it_is_remembered(
 ) -> None:
     opened: list[int] = []
     bar.changed.connect(opened.append)
-    assert bar.button.text() == "Held-out data"
+    assert bar.button.text() == "Validation split"
     bar.show_facts(facts("k", captions=0))  # type: ignore[arg-type]
-    assert bar.button.text() == "Held-out data · 3 pictures"
+    assert bar.button.text() == "Validation split · 3 pictures"
     assert bar.collection.facts.text() == "3 pictures · 8 dimensions\n/val.csv\nexact, in memory"
     bar.compare.setChecked(True)
-    assert bar.button.text() == "Held-out data · 3 pictures", "the same pictures"
+    assert bar.button.text() == "Validation split · 3 pictures", "the same pictures"
     (tmp_path / "mine").mkdir()
     bar.collection.search_folder(str(tmp_path / "mine"))
     assert (bar.button.text(), opened) == ("mine", [-1])
@@ -164,7 +164,7 @@ def test_what_is_searched_stands_on_its_button_and_all_of_it_is_remembered(
     assert bar.button.text() == "made/one"
     bar.button.click()
     assert bar.popover.isVisible()
-    bar.collection.left.emit()
+    bar.collection.close_asked.emit()
     assert not bar.popover.isVisible()
     state = json.loads(json.dumps(bar.state()))
     again = SourceBar(services)
@@ -187,7 +187,7 @@ def test_what_is_searched_stands_on_its_button_and_all_of_it_is_remembered(
 def test_another_model_to_compare_with_is_asked_for(bar: SourceBar, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(bar.pickers[1], "open", lambda: opened.append("second"))
-    bar.other.trigger()
+    bar.against_another.trigger()
     assert (bar.comparing, opened, chosen(bar)) == (True, ["second"], [None, None])
     bar.compare.setChecked(False)
     assert bar.pickers[0].set_choice(ModelChoice(f"{run.folder}@best", "teacher", "shapes", run.id))

@@ -79,7 +79,7 @@ def test_another_collection_ends_the_evaluation_of_the_one_before(
     assert search.view.query.query().caption == 5
     search.view.source.show_index(0, str(tmp_path / "stamps"))
     assert search.view.query.query().caption == -1, "its number means nothing there"
-    assert pane.model.known == []
+    assert pane.model.visible_queries == []
     assert pane.curve.lines() == []
     assert search.view.sides[0].gallery.items() == search.view.sides[1].gallery.items() == []
     search.view.source.show_index(1, str(tmp_path / "whole"))
@@ -100,16 +100,16 @@ def test_an_evaluation_is_there_after_a_restart_before_its_pictures_are_encoded(
     search.view.source.collection.search_folder(str(folder / "pause"))
     search.view.tabs.setCurrentIndex(EVALUATION)
     qtbot.waitUntil(lambda: search.view.evaluation.model.columnCount() == 4, timeout=10000)
-    before = [one.title for one in search.view.evaluation.model.known]
+    before = [one.title for one in search.view.evaluation.model.visible_queries]
     leave_place(search)
     again = open_search(wait=False)
     assert again.sessions[0].opening
     pane = again.view.evaluation
-    qtbot.waitUntil(lambda: "as of" in pane.found.text(), timeout=10000)
+    qtbot.waitUntil(lambda: "as of" in pane.count_label.text(), timeout=10000)
     assert again.sessions[0].opening, "nothing is encoded yet"
-    assert [one.title for one in pane.model.known] == before
+    assert [one.title for one in pane.model.visible_queries] == before
     assert pane.isVisible()
-    qtbot.waitUntil(lambda: "as of" not in pane.found.text() and pane.model.columnCount() == 4, timeout=10000)
+    qtbot.waitUntil(lambda: "as of" not in pane.count_label.text() and pane.model.columnCount() == 4, timeout=10000)
 
 
 def test_an_evaluation_that_was_kept_of_a_model_that_was_left_is_not_shown(
@@ -123,12 +123,12 @@ def test_an_evaluation_that_was_kept_of_a_model_that_was_left_is_not_shown(
     session.facts = None
     for then in (second, first):
         session.target = first
-        results._recall(0)
+        results._load_stored(0)
         session.target = then
         kept = PanelResult(then.model, "/one", 1.0, {})
         monkeypatch.setattr(results, "_show", lambda: None)
         asked[-1](kept)
-        assert (results._kept[0] is kept) == (then is first)
+        assert (results._stored[0] is kept) == (then is first)
 
 
 def test_one_model_on_both_sides_is_said_and_remedied(
@@ -140,7 +140,7 @@ def test_one_model_on_both_sides_is_said_and_remedied(
     qtbot.waitUntil(lambda: "Both sides are the same model" in search.view.bar.text, timeout=10000)
     with monkeypatch.context() as only:
         only.setattr(source.pickers[0], "networks", lambda: ("student",))
-        alone = search._beside()
+        alone = search._comparison_problem()
         assert alone is not None
         assert alone.remedy is None, "there is no other to compare it with"
     search.view.bar.press_remedy()

@@ -27,16 +27,16 @@ def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(
     assert search.view.sides[0].gallery.items()[5].correct is True
     assert search.view.query.true_picture.isVisible()
     pane.filter_box.setText("SQUARE")
-    assert pane.found.text() == "1 of 6 queries"
+    assert pane.count_label.text() == "1 of 6 queries"
     pane.filter_box.clear()
     assert [line.dashed for line in pane.curve.lines()] == [False, True, False, True]
     assert "Student text→image 20.0 %" in pane.curve.text_at(1)
     pane.way.setCurrentIndex(2)
     pane.way.activated.emit(2)
     qtbot.waitUntil(lambda: pane.model.rowCount() == 5)
-    assert pane.found.text() == "only Student 0 · only Teacher 5 · both 1 · neither 0"
+    assert pane.count_label.text() == "only Student 0 · only Teacher 5 · both 1 · neither 0"
     before = len(requests(folder, "search_evaluate"))
-    search.open(1, anew=True)  # another model's figures are not those of the one before
+    search.open(1, reopen=True)  # another model's figures are not those of the one before
     qtbot.waitUntil(lambda: len(requests(folder, "search_evaluate")) == before + 1, timeout=10000)
 
 
@@ -46,12 +46,12 @@ def test_what_is_under_way_ends_when_another_model_is_opened(qtbot: QtBot, open_
         judged: list[object] = []
         session.ask("evaluate", SEARCH_EVALUATE, judged.append, lambda *_: None)
         for purpose in ("query", "evaluate", "map"):
-            search._working(side, purpose, "judging", 1, 10)
-        with qtbot.waitSignal(session.opened):
-            search.open(side, anew=True)
+            search._show_progress(side, purpose, "judging", 1, 10)
+        with qtbot.waitSignal(session.collection_opened):
+            search.open(side, reopen=True)
             assert not {f"query{side}", f"evaluate{side}", f"map{side}"} & set(search.view.jobs.running())
         assert judged == [], "of what is no longer open"
-    search._working(1, "evaluate", "judging", 1, 10)
+    search._show_progress(1, "evaluate", "judging", 1, 10)
     search.view.source.compare.setChecked(False)
     assert search.view.jobs.running() == []
     assert search.view.strip.isHidden()

@@ -87,13 +87,13 @@ def test_what_has_to_be_chosen_is_said_and_its_button_leads_there(
     assert workers.get(ONE.model) is None, "nothing is opened yet"
     source.collection.set_kind(HELD_OUT)
     search.open(-1)
-    assert empty(search) == ("Opening the held-out data", "")
+    assert empty(search) == ("Opening the validation split", "")
     view.empty.activated.emit()
     assert went == ["model", "folder", "index"], "there is nothing to press"
     asked = workers[ONE.model].last("search_open")
     assert (asked["model"], asked["weights"], asked["data"], asked["index"]) == (ONE.model, "", "", "")
     assert Path(asked["keep"]).name == "searched"
-    assert source.button.text() == "Held-out data"
+    assert source.button.text() == "Validation split"
     search.view.source.collection.search_folder("/pictures/mine")
     assert empty(search)[0] == "Opening mine"
     assert workers[ONE.model].last("search_open")["data"] == "/pictures/mine"
@@ -116,8 +116,8 @@ def test_work_is_named_in_the_strip_and_ends_when_it_is_cancelled(search: Search
     choose(search)
     worker = workers[ONE.model]
     for purpose in ("query", "facets", "evaluate", "compare", "why"):
-        search._working(0, purpose, "starting", 0, 0)
-    search._working(0, "ahead", "encoding", 1, 2)
+        search._show_progress(0, purpose, "starting", 0, 0)
+    search._show_progress(0, "ahead", "encoding", 1, 2)
     assert (jobs.running(), strip.isHidden()) == ([], True), "what takes a moment is not told"
     worker.progress.emit(worker.number("search_open"), "starting", 0, 0)
     assert (jobs.running(), strip.text) == (["open0"], "Opening")
@@ -139,7 +139,7 @@ def test_work_is_named_in_the_strip_and_ends_when_it_is_cancelled(search: Search
     opened(search, workers)
     assert search.view.bar.message is None
     choose(search, ONE, TWO)
-    search._working(0, "map", "starting", 0, 0)
+    search._show_progress(0, "map", "starting", 0, 0)
     assert strip.text == "ViT-B-32 · openai: computing the map" or strip.text.endswith(": computing the map")
     jobs.end("map0")
     search.view.indexing.emit("index", "encoding", 1, 2)
@@ -159,11 +159,11 @@ def test_two_sides_that_cannot_be_compared_say_why(search: SearchPanel, workers:
         "The two sides search different data (val.csv, 3 pictures; other.csv, 4 pictures): "
         "their ranks and recall are not compared."
     )
-    search.open(1, anew=True)
+    search.open(1, reopen=True)
     assert bar.message is None, "it is being read anew"
     opened(search, workers, 1)
     assert bar.message is None
-    search.open(1, anew=True)
+    search.open(1, reopen=True)
     opened(search, workers, 1, notes=["It is stale.", "It is old."])
     assert (bar.text, bar._action.isHidden()) == ("It is stale. It is old.", True)
     assert source.pickers[1].set_choice(ONE)
@@ -295,7 +295,7 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     assert (bar.message is not None and bar.message.level, bar.text) == ("warning", "It has no captions.")
     bar.press_remedy()
     assert one.count("search_evaluate") == 2
-    search._working(0, "evaluate", "judging", 1, 2)
+    search._show_progress(0, "evaluate", "judging", 1, 2)
     one.fail("search_evaluate", Cancelled())
     assert (view.jobs.running(), bar.message) == ([], None)
     view.compare_asked.emit(5)
@@ -306,7 +306,7 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     assert (bar.message is not None and bar.message.level, bar._action.text()) == ("error", "Try again")
     bar.press_remedy()
     assert one.last("search_compare")["at"] == 5
-    search._working(0, "compare", "comparing", 1, 2)
+    search._show_progress(0, "compare", "comparing", 1, 2)
     assert view.jobs.running() == ["compare0"]
     counts = {"only_a": 0, "only_b": 0, "both": 2, "neither": 1}
     one.answer("search_compare", {"only_a": [], "only_b": [], "counts": counts})
@@ -320,7 +320,7 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     one.fail("search_map", Failure("It ended."))
     view.map.captions.setChecked(False)
     assert one.last("search_map")["captions"] is False
-    search._working(0, "map", "laying out", 1, 2)
+    search._show_progress(0, "map", "laying out", 1, 2)
     one.answer("search_map", {"method": "t-SNE", "pictures": [], "captions": []})
     assert (view.jobs.running(), view.map.status.text()[:10]) == ([], "0 pictures")
     view.map_names_wanted.emit([3], [])
@@ -365,7 +365,7 @@ def test_steps_are_saved_only_of_a_search_and_say_how_it_ended(
         assert search.view.time.isVisible() is seen, "a single step is no way"
     assert search.view.time.steps == (3, 6)
     travel.ask_where()
-    assert bar.text == "Search for something first: what each step finds is saved."
+    assert bar.text == "Search for something first; each step's results are then saved."
     search.view.query.set_query(Query("moon"))
     search.queries.run()
     starts: list[str] = []

@@ -41,7 +41,7 @@ def test_the_query_bar_makes_parts_and_saves_searches(
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (["/a.png", "/b.png"], ""))
     bar.picture.click()
     assert [part.image for part in bar.query().parts] == ["", "/a.png", "/b.png"]
-    for box in (bar.wanted, bar.prompts):
+    for box in (bar.find_box, bar.prompts):
         box.setCurrentIndex(1)
         box.activated.emit(1)
     assert len(told) == 9
@@ -50,10 +50,10 @@ def test_the_query_bar_makes_parts_and_saves_searches(
     assert (len(history.saved), bar.star.isChecked()) == (1, True)
     assert bar.star.toolTip().startswith("Remove this saved search")
     bar.set_filters({"min_size": "2 KB"}, True)
-    assert (bar.star.isChecked(), bar.whole().filters) == (False, {"min_size": "2 KB"})
+    assert (bar.star.isChecked(), bar.filtered_query().filters) == (False, {"min_size": "2 KB"})
     assert bar.star.toolTip().startswith("Save this search")
     offered = bar.prompts.count()
-    bar.set_query(Query("star", (Part("red"),)), tell=False)
+    bar.set_query(Query("star", (Part("red"),)), emit=False)
     assert bar.prompts.count() == offered, "its prompts are among them"
     assert (len(told), bar.line.cursorPosition(), bar.query().find) == (9, 4, "pictures")
     bar.show_known("/true.png", "the correct picture")
