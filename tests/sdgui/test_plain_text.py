@@ -201,7 +201,7 @@ def test_classify(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     qtbot.waitUntil(lambda: place.view.matrix.gallery.model.rowCount() > 0)
     place.view.tabs.setCurrentWidget(place.view.trying)
     place.view.trying.add([str(picture(tmp_path / "pictures"))])
-    place.probes.unless_there([data], lambda: None)
+    place.probes.confirm_replacing([data], lambda: None)
     found = {name for name, _ in hostile_texts(window)}
     assert {"_Grid", "QListWidget", "ElidedLabel", "PlainLabel"} <= found
     box = place.findChild(QMessageBox, "replace")
@@ -219,7 +219,7 @@ def test_search_and_captions(qtbot: QtBot, window: MainWindow, tmp_path: Path) -
     place.view.source.pickers[0].set_choice(ModelChoice(HOSTILE, "student", HOSTILE, None))
     captions = window.show_panel("caption")
     assert isinstance(captions, CaptionsPanel)
-    qtbot.waitUntil(lambda: captions._held is None)
+    qtbot.waitUntil(lambda: captions._held_paths is None)
     captions.view.tools.pickers["a"]._entry = None  # nothing captions it
     captions.add_paths([str(path)])
     captions.view.list.choose(str(path))

@@ -1,4 +1,4 @@
-"""The Caption panel's actions: menus, shortcuts, F1 and Ctrl+K all read them; shortcuts hold within the panel."""
+"""The Caption panel's actions, for menus, shortcuts, F1 and Ctrl+K; shortcuts work within the panel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GROUP = "Captions"
 
 @dataclass(frozen=True)
 class Commands:
-    """What actions work on, and what the panel itself does."""
+    """The objects that actions work on, and the panel's own commands."""
 
     view: CaptionView
     edits: CaptionEdits
@@ -63,7 +63,7 @@ def _candidate(number: int) -> Action[Commands]:
 
 
 def _recaptioned(commands: Commands) -> Finding | None:
-    """The captions of the selected pictures, for whichever data have these."""
+    """A fix with the captions of the selected pictures."""
     entries = [entry for entry in commands.view.list.selected() if entry.text]
     fixes = [Fix(kind="recaptioned", path=entry.path, value=entry.text, panel="Caption") for entry in entries]
     return Finding("", tuple(fixes)) if fixes else None
@@ -217,7 +217,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     basket_action(
         "captions_basket",
         _GROUP,
-        "Put the selected captions in the basket, in place of those that the data have",
+        "Add the selected captions to the basket, to replace those of the data",
         lambda c: _recaptioned(c),
         lambda c: c.basket,
     ),
@@ -227,7 +227,7 @@ _CONTEXT_MENU = ("edit", "take_a", "take_b", "chosen", "copy", "show", "remove",
 
 
 def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> CaptionActions:
-    """Register everything that can be done, and fill the buttons' menus. Shortcuts hold within ``scope``."""
+    """Register the actions and fill the buttons' menus. Shortcuts work within ``scope``."""
     tools = commands.view.tools
     actions.register(_ACTIONS, commands, scope)
     actions.fill_menu(tools.add.menu(), _ADD.menu)
@@ -239,7 +239,7 @@ def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> Caption
     export = (*files, actions["captions_source"], *folders)
     tools.export.menu().addActions(export)
     _connect_buttons(tools, actions)
-    _follow(commands, actions)
+    _follow_undo_stack(commands, actions)
     return CaptionActions([actions[f"captions_{name}"] for name in _CONTEXT_MENU], export)
 
 
@@ -254,8 +254,8 @@ def _connect_buttons(tools: CaptionsBar, actions: Actions) -> None:
         button.setToolTip(actions[f"captions_{name}"].toolTip())
 
 
-def _follow(commands: Commands, actions: Actions) -> None:
-    """Show on undo and redo what they would do; disable them when there is nothing."""
+def _follow_undo_stack(commands: Commands, actions: Actions) -> None:
+    """Keep the undo and redo buttons up to date."""
     stack, tools = commands.undo, commands.view.tools
 
     def show() -> None:

@@ -1,4 +1,4 @@
-"""The two rows over the list of captions: models, generation settings and what makes captions; filter and edits.
+"""The two rows above the list of captions: models, generation settings and actions; filter and edits.
 
 Flow: clicks -> the panel's actions; filter -> ``filter_changed`` with a predicate on entries.
 """
@@ -104,14 +104,14 @@ class CaptionsBar(QWidget):
         self._second.addWidget(self.tools)
         column.addWidget(self._second)
 
-    def share_second_row(self, other: QWidget) -> None:
-        """Have ``other`` in place of the second row while it is open."""
-        self._second.addWidget(other)
+    def share_second_row(self, widget: QWidget) -> None:
+        """Let ``widget`` replace the second row while it is open."""
+        self._second.addWidget(widget)
         self._second.setCurrentWidget(self.tools)
 
-    def show_in_second_row(self, other: QWidget | None) -> None:
-        """Show ``other``, or the row's own tools."""
-        self._second.setCurrentWidget(other or self.tools)
+    def show_in_second_row(self, widget: QWidget | None) -> None:
+        """Show ``widget`` in the second row; None shows the tools."""
+        self._second.setCurrentWidget(widget or self.tools)
 
     def passes(self) -> Passes | None:
         """The filter as a predicate on entries; None if all are shown."""

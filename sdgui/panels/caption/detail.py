@@ -1,6 +1,7 @@
 """The selected picture of the Caption panel: large, with all candidates of both models, scores and provenance.
 
-Flow: the list's current entry -> ``show_entry`` -> candidates; Enter, a double click or Alt+number -> ``taken``.
+Flow: the list's current entry -> ``show_entry`` -> candidates; Enter, double click or Alt+number ->
+``candidate_accepted``.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _PICTURE = 26 * SPACE
 _CANDIDATE = Qt.ItemDataRole.UserRole
-_AROUND = 6 * SPACE  # px of a candidate's row that are not its text: padding and icon
+_AROUND = 6 * SPACE  # px of padding and icon in a candidate's row
 
 
 class CaptionsDetail(QWidget):
-    """``taken(path, text, side)``: use this candidate as the caption."""
+    """``candidate_accepted(path, text, side)``: use this candidate as the caption."""
 
-    taken = Signal(str, str, str)
+    candidate_accepted = Signal(str, str, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -77,10 +78,10 @@ class CaptionsDetail(QWidget):
         layout.addWidget(self.state)
         layout.addWidget(self.candidates, 1)
         layout.addWidget(self.origin)
-        self.candidates.itemActivated.connect(self._take)
+        self.candidates.itemActivated.connect(self._accept)
         self.candidates.setMinimumHeight(12 * SPACE)
         self.setMinimumWidth(_PICTURE + 2 * SPACE)
-        theme().changed.connect(self._restyle)  # a method, so that it ends with this widget
+        theme().changed.connect(self._restyle)  # a method, so that it is disconnected with this widget
         self.show_entry(None)
 
     def _restyle(self) -> None:
@@ -110,7 +111,7 @@ class CaptionsDetail(QWidget):
         """Use the candidate with this number, from 0, counted over both models."""
         items = [item for item in self._items() if item.data(_CANDIDATE) is not None]
         if number < len(items):
-            self._take(items[number])
+            self._accept(items[number])
 
     def _items(self) -> list[QListWidgetItem]:
         return [self.candidates.item(row) for row in range(self.candidates.count())]
@@ -135,17 +136,20 @@ class CaptionsDetail(QWidget):
             if entry is None or captions is None:
                 continue
             if len(entry.captions) > 1:
-                model = self._origins.get(captions.origin)  # not always the model that is chosen now
+                model = self._origins.get(captions.origin)  # may differ from the selected model
                 self._heading(model_text(model) if model else self._titles[side])
-            for one in captions.candidates:
+            for candidate in captions.candidates:
                 number += 1
-                item = QListWidgetItem(_two_lines(one), self.candidates)
-                item.setData(_CANDIDATE, (one.text, side))
+                item = QListWidgetItem(_two_lines(candidate), self.candidates)
+                item.setData(_CANDIDATE, (candidate.text, side))
                 keys = f"\nAlt+{number} uses it" if number < 10 else ""
-                item.setToolTip(plain_tip(f"{one.text}{keys}\nlog p: log-probability of this caption"))
-                chosen = one.text == entry.text
-                item.setIcon(theme().icon("ph.check", "good") if chosen else self._blank)
-                item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{one.text}, the caption" if chosen else one.text)
+                item.setToolTip(plain_tip(f"{candidate.text}{keys}\nlog p: log-probability of this caption"))
+                is_caption = candidate.text == entry.text
+                item.setIcon(theme().icon("ph.check", "good") if is_caption else self._blank)
+                item.setData(
+                    Qt.ItemDataRole.AccessibleTextRole,
+                    f"{candidate.text}, the caption" if is_caption else candidate.text,
+                )
 
     def _heading(self, title: str) -> None:
         item = QListWidgetItem(title, self.candidates)
@@ -153,10 +157,10 @@ class CaptionsDetail(QWidget):
         item.setForeground(theme().color("muted"))
         item.setFont(theme().font("small"))
 
-    def _take(self, item: QListWidgetItem) -> None:
+    def _accept(self, item: QListWidgetItem) -> None:
         candidate = item.data(_CANDIDATE)
         if candidate is not None and self._entry is not None:
-            self.taken.emit(self._entry.path, *candidate)
+            self.candidate_accepted.emit(self._entry.path, *candidate)
 
     def _about(self, entry: Entry | None) -> str:
         """``sd-coca-demo @234 teacher · 3f2a… · beam, 6 beams``, one line per model."""
@@ -167,7 +171,7 @@ class CaptionsDetail(QWidget):
 
 
 class _Wrapped(QStyledItemDelegate):
-    """Rows as high as their text: Qt ignores the style sheet's padding, and would clip the figures."""
+    """Rows as high as their text: Qt ignores the style sheet's padding and would clip the scores."""
 
     def __init__(self, view: QListWidget) -> None:
         super().__init__(view)
@@ -181,11 +185,11 @@ class _Wrapped(QStyledItemDelegate):
         return QSize(room, text.height() + SPACE)
 
 
-def _two_lines(one: Candidate) -> str:
-    """The caption, and its figures below it."""
-    score = f"score {fixed(one.score)}" if one.score is not None else ""
-    share = f"log p {fixed(one.log_prob)}" if one.log_prob is not None else ""
-    return f"{one.text or '(empty)'}\n{' · '.join(part for part in (score, share) if part)}"
+def _two_lines(candidate: Candidate) -> str:
+    """The caption with its scores below."""
+    score = f"mean log-prob per token {fixed(candidate.score)}" if candidate.score is not None else ""
+    log_prob = f"log p {fixed(candidate.log_prob)}" if candidate.log_prob is not None else ""
+    return f"{candidate.text or '(empty)'}\n{' · '.join(part for part in (score, log_prob) if part)}"
 
 
 def about_text(content: Mapping[str, Any]) -> str:

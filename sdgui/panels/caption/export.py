@@ -1,7 +1,7 @@
 """Exports captions: text files, CSV, JSON lines, COCO's JSON, or a training data source. Runs in a thread; no Qt.
 
-Flow: entries -> ``CaptionedPicture`` -> here -> files; existing files are not overwritten unless ``force`` is given.
-Every format has the provenance: in the file, or for text files and data sources in a JSON file next to them.
+Flow: entries -> ``CaptionedPicture`` -> files; existing files are not overwritten unless ``force``. Every format
+includes the provenance: in the file itself, or for text files and data sources in a JSON file next to them.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from sdgui.shared.export.formats import Exported, ExportFormat, Progress
 SIDECAR_PROVENANCE = "captions.provenance.json"
 TABLE, PROVENANCE, PICTURES = "train.csv", "provenance.json", "pictures"
 _WRITER = "sdgui captions"
-_LARGEST = 256 * MEGABYTE  # of a file of provenance: a kilobyte for each of 250,000 pictures
+_LARGEST = 256 * MEGABYTE  # provenance file: a kilobyte for each of 250,000 pictures
 
 WriteCaptions = Callable[
     [Sequence[CaptionedPicture], Path, Progress, bool], Exported
-]  # pictures, where, progress, force
+]  # pictures, path, progress, force
 
 
 def existing_sidecars(pictures: Sequence[CaptionedPicture]) -> int:
@@ -48,39 +48,39 @@ def existing_sidecars(pictures: Sequence[CaptionedPicture]) -> int:
 
 def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, force: bool = False) -> Exported:
     """``NAME.txt`` next to each picture; existing files are kept, unless ``force``."""
-    sidecars, done, skipped = Sidecars(force), list[CaptionedPicture](), list[tuple[str, str]]()
+    sidecars, written, skipped = Sidecars(force), list[CaptionedPicture](), list[tuple[str, str]]()
     for number, picture in enumerate(pictures):
         progress(number, len(pictures))
         try:
             sidecars.write(picture)
-            done.append(picture)
+            written.append(picture)
         except CaptionFileError as error:
             skipped.append((picture.path, _reason(error)))
     folders: dict[Path, list[CaptionedPicture]] = {}
-    for picture in done:
+    for picture in written:
         folders.setdefault(Path(picture.path).parent, []).append(picture)
-    for folder, inside in folders.items():
+    for folder, in_folder in folders.items():
         try:
-            _write_provenance(folder, inside)
+            _write_provenance(folder, in_folder)
         except (CaptionFileError, OSError) as error:
             skipped.append((str(folder / SIDECAR_PROVENANCE), _reason(error)))
-    where = Path(os.path.commonpath([str(folder) for folder in folders])) if folders else Path()
-    return Exported(where, len(done), skipped)
+    common_folder = Path(os.path.commonpath([str(folder) for folder in folders])) if folders else Path()
+    return Exported(common_folder, len(written), skipped)
 
 
 def _write_provenance(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
     """Add these to the folder's provenance file; another program's file of this name is not changed."""
-    path, known = folder / SIDECAR_PROVENANCE, dict[str, Any]()
+    path, captions = folder / SIDECAR_PROVENANCE, dict[str, Any]()
     number = 2
     while path.exists():
         raw = _read(path)
         if raw.get("written_by") == _WRITER and isinstance(raw.get("captions"), dict):
-            known = dict(raw["captions"])
+            captions = dict(raw["captions"])
             break
         path = folder / f"captions-{number}.provenance.json"
         number += 1
-    known.update((Path(picture.path).name, dict(picture.provenance)) for picture in pictures)
-    text = json.dumps({"written_by": _WRITER, "captions": known})
+    captions.update((Path(picture.path).name, dict(picture.provenance)) for picture in pictures)
+    text = json.dumps({"written_by": _WRITER, "captions": captions})
     write_new(path, text + "\n", force=bool(path.exists()))
 
 
@@ -124,7 +124,7 @@ def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Prog
 
 
 def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Exported:
-    """A folder that ``data.train`` takes: ``train.csv``, the pictures as links (or copies), ``provenance.json``.
+    """A data source for ``data.train``: ``train.csv``, the pictures as links (or copies), ``provenance.json``.
 
     The manifest's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
     Raises CaptionFileError when the folder is not empty or cannot be written.
@@ -146,7 +146,7 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
 
 
 def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Exported:
-    """Write the source's files into an existing folder. Raises CaptionFileError when no picture exists any more."""
+    """Write the source's files into an existing folder. Raises CaptionFileError if no picture exists."""
     rows, sources, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
     origins = list[Mapping[str, Any]]()
     for number, picture in enumerate(pictures):
@@ -156,7 +156,7 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
         try:
             if not source.is_file():
                 raise FileNotFoundError(2, "the file no longer exists")
-            _bring(source, folder / name, copy)
+            _link_or_copy(source, folder / name, copy)
         except OSError as error:
             skipped.append((picture.path, error.strerror or str(error)))
             continue
@@ -165,42 +165,42 @@ def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress
             origins.append(picture.provenance)
         sources.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
     if not rows:
-        raise CaptionFileError("None of the pictures exist any more; nothing was saved.")
+        raise CaptionFileError("None of the pictures exists; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
-    about = {"written_by": _WRITER, "provenance": [dict(one) for one in origins], "rows": sources}
+    about = {"written_by": _WRITER, "provenance": [dict(origin) for origin in origins], "rows": sources}
     write_new(folder / PROVENANCE, json.dumps(about) + "\n")
     write_new(folder / TABLE, text.getvalue())
     return Exported(folder / TABLE, len(rows), skipped)
 
 
-def _bring(source: Path, target: Path, copy: bool) -> None:
-    """A link where the system allows it, else a copy."""
+def _link_or_copy(source: Path, target: Path, copy: bool) -> None:
+    """Link or copy a file; copies it if the system does not allow links."""
     if not copy:
         try:
             target.symlink_to(source.resolve())
             return
         except (OSError, NotImplementedError):
-            pass  # Windows without the right to make links
+            pass  # Windows without the permission to create links
     shutil.copyfile(source, target)
 
 
 def _safe(name: str) -> str:
     """A file name that is valid in tables and on all systems; the extension is kept."""
     stem, dot, ending = name.rpartition(".")
-    kept = "".join(char if char.isalnum() or char in "-_." else "_" for char in (stem if dot else name))
+    valid = "".join(char if char.isalnum() or char in "-_." else "_" for char in (stem if dot else name))
     ending = "".join(char for char in ending if char.isalnum())
-    plain = kept.encode("ascii", "ignore").decode().strip("._")[:60] or "picture"
+    plain = valid.encode("ascii", "ignore").decode().strip("._")[:60] or "picture"
     return f"{plain}.{ending.lower()}" if dot and ending else plain
 
 
 def _reason(error: Exception) -> str:
-    """Why a file was left out; what is there already is kept, and needs no remedy."""
+    """Why a file was skipped; existing files are kept and need no remedy."""
     return f"{error.path} already exists." if isinstance(error, FileThereError) else str(error)
 
 
 def _write(path: Path, text: str, force: bool) -> None:
-    """As `write_new`, with the remedy of a file dialog where the file is there already."""
+    """`write_new`, with the remedy of a file dialog if the file exists."""
     try:
         write_new(path, text, force)
     except FileThereError as error:
@@ -220,7 +220,7 @@ CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
         "text",
         "Export &text files",
         "A .txt file next to each picture, plus a provenance file",
-        lambda pictures, _where, progress, force: export_sidecars(pictures, progress, force),
+        lambda pictures, _path, progress, force: export_sidecars(pictures, progress, force),
         "Text files",
         ".txt",
         target="beside",

@@ -1,4 +1,4 @@
-"""Export and saving of captions: the formats of ``CAPTION_FORMATS``, the questions, the work in a thread, its outcome.
+"""Exports and saves captions in the formats of ``CAPTION_FORMATS``, with dialogs and in a thread.
 
 Flow: action -> dialog (which asks before it overwrites) -> ``ExportTask`` -> strip and message bar.
 """
@@ -29,21 +29,21 @@ CaptionFormat = ExportFormat[WriteCaptions]
 class CaptionFiles(QObject):
     """``pictures`` returns the captions to export: the selected ones if several are selected, else all."""
 
-    use_asked = Signal(str, int)  # manifest, pictures: train on what was saved
+    use_asked = Signal(str, int)  # manifest, pictures: train on the saved captions
 
     def __init__(
         self, pictures: Pictures, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
     ) -> None:
         super().__init__(over)
-        self._pictures, self._show_message, self._home, self._over = pictures, show_message, home, over
+        self._pictures, self._show_message, self._home, self._window = pictures, show_message, home, over
         self._folder = Path.home()
-        self._then: Callable[[Exported], None] = self._report
+        self._on_done: Callable[[Exported], None] = self._show_report
         self.task = ExportTask(strip, self)
-        self.task.done.connect(lambda report: self._then(report))
-        self.task.failed.connect(self._failed)
+        self.task.done.connect(lambda report: self._on_done(report))
+        self.task.failed.connect(self._show_failure)
 
     def slots(self) -> list[tuple[CaptionFormat, Callable[[], None]]]:
-        """Each format, and what its action does."""
+        """Each format with the slot of its action."""
         ways = {"file": self._ask_file, "folder": self._ask_folder, "beside": self._write_beside}
         return [(export, partial(ways[export.target], export)) for export in CAPTION_FORMATS]
 
@@ -67,12 +67,12 @@ class CaptionFiles(QObject):
         self._run("Checking for existing text files", pictures, check, checked)
 
     def _ask_overwrite(self, export: CaptionFormat, pictures: Sequence[CaptionedPicture], existing: int) -> None:
-        box = QMessageBox(self._over)
+        box = QMessageBox(self._window)
         box.setObjectName("overwrite")
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Export captions")
-        what = "1 text file already exists" if existing == 1 else f"{count(existing)} text files already exist"
-        box.setText(f"{what} next to the pictures.")
+        existing_text = "1 text file already exists" if existing == 1 else f"{count(existing)} text files already exist"
+        box.setText(f"{existing_text} next to the pictures.")
         box.setInformativeText("Overwriting loses their current content.")
         keep = box.addButton("&Keep them", QMessageBox.ButtonRole.AcceptRole)
         overwrite = box.addButton("&Overwrite", QMessageBox.ButtonRole.DestructiveRole)
@@ -88,12 +88,12 @@ class CaptionFiles(QObject):
         box.open()
 
     def _ask_file(self, export: CaptionFormat) -> None:
-        if self._exportable() and (chosen := ask_file(export, self._over, self._folder / export.file_name)):
-            self.write(export.write, chosen.path, force=chosen.confirmed)
+        if self._exportable() and (file := ask_file(export, self._window, self._folder / export.file_name)):
+            self.write(export.write, file.path, force=file.confirmed)
 
     def _ask_folder(self, export: CaptionFormat) -> None:
-        if found := QFileDialog.getExistingDirectory(self._over, "Save into a new folder in"):
-            self._export_folder(export, free_path(Path(found) / export.stem))
+        if parent := QFileDialog.getExistingDirectory(self._window, "Save into a new folder in"):
+            self._export_folder(export, free_path(Path(parent) / export.stem))
 
     # --- work
 
@@ -101,8 +101,10 @@ class CaptionFiles(QObject):
         self, write: WriteCaptions, path: Path, force: bool, pictures: Sequence[CaptionedPicture] | None = None
     ) -> None:
         """Export to ``path``; ``force`` overwrites existing files."""
-        chosen = list(self._pictures()) if pictures is None else pictures
-        self._run("Exporting captions", chosen, lambda progress: write(chosen, path, progress, force), self._report)
+        exported = list(self._pictures()) if pictures is None else pictures
+        self._run(
+            "Exporting captions", exported, lambda progress: write(exported, path, progress, force), self._show_report
+        )
 
     def save_training_data(self) -> None:
         """Save as a data source in the home of experiments."""
@@ -110,37 +112,37 @@ class CaptionFiles(QObject):
 
     def _export_folder(self, export: CaptionFormat, folder: Path) -> None:
         if pictures := self._exportable():
-            then = self._saved if export is TRAINING_DATA else self._report
+            then = self._show_saved if export is TRAINING_DATA else self._show_report
             write = export.write
             self._run("Saving captions", pictures, lambda progress: write(pictures, folder, progress, False), then)
 
-    def _saved(self, report: Exported) -> None:
+    def _show_saved(self, report: Exported) -> None:
         """Training data was saved: offer to train on it."""
         text = f"{_captions(report.written)} saved as training data: {report.path}."
         use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(report.path), report.written))
         self._show_message(exported_message(report, text, use))
 
     def _exportable(self) -> Sequence[CaptionedPicture]:
-        """The captions to export; none while an export runs, or, with a message, if there are no captions."""
+        """The captions to export; [] while an export runs, or if there are none (with a message)."""
         pictures = list(self._pictures())
         if not pictures:
             self._show_message(info("There are no captions to export yet."))
         return [] if self.task.running else pictures
 
     def _run(
-        self, what: str, pictures: Sequence[CaptionedPicture], work: Work, then: Callable[[Exported], None]
+        self, title: str, pictures: Sequence[CaptionedPicture], work: Work, then: Callable[[Exported], None]
     ) -> None:
         if not self.task.running:
-            self._then = then
-            self.task.start(what, len(pictures), work)
+            self._on_done = then
+            self.task.start(title, len(pictures), work)
 
-    def _failed(self, failure: Failure) -> None:
+    def _show_failure(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
             self._show_message(info("The export was cancelled; text files written so far are kept."))
         else:
             self._show_message(error(failure.text, failure.details))
 
-    def _report(self, report: Exported) -> None:
+    def _show_report(self, report: Exported) -> None:
         if not report.written:
             text = f"No caption was exported; {count(len(report.skipped))} left out."
             self._show_message(warning(text, report.reasons()))

@@ -1,4 +1,4 @@
-"""What the Caption panel shows: models and tools above, the list in the middle, the selected picture on the right."""
+"""The Caption panel's widgets: models and tools above, the list in the middle, the selected picture on the right."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CaptionView(QWidget):
         super().__init__(parent)
         self._model = model
         home: Path = services.store.home
-        # Made from the outside to the inside: a widget that gets another parent is styled again with all its children.
+        # Outer widgets first: reparenting a widget restyles all its children.
         self.target = DropTarget(home / "pasted", "Drop pictures or folders to caption them", self)
         self.target.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         inside = QWidget(self.target)
@@ -75,14 +75,14 @@ class CaptionView(QWidget):
         column.addWidget(self.tools)
         column.addWidget(self.stack, 1)
         self.tools.share_second_row(self.replace)
-        self.replace.opened.connect(lambda on: self.tools.show_in_second_row(self.replace if on else None))
-        self.replace.opened.connect(lambda on: None if on else self.list.setFocus())
+        self.replace.open_changed.connect(lambda on: self.tools.show_in_second_row(self.replace if on else None))
+        self.replace.open_changed.connect(lambda on: None if on else self.list.setFocus())
         column.addWidget(self.counts)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(self.target)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.target)
 
-    # --- remembered
+    # --- settings
 
     def _restore(self, settings: QSettings) -> None:
         state = settings.value("captions/split")
@@ -96,7 +96,7 @@ class CaptionView(QWidget):
         settings.setValue("captions/split", self.split.saveState())
         settings.setValue("captions/compare", self.tools.compare.isChecked())
 
-    # --- what is shown
+    # --- content
 
     def show_message(self, message: Message) -> None:
         """Show ``message`` in the panel's message bar."""
@@ -111,7 +111,7 @@ class CaptionView(QWidget):
         self.detail.show_entry(self._model.entry(self.list.current_path()))
 
     def show_empty(self) -> None:
-        """The list; or, while it is empty, what the panel is for and the next step."""
+        """Show the list; while it is empty, the purpose of the panel and the next step."""
         self.stack.setCurrentIndex(1 if len(self._model) else 0)
         if not len(self._model):
             self.empty.set_content(*(ADD if self.tools.pickers["a"].choice() is not None else TRAIN))
@@ -132,7 +132,7 @@ class CaptionView(QWidget):
             self.replace.recount()
 
     def take_focus(self) -> None:
-        """So that pictures can be pasted at once, and the list be walked through."""
+        """Focus the list, or while it is empty the drop target, so that pictures can be pasted."""
         focused = QApplication.focusWidget()
         if focused is None or not self.isAncestorOf(focused):
             (self.list if len(self._model) else self.target).setFocus()
@@ -141,14 +141,14 @@ class CaptionView(QWidget):
 
     def ask_files(self) -> None:
         """Add pictures chosen in a dialog."""
-        found, _ = QFileDialog.getOpenFileNames(self, "Pictures to caption", "", _FILES)
-        self.target.take_paths(found)
+        paths, _ = QFileDialog.getOpenFileNames(self, "Pictures to caption", "", _FILES)
+        self.target.take_paths(paths)
 
     def ask_folder(self) -> None:
         """Add a folder of pictures chosen in a dialog."""
-        found = QFileDialog.getExistingDirectory(self, "A folder of pictures to caption")
-        if found:
-            self.target.take_paths([found])
+        folder = QFileDialog.getExistingDirectory(self, "A folder of pictures to caption")
+        if folder:
+            self.target.take_paths([folder])
 
     def open_settings(self) -> None:
         """Show the generation settings: search, beams, sampling, lengths, prompt, seed."""

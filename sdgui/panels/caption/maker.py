@@ -1,4 +1,4 @@
-"""Asks a worker for captions, some pictures at a time, and hands them over as they come.
+"""Requests captions from a worker, some pictures at a time, and emits them as they arrive.
 
 Flow: panel -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with one
 picture after another, batched briefly -> panel. One maker per side, so that two models work in parallel.
@@ -22,7 +22,7 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 
 _AT_ONCE = 1000  # pictures in one request
-_GATHERED_MS = 40
+_BATCH_MS = 40
 _ABOUT = ("model", "pretrained", "weights", "step", "digest", "precision")
 
 
@@ -48,9 +48,9 @@ class CaptionMaker(QObject):
     opened = Signal(object)  # facts
     origin = Signal(str, object)  # key, content: emitted before any caption with this key
     captioned = Signal(list)  # of Answer
-    progress = Signal(str, int, int)  # what is being done, pictures done, of how many in all
-    finished = Signal(int, int)  # captioned, refused: nothing is left to do
-    failed = Signal(object)  # Failure: what was asked is given up
+    progress = Signal(str, int, int)  # activity, pictures done, total
+    finished = Signal(int, int)  # captioned, refused: the queue is empty
+    failed = Signal(object)  # Failure: the queue was dropped
     noted = Signal(str)
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
@@ -59,21 +59,21 @@ class CaptionMaker(QObject):
         self._calls: WorkerCalls | None = None
         self._key = ""
         self._jobs: deque[_Job] = deque()
-        self._waiting: set[str] = set()  # their pictures, and those of the job that is under way
-        self._now: _Job | None = None
-        self._gathered: list[Answer] = []
-        self._answered: set[str] = set()  # of the job
-        self._given_up: list[str] = []  # by cancelling, until the worker has stopped
-        self.left: list[str] = []  # pictures that were given up at the last failure
-        self._first = True  # of the job: emitted at once
+        self._waiting: set[str] = set()  # their pictures, and those of the running job
+        self._running_job: _Job | None = None
+        self._answers: list[Answer] = []
+        self._answered: set[str] = set()  # of the running job
+        self._given_up: list[str] = []  # cancelled pictures, until the worker has stopped
+        self.remaining: list[str] = []  # pictures dropped at the last failure
+        self._first = True  # the job's first answer is emitted at once
         self._reported = self._captioned = self._refused = self._total = 0
         self.facts: Captioner | None = None
-        self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
-        self._timer.timeout.connect(self._emit)
+        self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
+        self._timer.timeout.connect(self._emit_answers)
 
     @property
     def busy(self) -> bool:
-        return self._now is not None
+        return self._running_job is not None
 
     def waits(self, path: str) -> bool:
         """Whether a picture is queued, or in the request that is running."""
@@ -83,7 +83,7 @@ class CaptionMaker(QObject):
         """Load the model before pictures are added."""
         if not self.busy:
             self._connect(choice).ask(
-                "open", CAPTION_OPEN, self._opened, self._open_failed, model=choice.model, weights=choice.weights
+                "open", CAPTION_OPEN, self._on_opened, self._on_open_failed, model=choice.model, weights=choice.weights
             )
 
     def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
@@ -95,23 +95,23 @@ class CaptionMaker(QObject):
         for start in range(0, len(paths), _AT_ONCE):
             self._jobs.append(_Job(choice, tuple(paths[start : start + _AT_ONCE]), settings))
         if not self.busy:
-            self._next()
+            self._start_next_job()
 
     def cancel(self) -> None:
         """Drop the queue; ``failed`` gets ``Cancelled`` when the worker has stopped."""
-        if self._now is not None:
+        if self._running_job is not None:
             self._given_up += [path for job in self._jobs for path in job.paths]
-            self._waiting = set(self._now.paths)
+            self._waiting = set(self._running_job.paths)
         self._jobs.clear()
-        if self._calls is not None and self._now is not None:
+        if self._calls is not None and self._running_job is not None:
             self._calls.cancel("open")
             self._calls.cancel("caption")
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Drop the queue and the connection."""
         self._jobs.clear()
         self._waiting.clear()
-        self._now = None
+        self._running_job = None
         if self._calls is not None:
             self._calls.close()
         self._calls, self._key = None, ""
@@ -123,37 +123,37 @@ class CaptionMaker(QObject):
             if self._calls is not None:
                 self._calls.close()
             self._calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
-            self._calls.progress.connect(self._progress)
+            self._calls.progress.connect(self._show_progress)
             self._key = choice.model
         return self._calls
 
-    def _next(self) -> None:
-        if self._given_up:  # the worker was done before it heard of it
-            self._failed(Cancelled())
+    def _start_next_job(self) -> None:
+        if self._given_up:  # the worker finished before the cancellation
+            self._fail_job(Cancelled())
             return
         if not self._jobs:
             self.finished.emit(self._captioned, self._refused)
             return
-        job = self._now = self._jobs.popleft()
+        job = self._running_job = self._jobs.popleft()
         self._answered.clear()
         self._first, self._reported = True, self._captioned + self._refused
         self.progress.emit("Opening the model", self._reported, self._total)
         self._connect(job.choice).ask(
-            "open", CAPTION_OPEN, self._start, self._failed, model=job.choice.model, weights=job.choice.weights
+            "open", CAPTION_OPEN, self._send_job, self._fail_job, model=job.choice.model, weights=job.choice.weights
         )
 
-    def _opened(self, facts: Captioner) -> None:
+    def _on_opened(self, facts: Captioner) -> None:
         self.facts = facts
         self.opened.emit(facts)
 
-    def _open_failed(self, failure: Failure) -> None:
+    def _on_open_failed(self, failure: Failure) -> None:
         self.facts = None
         self.failed.emit(failure)
 
-    def _start(self, facts: Captioner) -> None:
-        """The model is loaded: fit the settings to it and send the pictures."""
-        self._opened(facts)
-        job = self._now
+    def _send_job(self, facts: Captioner) -> None:
+        """Fit the settings to the loaded model and send the pictures."""
+        self._on_opened(facts)
+        job = self._running_job
         if job is None or self._calls is None:
             return
         settings = fitted(job.settings, facts["max_tokens"])
@@ -163,13 +163,13 @@ class CaptionMaker(QObject):
         self.origin.emit(key, content)
 
         def partial(result: CaptionPart) -> None:
-            self._take(result, key, job)
+            self._add_answer(result, key, job)
 
         self._calls.ask(
             "caption",
             CAPTION,
-            self._done,
-            self._failed,
+            self._finish_job,
+            self._fail_job,
             partial,
             model=job.choice.model,
             weights=job.choice.weights,
@@ -177,7 +177,7 @@ class CaptionMaker(QObject):
             settings=fields,
         )
 
-    def _take(self, result: CaptionPart, key: str, job: _Job) -> None:
+    def _add_answer(self, result: CaptionPart, key: str, job: _Job) -> None:
         if "note" in result:
             self.noted.emit(str(result["note"]))
         if "index" not in result:
@@ -187,45 +187,45 @@ class CaptionMaker(QObject):
         self._answered.add(path)
         if "captions" in result:
             self._captioned += 1
-            self._gathered.append(Answer(path, model_captions(key, result["captions"])))
+            self._answers.append(Answer(path, model_captions(key, result["captions"])))
         else:
             self._refused += 1
-            self._gathered.append(Answer(path, None, str(result.get("error", ""))))
+            self._answers.append(Answer(path, None, str(result.get("error", ""))))
         if self._first:
             self._first = False
-            self._emit()
+            self._emit_answers()
         elif not self._timer.isActive():
             self._timer.start()
 
-    def _emit(self) -> None:
+    def _emit_answers(self) -> None:
         self._timer.stop()
-        answers, self._gathered = self._gathered, []
+        answers, self._answers = self._answers, []
         if answers:
             self.captioned.emit(answers)
             self.progress.emit("Captioning", self._captioned + self._refused, self._total)
 
-    def _progress(self, purpose: str, doing: str, done: int, _total: int) -> None:
-        if self._now is None or purpose == "open":
-            self.progress.emit(doing[:1].upper() + doing[1:], self._reported, self._total)
+    def _show_progress(self, purpose: str, activity: str, completed: int, _total: int) -> None:
+        if self._running_job is None or purpose == "open":
+            self.progress.emit(activity[:1].upper() + activity[1:], self._reported, self._total)
         else:
-            self.progress.emit("Captioning", self._reported + done, self._total)
+            self.progress.emit("Captioning", self._reported + completed, self._total)
 
-    def _done(self, _result: Mapping[str, Any]) -> None:
-        self._emit()
-        if self._now is not None:
-            self._waiting.difference_update(self._now.paths)
-        self._now = None
-        self._next()
+    def _finish_job(self, _result: Mapping[str, Any]) -> None:
+        self._emit_answers()
+        if self._running_job is not None:
+            self._waiting.difference_update(self._running_job.paths)
+        self._running_job = None
+        self._start_next_job()
 
-    def _failed(self, failure: Failure) -> None:
-        self._emit()
-        now = self._now.paths if self._now is not None else ()
+    def _fail_job(self, failure: Failure) -> None:
+        self._emit_answers()
+        running_paths = self._running_job.paths if self._running_job is not None else ()
         rest = [path for job in self._jobs for path in job.paths]
-        self.left = [*(path for path in now if path not in self._answered), *self._given_up, *rest]
+        self.remaining = [*(path for path in running_paths if path not in self._answered), *self._given_up, *rest]
         self._given_up = []
         self._jobs.clear()
         self._waiting.clear()
-        self._now = None
+        self._running_job = None
         self.failed.emit(failure)
 
 

@@ -19,7 +19,7 @@ from sdgui.worker.verbs import CaptionText
 
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
-_LARGEST = 1e300  # of a number that a float can hold and a table can show
+_LARGEST = 1e300  # of displayed numbers
 HAND = "hand"  # origin of a text that a person wrote
 State = Literal["waiting", "captioned", "edited", "refused"]
 STATE_TEXTS: dict[State, str] = {
@@ -44,7 +44,7 @@ class ModelCaptions:
 
 @dataclass(frozen=True)
 class Entry:
-    """``text``: the caption to export; ``origin``: its author, a side, ``HAND`` or "" for none yet."""
+    """``text``: the caption to export; ``origin``: its author: a side, ``HAND``, or "" without a caption."""
 
     path: str
     position: int
@@ -55,7 +55,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        return self.path.rpartition(os.sep)[2]  # not by a Path: it is asked of 100,000 at a time
+        return self.path.rpartition(os.sep)[2]  # faster than Path, for lists of 100,000
 
     @property
     def state(self) -> State:
@@ -66,11 +66,11 @@ class Entry:
         return "captioned" if self.text else "waiting"
 
     def candidate(self) -> Candidate | None:
-        """The candidate that ``text`` is, with its numbers; None where a person wrote it."""
+        """The candidate with this ``text``; None if a person wrote it."""
         for side in (self.origin, *SIDES):
-            for one in self.captions[side].candidates if side in SIDES and side in self.captions else ():
-                if one.text == self.text:
-                    return one
+            for candidate in self.captions[side].candidates if side in SIDES and side in self.captions else ():
+                if candidate.text == self.text:
+                    return candidate
         return None
 
     def with_text(self, text: str, origin: str) -> Entry:
@@ -87,14 +87,14 @@ class Entry:
         return replace(self, refused=reason)
 
     def differs(self) -> bool:
-        """Whether the two models' best captions are different ones."""
-        one, two = (self.captions[side].best if side in self.captions else None for side in SIDES)
-        return one is not None and two is not None and one.text != two.text
+        """Whether the two models' best captions differ."""
+        first, second = (self.captions[side].best if side in self.captions else None for side in SIDES)
+        return first is not None and second is not None and first.text != second.text
 
 
 def model_captions(origin: str, captions: Sequence[CaptionText]) -> ModelCaptions:
     """The worker's answer for one picture."""
-    rows = [(str(one["text"]), one.get("log_prob"), one.get("score")) for one in captions]
+    rows = [(str(caption["text"]), caption.get("log_prob"), caption.get("score")) for caption in captions]
     return ModelCaptions(
         origin, tuple(Candidate(text, number(log_prob), number(score)) for text, log_prob, score in rows)
     )
@@ -114,28 +114,28 @@ def origin_key(content: Mapping[str, Any]) -> str:
 
 def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The provenance of an entry's caption; ``edited`` if it was written by hand over a model's caption."""
-    side = entry.origin if entry.origin in SIDES else next((one for one in SIDES if one in entry.captions), "")
+    side = entry.origin if entry.origin in SIDES else next((name for name in SIDES if name in entry.captions), "")
     about = dict(origins.get(entry.captions[side].origin, {})) if side in SIDES and side in entry.captions else {}
     return {**about, "edited": True} if entry.origin == HAND else about
 
 
 def captioned(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedPicture:
     """The entry as the exporters take it."""
-    known = entry.candidate() if entry.origin != HAND else None
-    return CaptionedPicture(entry.path, (known or Candidate(entry.text),), provenance(entry, origins))
+    candidate = entry.candidate() if entry.origin != HAND else None
+    return CaptionedPicture(entry.path, (candidate or Candidate(entry.text),), provenance(entry, origins))
 
 
 def kept(entry: Entry) -> KeptCaption:
-    """As the store keeps it."""
-    made: dict[str, Any] = {
-        side: {"origin": one.origin, "captions": [[c.text, c.log_prob, c.score] for c in one.candidates]}
-        for side, one in entry.captions.items()
+    """The store's record of an entry."""
+    captions_json: dict[str, Any] = {
+        side: {"origin": captions.origin, "captions": [[c.text, c.log_prob, c.score] for c in captions.candidates]}
+        for side, captions in entry.captions.items()
     }
-    return KeptCaption(entry.path, entry.position, entry.text, entry.origin, entry.refused, made)
+    return KeptCaption(entry.path, entry.position, entry.text, entry.origin, entry.refused, captions_json)
 
 
 def entry_of(record: KeptCaption) -> Entry:
-    """As the store gave it back; what cannot be read of it is left out."""
+    """The entry of a store's record; unreadable candidates are skipped."""
     captions: dict[Side, ModelCaptions] = {}
     for side in SIDES:
         raw = record.made.get(side)

@@ -26,11 +26,11 @@ TRAIN = (
     "emoji in a few minutes.",
     "Train the sd-coca demo",
 )
-_MANY = 20_000  # pictures from which a large architecture is worth its time
+_MANY = 20_000  # pictures from which the base size is used
 
 
 def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pictures: int) -> RunConfig:
-    """A definition that trains on a saved data source: the captioning run's definition, else the preset sd-coca.
+    """A definition that trains on a saved data source, based on the captioning run's, else on the preset sd-coca.
 
     Raises StoreError when the run is gone from the store.
     """
@@ -39,7 +39,7 @@ def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pi
         try:
             base = read_config(store.run(choice.run_id).dir.config)
         except ConfigError:
-            base = None  # it was changed by hand; use the preset
+            base = None  # edited by hand and invalid: use the preset
     if base is None:
         base = preset_config("sd-coca", "base" if pictures >= _MANY else "demo")
     data = base.data.model_copy(update={"train": str(manifest)})
@@ -48,7 +48,7 @@ def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pi
 
 def demo_config(services: Services) -> RunConfig | None:
     """The demo's captioning experiment; None if it is in the store already."""
-    if any(one.name == DEMO for one in services.store.experiments()):
+    if any(experiment.name == DEMO for experiment in services.store.experiments()):
         return None
     folder = services.demo.folder
     data = [f"data.{split}={folder / split}.csv" for split in ("train", "val", "test")]

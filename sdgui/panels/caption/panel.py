@@ -1,4 +1,4 @@
-"""Caption: captions pictures with one or two models, to edit, compare, export and train on.
+"""Captions pictures with one or two models, to edit, compare, export and train on.
 
 Flow: drop -> ``CaptionsModel`` -> ``CaptionMaker`` (a worker per model) -> rows as they arrive; edits go through the
 undo stack; ``CaptionPersistence`` stores every change and restores the list at the next start.
@@ -48,10 +48,10 @@ class CaptionsPanel(Panel):
         super().__init__(parent)
         self._services = services
         self._origins: dict[str, Mapping[str, Any]] = {}
-        self._held: list[str] | None = []  # dropped before the list was read back; None from then on
-        self._unreadable = ""  # why the list cannot be read back yet
-        self._waits: Message | None = None  # the message about it
-        self._began = False
+        self._held_paths: list[str] | None = []  # added before the list was read; None once it was
+        self._unreadable = ""  # why the list cannot be read yet
+        self._unreadable_message: Message | None = None  # the message about it
+        self._was_entered = False
         self.actions_added = CaptionActions((), ())
         self.model = CaptionsModel(self)
         self.undo = QUndoStack(self)
@@ -78,7 +78,7 @@ class CaptionsPanel(Panel):
 
     def _connect(self) -> None:
         self._count_later.timeout.connect(self.view.show_counts)
-        self.undo.indexChanged.connect(lambda _index: self._edited())
+        self.undo.indexChanged.connect(lambda _index: self._clear_undo_offer())
         self.model.changed.connect(self.persistence.keep)
         self.model.removed.connect(self.persistence.forget)
         self.model.counted.connect(self._counted)
@@ -91,24 +91,24 @@ class CaptionsPanel(Panel):
         self.view.list.current_changed.connect(lambda _path: self.view.show_current())
         self.view.list.menu_asked.connect(self._open_menu)
         self.view.list.selection_reported.connect(self._count_later.start)
-        self.view.detail.taken.connect(
+        self.view.detail.candidate_accepted.connect(
             lambda path, text, side: self.edits.write({path: (text, side)}, "Use a candidate")
         )
         self.view.target.dropped.connect(self.add_paths)
         self.view.tools.filter_changed.connect(self._filter)
-        self.view.tools.compare.toggled.connect(self._compare)
+        self.view.tools.compare.toggled.connect(self._set_compares)
         self.view.tools.how.clicked.connect(self.view.open_settings)
         self.view.tools.replace.clicked.connect(self.view.replace.open)
         self.view.replace.replace_asked.connect(self._replace)
         self.view.settings.changed.connect(self._settings_changed)
         self.view.strip.cancelled.connect(self.work.cancel)
         self.view.empty.activated.connect(self._next_step)
-        self.files.use_asked.connect(self._use)
+        self.files.use_asked.connect(self._train_on)
         for side, picker in self.view.tools.pickers.items():
             picker.changed.connect(partial(self._model_chosen, side))
             picker.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
-        self.work.origin.connect(self._origin)
-        self.work.refused.connect(self.refusals.not_captioned)
+        self.work.origin.connect(self._keep_origin)
+        self.work.refused.connect(self.refusals.report_uncaptioned)
 
     # --- panel
 
@@ -135,9 +135,9 @@ class CaptionsPanel(Panel):
     def entered(self) -> None:
         """Restore the list and the models the first time the panel is shown."""
         self.view.take_focus()
-        if self._began:
+        if self._was_entered:
             return
-        self._began = True
+        self._was_entered = True
         self.persistence.restore()
         self._restore_models()
 
@@ -167,23 +167,23 @@ class CaptionsPanel(Panel):
         self.view.show_empty()
 
     def _cannot_read(self, sentence: str) -> None:
-        """Show once, and again with each drop that has to wait, that reading the list is being retried."""
+        """Show that reading the list is being retried."""
         if sentence != self._unreadable:
             self._unreadable = sentence
             self._show_unreadable()
 
     def _show_unreadable(self) -> None:
-        held = len(self._held or ())
+        held = len(self._held_paths or ())
         waiting = f" {'1 picture waits' if held == 1 else f'{count(held)} pictures wait'} for it." if held else ""
         text = f"{self._unreadable} The list of captions is read again until it succeeds.{waiting}"
-        self._waits = error(text, remedy=Remedy("Read now", self.persistence.restore))
-        self.view.show_message(self._waits)
+        self._unreadable_message = error(text, remedy=Remedy("Read now", self.persistence.restore))
+        self.view.show_message(self._unreadable_message)
 
     def _restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
         self._origins = {**origins, **self._origins}
         self.view.detail.set_origins(self._origins)
-        held, self._held = self._held, None
-        if self._waits is not None and self.view.bar.message is self._waits:
+        held, self._held_paths = self._held_paths, None
+        if self._unreadable_message is not None and self.view.bar.message is self._unreadable_message:
             self.view.bar.clear()
         if held:
             self.add_paths(held)
@@ -191,13 +191,13 @@ class CaptionsPanel(Panel):
         if self.model.rowCount() and not self.view.list.currentIndex().isValid():
             self.view.list.choose(self.model.at(0).path)
 
-    # --- pictures in
+    # --- adding pictures
 
     def add_paths(self, paths: Sequence[str]) -> None:
         """Add pictures to the list and caption them; those already in the list are not changed."""
         self.entered()
-        if self._held is not None:
-            self._held += paths
+        if self._held_paths is not None:
+            self._held_paths += paths
             if self._unreadable:
                 self._show_unreadable()
             return
@@ -210,18 +210,18 @@ class CaptionsPanel(Panel):
         if self._has_model():
             self.work.caption(fresh)
 
-    def _edited(self) -> None:
-        """An edit was made or undone: an offer to undo the one before would undo another."""
-        if self.edits.told is not None and self.view.bar.message is self.edits.told:
+    def _clear_undo_offer(self) -> None:
+        """Clear the offer to undo the previous edit: it would now undo another one."""
+        if self.edits.replace_message is not None and self.view.bar.message is self.edits.replace_message:
             self.view.bar.clear()
 
     # --- captions
 
     def _model_chosen(self, side: Side, choice: ModelChoice) -> None:
         self._services.settings.setValue(f"captions/model_{side}", json.dumps(asdict(choice)))
-        self.view.detail.set_titles({one: self._title(one) for one in SIDES})
+        self.view.detail.set_titles({name: self._title(name) for name in SIDES})
         self.view.show_empty()
-        if self._held is None and self.isVisible() and side in self.work.sides:
+        if self._held_paths is None and self.isVisible() and side in self.work.sides:
             self.work.caption_missing(side)
             self.work.open(side)
 
@@ -229,13 +229,13 @@ class CaptionsPanel(Panel):
         choice = self.view.tools.pickers[side].choice()
         return choice.title if choice is not None else {"a": "Model", "b": "Second model"}[side]
 
-    def _compare(self, compares: bool) -> None:
+    def _set_compares(self, compares: bool) -> None:
         current = self.view.list.current_path()
         self.model.set_compares(compares)
         self.work.compares = compares
         if current:
             self.view.list.choose(current)
-        if compares and self._held is None:
+        if compares and self._held_paths is None:
             if self.view.tools.pickers["b"].choice() is None:
                 self.view.tools.pickers["b"].setFocus()
             self.work.caption_missing("b")
@@ -245,7 +245,7 @@ class CaptionsPanel(Panel):
     def caption_waiting(self) -> None:
         """Caption the pictures without a caption."""
         if self._has_model():
-            self.work.waiting()
+            self.work.caption_uncaptioned()
 
     def caption_selected(self) -> None:
         """Caption the selected pictures again, with the current settings and models."""
@@ -264,13 +264,13 @@ class CaptionsPanel(Panel):
             return False
         return True
 
-    def _origin(self, key: str, content: Mapping[str, Any]) -> None:
+    def _keep_origin(self, key: str, content: Mapping[str, Any]) -> None:
         self._origins[key] = content
         self.view.detail.set_origins(self._origins)
         self.persistence.keep_origin(key, content)
 
-    def _replace(self, found: Finder) -> None:
-        self.edits.replace_all(found)
+    def _replace(self, finder: Finder) -> None:
+        self.edits.replace_all(finder)
         self.view.replace.recount()
 
     def _settings_changed(self, settings: object) -> None:
@@ -278,35 +278,35 @@ class CaptionsPanel(Panel):
         self.view.show_settings()
 
     def _filter(self, passes: Passes | None) -> None:
-        """Show only entries that pass; the current picture stays current if it passes, else the first becomes it."""
+        """Show only entries that pass; the first becomes current if the current one does not pass."""
         current = self.view.list.current_path()
         self.model.set_filter(passes)
         if self.model.rowCount():
             self.view.list.choose(current if self.model.row(current) >= 0 else self.model.at(0).path)
 
-    # --- out
+    # --- export
 
     def _to_export(self) -> list[CaptionedPicture]:
-        chosen = self.view.list.selected()
-        entries = chosen if len(chosen) > 1 else self.model.entries()
+        selected = self.view.list.selected()
+        entries = selected if len(selected) > 1 else self.model.entries()
         return [captioned(entry, self._origins) for entry in entries if entry.text]
 
-    def _use(self, manifest: str, pictures: int) -> None:
-        """Define an experiment that trains on the saved captions."""
+    def _train_on(self, manifest: str, pictures: int) -> None:
+        """Open a new experiment that trains on the saved captions."""
         try:
             choice = self.view.tools.pickers["a"].choice()
             self.define_asked.emit(training_config(self._services.store, choice, Path(manifest), pictures))
         except StoreError as problem:
             self.view.show_message(error(str(problem)))
 
-    # --- what is shown
+    # --- other
 
-    def _open_menu(self, at: QPoint) -> None:
+    def _open_menu(self, position: QPoint) -> None:
         menu = QMenu(self)
         menu.addActions(self.actions_added.menu)
         menu.addMenu("E&xport").addActions(self.actions_added.export)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(at)
+        menu.popup(position)
 
     def _counted(self) -> None:
         if not self._count_later.isActive():

@@ -15,10 +15,10 @@ from sdgui.panels.caption.model import Entry, entry_of, kept
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
-_GATHERED_MS = 150
-_AGAIN_MS = 2000  # until what could not be written is tried again
-_PART = 500  # read in one part
-_WRITTEN = 120  # entries in one transaction: between two, others get their turn
+_BATCH_MS = 150
+_AGAIN_MS = 2000  # until a failed write is retried
+_PART = 500  # entries per read
+_WRITTEN = 120  # entries per transaction, so that other writers get their turn
 
 
 Changed = dict[str, Entry | None]  # None: forgotten
@@ -30,23 +30,23 @@ class CaptionPersistence(QObject):
 
     restored = Signal(list)  # of Entry
     ready = Signal(object)  # origins: key -> content
-    failed = Signal(str)  # writing failed; it is tried again
-    settled = Signal(bool)  # nothing is being written any more; whether all was
+    failed = Signal(str)  # writing failed and will be retried
+    settled = Signal(bool)  # writing has ended; True if everything was written
     _ended = Signal(bool)
-    unreadable = Signal(str)  # reading failed; it is tried again
+    unreadable = Signal(str)  # reading failed and will be retried
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
         self._changed: Changed = {}
         self._origins: Origins = {}
-        self._unwritten: Changed = {}  # the thread's: what a failure left
+        self._unwritten: Changed = {}  # the thread's: left by a failed write
         self._unwritten_origins: Origins = {}
         self._writing = 0  # tasks of the thread
         self._read_to = (-1, -1)  # the thread's: how far the list has been read
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
-        self._timer = QTimer(self, singleShot=True, interval=_GATHERED_MS)
+        self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self.flush)
         self._read_again = QTimer(self, singleShot=True)
         self._read_again.timeout.connect(self.restore)
@@ -57,7 +57,7 @@ class CaptionPersistence(QObject):
             app.aboutToQuit.connect(self.close)
 
     def restore(self) -> None:
-        """Read the list back, in parts; after a failure from where it stopped, so that edits made since stay."""
+        """Read the list in parts; after a failure, from where it stopped, so that edits made since then stay."""
         self._read_again.stop()
         self._pool.start(lambda: self._try(self._read, self.unreadable))
 
@@ -76,7 +76,7 @@ class CaptionPersistence(QObject):
         self._changed.update((path, None) for path in paths)
         self._begin()
 
-    def _begin(self, after: int = _GATHERED_MS) -> None:
+    def _begin(self, after: int = _BATCH_MS) -> None:
         if not self._timer.isActive():
             self._timer.start(after)
 
@@ -91,7 +91,7 @@ class CaptionPersistence(QObject):
 
     @property
     def pending(self) -> bool:
-        """Whether changes are on their way to the store; what could not be written is not, until it is tried again."""
+        """Whether changes are being written; False between a failed write and its retry."""
         return bool(self._changed or self._origins or self._writing)
 
     def _task_ended(self, written: bool) -> None:
@@ -111,7 +111,7 @@ class CaptionPersistence(QObject):
             return True
         except StoreError as error:
             failed.emit(str(error))
-        except Exception as error:  # noqa: BLE001  a thread that ends in silence would leave the list waiting for ever
+        except Exception as error:  # noqa: BLE001  else the list would wait forever
             failed.emit(f"The list of captions: {type(error).__name__}: {error}.")
         return False
 
@@ -126,7 +126,7 @@ class CaptionPersistence(QObject):
         self.ready.emit(origins)
 
     def _write(self, changed: Changed, origins: Origins) -> None:
-        """Also write what an earlier failure left, unless a newer change replaces it."""
+        """Write the changes, and those left by an earlier failure unless a newer change replaces them."""
         self._unwritten = changed = self._unwritten | changed
         self._unwritten_origins = origins = self._unwritten_origins | origins
         gone = [path for path, entry in changed.items() if entry is None]

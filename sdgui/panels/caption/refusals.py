@@ -1,6 +1,6 @@
-"""Files refused from a drop, and pictures that could not be captioned: one message, so that neither hides the other.
+"""One message for files refused from a drop and pictures that could not be captioned.
 
-Flow: drop target and ``CaptionsWork`` -> here -> message bar; "Show them" filters the list.
+Flow: drop target and ``CaptionsWork`` -> ``CaptionsRefusals`` -> message bar; "Show them" filters the list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sdgui.widgets.message import Message, Remedy, ShowMessage, warning
 from sdgui.widgets.message_bar import MessageBar
 
 _LISTED = 50
-_Refused = tuple[str, str]  # what, why
+_Refused = tuple[str, str]  # file, reason
 
 
 class CaptionsRefusals(QObject):
@@ -31,51 +31,51 @@ class CaptionsRefusals(QObject):
     ) -> None:
         super().__init__(parent)
         self._target, self._bar, self._show_message, self._show = target, bar, show_message, show
-        self._gathered: list[_Refused] = []
-        self._not_taken: list[_Refused] = []
-        self._not_captioned = 0
-        self._shown: Message | None = None
-        target.refused.connect(self._gather)
+        self._refused_files: list[_Refused] = []
+        self._not_added: list[_Refused] = []
+        self._uncaptioned_count = 0
+        self._message: Message | None = None
+        target.refused.connect(self._collect)
         target.finished.connect(self._drop_checked)
 
-    def not_captioned(self, number: int) -> None:
+    def report_uncaptioned(self, number: int) -> None:
         """Report the number of pictures that could not be captioned."""
-        self._begin()
-        self._not_captioned = number
+        self._reset_if_closed()
+        self._uncaptioned_count = number
         self._show_refusals()
 
-    def _gather(self, refused: Sequence[_Refused]) -> None:
-        self._gathered += refused
+    def _collect(self, refused: Sequence[_Refused]) -> None:
+        self._refused_files += refused
         if not self._target.busy:
             self._drop_checked()
 
     def _drop_checked(self) -> None:
         """All dropped files have been checked."""
-        gathered, self._gathered = self._gathered, []
+        gathered, self._refused_files = self._refused_files, []
         if gathered:
-            self._begin()
-            self._not_taken = gathered
+            self._reset_if_closed()
+            self._not_added = gathered
             self._show_refusals()
 
-    def _begin(self) -> None:
+    def _reset_if_closed(self) -> None:
         """Start a new message if the last one is no longer shown."""
-        if self._shown is None or self._bar.message is not self._shown:
-            self._not_taken, self._not_captioned = [], 0
+        if self._message is None or self._bar.message is not self._message:
+            self._not_added, self._uncaptioned_count = [], 0
 
     def _show_refusals(self) -> None:
-        parts = [text for text in (not_taken_text(self._not_taken), refused_text(self._not_captioned)) if text]
-        details = "\n".join(f"{what}: {why}" for what, why in self._not_taken[:_LISTED])
-        remedy = Remedy("Show them", self._show) if self._not_captioned else None
-        self._shown = warning(" ".join(parts), details, remedy)
-        self._show_message(self._shown)
+        parts = [text for text in (not_added_text(self._not_added), refused_text(self._uncaptioned_count)) if text]
+        details = "\n".join(f"{file}: {reason}" for file, reason in self._not_added[:_LISTED])
+        remedy = Remedy("Show them", self._show) if self._uncaptioned_count else None
+        self._message = warning(" ".join(parts), details, remedy)
+        self._show_message(self._message)
 
 
-def not_taken_text(refused: Sequence[_Refused]) -> str:
+def not_added_text(refused: Sequence[_Refused]) -> str:
     """``Not added: words.doc: it is not a picture. And 2 more.``; "" if everything was added."""
     if not refused:
         return ""
-    (what, why), more = refused[0], len(refused) - 1
-    return f"Not added: {what}: {why}." + (f" And {count(more)} more." if more else "")
+    (file, reason), more = refused[0], len(refused) - 1
+    return f"Not added: {file}: {reason}." + (f" And {count(more)} more." if more else "")
 
 
 def refused_text(refused: int) -> str:

@@ -21,7 +21,7 @@ from sdgui.shared.form.row import FormRow
 from sdgui.widgets.style.theme import SPACE, set_role
 
 DEFAULTS = GenerationSettings(captions=3)
-_ONLY = {  # fields that one kind of search reads
+_ONLY = {  # fields that only one search method reads
     **dict.fromkeys(("beams", "beam_stop", "length_penalty"), "beam"),
     **dict.fromkeys(("temperature", "top_k", "top_p", "seed"), "sample"),
 }
@@ -47,10 +47,10 @@ class CaptionSettings(QFrame):
     def rows(self) -> dict[str, FormRow]:
         """The form's rows by field; created when first used, after the panel is on screen."""
         if not self._rows:
-            self._make()
+            self._build()
         return self._rows
 
-    def _make(self) -> None:
+    def _build(self) -> None:
         area = QScrollArea(self)
         page = QWidget(area.viewport())
         page.setProperty("role", "page")
@@ -74,7 +74,7 @@ class CaptionSettings(QFrame):
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         reset = QPushButton("&Reset all", self)
         set_role(reset, "flat")
-        reset.clicked.connect(lambda: self.set_settings(DEFAULTS, tell=True))
+        reset.clicked.connect(lambda: self.set_settings(DEFAULTS, emit=True))
         close = QPushButton("&Close", self)
         close.clicked.connect(self.hide)
         foot = QHBoxLayout()
@@ -86,11 +86,11 @@ class CaptionSettings(QFrame):
         layout.addWidget(area, 1)
         layout.addLayout(foot)
         for row in self._rows.values():
-            row.edited.connect(lambda _path: self._edited())
+            row.edited.connect(lambda _path: self._read_rows())
         self.set_settings(self.settings)
 
-    def set_settings(self, settings: GenerationSettings, tell: bool = False) -> None:
-        """Show these."""
+    def set_settings(self, settings: GenerationSettings, emit: bool = False) -> None:
+        """Show ``settings``; ``emit``: emit ``changed`` if they differ."""
         if not self._rows:
             self.settings = settings
             return
@@ -98,7 +98,7 @@ class CaptionSettings(QFrame):
         for name, value in settings.model_dump().items():
             self.rows[name].set_base(text_of(base[name]))
             self.rows[name].set_text(text_of(value))
-        self._edited(tell)
+        self._read_rows(emit)
 
     def open_at(self, corner: QPoint, room: int) -> None:
         """Show with the top right corner at a point of the screen, at most ``room`` px high."""
@@ -112,7 +112,7 @@ class CaptionSettings(QFrame):
         """Field -> its error."""
         return {name: row.error for name, row in self.rows.items() if row.error}
 
-    def _edited(self, tell: bool = True) -> None:
+    def _read_rows(self, emit: bool = True) -> None:
         values: dict[str, Any] = {}
         errors: dict[str, str] = {}
         for name, row in self.rows.items():
@@ -121,12 +121,12 @@ class CaptionSettings(QFrame):
             except ValueError as error:
                 errors[name] = str(error)
         search = self.rows["search"].text()
-        for name in self.rows:  # what is not read need not be right
+        for name in self.rows:  # unused fields need not be valid
             if not _reads(search, name):
                 values[name] = 1 if name == "captions" else getattr(DEFAULTS, name)
                 errors.pop(name, None)
         if not errors:
-            errors = self._validate(values, tell)
+            errors = self._validate(values, emit)
         base = DEFAULTS.model_dump()
         for name, row in self.rows.items():
             row.set_error(errors.get(name, ""))
@@ -134,20 +134,20 @@ class CaptionSettings(QFrame):
         self._update_visible()
 
     def _update_visible(self) -> None:
-        """Show only fields of the selected search; advanced ones if asked for, changed or invalid."""
+        """Show only fields of the selected search; advanced ones on request, or if changed or invalid."""
         search = self.rows["search"].text()
         for name, row in self.rows.items():
-            seldom = row.spec.advanced and name != "seed"  # which alone makes drawn captions others
-            needed = not seldom or self._more.isChecked() or row.differs or bool(row.error)
-            row.setVisible(needed and _reads(search, name))
+            is_rare = row.spec.advanced and name != "seed"
+            is_needed = not is_rare or self._more.isChecked() or row.differs or bool(row.error)
+            row.setVisible(is_needed and _reads(search, name))
 
-    def _validate(self, values: Mapping[str, Any], tell: bool) -> dict[str, str]:
+    def _validate(self, values: Mapping[str, Any], emit: bool) -> dict[str, str]:
         try:
             settings = GenerationSettings.model_validate(values)
         except ValidationError as error:
             return {name or "captions": text for name, text in field_errors(error).items()}
         changed, self.settings = settings != self.settings, settings
-        if changed and tell:
+        if changed and emit:
             self.changed.emit(settings)
         return {}
 

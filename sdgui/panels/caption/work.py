@@ -1,7 +1,6 @@
 """Captions the list with one or two models: requests, results and progress.
 
-Flow: panel -> ``caption`` -> ``CaptionMaker`` per side -> entries of ``CaptionsModel``; candidates that replaced others
-become one undo step.
+Flow: panel -> ``caption`` -> ``CaptionMaker`` per side -> entries of ``CaptionsModel``; re-captioning is one undo step.
 """
 
 from __future__ import annotations
@@ -45,18 +44,21 @@ class CaptionsWork(QObject):
         super().__init__(parent)
         self._model, self._undo, self._choice, self._settings = model, undo, choice, settings
         self._strip, self._show_message = strip, show_message
-        self._again: dict[Side, dict[str, Entry]] = {"a": {}, "b": {}}  # as they were before they are captioned again
-        self._left: dict[Side, list[str]] = {"a": [], "b": []}  # given up when captioning failed or was stopped
+        self._before_recaptioning: dict[Side, dict[str, Entry]] = {
+            "a": {},
+            "b": {},
+        }  # entries before they are re-captioned
+        self._remaining: dict[Side, list[str]] = {"a": [], "b": []}  # not captioned because of a failure or a stop
         self._noted: set[str] = set()
         self.compares = False
         self.makers: dict[Side, CaptionMaker] = {side: CaptionMaker(pool, self) for side in SIDES}
         for side, maker in self.makers.items():
-            maker.opened.connect(self._opened)
+            maker.opened.connect(self._show_notes)
             maker.origin.connect(self.origin)
-            maker.captioned.connect(partial(self._captioned, side))
-            maker.progress.connect(partial(self._progress, side))
-            maker.finished.connect(partial(self._finished, side))
-            maker.failed.connect(partial(self._failed, side))
+            maker.captioned.connect(partial(self._update_entries, side))
+            maker.progress.connect(partial(self._show_progress, side))
+            maker.finished.connect(partial(self._finish_side, side))
+            maker.failed.connect(partial(self._fail_side, side))
             maker.noted.connect(lambda note: show_message(info(note)))
 
     @property
@@ -69,27 +71,27 @@ class CaptionsWork(QObject):
         return any(maker.busy for maker in self.makers.values())
 
     def caption(self, paths: Sequence[str], sides: Sequence[Side] | None = None) -> None:
-        """Caption these for the first time or again; pictures already queued are skipped."""
+        """Caption or re-caption these pictures; those already queued are skipped."""
         for side in self.sides if sides is None else sides:
-            self._make(side, paths)
+            self._start_maker(side, paths)
 
     def caption_missing(self, side: Side) -> None:
         """Caption the pictures that this side has not captioned yet."""
-        self._make(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
+        self._start_maker(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
-    def waiting(self) -> None:
-        """Caption pictures without a caption, and with the second model those it has not captioned yet."""
+    def caption_uncaptioned(self) -> None:
+        """Caption pictures without a caption, and those that the second model has not captioned yet."""
         for side in self.sides:
             entries = self._model.entries()
-            self._make(
+            self._start_maker(
                 side, [e.path for e in entries if side not in e.captions or (side == "a" and e.state == "waiting")]
             )
 
     def resume(self) -> None:
-        """Continue with the pictures left by a failure or by stopping."""
-        left, self._left = self._left, {"a": [], "b": []}
+        """Continue with the pictures left by a failure or a stop."""
+        remaining, self._remaining = self._remaining, {"a": [], "b": []}
         for side in self.sides:
-            self._make(side, [path for path in left[side] if self._model.entry(path) is not None])
+            self._start_maker(side, [path for path in remaining[side] if self._model.entry(path) is not None])
 
     def open(self, side: Side) -> None:
         """Load the side's model."""
@@ -102,7 +104,7 @@ class CaptionsWork(QObject):
         for maker in self.makers.values():
             maker.cancel()
 
-    def _make(self, side: Side, paths: Iterable[str]) -> None:
+    def _start_maker(self, side: Side, paths: Iterable[str]) -> None:
         choice, maker = self._choice(side), self.makers[side]
         paths = [path for path in paths if not maker.waits(path)]
         if choice is None or not paths:
@@ -110,20 +112,20 @@ class CaptionsWork(QObject):
         for path in paths:
             entry = self._model.entry(path)
             if entry is not None and side in entry.captions:
-                self._again[side].setdefault(path, entry)
+                self._before_recaptioning[side].setdefault(path, entry)
         if not self.busy:
             self._strip.start("Opening the model", len(paths), "pictures")
         maker.make(choice, paths, self._settings())
 
-    # --- answers
+    # --- results
 
-    def _opened(self, facts: Mapping[str, Any]) -> None:
+    def _show_notes(self, facts: Mapping[str, Any]) -> None:
         notes = [str(note) for note in facts.get("notes", []) if str(note) not in self._noted]
         self._noted.update(notes)
         if notes:
             self._show_message(warning(notes[0], "\n".join(notes[1:])))
 
-    def _captioned(self, side: Side, answers: Sequence[Answer]) -> None:
+    def _update_entries(self, side: Side, answers: Sequence[Answer]) -> None:
         entries = []
         for answer in answers:
             entry, captions = self._model.entry(answer.path), answer.captions
@@ -135,26 +137,26 @@ class CaptionsWork(QObject):
                 entries.append(entry.with_refusal(answer.refused or "it could not be captioned"))
         self._model.update(entries)
 
-    def _progress(self, side: Side, what: str, done: int, total: int) -> None:
+    def _show_progress(self, side: Side, activity: str, completed: int, total: int) -> None:
         if side == "a" or not self.makers["a"].busy:
-            self._strip.advance(done, total, what)
+            self._strip.advance(completed, total, activity)
 
-    def _finished(self, side: Side, _captioned: int, refused: int) -> None:
-        self._end(side)
+    def _finish_side(self, side: Side, _captioned: int, refused: int) -> None:
+        self._end_side(side)
         if refused:
             self.refused.emit(refused)
 
-    def _failed(self, side: Side, failure: Failure) -> None:
-        self._end(side)
-        self._left[side] = self.makers[side].left
+    def _fail_side(self, side: Side, failure: Failure) -> None:
+        self._end_side(side)
+        self._remaining[side] = self.makers[side].remaining
         if isinstance(failure, Cancelled):
             remedy = Remedy("Continue", self.resume)
             self._show_message(info("Captioning was stopped; finished captions are kept.", remedy=remedy))
         else:
             self._show_message(error(failure.text, failure.details, Remedy("Try again", self.resume)))
 
-    def _end(self, side: Side) -> None:
-        again, self._again[side] = self._again[side], {}
+    def _end_side(self, side: Side) -> None:
+        again, self._before_recaptioning[side] = self._before_recaptioning[side], {}
         changed = [entry for path, entry in again.items() if self._model.entry(path) not in (None, entry)]
         if changed:
             self._undo.push(CaptionedAgain(self._model, changed))

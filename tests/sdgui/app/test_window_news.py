@@ -209,7 +209,7 @@ def test_it_closes_once_captions_are_written_and_says_when_they_cannot_be(
 ) -> None:
     panel = window.show_panel("caption")
     assert isinstance(panel, CaptionsPanel)
-    qtbot.waitUntil(lambda: panel._held is None)
+    qtbot.waitUntil(lambda: panel._held_paths is None)
     store, full, may_write = window.services.store, [True], threading.Event()
     write = store.keep_captions
 

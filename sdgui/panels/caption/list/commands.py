@@ -1,4 +1,4 @@
-"""The undo steps of the list of captions: an edit, a replacement everywhere, a removal, a re-captioning.
+"""The undo steps of the list of captions: edits, removals and re-captioning.
 
 Flow: panel -> ``QUndoStack.push`` -> ``CaptionsModel``. A command keeps the entries before and after it.
 """
@@ -19,13 +19,13 @@ Text = tuple[str, str]  # a caption and its author
 class WriteTexts(QUndoCommand):
     """Change the captions of some pictures."""
 
-    def __init__(self, model: CaptionsModel, texts: Mapping[str, Text], what: str) -> None:
-        super().__init__(what)
+    def __init__(self, model: CaptionsModel, texts: Mapping[str, Text], title: str) -> None:
+        super().__init__(title)
         self._model = model
         self._after = dict(texts)
         self._before = {e.path: (e.text, e.origin) for path in texts if (e := model.entry(path)) is not None}
         if len(texts) == 1:
-            self.setText(f"{what}: {next(iter(self._before), '').rpartition('/')[2]}")
+            self.setText(f"{title}: {next(iter(self._before), '').rpartition('/')[2]}")
 
     def redo(self) -> None:
         self._write(self._after)
@@ -39,7 +39,7 @@ class WriteTexts(QUndoCommand):
 
 
 class RemovePictures(QUndoCommand):
-    """Remove pictures from the list; undo puts them back where they were.
+    """Remove pictures from the list; undo restores them in place.
 
     A picture added again in the meantime stays as it is, unless only the removed entry's caption was written by hand.
     """
@@ -58,45 +58,45 @@ class RemovePictures(QUndoCommand):
         self._model.add([_restored(entry, self._model.entry(entry.path)) for entry in self._entries])
 
 
-def _restored(removed: Entry, now: Entry | None) -> Entry:
-    """The entry to put back, where ``now`` may be the same picture added again: no text written by hand is lost."""
-    if now is None:
+def _restored(removed: Entry, existing: Entry | None) -> Entry:
+    """The entry to restore; ``existing``: the same picture if it was added again. Keeps text written by hand."""
+    if existing is None:
         return removed
-    return now.with_text(removed.text, HAND) if removed.origin == HAND and now.origin != HAND else now
+    return existing.with_text(removed.text, HAND) if removed.origin == HAND and existing.origin != HAND else existing
 
 
 class CaptionedAgain(QUndoCommand):
-    """Replace candidates by new ones, which are in the list already when this is pushed."""
+    """Replace candidates by new ones, which are already in the list when this is pushed."""
 
     def __init__(self, model: CaptionsModel, before: Sequence[Entry]) -> None:
         count = len(before)
         super().__init__("Re-caption 1 picture" if count == 1 else f"Re-caption {count} pictures")
         self._model = model
         self._before = list(before)
-        self._after = [entry for one in before if (entry := model.entry(one.path)) is not None]
+        self._after = [entry for old_entry in before if (entry := model.entry(old_entry.path)) is not None]
         self._first = True
 
     def redo(self) -> None:
         if not self._first:
-            self._put(self._after)
+            self._restore_entries(self._after)
         self._first = False
 
     def undo(self) -> None:
-        self._put(self._before)
+        self._restore_entries(self._before)
 
-    def _put(self, entries: Sequence[Entry]) -> None:
+    def _restore_entries(self, entries: Sequence[Entry]) -> None:
         """Restore candidates; captions written by hand in the meantime are kept."""
-        put = []
+        restored = []
         for entry in entries:
-            now = self._model.entry(entry.path)
-            if now is not None:
-                put.append(replace(entry, text=now.text, origin=HAND) if now.origin == HAND else entry)
-        self._model.update(put)
+            current = self._model.entry(entry.path)
+            if current is not None:
+                restored.append(replace(entry, text=current.text, origin=HAND) if current.origin == HAND else entry)
+        self._model.update(restored)
 
 
 def typed(entry: Entry, text: str) -> Text:
     """A typed text and its author: typing a candidate's text makes it the model's caption again."""
     for side in SIDES:
-        if side in entry.captions and any(one.text == text for one in entry.captions[side].candidates):
+        if side in entry.captions and any(candidate.text == text for candidate in entry.captions[side].candidates):
             return text, side
     return (text, HAND) if text else ("", "")

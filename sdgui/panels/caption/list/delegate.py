@@ -1,7 +1,7 @@
 """Paints the list of captions: thumbnail, state, caption in up to three lines; opens an editor in place.
 
-Flow: table asks for a cell -> here -> ``CaptionsModel`` and ``Thumbnails``. Scaled pictures and broken lines are kept,
-so that scrolling paints and computes nothing twice.
+Flow: table paints a cell -> ``CaptionsDelegate`` -> ``CaptionsModel`` and ``Thumbnails``. Scaled pictures and wrapped
+lines are cached for scrolling.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
 LINES = 3
-_KEPT = 3000  # scaled pictures, and broken texts
+_CACHED = 3000  # scaled pictures, and wrapped texts
 _Index = QModelIndex | QPersistentModelIndex
 _ICONS: dict[State, tuple[str, str]] = {
     "waiting": ("ph.circle-dashed", "muted"),
@@ -91,11 +91,13 @@ class CaptionsDelegate(QStyledItemDelegate):
             painter.drawPixmap(rect.center() - QPoint(12, 12), self._broken)
         else:
             self._picture(painter, rect, thumbnail.image)
-        left = rect.right() + SPACE
-        painter.drawPixmap(QPoint(left, box.center().y() - 18), self._icons[entry.state])
+        text_x = rect.right() + SPACE
+        painter.drawPixmap(QPoint(text_x, box.center().y() - 18), self._icons[entry.state])
         painter.setFont(self._small)
         painter.setPen(self._colors["muted"])
-        line = QRect(left, box.center().y() + 2, max(0, box.right() - left - SPACE // 2), self._small_metrics.height())
+        line = QRect(
+            text_x, box.center().y() + 2, max(0, box.right() - text_x - SPACE // 2), self._small_metrics.height()
+        )
         name = " ".join(entry.name.split())
         painter.drawText(
             line,
@@ -105,54 +107,54 @@ class CaptionsDelegate(QStyledItemDelegate):
 
     def _picture(self, painter: QPainter, rect: QRect, image: QImage) -> None:
         ratio = painter.device().devicePixelRatioF()
-        pixmap = self._fitting(image, rect.width(), ratio)
+        pixmap = self._scale(image, rect.width(), ratio)
         size = pixmap.deviceIndependentSize().toSize()
         corner = rect.center() - QPoint(size.width() // 2, size.height() // 2)
         if image.hasAlphaChannel():
             painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as the model sees it
         painter.drawPixmap(corner, pixmap)
 
-    def _fitting(self, image: QImage, side: int, ratio: float) -> QPixmap:
+    def _scale(self, image: QImage, side: int, ratio: float) -> QPixmap:
         key = (image.cacheKey(), side, ratio)
-        known = self._scaled.get(key)
-        if known is None:
+        pixmap = self._scaled.get(key)
+        if pixmap is None:
             room = QSize(round(side * ratio), round(side * ratio))
             ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-            known = QPixmap.fromImage(image.scaled(room, *ways))
-            known.setDevicePixelRatio(ratio)
-            self._scaled[key] = known
-            if len(self._scaled) > _KEPT:
+            pixmap = QPixmap.fromImage(image.scaled(room, *ways))
+            pixmap.setDevicePixelRatio(ratio)
+            self._scaled[key] = pixmap
+            if len(self._scaled) > _CACHED:
                 self._scaled.popitem(last=False)
-        return known
+        return pixmap
 
     def _score(self, painter: QPainter, box: QRect, text: str) -> None:
         painter.setFont(self._font)
         painter.setPen(self._colors["muted"])
-        where = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(box.adjusted(0, 0, -SPACE, 0), int(where), text)
+        alignment = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(box.adjusted(0, 0, -SPACE, 0), int(alignment), text)
 
-    def _words(self, painter: QPainter, box: QRect, entry: Entry, text: str, own: bool) -> None:
+    def _words(self, painter: QPainter, box: QRect, entry: Entry, text: str, is_first_model: bool) -> None:
         role = "text"
-        if not text and own:
+        if not text and is_first_model:
             text, role = (entry.refused, "error") if entry.refused else ("no caption yet", "muted")
-        elif not own:
+        elif not is_first_model:
             role = "warning" if entry.differs() else "muted"
         room = box.adjusted(SPACE, 0, -SPACE, 0)
-        lines = self._broken_text(text, max(room.width(), 40))
+        lines = self._wrap(text, max(room.width(), 40))
         height = self._metrics.lineSpacing()
         top = box.center().y() - len(lines) * height // 2
         painter.setFont(self._font)
         painter.setPen(self._colors[role])
         for number, line in enumerate(lines):
-            # From its base line: a text in a box is laid out anew each time, which takes five times as long.
+            # At its baseline: laying out a text in a box takes five times as long.
             painter.drawText(room.left(), top + number * height + self._metrics.ascent(), line)
 
-    def _broken_text(self, text: str, width: int) -> list[str]:
+    def _wrap(self, text: str, width: int) -> list[str]:
         key = (text, width)
         lines = self._lines.get(key)
         if lines is None:
             lines = self._lines[key] = broken_at_words(text, self._font, self._metrics, width, LINES)
-            if len(self._lines) > _KEPT:
+            if len(self._lines) > _CACHED:
                 self._lines.popitem(last=False)
         return lines
 
@@ -166,7 +168,7 @@ class CaptionsDelegate(QStyledItemDelegate):
         return editor
 
     def setEditorData(self, editor: QWidget, index: _Index) -> None:
-        """Qt calls this whenever a nearby row changes: the text being typed and the cursor are not changed."""
+        """Fill the editor, but keep text being typed: Qt calls this whenever a nearby row changes."""
         if not isinstance(editor, QPlainTextEdit):
             return
         text = str(index.data(Qt.ItemDataRole.EditRole) or "")

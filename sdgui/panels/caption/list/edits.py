@@ -1,4 +1,4 @@
-"""Edits of captions: typing, accepting candidates, replacing everywhere, removing; each is one undo step."""
+"""Edits of captions: typing, accepting candidates, find and replace, removing; each is one undo step."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class CaptionEdits(QObject):
     ) -> None:
         super().__init__(parent)
         self._model, self._list, self._undo, self._show_message = model, view, undo, show_message
-        self.told: Message | None = None  # of the last replacement, with its undo
+        self.replace_message: Message | None = None  # about the last replacement, with its undo
         model.edit_asked.connect(self.type)
 
     def type(self, path: str, text: str) -> None:
-        """The user typed ``text``."""
+        """Set the caption that the user typed."""
         entry = self._model.entry(path)
         if entry is not None and text != entry.text:
             self.write({path: typed(entry, text)}, "Edit")
 
-    def write(self, texts: Mapping[str, Text], what: str) -> None:
+    def write(self, texts: Mapping[str, Text], title: str) -> None:
         """Change captions in one undo step."""
         if texts:
-            self._undo.push(WriteTexts(self._model, texts, what))
+            self._undo.push(WriteTexts(self._model, texts, title))
 
     def take_best(self, side: Side) -> None:
         """Use the model's best candidate as the caption of each selected picture."""
@@ -57,35 +57,37 @@ class CaptionEdits(QObject):
 
     def changeable(self) -> list[Entry]:
         """The entries that replacing works on: the selected ones if several are selected, else all shown."""
-        chosen = self._list.selected()
-        return [entry for entry in (chosen if len(chosen) > 1 else self._model.shown()) if entry.text]
+        selected = self._list.selected()
+        return [entry for entry in (selected if len(selected) > 1 else self._model.shown()) if entry.text]
 
     def texts(self) -> list[str]:
         """The captions that replacing works on."""
         return [entry.text for entry in self.changeable()]
 
-    def replace_all(self, found: Finder) -> None:
+    def replace_all(self, finder: Finder) -> None:
         """Replace in all ``changeable`` entries, in one undo step."""
         texts: dict[str, Text] = {}
-        places = 0
+        match_count = 0
         for entry in self.changeable():
-            text, number = found.replaced(entry.text)
+            text, number = finder.replaced(entry.text)
             text = " ".join(text.split())
             if number and text != entry.text:
-                places += number
+                match_count += number
                 texts[entry.path] = typed(entry, text)
         self.write(texts, f"Replace in {count(len(texts))} captions")
         if texts:
-            where = "1 caption" if len(texts) == 1 else f"{count(len(texts))} captions"
-            self.told = info(f"Replaced {count(places)} in {where}.", remedy=Remedy("Undo", self._undo.undo))
-            self._show_message(self.told)
+            captions_text = "1 caption" if len(texts) == 1 else f"{count(len(texts))} captions"
+            self.replace_message = info(
+                f"Replaced {count(match_count)} in {captions_text}.", remedy=Remedy("Undo", self._undo.undo)
+            )
+            self._show_message(self.replace_message)
 
     def remove(self) -> None:
         """Remove the selected pictures from the list; their files are kept."""
-        chosen = self._list.selected()
-        if not chosen:
+        selected = self._list.selected()
+        if not selected:
             return
-        row = self._model.row(chosen[0].path)
-        self._undo.push(RemovePictures(self._model, [entry.path for entry in chosen]))
+        row = self._model.row(selected[0].path)
+        self._undo.push(RemovePictures(self._model, [entry.path for entry in selected]))
         if self._model.rowCount():
             self._list.choose(self._model.at(min(row, self._model.rowCount() - 1)).path)

@@ -1,4 +1,4 @@
-"""Find and replace in captions: matches are counted as one types; replacing all is one undo step.
+"""Find and replace in captions: matches are counted while typing; replacing all is one undo step.
 
 Flow: words -> ``Finder`` (a compiled pattern) -> count -> ``replace_asked(Finder)`` -> panel.
 """
@@ -34,17 +34,17 @@ class Finder:
         return self.pattern.subn((lambda _match: self.replacement) if self.plain else self.replacement, text)
 
 
-def finder(words: str, replacement: str, case: bool, whole: bool, regular: bool) -> Finder:
+def finder(words: str, replacement: str, case: bool, whole_words: bool, regular: bool) -> Finder:
     """Raises re.error for an invalid regular expression."""
     text = words if regular else re.escape(words)
-    if whole:
+    if whole_words:
         text = rf"(?<!\w)(?:{text})(?!\w)"
     return Finder(re.compile(text, 0 if case else re.IGNORECASE), replacement, not regular)
 
 
-def occurrences(found: Finder, texts: Iterable[str]) -> tuple[int, int]:
+def occurrences(finder: Finder, texts: Iterable[str]) -> tuple[int, int]:
     """The number of matches, and of texts with a match."""
-    numbers = [sum(1 for _ in found.pattern.finditer(text)) for text in texts]
+    numbers = [sum(1 for _ in finder.pattern.finditer(text)) for text in texts]
     return sum(numbers), sum(number > 0 for number in numbers)
 
 
@@ -52,7 +52,7 @@ class ReplaceBar(QWidget):
     """Hidden until it is opened; Escape hides it."""
 
     replace_asked = Signal(object)  # Finder
-    opened = Signal(bool)  # shown, or closed
+    open_changed = Signal(bool)  # False: closed
 
     def __init__(self, texts: Callable[[], Iterable[str]], parent: QWidget | None = None) -> None:
         """``texts`` returns the captions that would be changed."""
@@ -64,13 +64,15 @@ class ReplaceBar(QWidget):
             line.setAccessibleName(name)
         self.case = QCheckBox("&Case", self)
         self.case.setToolTip("Match case")
-        self.whole = QCheckBox("&Words", self)
-        self.whole.setToolTip("Match whole words")
+        self.whole_words = QCheckBox("&Words", self)
+        self.whole_words.setToolTip("Match whole words")
         self.regular = QCheckBox("&Pattern", self)
         self.regular.setToolTip(r"A regular expression; \1 stands for its first group")
-        self.found = PlainLabel(self)
-        set_role(self.found, "muted")
-        self.found.setMinimumWidth(self.found.fontMetrics().horizontalAdvance("99 in 99 captions"))  # moves nothing
+        self.count_label = PlainLabel(self)
+        set_role(self.count_label, "muted")
+        self.count_label.setMinimumWidth(
+            self.count_label.fontMetrics().horizontalAdvance("99 in 99 captions")
+        )  # a steady layout
         self.button = QPushButton("Replace &all", self)
         self.button.setToolTip("In the selected captions if several are selected, otherwise in all shown (Enter)")
         close = IconButton("ph.x", "Close find and replace", parent=self)
@@ -79,17 +81,17 @@ class ReplaceBar(QWidget):
         row.setSpacing(SPACE)
         row.addWidget(self.words, 2)
         row.addWidget(self.replacement, 2)
-        for part in (self.case, self.whole, self.regular, self.found, self.button, close):
+        for part in (self.case, self.whole_words, self.regular, self.count_label, self.button, close):
             row.addWidget(part)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
         self._typing.timeout.connect(self.recount)
         self.words.textChanged.connect(lambda _text: self._typing.start())
         self.replacement.textChanged.connect(lambda _text: self._typing.start())
-        for box in (self.case, self.whole, self.regular):
+        for box in (self.case, self.whole_words, self.regular):
             box.toggled.connect(lambda _on: self.recount())
-        self.words.returnPressed.connect(self._ask)
-        self.replacement.returnPressed.connect(self._ask)
-        self.button.clicked.connect(self._ask)
+        self.words.returnPressed.connect(self._ask_replace)
+        self.replacement.returnPressed.connect(self._ask_replace)
+        self.button.clicked.connect(self._ask_replace)
         close.clicked.connect(self.close_bar)
         self.is_open = False
         self.hide()
@@ -98,48 +100,48 @@ class ReplaceBar(QWidget):
     def open(self) -> None:
         """Show, with the cursor in the box."""
         self.is_open = True
-        self.opened.emit(True)
+        self.open_changed.emit(True)
         self.show()
         self.words.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.words.selectAll()
         self.recount()
 
     def close_bar(self) -> None:
-        """Close; what was typed stays."""
+        """Close, and keep the typed text."""
         self.is_open = False
         self.hide()
-        self.opened.emit(False)
+        self.open_changed.emit(False)
 
     def finder(self) -> Finder | None:
         """The typed pattern; None while it is empty or invalid."""
         words = self.words.text()
         if not words:
             return None
-        marks = (self.case.isChecked(), self.whole.isChecked(), self.regular.isChecked())
+        marks = (self.case.isChecked(), self.whole_words.isChecked(), self.regular.isChecked())
         try:
-            found = finder(words, self.replacement.text(), *marks)
-            found.replaced("")  # a group that is not there shows at once
+            result = finder(words, self.replacement.text(), *marks)
+            result.replaced("")  # raises for an unknown group
         except (re.error, IndexError):
             return None
-        return found
+        return result
 
     def recount(self) -> None:
         """Show the current number of matches."""
-        found = self.finder()
-        if found is None:
-            self.found.setText("invalid pattern" if self.words.text() else "")
+        finder = self.finder()
+        if finder is None:
+            self.count_label.setText("invalid pattern" if self.words.text() else "")
             self.button.setEnabled(False)
             return
-        places, texts = occurrences(found, self._texts())
-        self.found.setText(f"{count(places)} in {count(texts)} captions" if places else "none")
+        places, texts = occurrences(finder, self._texts())
+        self.count_label.setText(f"{count(places)} in {count(texts)} captions" if places else "none")
         self.button.setEnabled(places > 0)
 
-    def _ask(self) -> None:
+    def _ask_replace(self) -> None:
         self._typing.stop()
         self.recount()
-        found = self.finder()
-        if found is not None and self.button.isEnabled():
-            self.replace_asked.emit(found)
+        finder = self.finder()
+        if finder is not None and self.button.isEnabled():
+            self.replace_asked.emit(finder)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:

@@ -1,4 +1,4 @@
-"""The Caption panel's list as a Qt model: pictures, their captions, scores, a second model's captions; filtered here.
+"""The Caption panel's list as a Qt model: pictures, captions, scores, a second model's captions; with a filter.
 
 Flow: drops, the worker's answers and edits -> ``add``, ``update`` and ``remove`` -> rows; ``changed`` and ``removed``
 go to the store. Rows that a filter hides stay in ``entries``; a row keeps its position while it is edited.
@@ -38,13 +38,13 @@ class CaptionsModel(HeadedModel):
     changed = Signal(list)  # of Entry: new or different
     removed = Signal(list)  # of str: paths
     edit_asked = Signal(str, str)  # path, text: typed into a cell
-    counted = Signal()  # how many there are, or are shown, is another number
+    counted = Signal()  # the number of entries or of rows may have changed
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.compares = False
         self._entries: dict[str, Entry] = {}
-        self._shown: list[str] = []
+        self._visible_paths: list[str] = []
         self._rows: dict[str, int] = {}
         self._filter: Callable[[Entry], bool] | None = None
         self._last = -1  # position
@@ -55,23 +55,23 @@ class CaptionsModel(HeadedModel):
         return len(self._entries)
 
     def entries(self) -> list[Entry]:
-        """All, hidden ones included, in order."""
+        """All entries in order, including hidden ones."""
         return sorted(self._entries.values(), key=lambda entry: entry.position)
 
     def states(self) -> Counter[State]:
-        """The number of entries per state, hidden ones included."""
+        """The number of entries per state, including hidden ones."""
         return Counter(entry.state for entry in self._entries.values())
 
     def shown(self) -> list[Entry]:
         """The entries that pass the filter, in order."""
-        return [self._entries[path] for path in self._shown]
+        return [self._entries[path] for path in self._visible_paths]
 
     def entry(self, path: str) -> Entry | None:
         return self._entries.get(path)
 
     def at(self, row: int) -> Entry:
         """The entry of a row; IndexError if there is none."""
-        return self._entries[self._shown[row]]
+        return self._entries[self._visible_paths[row]]
 
     def row(self, path: str) -> int:
         """The row of a picture, -1 if it is not shown."""
@@ -85,37 +85,37 @@ class CaptionsModel(HeadedModel):
 
     def add(self, entries: Sequence[Entry], emit: bool = True) -> None:
         """Insert entries at their positions; existing ones are replaced. ``emit``: emit ``changed``."""
-        known = [entry for entry in entries if entry.path in self._entries]
+        existing = [entry for entry in entries if entry.path in self._entries]
         fresh = [entry for entry in entries if entry.path not in self._entries]
-        if known:
-            self.update(known, emit)
+        if existing:
+            self.update(existing, emit)
         if not fresh:
             return
         at_end = min(entry.position for entry in fresh) > self._last
         self._last = max(self._last, *(entry.position for entry in fresh))
         visible = [entry.path for entry in fresh if self._filter is None or self._filter(entry)]
         if at_end and visible:
-            first = len(self._shown)
+            first = len(self._visible_paths)
             self.beginInsertRows(QModelIndex(), first, first + len(visible) - 1)
-            self._take(fresh)
-            self._shown += visible
+            self._store_entries(fresh)
+            self._visible_paths += visible
             self._rows.update((path, first + number) for number, path in enumerate(visible))
             self.endInsertRows()
         elif at_end:
-            self._take(fresh)
+            self._store_entries(fresh)
         else:
             self.beginResetModel()
-            self._take(fresh)
-            order: list[tuple[int, str]] = [(self._entries[path].position, path) for path in self._shown]
+            self._store_entries(fresh)
+            order: list[tuple[int, str]] = [(self._entries[path].position, path) for path in self._visible_paths]
             for path in visible:
                 insort(order, (self._entries[path].position, path))
-            self._set_shown([path for _, path in order])
+            self._set_visible([path for _, path in order])
             self.endResetModel()
         if emit:
             self.changed.emit(fresh)
         self.counted.emit()
 
-    def _take(self, entries: Sequence[Entry]) -> None:
+    def _store_entries(self, entries: Sequence[Entry]) -> None:
         self._entries.update((entry.path, entry) for entry in entries)
 
     def update(self, entries: Sequence[Entry], emit: bool = True) -> None:
@@ -123,7 +123,7 @@ class CaptionsModel(HeadedModel):
         fresh = [entry for entry in entries if self._entries.get(entry.path, entry) != entry]
         if not fresh:
             return
-        self._take(fresh)
+        self._store_entries(fresh)
         rows = [self._rows[entry.path] for entry in fresh if entry.path in self._rows]
         if rows:
             self.dataChanged.emit(self.index(min(rows), 0), self.index(max(rows), self.columnCount() - 1))
@@ -139,20 +139,20 @@ class CaptionsModel(HeadedModel):
         self.beginResetModel()
         for path in gone:
             del self._entries[path]
-        self._set_shown([path for path in self._shown if path not in gone])
+        self._set_visible([path for path in self._visible_paths if path not in gone])
         self.endResetModel()
         self.removed.emit(sorted(gone))
         self.counted.emit()
 
-    def _set_shown(self, paths: list[str]) -> None:
-        self._shown = paths
+    def _set_visible(self, paths: list[str]) -> None:
+        self._visible_paths = paths
         self._rows = {path: row for row, path in enumerate(paths)}
 
     def set_filter(self, passes: Callable[[Entry], bool] | None) -> None:
         """Show only entries that pass; None shows everything."""
         self.beginResetModel()
         self._filter = passes
-        self._set_shown([entry.path for entry in self.entries() if passes is None or passes(entry)])
+        self._set_visible([entry.path for entry in self.entries() if passes is None or passes(entry)])
         self.endResetModel()
         self.counted.emit()
 
@@ -166,7 +166,7 @@ class CaptionsModel(HeadedModel):
     # --- Qt's own
 
     def rowCount(self, parent: _Index | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self._shown)
+        return 0 if parent is not None and parent.isValid() else len(self._visible_paths)
 
     def columnCount(self, parent: _Index | None = None) -> int:
         return 0 if parent is not None and parent.isValid() else (4 if self.compares else 3)
@@ -184,7 +184,7 @@ class CaptionsModel(HeadedModel):
         return None
 
     def data(self, index: _Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
-        entry = self._entries[self._shown[index.row()]]
+        entry = self._entries[self._visible_paths[index.row()]]
         if role == ENTRY_ROLE:
             return entry
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
@@ -202,8 +202,8 @@ class CaptionsModel(HeadedModel):
         if column == CAPTION:
             return entry.text
         if column == SCORE:
-            found = entry.candidate() if entry.origin != HAND else None
-            return fixed(found.score) if found is not None and found.score is not None else ""
+            candidate = entry.candidate() if entry.origin != HAND else None
+            return fixed(candidate.score) if candidate is not None and candidate.score is not None else ""
         best = entry.captions["b"].best if "b" in entry.captions else None
         return best.text if best is not None else ""
 
@@ -214,10 +214,10 @@ class CaptionsModel(HeadedModel):
         return f"{words}. {entry.text or entry.refused}" if entry.text or entry.refused else words
 
     def setData(self, index: _Index, value: Any, role: int = int(Qt.ItemDataRole.EditRole)) -> bool:
-        """Ask for the typed text to become one undo step."""
+        """Emit the typed text, to become one undo step."""
         if role != Qt.ItemDataRole.EditRole or index.column() != CAPTION:
             return False
-        self.edit_asked.emit(self._shown[index.row()], " ".join(str(value).split()))
+        self.edit_asked.emit(self._visible_paths[index.row()], " ".join(str(value).split()))
         return True
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
@@ -227,9 +227,9 @@ class CaptionsModel(HeadedModel):
         return ["text/uri-list", "text/plain"]
 
     def mimeData(self, indexes: Sequence[QModelIndex]) -> QMimeData:
-        """The files, to be dragged out."""
+        """The files and captions of dragged rows."""
         rows = sorted({index.row() for index in indexes})
         data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(self._shown[row]) for row in rows])
+        data.setUrls([QUrl.fromLocalFile(self._visible_paths[row]) for row in rows])
         data.setText("\n".join(self.at(row).text for row in rows))
         return data

@@ -1,4 +1,4 @@
-"""The table of the Caption panel: uniform rows, thumbnails read for what is in view, keys for everything.
+"""The table of the Caption panel: uniform rows, thumbnails of the rows in view, keyboard control.
 
 Flow: ``CaptionsModel`` -> **table** -> signals to the panel. Space shows the picture large, F2 or typing edits, Enter
 edits too, Ctrl+C copies captions with the files.
@@ -19,7 +19,7 @@ from sdgui.widgets.gallery.preview import PicturePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
-_GATHER_MS = 16  # thumbnails that come within a frame are painted together
+_GATHER_MS = 16  # thumbnails that arrive within a frame are painted together
 _PICTURE_WIDTH = 26 * SPACE
 
 
@@ -38,7 +38,7 @@ class CaptionsList(QTableView):
         self._preview: PicturePreview | None = None
         self.setItemDelegate(self.delegate)
         self.setModel(model)
-        # Of its own, and empty: to paint, it would ask whether each of 100,000 rows of a column is chosen.
+        # An empty selection model: else painting checks whether all of 100,000 rows are selected.
         self.horizontalHeader().setSelectionModel(QItemSelectionModel(model, self))
         self.setAccessibleName("Captions")
         self.setShowGrid(False)
@@ -53,17 +53,19 @@ class CaptionsList(QTableView):
         triggers = QAbstractItemView.EditTrigger
         self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed | triggers.AnyKeyPressed)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.customContextMenuRequested.connect(lambda at: self.menu_asked.emit(self.viewport().mapToGlobal(at)))
+        self.customContextMenuRequested.connect(
+            lambda position: self.menu_asked.emit(self.viewport().mapToGlobal(position))
+        )
         head = self.verticalHeader()
         head.hide()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.horizontalHeader().setHighlightSections(False)
-        self._came: set[str] = set()
+        self._arrived_paths: set[str] = set()
         self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
-        self._gather.timeout.connect(self._paint_came)
+        self._gather.timeout.connect(self._paint_arrived)
         self._tidy = QTimer(self, singleShot=True, interval=100)
         self._tidy.timeout.connect(self._drop_stale)
-        self.thumbnails.ready.connect(self._thumbnail_came)
+        self.thumbnails.ready.connect(self._thumbnail_arrived)
         self.verticalScrollBar().valueChanged.connect(lambda _value: self._tidy.start())
         self.selectionModel().currentChanged.connect(self._current_changed)
         self.selectionModel().selectionChanged.connect(lambda *_: self.selection_reported.emit())
@@ -89,7 +91,7 @@ class CaptionsList(QTableView):
         self.current_changed.emit(self.current_path())
 
     def _widths(self) -> None:
-        """Divide the width left by the picture and the score among the captions."""
+        """Divide the remaining width among the captions."""
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         narrow = self.viewport().width() < 80 * SPACE
@@ -103,7 +105,7 @@ class CaptionsList(QTableView):
         super().resizeEvent(event)
         self._widths()
 
-    # --- what is chosen
+    # --- selection
 
     def current_path(self) -> str:
         """The path of the current picture, "" for none."""
@@ -113,13 +115,15 @@ class CaptionsList(QTableView):
     def selected(self) -> list[Entry]:
         """The selected entries, in order; by ranges, since one index per row is slow for 10,000."""
         ranges = list(self.selectionModel().selection())  # type: ignore[call-overload]  # a list, unknown to the stub
-        rows = sorted({row for one in ranges for row in range(one.top(), one.bottom() + 1)})
+        rows = sorted(
+            {row for selection_range in ranges for row in range(selection_range.top(), selection_range.bottom() + 1)}
+        )
         return [self.captions.at(row) for row in rows]
 
     def selected_count(self) -> int:
         """The number of selected entries."""
         ranges = list(self.selectionModel().selection())  # type: ignore[call-overload]  # a list, unknown to the stub
-        return sum(one.height() for one in ranges if one.left() == 0)
+        return sum(selection_range.height() for selection_range in ranges if selection_range.left() == 0)
 
     def choose(self, path: str) -> None:
         """Focus and select one picture, if it is shown."""
@@ -144,8 +148,8 @@ class CaptionsList(QTableView):
             self._preview = PicturePreview(self)
             self._preview.stepped.connect(self._step)
             self._preview.closed.connect(self.setFocus)
-        known = self.thumbnails.get(Path(entry.path))
-        self._preview.show_picture(Path(entry.path), entry.text, known.image if known is not None else None)
+        thumbnail = self.thumbnails.get(Path(entry.path))
+        self._preview.show_picture(Path(entry.path), entry.text, thumbnail.image if thumbnail is not None else None)
 
     def _step(self, step: int) -> None:
         row = min(max(self.currentIndex().row() + step, 0), self.captions.rowCount() - 1)
@@ -182,14 +186,14 @@ class CaptionsList(QTableView):
 
     # --- thumbnails
 
-    def _thumbnail_came(self, path: str) -> None:
-        self._came.add(path)
+    def _thumbnail_arrived(self, path: str) -> None:
+        self._arrived_paths.add(path)
         if not self._gather.isActive():
             self._gather.start()
 
-    def _paint_came(self) -> None:
-        came, self._came = self._came, set()
-        for path in came:
+    def _paint_arrived(self) -> None:
+        arrived, self._arrived_paths = self._arrived_paths, set()
+        for path in arrived:
             row = self.captions.row(path)
             if row >= 0:
                 self.update(self.captions.index(row, PICTURE))

@@ -55,7 +55,7 @@ def open_panel(qtbot: QtBot, home: Path, qapp: object) -> Iterator[OpenPanel]:
         host.show()
         host.activateWindow()
         panel.entered()
-        qtbot.waitUntil(lambda: panel._held is None)
+        qtbot.waitUntil(lambda: panel._held_paths is None)
         return panel
 
     yield open_it

@@ -55,7 +55,7 @@ def filled(panel: CaptionsPanel) -> CaptionsPanel:
 
 
 def replaced(panel: CaptionsPanel, words: str, replacement: str) -> list[str]:
-    panel.edits.replace_all(finder(words, replacement, case=True, whole=True, regular=False))
+    panel.edits.replace_all(finder(words, replacement, case=True, whole_words=True, regular=False))
     return texts(panel)
 
 

@@ -20,7 +20,7 @@ from sdgui.panels.caption.list.replace import Finder, ReplaceBar, finder, occurr
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, number
 from sdgui.panels.caption.next_step import read_choice
-from sdgui.panels.caption.refusals import CaptionsRefusals, not_taken_text, refused_text
+from sdgui.panels.caption.refusals import CaptionsRefusals, not_added_text, refused_text
 from sdgui.panels.caption.settings import DEFAULTS, CaptionSettings, read_settings, settings_text
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.message_bar import MessageBar
@@ -36,12 +36,12 @@ def test_find_and_replace_counts_as_one_types_and_asks_once(qtbot: QtBot) -> Non
     qtbot.addWidget(bar)
     asked, opened = list[Finder](), list[bool]()
     bar.replace_asked.connect(asked.append)
-    bar.opened.connect(opened.append)
-    assert (bar.isVisible(), bar.is_open, bar.button.isEnabled(), bar.found.text()) == (False, False, False, "")
+    bar.open_changed.connect(opened.append)
+    assert (bar.isVisible(), bar.is_open, bar.button.isEnabled(), bar.count_label.text()) == (False, False, False, "")
     bar.words.setText("cat")
     bar.open()
     assert (bar.isVisible(), bar.is_open, opened, bar.words.selectedText()) == (True, True, [True], "cat")
-    assert (bar.found.text(), bar.button.isEnabled()) == ("2 in 2 captions", True)
+    assert (bar.count_label.text(), bar.button.isEnabled()) == ("2 in 2 captions", True)
     qtbot.keyClick(bar.words, Qt.Key.Key_Return)
     bar.button.click()
     qtbot.keyClick(bar.replacement, Qt.Key.Key_Return)
@@ -49,13 +49,13 @@ def test_find_and_replace_counts_as_one_types_and_asks_once(qtbot: QtBot) -> Non
     bar.words.setText("dog")
     assert bar._typing.isActive(), "it counts when typing pauses"
     bar.button.click()
-    assert (len(asked), bar.found.text(), bar.button.isEnabled()) == (3, "none", False)
+    assert (len(asked), bar.count_label.text(), bar.button.isEnabled()) == (3, "none", False)
     assert not bar._typing.isActive()
     bar.regular.setChecked(True)
     bar.words.setText("(c)at")
     bar.replacement.setText(r"\2")
     bar.recount()
-    assert (bar.found.text(), bar.button.isEnabled(), bar.finder()) == ("invalid pattern", False, None)
+    assert (bar.count_label.text(), bar.button.isEnabled(), bar.finder()) == ("invalid pattern", False, None)
     bar.replacement.setText(r"\1")
     assert bar._typing.isActive()
     bar.recount()
@@ -63,10 +63,10 @@ def test_find_and_replace_counts_as_one_types_and_asks_once(qtbot: QtBot) -> Non
     assert found is not None
     assert found.replaced("a Cat") == ("a C", 1)
     bar.case.setChecked(True)
-    assert bar.found.text() == "1 in 1 captions"
+    assert bar.count_label.text() == "1 in 1 captions"
     bar.words.setText("")
     bar.recount()
-    assert (bar.found.text(), bar.button.isEnabled()) == ("", False)
+    assert (bar.count_label.text(), bar.button.isEnabled()) == ("", False)
     other = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier)
     bar.keyPressEvent(other)
     assert (bar.is_open, other.isAccepted()) == (True, False), "other keys are for what is around it"
@@ -167,14 +167,14 @@ def test_the_detail_shows_both_models_candidates_and_where_they_are_from(qtbot: 
     assert detail.origin.text() == "one · step 5 · greedy"
     assert detail.origin.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     rows = [detail.candidates.item(row) for row in range(detail.candidates.count())]
-    assert [row.text() for row in rows] == ["a best\nscore −0.500 · log p −1.000", "a next\n"]
+    assert [row.text() for row in rows] == ["a best\nmean log-prob per token −0.500 · log p −1.000", "a next\n"]
     assert rows[0].toolTip() == "a best\nAlt+1 uses it\nlog p: log-probability of this caption"
     assert rows[0].icon().cacheKey() != rows[1].icon().cacheKey(), "the one that is the caption"
     detail.show_entry(entry.with_text("mine", HAND))
     assert shown == [None, Path(entry.path)], "the same picture is not read again"
     assert detail.state.text() == "Edited by hand"
     taken: list[tuple[str, str, str]] = []
-    detail.taken.connect(lambda *what: taken.append(what))
+    detail.candidate_accepted.connect(lambda *what: taken.append(what))
     both = entry.with_captions("b", B)
     detail.set_titles({"a": "One", "b": "Two"})
     detail.show_entry(both)
@@ -223,17 +223,17 @@ def test_what_was_refused_of_a_drop_and_of_captioning_is_one_message(qtbot: QtBo
     assert bar.text == "Not added: a.doc: it is not a picture. And 1 more."
     assert bar._details.toPlainText() == "a.doc: it is not a picture\nb.doc: it is empty"
     assert bar._action.isHidden(), "there is nothing to show of them"
-    refusals.not_captioned(2)
+    refusals.report_uncaptioned(2)
     assert bar.text == "Not added: a.doc: it is not a picture. And 1 more. 2 pictures could not be captioned."
     bar.press_remedy()
     assert shown == ["filtered"]
-    refusals.not_captioned(1)
+    refusals.report_uncaptioned(1)
     assert bar.text == "1 picture could not be captioned.", "what was read is not said again"
     bar._close.click()
     target.refused.emit([(f"{at}.doc", "it is empty") for at in range(60)])
     assert bar.text == "Not added: 0.doc: it is empty. And 59 more."
     assert len(bar._details.toPlainText().splitlines()) == 50
-    assert (not_taken_text([]), refused_text(0)) == ("", "")
+    assert (not_added_text([]), refused_text(0)) == ("", "")
     target.close_threads()
 
 

@@ -104,7 +104,7 @@ def test_only_what_is_missing_is_asked_for_and_two_models_each_what_it_lacks(wor
     one.answer("caption_open", FACTS)
     caption(one, 0)
     one.answer("caption", {})
-    work.waiting()
+    work.caption_uncaptioned()
     works.workers["one"].answer("caption_open", FACTS)
     assert works.asked("one") == ["b", "c"]
     caption(works.workers["one"], 0)
@@ -113,7 +113,7 @@ def test_only_what_is_missing_is_asked_for_and_two_models_each_what_it_lacks(wor
     work.compares = True
     assert work.sides == ("a", "b")
     model.update([model.at(1).with_text("", "")])
-    work.waiting()
+    work.caption_uncaptioned()
     works.workers["one"].answer("caption_open", FACTS)
     works.workers["two"].answer("caption_open", FACTS)
     assert (works.asked("one"), works.asked("two")) == (["b"], ["a", "b", "c"]), "a text that was emptied is missing"
@@ -132,7 +132,7 @@ def test_only_what_is_missing_is_asked_for_and_two_models_each_what_it_lacks(wor
     assert works.asked("two") == ["c"]
     works.choices["a"] = None
     count = len(works.workers["one"].asked)
-    work.waiting()
+    work.caption_uncaptioned()
     work.open("a")
     assert len(works.workers["one"].asked) == count, "no model is chosen"
 
@@ -359,7 +359,7 @@ def test_comparing_shows_a_second_model_and_stops_it(
 
 def test_reading_the_list_back_is_said_once_and_with_what_waits(open_panel: OpenPanel) -> None:
     panel = open_panel()
-    panel._held = []
+    panel._held_paths = []
     panel.persistence.unreadable.emit("It is locked.")
     assert panel.view.bar.text == "It is locked. The list of captions is read again until it succeeds."
     panel.view.bar.clear()
@@ -381,7 +381,7 @@ def test_what_is_captioned_again_is_what_is_chosen_or_shown(
 ) -> None:
     panel, asked = open_panel(), list[Any]()
     monkeypatch.setattr(panel.work, "caption", lambda paths: asked.append([Path(path).stem for path in paths]))
-    for name in ("waiting", "caption_missing", "open"):
+    for name in ("caption_uncaptioned", "caption_missing", "open"):
         monkeypatch.setattr(panel.work, name, lambda *side, name=name: asked.append((name, *side)))
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
     assert asked == [("caption_missing", "a"), ("open", "a")], "it is loaded before the first picture comes"
@@ -392,6 +392,6 @@ def test_what_is_captioned_again_is_what_is_chosen_or_shown(
     panel.model.set_filter(lambda entry: entry.position < 2)
     panel.caption_all()
     panel.caption_waiting()
-    assert asked[2:] == [["a", "b", "c"], ["b"], ["a", "b"], ("waiting",)]
+    assert asked[2:] == [["a", "b", "c"], ["b"], ["a", "b"], ("caption_uncaptioned",)]
     panel.model.set_filter(None)
     panel.model.remove([f"/p/{name}.png" for name in "abc"])

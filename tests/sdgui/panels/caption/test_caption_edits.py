@@ -40,7 +40,7 @@ def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, 
     qtbot.keyClick(panel.view.list, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
     assert texts(panel) == ["a a perhaps"]
     assert panel.model.data(panel.model.index(0, 2)) == "−0.500"
-    assert "score −0.500 · log p −2.000" in panel.view.detail.candidates.item(1).text()
+    assert "mean log-prob per token −0.500 · log p −2.000" in panel.view.detail.candidates.item(1).text()
     panel.undo.undo()
     assert texts(panel) == ["a a indeed"]
 
@@ -69,24 +69,24 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     drop(qtbot, panel, pictures(tmp_path, "a.png", "ab.png", "c.png"))
     panel.view.replace.open()
     assert not panel.view.replace.isHidden()
-    panel.view.replace.whole.setChecked(True)
+    panel.view.replace.whole_words.setChecked(True)
     panel.view.replace.words.setText("A")
-    qtbot.waitUntil(lambda: panel.view.replace.found.text() == "4 in 3 captions")
+    qtbot.waitUntil(lambda: panel.view.replace.count_label.text() == "4 in 3 captions")
     assert panel.view.replace.button.isEnabled()
     panel.view.replace.case.setChecked(True)
-    assert panel.view.replace.found.text() == "none"
+    assert panel.view.replace.count_label.text() == "none"
     assert not panel.view.replace.button.isEnabled()
     panel.view.replace.case.setChecked(False)
     panel.view.replace.regular.setChecked(True)
     panel.view.replace.words.setText("a (a|ab) (")
-    qtbot.waitUntil(lambda: panel.view.replace.found.text() == "invalid pattern")
+    qtbot.waitUntil(lambda: panel.view.replace.count_label.text() == "invalid pattern")
     assert not panel.view.replace.button.isEnabled()
     panel.view.replace.words.setText("a (ab?) indeed")
     panel.view.replace.replacement.setText(r"\1!")
     qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
     assert texts(panel) == ["a!", "ab!", "a c indeed"]
     assert panel.view.bar.text == "Replaced 2 in 2 captions."
-    assert (panel.view.replace.found.text(), panel.view.replace.button.isEnabled()) == ("none", False)
+    assert (panel.view.replace.count_label.text(), panel.view.replace.button.isEnabled()) == ("none", False)
     panel.view.bar.press_remedy()
     assert texts(panel) == ["a a indeed", "a ab indeed", "a c indeed"]
     assert not panel.undo.canUndo()
@@ -100,7 +100,7 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
             )
         panel.view.replace.words.setText("indeed")
         panel.view.replace.recount()
-        assert panel.view.replace.found.text() == found, "in those that are selected, if there are several"
+        assert panel.view.replace.count_label.text() == found, "in those that are selected, if there are several"
     panel.view.replace.replacement.setText("perhaps")
     panel.view.replace.button.click()
     assert texts(panel) == ["a a indeed", "a ab perhaps", "a c perhaps"]

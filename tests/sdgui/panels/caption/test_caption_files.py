@@ -124,11 +124,11 @@ def test_an_export_says_what_was_written_and_the_next_dialog_opens_there(
     assert remedy.label == "Use in a new experiment"
     remedy.do()
     assert used == [(str(table), 1)]
-    files.files._failed(Failure("The disk is full.", "more"))
+    files.files._show_failure(Failure("The disk is full.", "more"))
     assert (files.told[-1].level, files.text, files.told[-1].details) == ("error", "The disk is full.", "more")
-    files.files._failed(Cancelled())
+    files.files._show_failure(Cancelled())
     assert files.told[-1].level == "info"
-    files.files._report(Exported(Path("/x"), 0, [("/a.png", "it is gone")]))
+    files.files._show_report(Exported(Path("/x"), 0, [("/a.png", "it is gone")]))
     assert (files.text, files.told[-1].details) == ("No caption was exported; 1 left out.", "/a.png: it is gone")
 
 

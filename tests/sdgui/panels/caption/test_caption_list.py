@@ -103,9 +103,9 @@ def test_the_row_under_the_mouse_and_the_cell_with_the_focus_stand_out_and_rows_
         painter.end()
         return colors(image)
 
-    broken, widths = view.delegate._broken_text, list[int]()
+    broken, widths = view.delegate._wrap, list[int]()
     with monkeypatch.context() as only:
-        only.setattr(view.delegate, "_broken_text", lambda text, width: widths.append(width) or broken(text, width))
+        only.setattr(view.delegate, "_wrap", lambda text, width: widths.append(width) or broken(text, width))
         painted(state.State_None)
     assert widths == [300 - 2 * painting.SPACE], "a caption has the cell's width"
     raised, frame = look.color("raised").name(), look.color("accent_text").name()
@@ -154,19 +154,19 @@ def test_a_picture_is_in_its_cell_with_its_state_and_name(view: CaptionsList, mo
     right = [one.copy(one.height(), 0, one.width() - one.height(), one.height()) for one in cells]
     assert len({bytes(one.constBits()) for one in right}) == 4, "each state has its icon"
     assert look.color("muted").name() in colors(right[0])
-    assert view.delegate._fitting(picture, side, 1.0) is view.delegate._fitting(picture, side, 1.0)
-    assert view.delegate._fitting(picture, side, 2.0).width() == 2 * side
-    monkeypatch.setattr(painting, "_KEPT", 2)
+    assert view.delegate._scale(picture, side, 1.0) is view.delegate._scale(picture, side, 1.0)
+    assert view.delegate._scale(picture, side, 2.0).width() == 2 * side
+    monkeypatch.setattr(painting, "_CACHED", 2)
     for wide in range(10, 16):
-        view.delegate._fitting(picture, wide, 1.0)
-        view.delegate._broken_text("words", wide)
+        view.delegate._scale(picture, wide, 1.0)
+        view.delegate._wrap("words", wide)
     assert ("words", 15) in view.delegate._lines, "what is used least goes"
     assert len(view.delegate._scaled) <= 5
     assert len(view.delegate._lines) <= 12
 
 
 def test_long_captions_are_broken_into_three_lines_in_the_middle_of_their_row(view: CaptionsList) -> None:
-    lines = view.delegate._broken_text("word " * 200, 200)
+    lines = view.delegate._wrap("word " * 200, 200)
     assert len(lines) == painting.LINES
     assert view.rowHeight(0) >= painting.LINES * view.delegate._metrics.lineSpacing() + painting.SPACE
     for text, share in (("x", 1), ("word " * 200, 3)):
@@ -305,7 +305,7 @@ def test_pictures_that_came_are_painted_and_those_out_of_view_are_forgotten(
     qtbot.waitUntil(lambda: (2, PICTURE) in updated)
     assert {column for _, column in updated} == {PICTURE}
     assert all(row >= 0 for row, _ in updated)
-    assert view._came == set()
+    assert view._arrived_paths == set()
     view.captions.add_paths(f"/p/{number}.png" for number in range(40))
     monkeypatch.setattr(view.thumbnails, "keep_only", lambda paths: kept.append([path.name for path in paths]))
     view._drop_stale()

@@ -125,7 +125,7 @@ def test_what_is_left_after_a_failure_is_all_that_has_no_answer(made: Made, monk
     worker.answer("caption_open", FACTS)
     caption(worker, 0)
     worker.failed.emit(len(worker.asked), Failure("It ended."))
-    assert made.maker.left == ["b", "c"]
+    assert made.maker.remaining == ["b", "c"]
     assert isinstance(made.ends[0], Failure)
     assert not made.maker.waits("b")
     assert not made.maker.busy
@@ -138,7 +138,7 @@ def test_what_is_captioned_again_and_fails_is_left_though_it_had_an_answer_befor
     worker.answer("caption", {})
     made.make("a").answer("caption_open", FACTS)
     worker.failed.emit(len(worker.asked), Failure("It ended."))
-    assert made.maker.left == ["a"]
+    assert made.maker.remaining == ["a"]
 
 
 def test_what_was_stopped_is_left_though_the_worker_was_done_before_it_heard(
@@ -152,7 +152,7 @@ def test_what_was_stopped_is_left_though_the_worker_was_done_before_it_heard(
     assert not made.maker.waits("b")
     caption(worker, 0)
     worker.answer("caption", {})
-    assert made.maker.left == ["b", "c"]
+    assert made.maker.remaining == ["b", "c"]
     assert isinstance(made.ends[-1], Cancelled)
     made.maker.close()
     made.make("b").answer("caption_open", FACTS)

@@ -98,7 +98,7 @@ def test_resuming_asks_only_for_what_is_left(qtbot: QtBot, panel: CaptionsPanel,
     qtbot.waitUntil(lambda: len(panel.model) == 3 and texts(panel)[0] == "a a indeed", timeout=10000)
     panel.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "stopped" in panel.view.bar.text)
-    assert [Path(path).name for path in panel.work.makers["a"].left] == ["slow.png", "z.png"]
+    assert [Path(path).name for path in panel.work.makers["a"].remaining] == ["slow.png", "z.png"]
 
 
 def test_captioning_goes_on_in_view_when_an_export_ends_or_is_cancelled(

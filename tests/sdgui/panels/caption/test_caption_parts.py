@@ -65,10 +65,13 @@ def test_origins_in_words() -> None:
 
 
 def test_plain_words_are_found_and_put_in_as_they_are() -> None:
-    plain = finder("a.c", r"\1", case=False, whole=False, regular=False)
+    plain = finder("a.c", r"\1", case=False, whole_words=False, regular=False)
     assert plain.replaced("abc A.C") == (r"abc \1", 1)
-    assert finder("cat", "dog", case=True, whole=True, regular=False).replaced("cat Cat cats") == ("dog Cat cats", 1)
-    either = finder("cat|dog", "pet", case=True, whole=True, regular=True)
+    assert finder("cat", "dog", case=True, whole_words=True, regular=False).replaced("cat Cat cats") == (
+        "dog Cat cats",
+        1,
+    )
+    either = finder("cat|dog", "pet", case=True, whole_words=True, regular=True)
     assert either.replaced("cat catalog hotdog dog") == ("pet catalog hotdog pet", 2), "each of them a whole word"
 
 
@@ -131,7 +134,7 @@ def test_the_filter_knows_every_state(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     panel.view.replace.open()
     panel.view.replace.words.setText("indeed")
     panel.view.replace.recount()
-    assert panel.view.replace.found.text() == "1 in 1 captions", "in what is shown"
+    assert panel.view.replace.count_label.text() == "1 in 1 captions", "in what is shown"
     panel.view.tools.show_state("All pictures")
     qtbot.keyClick(panel.view.replace, Qt.Key.Key_Escape)
     assert panel.view.replace.isHidden()
@@ -146,7 +149,7 @@ def test_the_detail_says_what_became_of_a_picture(qtbot: QtBot, panel: CaptionsP
     spoken = [item.data(Qt.ItemDataRole.AccessibleTextRole) for item in detail._items()]
     assert spoken == [None, "a best, the caption", "a next", None, "b best", "b next"]
     taken: list[tuple[str, str, str]] = []
-    detail.taken.connect(lambda *candidate: taken.append(candidate))
+    detail.candidate_accepted.connect(lambda *candidate: taken.append(candidate))
     detail.take(2)
     detail.take(9)
     assert taken == [("/p/x.png", "b best", "b")]
@@ -253,7 +256,7 @@ def test_a_folder_of_training_data_is_a_new_one_and_dialogs_open_where_was_writt
         ways["csv"]()
         qtbot.waitUntil(lambda: not panel.files.task.running)
     assert asked[1] == tmp_path / "out"
-    panel.files._failed(Cancelled())
+    panel.files._show_failure(Cancelled())
     assert panel.view.bar.text == "The export was cancelled; text files written so far are kept."
     panel.model.remove([entry.path for entry in panel.model.entries()])
     ways["csv"]()
@@ -316,7 +319,7 @@ def test_a_caption_of_what_was_removed_meanwhile_is_dropped(qtbot: QtBot, panel:
     drop(qtbot, panel, pictures(tmp_path, "a.png"))
     gone = Answer(str(tmp_path / "gone.png"), ModelCaptions("origin", (Candidate("a ghost"),)))
     there = Answer(str(tmp_path / "a.png"), ModelCaptions("origin", (Candidate("a new one"),)))
-    panel.work._captioned("a", [gone, there])
+    panel.work._update_entries("a", [gone, there])
     assert texts(panel) == ["a new one"]
 
 
