@@ -50,13 +50,8 @@ class WhyFollowing(QObject):
         selected_path: Callable[[], str],
     ) -> None:
         super().__init__(query)
-        self._query, self._sides, self._sessions, self._jobs, self._selected_path = (
-            query,
-            sides,
-            sessions,
-            jobs,
-            selected_path,
-        )
+        self._query, self._sides, self._sessions, self._jobs = query, sides, sessions, jobs
+        self._selected_path = selected_path
         self._path = ""  # the explained picture, also while words are typed
         self.on = False
         self._soon = QTimer(self, singleShot=True, interval=_TYPING)

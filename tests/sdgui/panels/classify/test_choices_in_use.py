@@ -1,4 +1,4 @@
-"""Which probe, label and notes Classify goes by: of the shown result, of what was loaded, of data not read yet."""
+"""Which probe, label and notes Classify uses: of the shown result, a loaded probe, or data not read yet."""
 
 from __future__ import annotations
 

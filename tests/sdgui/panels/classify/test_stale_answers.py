@@ -1,4 +1,4 @@
-"""What Classify asks for and what it makes of the answers: an older answer, a refusal or a cancelled one too."""
+"""Requests of Classify: outdated, failed and cancelled answers."""
 
 from __future__ import annotations
 

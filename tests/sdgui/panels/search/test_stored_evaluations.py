@@ -1,4 +1,4 @@
-"""What an evaluation is kept under: one of other pictures or another network is never shown in its place."""
+"""The store's keys of an evaluation: other pictures or another network never share one."""
 
 from __future__ import annotations
 

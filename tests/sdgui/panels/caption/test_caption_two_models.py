@@ -1,4 +1,4 @@
-"""Captions of two models that fail and go on, and edits of what is shown, selected or without a caption."""
+"""Two captioning models that fail and resume, and edits of shown, selected or uncaptioned pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sdgui.panels.caption.model import HAND, Entry, ModelCaptions
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.worker.replies import Failure
 from tests.sdgui.panels.caption.conftest import CTRL, OpenPanel, texts
-from tests.sdgui.panels.caption.test_caption_choices import Works, works
 from tests.sdgui.panels.caption.test_caption_maker import FACTS, caption
+from tests.sdgui.panels.caption.test_caption_requests_and_menus import Works, works
 
 __all__ = ["works"]  # fixture
 SAID = ModelCaptions("k", (Candidate("a red cat", -1.0, -0.5), Candidate("a cat", -2.0, -0.7)))

@@ -1,4 +1,4 @@
-"""The Caption panel around its list: what is said without a model, its menus, next steps, counts, and its requests."""
+"""The Caption panel around its list: messages, menus, next steps, counts, and its requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is painted in Classify: shares as bars with their whiskers, and the confusion matrix with names and counts."""
+"""Painting in Classify: shares as bars with whiskers, the confusion matrix with names and counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points of a map, known answers and results by hand: names, colours, orders, and the words for each case."""
+"""Map points, evaluation queries and results: names, colours, orders and texts."""
 
 from __future__ import annotations
 

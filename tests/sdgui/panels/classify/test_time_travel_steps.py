@@ -1,4 +1,4 @@
-"""The steps of a result's run, by stand-ins for the view and the worker: whose they are, and what comes too late."""
+"""Time travel in Classify with stand-ins for the view and the worker: offered steps, cache, late answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Search says and asks while models open, answer, fail and work, each answer given by hand."""
+"""Messages and requests of Search while models open, answer, fail and work, with answers given by the test."""
 
 from __future__ import annotations
 

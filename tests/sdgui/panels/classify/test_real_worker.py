@@ -1,4 +1,4 @@
-"""The Classify panel on a real tiny run, through a real worker: classified, looked at, saved, applied."""
+"""The Classify panel with a real worker on a tiny run: classify, inspect, save and apply a probe."""
 
 from __future__ import annotations
 
