@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
-
-from torch.utils.flop_counter import FlopCounterMode
 
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
@@ -35,6 +34,7 @@ from core.training.loop import Loop
 from core.training.memory import keep_freed_memory
 from core.training.progress import Heartbeat
 from core.training.step.reports import numbers
+from core.training.step.utilisation import counted
 
 TIMED_STEPS = 32  # of the short run; both are such that a teacher of every 2nd or 3rd step counts for its share
 COUNTED_STEPS = 12  # of the run whose operations are counted, which makes a step several times as slow
@@ -101,13 +101,11 @@ class _ShortRun:
         plain: list[int] = []
         with closing(self.loop.parts.loader.batches(0, self.steps)) as batches:
             for batch in batches:
-                with FlopCounterMode(display=False) as counter:
-                    self.loop.train_step(batch)
+                _, operations = counted(partial(self.loop.train_step, batch))
                 if self.loop.step % self.refresh_every or not plain:
-                    plain.append(counter.get_total_flops())
-        with FlopCounterMode(display=False) as counter:
-            self.loop.refresh_belief(self.refresh_every)
-        return statistics.fmean(plain) + float(counter.get_total_flops()) / self.refresh_every
+                    plain.append(operations)
+        _, refresh = counted(partial(self.loop.refresh_belief, self.refresh_every))
+        return statistics.fmean(plain) + refresh / self.refresh_every
 
     def _read_pictures(self) -> None:
         """Fill the cache of decoded pictures, as a run's first epoch does."""

@@ -7,15 +7,25 @@ losses the share of the peak that it reaches (MFU; Chowdhery et al. 2022, PaLM, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from core.model.runtime import Runtime
 
 T = TypeVar("T")
+
+# Torch has formulas for the attention kernels of GPUs only; without these, attention on a CPU counts as nothing.
+_CPU_ATTENTION: dict[Any, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)
+    ),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda grad, query, key, value, *_, **__: sdpa_backward_flop_count(grad, query, key, value)
+    ),
+}
 
 # Dense products a second, in 1e12: of bfloat16 with float32 sums, and of float32 without tensor cores, by the makers'
 # data sheets; of TF32 it is half of bfloat16's.
@@ -61,13 +71,19 @@ def device_peak(runtime: Runtime) -> float | None:
 
 
 def counted(work: Callable[[], T]) -> tuple[T, int]:
-    """What ``work`` gives, and the floating-point operations of its products; compiled blocks run as they are written.
+    """What ``work`` gives, and the floating-point operations of its matrix products, convolutions and attention.
 
-    What activation checkpointing or a micro-batch computes again is counted again.
+    Compiled blocks run as they are written. What activation checkpointing or a micro-batch computes again is counted
+    again.
     """
-    counter = FlopCounterMode(display=False)
-    with torch.compiler.set_stance("force_eager"), counter:
-        made = work()
+    counter = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one kernel for a whole attention layer, which has no formula
+    try:
+        with torch.compiler.set_stance("force_eager"), counter:
+            made = work()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return made, int(counter.get_total_flops())
 
 

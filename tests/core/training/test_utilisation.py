@@ -29,6 +29,22 @@ def test_operations_of_a_layer_are_those_of_its_products() -> None:
     assert operations == forward + forward + 2 * 5 * 10 * 3  # to the weights; to the input of the second layer alone
 
 
+def test_attention_counts_on_a_cpu() -> None:
+    """Two products a head forward; backward both again by either factor, and the scores anew (flash attention)."""
+    heads, length, width = 4, 50, 32
+    product = 2 * heads * length * length * width
+    tokens = torch.randn(1, heads, length, width, requires_grad=True)
+    attention = nn.functional.scaled_dot_product_attention
+    assert counted(lambda: attention(tokens, tokens, tokens))[1] == 2 * product
+    assert counted(lambda: attention(tokens, tokens, tokens).sum().backward())[1] == (2 + 5) * product
+
+    layer = nn.MultiheadAttention(heads * width, heads, batch_first=True).eval()
+    tokens = torch.ones(1, length, heads * width)
+    with torch.no_grad():  # torch then has one kernel for the whole layer
+        operations = counted(lambda: layer(tokens, tokens, tokens, need_weights=False))[1]
+    assert operations == 2 * product + 2 * length * 4 * (heads * width) ** 2
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "expected"),
     [
