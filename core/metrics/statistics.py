@@ -57,9 +57,10 @@ class Difference:
         return self.interval.low > 0 or self.interval.high < 0
 
 
-def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
+def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of ``successes`` in ``trials``: unlike the normal one, valid for small counts too.
 
+    ``successes`` need not be whole: ties count for their expectation.
     With p the share, n the trials and z the normal quantile: (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
     """
     if trials <= 0 or not 0 <= successes <= trials:

@@ -12,6 +12,7 @@ from core.data.dataset import PairDataset
 from core.data.labelling import label_numbers
 from core.data.loader import evaluation_batches
 from core.inference.encoder import Features, encode_by_each
+from core.metrics.classification.accuracy import hit_probability
 from core.metrics.retrieval import retrieval_metrics
 from core.model.eval_mode import evaluating
 from core.model.network import Network
@@ -70,11 +71,11 @@ def top1(
     """Share of the labelled pictures of ``dataset`` that each network's classification head gets right.
 
     Their images are of one size. Classes that a network was not trained on count as wrong; rows without a label are
-    left out.
+    left out. Equal scores count for their expectation over a random order.
     """
     wanted = {weights: label_numbers(dataset, label, network.classes) for weights, network in networks.items()}
     labelled = torch.tensor([bool(dataset.labels(row).get(label)) for row in range(len(dataset))])
-    right = dict.fromkeys(networks, 0)
+    right = dict.fromkeys(networks, 0.0)
     count = done = 0
     (size,) = {network.image_size for network in networks.values()}
     with ExitStack() as stack:
@@ -84,7 +85,9 @@ def top1(
             for weights, network in networks.items():
                 with runtime.autocast():
                     logits = class_logits(network, pictures.to(runtime.device))
-                right[weights] += int((logits.argmax(dim=-1).cpu() == wanted[weights][rows])[labelled[rows]].sum())
+                targets = wanted[weights][rows]
+                found = hit_probability(logits.float().cpu(), targets.clamp_min(0)) * (targets >= 0)
+                right[weights] += float(found[labelled[rows]].sum())
             count += int(labelled[rows].sum())
             done += len(rows)
             progress("validating", done, len(dataset))

@@ -5,6 +5,9 @@ panel need, so that a million rows by a thousand classes never stand in memory a
 
 acc1, acc5 and the mean per-class recall are CLIP_benchmark's (the mean over the classes that occur).
 
+Ties, as in `core.metrics.retrieval`: classes with equal scores are taken to be in random order, and every metric is the
+expectation over that order. So constant scores give chance, whatever the order of the classes.
+
 Legend: N rows, K classes.
 """
 
@@ -24,6 +27,7 @@ from core.metrics.outcome import Outcome, Queries, Task
 from core.metrics.statistics import wilson
 
 FIRST = 5  # acc5, and how many candidates a mistake shows
+ROUNDING = 4 * torch.finfo(torch.float32).eps  # of a row's largest score: scores this close are equal
 
 
 @dataclass(frozen=True)
@@ -41,28 +45,33 @@ class Classification:
     """Predictions for labelled rows."""
 
     labels: Labels
-    predictions: Tensor  # (N,) int64
+    predictions: Tensor  # (N,) int64, the class with the highest score, the first of several
     probabilities: Tensor  # (N,) float32, of the predicted class
-    in_first: Tensor  # (N,) bool, the true class is among the first five
+    correct: Tensor  # (N,) float64, probability that the true class is first; 0 or 1 without ties
+    in_first: Tensor  # (N,) float64, that it is among the first five
+    ties: int = 0  # rows with several classes of the highest score
 
     @property
     def hits(self) -> Tensor:
-        """Whether each row was classified right: (N,) bool."""
+        """Whether the predicted class is the true one: (N,) bool."""
         return self.predictions == self.labels.targets
 
     def metrics(self) -> dict[str, float]:
         """``acc1``, ``mean_per_class_recall``, and ``acc5`` where there are five classes or more."""
         present = self.labels.counts() > 0
-        values = {"acc1": self.hits.double().mean().item()}
+        values = {"acc1": self.correct.mean().item()}
         if len(self.labels.classes) >= FIRST:
-            values["acc5"] = self.in_first.double().mean().item()
+            values["acc5"] = self.in_first.mean().item()
         values["mean_per_class_recall"] = self.recall_per_class()[present].mean().item()
         return values
 
     def recall_per_class(self) -> Tensor:
         """Share of each class's rows that were classified right: (K,) float64, NaN for a class without rows."""
-        right = torch.bincount(self.labels.targets[self.hits], minlength=len(self.labels.classes))
-        return right.double() / self.labels.counts().double()
+        return self._correct_per_class() / self.labels.counts().double()
+
+    def _correct_per_class(self) -> Tensor:
+        """Expected number of each class's rows that are classified right: (K,) float64."""
+        return torch.bincount(self.labels.targets, weights=self.correct, minlength=len(self.labels.classes))
 
     def confusion(self) -> Tensor:
         """Confusion matrix: rows of true class i predicted as class j, (K, K) int64."""
@@ -92,7 +101,7 @@ class Classification:
 
     def per_class(self) -> list[dict[str, Any]]:
         """For each class that occurs: its name, number of rows, accuracy and Wilson interval, as plain data."""
-        counts, right = self.labels.counts(), self.confusion().diagonal()
+        counts, right = self.labels.counts(), self._correct_per_class()
         table = []
         for name, total, correct in zip(self.labels.classes, counts.tolist(), right.tolist(), strict=True):
             if total:
@@ -105,21 +114,21 @@ class Classification:
     def outcome(self, task: Task, notes: tuple[str, ...] = (), details: dict[str, Any] | None = None) -> Outcome:
         """The result in the form that all evaluators share."""
         metrics = self.metrics()
-        per_query = {"acc1": Queries(self.hits.double().numpy())}
+        per_query = {"acc1": Queries(self.correct.numpy())}
         if "acc5" in metrics:
-            per_query["acc5"] = Queries(self.in_first.double().numpy())
+            per_query["acc5"] = Queries(self.in_first.numpy())
         counts = self.labels.counts()
         # Each hit weighs by its class, so that the mean over queries is the mean over classes.
-        weight = len(self.hits) / (int((counts > 0).sum()) * counts[self.labels.targets].double())
+        weight = len(self.correct) / (int((counts > 0).sum()) * counts[self.labels.targets].double())
         per_query["mean_per_class_recall"] = Queries(
-            (self.hits.double() * weight).numpy(), strata=self.labels.targets.numpy()
+            (self.correct * weight).numpy(), strata=self.labels.targets.numpy()
         )
         return Outcome(
             task=task,
-            samples=len(self.hits),
+            samples=len(self.correct),
             metrics=metrics,
             per_query=per_query,
-            notes=self.labels.notes + notes,
+            notes=self.labels.notes + self._tie_notes() + notes,
             details={
                 "classes": list(self.labels.classes),
                 "per_class": self.per_class(),
@@ -127,6 +136,33 @@ class Classification:
                 **(details or {}),
             },
         )
+
+    def _tie_notes(self) -> tuple[str, ...]:
+        if not self.ties:
+            return ()
+        return (
+            f"for {self.ties} of {len(self.correct)} images several classes share the highest score: metrics are "
+            "expectations over a random order of these classes; the confusion matrix shows the first of them.",
+        )
+
+
+def hit_probability(scores: Tensor, targets: Tensor, k: int = 1) -> Tensor:
+    """Probability that each row's target is among its ``k`` highest scores, equal ones in random order: (n,) float64.
+
+    ``scores`` (n, K), ``targets`` (n,) int64. With b classes above the target and t others equal to it, that is
+    (k - b) / (t + 1) between 0 and 1. A target with a score of -inf is no candidate.
+    """
+    own = scores.gather(1, targets[:, None])  # (n, 1)
+    slack = ROUNDING * _largest(scores)
+    better = (scores > own + slack).sum(dim=1)
+    tied = ((scores - own).abs() <= slack).sum(dim=1) - 1
+    found = ((k - better).double() / (tied + 1).double()).clamp(0.0, 1.0)
+    return torch.where(torch.isfinite(own[:, 0]), found, 0.0)
+
+
+def _largest(scores: Tensor) -> Tensor:
+    """The largest finite magnitude in each row: (n, 1)."""
+    return scores.abs().masked_fill(~torch.isfinite(scores), 0.0).amax(dim=1, keepdim=True)
 
 
 def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
@@ -137,7 +173,7 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
     Raises EvaluationError when the blocks do not fit the labels.
     """
     count = len(labels.classes)
-    predictions, probabilities, in_first, start = [], [], [], 0
+    predictions, probabilities, correct, in_first, ties, start = [], [], [], [], 0, 0
     for logits in blocks:
         if logits.ndim != 2 or logits.shape[1] != count or start + len(logits) > len(labels.targets):
             raise EvaluationError(
@@ -145,14 +181,20 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
             )
         logits = logits.float().cpu()
         targets = labels.targets[start : start + len(logits)]
-        scores, first = logits.topk(min(FIRST, count), dim=1)  # (n, 5)
-        predictions.append(first[:, 0])
-        probabilities.append(logits.softmax(dim=1).gather(1, first[:, :1]).squeeze(1))
-        in_first.append(((first == targets[:, None]) & torch.isfinite(scores)).any(dim=1))
+        best = logits.amax(dim=1, keepdim=True) - ROUNDING * _largest(logits)  # (n, 1)
+        highest = logits >= best
+        first = highest.int().argmax(dim=1)  # argmax gives the first of equal values
+        predictions.append(first)
+        probabilities.append(logits.softmax(dim=1).gather(1, first[:, None]).squeeze(1))
+        correct.append(hit_probability(logits, targets))
+        in_first.append(hit_probability(logits, targets, FIRST))
+        ties += int((highest.sum(dim=1) > 1).sum())
         start += len(logits)
     if start != len(labels.targets):
         raise EvaluationError(f"there are scores for {start} rows but labels for {len(labels.targets)}.")
-    return Classification(labels, torch.cat(predictions), torch.cat(probabilities), torch.cat(in_first))
+    return Classification(
+        labels, torch.cat(predictions), torch.cat(probabilities), torch.cat(correct), torch.cat(in_first), ties
+    )
 
 
 def check_rows(features: Tensor, labels: Labels, what: str) -> Tensor:

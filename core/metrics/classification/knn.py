@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from core.metrics.classification.accuracy import Classification, check_rows, classify
+from core.metrics.classification.accuracy import ROUNDING, Classification, check_rows, classify
 from core.metrics.classification.labels import Labels
 from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 
@@ -58,10 +58,29 @@ def _votes(
     for start in range(0, len(test), rows):
         progress(start / len(test), "finding neighbours")
         with full_precision(test.device):
-            cosine, nearest = (unit_rows(test[start : start + rows]) @ train.T).topk(k, dim=1)  # (n, k)
+            cosine = unit_rows(test[start : start + rows]) @ train.T  # (n, M)
+            nearest = cosine.topk(min(k + 1, len(train)), dim=1)
         # Softmax instead of exp: the same shares, and no overflow at a low temperature.
-        weight = (cosine.cpu().double() / temperature).softmax(dim=1)
+        weight = (nearest.values[:, :k].cpu().double() / temperature).softmax(dim=1)
         votes = torch.zeros(len(weight), len(labels.classes), dtype=torch.float64)
-        votes.scatter_add_(1, labels.targets[nearest.cpu()], weight)
+        votes.scatter_add_(1, labels.targets[nearest.indices[:, :k].cpu()], weight)
+        if k < len(train):
+            tied = (nearest.values[:, k - 1] - nearest.values[:, k] <= ROUNDING).nonzero().flatten().cpu()
+            for row in tied.tolist():
+                votes[row] = _tied_votes(cosine[row].cpu().double(), labels, k, temperature)
         yield votes.log()
     progress(1.0, "finding neighbours")
+
+
+def _tied_votes(cosine: Tensor, labels: Labels, k: int, temperature: float) -> Tensor:
+    """Expected share of each class's votes (K,) where training rows tie for the k-th place: they share what is left.
+
+    ``cosine`` (M,) with every training row.
+    """
+    kth = cosine.topk(k).values[-1]
+    closer = cosine > kth + ROUNDING
+    tied = (cosine - kth).abs() <= ROUNDING
+    weight = ((cosine - cosine.max()) / temperature).exp()
+    share = closer.double() + tied.double() * ((k - int(closer.sum())) / int(tied.sum()))
+    votes = torch.bincount(labels.targets, weights=weight * share, minlength=len(labels.classes))
+    return votes / votes.sum()
