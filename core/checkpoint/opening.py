@@ -19,6 +19,8 @@ from core.checkpoint.interpolating import interpolate_weights
 from core.checkpoint.names import saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
+from core.data.pictures import Resizing
+from core.data.preprocessing import PublishedData
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.runtime import Runtime, RuntimeUnavailable, set_up
@@ -75,6 +77,7 @@ class Subject:
     pretrained: str = ""
     weights: str = ""
     language: str = "en"
+    precision: str = "fp32"
 
     @property
     def title(self) -> str:
@@ -86,9 +89,10 @@ class Subject:
 def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progress | None = None) -> Model:
     """The model that ``name`` and ``weights`` stand for (see ``locate``), in eval mode.
 
-    A run's network computes in the precision it was trained with, on the run's device or, elsewhere, on what is here;
-    one of open_clip's in fp32, so that published numbers are met. ``progress`` hears of a download, in megabytes, and
-    may raise to end it.
+    It computes in fp32, whatever a run was trained in: bfloat16 moves recalls by up to a point. A run's network is on
+    the run's device or, elsewhere, on what is here, and takes images as its validation did. Any other takes them as its
+    own description says, so that published numbers are met. ``progress`` hears of a download, in megabytes, and may
+    raise to end it.
 
     Raises UserError when there is no such model, checkpoint or network, or it is damaged.
     """
@@ -101,7 +105,7 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
             dataset="",
             pretrained="" if source.pretrained == source.architecture else source.pretrained,
         )
-        return Model(network, runtime, subject, notes=_notes(source))
+        return Model(network, runtime, subject, PublishedData(resizing=_resizing(source)), notes=_notes(source))
     tuned = source.tuned if isinstance(source, InterpolatedModel) else source
     config, _ = _definition(tuned)
     runtime = _runtime(config)
@@ -149,7 +153,8 @@ def open_network(
 def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network:
     model_cfg = fetch_architecture(source.architecture, source.pretrained)
     if source.pretrained and not is_published(source.architecture):
-        path = find_weights(source.architecture, source.pretrained, progress)
+        found = locate_run(source.pretrained, "auto")
+        path = find_weights(source.architecture, str(found.path) if found else source.pretrained, progress)
         shapes = {name: tuple(value.shape) for name, value in read_weights(path).items()}
         origin = f"the model {source.architecture}"
         check_claims(lambda: Network(build_towers(model_cfg)), model_cfg, shapes, origin)
@@ -195,11 +200,22 @@ def _origin(source: RunNetwork) -> str:
     return f"the checkpoint {source.run.checkpoints / source.checkpoint}"
 
 
+def _resizing(source: OpenClipModel) -> Resizing:
+    """What the model's description says, with open_clip's defaults."""
+    given = resolve_architecture(source.architecture, source.pretrained).get("preprocess_cfg", {})
+    return Resizing(
+        given.get("resize_mode") or "shortest",
+        "bilinear" if given.get("interpolation") == "bilinear" else "bicubic",
+        given.get("fill_color") or 0,
+    )
+
+
 def _runtime(config: RunConfig) -> Runtime:
+    exact = config.runtime.model_copy(update={"precision": "fp32", "tf32": False})
     try:
-        return set_up(config.runtime)
+        return set_up(exact)
     except RuntimeUnavailable:
-        return set_up(config.runtime.model_copy(update={"device": "auto"}))
+        return set_up(exact.model_copy(update={"device": "auto"}))
 
 
 def _notes(source: OpenClipModel) -> tuple[str, ...]:

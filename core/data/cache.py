@@ -34,7 +34,7 @@ import platformdirs
 from pydantic import Field, TypeAdapter, ValidationError
 
 from core.data.errors import PictureError
-from core.data.pictures import Pixels, decode, decoded_size
+from core.data.pictures import Pixels, Resizing, decode, decode_square, decoded_size
 from core.spec.errors import UserError
 from core.spec.files import whole_file
 from core.spec.reading import open_regular
@@ -62,18 +62,24 @@ class Decoding:
     shorter_side: int
     max_megapixels: int
     fast: bool = False
+    resizing: Resizing | None = None  # given: decoded as open_clip crops it, a square
 
     def __repr__(self) -> str:
-        """As it was before there was a fast way, so that what was kept by that name is found."""
+        """As it was before there was another way, so that what was kept by that name is found."""
         fast = ", fast=True" if self.fast else ""
-        return f"Decoding(shorter_side={self.shorter_side}, max_megapixels={self.max_megapixels}{fast})"
+        square = f", square={self.resizing}" if self.resizing else ""
+        return f"Decoding(shorter_side={self.shorter_side}, max_megapixels={self.max_megapixels}{fast}{square})"
 
     def read(self, path: str | Path | bytes) -> Pixels:
         """The picture in ``path``, or in its bytes, as (H, W, 3) uint8, to be written to. Raises PictureError."""
+        if self.resizing is not None:
+            return decode_square(path, self.shorter_side, self.max_megapixels, self.resizing)
         return decode(path, self.shorter_side, self.max_megapixels, self.fast)
 
     def size(self, path: str | Path) -> int:
         """Bytes that ``read`` will make of ``path``, by the header alone. Raises PictureError."""
+        if self.resizing is not None:
+            return 3 * self.shorter_side**2
         return decoded_size(path, self.shorter_side, self.max_megapixels, self.fast)
 
 

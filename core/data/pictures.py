@@ -11,8 +11,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,18 @@ _BROKEN = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Resizing:
+    """How open_clip resizes an image for a model: the preprocessing that the model's description names."""
+
+    mode: Literal["shortest", "longest", "squash"] = "shortest"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    fill: int = 0  # grey level beside the image where its longest side is fitted
+
+    def __str__(self) -> str:
+        return f"{self.mode}, {self.interpolation}" + (f", fill {self.fill}" if self.mode == "longest" else "")
+
+
 def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: int, fast: bool = False) -> Pixels:
     """The picture in ``path`` as (H, W, 3) uint8, its shorter side resized to ``shorter_side`` (None: as it is).
 
@@ -57,23 +70,41 @@ def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: i
     ``fast``: a shorter side of up to twice that stays as it is, and what is resized is so by torch's antialiased resize
     of bytes, which takes a seventh of Pillow's time. The array may be written to. Raises PictureError with the reason.
     """
-    try:
-        with _regular(path) as file:
-            image = _open(file, max_megapixels)
-            _check_size(image.size, max_megapixels)
-            if shorter_side is not None:
-                _draft(image, shorter_side, 1 if fast else DRAFT)
-            image.load()  # which turns a TIFF, and removes its tag; PNGs may have theirs after the pixels
-            turn = TURNS.get(_orientation(image))
-            plain = _without_oddities(image)
-    except _BROKEN as error:
-        raise PictureError(_reason(error)) from error
+    plain, turn = _plain(path, max_megapixels, shorter_side, 1 if fast else DRAFT)
     if shorter_side is not None and not fast:
         plain = _resize(plain, shorter_side)
     if turn is not None:
         plain = plain.transpose(turn)
     pixels = _array(_on_white(plain))
     return _resize_bytes(pixels, shorter_side) if shorter_side is not None and fast else pixels
+
+
+def decode_square(path: str | Path | bytes, side: int, max_megapixels: int, resizing: Resizing) -> Pixels:
+    """The image in ``path`` as (S, S, 3) uint8, as open_clip's ``image_transform`` crops it for evaluation.
+
+    Resized once. As everywhere in this program, EXIF rotation is applied and transparency is shown on white; open_clip
+    ignores both. Raises PictureError with the reason.
+    """
+    image, turn = _plain(path, max_megapixels)
+    if turn is not None:
+        image = image.transpose(turn)
+    return _array(_on_white(_squared(image, side, resizing)))
+
+
+def _plain(
+    path: str | Path | bytes, max_megapixels: int, shorter_side: int | None = None, times: int = 1
+) -> tuple[Image.Image, Image.Transpose | None]:
+    """The image as RGB or RGBA, and how it is still to be turned; a JPEG of ``times`` the ``shorter_side`` or more."""
+    try:
+        with _regular(path) as file:
+            image = _open(file, max_megapixels)
+            _check_size(image.size, max_megapixels)
+            if shorter_side is not None:
+                _draft(image, shorter_side, times)
+            image.load()  # which turns a TIFF, and removes its tag; PNGs may have theirs after the pixels
+            return _without_oddities(image), TURNS.get(_orientation(image))
+    except _BROKEN as error:
+        raise PictureError(_reason(error)) from error
 
 
 def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast: bool = False) -> int:
@@ -239,6 +270,29 @@ def _resize(image: Image.Image, shorter_side: int) -> Image.Image:
     if size == image.size:
         return image
     return image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=REDUCING_GAP)
+
+
+def _squared(image: Image.Image, side: int, resizing: Resizing) -> Image.Image:
+    """(S, S) by open_clip's arithmetic; of a long strip only the middle is resized, which is all that a crop shows."""
+    resample = Image.Resampling.BILINEAR if resizing.interpolation == "bilinear" else Image.Resampling.BICUBIC
+    width, height = image.size
+    if resizing.mode == "squash":
+        return image.resize((side, side), resample)
+    if resizing.mode == "longest":
+        scale = max(width, height) / side
+        image = image.resize((max(1, round(width / scale)), max(1, round(height / scale))), resample)
+        square = Image.new("RGB", (side, side), (resizing.fill,) * 3)
+        square.paste(_on_white(image), ((side - image.width) // 2, (side - image.height) // 2))
+        return square
+    short, long = sorted(image.size)
+    if long > LONGEST * short:
+        left, top = max(0, width - LONGEST * height) // 2, max(0, height - LONGEST * width) // 2
+        image = image.crop((left, top, width - left, height - top))
+        short, long = sorted(image.size)
+    size = (side, int(side * long / short)) if image.width <= image.height else (int(side * long / short), side)
+    image = image.resize(size, resample)
+    left, top = (round((length - side) / 2) for length in size)
+    return image.crop((left, top, left + side, top + side))
 
 
 def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:

@@ -1,7 +1,8 @@
 """From a picture's file to a model's input: the one way, whoever asks.
 
 Flow: data sets decode by ``decoding_for`` (and cache that), then cut ``centre_view``; captioning, an index, and a
-picture tried in the window take ``model_input``, which is the same two steps without a cache.
+picture tried in the window take ``model_input``, which is the same two steps without a cache. Images for a model that
+is not a run's are decoded to the square that the model's own preprocessing gives; ``centre_view`` is that square.
 
 Legend: S side of the model's pictures.
 """
@@ -14,12 +15,24 @@ import torch
 from torch import Tensor
 
 from core.data.cache import Decoding
+from core.data.pictures import Resizing
 from core.data.views.making import centre_view
 from core.spec.config import DataConfig
 
 
+class PublishedData(DataConfig):
+    """Data settings of a model that no run of this program trained: its own preprocessing, as it was published."""
+
+    resizing: Resizing = Resizing()
+
+
 def decoding_for(image_size: int, config: DataConfig) -> Decoding:
-    """How pictures are decoded for a model with ``image_size`` pixels a side: larger, so that views can be cut."""
+    """How pictures are decoded for a model with ``image_size`` pixels a side: larger, so that views can be cut.
+
+    For `PublishedData`, as open_clip does: resized once, and cropped.
+    """
+    if isinstance(config, PublishedData):
+        return Decoding(image_size, config.max_megapixels, resizing=config.resizing)
     side = max(image_size, round(image_size * config.oversample))
     return Decoding(side, config.max_megapixels, config.decoding == "fast")
 

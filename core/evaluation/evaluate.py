@@ -45,7 +45,8 @@ def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Re
         raise UserError(f"unknown task {request.task!r}; choose one of {', '.join(TASKS)}.")
     outcome = TASKS[request.task](Work(model, request, progress, log))
     outcome = replace(outcome, notes=model.notes + outcome.notes)
-    return Report(replace(model.subject, dataset=request.data), outcome)
+    subject = replace(model.subject, dataset=request.data, precision=model.runtime.precision)
+    return Report(subject, outcome)
 
 
 def compare_reports(a: Report, b: Report) -> dict[str, Difference]:

@@ -56,6 +56,7 @@ class SubjectRecord(_Record):
     pretrained: str = ""
     weights: str = ""
     language: str = "en"
+    precision: str = "fp32"
 
 
 class EndsRecord(_Record):
@@ -106,7 +107,8 @@ def table(report: Report) -> str:
     outcome = report.outcome
     ends = _ends(outcome)
     width = max(len(name) for name in outcome.metrics)
-    head = f"{outcome.task} of {report.subject.title} on {report.subject.dataset}, {outcome.samples} samples"
+    subject = report.subject
+    head = f"{outcome.task} of {subject.title} on {subject.dataset}, {outcome.samples} samples, {subject.precision}"
     lines = [head]
     for name, value in outcome.metrics.items():
         line = f"  {name:<{width}}  {shown(name, value):>8}"
@@ -203,6 +205,7 @@ def clip_benchmark_json(report: Report) -> dict[str, Any]:
         "task": _BENCHMARK_TASKS[outcome.task],
         "metrics": _finite(_benchmark_metrics(outcome)),
         "language": subject.language,
+        "precision": subject.precision,  # CLIP_benchmark keeps keys that it does not know as further columns
     }
 
 
@@ -226,7 +229,7 @@ def _benchmark_metrics(outcome: Outcome) -> dict[str, float]:
 def comparison_table(a: Subject, b: Subject, differences: Mapping[str, Difference]) -> str:
     """A minus B for each metric, with the paired bootstrap's 95 % interval and p; * where it excludes zero."""
     width = max(len(name) for name in differences)
-    lines = [f"A: {a.title}", f"B: {b.title}", f"A minus B on {a.dataset}:"]
+    lines = [f"A: {a.title}, {a.precision}", f"B: {b.title}, {b.precision}", f"A minus B on {a.dataset}:"]
     for name, one in differences.items():
         low, high = _signed(name, one.interval.low), _signed(name, one.interval.high)
         mark = " *" if one.significant else ""

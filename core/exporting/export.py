@@ -27,6 +27,8 @@ from torch import Tensor
 from core.checkpoint.files import definition, read_info
 from core.checkpoint.opening import Model, open_model
 from core.checkpoint.tensor_files import save_tensors
+from core.data.pictures import Resizing
+from core.data.preprocessing import PublishedData
 from core.evaluation.report import Report
 from core.exporting.card import CardFacts, model_card
 from core.exporting.onnx_graphs import write_onnx
@@ -89,7 +91,9 @@ def export_model(
         model = open_model(name, weights)
         partial.mkdir(parents=True)
         progress(_STEPS[1], 1, len(_STEPS))
-        _write(model.network.towers, model_cfg, partial, form, precision)
+        # What another program published keeps its resizing; a run's model has seen images as open_clip's default does.
+        resizing = model.data.resizing if isinstance(model.data, PublishedData) else Resizing()
+        _write(model.network.towers, model_cfg, partial, form, precision, resizing)
         progress(_STEPS[2], 2, len(_STEPS))
         facts = replace(_facts(source, model, model_cfg, out, form, licence, reports), precision=precision)
         if isinstance(located, InterpolatedModel):
@@ -153,19 +157,21 @@ def _architecture(source: RunNetwork | OpenClipModel) -> dict[str, Any]:
     return resolve_architecture(source.architecture, source.pretrained)
 
 
-def _write(towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form, precision: ExportPrecision) -> None:
+def _write(
+    towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form, precision: ExportPrecision, resizing: Resizing
+) -> None:
     state = {name: value.detach().float().cpu() for name, value in towers.clip.state_dict().items()}
     if form == "onnx":
         write_onnx(towers, folder)
         files = tokenizer_json(towers.tokenize.words(), towers.context_length)
-        files |= picture_files(model_cfg, towers.image_mean, towers.image_std)
+        files |= picture_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
     elif form == "huggingface":
         config, tensors = to_clip_model(model_cfg, state)
         config["torch_dtype"] = str(_TYPES[precision]).removeprefix("torch.")
         save_tensors(_rounded(tensors, precision), folder / WEIGHTS[form])
         files = {"config.json": json.dumps(config, indent=2) + "\n"}
         files |= tokenizer_files(towers.context_length)
-        files |= picture_files(model_cfg, towers.image_mean, towers.image_std)
+        files |= picture_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
     else:
         save_tensors(_rounded(state, precision), folder / WEIGHTS[form])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}
@@ -173,7 +179,7 @@ def _write(towers: Towers, model_cfg: dict[str, Any], folder: Path, form: Form, 
         if "multimodal_cfg" in cfg:  # open_clip's own CoCa reads the tokens of both towers
             for tower in ("vision_cfg", "text_cfg"):
                 cfg[tower] = {**cfg[tower], "output_tokens": True}
-        prepared = {**colours, "interpolation": "bicubic", "resize_mode": "shortest"}
+        prepared = {**colours, "interpolation": resizing.interpolation, "resize_mode": resizing.mode}
         written = {"model_cfg": cfg, "preprocess_cfg": prepared}
         files = {OPEN_CLIP_CONFIG: json.dumps(written, indent=2) + "\n"}
     for file, text in files.items():

@@ -42,11 +42,13 @@ _AROUND_MARKS = re.compile(
 
 
 class CaptionModel:
-    """Captions pictures in bfloat16 on a GPU that computes it, else in float32."""
+    """Captions pictures, by default in bfloat16 on a GPU that computes it, else in float32."""
 
-    def __init__(self, name: str, model: Model) -> None:
-        """GenerationError when the model has no caption decoder, or one that cannot generate token by token."""
-        self.name = name
+    def __init__(self, name: str, model: Model, precision: str = "") -> None:
+        """``precision`` "fp32" or "bf16" is that of numbers that are reported.
+
+        GenerationError when the model has no caption decoder, or one that cannot generate token by token."""
+        self.name, self._precision = name, precision
         self.most: int | None = None  # pictures that fit into memory at once, where more did not
         try:
             self._move(model, model.runtime.device)
@@ -55,7 +57,8 @@ class CaptionModel:
         self._ids, self._encode = _tokens_of(model.network.towers)
 
     def _move(self, model: Model, device: torch.device) -> None:
-        precision = "bf16" if device.type != "cpu" and has_bf16(device) else "fp32"
+        fastest = "bf16" if device.type != "cpu" and has_bf16(device) else "fp32"
+        precision = self._precision or fastest
         network = model.network.to(device).eval()
         self._model = replace(model, network=network, runtime=Runtime(device, precision))
         self._decoder = caption_decoder(network, torch.bfloat16 if precision == "bf16" else None)

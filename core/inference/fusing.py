@@ -171,7 +171,7 @@ def own_captions(
 ) -> dict[int, str]:
     """A generated caption of every readable picture, by its row, cached. UserError for a model without decoder."""
     try:
-        captioner = CaptionModel(model.subject.title, model)
+        captioner = CaptionModel(model.subject.title, model, model.runtime.precision)
     except GenerationError as error:
         raise UserError(f"{error} Choose a CoCa.") from error
     chosen = settings or _settings(captioner)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from core.data.dataset import PairDataset
 from core.inference.encoder import Features
 from core.model.network import Network
+from core.model.runtime import Runtime
 from core.spec.config import RunConfig
 from core.spec.reporter import Progress
 from core.spec.run.events import Evaluated, EventWriter, Sample
@@ -22,6 +23,9 @@ class Validator:
 
     def __init__(self, config: RunConfig, parts: Assembly, events: EventWriter, progress: Progress) -> None:
         self._config, self._parts, self._events, self._progress = config, parts, events, progress
+        # Numbers are those of `evaluate`, in fp32; but blocks whose weights are split compute in the run's precision.
+        device, split = parts.runtime.device, config.runtime.shard > 1
+        self._runtime = parts.runtime if split else Runtime(device, "fp32")
         self._every = config.validation.every_steps or parts.loader.steps_per_epoch
         self._initial: dict[str, float] = {}  # what the initial network has on validation and retained data
 
@@ -59,7 +63,7 @@ class Validator:
         self._events.write(Evaluated(step=step, values=values))
         self._events.write(Sample(step=step, what="retrieval", content=retrieval_sample(dataset, features)))
         if self._config.objectives.captioning.weight > 0:
-            captions = caption_sample(self._networks(), dataset, self._parts.runtime)
+            captions = caption_sample(self._networks(), dataset, self._runtime)
             self._events.write(Sample(step=step, what="captions", content=captions))
         keep = self._config.checkpoint.keep_retained
         return best_score(values, self._config.objectives, progress, keep, self._initial)
@@ -72,7 +76,7 @@ class Validator:
 
     def evaluate(self, dataset: PairDataset, split: str, step: int) -> tuple[dict[str, float], dict[str, Features]]:
         """Metrics of student and teacher on ``dataset``, named after ``split``; and their features."""
-        networks, runtime, batch = self._networks(), self._parts.runtime, self._config.validation.batch_size
+        networks, runtime, batch = self._networks(), self._runtime, self._config.validation.batch_size
         values, features = validate(networks, dataset, runtime, split, batch, self._progress, self._config.data.label)
         captioning = self._config.objectives.captioning
         if captioning.weight > 0:

@@ -34,8 +34,8 @@ def list_architectures() -> list[str]:
 def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
     """The model configuration of a name or a JSON file, as open_clip takes it.
 
-    Of a published architecture it has the activation that its weights ``pretrained`` were trained with: OpenAI's need
-    QuickGELU, for which open_clip has names of their own (``ViT-B-32-quickgelu``).
+    Of a published architecture it has the activation and the preprocessing that its weights ``pretrained`` were trained
+    with: OpenAI's need QuickGELU, for which open_clip has names of their own (``ViT-B-32-quickgelu``).
 
     Raises ModelError for an unknown name (with the nearest ones) and for a file of another shape.
     """
@@ -51,7 +51,10 @@ def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, A
     if is_published(name_or_path):
         config: dict[str, Any] = open_clip.get_model_config(name_or_path)
         tag = get_pretrained_cfg(name_or_path, pretrained) if pretrained else {}
-        return config | ({"quick_gelu": True} if tag.get("quick_gelu") else {})
+        own = {name: tag[name] for name in ("mean", "std", "interpolation", "resize_mode") if name in tag}
+        return (
+            config | ({"quick_gelu": True} if tag.get("quick_gelu") else {}) | ({"preprocess_cfg": own} if own else {})
+        )
     names = list_architectures()
     folded = {name.lower(): name for name in names}
     wanted = name_or_path[:LONGEST_SHOWN].lower()

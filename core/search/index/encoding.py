@@ -38,10 +38,12 @@ AHEAD = 2  # batches in flight for each thread
 def preprocessing(model: Model) -> dict[str, Any]:
     """How the model's pictures are made, in words that can be compared."""
     size, towers = model.network.image_size, model.network.towers
+    decoding = decoding_for(size, model.data)
+    own = "bicubic, antialiased" + (", of bytes" if decoding.fast else "")
     return {
         "image_size": size,
-        "decoded_side": decoding_for(size, model.data).shorter_side,
-        "resize": "bicubic, antialiased" if model.data.decoding == "exact" else "bicubic, antialiased, of bytes",
+        "decoded_side": decoding.shorter_side,
+        "resize": own if decoding.resizing is None else f"{decoding.resizing}, once",
         "crop": "centre",
         "mean": [round(value, 6) for value in towers.image_mean],
         "std": [round(value, 6) for value in towers.image_std],

@@ -98,8 +98,8 @@ class Opened:
 
     @property
     def title(self) -> str:
-        """The model's, for headings."""
-        return self.model.subject.title
+        """The model's, and the precision it computes in, for headings."""
+        return f"{self.model.subject.title}, {self.model.runtime.precision}"
 
     def trainable(self) -> Splits:
         """What a probe is trained and tested on; UserError where there is nothing to train on."""

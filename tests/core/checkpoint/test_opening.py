@@ -52,7 +52,7 @@ def test_a_run_is_opened_with_its_data_and_batches(run: RunDir, monkeypatch: pyt
     def change(raw: dict[str, dict[str, dict[str, object]]]) -> None:
         raw["config"]["validation"]["batch_size"] = 7
         raw["config"]["data"]["train"] = "mine.csv"
-        raw["config"]["runtime"] |= {"device": "cuda" if not torch.cuda.is_available() else "mps", "precision": "fp32"}
+        raw["config"]["runtime"] |= {"device": "cuda" if not torch.cuda.is_available() else "mps", "precision": "bf16"}
 
     rewrite(run, change)
     torch.manual_seed(5)
@@ -60,7 +60,7 @@ def test_a_run_is_opened_with_its_data_and_batches(run: RunDir, monkeypatch: pyt
     model = open_model(str(run.path))
     assert torch.equal(torch.get_rng_state(), before)
     assert (model.batch, model.data.train) == (7, "mine.csv")
-    assert model.runtime.precision == "fp32", "what it was trained with, on the device that is here"
+    assert model.runtime.precision == "fp32", "whatever it was trained with, on the device that is here"
     assert not any(part.training for part in model.network.modules())
 
 

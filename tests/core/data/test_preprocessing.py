@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import open_clip
 import pytest
 import torch
 from PIL import Image
 
+from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.loader import evaluation_batches
+from core.data.pictures import Resizing, decode_square
+from core.data.preprocessing import model_input
+from core.inference.encoder import encode_images
 from core.inference.pictures import Found, read_picture
+from core.model.towers.architectures import resolve_architecture
 from core.search.index.encoding import open_encoder
 from tests.benchmarks.jpeg import photograph
+from tests.core.caption_models import CLIP, save_model
 from tests.core.data.samples import tokenize
 
 
@@ -40,3 +49,45 @@ def test_every_door_gives_the_same_pixels(tmp_path: Path, draw: Callable[[], Ima
     for door, picture in seen.items():
         assert picture is not None
         assert torch.equal(picture, seen["index"]), door
+
+
+@pytest.mark.parametrize("size", [(1200, 900), (531, 1003), (40, 31)])
+@pytest.mark.parametrize("name", ["picture.png", "picture.jpg"])
+@pytest.mark.parametrize(
+    "preprocess",
+    [{}, {"interpolation": "bilinear", "resize_mode": "squash"}, {"resize_mode": "longest", "fill_color": 127}],
+)
+def test_a_published_model_sees_what_open_clip_shows_it(
+    tmp_path: Path, preprocess: dict[str, Any], name: str, size: tuple[int, int]
+) -> None:
+    """Resized once, by the model's own interpolation and mode: pixels equal, and vectors with them."""
+    path = tmp_path / name
+    photograph(*size, 0).save(path)
+    config = tmp_path / "model" / "open_clip_config.json"
+    save_model(config.parent, CLIP)
+    colours = {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.5, 0.125]}
+    config.write_text(json.dumps({"model_cfg": CLIP, "preprocess_cfg": colours | preprocess}), encoding="utf-8")
+    ours = open_model(str(config.parent))
+    picture = model_input(path, ours.network.image_size, ours.data)
+    theirs, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{config.parent}")
+    prepared = prepare(Image.open(path))[None]
+    assert torch.allclose(ours.network.towers.normalise(picture[None]), prepared, atol=1e-5)
+    with torch.no_grad():
+        vector = theirs.eval().encode_image(prepared, normalize=True)
+    assert torch.allclose(encode_images(ours.network, picture[None], ours.runtime), vector, atol=1e-5)
+
+
+def test_a_published_tag_brings_its_own_preprocessing() -> None:
+    own = resolve_architecture("ViT-B-16-SigLIP", "webli")["preprocess_cfg"]
+    assert (own["resize_mode"], own["interpolation"]) == ("squash", "bicubic")
+    assert "preprocess_cfg" not in resolve_architecture("ViT-B-16-SigLIP")
+
+
+def test_a_strip_is_cropped_before_it_is_resized(tmp_path: Path) -> None:
+    """Else 100,000 x 2 pixels would be resized to 32 times the side of the model, times 50,000."""
+    pixels = Image.new("RGB", (100_000, 2))
+    pixels.paste((255, 255, 255), (50_000, 0, 100_000, 2))
+    pixels.save(tmp_path / "strip.png")
+    square = decode_square(tmp_path / "strip.png", 32, 200, Resizing())
+    assert square.shape == (32, 32, 3)
+    assert (int(square[16, 1, 0]), int(square[16, -2, 0])) == (0, 255)

@@ -45,6 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDir]:
             preset_config("sd-clip-every-step", "tiny"),
             [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=4"],
         )
+        config = override(config, ["runtime.precision=bf16"])  # every number is in fp32 none the less
         run = RunDir(folder / "run")
         train(config, run, quiet=True)
         yield run
@@ -94,7 +95,7 @@ def test_retrieval_equals_the_log_of_the_run(
     logged = [event for event in EventReader(run.events).read_all() if isinstance(event, Evaluated)][-1].values
     model = f"{run.path}@last"
     found = report(capsys, model, "--data", val, "--task", "retrieval", "--weights", weights, "--json")
-    assert found["subject"]["weights"] == weights
+    assert (found["subject"]["weights"], found["subject"]["precision"]) == (weights, "fp32")
     assert found["samples"] == 12
     assert len(found["metrics"]) > 6
     for name, value in found["metrics"].items():
@@ -173,6 +174,7 @@ def test_the_table_is_for_people_and_progress_is_apart(
     said = capsys.readouterr()
     assert said.out.startswith(f"zero-shot of {run.path}@step-")
     assert "(teacher)" in said.out.splitlines()[0]
+    assert said.out.splitlines()[0].endswith("samples, fp32")
     assert "acc1" in said.out
     assert "encoding pictures" in said.err
     assert "encoding pictures" not in said.out
@@ -181,7 +183,7 @@ def test_the_table_is_for_people_and_progress_is_apart(
 def test_clip_benchmarks_json(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = report(capsys, f"{run.path}@last", "--data", val, "--task", "retrieval", "--clip-benchmark")
     assert found["task"] == "zeroshot_retrieval"
-    assert found["dataset"] == val
+    assert (found["dataset"], found["precision"]) == (val, "fp32")
     assert {"image_retrieval_recall@5", "text_retrieval_recall@5"} <= set(found["metrics"])
 
 

@@ -64,7 +64,7 @@ _NAMES = {"timm_model_name": _TIMM, "hf_model_name": _HUB, "hf_tokenizer_name": 
 def check_description(model_cfg: Mapping[str, Any], where: str) -> None:
     """Raise ModelError unless ``model_cfg`` is an open_clip configuration of known settings within their bounds.
 
-    ``where`` says in the message what was read. Colours in ``preprocess_cfg`` are checked, its other settings unused.
+    ``where`` says in the message what was read. Of ``preprocess_cfg`` colours and resizing are checked; its other settings are unused.
     """
     if wrong := _wrong(model_cfg):
         raise ModelError(f"{where} cannot be used: {wrong}; choose another model.")
@@ -74,7 +74,7 @@ def _wrong(model_cfg: Mapping[str, Any]) -> str:
     """What is wrong with the first setting that is; "" where none is."""
     for name, value in model_cfg.items():
         if name == "preprocess_cfg":
-            wrong = _wrong_colours(value)
+            wrong = _wrong_preprocessing(value)
         elif name not in _TYPES:
             wrong = f"{excerpt(name)} is not a setting of an open_clip model"
         else:
@@ -142,8 +142,15 @@ def _wrong_option(title: str, name: str, value: Any) -> str:
     return _wrong_value(f"{title}.{name}", value)
 
 
-def _wrong_colours(value: Any) -> str:
-    """What is wrong with the mean and the deviation of the colours; other settings of images are not used."""
+_RESIZING: dict[str, tuple[Any, ...]] = {  # None: open_clip's default
+    "interpolation": ("bicubic", "bilinear", "random", None),  # open_clip takes "random" for bicubic in evaluation
+    "resize_mode": ("shortest", "longest", "squash", None),
+    "fill_color": (*range(256), None),
+}
+
+
+def _wrong_preprocessing(value: Any) -> str:
+    """What is wrong with the mean and deviation of the colours, or with the resizing; the rest is not used."""
     if not isinstance(value, dict):
         return f"preprocess_cfg is {excerpt(value, 60)}, which is not an object"
     for name, least in (("mean", -math.inf), ("std", 0.0)):
@@ -156,4 +163,8 @@ def _wrong_colours(value: Any) -> str:
         if not (sane and all(least < one and abs(one) < 1000 for one in colours)):
             above = " above 0" if name == "std" else ""
             return f"preprocess_cfg.{name} is {excerpt(colours, 60)}, which is not three numbers{above}"
+    for name, choices in _RESIZING.items():
+        given = value.get(name)
+        if isinstance(given, (list, dict, float, bool)) or given not in choices:
+            return f"preprocess_cfg.{name} is {excerpt(given, 60)}, which open_clip does not know"
     return ""

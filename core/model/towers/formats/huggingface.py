@@ -24,6 +24,7 @@ from core.spec.reading import excerpt, read_json
 from core.spec.run.model_names import HUGGING_FACE_CONFIG, LARGEST_CONFIG
 
 PICTURES_FILE = "preprocessor_config.json"
+_BILINEAR, _BICUBIC = 2, 3  # as Pillow and CLIPImageProcessor number them
 _START, _END = 49406, 49407  # of CLIP's vocabulary
 _START_TOKEN, _END_TOKEN = "<|startoftext|>", "<|endoftext|>"
 # Settings that both have; patch_dropout is of training. Any other must be what open_clip has by default.
@@ -253,7 +254,7 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
 
 
 def _colours(folder: Path) -> dict[str, Any]:
-    """Mean and deviation of colours, where the folder gives its own."""
+    """Mean and deviation of colours, and how images are resized, where the folder gives its own."""
     try:
         found = read_json(folder / PICTURES_FILE, LARGEST_CONFIG, error=ModelError)
         mean, std = ([float(value) for value in found[name]] for name in ("image_mean", "image_std"))
@@ -262,18 +263,23 @@ def _colours(folder: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         where = excerpt(str(folder / PICTURES_FILE))
         raise ModelError(f"{where} has no image_mean and image_std of three colours.") from error
-    return {"preprocess_cfg": {"mean": mean, "std": std}}
+    interpolation = "bilinear" if found.get("resample") == _BILINEAR else "bicubic"
+    mode = "shortest" if found.get("do_center_crop", True) else "squash"
+    return {"preprocess_cfg": {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": mode}}
 
 
-def picture_files(model_cfg: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
-    """How transformers prepares pictures: file name -> content."""
+def picture_files(
+    model_cfg: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], mode: str, interpolation: str
+) -> dict[str, str]:
+    """How transformers prepares pictures: file name -> content. ``mode`` and ``interpolation`` as open_clip has them."""
     side = int(model_cfg["vision_cfg"]["image_size"])
+    crops = mode == "shortest"  # it has no "longest"
     settings = {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,
-        "size": {"shortest_edge": side},
-        "resample": 3,  # bicubic
-        "do_center_crop": True,
+        "size": {"shortest_edge": side} if crops else {"height": side, "width": side},
+        "resample": _BILINEAR if interpolation == "bilinear" else _BICUBIC,
+        "do_center_crop": crops,
         "crop_size": {"height": side, "width": side},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
