@@ -64,7 +64,8 @@ _NAMES = {"timm_model_name": _TIMM, "hf_model_name": _HUB, "hf_tokenizer_name": 
 def check_description(model_cfg: Mapping[str, Any], where: str) -> None:
     """Raise ModelError unless ``model_cfg`` is an open_clip configuration of known settings within their bounds.
 
-    ``where`` says in the message what was read. Of ``preprocess_cfg`` colours and resizing are checked; its other settings are unused.
+    ``where`` says in the message what was read. Of ``preprocess_cfg`` colours and resizing are checked; its other
+    settings are unused.
     """
     if wrong := _wrong(model_cfg):
         raise ModelError(f"{where} cannot be used: {wrong}; choose another model.")

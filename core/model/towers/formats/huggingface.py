@@ -271,7 +271,7 @@ def _colours(folder: Path) -> dict[str, Any]:
 def picture_files(
     model_cfg: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], mode: str, interpolation: str
 ) -> dict[str, str]:
-    """How transformers prepares pictures: file name -> content. ``mode`` and ``interpolation`` as open_clip has them."""
+    """How transformers prepares images: file name -> content; ``mode`` and ``interpolation`` in open_clip's words."""
     side = int(model_cfg["vision_cfg"]["image_size"])
     crops = mode == "shortest"  # it has no "longest"
     settings = {

@@ -36,7 +36,7 @@ def test_ties_are_the_mean_over_every_order_of_the_tied_classes() -> None:
     targets[3] = 2  # no candidate
     expected = {1: 0.0, 5: 0.0}
     for row, target in zip(scores, targets, strict=True):
-        orders = [sorted(order, key=lambda k: -row[k]) for order in itertools.permutations(range(6))]  # noqa: B023
+        orders = [sorted(order, key=lambda k: -row[k]) for order in itertools.permutations(range(6))]
         for k in expected:
             expected[k] += np.mean([target in order[:k] for order in orders]) * np.isfinite(row[target]) / 12
     for order in (range(6), (5, 3, 1, 0, 2, 4)):
