@@ -1,8 +1,9 @@
 """Budgets in seconds made steps: each arm's step is measured on the machine before anything is trained.
 
 Flow: ``core.studies.study.queue`` calls `measure_arms` -> ``core.studies.study.step_time`` for each arm, in rounds ->
-`steps_within` for each run. An arm's cost is the median over rounds, which take turns, so that a machine that slows
-down for a while does so for all arms.
+`steps_within` for each run. Each arm's step is measured in turn with a step of the study's first arm, so a machine that
+is busy for a while slows both. An arm's cost is the median over rounds of the ratio of the two, times the first arm's
+median: arms that are measured on different days are on one scale.
 """
 
 from __future__ import annotations
@@ -62,16 +63,23 @@ def steps_within(out: StudyDir, study: Study, arm: str, seconds: float) -> int:
 
 
 def step_time(out: StudyDir, study: Study, arm: str) -> StepTimeFile:
-    """What a step of the trained arm ``arm`` takes: the median of the rounds. StudyError while none was measured."""
+    """What a step of the trained arm ``arm`` takes, relative to the first arm's. StudyError while it is not measured."""
     base = study.base(arm).name
+    records, first = (_records(out, name) for name in (base, study.arms[0].name))
+    ratio = statistics.median(one.step_seconds / one.reference_seconds for one in records)
+    reference = statistics.median(one.step_seconds for one in first)
+    return records[0].model_copy(update={"step_seconds": ratio * reference, "reference_seconds": reference})
+
+
+def _records(out: StudyDir, arm: str) -> list[StepTimeFile]:
+    """All rounds of an arm. StudyError where one is missing or damaged."""
     try:
-        found = [one for part in range(ROUNDS) if (one := out.read_step_time(base, part)) is not None]
+        records = [one for part in range(ROUNDS) if (one := out.read_step_time(arm, part)) is not None]
     except UserError as error:
-        raise StudyError(f"the step time of {base} is unknown: {error}") from error
-    if len(found) < ROUNDS:
-        raise StudyError(f"the step time of {base} is not measured yet.")
-    seconds = statistics.median(one.step_seconds for one in found)
-    return found[0].model_copy(update={"step_seconds": seconds})
+        raise StudyError(f"the step time of {arm} is unknown: {error}") from error
+    if len(records) < ROUNDS:
+        raise StudyError(f"the step time of {arm} is not measured yet.")
+    return records
 
 
 def _measured(out: StudyDir, arm: str, part: int) -> bool:

@@ -155,13 +155,14 @@ class _Queue:
             for run, base in timed
             if run.state == "waiting" and not self.out.measures(run.arm, run.seed).exists()
         ]
-        arms = list(dict.fromkeys(base for _, base in waiting))
+        first = self.study.arms[0].name  # whose step the others' are relative to
+        arms = list(dict.fromkeys([first, *(base for _, base in waiting)] if waiting else []))
         place = self.places[0]
         measure = partial(measure_elsewhere, place) if isinstance(place, Elsewhere) else measure_here
         problems = measure_arms(self.out, arms, ended, self.log, self._write_status, measure)
         for run, base in waiting:
-            if base in problems:
-                run.state, run.message = "failed", problems[base]
+            if problem := problems.get(base) or problems.get(first):
+                run.state, run.message = "failed", problem
 
     def _start(self) -> None:
         for index, run in enumerate(self.status.runs):

@@ -2,7 +2,8 @@
 
 Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM PART`` for each arm of a
 study with budgets, several times in turn -> ``times/ARM-PART.json``. A short run with its whole schedule is trained and
-thrown away, so that a teacher that starts late counts for the share of the run that it teaches. Batches, the teacher,
+thrown away, so that a teacher that starts late counts for the share of the run that it teaches. Its steps alternate with
+those of such a run of the study's first arm: other programs slow both alike, and the ratio stays. Batches, the teacher,
 the optimiser and refreshes of the belief count; validation and saving do not.
 """
 
@@ -15,8 +16,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,20 +47,34 @@ class StepTime:
     """The cost of one step, on average over a run's schedule."""
 
     clock: Literal["cpu", "wall"]
-    seconds: float  # of all threads of the process on a CPU, which other programs hardly change; else elapsed
+    seconds: float  # of all threads of the process on a CPU; else elapsed
+    reference_seconds: float  # of a step of the reference, between whose steps it was measured
     flops: float  # multiplications and additions of matrix products, convolutions and attention
     device: str
 
 
-def measure_step(definition: Callable[[int], RunConfig]) -> StepTime:
-    """The cost of a step of a run; ``definition`` is the run with so many steps."""
-    with tempfile.TemporaryDirectory(prefix="step-time-") as folder:
-        with _short_run(definition(TIMED_STEPS), Path(folder) / "timed", TIMED_STEPS) as timed:
-            runtime = timed.loop.parts.runtime
-            clock: Literal["cpu", "wall"] = "cpu" if runtime.device.type == "cpu" else "wall"
-            seconds = timed.seconds(time.process_time if clock == "cpu" else time.perf_counter)
-        with _short_run(definition(COUNTED_STEPS), Path(folder) / "counted", COUNTED_STEPS) as counted:
-            return StepTime(clock, seconds, counted.flops(), runtime.describe())
+Definition = Callable[[int], RunConfig]
+"""A run with so many steps."""
+
+
+def measure_step(definition: Definition, reference: Definition | None = None) -> StepTime:
+    """The cost of a step of a run, and of one of the ``reference`` (by default itself) at the same time."""
+    wanted = [definition] if reference is None else [definition, reference]
+    with tempfile.TemporaryDirectory(prefix="step-time-") as folder, ExitStack() as stack:
+        runs = [
+            stack.enter_context(_short_run(one(TIMED_STEPS), Path(folder) / f"timed-{number}", TIMED_STEPS))
+            for number, one in enumerate(wanted)
+        ]
+        runtime = runs[0].loop.parts.runtime
+        if runtime.device.type == "cpu":
+            clock: Literal["cpu", "wall"] = "cpu"
+            seconds = step_seconds(runs, time.process_time)
+        else:  # loader processes of two runs would take turns at the cores: one run after the other
+            clock = "wall"
+            seconds = [step_seconds([one], time.perf_counter)[0] for one in runs]
+        stack.close()
+        with _short_run(definition(COUNTED_STEPS), Path(folder) / "counted", COUNTED_STEPS) as counted_run:
+            return StepTime(clock, seconds[0], seconds[-1], counted_run.flops(), runtime.describe())
 
 
 @contextmanager
@@ -79,22 +94,12 @@ class _ShortRun:
         every = self.loop.config.belief.refresh * self.loop.parts.loader.steps_per_epoch
         self.refresh_every = max(1, round(every))
 
-    def seconds(self, clock: Callable[[], float]) -> float:
-        """Mean seconds of a step, with its share of a refresh."""
-        self._read_pictures()
-        plain: list[float] = []
-        with closing(self.loop.parts.loader.batches(0, self.steps)) as batches:
-            for _ in range(self.steps):
-                began = clock()
-                batch = next(batches)
-                numbers(self.loop.train_step(batch))
-                if self.loop.step > WARM_UP and self.loop.step % self.refresh_every:
-                    plain.append(clock() - began)
+    def refresh_seconds(self, clock: Callable[[], float]) -> float:
+        """What a refresh takes."""
         began = clock()
         if facts := self.loop.refresh_belief(self.refresh_every):
             numbers(facts)
-        refresh = clock() - began
-        return statistics.fmean(plain or [refresh]) + refresh / self.refresh_every
+        return clock() - began
 
     def flops(self) -> float:
         """Mean operations of a step, with its share of a refresh."""
@@ -107,12 +112,32 @@ class _ShortRun:
         _, refresh = counted(partial(self.loop.refresh_belief, self.refresh_every))
         return statistics.fmean(plain) + refresh / self.refresh_every
 
-    def _read_pictures(self) -> None:
+    def read_pictures(self) -> None:
         """Fill the cache of decoded pictures, as a run's first epoch does."""
         loader = self.loop.parts.loader
         with closing(loader.batches(0, min(self.steps, loader.steps_per_epoch))) as batches:
             for _ in batches:
                 pass
+
+
+def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[float]:
+    """Mean seconds of a step of each of ``runs``, whose steps alternate; each with its share of a refresh."""
+    for run in runs:
+        run.read_pictures()
+    plain: list[list[float]] = [[] for _ in runs]
+    with ExitStack() as stack:
+        batches = [stack.enter_context(closing(run.loop.parts.loader.batches(0, run.steps))) for run in runs]
+        for _ in range(runs[0].steps):
+            for run, own, times in zip(runs, batches, plain, strict=True):
+                began = clock()
+                numbers(run.loop.train_step(next(own)))
+                if run.loop.step > WARM_UP and run.loop.step % run.refresh_every:
+                    times.append(clock() - began)
+    refreshes = [run.refresh_seconds(clock) for run in runs]
+    return [
+        statistics.fmean(times or [refresh]) + refresh / run.refresh_every
+        for run, times, refresh in zip(runs, plain, refreshes, strict=True)
+    ]
 
 
 def main(arguments: list[str]) -> int:
@@ -123,10 +148,13 @@ def main(arguments: list[str]) -> int:
     try:
         study = absolute(read_study(out.study), out.path)
         arm = study.arm(name)
-        found = measure_step(lambda steps: run_config(out, study, arm, study.seeds[0], steps))
+        first, seed = study.arms[0], study.seeds[0]
+        reference = None if arm == first else lambda steps: run_config(out, study, first, seed, steps)
+        found = measure_step(lambda steps: run_config(out, study, arm, seed, steps), reference)
         record = {
             "clock": found.clock,
             "step_seconds": found.seconds,
+            "reference_seconds": found.reference_seconds,
             "step_flops": found.flops,
             "machine": platform.node(),
             "device": found.device,

@@ -34,8 +34,9 @@ with open(f"{out}/timed.txt", "a") as calls:
 if arm == "broken":
     print("error: it is broken", file=sys.stderr)
     sys.exit(1)
-seconds = {"base": 0.5, "better": 1.0}[arm] * {"0": 1.0, "1": 9.0, "2": 0.8}[part]
-record = {"clock": "cpu", "step_seconds": seconds, "step_flops": 2e12, "machine": "here", "device": "cpu"}
+load = {"base": [1.0, 9.0, 0.8], "better": [7.0, 7.0, 1.0]}[arm][int(part)]  # the machine was busier for better
+seconds = {"base": 0.5, "better": 1.0}[arm] * load
+record = {"clock": "cpu", "step_seconds": seconds, "reference_seconds": 0.5 * load, "step_flops": 2e12, "machine": "here", "device": "cpu"}
 open(f"{out}/times/{arm}-{part}.json", "w").write(json.dumps(record))
 """
 JOB = """
@@ -83,7 +84,7 @@ def test_each_arm_is_trained_anew_for_each_budget(tmp_path: Path, fake_jobs: Non
     timed = (out.path / "timed.txt").read_text().split("\n")[:-1]
     assert timed == ["base 0", "better 0", "base 1", "better 1", "base 2", "better 2"]  # in turn
     calls = set((out.path / "calls.txt").read_text().splitlines())
-    # the median of 0.5, 4.5 and 0.4 s is 0.5 s
+    # the median of 0.5, 4.5 and 0.4 s is 0.5 s, and better takes twice as long as base did then
     assert {"base-10s 0 20", "better-10s 0 10", "base-80s 1 160", "better-80s 1 80"} <= calls
     assert len(calls) == 8
 
@@ -120,7 +121,7 @@ def test_a_study_goes_on_with_the_steps_it_measured_and_may_grow_by_budgets(tmp_
     out.step_time("base", 1).write_text('{"clock": "cpu", "step_seconds": -1}')
     assert run(budgets=[10, 80, 90]) == 6
     messages = {run.arm: run.message for run in read_status(out).runs if run.state == "failed"}
-    assert set(messages) == {"base-90s"}
+    assert set(messages) == {"base-90s", "better-90s"}, "the first arm's step is the unit of all"
     assert "step_seconds" in messages["base-90s"]
     assert "Remove it" in messages["base-90s"]
 
@@ -257,7 +258,8 @@ def test_a_step_is_measured_with_its_teacher_and_its_share_of_refreshes(
     assert base is not None
     assert better is not None
     assert base.clock == "cpu"
-    assert base.step_seconds > 0
+    assert base.reference_seconds == base.step_seconds > 0
+    assert better.step_seconds > better.reference_seconds > 0  # a teacher's step against one without
     assert better.step_flops > 1.5 * base.step_flops > 0
     assert not (out.path / "runs").exists()  # nothing of the short runs is kept
 
@@ -299,8 +301,8 @@ def test_a_refresh_of_the_belief_is_paid_by_the_steps_between() -> None:
             clock[0] += 6
             return {"diag/belief": torch.zeros(())}
 
-    short = step_time._ShortRun(Steps(), 12)  # type: ignore[arg-type]
-    assert short.seconds(lambda: clock[0]) == pytest.approx(1 + 6 / 3)
+    runs = [step_time._ShortRun(Steps(), 12) for _ in range(2)]  # type: ignore[arg-type]
+    assert step_time.step_seconds(runs, lambda: clock[0]) == pytest.approx([1 + 6 / 3] * 2)
 
 
 @pytest.mark.parametrize(("refresh", "found"), [(0.5, (1 + 2 + 4 + 5) / 4 + 30 / 3), (1 / 6, 1 + 30)])
