@@ -63,7 +63,7 @@ def steps_within(out: StudyDir, study: Study, arm: str, seconds: float) -> int:
 
 
 def step_time(out: StudyDir, study: Study, arm: str) -> StepTimeFile:
-    """What a step of the trained arm ``arm`` takes, relative to the first arm's. StudyError while it is not measured."""
+    """The cost of a step of the trained arm ``arm``, scaled by the first arm's. StudyError while it is not measured."""
     base = study.base(arm).name
     records, first = (_records(out, name) for name in (base, study.arms[0].name))
     ratio = statistics.median(one.step_seconds / one.reference_seconds for one in records)

@@ -1,7 +1,7 @@
 """How sure a mean over a few seeds is, and whether two arms differ: small samples, so Student's t, and an exact test.
 
 Sources: Student, "The probable error of a mean" (1908); Fisher, "The Design of Experiments" (1935), section 21, for the
-permutation test of pairs.
+permutation test of pairs; Holm, "A simple sequentially rejective multiple test procedure" (1979).
 """
 
 from __future__ import annotations
@@ -81,3 +81,15 @@ def permutation_p(gains: Sequence[float]) -> float:
         return float((np.abs(patterns @ x) >= wanted).mean())
     drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MOST_EXACT, len(x)))
     return float(((np.abs(drawn @ x) >= wanted).sum() + 1) / (len(drawn) + 1))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """The p ``values`` of m tests, adjusted so that the chance of any false finding among all m keeps its level.
+
+    The i-th smallest (from 0) times m - i, and no less than the adjusted smaller ones; at most 1.
+    """
+    adjusted, largest = [0.0] * len(values), 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = largest
+    return adjusted

@@ -2,9 +2,9 @@
 
 Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM PART`` for each arm of a
 study with budgets, several times in turn -> ``times/ARM-PART.json``. A short run with its whole schedule is trained and
-thrown away, so that a teacher that starts late counts for the share of the run that it teaches. Its steps alternate with
-those of such a run of the study's first arm: other programs slow both alike, and the ratio stays. Batches, the teacher,
-the optimiser and refreshes of the belief count; validation and saving do not.
+thrown away, so that a teacher that starts late counts for the share of the run that it teaches. Its steps alternate
+with those of such a run of the study's first arm: other programs slow both alike, and the ratio stays. Batches, the
+teacher, the optimiser and refreshes of the belief count; validation and saving do not.
 """
 
 from __future__ import annotations

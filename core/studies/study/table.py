@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.studies.study.statistics import holm
+
 PLAIN = ("CIDEr", "rank", "MRR")  # metrics that are no shares
 
 
@@ -15,7 +17,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     """The full report."""
     parts = [f"# Study: {results['name']}", results["about"], _facts(results), _means(results), _cost(results)]
     parts.append(_budgets(results))
-    parts += [_comparison(one, results["arms"][one["arm"]]["cost"]) for one in results["compare"]]
+    adjusted = _adjusted(results["compare"])
+    parts += [_comparison(one, results["arms"][one["arm"]]["cost"], adjusted) for one in results["compare"]]
     parts.append(_failures(results))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -43,9 +46,10 @@ def _facts(results: Mapping[str, Any]) -> str:
     left = "" if done == wanted else f" {done} of {wanted} runs are done."
     return (
         f"{length}, seeds {seeds}.{left} Means over seeds with 95 % intervals (Student's t); shares "
-        "in per cent. *Final* is the teacher where an arm has one, else the student. p values are not "
-        "corrected for multiple comparisons. Where all seeds gain exactly the same, the spread is unknown, and there "
-        f"is no interval and no p (t).{source}"
+        "in per cent. *Final* is the teacher where an arm has one, else the student. Intervals, p (t) and p (exact) "
+        "are of one comparison each; p (Holm) is p (t) adjusted for all comparisons of final networks in this study. "
+        "Where all seeds gain exactly the same, the spread is unknown, and there is no interval and no p (t)."
+        f"{source}"
     )
 
 
@@ -110,15 +114,28 @@ def _budgets(results: Mapping[str, Any]) -> str:
     return f"## By budget\n\n{text}\n\n" + _table(head, rows)
 
 
-def _comparison(one: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
+def _adjusted(compare: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], float]:
+    """Holm's p of each comparison of final networks, by arm, baseline and metric."""
+    values = {
+        (one["arm"], one["baseline"], metric): networks["final"]["p_t"]
+        for one in compare
+        for metric, networks in one["metrics"].items()
+        if "final" in networks and networks["final"]["p_t"] is not None
+    }
+    return dict(zip(values, holm(list(values.values())), strict=True))
+
+
+def _comparison(one: Mapping[str, Any], cost: Mapping[str, Any], adjusted: Mapping[tuple[str, str, str], float]) -> str:
     """``cost``: of the arm, with its budget if it has one."""
     rows = []
     for metric, networks in one["metrics"].items():
         for weights, found in networks.items():
-            rows.append([metric, weights, *_difference(metric, found)])
+            p = adjusted.get((one["arm"], one["baseline"], metric)) if weights == "final" else None
+            difference = _difference(metric, found)
+            rows.append([metric, weights, *difference[:-1], "" if p is None else f"{p:.3f}", difference[-1]])
     if not rows:
         return ""
-    head = ["metric", "network", "difference", "by seed", "p (t)", "p (exact)", "interval excludes 0"]
+    head = ["metric", "network", "difference", "by seed", "p (t)", "p (exact)", "p (Holm)", "interval excludes 0"]
     equal = {
         "steps": "At equal steps",
         "budget": f"At equal budgets ({cost.get('budget', 0.0):g} s of training)",
@@ -130,7 +147,7 @@ def _comparison(one: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
         text += (
             f"\n\nAt equal wall-clock time (a step takes {one['cost_ratio']['mean']:.2f} times the baseline's; the "
             "slower arm is cut short on its validation curve, before its learning rate has decayed, which understates "
-            f"it):\n\n{_table([head[0], *head[2:]], clock)}"
+            f"it):\n\n{_table([head[0], *head[2:6], head[-1]], clock)}"
         )
     return text
 

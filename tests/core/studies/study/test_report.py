@@ -65,8 +65,8 @@ def test_a_report_by_hand() -> None:
         "| base, student | 1 | 50.0 (40.0 to 60.0) | 0.500 |",
         "| better, student | 2 | 60.0 (50.0 to 70.0) | 0.600 |",
         "| base | 250 ms | 61 s | 1.50 | 2.50 |",
-        "| val/R@1 | final | +10.0 (5.0 to 15.0) | 10.0 | 0.012 | 0.250 | yes |",
-        "| val/R@1 | student | -10.0 | -10.0 |  | 0.250 |  |",
+        "| val/R@1 | final | +10.0 (5.0 to 15.0) | 10.0 | 0.012 | 0.250 | 0.012 | yes |",
+        "| val/R@1 | student | -10.0 | -10.0 |  | 0.250 |  |  |",
         "| val/R@1 | +2.0 (-3.0 to 7.0) | 2.0 | 0.500 | 0.250 | no |",
     ):
         assert row in lines
