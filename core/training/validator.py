@@ -6,8 +6,11 @@ compute -> ``evaluated`` and ``sample`` events; the score decides which checkpoi
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from core.data.dataset import PairDataset
 from core.inference.encoder import Features
+from core.metrics.inputs import full_precision
 from core.model.network import Network
 from core.model.runtime import Runtime
 from core.spec.config import RunConfig
@@ -24,8 +27,8 @@ class Validator:
     def __init__(self, config: RunConfig, parts: Assembly, events: EventWriter, progress: Progress) -> None:
         self._config, self._parts, self._events, self._progress = config, parts, events, progress
         # Numbers are those of `evaluate`, in fp32; but blocks whose weights are split compute in the run's precision.
-        device, split = parts.runtime.device, config.runtime.shard > 1
-        self._runtime = parts.runtime if split else Runtime(device, "fp32")
+        self._split = config.runtime.shard > 1
+        self._runtime = parts.runtime if self._split else Runtime(parts.runtime.device, "fp32")
         self._every = config.validation.every_steps or parts.loader.steps_per_epoch
         self._initial: dict[str, float] = {}  # what the initial network has on validation and retained data
 
@@ -77,12 +80,15 @@ class Validator:
     def evaluate(self, dataset: PairDataset, split: str, step: int) -> tuple[dict[str, float], dict[str, Features]]:
         """Metrics of student and teacher on ``dataset``, named after ``split``; and their features."""
         networks, runtime, batch = self._networks(), self._runtime, self._config.validation.batch_size
-        values, features = validate(networks, dataset, runtime, split, batch, self._progress, self._config.data.label)
-        captioning = self._config.objectives.captioning
-        if captioning.weight > 0:
-            through = captioning.through
-            values |= caption_losses(networks, dataset, runtime, split, batch, self._progress, through)
-        return values, features
+        with nullcontext() if self._split else full_precision(runtime.device):  # no TF32 either
+            values, features = validate(
+                networks, dataset, runtime, split, batch, self._progress, self._config.data.label
+            )
+            captioning = self._config.objectives.captioning
+            if captioning.weight > 0:
+                through = captioning.through
+                values |= caption_losses(networks, dataset, runtime, split, batch, self._progress, through)
+            return values, features
 
     def _networks(self) -> dict[str, Network]:
         """The networks that change; a teacher that does not was evaluated when it was trained."""
