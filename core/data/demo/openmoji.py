@@ -3,7 +3,9 @@
 Flow: ``python -m core demo-data DIR`` (and ``sdgui --demo``) calls ``write_demo_data``; training reads the CSV files.
 
 The splits ask two questions. ``val`` and ``test`` are compositional: variants (tone, gender) of concepts whose other
-variants are in ``train``. ``unseen`` keeps whole concepts apart. The same versions of the packages give the same bytes.
+variants are in ``train``. Only people have such variants, so ``val`` has a single ``group``: probe it by ``gender`` or
+``tone``, and evaluate groups on ``unseen``, which keeps whole concepts apart and has all of them. The same versions of
+the packages give the same bytes.
 
 Pictures: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
 """

@@ -19,7 +19,7 @@ PURPOSE = (
     "class here."
 )
 LABEL = "group"
-_TABLES = ("unseen.csv", "test.csv", "val.csv")
+TABLE = "unseen.csv"  # the one split with images of every group: validation and test have people only, or nearly
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def next_step(store: Store) -> DemoStep:
         runs = [run for number in demos for run in store.runs(number)]
         for run in sorted(runs, key=lambda run: (names[run.experiment_id] != SHOWN_FIRST, -run.id)):
             folder = demos[run.experiment_id]
-            table = next((folder / name for name in _TABLES if (folder / name).is_file()), None)
-            if table is not None and run_facts(run.dir).steps:
+            table = folder / TABLE
+            if table.is_file() and run_facts(run.dir).steps:
                 return DemoStep(PURPOSE, "Classify the demo's groups", run.id, str(table))
     except StoreError:
         return DemoStep(PURPOSE)
