@@ -48,6 +48,7 @@ def finished(out: StudyDir, study: Study, networks: tuple[str, ...] = ("student"
     run.create()
     run.config.write_text(override(preset_config("clip", "tiny"), ["optim.batch_size=9"]).to_json())
     (run.checkpoints / "step-00000006").mkdir()
+    (run.checkpoints / "step-00000006" / "checkpoint.json").write_text("{}")
     (run.checkpoints / "last").write_text("step-00000006\n")
     for one in networks:
         (run.checkpoints / "step-00000006" / f"{one}.safetensors").write_bytes(b"")
@@ -133,6 +134,16 @@ def test_what_is_measured_is_asked_for_with_all_that_the_study_says(
     assert measure(out, fewer, fewer.arms[0], 4)["networks"]["student"].keys() == {
         name for name in student if name.startswith("v/")
     }
+
+
+def test_a_pointer_that_is_a_pipe_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, study = study_of(tmp_path, [{"name": "v", "task": "retrieval", "data": "val"}])
+    finished(out, study)
+    last = out.run("base", 4).checkpoints / "last"
+    last.unlink()
+    os.mkfifo(last)
+    Measured(monkeypatch)
+    assert measure(out, study, study.arms[0], 4)["networks"].keys() == {"student", "teacher"}
 
 
 def test_measures_of_before_they_were_noted_go_by_name(tmp_path: Path) -> None:
