@@ -29,9 +29,9 @@ def refuse_once(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next edit of an experiment is not written."""
     edit, refused = services.store.edit_experiment, [True]
 
-    def held(*what: Any) -> Any:
+    def held(*args: Any) -> Any:
         if refused.pop() if refused else False:
             raise StoreError("The database is locked by another program.")
-        return edit(*what)
+        return edit(*args)
 
     monkeypatch.setattr(services.store, "edit_experiment", held)

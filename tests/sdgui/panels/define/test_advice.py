@@ -22,8 +22,8 @@ FACTS: SourceFacts = {
 }  # fmt: skip
 
 
-class Asked:
-    """The bar, with a worker that answers when it is told to."""
+class Harness:
+    """The bar, with a worker that the test answers for."""
 
     def __init__(self, bar: AdviceBar, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bar = bar
@@ -53,10 +53,10 @@ class Asked:
 
 
 @pytest.fixture
-def asked(qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch) -> Asked:
+def harness(qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch) -> Harness:
     bar = AdviceBar(services)
     qtbot.addWidget(bar)
-    return Asked(bar, monkeypatch)
+    return Harness(bar, monkeypatch)
 
 
 @pytest.fixture
@@ -66,54 +66,54 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_data_are_asked_for_once_until_they_change(asked: Asked, source: Path, tmp_path: Path) -> None:
-    bar, told = asked.bar, []
-    bar.described.connect(told.append)
-    asked.show(source)
-    asked.wait()
-    assert (asked.sources, bar.isHidden(), bar.facts()) == ([str(source)], True, None)
-    asked.answer(FACTS)
-    assert (told, bar.isHidden(), bar.facts()) == ([FACTS], False, FACTS)
-    asked.show(source, "optim.epochs=3")
+def test_data_are_asked_for_once_until_they_change(harness: Harness, source: Path, tmp_path: Path) -> None:
+    bar, described = harness.bar, []
+    bar.described.connect(described.append)
+    harness.show(source)
+    harness.wait()
+    assert (harness.sources, bar.isHidden(), bar.facts()) == ([str(source)], True, None)
+    harness.answer(FACTS)
+    assert (described, bar.isHidden(), bar.facts()) == ([FACTS], False, FACTS)
+    harness.show(source, "optim.epochs=3")
     assert not bar._timer.isActive(), "the data are the same"
-    other = tmp_path / "other.csv"
-    other.touch()
-    asked.show(other)
+    second_source = tmp_path / "other.csv"
+    second_source.touch()
+    harness.show(second_source)
     assert (bar.isHidden(), bar.facts()) == (True, None)
-    asked.wait()
-    asked.answer({**FACTS, "pairs": 7})
-    asked.show(source)
-    asked.wait()
-    assert asked.sources == [str(source), str(other)], "they are known"
-    assert (told[-1], bar.isHidden()) == (FACTS, False)
+    harness.wait()
+    harness.answer({**FACTS, "pairs": 7})
+    harness.show(source)
+    harness.wait()
+    assert harness.sources == [str(source), str(second_source)], "they are known"
+    assert (described[-1], bar.isHidden()) == (FACTS, False)
     os.utime(source, (1, 1))
-    asked.show(other)
-    asked.show(source)
-    asked.wait()
-    assert asked.sources[2:] == [str(source)], "they have changed"
+    harness.show(second_source)
+    harness.show(source)
+    harness.wait()
+    assert harness.sources[2:] == [str(source)], "they have changed"
 
 
-def test_data_that_are_not_there_are_not_asked_for_and_shards_are(asked: Asked, tmp_path: Path) -> None:
-    asked.show(tmp_path / "none.csv")
-    asked.wait()
-    assert asked.sources == []
+def test_data_that_are_not_there_are_not_asked_for_and_shards_are(harness: Harness, tmp_path: Path) -> None:
+    harness.show(tmp_path / "none.csv")
+    harness.wait()
+    assert harness.sources == []
     shards = "https://example.org/shard-{000..009}.tar"
-    asked.show(shards)
-    asked.wait()
-    assert asked.sources == [shards]
+    harness.show(shards)
+    harness.wait()
+    assert harness.sources == [shards]
 
 
-def test_figures_alone_are_muted_and_advice_is_not(asked: Asked, source: Path) -> None:
-    bar = asked.bar
-    asked.show(source)
-    asked.wait()
-    asked.answer(FACTS)
+def test_figures_alone_are_muted_and_advice_is_not(harness: Harness, source: Path) -> None:
+    bar = harness.bar
+    harness.show(source)
+    harness.wait()
+    harness.answer(FACTS)
     assert bar.text.text() == "2\u2009555 pairs · 2\u2009555 pictures · concept: 55 classes · CSV"
     assert (bar.text.property("role"), bar.apply.isHidden()) == ("muted", True)
     assert bar.accessibleName() == bar.text.text()
     assert bar.text.wordWrap()
     assert bar.text.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
-    asked.show(source, "data.label=colour")
+    harness.show(source, "data.label=colour")
     assert bar.text.text().splitlines()[1].startswith("The training data has no column “colour”")
     assert (bar.text.property("role"), bar.apply.isHidden()) == ("", True), "there is nothing to apply"
 
@@ -123,12 +123,12 @@ def advised(source: Path) -> RunConfig:
     return override(preset_config("sd-clip", "demo"), settings)
 
 
-def test_advice_is_applied_unless_the_form_has_errors_or_is_only_read(asked: Asked, source: Path) -> None:
-    bar, applied = asked.bar, []
+def test_advice_is_applied_unless_the_form_has_errors_or_is_only_read(harness: Harness, source: Path) -> None:
+    bar, applied = harness.bar, []
     bar.applied.connect(applied.append)
     bar.show_config(advised(source), read_only=False)
-    asked.wait()
-    asked.answer(FACTS)
+    harness.wait()
+    harness.answer(FACTS)
     lines = bar.text.text().splitlines()
     assert lines[0] == "For 2\u2009555 pairs:"
     assert lines[-1].startswith("• In the time of these"), "and what else would pay"
@@ -138,18 +138,18 @@ def test_advice_is_applied_unless_the_form_has_errors_or_is_only_read(asked: Ask
     bar.show_config(advised(source), read_only=False)
     assert bar.apply.isEnabled()
     bar.apply.click()
-    assert [one["objectives.distill_prototypes.prototypes"] for one in applied] == [1024]
+    assert [changes["objectives.distill_prototypes.prototypes"] for changes in applied] == [1024]
     bar.show_config(advised(source), read_only=True)
     assert bar.apply.isHidden()
 
 
 def test_why_data_could_not_be_read_is_said_without_the_advice_for_others(
-    asked: Asked, source: Path, tmp_path: Path
+    harness: Harness, source: Path, tmp_path: Path
 ) -> None:
-    bar = asked.bar
+    bar = harness.bar
     bar.show_config(advised(source), read_only=False)
-    asked.wait()
-    asked.answer(FACTS)
+    harness.wait()
+    harness.answer(FACTS)
     assert not bar.apply.isHidden()
     for name, failure, role in (
         ("bad", Failure("It is no table."), "error"),
@@ -158,13 +158,13 @@ def test_why_data_could_not_be_read_is_said_without_the_advice_for_others(
         path = tmp_path / f"{name}.csv"
         path.touch()
         bar.show_config(advised(path), read_only=False)
-        asked.wait()
-        asked.answer(failure)
+        harness.wait()
+        harness.answer(failure)
         assert bar.text.text() == f"Training data: {failure.text}"
         assert (bar.text.property("role"), bar.isHidden(), bar.apply.isHidden()) == (role, False, True)
     path = tmp_path / "cancelled.csv"
     path.touch()
     bar.show_config(advised(path), read_only=False)
-    asked.wait()
-    asked.answer(Cancelled())
+    harness.wait()
+    harness.answer(Cancelled())
     assert bar.isHidden()

@@ -1,4 +1,4 @@
-"""The cards of data below the fields of the form: which are shown, what each is told, and what they ask for."""
+"""The cards of data below the fields of the form: which are shown, their inputs, and their signals."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def test_only_the_training_data_are_divided_and_not_where_the_form_is_read_only(
 def test_data_are_looked_at_and_what_was_held_out_is_put_in(
     qtbot: QtBot, define: DefinePanel, cards: DataCards, tmp_path: Path
 ) -> None:
-    asked: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
     held: list[object] = []
-    define.source_asked.connect(lambda *what: asked.append(what))
+    define.source_asked.connect(lambda *args: requests.append(args))
     cards.held_out.connect(held.append)
     cards.cards[TRAIN].widget.look.click()
-    assert asked == [("data", str(tmp_path / "train.csv"))]
+    assert requests == [("data", str(tmp_path / "train.csv"))]
     cards.cards[TRAIN].facts.held_out.emit("/kept.csv", "/held.csv")
     assert held == [{TRAIN: "/kept.csv", VAL: "/held.csv"}]
     texts = define.form.draft()

@@ -208,9 +208,9 @@ def test_a_conflict_of_an_experiment_that_is_no_longer_shown_leads_back_to_it(
     define.form.set_value("seed", 5)
     define.select(Selection())
     qtbot.waitUntil(lambda: "was changed in another window" in define.bar.text)
-    with qtbot.waitSignal(define.experiment_asked) as asked:
+    with qtbot.waitSignal(define.experiment_asked) as signal:
         define.bar.press_remedy()
-    assert asked.args == [experiment]
+    assert signal.args == [experiment]
     define.select(Selection(experiment))
     assert define.form.draft()["seed"] == "5"
     define.save()
@@ -232,17 +232,17 @@ def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services
 def test_what_was_typed_is_kept_when_another_experiment_is_chosen_at_once(
     define: DefinePanel, services: Services
 ) -> None:
-    other = services.store.add_experiment(preset_config("clip", "demo"), "other")
+    second = services.store.add_experiment(preset_config("clip", "demo"), "other")
     first = show(define, services, "sd-clip")
     define.form.set_value("optim.epochs", 7)
-    define.select(Selection(other.id))
-    kept, untouched = (stored(services, one).config for one in (first, other.id))
-    assert kept is not None
+    define.select(Selection(second.id))
+    edited, untouched = (stored(services, experiment_id).config for experiment_id in (first, second.id))
+    assert edited is not None
     assert untouched is not None
-    assert (kept.optim.epochs, untouched.optim.epochs) == (7, preset_config("clip", "demo").optim.epochs)
+    assert (edited.optim.epochs, untouched.optim.epochs) == (7, preset_config("clip", "demo").optim.epochs)
     define.form.set_value("optim.epochs", "many")  # a draft, not a definition yet
     define.select(Selection(first))
-    define.select(Selection(other.id))
+    define.select(Selection(second.id))
     assert define.form.draft()["optim.epochs"] == "many"
 
 
@@ -271,20 +271,20 @@ def test_fields_are_gone_to_from_the_differences_and_by_search_and_what_is_typed
     assert again.split.saveState() == define.split.saveState()
 
 
-def test_without_an_experiment_the_page_makes_one_and_a_definition_mended_elsewhere_is_shown(
+def test_without_an_experiment_the_page_makes_one_and_a_definition_fixed_elsewhere_is_shown(
     define: DefinePanel, services: Services
 ) -> None:
-    actions, made = Actions(define), list[str]()
+    actions, calls = Actions(define), list[str]()
     tip = "Define a new experiment"
-    actions.register([Action("new", "Experiment", "&New", tip, lambda _: made.append("new"), "Ctrl+N")], None)
+    actions.register([Action("new", "Experiment", "&New", tip, lambda _: calls.append("new"), "Ctrl+N")], None)
     define._empty.set_content("x", "y")
-    define.head.set_actions = lambda given: made.append("head")  # type: ignore[method-assign]
+    define.head.set_actions = lambda actions: calls.append("head")  # type: ignore[method-assign]
     define.set_actions(actions)
     assert define._empty._button.text() == "New experiment   Ctrl+N"
     define._empty._button.click()
-    assert made == ["head", "new"]
+    assert calls == ["head", "new"]
     hidden = (define.head, define.preset_bar, define.hint, define.advice, define.split)
-    assert [one.isVisible() for one in hidden] == [False] * 5
+    assert [widget.isVisible() for widget in hidden] == [False] * 5
     broken = services.store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
     define.select(Selection(broken.id))
     define.refresh()
@@ -295,4 +295,4 @@ def test_without_an_experiment_the_page_makes_one_and_a_definition_mended_elsewh
         None, True, preset_config("clip", "demo").name
     )  # fmt: skip
     assert not define._empty.isVisible()
-    assert [one.isVisible() for one in (define.head, define.preset_bar)] == [True, True]
+    assert [widget.isVisible() for widget in (define.head, define.preset_bar)] == [True, True]

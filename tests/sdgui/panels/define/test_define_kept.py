@@ -54,12 +54,12 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     assert [row.text(0).splitlines()[1] for row in rows] == ["1 → 7", "0 → 5"]
     assert (differences.title.text(), differences._hint.text()) == ("2 differences", "from the settings of CLIP")
     assert not differences.isHidden()
-    with qtbot.waitSignal(differences.field_chosen) as chosen:
+    with qtbot.waitSignal(differences.field_chosen) as signal:
         differences.list.itemActivated.emit(rows[0], 0)
-    assert chosen.args == ["optim.clip_norm"]
-    with qtbot.waitSignal(differences.field_chosen) as chosen:
+    assert signal.args == ["optim.clip_norm"]
+    with qtbot.waitSignal(differences.field_chosen) as signal:
         differences.list.itemClicked.emit(rows[1], 0)
-    assert chosen.args == ["seed"]
+    assert signal.args == ["seed"]
     assert rows[1].data(0, Qt.ItemDataRole.AccessibleTextRole) == "Seed: preset 0, here 5"
     assert rows[1].toolTip(0) == "seed\npreset: 0\nthis experiment: 5"
     differences.show_changes({"seed": (0, 5)}, "CLIP")
@@ -92,9 +92,9 @@ def test_the_way_back_to_the_preset_is_offered_where_there_is_one(qtbot: QtBot) 
     assert (bar.apply.isHidden(), bar.in_stages.isHidden(), bar.in_stages.isChecked()) == (True, False, True)
     bar.show_differences(2)
     assert not bar.apply.isHidden()
-    with qtbot.waitSignal(bar.preset_chosen) as chosen:
+    with qtbot.waitSignal(bar.preset_chosen) as signal:
         bar.apply.click()
-    assert chosen.args == ["born-again", "tiny"]
+    assert signal.args == ["born-again", "tiny"]
     bar.show_origin("born-again", "tiny", read_only=True)
     assert (bar.apply.isHidden(), bar.in_stages.isHidden(), bar.preset.isEnabled()) == (True, True, False)
     bar.show_origin("unknown", "", read_only=False)
@@ -117,9 +117,9 @@ def test_a_run_shows_what_it_was_launched_with(qtbot: QtBot, define: DefinePanel
     assert define.ready_to_launch()
     define.refresh()
     assert define.form.draft()["seed"] == "41"
-    with qtbot.waitSignal(define.copy_asked) as asked:
+    with qtbot.waitSignal(define.copy_asked) as signal:
         define.bar.press_remedy()
-    assert asked.args[0].seed == 41
+    assert signal.args[0].seed == 41
     define.select(Selection(experiment))
     assert define.form.draft()["seed"] == "0"
     assert define.definition(experiment) is not None
@@ -139,7 +139,7 @@ def test_a_run_of_a_chain_shows_the_teacher_that_it_had(define: DefinePanel, ser
     assert define.form.draft()["teacher.checkpoint"] == ""
 
 
-def test_a_failed_run_shows_the_experiments_settings_to_be_mended(define: DefinePanel, services: Services) -> None:
+def test_a_failed_run_shows_the_experiments_settings_to_fix(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     run = a_run(services, experiment, "seed=41")
     define.select(Selection(experiment, run.id))
@@ -273,13 +273,13 @@ def test_a_save_that_fails_after_its_panel_is_gone_is_told_to_nobody_and_stays_a
 
 
 def test_what_is_typed_while_a_save_is_under_way_wins(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
-    other = services.store.add_experiment(preset_config("clip", "demo"), "other")
+    second = services.store.add_experiment(preset_config("clip", "demo"), "other")
     experiment = show(define, services, "clip")
     for seed in (5, 6):
         define.form.set_value("seed", seed)
         define.save()
     assert define.saver.stored(experiment).config == override(preset_config("clip", "demo"), ["seed=6"])
-    define.select(Selection(other.id))
+    define.select(Selection(second.id))
     define.select(Selection(experiment))
     assert define.form.draft()["seed"] == "6"
     qtbot.waitUntil(lambda: define.saver.unsaved == {})
@@ -296,9 +296,9 @@ def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
     experiment = show(define, services, "clip")
     edit, go_on = services.store.edit_experiment, threading.Event()
 
-    def slow(*what: Any) -> Any:
+    def slow(*args: Any) -> Any:
         go_on.wait(120)
-        return edit(*what)
+        return edit(*args)
 
     monkeypatch.setattr(services.store, "edit_experiment", slow)
     define.form.set_value("seed", 5)
@@ -355,12 +355,12 @@ def test_advice_is_hidden_dropped_and_known_by_the_source(
 ) -> None:
     data, advice = tmp_path / "train.csv", define.advice
     data.touch()
-    asked, dropped = list[str](), list[str]()
-    monkeypatch.setattr(advice._calls, "ask", lambda _what, _verb, *_rest, **more: asked.append(more["source"]))
+    requests, dropped = list[str](), list[str]()
+    monkeypatch.setattr(advice._calls, "ask", lambda _purpose, _verb, *_rest, **more: requests.append(more["source"]))
     monkeypatch.setattr(advice._calls, "drop", dropped.append)
     show(define, services, "sd-clip", f"data.train={data}", "objectives.distill_prototypes.prototypes=64")
     advice._ask()
-    assert asked == [str(data)]
+    assert requests == [str(data)]
     advice._done(FACTS)
     assert (advice.isHidden(), advice.apply.isHidden(), advice.facts()) == (False, False, FACTS)
     define.form.set_value("seed", "five")
@@ -372,7 +372,7 @@ def test_advice_is_hidden_dropped_and_known_by_the_source(
     assert (advice.isHidden(), dropped, advice.facts()) == (True, ["describe"], None)
     define.form.set_value("data.train", str(data))
     advice._ask()
-    assert (asked, advice.facts()) == ([str(data)], FACTS), "it is not read a second time"
+    assert (requests, advice.facts()) == ([str(data)], FACTS), "it is not read a second time"
     advice._failed(Cancelled())
     assert advice.text.text().startswith("For ")
     advice._failed(Failure("It cannot be read.", ""))

@@ -68,7 +68,7 @@ def test_a_save_that_ends_leaves_what_was_typed_meanwhile_to_the_next(
     define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment, coming = show(define, services, "clip"), list[tuple[Any, ...]]()
-    monkeypatch.setattr(services.writer, "submit", lambda *what: coming.append(what))
+    monkeypatch.setattr(services.writer, "submit", lambda *args: coming.append(args))
     for seed in (5, 6):
         define.form.set_value("seed", seed)
         assert define.save()
@@ -83,20 +83,20 @@ def test_a_save_that_ends_leaves_what_was_typed_meanwhile_to_the_next(
 def test_a_save_that_ends_after_another_experiment_was_chosen_leaves_that_one_alone(
     qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
-    other = services.store.add_experiment(preset_config("clip", "demo"), "other").id
+    second = services.store.add_experiment(preset_config("clip", "demo"), "other").id
     first = show(define, services, "clip")
     if refused:
         refuse_once(services, monkeypatch)
     define.form.set_value("seed", 5)
-    define.select(Selection(other))
+    define.select(Selection(second))
     qtbot.waitUntil(lambda: define.saver.unsaved == {})
-    assert define.definition(other) is not None
+    assert define.definition(second) is not None
     if refused:
         assert define.bar.message is not None
         assert define.bar.message.remedy is None, "the form that is shown is another one's"
     define.form.set_value("seed", 9)
     assert define.save()
-    config = stored(services, other).config
+    config = stored(services, second).config
     assert config is not None
     assert config.seed == 9
     config = stored(services, first).config

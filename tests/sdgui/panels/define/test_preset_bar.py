@@ -19,9 +19,9 @@ from sdgui.shared.pickers.preset_facts import needs
 @pytest.mark.parametrize("name", preset_names())
 def test_the_size_is_recognised_and_the_experiments_own_is_no_difference(name: str, size: Size) -> None:
     config = override(preset_config(name, size), ["name=mine", "data.val=a.csv", "seed=3", "optim.clip_norm=7"])
-    found = origin(config)
-    assert found is not None
-    base, recognised = found
+    preset_and_size = origin(config)
+    assert preset_and_size is not None
+    base, recognised = preset_and_size
     assert recognised == size
     assert {field for field, value in flat(config).items() if flat(base)[field] != value} == {"optim.clip_norm"}
 
@@ -58,17 +58,17 @@ def test_the_bar_names_its_preset_tells_about_it_and_opens_the_others(qtbot: QtB
     assert (bar.preset.text(), bar.preset.accessibleName()) == (f"{title} · tiny  ▾", f"Preset: {title} · tiny")
     assert (bar.in_stages.text(), bar.in_stages.isChecked()) == ("Train in 3 stages", False)
     assert bar.in_stages.toolTip() != ""
-    wanted = [need.sentence for need in needs("born-again", "tiny")]
-    assert bar._paper.text().splitlines() == [*PRESETS["born-again"].paper.splitlines(), *wanted]
+    requirements = [need.sentence for need in needs("born-again", "tiny")]
+    assert bar._paper.text().splitlines() == [*PRESETS["born-again"].paper.splitlines(), *requirements]
     for label in (bar._description, bar._paper):
         assert label.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse, "to be looked up"
     bar.about.click()
     assert (bar._description.isVisible(), bar._paper.isVisible()) == (False, False)
     bar.about.click()
     assert (bar._description.isVisible(), bar._paper.isVisible()) == (True, True)
-    told: list[object] = []
-    bar.staged.connect(told.append)
-    bar.preset_chosen.connect(lambda *what: told.append(what))
+    received: list[object] = []
+    bar.staged.connect(received.append)
+    bar.preset_chosen.connect(lambda *args: received.append(args))
     bar.in_stages.click()
     bar.preset.click()
     chooser = bar.chooser
@@ -79,7 +79,7 @@ def test_the_bar_names_its_preset_tells_about_it_and_opens_the_others(qtbot: QtB
     bar.preset.click()
     assert bar.chooser is chooser, "it is made once"
     chooser.hide()
-    assert told == [True, ("clip", "demo")]
+    assert received == [True, ("clip", "demo")]
     bar.show_origin("clip", "", read_only=False)
     assert bar._paper.text().startswith(PRESETS["clip"].paper), "of a size that is not known what the demo needs"
     assert (bar.in_stages.isVisible(), bar.in_stages.toolTip()) == (False, "")

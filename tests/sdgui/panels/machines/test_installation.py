@@ -1,4 +1,4 @@
-"""Installing the program on a machine: what it says is told line by line, and it is under way once at a time."""
+"""Installing the program on a machine: its output arrives line by line, and only one runs at a time."""
 
 from __future__ import annotations
 

@@ -41,12 +41,12 @@ def form(qtbot: QtBot) -> LaunchForm:
 
 def texts(page: MachinePage) -> dict[str, str]:
     """Label and value of each fact."""
-    found = {}
+    texts = {}
     for row in range(page._grid.rowCount()):
         cells = [item.widget() for column in range(2) if (item := page._grid.itemAtPosition(row, column)) is not None]
         if len(cells) == 2 and all(isinstance(cell, QLabel) for cell in cells):
-            found[cells[0].text()] = cells[1].text()  # type: ignore[union-attr]
-    return found
+            texts[cells[0].text()] = cells[1].text()  # type: ignore[union-attr]
+    return texts
 
 
 def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
@@ -70,18 +70,18 @@ def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
     assert (page.waiting.isVisible(), page.facts.isVisible(), page.gpus.isVisible()) == (False, True, True)
     assert texts(page)["Processor"] == "8 cores, load 2.0"
     assert texts(page)["Runs folder"] == "/r (1024 GiB free)"
-    shown = [page.gpus.model().index(0, column) for column in range(5)]
-    assert [one.data() for one in shown] == ["0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann"]
-    assert shown[4].data(Qt.ItemDataRole.ToolTipRole) == "ann"
+    cells = [page.gpus.model().index(0, column) for column in range(5)]
+    assert [cell.data() for cell in cells] == ["0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann"]
+    assert cells[4].data(Qt.ItemDataRole.ToolTipRole) == "ann"
     heads = [page.gpus.horizontalHeaderItem(column).text() for column in range(5)]
     assert heads == ["GPU", "Name", "Memory", "Load", "Used by"]
     bar = page.gpus.verticalScrollBar()
     assert bar.maximum() == 0, "there is room for both"
     values = [page._grid.itemAtPosition(row, 1).widget() for row in range(page._grid.rowCount())]  # type: ignore[union-attr]
     assert all(
-        one.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
-        for one in values
-        if isinstance(one, QLabel)
+        value.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
+        for value in values
+        if isinstance(value, QLabel)
     )
     page.show_machine(FAR, facts.model_copy(update={"load": 3.0}), READY)
     again = [page._grid.itemAtPosition(row, 1).widget() for row in range(page._grid.rowCount())]  # type: ignore[union-attr]
@@ -102,10 +102,10 @@ def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
 
 
 def test_the_buttons_of_a_machine_ask(qtbot: QtBot, page: MachinePage) -> None:
-    told: list[object] = []
+    received: list[object] = []
     for name in ("check", "install", "remove"):
-        getattr(page, f"{name}_asked").connect(lambda name=name: told.append(name))
-    page.changed.connect(told.append)
+        getattr(page, f"{name}_asked").connect(lambda name=name: received.append(name))
+    page.changed.connect(received.append)
     page.show_machine(SLURM, None, READY)
     for button in (page.check, page.install, page.remove):
         qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
@@ -113,20 +113,20 @@ def test_the_buttons_of_a_machine_ask(qtbot: QtBot, page: MachinePage) -> None:
     assert isinstance(nodes, QSpinBox)
     nodes.setValue(3)
     page.script.changed.emit(FAR)
-    assert told == ["check", "install", "remove", SLURM.model_copy(update={"nodes": 3}), FAR]
+    assert received == ["check", "install", "remove", SLURM.model_copy(update={"nodes": 3}), FAR]
 
 
 def test_the_wheel_over_a_number_is_left_to_the_page_and_changes_nothing(page: MachinePage) -> None:
-    told: list[Machine] = []
-    page.changed.connect(told.append)
+    received: list[Machine] = []
+    page.changed.connect(received.append)
     page.show_machine(SLURM, None, READY)
-    nodes, at = page.form.fields["nodes"], QPointF(5, 5)
+    nodes, position = page.form.fields["nodes"], QPointF(5, 5)
     wheel = QWheelEvent(
-        at, nodes.mapToGlobal(at), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton,
+        position, nodes.mapToGlobal(position), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton,
         Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
     )  # fmt: skip
     QApplication.sendEvent(nodes, wheel)
-    assert (told, wheel.isAccepted()) == ([], False)
+    assert (received, wheel.isAccepted()) == ([], False)
 
 
 def test_output_and_findings_have_their_cards_while_there_are_any(page: MachinePage) -> None:
@@ -149,30 +149,30 @@ def test_output_and_findings_have_their_cards_while_there_are_any(page: MachineP
 
 
 def test_what_does_not_work_has_its_remedy_below_it(qtbot: QtBot) -> None:
-    found = FindingList()
-    qtbot.addWidget(found)
-    found.show_findings([
+    findings = FindingList()
+    qtbot.addWidget(findings)
+    findings.show_findings([
         Finding(what="Disk", works=True, found="enough", remedy="never shown"),
         Finding(what="GPU", works=False, found="none"),
         Finding(what="sdgui", works=False, found="not there", remedy="Press Install there."),
     ])  # fmt: skip
 
     def shown() -> list[str]:
-        items = [found._grid.itemAt(at) for at in range(found._grid.count())]
+        items = [findings._grid.itemAt(index) for index in range(findings._grid.count())]
         labels = [item.widget() for item in items if item is not None]
-        return [one.text() or one.accessibleName() for one in labels if isinstance(one, QLabel)]
+        return [label.text() or label.accessibleName() for label in labels if isinstance(label, QLabel)]
 
     assert shown() == ["works", "Disk", "enough", "does not work", "GPU", "none", "does not work", "sdgui",
                        "not there", "Press Install there."]  # fmt: skip
-    assert found.accessibleName() == "Check: 3 items, 2 to fix"
-    picture = found._grid.itemAtPosition(0, 0).widget()  # type: ignore[union-attr]
+    assert findings.accessibleName() == "Check: 3 items, 2 to fix"
+    picture = findings._grid.itemAtPosition(0, 0).widget()  # type: ignore[union-attr]
     assert isinstance(picture, QLabel)
     assert isinstance(picture.pixmap(), QPixmap)
     assert not picture.pixmap().isNull()
-    remedy = found._grid.itemAtPosition(3, 1).widget()  # type: ignore[union-attr]
+    remedy = findings._grid.itemAtPosition(3, 1).widget()  # type: ignore[union-attr]
     assert isinstance(remedy, QLabel)
     assert remedy.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
-    found.show_findings([Finding(what="Disk", works=True)])
+    findings.show_findings([Finding(what="Disk", works=True)])
     assert shown() == ["works", "Disk", ""] or shown()[:2] == ["works", "Disk"]
 
 
@@ -195,11 +195,11 @@ def test_the_form_has_the_fields_of_its_way_of_launching(form: LaunchForm) -> No
 
 
 def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
-    told: list[Machine] = []
-    form.changed.connect(told.append)
+    received: list[Machine] = []
+    form.changed.connect(received.append)
     spins = ("at_once", "gpus", "cpus", "nodes", "warning")
     numbers = [field for name in spins if isinstance(field := form.fields[name], QSpinBox)]
-    assert [(one.minimum(), one.maximum()) for one in numbers] == [
+    assert [(number.minimum(), number.maximum()) for number in numbers] == [
         (1, 1000),
         (0, 1024),
         (0, 1024),
@@ -210,26 +210,26 @@ def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
     assert isinstance(python, QLineEdit)
     assert python.placeholderText() == "Default: installed environment"
     form._save()
-    assert told == [], "no machine is shown"
+    assert received == [], "no machine is shown"
     form.show_machine(FAR)
-    wanted: dict[str, object] = {"host": "b", "python": "/p", "runs": "/r", "time": "1:00:00"}
-    for name, text in wanted.items():
+    expected: dict[str, object] = {"host": "b", "python": "/p", "runs": "/r", "time": "1:00:00"}
+    for name, text in expected.items():
         field = form.fields[name]
         assert isinstance(field, QLineEdit)
         field.setText(f" {text} ")
         field.editingFinished.emit()
-        assert getattr(told[-1], name) == text
+        assert getattr(received[-1], name) == text
     for name in spins:
         field = form.fields[name]
         assert isinstance(field, QSpinBox)
         field.setValue(field.value() + 1)
-        assert getattr(told[-1], name) == field.value()
+        assert getattr(received[-1], name) == field.value()
     for name, text in (("setup", "module load cuda"), ("sbatch", "#SBATCH --x")):
         field = form.fields[name]
         assert isinstance(field, QPlainTextEdit)
         field.setPlainText(f"\n{text}\n")
         field.focus_lost.emit()  # type: ignore[attr-defined]
-        assert getattr(told[-1], name) == text
+        assert getattr(received[-1], name) == text
     box = form.fields["partition"]
     assert isinstance(box, QComboBox)
     form.show_partitions([Partition(name="short"), Partition(name="long")])
@@ -237,39 +237,39 @@ def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
     line = box.lineEdit()
     assert line is not None
     line.editingFinished.emit()
-    assert told[-1].partition == "own"
+    assert received[-1].partition == "own"
     form.show_partitions([Partition(name="short")])
     assert (box.count(), box.currentText()) == (1, " own ")
     box.setCurrentIndex(0)
     box.activated.emit(0)
-    assert told[-1].partition == "short"
+    assert received[-1].partition == "short"
     lines = form.fields["setup"]
     assert isinstance(lines, QPlainTextEdit)
     lines.setPlainText("module load python")
     QApplication.sendEvent(lines, QFocusEvent(QEvent.Type.FocusOut))
-    assert told[-1].setup == "module load python", "kept when the cursor leaves it"
-    number = len(told)
+    assert received[-1].setup == "module load python", "kept when the cursor leaves it"
+    number = len(received)
     form._save()
-    assert len(told) == number, "what did not change is not kept again"
+    assert len(received) == number, "what did not change is not kept again"
 
 
 def test_a_field_that_is_wrong_says_so_and_keeps_nothing(form: LaunchForm) -> None:
-    told: list[Machine] = []
-    form.changed.connect(told.append)
+    received: list[Machine] = []
+    form.changed.connect(received.append)
     form.show_machine(SLURM)
     host, sbatch = form.fields["host"], form.fields["sbatch"]
     assert isinstance(host, QLineEdit)
     assert isinstance(sbatch, QPlainTextEdit)
     host.setText("-oProxy=x")
     host.editingFinished.emit()
-    shown = {name: label.text() for name, label in form._errors.items() if not label.isHidden()}
+    visible_errors = {name: label.text() for name, label in form._errors.items() if not label.isHidden()}
     assert all(label.wordWrap() for label in form._errors.values()), "a sentence is longer than a field"
-    assert shown == {"host": "This is no name that ssh takes; give an alias of ~/.ssh/config, or USER@HOST"}
+    assert visible_errors == {"host": "This is no name that ssh takes; give an alias of ~/.ssh/config, or USER@HOST"}
     host.setText("cluster")
     sbatch.setPlainText("--x")
     form._save()
     assert [name for name, label in form._errors.items() if not label.isHidden()] == ["sbatch"]
-    assert told == []
+    assert received == []
     form.show_machine(FAR)
     assert [name for name, label in form._errors.items() if not label.isHidden()] == [], "of another machine"
 
@@ -285,36 +285,36 @@ def test_what_is_being_typed_stays_when_the_machine_is_shown_again(qtbot: QtBot,
     script = "#!/bin/bash\ntrue\n"
     form.show_machine(FAR.model_copy(update={"gpus": 2, "script": script}))
     assert runs.text() == "/half"
-    told: list[Machine] = []
-    form.changed.connect(told.append)
+    received: list[Machine] = []
+    form.changed.connect(received.append)
     runs.editingFinished.emit()
-    assert (told[-1].runs, told[-1].script) == ("/half", script), "with what was changed elsewhere meanwhile"
+    assert (received[-1].runs, received[-1].script) == ("/half", script), "with what was changed elsewhere meanwhile"
     form.show_machine(SLURM)
     assert runs.text() == SLURM.runs, "another machine's"
 
 
 def test_the_list_keeps_what_is_chosen_and_tells_only_what_a_user_chose(qtbot: QtBot) -> None:
-    shown, told = MachineList(), list[str]()
-    qtbot.addWidget(shown)
-    shown.entry_chosen.connect(told.append)
+    machine_list, received = MachineList(), list[str]()
+    qtbot.addWidget(machine_list)
+    machine_list.entry_chosen.connect(received.append)
     entries = [Entry(QUEUE, "Queue", "2 waiting", "ph.queue"), *(Entry(n, n, "off", "ph.laptop") for n in "ab")]
-    assert shown.key() == ""
-    shown.show_entries(entries)
-    assert shown.key() == QUEUE
-    shown.choose("b")
-    assert (told[-1], shown.key()) == ("b", "b")
-    number = len(told)
-    shown.show_entries([*entries[:2], Entry("b", "b", "1 GPU, 1 free", "ph.laptop", "good")])
-    assert (shown.key(), len(told)) == ("b", number)
-    item = shown.currentItem()
+    assert machine_list.key() == ""
+    machine_list.show_entries(entries)
+    assert machine_list.key() == QUEUE
+    machine_list.choose("b")
+    assert (received[-1], machine_list.key()) == ("b", "b")
+    number = len(received)
+    machine_list.show_entries([*entries[:2], Entry("b", "b", "1 GPU, 1 free", "ph.laptop", "good")])
+    assert (machine_list.key(), len(received)) == ("b", number)
+    item = machine_list.currentItem()
     assert (item.toolTip(), item.data(Qt.ItemDataRole.AccessibleTextRole)) == ("b\n1 GPU, 1 free", "b, 1 GPU, 1 free")
-    shown.show_entries(entries[:2])
-    assert (shown.count(), shown.key()) == (2, QUEUE), "what was chosen is gone"
-    shown.choose("nobody")
-    assert shown.key() == QUEUE
-    image = shown.grab().toImage()
-    shown.choose("a")
-    assert shown.grab().toImage() != image, "what is chosen is seen"
+    machine_list.show_entries(entries[:2])
+    assert (machine_list.count(), machine_list.key()) == (2, QUEUE), "what was chosen is gone"
+    machine_list.choose("nobody")
+    assert machine_list.key() == QUEUE
+    image = machine_list.grab().toImage()
+    machine_list.choose("a")
+    assert machine_list.grab().toImage() != image, "what is chosen is seen"
 
 
 def test_more_of_machines_in_words() -> None:
@@ -332,8 +332,8 @@ def test_more_of_machines_in_words() -> None:
     more = Facts(host="x", cores=2, system="Linux", slurm="23", python="3.12", version="1", torch="2", partitions=[
         Partition(name="a", default=True), Partition(name="b"),
     ])  # fmt: skip
-    found = fact_rows(more)
-    assert found[0] == ("System", "Linux")
-    assert dict(found)["Slurm"] == "23; partitions: a*, b"
-    assert [dict(found)[name] for name in ("Python", "sdgui", "PyTorch", "GPUs")] == ["3.12", "1", "2", "none"]
+    rows = fact_rows(more)
+    assert rows[0] == ("System", "Linux")
+    assert dict(rows)["Slurm"] == "23; partitions: a*, b"
+    assert [dict(rows)[name] for name in ("Python", "sdgui", "PyTorch", "GPUs")] == ["3.12", "1", "2", "none"]
     assert [label for label, _ in fact_rows(more.model_copy(update={"gpus": [Gpu(index=0)]}))].count("GPUs") == 0

@@ -148,8 +148,8 @@ def test_what_a_check_found_is_listed_with_its_remedy(window: MainWindow, panel:
     panel._hosts._facts[LOCAL] = (time.monotonic(), Facts(host="x", cores=2, gpus=[Gpu(index=0, name="A100")]))
     panel._show()
     assert panel.page.gpus.rowCount() == 1
-    found = [Finding(what="Disk", works=True), Finding(what="sdgui", works=False, remedy="Press Install there.")]
-    panel._checked(LOCAL, found)
+    findings = [Finding(what="Disk", works=True), Finding(what="sdgui", works=False, remedy="Press Install there.")]
+    panel._checked(LOCAL, findings)
     assert panel.page.findings.isVisible()
     assert "1 to fix" in panel.page.findings.accessibleName()
     panel._checking.add(LOCAL)
@@ -177,13 +177,13 @@ def test_the_place_of_the_next_launch_is_chosen(window: MainWindow, panel: Machi
     titles = [action.text() for action in button.places.actions()]
     assert titles[:2] == ["This computer", "far"]
     devices = button.places.actions()[1].menu().actions()
-    assert [one.text() for one in devices if one.text()] == [
+    assert [device.text() for device in devices if device.text()] == [
         "First that is free",
         "GPU 0 · free",
         "GPU 1 · free",
         "All 2 GPUs",
     ]
-    next(one for one in devices if one.text().startswith("GPU 1")).trigger()
+    next(device for device in devices if device.text().startswith("GPU 1")).trigger()
     assert hosts.place == Place("far", "1")
     assert button.text() == "far · GPU 1"
     window.services.settings.sync()
@@ -197,12 +197,12 @@ def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
 ) -> None:
     """The program on the machine is a child of this process; the trainer there is the one in miniature."""
     monkeypatch.setenv("FAKE_TRAINER", "--steps 5 --delay 0.02")
-    there = tmp_path / "there"
+    far_home = tmp_path / "there"
     window = open_window()
     hosts, store, said = window.services.hosts, window.services.store, list[str]()
-    remote = [sys.executable, str(REMOTE), "remote", "--runs", str(there)]
+    remote = [sys.executable, str(REMOTE), "remote", "--runs", str(far_home)]
     monkeypatch.setattr(hosts.machines, "_command", lambda machine: None if machine.here else remote)
-    hosts.put(Machine(name="far", host="far", runs=str(there)))
+    hosts.put(Machine(name="far", host="far", runs=str(far_home)))
     hosts.set_place(Place("far"))
     window.run_commands.message_requested.connect(lambda message: said.append(message.text))
     config = preset_config("clip", "tiny")
@@ -217,18 +217,18 @@ def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
     qtbot.waitUntil(lambda: bool(store.runs()) and store.runs()[0].state is RunState.DONE)
     (run,) = store.runs()
     assert (run.machine, run.step) == ("far", 5)
-    assert (there / run.folder.name / "events.jsonl").read_bytes() == run.dir.events.read_bytes()
+    assert (far_home / run.folder.name / "events.jsonl").read_bytes() == run.dir.events.read_bytes()
 
 
 def test_showing_a_machine_changes_nothing_of_it(qtbot: QtBot) -> None:
     form = LaunchForm()
     qtbot.addWidget(form)
-    told: list[object] = []
-    form.changed.connect(told.append)
-    one = Machine(name="one", launcher="slurm", partition="short", gpus=4)
+    received: list[object] = []
+    form.changed.connect(received.append)
+    machine = Machine(name="one", launcher="slurm", partition="short", gpus=4)
     form.show_machine(Machine(name="two", launcher="torchrun", python="/opt/python", gpus=1))
-    form.show_machine(one)
-    assert told == []
+    form.show_machine(machine)
+    assert received == []
 
 
 def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(
@@ -257,7 +257,7 @@ def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(
         panel.list.setFocus()
         panel.add.click()
         assert panel.name.hasFocus(), "it says where a name is typed"
-    assert [one.name for one in hosts.listing()][1:] == ["box", "other"]
+    assert [machine.name for machine in hosts.listing()][1:] == ["box", "other"]
     panel.focus_search()
     assert panel.name.hasFocus()
     assert panel.name.placeholderText() == "Add a host …"
@@ -271,7 +271,9 @@ def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(
     form.setText("/scratch")
     form.editingFinished.emit()
     panel._listed([], panel._edits - 1)
-    assert [one.runs for one in panel._machines if one.name == "other"] == ["/scratch"], "an older list is no news"
+    assert [machine.runs for machine in panel._machines if machine.name == "other"] == ["/scratch"], (
+        "an older list is no news"
+    )
     assert not panel._gather.isActive()
     panel.refresh()
     assert panel._gather.isActive()
@@ -280,8 +282,8 @@ def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(
 def test_a_machine_is_asked_while_the_panel_is_shown(
     panel: MachinesPanel, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(panel._hosts, "probe", asked.append)
+    requests: list[str] = []
+    monkeypatch.setattr(panel._hosts, "probe", requests.append)
     panel._machines = [*panel._machines, Machine(name="far", host="far"), Machine(name="known", host="known")]
     panel._hosts._facts["known"] = (time.monotonic(), Facts(host="known"))
     panel._machines += [Machine(name="cut", host="cut")]
@@ -290,15 +292,15 @@ def test_a_machine_is_asked_while_the_panel_is_shown(
     panel._show()
     assert panel._probing.isActive()
     panel.list.choose(LOCAL)
-    asked.clear()
+    requests.clear()
     panel._probe_shown()
-    assert sorted(asked) == ["far", LOCAL], "the one that is shown, and those of which nothing is known yet"
-    asked.clear()
+    assert sorted(requests) == ["far", LOCAL], "the one that is shown, and those of which nothing is known yet"
+    requests.clear()
     window.show_panel("home")
     assert not panel._probing.isActive()
     panel._probe_shown()
     panel._soon()
-    assert (asked, panel._gather.isActive()) == ([], False)
+    assert (requests, panel._gather.isActive()) == ([], False)
 
 
 def test_an_installation_is_followed_told_and_used(
@@ -336,13 +338,13 @@ def test_an_installation_is_followed_told_and_used(
 def test_a_check_is_asked_for_once_and_what_it_found_is_kept_by_machine(
     panel: MachinesPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(panel._hosts, "check", asked.append)
+    requests: list[str] = []
+    monkeypatch.setattr(panel._hosts, "check", requests.append)
     panel._machines = [*panel._machines, Machine(name="far", host="far")]
     panel._show()
     panel.list.choose("far")
     panel.page.check.click()
-    assert (asked, panel.page.check.isEnabled()) == (["far"], False)
+    assert (requests, panel.page.check.isEnabled()) == (["far"], False)
     panel.list.choose(LOCAL)
     panel._hosts.checked.emit("far", [Finding(what="Disk", works=True)])
     assert not panel.page.findings.isVisible(), "of another machine"
@@ -365,17 +367,17 @@ def test_what_waits_is_counted_and_taken_out_with_a_word(
     panel.queue.table.leave_asked.emit([first, second])
     settle(window)
     assert said == ["Took 2 runs out of the queue."]
-    assert [set(one.runs) for one in changed] == [{first, second}]
+    assert [set(change.runs) for change in changed] == [{first, second}]
     qtbot.waitUntil(lambda: panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 1 waiting")
-    (left,) = window.services.store.queue()
+    (queued,) = window.services.store.queue()
     with pytest.MonkeyPatch.context() as broken:
         for name in ("reorder_queue", "alive_runs"):
             broken.setattr(window.services.store, name, locked)
-        panel.queue.table.rows.reordered.emit([left.id])
+        panel.queue.table.rows.reordered.emit([queued.id])
         settle(window)
     assert set(said[1:]) == {"The database is locked."}
     assert len(said) > 2, "of what was not written, and of what cannot be read"
-    panel.queue.table.run_opened.emit(left.id)
+    panel.queue.table.run_opened.emit(queued.id)
     assert window.panel == "runs"
 
 

@@ -30,26 +30,26 @@ def page(qtbot: QtBot) -> QueuePage:
 
 def heard(page: QueuePage) -> list[object]:
     """What the page tells, in order."""
-    told: list[object] = []
-    page.table.rows.reordered.connect(lambda ids: told.append(list(ids)))
-    page.table.leave_asked.connect(lambda ids: told.append(("leave", *ids)))
-    page.table.run_opened.connect(lambda run: told.append(("open", run)))
-    page.place_asked.connect(lambda ids, host: told.append((host, *ids)))
-    page.limit_changed.connect(lambda limit: told.append(("limit", limit)))
-    return told
+    received: list[object] = []
+    page.table.rows.reordered.connect(lambda ids: received.append(list(ids)))
+    page.table.leave_asked.connect(lambda ids: received.append(("leave", *ids)))
+    page.table.run_opened.connect(lambda run: received.append(("open", run)))
+    page.place_asked.connect(lambda ids, host: received.append((host, *ids)))
+    page.limit_changed.connect(lambda limit: received.append(("limit", limit)))
+    return received
 
 
 def menu(page: QueuePage, row: int) -> QMenu:
-    at = page.table.visualRect(page.table.rows.index(row, 1)).center()
-    page.table.customContextMenuRequested.emit(at)
-    found = QApplication.activePopupWidget()
-    assert isinstance(found, QMenu)
-    return found
+    position = page.table.visualRect(page.table.rows.index(row, 1)).center()
+    page.table.customContextMenuRequested.emit(position)
+    popup = QApplication.activePopupWidget()
+    assert isinstance(popup, QMenu)
+    return popup
 
 
 def test_only_what_waits_can_be_moved_or_taken_out(page: QueuePage) -> None:
     buttons = (page.up, page.down, page.top, page.leave)
-    told = heard(page)
+    received = heard(page)
     assert page.line.text() == "1 training, 3 waiting"
     assert not any(button.isEnabled() for button in buttons)
     page.table.choose([1])
@@ -62,7 +62,7 @@ def test_only_what_waits_can_be_moved_or_taken_out(page: QueuePage) -> None:
     page.down.click()
     page.top.click()
     page.leave.click()
-    assert told == [[2, 4, 3], [2, 3, 4], [4, 2, 3], ("leave", 4)]
+    assert received == [[2, 4, 3], [2, 3, 4], [4, 2, 3], ("leave", 4)]
     assert page.table.chosen() == [4]
     page.show_rows([])
     assert page.stack.currentWidget() is page.empty
@@ -72,41 +72,41 @@ def test_only_what_waits_can_be_moved_or_taken_out(page: QueuePage) -> None:
 
 
 def test_the_menu_of_what_waits(page: QueuePage) -> None:
-    told = heard(page)
+    received = heard(page)
     page.show_machines([("", "This computer"), ("r&d", "r&d")])
     page.table.choose([3, 4])
     for title in ("Start next", "Start last", "Take out of the queue"):
-        shown = menu(page, 2)
-        next(action for action in shown.actions() if action.text() == title).trigger()
-        shown.close()
-    shown = menu(page, 2)
-    places = next(action for action in shown.actions() if action.text() == "Train on").menu()
+        popup = menu(page, 2)
+        next(action for action in popup.actions() if action.text() == title).trigger()
+        popup.close()
+    popup = menu(page, 2)
+    places = next(action for action in popup.actions() if action.text() == "Train on").menu()
     assert isinstance(places, QMenu)
-    assert [one.text() for one in places.actions()] == ["This computer", "r&&d"]
-    for one in places.actions():
-        one.trigger()
-    shown.close()
-    assert told == [[3, 4, 2], [2, 3, 4], ("leave", 3, 4), ("", 3, 4), ("r&d", 3, 4)]
+    assert [action.text() for action in places.actions()] == ["This computer", "r&&d"]
+    for place in places.actions():
+        place.trigger()
+    popup.close()
+    assert received == [[3, 4, 2], [2, 3, 4], ("leave", 3, 4), ("", 3, 4), ("r&d", 3, 4)]
 
 
 def test_keys_move_what_is_chosen_and_take_it_out(qtbot: QtBot, page: QueuePage) -> None:
-    told, table, alt = heard(page), page.table, Qt.KeyboardModifier.AltModifier
+    received, table, alt = heard(page), page.table, Qt.KeyboardModifier.AltModifier
     table.setFocus()
     for key in (Qt.Key.Key_Up, Qt.Key.Key_Delete):
         qtbot.keyClick(table, key, alt if key == Qt.Key.Key_Up else Qt.KeyboardModifier.NoModifier)
-    assert told == [], "nothing is chosen"
+    assert received == [], "nothing is chosen"
     table.choose([3])
     for key in (Qt.Key.Key_Up, Qt.Key.Key_Home, Qt.Key.Key_Down, Qt.Key.Key_End):
         qtbot.keyClick(table, key, alt)
-    assert told == [[3, 2, 4], [2, 3, 4], [2, 4, 3]], "at the top there is nowhere to go"
+    assert received == [[3, 2, 4], [2, 3, 4], [2, 4, 3]], "at the top there is nowhere to go"
     qtbot.keyClick(table, Qt.Key.Key_Up)
-    assert (told[3:], table.chosen()) == ([], [4]), "without Alt the choice moves"
+    assert (received[3:], table.chosen()) == ([], [4]), "without Alt the choice moves"
     qtbot.keyClick(table, Qt.Key.Key_Delete)
     table.activated.emit(table.rows.index(0, 0))
-    assert told[3:] == [("leave", 4), ("open", 1)]
+    assert received[3:] == [("leave", 4), ("open", 1)]
 
 
-def test_what_is_chosen_stays_when_rows_come_anew(page: QueuePage) -> None:
+def test_the_selection_survives_reloaded_rows(page: QueuePage) -> None:
     page.table.choose([3, 4])
     resets: list[None] = []
     page.table.rows.modelReset.connect(lambda: resets.append(None))
@@ -119,13 +119,13 @@ def test_what_is_chosen_stays_when_rows_come_anew(page: QueuePage) -> None:
 
 
 def test_how_many_run_at_once_is_asked_where_there_is_no_gpu(page: QueuePage) -> None:
-    told = heard(page)
+    received = heard(page)
     page.show_limit(3, 0)
     assert (page.limit.value(), page.limit.isVisible(), page._limit_label.isVisible()) == (3, True, True)
     page.limit.setValue(4)
     page.show_limit(1, 2)
     assert (page.limit.isVisible(), page._limit_label.isVisible()) == (False, False)
-    assert told == [("limit", 4)], "what is shown is no wish"
+    assert received == [("limit", 4)], "what is shown is no wish"
     page.limit.setValue(0)
     assert page.limit.value() == 1
 

@@ -17,52 +17,52 @@ SLURM = Machine(name="cluster", host="cluster", launcher="slurm")
 
 def editor(qtbot: QtBot) -> tuple[ScriptEditor, list[str], list[Machine]]:
     """An editor, what it asked for, and the machines that it would keep."""
-    made, asked, kept = ScriptEditor(), list[str](), list[Machine]()
-    qtbot.addWidget(made)
-    made.script_asked.connect(asked.append)
-    made.changed.connect(kept.append)
-    return made, asked, kept
+    script, requests, saved = ScriptEditor(), list[str](), list[Machine]()
+    qtbot.addWidget(script)
+    script.script_asked.connect(requests.append)
+    script.changed.connect(saved.append)
+    return script, requests, saved
 
 
 def test_a_script_is_read_edited_kept_and_forgotten(qtbot: QtBot) -> None:
-    script, asked, kept = editor(qtbot)
+    script, requests, saved = editor(qtbot)
     script.show_machine(SLURM)
-    assert asked == ["cluster"]
+    assert requests == ["cluster"]
     script.show_generated("another", "no")
     script.show_generated("cluster", MADE)
     assert script.text.toPlainText() == MADE
     script.text.focus_lost.emit()
-    assert kept == []  # read, and left as it was
+    assert saved == []  # read, and left as it was
     script.text.setPlainText(OWN)
     script.text.focus_lost.emit()
-    assert [one.script for one in kept] == [OWN]
+    assert [machine.script for machine in saved] == [OWN]
     assert not script.reset.isHidden()
-    script.show_machine(kept[-1])
+    script.show_machine(saved[-1])
     script.show_generated("cluster", MADE)  # the settings changed meanwhile: one's own stays
     assert script.text.toPlainText() == OWN
     QApplication.sendEvent(script.text, QFocusEvent(QEvent.Type.FocusOut))
-    assert len(kept) == 1, "left as it is"
+    assert len(saved) == 1, "left as it is"
     script.text.setPlainText(OWN + "more\n")
     QApplication.sendEvent(script.text, QFocusEvent(QEvent.Type.FocusOut))
-    assert kept[-1].script == OWN + "more\n", "kept as it is left"
+    assert saved[-1].script == OWN + "more\n", "kept as it is left"
     script.reset.click()
-    assert kept[-1].script == ""
+    assert saved[-1].script == ""
     assert script.text.toPlainText() == MADE
     assert script.reset.isHidden()
 
 
 def test_what_is_no_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) -> None:
-    script, _, kept = editor(qtbot)
+    script, _, saved = editor(qtbot)
     script.show_machine(SLURM)
     script.show_generated("cluster", MADE)
     script.text.setPlainText("rm -rf /")
     script.text.focus_lost.emit()
-    assert kept == []
+    assert saved == []
     assert "begins with the line #!/bin/bash" in script.error.text()
     script.show_generated("cluster", MADE)
     assert script.text.toPlainText() == "rm -rf /"
-    other = SLURM.model_copy(update={"name": "other", "script": OWN})
-    script.show_machine(other)
+    second = SLURM.model_copy(update={"name": "other", "script": OWN})
+    script.show_machine(second)
     assert (script.error.isHidden(), script.text.toPlainText()) == (True, OWN), "of another machine nothing is wrong"
     script.show_machine(SLURM)
     script.show_generated("cluster", MADE)
@@ -75,24 +75,24 @@ def test_what_is_no_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) ->
 
 
 def test_ones_own_script_is_shown_before_the_made_one_is_known(qtbot: QtBot) -> None:
-    script, asked, kept = editor(qtbot)
+    script, requests, saved = editor(qtbot)
     script.text.focus_lost.emit()
     script.show_machine(SLURM)
     script.text.focus_lost.emit()
-    assert kept == [], "nothing was shown yet"
+    assert saved == [], "nothing was shown yet"
     mine = SLURM.model_copy(update={"name": "mine", "script": OWN})
     script.show_machine(mine)
     assert (script.text.toPlainText(), script.reset.isHidden()) == (OWN, False)
     assert script.note.text().startswith("Your own script")
     script.show_machine(mine)
-    assert asked == ["cluster", "mine"], "the same machine is not asked again"
+    assert requests == ["cluster", "mine"], "the same machine is not asked again"
     script.show_machine(mine.model_copy(update={"nodes": 3}))
-    assert asked[2:] == ["mine"], "other settings make another script"
+    assert requests[2:] == ["mine"], "other settings make another script"
     script.show_machine(SLURM)
     assert script.text.toPlainText() == "", "nothing is left of another machine's"
 
 
 def test_a_machine_without_slurm_asks_for_none(qtbot: QtBot) -> None:
-    script, asked, _ = editor(qtbot)
+    script, requests, _ = editor(qtbot)
     script.show_machine(Machine(name="gpu", host="gpu"))
-    assert asked == []
+    assert requests == []

@@ -19,21 +19,21 @@ from tests.sdgui.store.run_table.listing import fill
 @pytest.fixture
 def services(qapp: QApplication, tmp_path: Path) -> Iterator[Services]:
     make_application()
-    made = make_services(tmp_path / "home")
-    yield made
-    made.launcher.close()
-    made.pool.close()
-    made.store.close()
+    services = make_services(tmp_path / "home")
+    yield services
+    services.launcher.close()
+    services.pool.close()
+    services.store.close()
 
 
 @pytest.fixture
 def panel(qtbot: QtBot, services: Services) -> RunsPanel:
-    made = RunsPanel(services)
-    qtbot.addWidget(made)
-    made.resize(900, 600)
-    made.show()
-    assert made.tabs.view.isHidden() is False  # made now, not a turn after there is a run
-    return made
+    panel = RunsPanel(services)
+    qtbot.addWidget(panel)
+    panel.resize(900, 600)
+    panel.show()
+    assert panel.tabs.view.isHidden() is False  # made now, not a turn after there is a run
+    return panel
 
 
 @pytest.fixture(scope="module")

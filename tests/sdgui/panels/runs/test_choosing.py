@@ -61,13 +61,13 @@ def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window
     settle(window)
     assert window.bar.message is not None
     assert (window.bar.text, window.bar.message.remedy) == ("Changed 0 runs.", None), "it has the tag already"
-    told: list[Changes] = []
-    panel.changed.connect(told.append)
+    received: list[Changes] = []
+    panel.changed.connect(received.append)
     panel.commands.apply(ManyEdit((runs[1].id,), note="a note alone"))
     settle(window)
     window.bar.press_remedy()
     settle(window)
-    assert [one.runs for one in told] == [{runs[1].id}] * 2, "taken back, it is told as well"
+    assert [changes.runs for changes in received] == [{runs[1].id}] * 2, "undoing emits the change too"
 
 
 def test_a_note_is_added_to_what_is_there() -> None:
@@ -86,12 +86,12 @@ def test_a_run_has_one_colour_with_whatever_it_is_drawn(qtbot: QtBot, open_windo
     window.reload()
     panel = window.show_panel("runs")
     assert isinstance(panel, RunsPanel)
-    own = {run_id: label.color for run_id, label in store.run_labels(runs).items()}
+    color_of_run = {run_id: label.color for run_id, label in store.run_labels(runs).items()}
     for ticked in ([runs[3]], [runs[3], runs[1]], [runs[1], runs[2]]):
         window.experiments.model.set_ticked(set(ticked))
         window.experiments.select_run(ticked[0])
         settle(window)
-        assert {run_id: colors.of(run_id) for run_id in ticked} == {run_id: own[run_id] for run_id in ticked}
-        assert dict(panel.view.table.model.ticks) == {run_id: own[run_id] for run_id in ticked}
+        assert {run_id: colors.of(run_id) for run_id in ticked} == {run_id: color_of_run[run_id] for run_id in ticked}
+        assert dict(panel.view.table.model.ticks) == {run_id: color_of_run[run_id] for run_id in ticked}
         drawn = {int(key): color for key, (_, color, _) in panel.tabs.view.grid._runs.items()}
-        assert drawn == {run_id: own[run_id] for run_id in ticked}
+        assert drawn == {run_id: color_of_run[run_id] for run_id in ticked}

@@ -80,12 +80,12 @@ class Table(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.chosen = SimpleNamespace(ticks={}), list[int]()
+        self.model, self.selected = SimpleNamespace(ticks={}), list[int]()
         self.late: list[tuple[Callable[[], Any], Callable[[Any], object]]] = []
         self.reader = SimpleNamespace(run=lambda work, done: self.late.append((work, done)))
 
     def chosen_runs(self) -> list[int]:
-        return self.chosen
+        return self.selected
 
     def answer(self, number: int = -1) -> None:
         work, done = self.late[number]
@@ -106,10 +106,13 @@ def test_the_ticked_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monke
     qtbot.addWidget(part)
 
     def shown() -> tuple[list[str], int, str]:
-        names = [str(part.model.headerData(at, Qt.Orientation.Horizontal)) for at in range(1, part.model.columnCount())]
+        names = [
+            str(part.model.headerData(column, Qt.Orientation.Horizontal))
+            for column in range(1, part.model.columnCount())
+        ]
         return names, part.model.rowCount(), part.note.text()
 
-    table.chosen = [1, 2]
+    table.selected = [1, 2]
     table.selection_changed.emit([1, 2])
     table.listed.emit(None)
     assert table.late == [], "nobody sees it"
@@ -129,20 +132,20 @@ def test_the_ticked_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monke
     table.listed.emit(None)
     table.answer()
     assert shown()[0] == ["5", "6"]
-    table.model.ticks, table.chosen = {}, [3]
+    table.model.ticks, table.selected = {}, [3]
     table.selection_changed.emit([3])
     table.answer()
     sentence = "Tick or select two runs or more to see in what they differ."
-    assert shown() == (["3"], 2, sentence), "of one run everything is told"
-    table.chosen = list(range(25))
+    assert shown() == (["3"], 2, sentence), "a single run shows all fields"
+    table.selected = list(range(25))
     table.selection_changed.emit([])
-    table.chosen = []
+    table.selected = []
     table.selection_changed.emit([])
     table.answer()
     assert shown() == ([], 0, sentence)
     table.answer(-2)
     assert shown() == ([], 0, sentence), "the answer to a question that was replaced by another"
-    table.chosen = list(range(25))
+    table.selected = list(range(25))
     table.selection_changed.emit([])
     table.answer()
     assert shown()[1:] == (1, "20 runs, the first of 25")
@@ -154,14 +157,14 @@ def test_a_metric_that_none_of_the_runs_has_is_left_out_and_one_of_some_is_not(
 ) -> None:
     store, (first, second, *_) = filled
     rate = "optim.learning_rate"
-    known = {first: {rate: None, STUDENT: None}, second: {rate: 0.5, STUDENT: 0.5}}
+    values = {first: {rate: None, STUDENT: None}, second: {rate: 0.5, STUDENT: 0.5}}
 
     def cells_of(_store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:
-        return {run: CellsOfRun(str(run), tuple(known[run].get(one.key) for one in fields)) for run in run_ids}
+        return {run: CellsOfRun(str(run), tuple(values[run].get(field.key) for field in fields)) for run in run_ids}
 
     monkeypatch.setattr(settings, "cells_of", cells_of)
     lines = {line.title: line for line in settings.compare(store, [first, second]).lines}
     assert title_of(metric(TEACHER)) not in lines
-    found = lines[title_of(metric(STUDENT))], lines[rate]
-    assert [one.texts for one in found] == [("", "50.0"), ("", "0.5")]
-    assert [(one.differs, one.numeric) for one in found] == [(True, True)] * 2
+    compared = lines[title_of(metric(STUDENT))], lines[rate]
+    assert [line.texts for line in compared] == [("", "50.0"), ("", "0.5")]
+    assert [(line.differs, line.numeric) for line in compared] == [(True, True)] * 2

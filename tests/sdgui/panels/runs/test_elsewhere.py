@@ -75,5 +75,5 @@ def test_a_run_elsewhere_is_watched_paused_resumed_and_its_checkpoint_fetched(
 
     window.run_commands.stop(window.services.store.run(run.id))
     qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.STOPPED)
-    there = Path(record.folder) / "events.jsonl"
-    qtbot.waitUntil(lambda: run.dir.events.read_bytes() == there.read_bytes())
+    remote_events = Path(record.folder) / "events.jsonl"
+    qtbot.waitUntil(lambda: run.dir.events.read_bytes() == remote_events.read_bytes())

@@ -36,20 +36,20 @@ def test_events_of_one_moment_are_in_the_order_in_which_they_are_told() -> None:
     assert [sentence for _, _, sentence in event_lines(history)] == ["b", "a", "c"]
 
 
-def test_new_lines_are_appended_and_others_shown_anew() -> None:
+def test_new_lines_are_appended_and_other_changes_reset_the_list() -> None:
     make_application()
     model = EventLogModel()
     happened: list[object] = []
     model.rowsInserted.connect(lambda _, first, last: happened.append((first, last)))
-    model.modelReset.connect(lambda: happened.append("anew"))
-    lines: list[Line] = [(float(at), "info", f"line {at}") for at in range(4)]
-    for number, told in ((2, [(0, 1)]), (2, []), (4, [(2, 3)]), (1, ["anew"])):
+    model.modelReset.connect(lambda: happened.append("reset"))
+    lines: list[Line] = [(float(index), "info", f"line {index}") for index in range(4)]
+    for number, expected in ((2, [(0, 1)]), (2, []), (4, [(2, 3)]), (1, ["reset"])):
         model.set_lines(lines[:number])
-        assert (happened, model.rowCount()) == (told, number)
+        assert (happened, model.rowCount()) == (expected, number)
         assert model.index(number - 1, 0).data() == f"{clock(number - 1.0)}   line {number - 1}"
         happened.clear()
     model.set_lines([(0.0, "info", "another run")])
-    assert (happened, model.rowCount()) == (["anew"], 1)
+    assert (happened, model.rowCount()) == (["reset"], 1)
     assert model.rowCount(model.index(0, 0)) == 0
     assert model.rowCount(QModelIndex()) == 1
 

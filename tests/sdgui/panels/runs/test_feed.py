@@ -106,7 +106,7 @@ def test_a_resume_that_voids_points_replaces_the_curve(watched: Watched) -> None
     assert watched.appended == []
 
 
-def test_a_curve_that_begins_anew_is_replaced(watched: Watched) -> None:
+def test_a_restarted_curve_is_replaced(watched: Watched) -> None:
     """As after its file was replaced: as many points as before, other steps."""
     watched.feed.watch((1,))
     watched.tails.report(1, *losses(1, 2, 3))

@@ -155,14 +155,14 @@ def test_one_step_moves_samples_and_crosshair_and_other_panels(
     services.tailer.show(run.id).apply([START, *points, *samples, CheckpointSaved(step=6, name="step-00000006")])
     select(panel, run)
     assert panel.tabs.view.time.steps == (2, 4, 6, 8)
-    told: list[int] = []
-    services.time_travel.moved.connect(lambda _run, step: told.append(step))
+    received: list[int] = []
+    services.time_travel.moved.connect(lambda _run, step: received.append(step))
     panel.tabs.view.time.slider.setValue(2)
-    qtbot.waitUntil(lambda: told == [6])
+    qtbot.waitUntil(lambda: received == [6])
     assert panel.tabs.view.samples._shown_step == 4, "the last samples before it"
     assert panel.tabs.view.grid._pinned == 6.0
     panel.tabs.view.samples.slider.setValue(0)
-    assert told == [6, 2]
+    assert received == [6, 2]
     assert panel.tabs.view.time.step() == 2
     services.time_travel.go(run.folder, 8)  # by another panel
     assert (panel.tabs.view.time.step(), panel.tabs.view.samples._shown_step, panel.tabs.view.grid._pinned) == (
@@ -186,16 +186,16 @@ def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: RunsPanel, servi
 def test_the_head_follows_the_progress_of_its_run_alone(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, shown = make_run(services), list[None]()
+    run, shows = make_run(services), list[None]()
     select(panel, run)
-    monkeypatch.setattr(panel.tabs, "_show_header", lambda: shown.append(None))
+    monkeypatch.setattr(panel.tabs, "_show_header", lambda: shows.append(None))
     services.tailer.progress_changed.emit(run.id + 1, progress_of(run, RunState.RUNNING))
-    assert shown == []
+    assert shows == []
     services.tailer.progress_changed.emit(run.id, progress_of(run, RunState.RUNNING))
-    assert len(shown) == 1
+    assert len(shows) == 1
     panel.hide()
     services.tailer.progress_changed.emit(run.id, progress_of(run, RunState.RUNNING))
-    assert len(shown) == 1, "nobody sees it"
+    assert len(shows) == 1, "nobody sees it"
 
 
 def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: RunsPanel, services: Services) -> None:
@@ -227,10 +227,10 @@ def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
     panel.view.split.setSizes([100, 500])
     panel.left()
     assert not panel.tabs._second.isActive()
-    kept, restored = panel.view.split.saveState(), list[object]()
+    saved_state, restored = panel.view.split.saveState(), list[object]()
     monkeypatch.setattr(QSplitter, "restoreState", lambda _splitter, state: restored.append(state))
     qtbot.addWidget(RunsPanel(services))
-    assert kept in restored
+    assert saved_state in restored
 
 
 def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
@@ -287,9 +287,9 @@ def test_the_sentences_of_the_event_log() -> None:
         [
             START,
             CheckpointSaved(step=3, name="step-00000003", best=True, time=2.0),
-            Evaluated(step=3, values={f"val/{who}/mean_recall": one for who, one in recalls.items()}, time=3.0),
+            Evaluated(step=3, values={f"val/{who}/mean_recall": recall for who, recall in recalls.items()}, time=3.0),
             replace(START, step=3, time=4.0),
-            Evaluated(step=9, values={f"test/{who}/mean_recall": one for who, one in recalls.items()}, time=5.0),
+            Evaluated(step=9, values={f"test/{who}/mean_recall": recall for who, recall in recalls.items()}, time=5.0),
             Evaluated(step=9, values={"val/student/loss": 1.0}, time=6.0),
             RunFailed(step=9, error="E", message="out of memory", time=7.0),
         ]
@@ -307,11 +307,13 @@ def test_the_sentences_of_the_event_log() -> None:
 
 def test_why_a_run_ended_badly(tmp_path: Path) -> None:
     run = Run(1, 1, "k", tmp_path, "d", 0.0, RunState.FAILED)
-    told = {
+    messages = {
         state: end_message(replace(run, failure="No such data."), state, None, None)
         for state in (RunState.FAILED, RunState.INTERRUPTED, RunState.LOST_CONTACT, RunState.DONE)
     }
-    assert [None if one is None else (one.level, one.text.split(".")[0]) for one in told.values()] == [
+    assert [
+        None if message is None else (message.level, message.text.split(".")[0]) for message in messages.values()
+    ] == [
         ("error", "No such data"),
         ("error", "No such data"),
         ("warning", "No heartbeat from the trainer; its process is still running and may be busy or hung"),
@@ -342,33 +344,35 @@ def test_the_log_stays_where_one_reads_and_copies_what_is_selected(qtbot: QtBot)
         f"line {number}" for number in range(51)
     ]
     QGuiApplication.clipboard().clear()
-    other = RunHistory()
-    other.apply([Log(level="info", message=f"other {number}", time=float(number)) for number in range(60)])
-    log.show_history(other)
+    second = RunHistory()
+    second.apply([Log(level="info", message=f"other {number}", time=float(number)) for number in range(60)])
+    log.show_history(second)
     assert "other 0" in str(log.model().index(0, 0).data())
     log.show_history(None)
     assert log.model().rowCount() == 0
 
 
-def test_the_table_is_asked_for_when_the_panel_is_first_entered_and_anew_when_something_changed(
+def test_the_table_is_read_when_the_panel_is_first_entered_and_after_changes(
     panel: RunsPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(panel.view.table, "start", lambda: asked.append("start"))
-    monkeypatch.setattr(panel.view.table, "refresh", lambda: asked.append("refresh"))
+    requests: list[str] = []
+    monkeypatch.setattr(panel.view.table, "start", lambda: requests.append("start"))
+    monkeypatch.setattr(panel.view.table, "refresh", lambda: requests.append("refresh"))
     panel.refresh()
-    assert asked == [], "nobody has looked yet"
+    assert requests == [], "nobody has looked yet"
     for _ in range(2):
         panel.entered()
         panel.left()
     panel.refresh()
-    assert asked == ["start", "refresh"]
+    assert requests == ["start", "refresh"]
 
 
 def test_the_empty_page_offers_what_comes_next(qtbot: QtBot, panel: RunsPanel) -> None:
-    actions, done = Actions(panel), list[str]()
+    actions, triggered = Actions(panel), list[str]()
     names = ("pause", "resume", "stop", "use_search", "launch", "queue", "new", "machines")
-    actions.register([Action(name, "Run", name, name, lambda _, name=name: done.append(name)) for name in names], panel)
+    actions.register(
+        [Action(name, "Run", name, name, lambda _, name=name: triggered.append(name)) for name in names], panel
+    )
     panel.set_actions(actions)
     titles = []
     for selection in (Selection(), Selection(experiment_id=1)):
@@ -376,4 +380,4 @@ def test_the_empty_page_offers_what_comes_next(qtbot: QtBot, panel: RunsPanel) -
         titles.append((panel.empty._title.text(), panel.empty._button.text()))
         panel.empty.activated.emit()
     assert titles == [("No experiment yet", "New experiment"), ("No run yet", "Launch")]
-    assert done == ["new", "launch"]
+    assert triggered == ["new", "launch"]

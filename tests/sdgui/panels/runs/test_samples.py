@@ -131,7 +131,7 @@ def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesV
     assert not view.slider.isEnabled(), "of one there is no choice"
     view.show_samples([found_by_each(10), found_by_each(20)])
     assert (view._step.text(), view.slider.isEnabled()) == ("Step 20", True)
-    ranked = [(one.rank, one.score) for one in view.galleries["teacher"].items()]
+    ranked = [(gallery.rank, gallery.score) for gallery in view.galleries["teacher"].items()]
     assert ranked == [(1, 0.5), (2, 0.4), (3, 0.3)]
     assert not any(side.isHidden() for side in view._sides.values())
     assert names(view) == ["20-0.png", "20-1.png", "20-2.png"]
@@ -144,17 +144,17 @@ def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesV
 
 
 def test_the_slider_tells_the_step_and_is_moved_without_telling(view: SamplesView) -> None:
-    told: list[int] = []
-    view.stepped.connect(told.append)
+    received: list[int] = []
+    view.stepped.connect(received.append)
     view.show_samples([found_by_each(step) for step in (10, 20, 30)])
     view.slider.setValue(1)
-    assert (told, names(view)[0]) == ([20], "20-0.png"), "the caption is the same, what was found is not"
-    for step, shown in ((29, 20), (30, 30), (5, 10), (15, 10)):
+    assert (received, names(view)[0]) == ([20], "20-0.png"), "the caption is the same, what was found is not"
+    for step, expected in ((29, 20), (30, 30), (5, 10), (15, 10)):
         view.go_to_step(step)
-        assert (view._step.text(), names(view)[0]) == (f"Step {shown}", f"{shown}-0.png")
-    assert told == [20]
+        assert (view._step.text(), names(view)[0]) == (f"Step {expected}", f"{expected}-0.png")
+    assert received == [20]
     view.slider.setValue(2)
-    assert told == [20, 30]
+    assert received == [20, 30]
 
 
 def test_the_chosen_caption_stays_chosen_where_it_can(view: SamplesView) -> None:
@@ -197,7 +197,7 @@ CONTENT = st.dictionaries(st.sampled_from(["student", "teacher", "x"]), PLAIN, m
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(what=st.sampled_from(["captions", "retrieval"]), content=CONTENT)
-def test_whatever_an_event_holds_is_shown_or_left_out(view: SamplesView, what: str, content: dict[str, Any]) -> None:
-    view.show_samples([Sample(step=1, what=what, content=content)])
+@given(kind=st.sampled_from(["captions", "retrieval"]), content=CONTENT)
+def test_whatever_an_event_holds_is_shown_or_left_out(view: SamplesView, kind: str, content: dict[str, Any]) -> None:
+    view.show_samples([Sample(step=1, what=kind, content=content)])
     assert view.written.rowCount() <= 50

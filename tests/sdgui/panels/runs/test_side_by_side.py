@@ -16,8 +16,8 @@ from sdgui.widgets.style.theme import theme
 def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) -> Sample:
     def entries(network: str) -> list[dict[str, object]]:
         picture = f"/{run}-{network}-{step}"
-        return [{"caption": one, "image": "/0.png", "hits": [{"image": f"{picture}-{one[2:]}.png", "score": 0.5,
-                 "true": False}]} for one in captions]  # fmt: skip
+        return [{"caption": caption, "image": "/0.png", "hits": [{"image": f"{picture}-{caption[2:]}.png", "score": 0.5,
+                 "true": False}]} for caption in captions]  # fmt: skip
 
     return Sample(step=step, what="retrieval", content={"student": entries("student"), "teacher": entries("teacher")})
 

@@ -48,18 +48,18 @@ def test_what_is_said_while_there_are_no_curves_and_no_steps_to_choose(
     empty, time = panel.tabs.view.grid.empty, panel.tabs.view.time
     select(panel, run)
     assert (empty._title.text(), empty._text.text()) == ("No curves", "This run has not reported any steps.")
-    for doing, text in (("loading data", "Loading data…"), ("", "Starting…")):
-        alive = progress_of(run, RunState.RUNNING, doing=doing)
+    for phase, text in (("loading data", "Loading data…"), ("", "Starting…")):
+        alive = progress_of(run, RunState.RUNNING, doing=phase)
         monkeypatch.setattr(services.tailer, "progress", lambda _run, alive=alive: alive)
         panel.tabs._show_header()
         assert (empty._title.text(), empty._text.text()) == ("No steps yet", text)
     tailer = services.tailer
     saved = [CheckpointSaved(step=step, name=f"step-{step:08d}") for step in (3, 6)]
-    shown = []
+    calls = []
     for events in ([START, saved[0]], saved[1:]):
         tailer.curves_changed.emit(run.id, tailer.show(run.id).apply(events))
-        shown.append((time.isHidden(), panel.tabs.view.grid._pinned))
-    assert shown == [(True, None), (False, None)], "of one step there is no choice"
+        calls.append((time.isHidden(), panel.tabs.view.grid._pinned))
+    assert calls == [(True, None), (False, None)], "of one step there is no choice"
     services.time_travel.go(run.folder, 3)
     assert panel.tabs.view.grid._pinned == 3.0
     later = CheckpointSaved(step=9, name="step-00000009")
@@ -90,11 +90,11 @@ def test_pictures_of_a_run_are_sought_where_it_is_kept(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, theirs = make_run(services, "mine"), make_run(services, "theirs")
-    asked: list[Path] = []
+    requests: list[Path] = []
 
     def shown(_home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        asked.append(run.path)
-        return tuple(replace(one, content={"student": [{"caption": run.path.name}]}) for one in samples)
+        requests.append(run.path)
+        return tuple(replace(sample, content={"student": [{"caption": run.path.name}]}) for sample in samples)
 
     read = services.store.run
     monkeypatch.setattr(tabs, "shown_samples", shown)
@@ -108,7 +108,7 @@ def test_pictures_of_a_run_are_sought_where_it_is_kept(
         services.tailer.show(run.id).apply([START, Sample(step=4, what="retrieval", content={})])
         select(panel, run)
         assert panel.tabs.view.samples.captions.item(0).text() == folder.name
-    assert asked == folders
+    assert requests == folders
 
 
 def test_samples_are_made_when_there_are_some_or_their_tab_is_opened(panel: RunsPanel, services: Services) -> None:
@@ -119,16 +119,16 @@ def test_samples_are_made_when_there_are_some_or_their_tab_is_opened(panel: Runs
     view.show_tab(view._no_samples)
     assert view.has_samples()
     assert view.tabs.currentWidget() is view.samples
-    tailer, found = services.tailer, {"student": [{"caption": "a hat", "hits": []}]}
-    tailer.curves_changed.emit(run.id, tailer.show(run.id).apply([Sample(step=4, what="retrieval", content=found)]))
+    tailer, content = services.tailer, {"student": [{"caption": "a hat", "hits": []}]}
+    tailer.curves_changed.emit(run.id, tailer.show(run.id).apply([Sample(step=4, what="retrieval", content=content)]))
     assert view.samples.captions.item(0).text() == "a hat"
     panel.view.table.run_opened.emit(run.id)
     assert view.tabs.currentWidget() is view.grid, "its curves are what one opens a run for"
 
 
 def test_what_cannot_be_read_is_told(panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Message] = []
-    panel.message_requested.connect(told.append)
+    received: list[Message] = []
+    panel.message_requested.connect(received.append)
     run = make_run(services)
 
     def locked(*_: object) -> None:
@@ -137,25 +137,25 @@ def test_what_cannot_be_read_is_told(panel: RunsPanel, services: Services, monke
     with monkeypatch.context() as broken:
         broken.setattr(services.store, "run", locked)
         select(panel, run)
-    assert [(one.level, one.text) for one in told] == [("error", "The database is locked.")]
+    assert [(message.level, message.text) for message in received] == [("error", "The database is locked.")]
     assert panel.tabs._run is None
     panel.view.table.failed.emit("No such column.")
-    assert (told[-1].level, told[-1].text) == ("error", "No such column.")
+    assert (received[-1].level, received[-1].text) == ("error", "No such column.")
 
 
 def test_ticked_runs_are_larger_in_the_scatter_at_once(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[object] = []
-    monkeypatch.setattr(panel.tabs.view.scatter, "show_ticks", lambda: shown.append("scatter"))
-    monkeypatch.setattr(panel.tabs.view.compare, "refresh", lambda: shown.append("compare"))
-    monkeypatch.setattr(panel.tabs.view.board, "show_runs", shown.append)
+    calls: list[object] = []
+    monkeypatch.setattr(panel.tabs.view.scatter, "show_ticks", lambda: calls.append("scatter"))
+    monkeypatch.setattr(panel.tabs.view.compare, "refresh", lambda: calls.append("compare"))
+    monkeypatch.setattr(panel.tabs.view.board, "show_runs", calls.append)
     run = make_run(services)
     select(panel, run)
-    assert shown == [(run.id,), "scatter", "compare"]
+    assert calls == [(run.id,), "scatter", "compare"]
 
 
-def test_colours_are_read_anew_when_a_study_is_chosen_or_left(
+def test_colours_are_reread_when_a_study_is_selected_or_left(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, named = make_run(services), list[None]()
@@ -188,7 +188,7 @@ def test_curves_of_a_groups_runs_are_fetched_from_those_who_have_them(
     assert watched == [[theirs.id]]
 
 
-def test_the_filter_is_ready_to_be_typed_anew(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
+def test_the_filter_is_ready_to_be_retyped(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
     select(panel, make_run(services))
     panel.activateWindow()
     box = panel.view.table.bar.filter

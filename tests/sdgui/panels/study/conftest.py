@@ -18,20 +18,20 @@ from tests.sdgui.panels.study.studying import Open
 def open_study(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
     """Opens a window (again) in one home; no program outlives the test."""
     make_application()
-    opened: list[MainWindow] = []
+    windows: list[MainWindow] = []
 
     def open_it(*options: str) -> MainWindow:
         trainer, worker = program("fake_trainer.py"), program("fake_worker.py")
         services = make_services(tmp_path / "home", trainer, worker, study=program("fake_study.py", *options))
         window = MainWindow(services)
-        opened.append(window)
+        windows.append(window)
         window.show()
         services.tailer.start()
         qtbot.waitUntil(lambda: bool(window.panels))
         return window
 
     yield open_it
-    for window in opened:
+    for window in windows:
         for study_id in window.services.studies.alive():
             window.services.studies.ask_to_end(study_id, "kill")
         leave(window, qtbot)

@@ -59,10 +59,13 @@ def test_curves_by_budget_take_the_bars_place(qtbot: QtBot) -> None:
     assert low < 25.0
     assert high > 45.0
     assert plot.getAxis("bottom")._tickLevels == [[(math.log(230), "230 s"), (math.log(600), "600 s")]]
-    whiskers = [one for one in plot.plotItem.items if isinstance(one, pg.ErrorBarItem)]
-    assert [float(one.opts["x"][0]) for one in whiskers] == [math.log(230), math.log(600)] * 2
-    assert [float(one.opts["y"][0]) for one in whiskers] == pytest.approx([40, 40, 30, 40])
-    assert all((float(one.opts["top"][0]), float(one.opts["bottom"][0])) == pytest.approx((5, 5)) for one in whiskers)
+    whiskers = [item for item in plot.plotItem.items if isinstance(item, pg.ErrorBarItem)]
+    assert [float(whisker.opts["x"][0]) for whisker in whiskers] == [math.log(230), math.log(600)] * 2
+    assert [float(whisker.opts["y"][0]) for whisker in whiskers] == pytest.approx([40, 40, 30, 40])
+    assert all(
+        (float(whisker.opts["top"][0]), float(whisker.opts["bottom"][0])) == pytest.approx((5, 5))
+        for whisker in whiskers
+    )
     assert drawn[1].toolTip() == "sd-clip, 230 s: 30.0 [25.0, 35.0]\nsd-clip, 600 s: 40.0 [35.0, 45.0]"
     assert drawn[0].opts["symbolBrush"] == theme().run_color(0)
     for scheme in ("dark", "light"):
@@ -77,22 +80,24 @@ def test_curves_by_budget_take_the_bars_place(qtbot: QtBot) -> None:
 
 
 def test_arms_without_a_budget_or_the_metric_have_no_curve() -> None:
-    found = results(230, 600)
-    arms = found["arms"]
+    study_results = results(230, 600)
+    arms = study_results["arms"]
     arms["coca"] = {"of": "coca", "cost": None, "networks": {"final": {"test/R@1": mean(0.4)}}}
     arms["sd-clip-600s"]["networks"] = {"final": {}}
-    curves = cost_curves(found, "test/R@1", "final")
-    assert [(one.name, one.color, [at.seconds for at in one.points]) for one in curves] == [
+    curves = cost_curves(study_results, "test/R@1", "final")
+    assert [(curve.name, curve.color, [point.seconds for point in curve.points]) for curve in curves] == [
         ("clip", 0, [230, 600]), ("sd-clip", 1, [230])
     ]  # fmt: skip
     assert curves[0].points[0].text == "40.0 [35.0, 45.0]"
-    found["arms"] = dict(reversed(list(arms.items())))
-    (backwards,) = [one for one in cost_curves(found, "test/R@1", "final") if one.name == "clip"]
-    assert [at.seconds for at in backwards.points] == [230, 600], "in the order of the budgets"
-    found["arms"] = arms
+    study_results["arms"] = dict(reversed(list(arms.items())))
+    (backwards,) = [
+        cost_curve for cost_curve in cost_curves(study_results, "test/R@1", "final") if cost_curve.name == "clip"
+    ]
+    assert [point.seconds for point in backwards.points] == [230, 600], "in the order of the budgets"
+    study_results["arms"] = arms
     arms["clip-230s"]["networks"]["student"] = {"caption/CIDEr": mean(0.8)}
-    (only,) = cost_curves(found, "caption/CIDEr", "student")
-    assert [(at.mean, at.high) for at in only.points] == [(0.8, pytest.approx(0.85))]
+    (only,) = cost_curves(study_results, "caption/CIDEr", "student")
+    assert [(point.mean, point.high) for point in only.points] == [(0.8, pytest.approx(0.85))]
 
 
 @pytest.mark.parametrize(
@@ -108,15 +113,15 @@ def test_arms_without_a_budget_or_the_metric_have_no_curve() -> None:
     ],
 )
 def test_how_arms_compare_in_words(kind: str, seconds: float | None, text: str) -> None:
-    one = {"arm": "a", "baseline": "b", "metric": "m/R@1", "kind": kind, "seconds": seconds}
+    crossing = {"arm": "a", "baseline": "b", "metric": "m/R@1", "kind": kind, "seconds": seconds}
     last = {"seconds": 600.0, "mean": 0.02, "low": -0.01, "high": 0.05}
-    assert crossing_texts({"crossings": [one, one | {"metric": "other"}]}, "m/R@1") == [text]
-    told = [f"{text} (+2.0 [-1.0, +5.0] at 600 s)"]
-    assert crossing_texts({"crossings": [one | {"last": last}]}, "m/R@1") == told
+    assert crossing_texts({"crossings": [crossing, crossing | {"metric": "other"}]}, "m/R@1") == [text]
+    expected = [f"{text} (+2.0 [-1.0, +5.0] at 600 s)"]
+    assert crossing_texts({"crossings": [crossing | {"last": last}]}, "m/R@1") == expected
     assert crossing_texts({}, "m") == []
     if text.endswith("at every budget"):
-        for budgets, told in (([230], [text.removesuffix(" at every budget")]), ([230, 600], [text])):
-            assert crossing_texts({"crossings": [one], "budgets": budgets}, "m/R@1") == told
+        for budgets, expected in (([230], [text.removesuffix(" at every budget")]), ([230, 600], [text])):
+            assert crossing_texts({"crossings": [crossing], "budgets": budgets}, "m/R@1") == expected
 
 
 def test_a_study_by_budget_is_made_in_the_form(qtbot: QtBot, open_study: Open) -> None:

@@ -33,8 +33,8 @@ def editor(qtbot: QtBot) -> StudyEditor:
 
 
 def item(arms: ArmsList, text: str) -> int:
-    (found,) = (row for row in range(arms.count()) if arms.item(row).text() == text)
-    return found
+    (row_of_text,) = (row for row in range(arms.count()) if arms.item(row).text() == text)
+    return row_of_text
 
 
 def tick(editor: StudyEditor, text: str, state: Qt.CheckState = CHECKED) -> None:
@@ -65,7 +65,7 @@ def test_what_is_typed_is_in_the_study(editor: StudyEditor) -> None:
         editor.data[name].setText(f" demo:{name}.csv ")
     study = editor.study()
     assert (study.name, study.about, study.size, study.steps, study.seeds) == ("mine", "why", "tiny", 7, [3, 4, 5])
-    assert [(one.task, one.label) for one in study.measures] == [
+    assert [(measure.task, measure.label) for measure in study.measures] == [
         ("retrieval", ""),
         ("zero-shot", "group"),
         ("noise", ""),
@@ -113,8 +113,8 @@ def test_data_must_be_there_and_measures_chosen(editor: StudyEditor) -> None:
 
 
 def test_a_name_that_is_taken_is_counted_on(editor: StudyEditor) -> None:
-    for taken, name in ((set(), "study"), ({"study"}, "study 2"), ({"study", "study 2"}, "study 3")):
-        editor.begin((), set(), taken)
+    for used_names, name in ((set(), "study"), ({"study"}, "study 2"), ({"study", "study 2"}, "study 3")):
+        editor.begin((), set(), used_names)
         assert editor.name.text() == name
     editor.budgets.setText("230")
     editor.seeds.setText("7")
@@ -134,10 +134,10 @@ def test_every_field_is_heard(editor: StudyEditor, monkeypatch: pytest.MonkeyPat
         change()
         assert heard, change
         heard.clear()
-    left: list[None] = []
-    editor.cancelled.connect(lambda: left.append(None))
+    cancellations: list[None] = []
+    editor.cancelled.connect(lambda: cancellations.append(None))
     editor.back.click()
-    assert len(left) == 1
+    assert len(cancellations) == 1
 
 
 def test_one_seed_is_a_remark_and_no_error(editor: StudyEditor) -> None:
@@ -173,11 +173,11 @@ def test_ticked_experiments_are_the_arms_of_a_new_study(qtbot: QtBot, editor: St
     ]
     tick(editor, PRESETS["clip"].title)
     assert [tree.text(0) for tree in (editor.arms.topLevelItem(0),)] == ["clip"], "experiments have no file yet"
-    with qtbot.waitSignal(editor.submitted) as made:
+    with qtbot.waitSignal(editor.submitted) as signal:
         editor.make.click()
-    study, experiments = made.args
+    study, experiments = signal.args
     assert [arm.name for arm in study.arms] == ["my-own", "my-own-2", "clip"]
-    assert {name: one.id for name, one in experiments.items()} == {"my-own": 1, "my-own-2": 3}
+    assert {name: experiment.id for name, experiment in experiments.items()} == {"my-own": 1, "my-own-2": 3}
     editor.begin([mine], set(), set())
     assert [arm.name for arm, _ in editor.ticked()] == ["clip", "sd-clip"], "nothing is left of the former form"
 

@@ -39,14 +39,14 @@ def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_
     editor.noise.setValue(30)
     editor.name.setText("mine")
     editor.make.click()
-    qtbot.waitUntil(lambda: [one.name for one in window.services.store.studies()] == ["mine"], timeout=5000)
+    qtbot.waitUntil(lambda: [study.name for study in window.services.store.studies()] == ["mine"], timeout=5000)
     written = json.loads(StudyDir(window.services.store.studies()[0].folder).study.read_text(encoding="utf-8"))
     assert written["noise"]["share"] == 0.3
     assert written["train"] == "noisy"
     assert Path(written["arms"][0]["config"]).is_file(), "the experiment's definition is frozen beside the study"
 
 
-def test_a_second_study_stays_shown_when_the_tree_is_read_anew(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
+def test_a_second_study_stays_shown_when_the_tree_is_reloaded(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
     window = open_study()
     panel = panel_of(window)
     for name in ("first", "second"):
@@ -105,9 +105,9 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
     editor.seeds.setText("1, 2")
     assert editor.wrong.text() == "Seeds: 0 is already in the study; add others after it."
     editor.seeds.setText("0, 1, 2")
-    there = [editor.presets.item(row) for row in range(2)]
-    assert [item.text().endswith("(in the study)") for item in there] == [True, True]
-    assert not there[0].flags() & Qt.ItemFlag.ItemIsEnabled
+    present_arms = [editor.presets.item(row) for row in range(2)]
+    assert [item.text().endswith("(in the study)") for item in present_arms] == [True, True]
+    assert not present_arms[0].flags() & Qt.ItemFlag.ItemIsEnabled
     assert not editor.presets.findItems("sd-clip (experiment)", Qt.MatchFlag.MatchExactly), "it is in the study"
     mine = editor.presets.findItems("my own coca (experiment)", Qt.MatchFlag.MatchExactly)[0]
     mine.setCheckState(Qt.CheckState.Checked)
@@ -188,7 +188,7 @@ def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> No
     window = open_study()
     panel = panel_of(window)
     arms = len(read_study(SHIPPED / "noisy.json").arms)
-    shipped = next(one for one in panel.toolbar.open_button.menu().actions() if one.text() == "Bundled: noisy")
+    shipped = next(action for action in panel.toolbar.open_button.menu().actions() if action.text() == "Bundled: noisy")
     shipped.trigger()
     qtbot.waitUntil(lambda: panel.view.arms.topLevelItemCount() == arms, timeout=10000)
     assert panel.view.arms.topLevelItem(1).childCount() > 3

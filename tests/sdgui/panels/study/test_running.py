@@ -95,8 +95,8 @@ def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, ope
 def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     window = open_study("--delay", "0.2")
     panel = with_study(qtbot, window, a_study(steps=100))
-    asked: list[str] = []
-    monkeypatch.setattr(window.services.studies, "ask_to_end", lambda _study, what: asked.append(what))
+    requests: list[str] = []
+    monkeypatch.setattr(window.services.studies, "ask_to_end", lambda _study, request: requests.append(request))
     panel.toolbar.begin.click()
     until(qtbot, panel, "running")
 
@@ -110,7 +110,7 @@ def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, mo
     panel._show()
     qtbot.mouseDClick(panel.toolbar.stop, Qt.MouseButton.LeftButton)
     panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: asked == ["pause", "stop"])
+    qtbot.waitUntil(lambda: requests == ["pause", "stop"])
     assert buttons() == ("Sto&p", False, False)
     panel.ending.forget(panel._id())
     panel._show()
@@ -118,7 +118,7 @@ def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, mo
     panel.toolbar.stop.click()
     qtbot.waitUntil(lambda: buttons() == ("&Kill", True, False))
     panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: asked == ["pause", "stop", "stop", "kill"])
+    qtbot.waitUntil(lambda: requests == ["pause", "stop", "stop", "kill"])
     monkeypatch.undo()
 
 
@@ -130,7 +130,7 @@ def test_a_study_that_cannot_be_asked_may_be_asked_again(
     panel.toolbar.begin.click()
     until(qtbot, panel, "running")
 
-    def refuse(_study: int, _what: str) -> None:
+    def refuse(_study: int, _request: str) -> None:
         raise StudyProgramError("The study is running on far-away; end it there.")
 
     monkeypatch.setattr(window.services.studies, "ask_to_end", refuse)
@@ -180,11 +180,11 @@ def test_the_time_left_goes_by_what_runs_of_the_same_arm_took() -> None:
     def run(arm: str, state: str, **more: Any) -> StudyRunSnapshot:
         return StudyRunSnapshot(arm, 0, state, "", Path(), **more)
 
-    done = [run("a", "done", seconds=10.0), run("b", "done", seconds=30.0)]
-    assert time_left([*done, run("a", "training", seconds_left=4.0), run("b", "waiting")], "running") == 34.0
-    assert time_left([*done, run("c", "waiting")], "running") == 20.0
+    finished = [run("a", "done", seconds=10.0), run("b", "done", seconds=30.0)]
+    assert time_left([*finished, run("a", "training", seconds_left=4.0), run("b", "waiting")], "running") == 34.0
+    assert time_left([*finished, run("c", "waiting")], "running") == 20.0
     assert time_left([run("a", "training"), run("b", "waiting")], "running") is None
-    assert time_left(done, "done") is None
+    assert time_left(finished, "done") is None
 
 
 def test_the_machines_are_ticked_and_kept_with_the_study(qtbot: QtBot, open_study: Open) -> None:
@@ -205,4 +205,4 @@ def test_the_machines_are_ticked_and_kept_with_the_study(qtbot: QtBot, open_stud
     panel.toolbar.begin.click()
     until(qtbot, panel, "done")
     home = window.services.store.home
-    assert (home / "asked").read_text() == "gpu cluster", "the program is told whose list of machines to read"
+    assert (home / "asked").read_text() == "gpu cluster", "the program gets the owner of the machines' list"

@@ -80,9 +80,9 @@ def test_a_study_is_chosen_in_the_box_and_shown_again_the_next_time(
     qtbot.addWidget(again)
     assert (again._id(), again.toolbar.box.currentData()) == (first.id, first.id)
     services.settings.setValue("study/shown", "x")
-    other = StudyPanel(services)
-    qtbot.addWidget(other)
-    assert other._id() == second.id, "the newest"
+    reopened = StudyPanel(services)
+    qtbot.addWidget(reopened)
+    assert reopened._id() == second.id, "the newest"
     panel.show_study(99)
     assert panel.bar.message is not None
     assert (panel.bar.message.level, panel._id()) == ("error", first.id)
@@ -92,10 +92,10 @@ def test_pause_and_stop_ask_the_program_and_kill_comes_last(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = listed(panel, "mine", a_look("running"))
-    asked: list[tuple[int, str]] = []
-    monkeypatch.setattr(services.studies, "ask_to_end", lambda *what: asked.append(what))
+    requests: list[tuple[int, str]] = []
+    monkeypatch.setattr(services.studies, "ask_to_end", lambda *args: requests.append(args))
     panel.toolbar.pause.click()
-    qtbot.waitUntil(lambda: asked == [(study.id, "pause")])
+    qtbot.waitUntil(lambda: requests == [(study.id, "pause")])
     assert panel.bar.text == "Active runs are saving their checkpoints; this takes a moment."
     assert (panel.toolbar.pause.isEnabled(), panel.toolbar.stop.isEnabled()) == (False, False)
     panel.ending.forget(study.id)
@@ -105,7 +105,7 @@ def test_pause_and_stop_ask_the_program_and_kill_comes_last(
     qtbot.waitUntil(lambda: panel.toolbar.stop.isEnabled() and panel.toolbar.stop.text() == "&Kill")
     panel.bar.clear()
     panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: asked[1:] == [(study.id, "stop"), (study.id, "kill")])
+    qtbot.waitUntil(lambda: requests[1:] == [(study.id, "stop"), (study.id, "kill")])
     assert panel.bar.message is None, "a kill saves nothing"
 
 
@@ -128,26 +128,26 @@ def test_a_program_that_cannot_be_asked_is_told_and_may_be_asked_again(
 def test_machines_are_chosen_for_the_study(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen: list[tuple[int, list[str]]] = []
-    monkeypatch.setattr(services.studies, "choose_machines", lambda *what: chosen.append(what))
+    emitted: list[tuple[int, list[str]]] = []
+    monkeypatch.setattr(services.studies, "choose_machines", lambda *args: emitted.append(args))
     panel.toolbar.machines.machines_chosen.emit(["far"])
     panel.toolbar.begin.clicked.emit()
-    assert (chosen, panel.bar.message) == ([], None), "there is no study"
+    assert (emitted, panel.bar.message) == ([], None), "there is no study"
     study = listed(panel, "mine", a_look("not started"))
     panel.bar.show_message(error("of before"))
     panel.toolbar.machines.machines_chosen.emit(["far"])
-    qtbot.waitUntil(lambda: chosen == [(study.id, ["far"])])
+    qtbot.waitUntil(lambda: emitted == [(study.id, ["far"])])
     assert panel.bar.message is None
 
 
 def test_the_folder_is_shown_and_one_that_moved_is_found(
     qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[QUrl] = []
-    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    urls: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", urls.append)
     study = listed(panel, "mine", StudySnapshot(tmp_path, "gone", problem="Its folder is missing."))
     panel.toolbar.folder.click()
-    assert opened == [QUrl.fromLocalFile(str(study.folder))]
+    assert urls == [QUrl.fromLocalFile(str(study.folder))]
     assert panel.bar.text == "Its folder is missing."
     answers = ["", str(tmp_path / "wrong"), str(tmp_path / "moved")]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: answers.pop(0))

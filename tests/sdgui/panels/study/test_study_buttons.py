@@ -37,18 +37,18 @@ def button(qtbot: QtBot) -> MachinesButton:
 
 
 def choices(button: MachinesButton) -> dict[str, QAction]:
-    return {str(one.data()): one for one in button.machines.actions() if one.isCheckable()}
+    return {str(action.data()): action for action in button.machines.actions() if action.isCheckable()}
 
 
 def ticked(button: MachinesButton) -> list[str]:
-    return [name for name, one in choices(button).items() if one.isChecked()]
+    return [name for name, action in choices(button).items() if action.isChecked()]
 
 
 def test_machines_are_ticked_one_after_another_and_any_stands_alone(button: MachinesButton) -> None:
-    told: list[list[str]] = []
-    button.machines_chosen.connect(told.append)
+    received: list[list[str]] = []
+    button.machines_chosen.connect(received.append)
     button.machines.aboutToShow.emit()
-    texts = [one.text() for one in button.machines.actions() if not one.isSeparator()]
+    texts = [action.text() for action in button.machines.actions() if not action.isSeparator()]
     assert texts == ["This computer", "r&&d", "far", "Any that is free"]
     assert ticked(button) == [HERE]
     steps = (
@@ -62,15 +62,15 @@ def test_machines_are_ticked_one_after_another_and_any_stands_alone(button: Mach
     )
     for name, on, text in steps:
         choices(button)[name].trigger()
-        assert (told[-1], ticked(button), button.text()) == (on, on, text), name
-    assert len(told) == len(steps)
+        assert (received[-1], ticked(button), button.text()) == (on, on, text), name
+    assert len(received) == len(steps)
 
 
 def test_the_button_names_what_a_study_is_trained_on(button: MachinesButton) -> None:
     assert button.text() == "This computer"
-    here = button.icon().cacheKey()
+    local_icon = button.icon().cacheKey()
     button.show_chosen(["far"])
-    assert (button.text(), button.icon().cacheKey() != here) == ("far", True)
+    assert (button.text(), button.icon().cacheKey() != local_icon) == ("far", True)
     assert button.accessibleName() == "Where the study is trained: far"
     button.show_chosen(["far", HERE])
     assert button.text() == "2 machines"
@@ -85,7 +85,9 @@ def test_the_button_names_what_a_study_is_trained_on(button: MachinesButton) -> 
 def test_without_other_machines_the_menu_says_where_they_are_added(qtbot: QtBot, button: MachinesButton) -> None:
     def disabled() -> list[str]:
         button.fill()
-        return [one.text() for one in button.machines.actions() if not one.isEnabled() and not one.isSeparator()]
+        return [
+            action.text() for action in button.machines.actions() if not action.isEnabled() and not action.isSeparator()
+        ]
 
     assert disabled() == []
     button.set_hosts(listing())
@@ -109,42 +111,47 @@ def test_the_menu_stays_open_while_machines_are_ticked(qtbot: QtBot, button: Mac
     qtbot.waitUntil(menu.isVisible)
     far = choices(button)["far"]
     menu.setActiveAction(far)
-    at = QPointF(menu.actionGeometry(far).center())
-    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    position = QPointF(menu.actionGeometry(far).center())
+    left_button, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
     release = QMouseEvent(
-        QEvent.Type.MouseButtonRelease, at, menu.mapToGlobal(at), left, none, Qt.KeyboardModifier.NoModifier
+        QEvent.Type.MouseButtonRelease,
+        position,
+        menu.mapToGlobal(position),
+        left_button,
+        none,
+        Qt.KeyboardModifier.NoModifier,
     )
     QApplication.sendEvent(menu, release)
     assert (far.isChecked(), menu.isVisible()) == (True, True)
-    told: list[list[str]] = []
-    button.machines_chosen.connect(told.append)
+    received: list[list[str]] = []
+    button.machines_chosen.connect(received.append)
     button.set_hosts(listing())
     button.fill()
-    hint = next(one for one in menu.actions() if not one.isEnabled() and not one.isSeparator())
+    hint = next(action for action in menu.actions() if not action.isEnabled() and not action.isSeparator())
     menu.setActiveAction(hint)
     QApplication.sendEvent(menu, release)
-    assert told == [], "an entry that only says something is no machine"
+    assert received == [], "an entry that only says something is no machine"
     menu.close()
 
 
 def test_studies_that_come_with_the_program_files_and_folders_are_opened(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parent, chosen = QWidget(), list[Path]()
+    parent, paths = QWidget(), list[Path]()
     qtbot.addWidget(parent)
     menu = OpenMenu(parent)
-    menu.path_chosen.connect(chosen.append)
+    menu.path_chosen.connect(paths.append)
     bundled = sorted(SHIPPED.glob("*.json"))
-    actions = [one for one in menu.actions() if not one.isSeparator()]
-    assert [one.text() for one in actions[:-2]] == [f"Bundled: {path.stem}" for path in bundled]
+    actions = [action for action in menu.actions() if not action.isSeparator()]
+    assert [action.text() for action in actions[:-2]] == [f"Bundled: {path.stem}" for path in bundled]
     actions[0].trigger()
-    assert chosen == bundled[:1]
+    assert paths == bundled[:1]
     answers = ["", "/a/study.json", "", "/a"]
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (answers.pop(0), ""))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: answers.pop(0))
     for action in (actions[-2], actions[-2], actions[-1], actions[-1]):
         action.trigger()
-    assert chosen[1:] == [Path("/a/study.json"), Path("/a")], "nothing is opened where nothing was chosen"
+    assert paths[1:] == [Path("/a/study.json"), Path("/a")], "nothing is opened where nothing was chosen"
 
 
 def test_the_buttons_that_are_there_by_the_state(qtbot: QtBot, tmp_path: Path) -> None:

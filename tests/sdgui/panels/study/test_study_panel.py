@@ -68,8 +68,8 @@ def test_only_news_of_the_study_that_is_shown_is_shown(panel: StudyPanel, servic
 def test_a_study_that_ended_and_goes_on_is_asked_before_it_is_killed(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(services.studies, "ask_to_end", lambda _study, what: asked.append(what))
+    requests: list[str] = []
+    monkeypatch.setattr(services.studies, "ask_to_end", lambda _study, request: requests.append(request))
     monkeypatch.setattr(ending, "KILL_AFTER", 0.0)
     study = listed(services, "one")
     panel.refresh()
@@ -78,8 +78,8 @@ def test_a_study_that_ended_and_goes_on_is_asked_before_it_is_killed(
         if state == "running":
             assert panel.toolbar.stop.text() == "Sto&p"
             panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: len(asked) == 2)
-    assert asked == ["stop", "stop"]
+    qtbot.waitUntil(lambda: len(requests) == 2)
+    assert requests == ["stop", "stop"]
 
 
 def test_studies_are_looked_at_when_the_panel_is_entered_or_one_is_added(
@@ -107,7 +107,7 @@ def test_the_choice_in_the_tree_is_followed_once(panel: StudyPanel, services: Se
     assert panel._id() == first.id
     panel.show_study(second.id)
     panel.select(Selection(study_id=first.id))
-    assert panel._id() == second.id, "a tree that is reloaded chooses nothing anew"
+    assert panel._id() == second.id, "reloading the tree keeps the selection"
     panel.select(Selection())
     assert panel._id() == second.id
     panel.select(Selection(study_id=first.id))
@@ -125,15 +125,15 @@ def test_the_study_that_was_shown_is_shown_again(qtbot: QtBot, panel: StudyPanel
     assert again._id() == first.id
     assert again.view.split.saveState() == panel.view.split.saveState()
     services.settings.setValue("study/shown", "gone")
-    other = StudyPanel(services)
-    qtbot.addWidget(other)
-    assert other.toolbar.box.currentText() == "second"
+    second = StudyPanel(services)
+    qtbot.addWidget(second)
+    assert second.toolbar.box.currentText() == "second"
 
 
 def test_what_is_ticked_in_the_tree_is_in_the_form(panel: StudyPanel, services: Services) -> None:
-    one = services.store.add_experiment(preset_config("coca", "tiny"), "one")
+    experiment = services.store.add_experiment(preset_config("coca", "tiny"), "one")
     services.store.add_experiment(preset_config("coca", "tiny"), "two")
-    panel.select(Selection(ticked_experiments=frozenset({one.id})))
+    panel.select(Selection(ticked_experiments=frozenset({experiment.id})))
     panel.edit()
     assert [arm.name for arm, _ in panel.editor.ticked()] == ["one"]
     panel.select(Selection())
@@ -185,9 +185,9 @@ def test_a_run_that_has_not_begun_cannot_be_watched_yet(
     assert panel.bar.text == "This run has not started yet; watch it once it has."
     experiment = services.store.add_experiment(preset_config("clip", "tiny"), "one")
     run = services.store.add_run(experiment.id)
-    with qtbot.waitSignal(panel.run_asked) as asked:
+    with qtbot.waitSignal(panel.run_asked) as signal:
         panel.view.run_asked.emit(run.folder)
-    assert asked.args == [run.id]
+    assert signal.args == [run.id]
 
 
 def test_a_study_in_the_bin_and_back_tells_the_tree_of_its_arms(
@@ -198,24 +198,26 @@ def test_a_study_in_the_bin_and_back_tells_the_tree_of_its_arms(
     services.store.link_arm(study.id, "clip", experiment.id)
     panel.refresh()
     becomes(services, study, a_look("done"))
-    told = list[Changes]()
-    panel.changed.connect(told.append)
+    received = list[Changes]()
+    panel.changed.connect(received.append)
     panel.toolbar.bin.click()
-    qtbot.waitUntil(lambda: len(told) == 1)
+    qtbot.waitUntil(lambda: len(received) == 1)
     assert panel.stack.currentWidget() is panel.empty
     assert panel.bar.text == "Moved “mine” to the bin; its folder is kept."
     panel.bar.press_remedy()
-    qtbot.waitUntil(lambda: len(told) == 2)
-    assert [(set(one.experiments), set(one.studies)) for one in told] == [({experiment.id}, {study.id})] * 2
+    qtbot.waitUntil(lambda: len(received) == 2)
+    assert [(set(changes.experiments), set(changes.studies)) for changes in received] == [
+        ({experiment.id}, {study.id})
+    ] * 2
     assert panel._id() == study.id
     assert panel.stack.currentWidget() is panel.view
 
 
 def test_a_study_that_grows_offers_no_experiment_that_is_its_arm(panel: StudyPanel, services: Services) -> None:
     study = listed(services, "mine")
-    own = services.store.add_experiment(preset_config("clip", "tiny"), "own")
+    experiment = services.store.add_experiment(preset_config("clip", "tiny"), "own")
     services.store.add_experiment(preset_config("coca", "tiny"), "another")
-    services.store.link_arm(study.id, "clip", own.id)
+    services.store.link_arm(study.id, "clip", experiment.id)
     panel.refresh()
     becomes(services, study, a_look("done"))
     panel.toolbar.more.click()
@@ -224,7 +226,7 @@ def test_a_study_that_grows_offers_no_experiment_that_is_its_arm(panel: StudyPan
     assert "own (experiment)" not in texts
     assert panel._grows == study.id
     panel.edit()
-    assert panel._grows is None, "the next form makes a study of its own"
+    assert panel._grows is None, "the next form makes a new study"
 
 
 def test_copied_and_exported_is_the_table_that_is_shown(
@@ -243,12 +245,12 @@ def test_copied_and_exported_is_the_table_that_is_shown(
     assert copied() == "Against"
     names: list[Any] = []
 
-    def ask(*what: Any, **_options: Any) -> tuple[str, str]:
-        names.append(Path(what[2]).name)
+    def ask(*args: Any, **_options: Any) -> tuple[str, str]:
+        names.append(Path(args[2]).name)
         return str(tmp_path / "typed"), ""
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
-    panel.exports._ask(next(one for one in RESULT_FORMATS if one.name == "csv"))
+    panel.exports._ask(next(result_format for result_format in RESULT_FORMATS if result_format.name == "csv"))
     qtbot.waitUntil((tmp_path / "typed.csv").exists)
     assert names == ["mine-results.csv"]
     qtbot.waitUntil(lambda: panel.bar.text == f"Results written to {tmp_path / 'typed.csv'}.")

@@ -27,13 +27,13 @@ class Programs:
     """Takes requests; refuses those in ``refused``."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, str]] = []
+        self.requests: list[tuple[int, str]] = []
         self.refused: set[str] = set()
 
-    def ask_to_end(self, study_id: int, what: str) -> None:
-        if what in self.refused:
+    def ask_to_end(self, study_id: int, request: str) -> None:
+        if request in self.refused:
             raise StudyProgramError("It runs elsewhere.")
-        self.asked.append((study_id, what))
+        self.requests.append((study_id, request))
 
 
 def an_ending() -> tuple[StudyEnding, Programs]:
@@ -94,7 +94,7 @@ def test_a_request_disables_what_was_asked_until_it_may_be_killed(
 
     assert buttons() == (True, True, "Sto&p")
     ending.ask(1, "pause")
-    qtbot.waitUntil(lambda: programs.asked == [(1, "pause")])
+    qtbot.waitUntil(lambda: programs.requests == [(1, "pause")])
     assert buttons() == (False, False, "Sto&p")
     assert not ending.asked(2), "another study was not asked"
     monkeypatch.setattr(study_ending, "KILL_AFTER", 0.0)
@@ -115,7 +115,7 @@ def test_the_kill_button_comes_by_itself_and_a_kill_is_no_request(
     assert ending.overdue(3)
     ending.forget(3)
     ending.ask(3, "kill")
-    qtbot.waitUntil(lambda: programs.asked == [(3, "stop"), (3, "kill")])
+    qtbot.waitUntil(lambda: programs.requests == [(3, "stop"), (3, "kill")])
     assert not ending.asked(3)
 
 
@@ -171,10 +171,10 @@ def test_the_page_of_a_study_says_what_its_numbers_lack(view: StudyView) -> None
         *(f"sd, seed {seed}, failed: no memory" for seed in range(3)),
     ]
     assert view.note.isVisibleTo(view)
-    for state, told in (("running", ["far cannot be reached.", "It is tried again."]), ("paused", [])):
+    for state, expected in (("running", ["far cannot be reached.", "It is tried again."]), ("paused", [])):
         look = a_look(state, results=RESULTS, results_stamp=2.0, trouble="far cannot be reached.\nIt is tried again.")
         view.show_look(look, {})
-        assert view.note.text().splitlines() == told
+        assert view.note.text().splitlines() == expected
 
 
 RESULTS = {
@@ -199,7 +199,7 @@ def test_the_plot_follows_the_cell_that_is_chosen_and_the_network(view: StudyVie
     assert [(bar.mean, bar.color) for bar in view.bars.bars()] == [(40.0, 3)]
     model = view.means.model()
     view.means.setCurrentIndex(model.index(0, 3))
-    assert view.bars.title.text() == "caption/CIDEr: one seed an arm", "no interval is claimed where there is none"
+    assert view.bars.title.text() == "caption/CIDEr: one seed an arm", "no interval with one seed"
     view.means.setCurrentIndex(model.index(0, 0))
     assert view.bars.title.text().startswith("caption/CIDEr"), "a name is of no metric"
     assert view.bars.isVisibleTo(view)
@@ -244,8 +244,8 @@ def test_new_results_replace_the_old_and_the_same_do_not(view: StudyView) -> Non
     view.show_look(a_look(results=newer, results_stamp=2.0), {})
     assert view.tables_now()[0].rows[0][2].text == "60.0"
     assert [bar.mean for bar in view.bars.bars()] == [60.0]
-    other = replace(a_look(results=RESULTS, results_stamp=2.0), folder=Path("/other"))
-    view.show_look(other, {})
+    moved = replace(a_look(results=RESULTS, results_stamp=2.0), folder=Path("/other"))
+    view.show_look(moved, {})
     assert view.tables_now()[0].rows[0][2].text == "40.0 [38.0, 42.0]", "another study's, of the same second"
     view.show_look(a_look(), {})
     assert view.tables_now()[0].rows == ()
@@ -278,9 +278,9 @@ def test_the_runs_are_listed_with_how_far_they_are(qtbot: QtBot, view: StudyView
     view.runs.setCurrentItem(rows[3])
     view.show_look(a_look("running", runs=(*runs[:4], a_run("sd", 2, "training"))), {})
     assert view.runs.currentIndex().row() == 3, "the row that was chosen stays chosen"
-    with qtbot.waitSignal(view.run_asked) as asked:
+    with qtbot.waitSignal(view.run_asked) as signal:
         view.runs.itemActivated.emit(view.runs.topLevelItem(1), 0)
-    assert asked.args == [Path("/clip/1")]
+    assert signal.args == [Path("/clip/1")]
     view.show_look(a_look("not started"), {})
     assert (view.runs.topLevelItemCount(), view.progress.isHidden()) == (0, True)
 

@@ -53,7 +53,7 @@ def results(**changes: Any) -> dict[str, Any]:
     }
     final = {"test/R@1": a_mean(0.4, 0.02, 0.39, 0.41), "caption/CIDEr": a_mean(0.8, None, 0.8)}
     teacher = {"test/R@1": a_mean(0.5, 0.01, 0.5, 0.5)}
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "metrics": list(METRICS),
         "arms": {
             "clip": an_arm([0, 1], {"final": final, "student": final}, cost=cost | {"ratio": None}),
@@ -62,7 +62,7 @@ def results(**changes: Any) -> dict[str, Any]:
         },
         "compare": [],
     }
-    return found | changes
+    return results | changes
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -109,14 +109,14 @@ def test_the_means_are_of_the_network_that_is_chosen() -> None:
 
 
 def compared(**changes: Any) -> dict[str, Any]:
-    one = {
+    comparison = {
         "arm": "sd",
         "baseline": "clip",
         "metrics": {"test/R@1": {"final": a_difference(0.1, 0.02, True, 0.09, 0.11)}},
         "equal_clock": {"val/R@1": a_difference(-0.03, None, True, -0.03)},
         "cost_ratio": {"mean": 1.5},
     }
-    return results(compare=[one | changes])
+    return results(compare=[comparison | changes])
 
 
 def test_a_difference_says_whether_it_is_clear_and_in_which_direction() -> None:
@@ -131,8 +131,8 @@ def test_a_difference_says_whether_it_is_clear_and_in_which_direction() -> None:
     assert (first[4].value, math.isnan(float(first[5].value))) == (0.0123, True)
     assert len(table.tips) == len(table.columns) == len(first)
 
-    def only(found: dict[str, Any]) -> list[Cell]:
-        changed = compared(metrics={"test/R@1": {"final": found}}, equal_clock=None, cost_ratio=None)
+    def only(paired: dict[str, Any]) -> list[Cell]:
+        changed = compared(metrics={"test/R@1": {"final": paired}}, equal_clock=None, cost_ratio=None)
         return list(differences_table(changed, "final").rows[0])
 
     worse = only(a_difference(-0.1, 0.02, True, -0.1, -0.1))

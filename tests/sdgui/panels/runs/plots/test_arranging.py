@@ -36,8 +36,8 @@ def sections(grid: PlotGrid) -> list[tuple[str, list[str], bool]]:
 
 
 def test_plots_are_pinned_folded_and_sought(qtbot: QtBot, grid: PlotGrid) -> None:
-    told: list[Arrangement] = []
-    grid.arranged.connect(told.append)
+    received: list[Arrangement] = []
+    grid.arranged.connect(received.append)
     before = [
         (SELECTION, ["val/mean_recall"], False), ("Losses", [LOSS], False), ("Speed and rates", [RATE], False)
     ]  # fmt: skip
@@ -63,8 +63,8 @@ def test_plots_are_pinned_folded_and_sought(qtbot: QtBot, grid: PlotGrid) -> Non
     pin.click()
     head.click()
     assert sections(grid) == before
-    last = told[-1]
-    assert (last.pinned, last.folded, last.words, len(told)) == ((), frozenset(), "", 6)
+    last = received[-1]
+    assert (last.pinned, last.folded, last.words, len(received)) == ((), frozenset(), "", 6)
 
 
 def test_keys_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
@@ -127,7 +127,7 @@ def test_a_plot_that_is_seen_late_is_as_the_others_are(qtbot: QtBot, grid: PlotG
     loss.view_changed.emit(2.0, 3.0)
     grid.append("r1", "train/contrastive", 1, 1.0)
     grid.append("r1", "val/student/top1", 1, 1.0)
-    late = [grid._cards[one] for one in ("train/contrastive", "val/top1")]
+    late = [grid._cards[metric] for metric in ("train/contrastive", "val/top1")]
     for card in late:
         grid._seen(card)
         assert card.canvas is not None
@@ -160,8 +160,8 @@ def test_the_step_that_is_looked_at_is_marked_again_when_the_mouse_left(grid: Pl
 def test_points_and_hidden_runs_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
     steps, values = grid.points("r1", LOSS)
     assert (steps.tolist(), values[1]) == (list(range(1, 9)), 0.5)
-    assert [len(one) for one in grid.points("r1", "diag/unknown")] == [0, 0]
-    assert [len(one) for one in grid.points("nobody", LOSS)] == [0, 0]
+    assert [len(point) for point in grid.points("r1", "diag/unknown")] == [0, 0]
+    assert [len(point) for point in grid.points("nobody", LOSS)] == [0, 0]
     grid.set_points("r2", LOSS, [1, 500], [1.0, 2.0])
     loss = grid._cards[LOSS].canvas
     assert loss is not None
@@ -170,14 +170,14 @@ def test_points_and_hidden_runs_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> Non
     qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 8.0))
     assert grid.legend._rows["r2"].checkState() == Qt.CheckState.Unchecked
     assert {card_id for card_id, _ in grid.shown().curves} == {LOSS, RATE, "val/mean_recall"}
-    assert {one.group for _, one in grid.shown().curves} == {"r1"}
+    assert {curve.group for _, curve in grid.shown().curves} == {"r1"}
     loss.redraw()
     grid.set_run("r2", "renamed", 3)
     assert loss._timer.isActive(), "it is drawn in its new colour soon"
     assert grid.legend._rows["r2"].text() == "renamed"
-    assert {one.visible for card in grid._cards.values() for one in card.series.values() if one.group == "r2"} == {
-        False
-    }
+    assert {
+        series.visible for card in grid._cards.values() for series in card.series.values() if series.group == "r2"
+    } == {False}
     grid.set_run_visible("r2", True)
     qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 500.0))
     grid.remove_run("nobody")
@@ -189,14 +189,14 @@ def test_points_and_hidden_runs_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> Non
 def test_a_group_is_shown_hidden_and_alone_with_all_of_its_runs(grid: PlotGrid) -> None:
     grid.set_run("r3", "third", 2)
     grid.set_points("r3", LOSS, [1, 2], [1.0, 2.0])
-    told: list[tuple[object, ...]] = []
-    grid.run_visibility_changed.connect(lambda *what: told.append(what))
+    received: list[tuple[object, ...]] = []
+    grid.run_visibility_changed.connect(lambda *args: received.append(args))
     grid.grouping.set_groups({"r1": "both", "r2": "both", "r3": "other", "gone": "both"})
     assert grid.grouping.members("both") == ["r1", "r2"]
     grid.legend.toggled.emit("both", False)
-    assert told == [("r1", False), ("r2", False)]
+    assert received == [("r1", False), ("r2", False)]
     grid.legend.soloed.emit("both")
-    assert told[2:] == [("r1", True), ("r2", True), ("r3", False)]
+    assert received[2:] == [("r1", True), ("r2", True), ("r3", False)]
     due = grid.grouping._timer
     for change in (
         lambda: grid.append("r3", LOSS, 3, 1.5),
@@ -205,7 +205,7 @@ def test_a_group_is_shown_hidden_and_alone_with_all_of_its_runs(grid: PlotGrid) 
     ):
         due.stop()
         change()
-        assert due.isActive(), "means are made anew"
+        assert due.isActive(), "means are recomputed"
     grid.set_run_visible("r3", False)
     grid.toolbar.means.setChecked(False)
     due.stop()
@@ -219,9 +219,9 @@ def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> N
     legend = PlotLegend()
     qtbot.addWidget(legend)
     heard: list[tuple[object, ...]] = []
-    legend.hovered.connect(lambda *what: heard.append(("hovered", *what)))
-    legend.toggled.connect(lambda *what: heard.append(("toggled", *what)))
-    legend.soloed.connect(lambda *what: heard.append(("soloed", *what)))
+    legend.hovered.connect(lambda *args: heard.append(("hovered", *args)))
+    legend.toggled.connect(lambda *args: heard.append(("toggled", *args)))
+    legend.soloed.connect(lambda *args: heard.append(("soloed", *args)))
     for number, key in enumerate("ab"):
         legend.set_entry(key, f"run {key}", number)
     legend.show()
@@ -246,7 +246,7 @@ def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> N
     legend.resize(200, 200)
     off = legend.grab().toImage()
     row, x = legend.visualItemRect(legend.item(0)).center().y(), legend.viewport().width() - 4
-    assert off.pixel(x, row) == off.pixel(x, 190), "a row that nobody points at has no ground of its own"
+    assert off.pixel(x, row) == off.pixel(x, 190), "a row that nobody points at is not highlighted"
     legend.set_shown("b", True)
     on = legend.grab().toImage()
     assert on != off, "what is hidden is pale"

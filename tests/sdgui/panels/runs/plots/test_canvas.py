@@ -31,10 +31,10 @@ def plot(qtbot) -> PlotCanvas:
 
 
 def curve(plot: PlotCanvas, key: str, x, y, *, name: str = "", color: int | QColor = 0, times=None) -> Series:
-    one = Series(key, name, color)
-    one.replace(x, y, times)
-    plot.put(one)
-    return one
+    series = Series(key, name, color)
+    series.replace(x, y, times)
+    plot.put(series)
+    return series
 
 
 def draw(plot: PlotCanvas) -> QImage:
@@ -52,11 +52,11 @@ def rows_of(image: QImage, color: QColor) -> set[int]:
 RED, BLUE = QColor("#ff0000"), QColor("#0000ff")
 
 
-@pytest.mark.parametrize("where", [1, 33_333, 77_777, 99_998])
+@pytest.mark.parametrize("spike", [1, 33_333, 77_777, 99_998])
 @pytest.mark.parametrize("log", [False, True])
-def test_a_spike_of_one_point_in_100000_is_seen(plot: PlotCanvas, where: int, log: bool) -> None:
+def test_a_spike_of_one_point_in_100000_is_seen(plot: PlotCanvas, spike: int, log: bool) -> None:
     y = np.full(100_000, 1.0)
-    y[where] = 10.0
+    y[spike] = 10.0
     plot.set_log(log)
     curve(plot, "a", np.arange(100_000), y, color=RED)
     rows = rows_of(draw(plot), RED)
@@ -146,9 +146,9 @@ def test_the_readout_goes_with_the_mouse(plot: PlotCanvas, qtbot) -> None:
     draw(plot)
     plot._mouse_moved(plot._box.sceneBoundingRect().center())
     assert plot._readout.isVisible()
-    with qtbot.waitSignal(plot.hovered) as told:
+    with qtbot.waitSignal(plot.hovered) as signal:
         QApplication.sendEvent(plot._view.viewport(), QEvent(QEvent.Type.Leave))
-    assert told.args == [None]
+    assert signal.args == [None]
     assert not plot._readout.isVisible()
     inside, places = plot._box.sceneBoundingRect().center(), list[float | None]()
     plot.hovered.connect(places.append)
@@ -171,17 +171,17 @@ def test_time_axis(plot: PlotCanvas) -> None:
 
 
 def test_follows_until_zoomed_and_again_after_reset(plot: PlotCanvas, qtbot) -> None:
-    one = curve(plot, "a", [0, 10], [1, 2])
+    series = curve(plot, "a", [0, 10], [1, 2])
     draw(plot)
-    with qtbot.waitSignal(plot.zoomed) as told:
+    with qtbot.waitSignal(plot.zoomed) as signal:
         plot._box.wheelEvent(_Wheel(plot))
-    assert told.args == [True]
-    one.append(1000, 5.0)
+    assert signal.args == [True]
+    series.append(1000, 5.0)
     draw(plot)
     assert plot.view_range()[0][1] < 100
-    with qtbot.waitSignal(plot.zoomed) as told:
+    with qtbot.waitSignal(plot.zoomed) as signal:
         plot.follow()
-    assert told.args == [False]
+    assert signal.args == [False]
     draw(plot)
     assert plot.view_range()[0][1] > 1000
 
@@ -190,32 +190,32 @@ class _Wheel:
     """What pyqtgraph's view box needs of a wheel event."""
 
     def __init__(self, plot: PlotCanvas) -> None:
-        self._at = plot._box.rect().center()
+        self._position = plot._box.rect().center()
 
     def delta(self) -> int:
         return 120
 
     def pos(self):
-        return self._at
+        return self._position
 
     def accept(self) -> None: ...
 
 
 def test_new_points_are_drawn_on_refresh(plot: PlotCanvas, qtbot) -> None:
-    one = curve(plot, "a", [0], [1.0])
+    series = curve(plot, "a", [0], [1.0])
     with qtbot.waitSignal(plot.redrawn, timeout=2000):
-        one.append([1, 2], [2.0, 3.0])
+        series.append([1, 2], [2.0, 3.0])
         plot.refresh()
     assert "3" in plot.accessibleDescription()
 
 
 def test_many_changes_are_one_redraw(plot: PlotCanvas, qtbot) -> None:
-    one = curve(plot, "a", [0], [1.0])
+    series = curve(plot, "a", [0], [1.0])
     draws: list[int] = []
     plot.redrawn.connect(lambda: draws.append(1))
     with qtbot.waitSignal(plot.redrawn, timeout=2000):
         for i in range(200):
-            one.append(i, i)
+            series.append(i, i)
             plot.refresh()
     qtbot.wait(120)
     assert len(draws) <= 3
@@ -231,12 +231,12 @@ def test_an_empty_plot_shows_its_text(plot: PlotCanvas) -> None:
 
 
 def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
-    one = curve(plot, "a", [1, 2, 3], [1.5, np.nan, 2.5], name="run, a", color=RED, times=[7.0, 8.0, 9.0])
-    one.set_weight(0.5)
+    series = curve(plot, "a", [1, 2, 3], [1.5, np.nan, 2.5], name="run, a", color=RED, times=[7.0, 8.0, 9.0])
+    series.set_weight(0.5)
     plot.set_smooth(True)
     curve(plot, "b", [1, 3], [1.0, 2.0], color=BLUE).style = Qt.PenStyle.DashLine
     draw(plot)
-    save_csv([("Loss", one)], str(tmp_path / "a.csv"))
+    save_csv([("Loss", series)], str(tmp_path / "a.csv"))
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["curve"], row["step"], row["value"], row["time"]) for row in rows] == [
@@ -245,10 +245,10 @@ def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     save_csv([("Loss", plot.series()[1])], str(tmp_path / "b.csv"))
     assert (tmp_path / "b.csv").read_text().splitlines()[1] == "b,Loss,1,,1.0,1.0", "no time is known"
     assert float(rows[2]["smoothed"]) == pytest.approx((0.5 * 1.5 * 0.5 + 0.5 * 2.5) / 0.75)
-    shown = ShownPlots([], [("Loss", plot)], [])
-    save_figure(shown, str(tmp_path / "a.png"), "png")
+    plots = ShownPlots([], [("Loss", plot)], [])
+    save_figure(plots, str(tmp_path / "a.png"), "png")
     assert QImage(str(tmp_path / "a.png")).width() >= 2 * plot.width()
-    save_figure(shown, str(tmp_path / "a.svg"), "svg")
+    save_figure(plots, str(tmp_path / "a.svg"), "svg")
     text = (tmp_path / "a.svg").read_text()
     assert "#0000ff" in text
     assert "stroke-dasharray" in text
@@ -256,13 +256,13 @@ def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     assert "polyline" in text or "path" in text
     plot.show_x(1.5, 2.5)
     draw(plot)
-    save_figure(shown, str(tmp_path / "near.svg"), "svg")
+    save_figure(plots, str(tmp_path / "near.svg"), "svg")
     lines = re.findall(r'points="([^"]+)"', (tmp_path / "near.svg").read_text())
     ends = [float(pair.split(",")[0]) for pair in " ".join(lines).split()]
     assert max(ends) <= plot.width(), "no line leaves the plot"
     assert min(ends) >= -1
     with pytest.raises(OSError, match=r"No such file.*nowhere/a.png"):
-        save_figure(shown, str(tmp_path / "nowhere" / "a.png"), "png")
+        save_figure(plots, str(tmp_path / "nowhere" / "a.png"), "png")
 
 
 def test_colors_follow_the_theme(plot: PlotCanvas, look) -> None:
@@ -282,14 +282,14 @@ def test_no_reference_to_none_is_lost(qtbot, qapp: QApplication) -> None:
     canvas.resize(240, 160)
     canvas.show()
     curves = [Series("a", color=0), Series("b", color=1)]
-    for one in curves:
-        one.set_weight(0.5)
-        canvas.put(one)
+    for curve in curves:
+        curve.set_weight(0.5)
+        canvas.put(curve)
     canvas.set_smooth(True)
 
     def update(step: int) -> None:
-        for one in curves:
-            one.append(step, 1.0 / (1 + step))
+        for curve in curves:
+            curve.append(step, 1.0 / (1 + step))
         canvas.redraw()
         canvas.grab()
         if step % 50 == 0:
@@ -308,10 +308,10 @@ def test_no_reference_to_none_is_lost(qtbot, qapp: QApplication) -> None:
 
 
 def test_moving_along_one_axis_leaves_the_other_to_the_data(plot: PlotCanvas) -> None:
-    one = curve(plot, "a", [0, 10], [1, 2])
+    series = curve(plot, "a", [0, 10], [1, 2])
     draw(plot)
     plot._user_moved(True, False)  # x is the user's now
-    one.append(1000, 3.0)
+    series.append(1000, 3.0)
     curve(plot, "b", [1, 9], [500, 500])
     draw(plot)
     (_, right), (_, top) = plot.view_range()

@@ -27,10 +27,10 @@ def curves(plot: pg.PlotWidget) -> PlotCurves:
     return PlotCurves(plot.getPlotItem().getViewBox())
 
 
-def series(key: str, values: list[float], first: float = 1.0, **made: object) -> Series:
-    one = Series(key, **made)  # type: ignore[arg-type]
-    one.append(first + np.arange(len(values)), np.array(values, dtype=np.float64))
-    return one
+def series(key: str, values: list[float], first: float = 1.0, **options: object) -> Series:
+    series = Series(key, **options)  # type: ignore[arg-type]
+    series.append(first + np.arange(len(values)), np.array(values, dtype=np.float64))
+    return series
 
 
 def parts(color: QColor) -> tuple[float, float, float]:
@@ -46,8 +46,8 @@ def mixed(color: QColor, share: float) -> list[object]:
 def test_series_are_put_replaced_and_taken_away(curves: PlotCurves) -> None:
     a, b, empty = series("a", [1.0, 2.0]), series("b", [3.0], first=9.0), series("c", [])
     assert curves.extent() is None
-    for one in (a, b, empty):
-        curves.put(one)
+    for curve in (a, b, empty):
+        curves.put(curve)
     assert (curves.shown(), curves.extent()) == ([a, b], (1.0, 9.0))
     b.visible = False
     assert (curves.shown(), curves.extent()) == ([a], (1.0, 2.0))
@@ -77,37 +77,41 @@ def test_the_range_of_what_is_in_view(curves: PlotCurves) -> None:
 
 
 def test_what_is_lifted_has_its_colour_and_the_others_fade(curves: PlotCurves) -> None:
-    own = QColor(200, 100, 30)
-    a, b = series("a", [1.0, 2.0], color=3, group="one"), series("b", [1.0, 2.0], color=own, group="two")
+    custom = QColor(200, 100, 30)
+    a, b = series("a", [1.0, 2.0], color=3, group="one"), series("b", [1.0, 2.0], color=custom, group="two")
     curves.put(a)
     curves.put(b)
     assert curves.color(a) == theme().run_color(3)
-    assert parts(curves.color(b)) == parts(own)
+    assert parts(curves.color(b)) == parts(custom)
     curves.lifted = "one"
     assert curves.color(a) == theme().run_color(3)
-    assert list(parts(curves.color(b))) == mixed(own, 0.22)
+    assert list(parts(curves.color(b))) == mixed(custom, 0.22)
     curves.draw(1.0, 2.0, 10)
     behind, lifted = curves._layers[1], curves._layers[3]
     assert [reach.color for reach in lifted] == [theme().run_color(3)], "it is painted over the others"
-    assert [list(parts(reach.color)) for reach in behind] == [mixed(own, 0.22)]
+    assert [list(parts(reach.color)) for reach in behind] == [mixed(custom, 0.22)]
 
 
 def test_a_raw_curve_beside_its_average_and_a_band_are_faint(curves: PlotCurves) -> None:
-    own = QColor(200, 100, 30)
-    one = series("a", [1.0, 2.0, 4.0], color=own, style=Qt.PenStyle.DashLine)
-    one.band = (np.zeros(3), np.full(3, 9.0))
-    curves.put(one)
+    custom = QColor(200, 100, 30)
+    dashed = series("a", [1.0, 2.0, 4.0], color=custom, style=Qt.PenStyle.DashLine)
+    dashed.band = (np.zeros(3), np.full(3, 9.0))
+    curves.put(dashed)
     curves.smooth = True
     curves.draw(1.0, 3.0, 10)
     bands, raw, smooth, *_ = curves._layers
-    assert [list(parts(reach.color)) for reach in bands] == [mixed(own, 0.18)]
-    assert [(list(parts(reach.color)), reach.dashed) for reach in raw] == [(mixed(own, 0.35), True)]
-    assert [(parts(reach.color), reach.dashed) for reach in smooth] == [(parts(own), True)]
+    assert [list(parts(reach.color)) for reach in bands] == [mixed(custom, 0.18)]
+    assert [(list(parts(reach.color)), reach.dashed) for reach in raw] == [(mixed(custom, 0.35), True)]
+    assert [(parts(reach.color), reach.dashed) for reach in smooth] == [(parts(custom), True)]
     paths = curves._paths()
-    assert [list(parts(path.color)) for path in paths] == [mixed(own, 0.18), mixed(own, 0.35), list(parts(own))]
+    assert [list(parts(path.color)) for path in paths] == [
+        mixed(custom, 0.18),
+        mixed(custom, 0.35),
+        list(parts(custom)),
+    ]
     assert [(path.filled, path.dashed) for path in paths] == [(True, False), (False, True), (False, True)]
     curves.smooth = False
-    assert [parts(path.color) for path in curves._paths()[1:]] == [parts(own)]
+    assert [parts(path.color) for path in curves._paths()[1:]] == [parts(custom)]
 
 
 def test_a_gap_parts_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> None:
@@ -125,7 +129,7 @@ def test_a_gap_parts_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> Non
     curves.draw_dots(0.0, 10.0, top=9.5)
     lone = {(spot.pos().x(), spot.pos().y()) for spot in curves._dots.points() if spot.symbol() == "o"}
     assert (8.0, 2.0) in lone
-    assert len([one for one in lone if one[0] == 8.0]) == 1, "a log scale cannot show the other"
+    assert len([point for point in lone if point[0] == 8.0]) == 1, "a log scale cannot show the other"
 
 
 def test_of_many_values_that_are_not_finite_the_first_200_are_marked(curves: PlotCurves) -> None:
@@ -138,9 +142,9 @@ def test_of_many_values_that_are_not_finite_the_first_200_are_marked(curves: Plo
 def test_a_drawing_has_its_lines_where_the_plot_has_them(curves: PlotCurves) -> None:
     box = curves._box
     box.setRange(xRange=(10.0, 20.0), yRange=(5.0, 9.0), padding=0)
-    one = series("a", [5.0, 7.0, 9.0])
-    one.replace([10.0, 15.0, 20.0], [5.0, 7.0, 9.0])
-    curves.put(one)
+    timed = series("a", [5.0, 7.0, 9.0])
+    timed.replace([10.0, 15.0, 20.0], [5.0, 7.0, 9.0])
+    curves.put(timed)
     curves.draw(10.0, 20.0, 100)
     (path,) = curves._paths()
     corners = ((0.0, box.height()), (box.width() / 2, box.height() / 2), (box.width(), 0.0))
@@ -154,11 +158,12 @@ def test_readings_are_the_nearest_points_greatest_first(curves: PlotCurves) -> N
     curves.put(series("c", [np.nan, np.nan, np.nan]))
     curves.put(series("far", [1.0], first=50.0))
     curves.lifted = "two"
-    found = curves.readings(2.2, 0.5)
-    assert [(one.name, one.at, one.value, one.lifted) for one in found if one.value == one.value] == [
+    readings = curves.readings(2.2, 0.5)
+    finite = [reading for reading in readings if reading.value == reading.value]
+    assert [(reading.name, reading.at, reading.value, reading.lifted) for reading in finite] == [
         ("b", 2.0, 8.0, True), ("first", 2.0, 2.0, False),
     ]  # fmt: skip
-    assert all(one.value != one.value for one in found[2:]), "values that are none come last"
-    assert [one.smooth for one in found] == [None] * len(found)
+    assert all(reading.value != reading.value for reading in readings[2:]), "values that are none come last"
+    assert [reading.smooth for reading in readings] == [None] * len(readings)
     curves.smooth = True
     assert curves.readings(2.2, 0.5)[0].smooth is not None

@@ -31,38 +31,38 @@ def plot(qtbot: QtBot) -> PlotCanvas:
     plot.resize(680, 420)
     plot.show()
     qtbot.waitExposed(plot)
-    one = Series("a", "run", RED)
-    one.replace(STEPS, VALUES)
-    plot.put(one)
+    series = Series("a", "run", RED)
+    series.replace(STEPS, VALUES)
+    plot.put(series)
     return plot
 
 
 def shown(plot: PlotCanvas) -> ShownPlots:
-    return ShownPlots([("R@1", one) for one in plot.series()], [("R@1", plot)], [LegendEntry("my run", RED)])
+    return ShownPlots([("R@1", series) for series in plot.series()], [("R@1", plot)], [LegendEntry("my run", RED)])
 
 
 def svg_lines(path: Path) -> list[tuple[str, list[Point]]]:
     """The stroke and the points of every line, in the coordinates of the drawing."""
-    found = []
+    paths = []
     for group in ElementTree.parse(path).getroot().iter("{http://www.w3.org/2000/svg}g"):
         numbers = re.findall(r"-?[\d.]+(?:e-?\d+)?", group.get("transform", ""))
         a, b, c, d, dx, dy = map(float, numbers) if numbers else (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
         for line in group.iter("{http://www.w3.org/2000/svg}polyline"):
             pairs = [tuple(map(float, pair.split(","))) for pair in line.get("points", "").split()]
-            found.append((group.get("stroke", ""), [(a * x + c * y + dx, b * x + d * y + dy) for x, y in pairs]))
-    return found
+            paths.append((group.get("stroke", ""), [(a * x + c * y + dx, b * x + d * y + dy) for x, y in pairs]))
+    return paths
 
 
 def pdf_paths(path: Path) -> list[tuple[str, list[Point]]]:
     """The colour and the points of every path of the page that is stroked or filled."""
     data = path.read_bytes()
     streams = [data[match.end() :] for match in re.finditer(rb"stream\r?\n", data)]
-    pages = [text for one in streams if b" cm" in (text := _inflated(one))]
-    matrix, stack, points, found = np.eye(3), list[Any](), list[Point](), list[tuple[str, list[Point]]]()
+    pages = [text for stream in streams if b" cm" in (text := _inflated(stream))]
+    matrix, stack, points, paths = np.eye(3), list[Any](), list[Point](), list[tuple[str, list[Point]]]()
     color = ""
     for line in pages[0].decode("latin1").splitlines():
         for words in re.findall(r"(?<!\S)((?:[-\d.]+ +)*)(q|Q|cm|m|l|S|f|SCN|scn)\b", line):
-            values, operator = [float(one) for one in words[0].split()], words[1]
+            values, operator = [float(word) for word in words[0].split()], words[1]
             if operator == "q":
                 stack.append(matrix)
             elif operator == "Q":
@@ -76,9 +76,9 @@ def pdf_paths(path: Path) -> list[tuple[str, list[Point]]]:
                 x, y, _ = np.array([*values, 1.0]) @ matrix
                 points.append((float(x), float(y)))
             else:
-                found.append((color, points))
+                paths.append((color, points))
                 points = []
-    return found
+    return paths
 
 
 def _inflated(stream: bytes) -> bytes:
@@ -90,13 +90,13 @@ def _inflated(stream: bytes) -> bytes:
 
 def straight(paths: list[tuple[str, list[Point]]], axis: int, length: float) -> list[float]:
     """Where lines along the other axis stand; a filled one is a thin rectangle."""
-    found = []
+    curves = []
     for _, points in paths:
         ends = np.array(points)
         spread = np.ptp(ends, axis=0) if len(ends) > 1 else np.zeros(2)
         if spread[axis] < 2 and spread[1 - axis] > length:
-            found.append(float((ends[:, axis].min() + ends[:, axis].max()) / 2))
-    return found
+            curves.append(float((ends[:, axis].min() + ends[:, axis].max()) / 2))
+    return curves
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
@@ -110,15 +110,15 @@ def test_points_stand_at_the_ticks_of_their_values(plot: PlotCanvas, tmp_path: P
     assert len(set(columns)) >= len(STEPS), "there are lines at the ticks"
     assert len(set(rows)) >= len(VALUES)
     for x, y in curve:
-        assert min(abs(x - one) for one in columns) < 0.5 * pixel
-        assert min(abs(y - one) for one in rows) < 0.5 * pixel
+        assert min(abs(x - column) for column in columns) < 0.5 * pixel
+        assert min(abs(y - row) for row in rows) < 0.5 * pixel
     steps = np.diff([point[0] for point in curve])
     assert steps == pytest.approx([steps[0]] * 3, abs=0.1 * pixel), "equal steps are equally wide"
 
 
 def test_markers_are_shapes_and_bands_are_in_the_drawing(plot: PlotCanvas, tmp_path: Path) -> None:
-    one = plot.series()[0]
-    one.band = (np.array(VALUES) - 0.05, np.array([*VALUES[:3], np.nan]) + 0.05)
+    series = plot.series()[0]
+    series.band = (np.array(VALUES) - 0.05, np.array([*VALUES[:3], np.nan]) + 0.05)
     plot.refresh()
     save_figure(shown(plot), str(tmp_path / "a.svg"), "svg")
     text = (tmp_path / "a.svg").read_text()
@@ -172,14 +172,16 @@ def test_all_plots_with_points_are_in_the_figure_once_and_none_is_blank(grid: Pl
 def test_what_cannot_be_written_is_not_offered(grid: PlotGrid) -> None:
     def offered() -> list[str]:
         return [
-            re.findall(r"\((\w+)\)", one.text())[0] for one in grid.toolbar.export_menu().actions() if one.isEnabled()
+            re.findall(r"\((\w+)\)", action.text())[0]
+            for action in grid.toolbar.export_menu().actions()
+            if action.isEnabled()
         ]
 
     assert offered() == ["PNG", "SVG", "PDF", "CSV"]
     for key in grid.runs():
         grid.set_run_visible(key, False)
     assert offered() == []
-    assert [one.text() for one in grid.toolbar.export_menu().actions()] == ["No points to export yet"]
+    assert [action.text() for action in grid.toolbar.export_menu().actions()] == ["No points to export yet"]
     grid.set_run_visible("a", True)
     grid.maximize("diag/none")
     assert offered() == ["CSV"], "the maximised plot is empty"

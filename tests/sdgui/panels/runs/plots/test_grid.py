@@ -49,8 +49,13 @@ def test_metrics_find_their_section_and_order() -> None:
 def test_student_and_teacher_share_a_plot(grid: PlotGrid) -> None:
     assert grid.metrics() == ["train/loss", "val/image_to_text_R@1"]
     series = grid._cards["val/image_to_text_R@1"].canvas.series()  # type: ignore[union-attr]
-    assert [one.name for one in series] == ["first, student", "first, teacher", "second, student", "second, teacher"]
-    assert [one.style for one in series][:2] == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]
+    assert [curve.name for curve in series] == [
+        "first, student",
+        "first, teacher",
+        "second, student",
+        "second, teacher",
+    ]
+    assert [curve.style for curve in series][:2] == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]
 
 
 def test_a_new_metric_gets_its_plot(grid: PlotGrid) -> None:
@@ -66,21 +71,21 @@ def test_a_new_metric_gets_its_plot(grid: PlotGrid) -> None:
 
 
 def test_hiding_and_removing_a_run(grid: PlotGrid, qtbot) -> None:
-    with qtbot.waitSignal(grid.run_visibility_changed) as told:
+    with qtbot.waitSignal(grid.run_visibility_changed) as signal:
         grid.legend._toggle(grid.legend.item(0))
-    assert told.args == ["r1", False]
+    assert signal.args == ["r1", False]
     for card in grid._cards.values():
-        assert {one.group for one in card.series.values() if one.visible} == {"r2"}
+        assert {series.group for series in card.series.values() if series.visible} == {"r2"}
     grid.append("r1", "train/contrastive", 1, 1.0)  # a hidden run stays hidden in new plots
     assert not next(iter(grid._cards["train/contrastive"].series.values())).visible
     grid.remove_run("r1")
     assert grid.runs() == ["r2"]
-    assert all(one.group == "r2" for card in grid._cards.values() for one in card.series.values())
+    assert all(series.group == "r2" for card in grid._cards.values() for series in card.series.values())
 
 
 def test_solo_shows_one_run_and_again_all(grid: PlotGrid) -> None:
     def shown() -> set[str]:
-        return {one.group for card in grid._cards.values() for one in card.series.values() if one.visible}
+        return {series.group for card in grid._cards.values() for series in card.series.values() if series.visible}
 
     grid.legend.soloed.emit("r2")
     assert shown() == {"r2"}
@@ -129,8 +134,8 @@ def test_linked_plots_agree_on_the_time(grid: PlotGrid) -> None:
     grid.set_points("r1", "train/loss", [1, 100], [2.0, 1.0], [1.0, 300.0])
     grid.set_points("r1", "val/student/image_to_text_R@1", [100], [0.5], [300.0])
     grid.set_points("r1", "val/teacher/image_to_text_R@1", [100], [0.5], [300.0])
-    curves = [one for card in grid._cards.values() for one in card.series.values() if one.group == "r1"]
-    assert [one.x("time").tolist() for one in curves] == [[1.0, 300.0], [300.0], [300.0]]
+    curves = [series for card in grid._cards.values() for series in card.series.values() if series.group == "r1"]
+    assert [curve.x("time").tolist() for curve in curves] == [[1.0, 300.0], [300.0], [300.0]]
 
 
 def test_the_reset_button_follows_the_data_again(grid: PlotGrid) -> None:
@@ -196,7 +201,7 @@ def test_log_time_and_export(grid: PlotGrid, tmp_path: Path, monkeypatch: pytest
     for card in grid._cards.values():
         assert card.canvas is not None
         card.canvas.redraw()
-    actions = {re.findall(r"\((\w+)\)", one.text())[0]: one for one in grid.toolbar.export_menu().actions()}
+    actions = {re.findall(r"\((\w+)\)", action.text())[0]: action for action in grid.toolbar.export_menu().actions()}
     typed = iter(["a.csv", "b", "a.png", "a.svg", "b"])
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / next(typed)), ""))
     actions["CSV"].trigger()
@@ -222,5 +227,5 @@ def test_a_card_s_button_maximises_it_and_brings_all_back(grid: PlotGrid) -> Non
 
 def test_renaming_keeps_points(grid: PlotGrid) -> None:
     grid.set_run("r1", "renamed", 4)
-    one = next(iter(grid._cards["train/loss"].series.values()))
-    assert (one.name, one.color, len(one)) == ("renamed", 4, 49)
+    series = next(iter(grid._cards["train/loss"].series.values()))
+    assert (series.name, series.color, len(series)) == ("renamed", 4, 49)

@@ -44,24 +44,24 @@ def test_each_role_of_a_group_has_its_curve() -> None:
     series = []
     for run in ("1", "2", "3"):
         for role in ("student", "teacher"):
-            one = Series(f"{run}\n{role}", group=run)
-            one.replace([0, 1], [0.1, 0.2])
-            series.append(one)
+            low = Series(f"{run}\n{role}", group=run)
+            low.replace([0, 1], [0.1, 0.2])
+            series.append(low)
     alone = Series("4\n", group="4")
     alone.replace([0, 1], [9.0, 9.0])
     series += [alone, Series("1\nstudent", group="2")]  # in no group, and without a point yet
-    made = group_curves(series, {"1": "a", "2": "a", "3": "b"}, {"a": 0, "b": 1}, "step")
-    assert [(one.group, one.key.partition("\n")[2], one.name) for one in made] == [
+    means = group_curves(series, {"1": "a", "2": "a", "3": "b"}, {"a": 0, "b": 1}, "step")
+    assert [(curve.group, curve.key.partition("\n")[2], curve.name) for curve in means] == [
         ("a", "student", "a, student (mean of 2)"),
         ("a", "teacher", "a, teacher (mean of 2)"),
         ("b", "student", "b, student (mean of 1)"),
         ("b", "teacher", "b, teacher (mean of 1)"),
     ]
-    assert [(one.color, one.style is Qt.PenStyle.DashLine) for one in made] == [
+    assert [(curve.color, curve.style is Qt.PenStyle.DashLine) for curve in means] == [
         (0, False), (0, True), (1, False), (1, True)
     ]  # fmt: skip
-    one, two = made[0].band or ()
-    assert (one.tolist(), two.tolist()) == ([0.1, 0.2], [0.1, 0.2]), "they agree"
+    low, high = means[0].band or ()
+    assert (low.tolist(), high.tolist()) == ([0.1, 0.2], [0.1, 0.2]), "they agree"
     (only,) = group_curves([alone], {"4": "c"}, {"c": 5}, "step")
     assert (only.name, only.color, np.isnan(only.band or ()).all()) == ("c (mean of 1)", 5, True)
 
@@ -82,10 +82,10 @@ def test_a_folded_section_opens_for_a_search() -> None:
     charts = [chart_of(name) for name in ("train/loss", "train/lr")]
     folded = Arrangement().fold("Losses")
     assert [part.folded for part in folded.parts(charts)] == [True, False]
-    found = Arrangement(folded=folded.folded, words="total LOSS").parts(charts)
-    assert [(part.folded, len(part.charts)) for part in found] == [(False, 1)]
-    kept = Arrangement.from_json(folded.pin("a").to_json())
-    assert (kept.folded, kept.pinned) == ({"Losses"}, ("a",))
+    parts = Arrangement(folded=folded.folded, words="total LOSS").parts(charts)
+    assert [(part.folded, len(part.charts)) for part in parts] == [(False, 1)]
+    restored = Arrangement.from_json(folded.pin("a").to_json())
+    assert (restored.folded, restored.pinned) == ({"Losses"}, ("a",))
     assert Arrangement.from_json("[1]") == Arrangement.from_json("{") == Arrangement()
 
 

@@ -41,7 +41,7 @@ def test_means_stay_in_a_plot_that_is_drawn_later(qtbot: QtBot) -> None:
     card.put(Series("run 2"))
     assert card.make_canvas().series() == [mean], "runs are not drawn beside their mean"
     card.show_means(None)
-    assert [one.key for one in card.make_canvas().series()] == ["run 1", "run 2"]
+    assert [series.key for series in card.make_canvas().series()] == ["run 1", "run 2"]
 
 
 def test_plots_stand_below_their_heads_in_as_many_columns_as_fit(qtbot: QtBot) -> None:
@@ -64,21 +64,21 @@ def test_plots_stand_below_their_heads_in_as_many_columns_as_fit(qtbot: QtBot) -
         return [card.geometry() for card in cards]
 
     for width, columns in ((350, 1), (750, 2), (1100, 3)):
-        first, *boxes, other = laid(width, 500)
+        first, *boxes, last = laid(width, 500)
         room = page.viewport().width()
         assert (first.x(), first.width(), first.height()) == (0, room, 40 * SPACE), "the first is large"
-        assert {(one.width(), one.height()) for one in boxes} == {((room - gap * (columns - 1)) // columns, low)}
+        assert {(box.width(), box.height()) for box in boxes} == {((room - gap * (columns - 1)) // columns, low)}
         places = [(number // columns, number % columns) for number in range(3)]
-        corners = [(at * (boxes[0].width() + gap), boxes[0].y() + row * (low + gap)) for row, at in places]
-        assert [(one.x(), one.y()) for one in boxes] == corners
+        corners = [(column * (boxes[0].width() + gap), boxes[0].y() + row * (low + gap)) for row, column in places]
+        assert [(box.x(), box.y()) for box in boxes] == corners
         heads = [page._heads[title].geometry() for title in ("First", "Folded", "Losses", "Other")]
         assert heads[0].topLeft() == QPoint(0, 0)
-        ends = [heads[0], first, heads[1], heads[2], boxes[-1], heads[3], other]
+        ends = [heads[0], first, heads[1], heads[2], boxes[-1], heads[3], last]
         assert all(below.top() > above.bottom() for above, below in pairwise(ends)), "one below the other"
-        assert page.content.size() == QSize(room, other.bottom() + 1 + gap + SPACE)
+        assert page.content.size() == QSize(room, last.bottom() + 1 + gap + SPACE)
     assert laid(750, 200)[0].height() == low, "of a low page the first is as high as the others"
     assert laid(750, 320)[0].height() == page.viewport().height() - 5 * SPACE
-    assert [page._heads[one].text() for one in ("First", "Folded")] == ["First", "Folded (7)"]
+    assert [page._heads[title].text() for title in ("First", "Folded")] == ["First", "Folded (7)"]
     page._heads["Folded"].click()
     assert folded == ["Folded"]
 

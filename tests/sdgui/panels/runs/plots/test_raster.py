@@ -29,13 +29,15 @@ def test_every_point_is_within_the_reach_of_its_column(
     y[generator.integers(0, n)] = 50.0
     low, high = Extents(x, y).columns(begin, begin + width, columns)
     inside = (x >= begin) & (x < begin + width)
-    at = np.clip(((x[inside] - begin) / width * columns).astype(int), 0, columns - 1)
-    near = [np.fmax.reduce(high[max(0, one - 1) : one + 2]) for one in at.tolist()]  # a block may begin in the next one
+    columns_of_points = np.clip(((x[inside] - begin) / width * columns).astype(int), 0, columns - 1)
+    near = [
+        np.fmax.reduce(high[max(0, column - 1) : column + 2]) for column in columns_of_points.tolist()
+    ]  # a block may begin in the next one
     assert (np.array(near) >= y[inside] - 1e-12).all()
-    near = [np.fmin.reduce(low[max(0, one - 1) : one + 2]) for one in at.tolist()]
+    near = [np.fmin.reduce(low[max(0, column - 1) : column + 2]) for column in columns_of_points.tolist()]
     assert (np.array(near) <= y[inside] + 1e-12).all()
     if inside.any():
-        first, last = int(at.min()), int(at.max())
+        first, last = int(columns_of_points.min()), int(columns_of_points.max())
         assert not np.isnan(high[first:last]).any(), "the line has no hole"
 
 
@@ -55,7 +57,7 @@ def test_a_line_across_columns_without_points_is_there() -> None:
 
 def _by_a_loop(low: np.ndarray, high: np.ndarray, colors: np.ndarray, height: int) -> np.ndarray:
     """Coverage of boxes, a pixel at a time; a box is as thick as 1.5 at least."""
-    made = np.zeros((height, low.shape[1], 4))
+    expected = np.zeros((height, low.shape[1], 4))
     for column in range(low.shape[1]):
         for pixel in range(height):
             cover, mixed = 0.0, np.zeros(3)
@@ -68,8 +70,8 @@ def _by_a_loop(low: np.ndarray, high: np.ndarray, colors: np.ndarray, height: in
                     cover += part
                     mixed += part * colors[curve]
             if cover:
-                made[pixel, column] = [*(mixed / cover * min(1, cover)), 255 * min(1, cover)]
-    return made
+                expected[pixel, column] = [*(mixed / cover * min(1, cover)), 255 * min(1, cover)]
+    return expected
 
 
 def test_coverage_is_as_by_a_plain_loop() -> None:
@@ -120,7 +122,7 @@ def test_a_spike_is_never_in_the_gap_of_a_dash() -> None:
         high = low.copy()
         high[column] = 90.0
         assert dashed(low, high, 1.0)[1][column] == 90.0
-    for rise, whole in ((10.0, False), (14.0, True)):  # of two of the screen's pixels to one of ours
-        assert bool(np.isfinite(dashed(low, low + rise, 2.0)[0]).all()) == whole
+    for rise, is_solid in ((10.0, False), (14.0, True)):  # of two of the screen's pixels to one of ours
+        assert bool(np.isfinite(dashed(low, low + rise, 2.0)[0]).all()) == is_solid
     gaps = np.isnan(dashed(low, low, 1.0)[0])
     assert 60 < gaps.sum() < 120

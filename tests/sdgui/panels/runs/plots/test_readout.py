@@ -37,9 +37,9 @@ def plot(qtbot: QtBot) -> PlotCanvas:
 
 
 def line(key: str, y: list[float]) -> Series:
-    one = Series(key, key, RED)
-    one.replace(np.arange(len(y)), y)
-    return one
+    series = Series(key, key, RED)
+    series.replace(np.arange(len(y)), y)
+    return series
 
 
 def test_steps_and_moments_in_words() -> None:
@@ -60,7 +60,7 @@ def test_the_box_tells_values_averages_and_other_steps(plot: PlotCanvas) -> None
     assert "x" * 40 not in text
     assert "<b>third</b>" in text
     assert "<i>step 12</i>" in text
-    assert text.count("<i>") == 1, "what stands elsewhere is told alone"
+    assert text.count("<i>") == 1, "only a point at another step names its step"
     assert "25.0" in text
     assert "(25.0" in text, "the raw value beside the average"
     assert box.isVisible()
@@ -120,7 +120,7 @@ def test_a_plot_without_points_says_what_it_waits_for(plot: PlotCanvas) -> None:
     assert plot.accessibleDescription() == "2 curves. Latest values: a: 2; b: 3"
     plot.remove("nobody")
     plot.put(line("a", [5.0]))
-    assert [one.key for one in plot.series()] == ["b", "a"], "in the order in which they were put"
+    assert [series.key for series in plot.series()] == ["b", "a"], "in the order in which they were put"
 
 
 def test_flat_and_missing_curves_have_a_range_of_their_own(plot: PlotCanvas) -> None:
@@ -161,10 +161,10 @@ def test_what_is_out_of_sight_is_drawn_when_it_is_seen_again(qtbot: QtBot, plot:
 
 
 def test_whatever_changes_a_plot_draws_it_again_soon(qtbot: QtBot, plot: PlotCanvas) -> None:
-    one = line("a", [1.0, 2.0])
+    series = line("a", [1.0, 2.0])
     changes: list[tuple[str, Callable[[], object], bool]] = [
-        ("another curve", lambda: plot.put(one), True),
-        ("other curves", lambda: plot.replace([one]), True),
+        ("another curve", lambda: plot.put(series), True),
+        ("other curves", lambda: plot.replace([series]), True),
         ("a log scale", lambda: plot.set_log(True), True),
         ("averages", lambda: plot.set_smooth(True), True),
         ("over time", lambda: plot.set_x_mode("time"), True),
@@ -179,10 +179,10 @@ def test_whatever_changes_a_plot_draws_it_again_soon(qtbot: QtBot, plot: PlotCan
         ("no curve less", lambda: plot.remove("a"), False),
         ("it is shown", lambda: (plot.hide(), plot.redraw(), plot.show()), True),
     ]
-    for what, change, again in changes:
+    for name, change, again in changes:
         plot.redraw()
         change()
-        assert plot._timer.isActive() is again, what
+        assert plot._timer.isActive() is again, name
 
 
 def test_a_user_who_zooms_tells_where_to_and_keeps_that(plot: PlotCanvas) -> None:

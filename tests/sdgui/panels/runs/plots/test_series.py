@@ -61,56 +61,56 @@ def test_no_extreme_is_lost_in_any_view(seed: int, n: int, columns: int, low: fl
         assert np.nanmin(near) <= y[i] <= np.nanmax(near)
 
 
-def test_points_put_in_place_of_others_are_smoothed_anew() -> None:
-    one = Series("a")
-    one.set_weight(0.9)
-    one.replace([1, 2, 3], [100.0, 100.0, 100.0])
+def test_replaced_points_are_smoothed_again() -> None:
+    series = Series("a")
+    series.set_weight(0.9)
+    series.replace([1, 2, 3], [100.0, 100.0, 100.0])
     values = [1.0, 2.0, 4.0]
-    one.replace([1, 2, 3], values)
-    np.testing.assert_allclose(one.smoothed, plain_ema(values, 0.9))
+    series.replace([1, 2, 3], values)
+    np.testing.assert_allclose(series.smoothed, plain_ema(values, 0.9))
 
 
 def test_a_gap_stays_a_gap() -> None:
-    one = Series("a")
+    series = Series("a")
     y = np.ones(10_000)
     y[4000:6000] = np.nan
-    one.replace(np.arange(10_000), y)
-    x, drawn = one.drawn("step", 0, 10_000, 100, smooth=False, log=False)
+    series.replace(np.arange(10_000), y)
+    x, drawn = series.drawn("step", 0, 10_000, 100, smooth=False, log=False)
     assert np.isnan(drawn[(x > 4100) & (x < 5900)]).all()
     assert np.isfinite(drawn[(x < 3900) | (x > 6100)]).all()
 
 
 def test_log_leaves_out_what_is_not_positive_and_nothing_else() -> None:
-    one = Series("a")
-    one.replace(np.arange(6), [1.0, 0.0, -3.0, np.inf, 100.0, np.nan])
-    _, y = one.drawn("step", 0, 5, 100, smooth=False, log=True)
+    series = Series("a")
+    series.replace(np.arange(6), [1.0, 0.0, -3.0, np.inf, 100.0, np.nan])
+    _, y = series.drawn("step", 0, 5, 100, smooth=False, log=True)
     np.testing.assert_array_equal(y, [0.0, np.nan, np.nan, np.nan, 2.0, np.nan])
 
 
 def test_append_keeps_order_and_equals_replace() -> None:
     rng = np.random.default_rng(1)
     x, y = np.arange(300.0), rng.normal(size=300)
-    grown, whole = Series("a"), Series("b")
-    for one in (grown, whole):
-        one.set_weight(0.9)
-    whole.replace(x, y)
+    grown, at_once = Series("a"), Series("b")
+    for series in (grown, at_once):
+        series.set_weight(0.9)
+    at_once.replace(x, y)
     for i in range(0, 300, 7):
         grown.append(x[i : i + 7], y[i : i + 7])
-    np.testing.assert_allclose(grown.smoothed, whole.smoothed)
+    np.testing.assert_allclose(grown.smoothed, at_once.smoothed)
     shuffled = Series("c")
     shuffled.set_weight(0.9)
     order = rng.permutation(300)
     shuffled.append(x[order], y[order])
     np.testing.assert_array_equal(shuffled.values, y)
-    np.testing.assert_allclose(shuffled.smoothed, whole.smoothed)
+    np.testing.assert_allclose(shuffled.smoothed, at_once.smoothed)
 
 
 def test_a_point_that_comes_late_is_smoothed_in_its_place() -> None:
-    one = Series("a")
-    one.set_weight(0.9)
-    one.append([1, 3, 4], [1.0, 5.0, 2.0])
-    one.append([2], [8.0])
-    np.testing.assert_allclose(one.smoothed, plain_ema([1.0, 8.0, 5.0, 2.0], 0.9))
+    series = Series("a")
+    series.set_weight(0.9)
+    series.append([1, 3, 4], [1.0, 5.0, 2.0])
+    series.append([2], [8.0])
+    np.testing.assert_allclose(series.smoothed, plain_ema([1.0, 8.0, 5.0, 2.0], 0.9))
 
 
 def test_a_line_reaches_both_edges_of_a_view_between_its_points() -> None:
@@ -120,37 +120,37 @@ def test_a_line_reaches_both_edges_of_a_view_between_its_points() -> None:
 
 
 def test_scalars_and_wrong_lengths() -> None:
-    one = Series("a")
-    one.append(1, 2.5)
-    one.append([], [])
-    assert one.values.tolist() == [2.5]
+    series = Series("a")
+    series.append(1, 2.5)
+    series.append([], [])
+    assert series.values.tolist() == [2.5]
     with pytest.raises(ValueError, match="2 steps, 1 values"):
-        one.append([1, 2], [1])
-    assert len(one) == 1
+        series.append([1, 2], [1])
+    assert len(series) == 1
 
 
 def test_time_counts_from_the_start_of_the_run_and_never_runs_backwards() -> None:
-    one = Series("a")
-    one.replace([1, 2, 3, 4], [1, 1, 1, 1], [100.0, 110.0, 105.0, 130.0])
-    assert one.x("time").tolist() == [100.0, 110.0, 110.0, 130.0]
+    series = Series("a")
+    series.replace([1, 2, 3, 4], [1, 1, 1, 1], [100.0, 110.0, 105.0, 130.0])
+    assert series.x("time").tolist() == [100.0, 110.0, 110.0, 130.0]
     without = Series("b")
     without.replace([5, 6], [1, 1])
     assert without.x("time").tolist() == [5.0, 6.0]
 
 
 def test_nearest_point() -> None:
-    one = Series("a")
-    one.replace([10, 20, 30], [1, 2, 3])
-    assert [one.nearest("step", x, 1) for x in (9.5, 14, 16, 30.5)] == [0, 0, 1, 2]
-    assert one.nearest("step", 35, 1) is None
+    series = Series("a")
+    series.replace([10, 20, 30], [1, 2, 3])
+    assert [series.nearest("step", x, 1) for x in (9.5, 14, 16, 30.5)] == [0, 0, 1, 2]
+    assert series.nearest("step", 35, 1) is None
 
 
 def test_lone_points_are_found() -> None:
-    one = Series("a")
+    series = Series("a")
     y = np.ones(200)
     y[50:100] = np.nan
     y[70] = 5.0
-    one.replace(np.arange(200), y)
-    assert one.lone("step", 0, 199, most=10).tolist() == [70]
-    assert one.lone("step", 60, 80, most=10).tolist() == [70]
-    assert one.not_finite("step", 95, 120).tolist() == [95, 96, 97, 98, 99]
+    series.replace(np.arange(200), y)
+    assert series.lone("step", 0, 199, most=10).tolist() == [70]
+    assert series.lone("step", 60, 80, most=10).tolist() == [70]
+    assert series.not_finite("step", 95, 120).tolist() == [95, 96, 97, 98, 99]

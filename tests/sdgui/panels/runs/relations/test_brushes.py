@@ -1,4 +1,4 @@
-"""Parallel coordinates, scatter and axes by themselves: brushes by mouse and keys, what is told, what is drawn."""
+"""Parallel coordinates, scatter and axes by themselves: brushes by mouse and keys, signals, drawing."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
 def axis(field: Field, values: list[object]) -> Axis:
-    made = axis_of(field, values)
-    assert made is not None
-    return made
+    axis = axis_of(field, values)
+    assert axis is not None
+    return axis
 
 
-def mouse(widget: ParallelCoordinates, kind: QEvent.Type, at: QPoint, button: Qt.MouseButton = LEFT) -> None:
-    place = QPointF(at)
+def mouse(widget: ParallelCoordinates, kind: QEvent.Type, position: QPoint, button: Qt.MouseButton = LEFT) -> None:
+    place = QPointF(position)
     held = NONE if kind == QEvent.Type.MouseMove else button
     event = QMouseEvent(kind, place, widget.mapToGlobal(place), held, held, Qt.KeyboardModifier.NoModifier)
     QApplication.sendEvent(widget, event)
@@ -47,18 +47,18 @@ def lines(qtbot: QtBot) -> ParallelCoordinates:
 
 
 def test_dragging_along_an_axis_brushes_and_a_click_ends_that(lines: ParallelCoordinates) -> None:
-    told: list[list[int]] = []
-    lines.brushed.connect(lambda found: told.append(found.tolist()))
+    received: list[list[int]] = []
+    lines.brushed.connect(lambda runs: received.append(runs.tolist()))
     press, move, release = QEvent.Type.MouseButtonPress, QEvent.Type.MouseMove, QEvent.Type.MouseButtonRelease
     x = int(lines._x(0))
     mouse(lines, press, QPoint(x, int(lines._y(0.4))), Qt.MouseButton.RightButton)
     mouse(lines, move, QPoint(x, int(lines._y(1.0))))
-    assert (lines.brushes, told) == ({}, [])
+    assert (lines.brushes, received) == ({}, [])
     assert lines.cursor().shape() is Qt.CursorShape.SplitVCursor
     mouse(lines, press, QPoint(x, int(lines._y(0.4))))
     mouse(lines, move, QPoint(x, int(lines._y(1.2))))
     mouse(lines, release, QPoint(x, int(lines._y(1.2))))
-    assert lines.brushed_runs().tolist() == told[-1] == [1, 2]
+    assert lines.brushed_runs().tolist() == received[-1] == [1, 2]
     low, high = lines.brushes[0]
     assert (low, high) == (pytest.approx(0.4, abs=0.02), 1.0), "no further than its end"
     assert lines.accessibleDescription() == "3 axes; 2 of 3 runs within the brushes"
@@ -66,7 +66,7 @@ def test_dragging_along_an_axis_brushes_and_a_click_ends_that(lines: ParallelCoo
     assert lines.brushes[0] == (low, high), "it is let go"
     mouse(lines, press, QPoint(x, int(lines._y(0.4))))
     mouse(lines, release, QPoint(x, int(lines._y(0.4))))
-    assert (lines.brushes, told[-1]) == ({}, [0, 1, 2])
+    assert (lines.brushes, received[-1]) == ({}, [0, 1, 2])
 
 
 def test_keys_go_from_axis_to_axis_and_move_the_ends_of_a_brush(qtbot: QtBot, lines: ParallelCoordinates) -> None:
@@ -140,15 +140,15 @@ def test_the_tooltip_names_the_line_or_the_nearest_on_an_axis(lines: ParallelCoo
 
 
 def test_the_line_under_the_pointer_is_let_go_when_it_leaves(lines: ParallelCoordinates) -> None:
-    chosen: list[int] = []
-    lines.run_clicked.connect(chosen.append)
+    emitted: list[int] = []
+    lines.run_clicked.connect(emitted.append)
     between = QPoint(int((lines._x(0) + lines._x(1)) / 2), int(lines._y(0.0)))
     mouse(lines, QEvent.Type.MouseMove, between)
     assert lines._under == 0
     mouse(lines, QEvent.Type.MouseButtonPress, between, Qt.MouseButton.RightButton)
-    assert chosen == []
+    assert emitted == []
     mouse(lines, QEvent.Type.MouseButtonPress, between)
-    assert chosen == [0]
+    assert emitted == [0]
     QApplication.sendEvent(lines, QEvent(QEvent.Type.Leave))
     assert lines._under is None
     mouse(lines, QEvent.Type.MouseMove, between)
@@ -180,8 +180,8 @@ def test_axes_of_numbers_words_and_neither() -> None:
     )  # fmt: skip
     flags = axis(setting("preset"), [True, False, None])
     assert (flags.words, flags.condition(0.4, 0.6)) == (("false", "true"), "preset in ()")
-    one = axis(PRESET, ["clip", "clip"])
-    assert (one.places().tolist(), one.condition(0.4, 0.6)) == ([0.5, 0.5], 'preset in ("clip")')
+    single = axis(PRESET, ["clip", "clip"])
+    assert (single.places().tolist(), single.condition(0.4, 0.6)) == ([0.5, 0.5], 'preset in ("clip")')
     tags = axis(fact("tag"), [["a", "b"], [], ["a"]])
     assert tags.words == ("#a", "#a #b")
     assert axis_of(PRESET, [str(number) for number in range(MOST_WORDS)]) is not None

@@ -61,11 +61,11 @@ def test_a_scatter_of_one_value_shows_what_is_around_it(qtbot: QtBot) -> None:
 
 @pytest.fixture
 def table(qtbot: QtBot, filled: tuple[Store, list[int]], tmp_path: Path) -> RunTable:
-    made = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
-    qtbot.addWidget(made)
-    made.show_layout(made.arrangement.with_columns([RATE.key, "seed", TEACHER]))
-    settle(made)
-    return made
+    table = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(table)
+    table.show_layout(table.arrangement.with_columns([RATE.key, "seed", TEACHER]))
+    settle(table)
+    return table
 
 
 def shown(part: QWidget, table: RunTable) -> None:
@@ -83,19 +83,19 @@ def test_a_brush_finds_the_runs_that_its_filter_finds(
     lines: ParallelCoordinates = part.lines
     names = [axis.field.name for axis in lines.axes]
     assert {RATE.key, "seed", TEACHER} <= set(names)
-    at = names.index(TEACHER)
-    x = int(lines._x(at))
+    axis_index = names.index(TEACHER)
+    x = int(lines._x(axis_index))
     qtbot.mousePress(lines, Qt.MouseButton.LeftButton, pos=QPoint(x, int(lines._y(1.0))))
     qtbot.mouseMove(lines, QPoint(x, int(lines._y(0.55))))
     QApplication.processEvents()
     qtbot.mouseRelease(lines, Qt.MouseButton.LeftButton, pos=QPoint(x, int(lines._y(0.55))))
-    brushed = {part.columns.run_ids[one] for one in lines.brushed_runs()}
+    brushed = {part.columns.run_ids[brushed_run] for brushed_run in lines.brushed_runs()}
     assert 0 < len(brushed) < 9
     assert lines.grab().toImage().width() > 0
     ticked: list[list[int]] = []
     part.ticks_asked.connect(ticked.append)
     part.overlay.click()
-    assert [set(one) for one in ticked] == [brushed]
+    assert [set(runs) for runs in ticked] == [brushed]
     assert part.number.text() == f"{len(brushed)} of {len(part.columns.run_ids)} runs"
     part.filter_asked.connect(table.add_to_filter)
     part.filter.click()
@@ -109,10 +109,10 @@ def test_a_brush_finds_the_runs_that_its_filter_finds(
 def test_brushes_by_keys(qtbot: QtBot) -> None:
     lines = ParallelCoordinates()
     qtbot.addWidget(lines)
-    one, two = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, 0.2, 0.3])
-    assert one is not None
-    assert two is not None
-    lines.show_axes([one, two], ["a", "b", "c"])
+    rate, recall = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, 0.2, 0.3])
+    assert rate is not None
+    assert recall is not None
+    lines.show_axes([rate, recall], ["a", "b", "c"])
     qtbot.keyClick(lines, Qt.Key.Key_Right)
     for _ in range(11):
         qtbot.keyClick(lines, Qt.Key.Key_Up)
@@ -123,25 +123,27 @@ def test_brushes_by_keys(qtbot: QtBot) -> None:
 
 def move(widget: QWidget, to: QPoint) -> None:
     """Without the screen's pointer, which another window may have."""
-    none, at = Qt.MouseButton.NoButton, QPointF(to)
+    none, position = Qt.MouseButton.NoButton, QPointF(to)
     kind, keys = QEvent.Type.MouseMove, Qt.KeyboardModifier.NoModifier
-    QApplication.sendEvent(widget, QMouseEvent(kind, at, widget.mapToGlobal(at), none, none, keys))
+    QApplication.sendEvent(widget, QMouseEvent(kind, position, widget.mapToGlobal(position), none, none, keys))
 
 
 def test_a_click_on_a_line_chooses_its_run(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ParallelPart(filled[0], table, table)
     shown(part, table)
     lines = part.lines
-    left = len(lines.axes) - 2
+    left_axis = len(lines.axes) - 2
     ends = lines._ys(np.array([0]))[0]
-    on_line = QPoint(int((lines._x(left) + lines._x(left + 1)) / 2), round((ends[left] + ends[left + 1]) / 2))
+    on_line = QPoint(
+        int((lines._x(left_axis) + lines._x(left_axis + 1)) / 2), round((ends[left_axis] + ends[left_axis + 1]) / 2)
+    )
     move(lines, on_line)
     assert lines.cursor().shape() is Qt.CursorShape.PointingHandCursor
     assert lines._tip(on_line) == part.number.text() == part.columns.names[0]
     pointed = lines.grab().toImage()
-    with qtbot.waitSignal(part.run_chosen) as chosen:
+    with qtbot.waitSignal(part.run_chosen) as signal:
         qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=on_line)
-    assert chosen.args == [part.columns.run_ids[0]]
+    assert signal.args == [part.columns.run_ids[0]]
     beside = QPoint(on_line.x(), 2)
     move(lines, beside)
     assert lines.cursor().shape() is Qt.CursorShape.ArrowCursor
@@ -156,23 +158,23 @@ def test_what_was_read_is_not_read_again_when_it_is_seen_again(
 ) -> None:
     part = ScatterPart(filled[0], table, table)
     shown(part, table)
-    asked: list[object] = []
-    monkeypatch.setattr(table.reader, "run", lambda *question: asked.append(question))
+    requests: list[object] = []
+    monkeypatch.setattr(table.reader, "run", lambda *question: requests.append(question))
     part.hide()
     part.show()
-    assert asked == []
+    assert requests == []
     part.stale()
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 def test_a_line_is_chosen_only_where_it_is_drawn(qtbot: QtBot) -> None:
     lines = ParallelCoordinates()
     qtbot.addWidget(lines)
     lines.resize(600, 400)
-    one, two = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, None, 0.3])
-    assert one is not None
-    assert two is not None
-    lines.show_axes([one, two], ["a", "b", "c"])
+    rate, recall = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, None, 0.3])
+    assert rate is not None
+    assert recall is not None
+    lines.show_axes([rate, recall], ["a", "b", "c"])
     middle = int((lines._x(0) + lines._x(1)) / 2)
     assert lines._line_at(QPoint(middle, int(lines._y(0.0)))) == 0
     assert lines._line_at(QPoint(middle, int(lines._y(0.5)))) is None, "b has no value on the second axis"
@@ -201,9 +203,9 @@ def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, fille
     assert scatter.note.text() == scatter.describe_run(newest)
     scatter._mouse_moved(QPointF(-500, -500))
     assert scatter.note.text() == all_of_them
-    with qtbot.waitSignal(part.run_chosen) as chosen:
+    with qtbot.waitSignal(part.run_chosen) as signal:
         scatter.run_clicked.emit(newest)
-    assert chosen.args == [filled[1][-1]]
+    assert signal.args == [filled[1][-1]]
     oldest = int(scatter._plotted_runs[-1])
     place = box.mapViewToScene(QPointF(scatter._x[oldest], scatter._y[oldest]))
     scatter._plotted_runs = scatter._plotted_runs[-1:]  # as where the others lack a value
@@ -267,10 +269,10 @@ def test_keys_and_a_drag_let_the_others_fade_at_once(qtbot: QtBot) -> None:
     qtbot.addWidget(lines)
     lines.resize(600, 400)
     empty = lines.grab().toImage()
-    one, two = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, 0.2, 0.3])
-    assert one is not None
-    assert two is not None
-    lines.show_axes([one, two], ["a", "b", "c"])
+    rate, recall = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, 0.2, 0.3])
+    assert rate is not None
+    assert recall is not None
+    lines.show_axes([rate, recall], ["a", "b", "c"])
     lines.show()
     assert lines.grab().toImage() != empty, "which says what axes are"
     middle = int((lines._x(0) + lines._x(1)) / 2)
@@ -279,13 +281,13 @@ def test_keys_and_a_drag_let_the_others_fade_at_once(qtbot: QtBot) -> None:
         image = lines.grab().toImage()
         return [image.pixelColor(middle, int(lines._y(place)) + by).name() for by in range(-2, 3)]
 
-    whole = ink(0.0)
+    full_ink = ink(0.0)
     qtbot.keyClick(lines, Qt.Key.Key_Up)
     faded = ink(0.0)
-    blue, grey = (max(QColor(name).hsvSaturationF() for name in names) for names in (whole, faded))
+    blue, grey = (max(QColor(name).hsvSaturationF() for name in names) for names in (full_ink, faded))
     assert blue > 2 * grey, "it has lost its colour"
     qtbot.keyClick(lines, Qt.Key.Key_Delete)
-    assert ink(0.0) == whole
+    assert ink(0.0) == full_ink
     qtbot.mousePress(lines, Qt.MouseButton.LeftButton, pos=QPoint(int(lines._x(0)), int(lines._y(0.9))))
     held = QMouseEvent(
         QEvent.Type.MouseMove, QPointF(lines._x(0), lines._y(0.2)), lines.mapToGlobal(QPointF()),
@@ -294,9 +296,9 @@ def test_keys_and_a_drag_let_the_others_fade_at_once(qtbot: QtBot) -> None:
     QApplication.sendEvent(lines, held)
     assert ink(0.0) == faded
     for place in (0.9, 0.9):
-        at = QPoint(int(lines._x(0)), int(lines._y(place)))
-        qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=at)
-    assert ink(0.0) == whole, "a click ends the brush"
+        position = QPoint(int(lines._x(0)), int(lines._y(place)))
+        qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=position)
+    assert ink(0.0) == full_ink, "a click ends the brush"
     lines._current = 0
     before = lines.grab().toImage()
     lines.setFocus()
@@ -321,7 +323,7 @@ def test_only_what_differs_is_compared(qtbot: QtBot, table: RunTable, filled: tu
 
     def lines() -> dict[str, list[str]]:
         model = part.model
-        rows = [[str(model.index(row, at).data()) for at in range(3)] for row in range(model.rowCount())]
+        rows = [[str(model.index(row, column).data()) for column in range(3)] for row in range(model.rowCount())]
         return {row[0]: row[1:] for row in rows}
 
     assert lines()[RATE.key] == ["0.0001", "0.002"]
@@ -333,4 +335,4 @@ def test_only_what_differs_is_compared(qtbot: QtBot, table: RunTable, filled: tu
     assert bold.bold() or bold.weight() > 500
     part.only.setChecked(False)
     assert lines()["optim.weight_decay"][0] == lines()["optim.weight_decay"][1]
-    assert np.all([len(one) == 2 for one in lines().values()])
+    assert np.all([len(line) == 2 for line in lines().values()])

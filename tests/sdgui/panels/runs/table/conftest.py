@@ -15,10 +15,10 @@ from tests.sdgui.panels.runs.table.tabling import settle
 
 @pytest.fixture
 def table(qtbot: QtBot, filled: tuple[Store, list[int]], tmp_path: Path) -> RunTable:
-    made = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
-    qtbot.addWidget(made)
-    made.resize(1000, 400)
-    made.show()
-    made.start()
-    settle(made)
-    return made
+    table = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
+    qtbot.addWidget(table)
+    table.resize(1000, 400)
+    table.show()
+    table.start()
+    settle(table)
+    return table

@@ -123,8 +123,8 @@ def test_heads_and_tips() -> None:
     assert tip_of(LOSS) == "Best value of train/loss\nIn a filter: train/loss"
     assert tip_of(many) == "Best value of the best of val/student/R@1, val/teacher/R@1\nIn a filter: val/R@1"
     assert tip_of(replace(LOSS, which="last")).startswith("Last value of train/loss\nIn a filter: last(train/loss)")
-    at = tip_of(replace(LOSS, which="at", step=1200))
-    assert at.startswith("Last value up to step 1\u2009200, once a run has come so far, of train/loss")
+    tip = tip_of(replace(LOSS, which="at", step=1200))
+    assert tip.startswith("Last value up to step 1\u2009200, once a run has come so far, of train/loss")
     for field, value, right in (
         (LOSS, None, True), (fact("created"), 1.0, True), (fact("note"), "x", False), (RATE, 0.1, True),
         (RATE, True, False), (RATE, "auto", False),
@@ -196,11 +196,11 @@ def test_a_sort_keeps_three_keys_and_begins_where_one_looks_first() -> None:
 )
 def test_the_first_completion(typed: str, expected: Completion) -> None:
     cursor, text = typed.index("|"), typed.replace("|", "")
-    found = completions(text, cursor, CATALOGUE, {"at": ["10", "20"]})
+    offered = completions(text, cursor, CATALOGUE, {"at": ["10", "20"]})
     if expected.end:
-        assert found[0] == expected
+        assert offered[0] == expected
     else:
-        assert found == [], "it is whole"
+        assert offered == [], "it is whole"
     assert len(completions("", 0, CATALOGUE, {})) == MOST
 
 
@@ -217,5 +217,5 @@ def test_the_first_completion(typed: str, expected: Completion) -> None:
     ],
 )
 def test_a_box_stands_beside_its_plot_where_there_is_room(plot: QRect, mouse: QPoint, place: QPoint) -> None:
-    found = place_beside(plot, QSize(80, 20), QRect(0, 0, 920, 600), mouse)
-    assert found == place
+    position = place_beside(plot, QSize(80, 20), QRect(0, 0, 920, 600), mouse)
+    assert position == place

@@ -245,12 +245,12 @@ def test_a_group_is_ticked_whole_and_only_the_first_two_hundred_are_overlaid(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = filled[1]
-    given = SimpleNamespace(store=filled[0])
-    commands = TableCommands(table, given)  # type: ignore[arg-type]  # what writes is not asked
-    asked: list[frozenset[int]] = []
-    told: list[str] = []
-    commands.ticks_asked.connect(asked.append)
-    commands.message_requested.connect(lambda message: told.append(message.text))
+    services = SimpleNamespace(store=filled[0])
+    commands = TableCommands(table, services)  # type: ignore[arg-type]  # what writes is not asked
+    requests: list[frozenset[int]] = []
+    received: list[str] = []
+    commands.ticks_asked.connect(requests.append)
+    commands.message_requested.connect(lambda message: received.append(message.text))
     table.show_layout(table.arrangement.grouped_by(RATE).sorted_by(RECALL))
     settle(table)
     assert table.model.rows.run_ids() == []
@@ -258,14 +258,14 @@ def test_a_group_is_ticked_whole_and_only_the_first_two_hundred_are_overlaid(
         table.set_ticks(dict.fromkeys(ticked, 0))
         table.tick_group(0)
         settle(table)
-    assert asked == [frozenset(ids[6:9]), frozenset()], "the best group: its other runs too, and then none"
+    assert requests == [frozenset(ids[6:9]), frozenset()], "the best group: its other runs too, and then none"
     monkeypatch.setattr(commanding, "MOST_TICKED", 4)
     table.set_ticks(dict.fromkeys(ids[:3], 0))
     commands.tick(ids[2:6], True)
-    assert asked[-1] == frozenset(ids[:4]), "those that were there stay"
-    assert "first 4 of 6 runs" in told[-1]
+    assert requests[-1] == frozenset(ids[:4]), "those that were there stay"
+    assert "first 4 of 6 runs" in received[-1]
     commands.tick(ids[1:3], False)
-    assert asked[-1] == frozenset(ids[:1])
+    assert requests[-1] == frozenset(ids[:1])
 
 
 @pytest.mark.parametrize("either", ["or", "OR"])
@@ -281,23 +281,23 @@ def test_another_condition_narrows_the_filter_as_a_whole(table: RunTable, either
     assert len(shown(table, "seed")) == 2
 
 
-def test_what_is_chosen_stays_so_when_rows_come_anew(table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    """In another order, or without the run that was chosen, which is then not told again."""
-    told: list[int] = []
-    table.run_chosen.connect(told.append)
-    chosen = filled[1][4]
-    table.view.setCurrentIndex(table.model.index(table.model.rows.row_of(chosen), 0))
+def test_the_selection_survives_reloaded_rows(table: RunTable, filled: tuple[Store, list[int]]) -> None:
+    """In another order, or without the chosen run, which is then not emitted again."""
+    received: list[int] = []
+    table.run_chosen.connect(received.append)
+    run_id = filled[1][4]
+    table.view.setCurrentIndex(table.model.index(table.model.rows.row_of(run_id), 0))
     for layout in (table.arrangement.sorted_by("seed"), replace(table.arrangement, filter="seed = 1")):
         table.show_layout(layout)
         settle(table)
-        assert table.model.row(table.view.currentIndex()).run_id == chosen
+        assert table.model.row(table.view.currentIndex()).run_id == run_id
     table.show_layout(replace(table.arrangement, filter="seed = 2"))
     table.show_layout(replace(table.arrangement, filter="seed = 0"))  # the answer to the former is not shown
     listed: list[int] = []
     table.listed.connect(lambda listing: listed.append(listing.rows.total()))
     settle(table)
     assert shown(table, "seed") == ["0", "0", "0"]
-    assert (told, listed) == ([chosen], [3])
+    assert (received, listed) == ([run_id], [3])
 
 
 def test_the_menu_of_groups_ticks_those_in_force_and_takes_them_away(table: RunTable) -> None:
@@ -305,12 +305,12 @@ def test_the_menu_of_groups_ticks_those_in_force_and_takes_them_away(table: RunT
         return {action.text(): action for action in table.bar.group_menu().actions() if action.text()}
 
     assert not entries()["Do not group"].isEnabled()
-    assert not any(one.isChecked() for one in entries().values())
+    assert not any(entry.isChecked() for entry in entries().values())
     title = next(text for text in entries() if text != "Do not group")
     entries()[title].trigger()
     settle(table)
     assert len(table.arrangement.group_by) == 1
-    assert [text for text, one in entries().items() if one.isChecked()] == [title]
+    assert [text for text, action in entries().items() if action.isChecked()] == [title]
     assert entries()["Do not group"].isEnabled()
     entries()["Do not group"].trigger()
     settle(table)
@@ -323,8 +323,8 @@ def test_the_width_of_a_column_is_kept_and_shown_again(table: RunTable, tmp_path
     for _ in range(2):
         table.view.horizontalHeader().resizeSection(1, 137)
         assert table.arrangement.widths == {RATE: 137}
-        kept = SavedViews(QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)).current()
-        assert (kept.widths, kept.columns) == ({RATE: 137}, (NAME, RATE))
+        saved = SavedViews(QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)).current()
+        assert (saved.widths, saved.columns) == ({RATE: 137}, (NAME, RATE))
         table.show_layout(TableLayout(columns=(NAME, RATE), widths={RATE: 90}))
         settle(table)
         assert table.view.columnWidth(1) == 90
@@ -356,15 +356,15 @@ def test_rows_follow_runs_that_train(qtbot: QtBot, table: RunTable, filled: tupl
     closed = table.model.rowCount()
     table.model.toggle_group(table.model.index(0, 0))
     settle(table)
-    opened = table.model.rowCount()
-    assert opened > closed
+    open_rows = table.model.rowCount()
+    assert open_rows > closed
     assert shown(table, "metric")[0].startswith("10.0")
     resets: list[None] = []
     table.model.modelReset.connect(lambda: resets.append(None))
     for run_id in runs:
         report(run_id, 0.9, RunState.RUNNING)
     assert shown(table, "metric")[0].startswith("90.0"), "the mean of a group follows its runs"
-    assert (table.model.rowCount(), resets) == (opened, []), "an open group stays open and nothing jumps"
+    assert (table.model.rowCount(), resets) == (open_rows, []), "an open group stays open and nothing jumps"
     table.show_layout(replace(table.arrangement, group_by=(), filter="state = running"))
     settle(table)
     assert table.model.rowCount() == len(runs)

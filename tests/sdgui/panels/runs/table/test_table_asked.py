@@ -49,7 +49,7 @@ def test_cells_that_were_read_for_another_grouping_are_not_shown(
     table.show_layout(table.arrangement.with_columns(["seed"]).grouped_by(RATE))
     settle(table)
     names = shown(table, NAME)
-    late = {one: CellsOfRun("late", ("late", 9)) for one in filled[1]}
+    late = {run_id: CellsOfRun("late", ("late", 9)) for run_id in filled[1]}
     table.reader.cells_read.emit(list(table.model.fields), late)
     assert shown(table, NAME) == names
 
@@ -59,19 +59,19 @@ def test_a_run_without_a_name_any_more_is_left_out(
 ) -> None:
     store, ids = filled
     labels = store.run_labels
-    monkeypatch.setattr(store, "run_labels", lambda runs: labels([one for one in runs if one != ids[0]]))
+    monkeypatch.setattr(store, "run_labels", lambda runs: labels([run for run in runs if run != ids[0]]))
     assert list(cells_of(store, ids[:2], [fact("state")])) == [ids[1]]
 
 
 def test_metrics_at_a_step_are_read_for_whatever_the_table_does_with_them(
     table: RunTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[set[Field]] = []
-    monkeypatch.setattr(table.reader, "fill_steps", lambda fields: asked.append(set(fields)))
+    requests: list[set[Field]] = []
+    monkeypatch.setattr(table.reader, "fill_steps", lambda fields: requests.append(set(fields)))
     column, sort, group, condition = (f"at({TEACHER}, {step})" for step in (1, 2, 3, 4))
     table.show_layout(TableLayout(f"{condition} > 10% or seed = 1", (column,), ((sort, True),), (group,)))
     settle(table)
-    assert {column, sort, group, condition} <= {field.name for field in asked[-1]}
+    assert {column, sort, group, condition} <= {field.name for field in requests[-1]}
 
 
 def test_one_run_differs_from_none_and_the_listed_ones_are_compared(table: RunTable) -> None:
@@ -84,15 +84,15 @@ def test_one_run_differs_from_none_and_the_listed_ones_are_compared(table: RunTa
 def test_a_run_that_is_chosen_elsewhere_is_told_by_nobody_and_the_former_one_is_told_again(
     table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
-    told: list[int] = []
-    table.run_chosen.connect(told.append)
+    received: list[int] = []
+    table.run_chosen.connect(received.append)
     first, second = filled[1][2], filled[1][5]
     rows = table.model.rows
     table.view.setCurrentIndex(table.model.index(rows.row_of(first), 0))
     table.choose(second)
-    assert (told, table.chosen_runs()) == ([first], [second])
+    assert (received, table.chosen_runs()) == ([first], [second])
     table.view.setCurrentIndex(table.model.index(rows.row_of(first), 0))
-    assert told == [first, first]
+    assert received == [first, first]
 
 
 def test_a_column_that_no_run_has_yet_stays_when_others_are_moved(table: RunTable) -> None:

@@ -21,7 +21,7 @@ from sdgui.store.run_table.queries import RunGroup
 CATALOGUE = Catalogue(["train/loss", "val/student/image_to_text_R@1", "val/teacher/mean_recall"])
 NAMES = st.sampled_from(["state", "tag", "optim.learning_rate", "val/R@1", "last(train/loss)"])
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
-JSON = st.recursive(LEAVES, lambda one: st.lists(one, max_size=3))
+JSON = st.recursive(LEAVES, lambda child: st.lists(child, max_size=3))
 
 
 @given(
@@ -88,13 +88,17 @@ def test_a_metric_has_one_unit_everywhere(name: str, share: bool, higher: bool) 
 
 def test_figures_of_a_column_have_the_same_decimals() -> None:
     recall, loss = metric("val/student/mean_recall"), metric("train/loss", "last")
-    assert [text_of(recall, one, style_of(recall, [0.4, 0.05])) for one in (0.4, 0.05125, None)] == ["40.0", "5.1", ""]
+    assert [text_of(recall, value, style_of(recall, [0.4, 0.05])) for value in (0.4, 0.05125, None)] == [
+        "40.0",
+        "5.1",
+        "",
+    ]
     style = style_of(loss, [12.5, 0.25, math.nan])
-    assert [text_of(loss, one, style) for one in (12.5, 0.25)] == ["12.50", "0.25"]
+    assert [text_of(loss, value, style) for value in (12.5, 0.25)] == ["12.50", "0.25"]
     assert mean_text(recall, Mean(3, 0.4061, 0.0123), style_of(recall, [0.4])) == "40.6 ± 1.2"
     assert mean_text(recall, Mean(1, 0.4061, math.nan), style_of(recall, [0.4])) == "40.6"
     rate = setting("optim.learning_rate")
-    assert [text_of(rate, one, style_of(rate, [])) for one in (1e-4, 2e-5, 3, "auto", True)] == [
+    assert [text_of(rate, value, style_of(rate, [])) for value in (1e-4, 2e-5, 3, "auto", True)] == [
         "0.0001", "2e-05", "3", "auto", "yes",
     ]  # fmt: skip
     assert text_of(fact("tag"), ["a", "b c"], style_of(fact("tag"), [])) == "#a #b c"
@@ -119,8 +123,8 @@ def test_figures_of_a_column_have_the_same_decimals() -> None:
 )
 def test_completions(typed: str, first: str, replaced: str) -> None:
     cursor, text = typed.index("|"), typed.replace("|", "")
-    found = completions(text, cursor, CATALOGUE, {"tag": ["paper", "my tag"]})
-    assert (found[0].text, text[found[0].start : found[0].end]) == (first, replaced)
+    offered = completions(text, cursor, CATALOGUE, {"tag": ["paper", "my tag"]})
+    assert (offered[0].text, text[offered[0].start : offered[0].end]) == (first, replaced)
 
 
 def test_nothing_is_completed_in_a_quote_or_of_an_unknown_name() -> None:

@@ -64,8 +64,8 @@ def test_completions_are_offered_while_a_word_or_a_value_is_typed(qtbot: QtBot, 
 
 
 def test_a_completion_is_taken_by_tab_enter_or_a_click(qtbot: QtBot, box: FilterBox) -> None:
-    told: list[str] = []
-    box.changed.connect(told.append)
+    received: list[str] = []
+    box.changed.connect(received.append)
     qtbot.keyClicks(box, "tag:")
     qtbot.keyClick(box, Qt.Key.Key_Tab)
     assert (box.text(), box.cursorPosition(), offered(box)) == ("tag:paper", 9, [])
@@ -76,9 +76,9 @@ def test_a_completion_is_taken_by_tab_enter_or_a_click(qtbot: QtBot, box: Filter
         assert box._list.currentIndex().row() == row, "it goes round"
     qtbot.keyClick(box, Qt.Key.Key_Return)
     assert box.text() == 'tag:"my tag"'
-    assert told == [], "the first Enter takes, the next one asks"
+    assert received == [], "the first Enter takes, the next one asks"
     qtbot.keyClick(box, Qt.Key.Key_Enter)
-    assert told == ['tag:"my tag"']
+    assert received == ['tag:"my tag"']
     box.setText("tag:")
     qtbot.keyClick(box, Qt.Key.Key_Space, CTRL)
     box._list.clicked.emit(box._offered.index(0, 0))
@@ -91,38 +91,38 @@ def test_a_completion_is_taken_by_tab_enter_or_a_click(qtbot: QtBot, box: Filter
 
 
 def test_keys_put_completions_away_ask_and_leave(qtbot: QtBot, box: FilterBox) -> None:
-    told, left = list[str](), list[None]()
-    box.changed.connect(told.append)
-    box.leave_asked.connect(lambda: left.append(None))
+    received, escapes = list[str](), list[None]()
+    box.changed.connect(received.append)
+    box.leave_asked.connect(lambda: escapes.append(None))
     qtbot.keyClicks(box, "tag:")
-    shown = box._list.geometry()
-    assert shown.top() == box.mapToGlobal(QPoint(0, box.height() + 2)).y(), "below the box"
-    assert shown.height() > 2 * box.fontMetrics().height(), "both fit"
+    popup = box._list.geometry()
+    assert popup.top() == box.mapToGlobal(QPoint(0, box.height() + 2)).y(), "below the box"
+    assert popup.height() > 2 * box.fontMetrics().height(), "both fit"
 
     def kept(key: Qt.Key) -> bool:
-        wanted = QKeyEvent(QEvent.Type.ShortcutOverride, key, Qt.KeyboardModifier.NoModifier)
-        wanted.ignore()
-        QApplication.sendEvent(box, wanted)
-        return wanted.isAccepted()
+        override = QKeyEvent(QEvent.Type.ShortcutOverride, key, Qt.KeyboardModifier.NoModifier)
+        override.ignore()
+        QApplication.sendEvent(box, override)
+        return override.isAccepted()
 
     assert kept(Qt.Key.Key_Escape), "it closes the list and nothing else"
     qtbot.keyClick(box, Qt.Key.Key_Escape)
     assert (offered(box), box.text()) == ([], "tag:")
     assert not kept(Qt.Key.Key_Escape)
     qtbot.keyClick(box, Qt.Key.Key_Down)
-    assert len(left) == 1
+    assert len(escapes) == 1
     qtbot.keyClick(box, Qt.Key.Key_Up)
-    assert (len(left), offered(box)) == (1, [])
+    assert (len(escapes), offered(box)) == (1, [])
     qtbot.keyClicks(box, "x")
     qtbot.keyClick(box, Qt.Key.Key_Return)
     qtbot.keyClick(box, Qt.Key.Key_Return)
-    assert told == ["tag:x"], "the same is not asked twice"
+    assert received == ["tag:x"], "the same is not asked twice"
     qtbot.keyClicks(box, "y")
-    qtbot.waitUntil(lambda: told == ["tag:x", "tag:xy"])
+    qtbot.waitUntil(lambda: received == ["tag:x", "tag:xy"])
     box.show_filter("seed = 1")
     assert (box.text(), box._pause.isActive()) == ("seed = 1", False)
     box.apply()
-    assert len(told) == 2, "what is shown is no wish"
+    assert len(received) == 2, "what is shown is no wish"
 
 
 def test_what_is_wrong_is_marked_until_something_is_typed(qtbot: QtBot, box: FilterBox) -> None:
@@ -134,12 +134,12 @@ def test_what_is_wrong_is_marked_until_something_is_typed(qtbot: QtBot, box: Fil
     marked = box.grab().toImage()
     assert marked != plain
     metrics, text = box.fontMetrics(), box.text()
-    here = box.cursorRect().center().x() - metrics.horizontalAdvance(text)
+    text_start = box.cursorRect().center().x() - metrics.horizontalAdvance(text)
     red = theme().color("error")
     rows = range(box.height() // 2 + 3, box.height() - 4)
     inked = [x for y in rows for x in range(4, box.width() - 4) if marked.pixelColor(x, y) == red]
-    assert abs(min(inked) - here - metrics.horizontalAdvance(text[:13])) < 4
-    assert abs(max(inked) - here - metrics.horizontalAdvance(text)) < 6, "below the word that is wrong"
+    assert abs(min(inked) - text_start - metrics.horizontalAdvance(text[:13])) < 4
+    assert abs(max(inked) - text_start - metrics.horizontalAdvance(text)) < 6, "below the word that is wrong"
     assert (box.property("invalid"), box.accessibleDescription()) == ("true", "There is no nonsense.")
     assert box.toolTip() not in (TIP, "")
     qtbot.keyClicks(box, "x")
@@ -147,7 +147,7 @@ def test_what_is_wrong_is_marked_until_something_is_typed(qtbot: QtBot, box: Fil
 
 
 @pytest.mark.parametrize(
-    ("typed", "found"),
+    ("typed", "expected"),
     [
         ("tag |", [":", "!="]),
         ("created |", [">", "<"]),
@@ -162,24 +162,24 @@ def test_what_is_wrong_is_marked_until_something_is_typed(qtbot: QtBot, box: Fil
         ("seed = 1 and no|", ["note"]),
     ],
 )
-def test_what_fits_at_the_cursor(typed: str, found: list[str] | None) -> None:
+def test_what_fits_at_the_cursor(typed: str, expected: list[str] | None) -> None:
     cursor, text = typed.index("|"), typed.replace("|", "")
-    texts = [one.text for one in completions(text, cursor, CATALOGUE, {})]
-    if found is None:
+    texts = [completion.text for completion in completions(text, cursor, CATALOGUE, {})]
+    if expected is None:
         assert "and" not in texts
         assert "train/loss, " not in texts
     else:
-        assert texts[: len(found)] == found
-        assert found or not texts
+        assert texts[: len(expected)] == expected
+        assert expected or not texts
 
 
 def test_the_bar_says_what_is_grouped_and_how_many_runs_fit(qtbot: QtBot) -> None:
-    bar, told = TableBar(), list[object]()
+    bar, received = TableBar(), list[object]()
     qtbot.addWidget(bar)
-    bar.group_asked.connect(told.append)
-    bar.differing_asked.connect(told.append)
+    bar.group_asked.connect(received.append)
+    bar.differing_asked.connect(received.append)
     for signal in (bar.columns_asked, bar.views_asked):
-        signal.connect(lambda at: told.append(type(at).__name__))
+        signal.connect(lambda point: received.append(type(point).__name__))
     layout = TableLayout(columns=("seed", RECALL, "note"), filter="seed = 1", only_differing=True)
     bar.show_layout(layout, CATALOGUE)
     assert (bar.filter.text(), bar.differing.isChecked(), bar.group.text()) == ("seed = 1", True, "Group")
@@ -205,32 +205,32 @@ def test_the_bar_says_what_is_grouped_and_how_many_runs_fit(qtbot: QtBot) -> Non
     bar.differing.click()
     bar.columns.click()
     bar.views.click()
-    assert told == [False, "QPoint", "QPoint"]
+    assert received == [False, "QPoint", "QPoint"]
 
 
 def test_the_menu_of_groups_has_the_usual_fields_and_the_shown_settings(qtbot: QtBot) -> None:
-    bar, told = TableBar(), list[object]()
+    bar, received = TableBar(), list[object]()
     qtbot.addWidget(bar)
-    bar.group_asked.connect(told.append)
+    bar.group_asked.connect(received.append)
     bar.show_layout(TableLayout(columns=("seed", RECALL, "note", f"at({RECALL}, 10)"), group_by=("seed",)), CATALOGUE)
     bar.show()
     bar.group.click()
     menu = QApplication.activePopupWidget()
     assert isinstance(menu, QMenu)
-    actions = [one for one in menu.actions() if not one.isSeparator()]
-    texts = [one.text() for one in actions]
+    actions = [action for action in menu.actions() if not action.isSeparator()]
+    texts = [action.text() for action in actions]
     assert texts[0] == "Same settings, any seed"
     assert texts[-1] == "Do not group"
     assert "seed" in texts
     assert texts[-2].endswith(", in bands")
     assert not {"note", "Note", "student mean recall, %"} & set(texts), "neither notes nor whole metrics"
-    assert [one.text() for one in actions if one.isChecked()] == ["seed"]
+    assert [action.text() for action in actions if action.isChecked()] == ["seed"]
     assert actions[-1].isEnabled()
     actions[1].trigger()
-    next(one for one in actions if one.text() == "seed").trigger()
+    next(action for action in actions if action.text() == "seed").trigger()
     actions[-1].trigger()
     menu.close()
-    assert told == [("seed", "experiment"), (), ()]
+    assert received == [("seed", "experiment"), (), ()]
     bar.show_layout(TableLayout(), CATALOGUE)
     assert not bar.group_menu().actions()[-1].isEnabled()
 
@@ -249,24 +249,24 @@ def chooser(qtbot: QtBot) -> ColumnChooser:
 
 def titles(chooser: ColumnChooser) -> list[str]:
     rows = [chooser.list.item(row) for row in range(chooser.list.count())]
-    return [one.text() for one in rows if not one.isHidden()]
+    return [row.text() for row in rows if not row.isHidden()]
 
 
 def test_columns_are_found_ticked_and_moved_by_keys(qtbot: QtBot, chooser: ColumnChooser) -> None:
-    told: list[tuple[str, ...]] = []
-    chooser.changed.connect(told.append)
+    received: list[tuple[str, ...]] = []
+    chooser.changed.connect(received.append)
     assert chooser.chosen() == ("seed", "state")
     qtbot.waitUntil(chooser.search.hasFocus)
     assert "name" not in [chooser.list.item(row).data(Qt.ItemDataRole.UserRole) for row in range(chooser.list.count())]
     chooser.search.setText("LEARNING rate")
     assert titles(chooser) != []
-    assert all("learning" in one.casefold() for one in titles(chooser))
+    assert all("learning" in title.casefold() for title in titles(chooser))
     chooser.search.clear()
     assert len(titles(chooser)) == chooser.list.count()
     chooser.list.item(2).setCheckState(Qt.CheckState.Checked)
-    assert len(told[-1]) == 3
+    assert len(received[-1]) == 3
     chooser.list.item(2).setCheckState(Qt.CheckState.Unchecked)
-    assert told[-1] == ("seed", "state")
+    assert received[-1] == ("seed", "state")
     chooser.search.setFocus()
     qtbot.waitUntil(chooser.search.hasFocus)
     qtbot.keyClick(chooser.search, Qt.Key.Key_Up)
@@ -275,43 +275,47 @@ def test_columns_are_found_ticked_and_moved_by_keys(qtbot: QtBot, chooser: Colum
     assert chooser.list.hasFocus(), "down from the words to what was found"
     chooser.list.setCurrentRow(0)
     qtbot.keyClick(chooser, Qt.Key.Key_Down, ALT)
-    assert (told[-1], chooser.list.currentRow()) == (("state", "seed"), 1)
+    assert (received[-1], chooser.list.currentRow()) == (("state", "seed"), 1)
     qtbot.keyClick(chooser, Qt.Key.Key_Up, ALT)
-    assert (told[-1], chooser.list.currentRow()) == (("seed", "state"), 0)
-    number = len(told)
+    assert (received[-1], chooser.list.currentRow()) == (("seed", "state"), 0)
+    number = len(received)
     qtbot.keyClick(chooser, Qt.Key.Key_Up, ALT)
-    assert len(told) == number, "above the first there is no place"
+    assert len(received) == number, "above the first there is no place"
     chooser.add("seed")
-    assert len(told) == number, "it is shown already"
+    assert len(received) == number, "it is shown already"
     chooser.hide()
 
 
 def test_a_metric_at_a_step_is_added_as_a_column(qtbot: QtBot, chooser: ColumnChooser) -> None:
-    told: list[tuple[str, ...]] = []
-    chooser.changed.connect(told.append)
-    at = chooser.at_step
-    assert [at.metrics.itemData(row) for row in range(at.metrics.count())] == [RECALL, "train/loss"]
-    assert (at.isVisible(), at.step.currentText(), at.add.isEnabled()) == (True, "20", True)
-    at.step.setCurrentText("")
-    assert not at.add.isEnabled()
-    qtbot.keyClick(at.edit, Qt.Key.Key_Return)
-    assert told == []
-    qtbot.keyClicks(at.edit, "x0012")
-    assert at.step.currentText() == "0012", "a step is a number"
-    at.add.click()
-    assert told == [("seed", "state", f"at({RECALL}, 12)")]
-    at.choose(metric("train/loss", "at", step=30))
-    assert (at.metrics.currentData(), at.step.currentText(), at.edit.selectedText()) == ("train/loss", "30", "30")
-    qtbot.keyClick(at.edit, Qt.Key.Key_Return)
-    assert told[-1][-1] == "at(train/loss, 30)"
-    qtbot.waitUntil(at.edit.hasFocus)
-    at.choose(metric("train/loss"))
-    assert at.step.currentText() == "30", "without a step the former stays"
+    received: list[tuple[str, ...]] = []
+    chooser.changed.connect(received.append)
+    at_step = chooser.at_step
+    assert [at_step.metrics.itemData(row) for row in range(at_step.metrics.count())] == [RECALL, "train/loss"]
+    assert (at_step.isVisible(), at_step.step.currentText(), at_step.add.isEnabled()) == (True, "20", True)
+    at_step.step.setCurrentText("")
+    assert not at_step.add.isEnabled()
+    qtbot.keyClick(at_step.edit, Qt.Key.Key_Return)
+    assert received == []
+    qtbot.keyClicks(at_step.edit, "x0012")
+    assert at_step.step.currentText() == "0012", "a step is a number"
+    at_step.add.click()
+    assert received == [("seed", "state", f"at({RECALL}, 12)")]
+    at_step.choose(metric("train/loss", "at", step=30))
+    assert (at_step.metrics.currentData(), at_step.step.currentText(), at_step.edit.selectedText()) == (
+        "train/loss",
+        "30",
+        "30",
+    )
+    qtbot.keyClick(at_step.edit, Qt.Key.Key_Return)
+    assert received[-1][-1] == "at(train/loss, 30)"
+    qtbot.waitUntil(at_step.edit.hasFocus)
+    at_step.choose(metric("train/loss"))
+    assert at_step.step.currentText() == "30", "without a step the former stays"
     chooser.open(("seed",), CATALOGUE, QPoint(10, 10), {"at": ["10", "20"]})
-    assert (at.metrics.currentData(), at.step.currentText()) == ("train/loss", "30"), "what was chosen stays"
-    assert [at.step.itemText(row) for row in range(at.step.count())] == ["10", "20"]
+    assert (at_step.metrics.currentData(), at_step.step.currentText()) == ("train/loss", "30"), "what was chosen stays"
+    assert [at_step.step.itemText(row) for row in range(at_step.step.count())] == ["10", "20"]
     chooser.open((), Catalogue(), QPoint(10, 10), {})
-    assert not at.isVisible()
+    assert not at_step.isVisible()
     chooser.hide()
 
 
@@ -319,14 +323,14 @@ def test_views_are_saved_opened_and_removed_by_their_menu(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
-    views, parent, opened = SavedViews(settings), QWidget(), list[TableLayout]()
+    views, parent, layouts = SavedViews(settings), QWidget(), list[TableLayout]()
     qtbot.addWidget(parent)
     mine = TableLayout(filter="seed = 1")
 
-    def menu(shown: TableLayout) -> QMenu:
-        return views_menu(views, shown, opened.append, parent)
+    def menu(current: TableLayout) -> QMenu:
+        return views_menu(views, current, layouts.append, parent)
 
-    assert [one.text() for one in menu(mine).actions()] == ["&Save this view …", "&Default view"]
+    assert [action.text() for action in menu(mine).actions()] == ["&Save this view …", "&Default view"]
     answers = [("", True), ("  ", True), ("no", False), (" r&d   view ", True), ("other", True)]
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: answers.pop(0))
     for layout in (mine, mine, mine, mine, TableLayout()):
@@ -336,16 +340,19 @@ def test_views_are_saved_opened_and_removed_by_their_menu(
         views.save("v" * (LONGEST + 9), layout)
     assert views.all().pop("v" * LONGEST) == mine, "a long name is one view, too"
     views.remove("v" * LONGEST)
-    shown = menu(mine)
-    first, second, line, save, default, removal = shown.actions()
-    assert [(one.text(), one.isChecked()) for one in (first, second)] == [("other", False), ("r&&d view", True)]
+    filled_menu = menu(mine)
+    first, second, line, save, default, removal = filled_menu.actions()
+    assert [(action.text(), action.isChecked()) for action in (first, second)] == [
+        ("other", False),
+        ("r&&d view", True),
+    ]
     assert (first.toolTip(), second.toolTip(), line.isSeparator()) == ("All runs", "seed = 1", True)
     second.trigger()
     default.trigger()
-    assert opened == [mine, TableLayout()]
+    assert layouts == [mine, TableLayout()]
     inner = removal.menu()
     assert isinstance(inner, QMenu)
-    assert [one.text() for one in inner.actions()] == ["other", "r&&d view"]
+    assert [action.text() for action in inner.actions()] == ["other", "r&&d view"]
     inner.actions()[1].trigger()
     assert list(views.all()) == ["other"]
     assert QKeySequence.mnemonic(save.text()).toString() == "Alt+S"

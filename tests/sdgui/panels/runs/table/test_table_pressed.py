@@ -43,8 +43,8 @@ def test_a_group_is_opened_by_its_arrow_and_by_keys(qtbot: QtBot, table: RunTabl
         settle(table)
         return table.model.rowCount()
 
-    def click(at: QPoint, button: Qt.MouseButton = LEFT) -> Any:
-        return lambda: qtbot.mouseClick(names.viewport(), button, pos=at)
+    def click(position: QPoint, button: Qt.MouseButton = LEFT) -> Any:
+        return lambda: qtbot.mouseClick(names.viewport(), button, pos=position)
 
     beside = QPoint(view.columnWidth(0) - 2 * SPACE, arrow.y())
     assert [rows_after(click(arrow, RIGHT)), rows_after(click(beside))] == [3, 3]
@@ -73,23 +73,23 @@ def test_a_group_is_opened_by_its_arrow_and_by_keys(qtbot: QtBot, table: RunTabl
 def test_a_run_is_opened_by_a_double_click_wherever_and_by_enter(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
-    opened: list[int] = []
-    table.run_opened.connect(opened.append)
+    opened_runs: list[int] = []
+    table.run_opened.connect(opened_runs.append)
     newest = filled[1][::-1]
     place = table.view.visualRect(table.model.index(1, 1)).center()
     qtbot.mouseDClick(table.view.viewport(), LEFT, pos=place)
-    assert opened == [newest[1]]
+    assert opened_runs == [newest[1]]
     name = QPoint(table.view.columnWidth(0) - 2 * SPACE, place.y())
     qtbot.mouseDClick(table.view._frozen.viewport(), LEFT, pos=name)
-    assert opened == [newest[1]] * 2
+    assert opened_runs == [newest[1]] * 2
     table.view.setCurrentIndex(table.model.index(0, 0))
     for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
         qtbot.keyClick(table.view, key)
-    assert opened[2:] == [newest[0]] * 2
+    assert opened_runs[2:] == [newest[0]] * 2
     table.show_layout(table.arrangement.grouped_by(RATE))
     settle(table)
     qtbot.mouseDClick(table.view.viewport(), LEFT, pos=place)
-    assert len(opened) == 4, "a group is no run"
+    assert len(opened_runs) == 4, "a group is no run"
 
 
 def test_the_wheel_over_the_names_scrolls_and_what_is_chosen_is_scrolled_to(
@@ -101,9 +101,9 @@ def test_the_wheel_over_the_names_scrolls_and_what_is_chosen_is_scrolled_to(
     table.choose(filled[1][0])
     assert bar.value() == bar.maximum(), "it is the oldest"
     for over in (table.view._frozen.viewport(), table.view.viewport(), bar):
-        before, at = bar.value(), QPointF(9, 9)
+        before, position = bar.value(), QPointF(9, 9)
         wheel = QWheelEvent(
-            at, over.mapToGlobal(at), QPoint(), QPoint(0, 40), Qt.MouseButton.NoButton,
+            position, over.mapToGlobal(position), QPoint(), QPoint(0, 40), Qt.MouseButton.NoButton,
             Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
         )  # fmt: skip
         QApplication.sendEvent(over, wheel)
@@ -111,7 +111,7 @@ def test_the_wheel_over_the_names_scrolls_and_what_is_chosen_is_scrolled_to(
     bar.setValue(1)
     table.refresh()
     settle(table)
-    assert bar.value() == 1, "rows that come anew leave the place that one looks at"
+    assert bar.value() == 1, "reloaded rows keep the scroll position"
     assert not table.view.choose(99)
 
 
@@ -132,24 +132,24 @@ def test_a_closed_group_is_ticked_by_space_and_heads_and_cells_say_more(
     settle(table)
     table.view.setFocus()
     table.view.setCurrentIndex(table.model.index(1, 0))
-    told: list[tuple[object, ...]] = []
-    table.ticked.connect(lambda *what: told.append(what))
+    received: list[tuple[object, ...]] = []
+    table.ticked.connect(lambda *args: received.append(args))
     qtbot.keyClick(table.view, Qt.Key.Key_Space)
     settle(table)
-    assert [(len(runs), on) for runs, on in told] == [(3, True)]  # type: ignore[arg-type]
+    assert [(len(runs), on) for runs, on in received] == [(3, True)]  # type: ignore[arg-type]
 
 
 def test_several_that_are_selected_are_ticked_by_the_box_of_one(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     newest, view = filled[1][::-1], table.view
-    told: list[tuple[object, ...]] = []
-    table.ticked.connect(lambda *what: told.append(what))
+    received: list[tuple[object, ...]] = []
+    table.ticked.connect(lambda *args: received.append(args))
 
     def press(row: int) -> None:
         index = table.model.index(row, 0)
-        at = view.names.tick_rect(view._frozen.visualRect(index), index).center()
-        qtbot.mouseClick(view._frozen.viewport(), LEFT, pos=at)
+        tick = view.names.tick_rect(view._frozen.visualRect(index), index).center()
+        qtbot.mouseClick(view._frozen.viewport(), LEFT, pos=tick)
 
     view.selectRow(1)
     view.selectionModel().select(
@@ -159,12 +159,12 @@ def test_several_that_are_selected_are_ticked_by_the_box_of_one(
     table.set_ticks({newest[1]: 0})
     press(1)
     press(4)
-    assert told == [(newest[1:3], True), (newest[1:3], False), ([newest[4]], True)]
+    assert received == [(newest[1:3], True), (newest[1:3], False), ([newest[4]], True)]
     qtbot.keyClick(view, Qt.Key.Key_Space)
-    assert told[-1] == (newest[1:3], True), "not all of them are ticked"
+    assert received[-1] == (newest[1:3], True), "not all of them are ticked"
     table.set_ticks(dict.fromkeys(newest[1:3], 0))
     qtbot.keyClick(view, Qt.Key.Key_Space)
-    assert told[-1] == (newest[1:3], False)
+    assert received[-1] == (newest[1:3], False)
 
 
 def test_the_menu_of_a_head_sorts_groups_hides_and_chooses(table: RunTable) -> None:
@@ -175,7 +175,7 @@ def test_the_menu_of_a_head_sorts_groups_hides_and_chooses(table: RunTable) -> N
     def menu(column: int) -> dict[str, Any]:
         header = table.view.horizontalHeader() if column else table.view._frozen.horizontalHeader()
         header.customContextMenuRequested.emit(QPoint(header.sectionViewportPosition(column) + SPACE, 5))
-        return {one.text(): one for one in popup().actions() if one.text()}
+        return {action.text(): action for action in popup().actions() if action.text()}
 
     def choose(column: int, title: str) -> TableLayout:
         menu(column)[title].trigger()
@@ -221,32 +221,32 @@ def commands(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> 
     """With the window's actions, one of them for a single run."""
     host = QWidget()
     qtbot.addWidget(host)
-    given = SimpleNamespace(store=filled[0])
-    made = TableCommands(table, given, table)  # type: ignore[arg-type]  # what writes is not asked
+    services = SimpleNamespace(store=filled[0])
+    commands = TableCommands(table, services, table)  # type: ignore[arg-type]  # what writes is not asked
     actions = Actions(host)
     actions.register(
         [Action("one", "Run", "Of one", "x", lambda _: None, menus=(MenuItem(RUN_MENU, Section.OPEN),))], host
     )
     table.view.customContextMenuRequested.emit(QPoint(5, 5))
     assert QApplication.activePopupWidget() is None, "there are no actions yet"
-    made.set_actions(actions)
-    made.host_kept = host  # type: ignore[attr-defined]
-    return made
+    commands.set_actions(actions)
+    commands.host_kept = host  # type: ignore[attr-defined]
+    return commands
 
 
 def test_what_is_offered_for_one_row_for_several_and_for_none(
     table: RunTable, commands: TableCommands, filled: tuple[Store, list[int]]
 ) -> None:
     newest, view = filled[1][::-1], table.view
-    asked: list[frozenset[int]] = []
-    commands.ticks_asked.connect(asked.append)
+    requests: list[frozenset[int]] = []
+    commands.ticks_asked.connect(requests.append)
     shown(table, "seed")
 
     def menu() -> dict[str, bool]:
         view.customContextMenuRequested.emit(QPoint(5, 5))
-        found = {one.text(): one.isEnabled() for one in popup().actions() if one.text()}
+        enabled = {action.text(): action.isEnabled() for action in popup().actions() if action.text()}
         popup().close()
-        return found
+        return enabled
 
     view.setCurrentIndex(table.model.index(-1, -1))
     view.customContextMenuRequested.emit(QPoint(5, 5))
@@ -258,28 +258,28 @@ def test_what_is_offered_for_one_row_for_several_and_for_none(
         "Add or remove tags …": True, "&Copy rows": True, "Of one": True,
     }  # fmt: skip
     table.set_ticks({newest[0]: 0})
-    found = menu()
-    assert (found["&Hide curves"], found["Hide all curves"]) == (True, True)
+    is_enabled = menu()
+    assert (is_enabled["&Hide curves"], is_enabled["Hide all curves"]) == (True, True)
     view.selectAll()
-    found = menu()
-    assert found["Tags and notes of 9 runs …"]
-    assert "Overlay &curves" in found
-    assert "Of one" not in found
+    is_enabled = menu()
+    assert is_enabled["Tags and notes of 9 runs …"]
+    assert "Overlay &curves" in is_enabled
+    assert "Of one" not in is_enabled
     view.clearSelection()
-    found = menu()
-    assert [found[one] for one in ("Overlay &curves", "Add or remove tags …", "&Copy rows")] == [False] * 3
+    is_enabled = menu()
+    assert [is_enabled[title] for title in ("Overlay &curves", "Add or remove tags …", "&Copy rows")] == [False] * 3
     view.selectRow(0)
     commands.toggle()
     view.selectAll()
     commands.toggle()
     commands.untick_all()
-    assert asked == [frozenset(), frozenset(newest), frozenset()]
+    assert requests == [frozenset(), frozenset(newest), frozenset()]
     table.show_layout(table.arrangement.grouped_by(RATE))
     settle(table)
     view.setCurrentIndex(table.model.index(0, 0))
     commands.toggle()
     settle(table)
-    assert len(asked[-1]) == 4, "a group that is closed: its runs beside the one that was ticked"
+    assert len(requests[-1]) == 4, "a group that is closed: its runs beside the one that was ticked"
 
 
 def test_rows_are_copied_as_they_are_seen(table: RunTable) -> None:

@@ -20,40 +20,40 @@ from tests.sdgui.store.run_table.listing import TEACHER
 RATE = "optim.learning_rate"
 
 
-def test_rows_that_are_selected_stay_so_when_rows_come_anew(table: RunTable, filled: tuple[Store, list[int]]) -> None:
+def test_selected_rows_stay_selected_after_a_reload(table: RunTable, filled: tuple[Store, list[int]]) -> None:
     newest, view = filled[1][::-1], table.view
-    told: list[int] = []
-    table.run_chosen.connect(told.append)
+    received: list[int] = []
+    table.run_chosen.connect(received.append)
     flags = view.selectionModel().SelectionFlag
     view.setCurrentIndex(table.model.index(5, 0))
     for row in (1, 2, 7):
         view.selectionModel().select(table.model.index(row, 0), flags.Select | flags.Rows)
-    chosen = [newest[row] for row in (1, 2, 5, 7)]
-    assert table.chosen_runs() == chosen
+    selected = [newest[row] for row in (1, 2, 5, 7)]
+    assert table.chosen_runs() == selected
     table.refresh()
     settle(table)
-    assert (table.chosen_runs(), view.chosen_rows()) == (chosen, [1, 2, 5, 7])
-    assert (view.currentIndex().row(), told) == (5, [newest[5]])
+    assert (table.chosen_runs(), view.chosen_rows()) == (selected, [1, 2, 5, 7])
+    assert (view.currentIndex().row(), received) == (5, [newest[5]])
     assert len(view.selectionModel().selectedRows()) == 4, "whole rows"
     table.show_layout(replace(table.arrangement, filter="seed = 1"))
     settle(table)
-    assert table.chosen_runs() == [one for one in chosen if one in table.model.rows.run_ids()]
+    assert table.chosen_runs() == [run_id for run_id in selected if run_id in table.model.rows.run_ids()]
     assert table.chosen_runs() != []
 
 
-def test_a_run_that_changed_is_read_anew_and_what_cannot_be_read_is_told(
+def test_a_changed_run_is_read_again_and_read_errors_are_shown(
     table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, newest = filled[0], filled[1][-1]
     before = shown(table, "note")[0]
     store.note_run(newest, "seen")
     table.model.forget([newest, 99])
-    assert list(table.model._requested) == [newest], "of a run that was never seen nothing is wanted"
+    assert list(table.model._requested) == [newest], "cells of rows out of view are not requested"
     settle(table)
     assert shown(table, "note")[0] == "seen"
     store.note_run(newest, before)
-    told: list[str] = []
-    table.failed.connect(told.append)
+    received: list[str] = []
+    table.failed.connect(received.append)
 
     def locked(*_: object) -> None:
         raise StoreError("The database is locked.")
@@ -62,7 +62,7 @@ def test_a_run_that_changed_is_read_anew_and_what_cannot_be_read_is_told(
         broken.setattr(store, "run_cells", locked)
         table.model.forget([newest])
         settle(table)
-    assert (told, table.reader.reading) == (["The database is locked."], False)
+    assert (received, table.reader.reading) == (["The database is locked."], False)
 
 
 def test_a_tick_an_arrow_and_the_current_row_are_seen(
@@ -92,15 +92,15 @@ def test_a_tick_an_arrow_and_the_current_row_are_seen(
     surface = theme().color("surface").name()
     inner = [(x, y) for y in range(3, 13) for x in range(3, 13)]
     mark = [(x, y) for x, y in inner if ticked[16 * y + x].name() == surface]
-    (left, left_y), (low, low_y), (right, right_y) = min(mark), max(mark, key=lambda at: at[1]), max(mark)
+    (left, left_y), (low, low_y), (right, right_y) = min(mark), max(mark, key=lambda point: point[1]), max(mark)
     assert left < low < right, f"and a tick in it: {mark}"
     assert low_y > left_y > right_y
     assert drawn(1) == bare
     before = names.viewport().grab().toImage()
     table.view.setFocus()
     table.view.setCurrentIndex(table.model.index(3, 0))
-    chosen = names.viewport().grab().toImage()
-    assert chosen != before, "what is chosen is seen"
+    selected = names.viewport().grab().toImage()
+    assert selected != before, "what is chosen is seen"
     table.show_layout(table.arrangement.grouped_by(RATE))
     settle(table)
     shown(table, NAME)
@@ -115,7 +115,7 @@ def test_the_names_stand_in_a_view_of_one_column_as_wide_as_theirs(qtbot: QtBot,
     for columns in (("seed",), ("seed", RATE, "preset")):
         table.show_layout(TableLayout(columns=columns))
         settle(table)
-        assert [names.isColumnHidden(at) for at in range(len(columns) + 1)] == [False, *[True] * len(columns)]
+        assert [names.isColumnHidden(column) for column in range(len(columns) + 1)] == [False, *[True] * len(columns)]
     assert (view.columnWidth(0), names.columnWidth(0), names.width()) == (NAME_WIDTH,) * 3
     view.horizontalHeader().resizeSection(0, 150)
     assert (names.columnWidth(0), names.width()) == (150, 150)
@@ -123,7 +123,7 @@ def test_the_names_stand_in_a_view_of_one_column_as_wide_as_theirs(qtbot: QtBot,
     assert (view.columnWidth(0), names.width()) == (180, 180)
     table.resize(900, 300)
     assert names.height() == view.viewport().height() + view.horizontalHeader().height()
-    widths = [view.columnWidth(at) for at in range(1, 4)]
+    widths = [view.columnWidth(column) for column in range(1, 4)]
     assert widths[0] == widths[2] == 11 * SPACE < widths[1] <= 28 * SPACE
     table.show_layout(TableLayout(columns=("state", TEACHER)))
     settle(table)
@@ -138,8 +138,8 @@ def test_a_cell_as_the_filter_that_its_runs_fit(table: RunTable, filled: tuple[S
 
     def text(run: int, column: str) -> str:
         row = table.model.rows.row_of(filled[1][run])
-        at = [field.name for field in table.model.fields].index(column)
-        table.view.setCurrentIndex(table.model.index(row, at))
+        index = [field.name for field in table.model.fields].index(column)
+        table.view.setCurrentIndex(table.model.index(row, index))
         return table.filter_text_of_cell()
 
     assert text(8, "preset") == 'preset = "sd-clip"'
