@@ -146,7 +146,7 @@ class ChainWatch(QObject):
             self._begun.add(stage.path)
             try:
                 run = self._store.import_run(stage.path, first.experiment_id)
-                self._store.same_place(run.id, first.id)
+                self._store.copy_place(run.id, first.id)
                 self._store.tag_run(run.id, [stage.path.name])
             except StoreError:  # retried at the next poll
                 continue

@@ -194,7 +194,7 @@ class StudyPrograms(QObject):
         if slots is None:
             raise StudyProgramError(UNKNOWN)
         if slots.devices:
-            free = self._store.free_devices("", replace(slots, taken=slots.taken | kept.devices)) or slots.devices
+            free = self._store.free_devices("", replace(slots, in_use=slots.in_use | kept.devices)) or slots.devices
             return ["--devices", ",".join(free)]
         busy = [
             run for run in self._store.alive_runs() if run.is_own and not run.machine and run.queue_position is None
@@ -283,7 +283,7 @@ class StudyPrograms(QObject):
         try:
             new = self._list(study, run.arm, run.seed, run.folder)
             if new is not None and (run.device or run.machine):
-                self._store.tell_devices(new, run.device, run.machine)
+                self._store.record_devices(new, run.device, run.machine)
         except (StoreError, ConfigError, OSError) as error:
             if self._refused.get(run.folder) != str(error):
                 self._refused[run.folder] = str(error)

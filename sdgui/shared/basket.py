@@ -79,7 +79,7 @@ class Basket(QObject):
         """Undo the last change of this window: take out what it put in, and put back what it took out."""
         if self._undo:
             last = self._undo.pop()
-            back = Exchange(put=last.taken, taken=last.put)
+            back = Exchange(put=last.removed, removed=last.put)
             self._writer.submit(lambda: (self._store.exchange_fixes(back), self._store.fix_count())[1], self._counted)
 
     def read(self, done: Callable[[tuple[StoredFix, ...]], object]) -> None:

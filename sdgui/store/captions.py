@@ -46,12 +46,12 @@ class CaptionRecords(Sessions):
         later = (row.position > after[0]) | ((row.position == after[0]) & (row.id > after[1]))
         with self._read_own() as session:
             rows = session.scalars(select(row).where(later).order_by(row.position, row.id).limit(limit)).all()
-            return [_record(one) for one in rows], ((rows[-1].position, rows[-1].id) if rows else after)
+            return [_record(entry) for entry in rows], ((rows[-1].position, rows[-1].id) if rows else after)
 
     def caption_origins(self) -> dict[str, Mapping[str, Any]]:
         """Key -> which model, weights and settings."""
         with self._read_own() as session:
-            return {one.key: _object(one.content) for one in session.scalars(select(CaptionOriginRow))}
+            return {row.key: _object(row.content) for row in session.scalars(select(CaptionOriginRow))}
 
     def keep_captions(self, entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
         """Insert or update these entries, and the origins that they name; all or nothing."""
@@ -60,7 +60,7 @@ class CaptionRecords(Sessions):
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
             for start in range(0, len(entries), _ROWS_AT_ONCE):
                 part = entries[start : start + _ROWS_AT_ONCE]
-                new = insert(CaptionedPictureRow).values([_values(one) for one in part])
+                new = insert(CaptionedPictureRow).values([_values(entry) for entry in part])
                 fresh = {name: new.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
                 session.execute(new.on_conflict_do_update(index_elements=["path"], set_=fresh))
 

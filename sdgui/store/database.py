@@ -52,12 +52,12 @@ def _use_log(path: Path) -> None:
 
 
 def read_version(path: Path) -> str | None:
-    """The version of the database at ``path``, read without changing a byte; None when there is none yet."""
+    """The version of the database at ``path``, read without changing a byte; None before it exists."""
     try:
         if not path.exists() or path.stat().st_size == 0:
             return None
         log = path.with_name(path.name + "-wal")
-        # Without a log nothing can be hidden in one, and "immutable" makes SQLite leave no files of its own.
+        # Without a log there is nothing else to read, and "immutable" keeps SQLite from leaving files.
         mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)) as file:
             tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

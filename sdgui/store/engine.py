@@ -61,15 +61,15 @@ class Database:
         """Turn the database's own errors into StoreError."""
         if self.outage is not None:
             self.outage.refuse()
-        told: StoreError | None = None
+        reported: StoreError | None = None
         try:
             yield
         except SQLAlchemyError as error:
-            told = self.explain(error)
-            raise told from error
+            reported = self.explain(error)
+            raise reported from error
         finally:
             if self.outage is not None:
-                self.outage.note(told)
+                self.outage.note(reported)
 
 
 def sqlite_database(path: Path) -> Database:

@@ -44,7 +44,7 @@ class ExperimentRecords(Sessions):
             return {row.id: row.changed for row in session.execute(query)}
 
     def experiment(self, experiment_id: int) -> Experiment:
-        """One experiment, in the bin or not; StoreError when there is none."""
+        """One experiment, in the bin or not. Raises StoreError for an unknown id."""
         with self._read() as session:
             return experiment_record(experiment_row(session, experiment_id))
 
@@ -68,8 +68,8 @@ class ExperimentRecords(Sessions):
         """A copy with the same tags and without runs; named "... copy" unless ``name`` is given."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
-            taken = set(session.scalars(select(ExperimentRow.name)))
-            title = clean_name(name) if name is not None else _copy_name(row.name, taken)
+            used_names = set(session.scalars(select(ExperimentRow.name)))
+            title = clean_name(name) if name is not None else _copy_name(row.name, used_names)
             now = time.time()
             copy = ExperimentRow(name=title, config=_named(row.config, title), created=now, changed=now, note=row.note)
             copy.tags = list(row.tags)
@@ -109,8 +109,8 @@ class ExperimentRecords(Sessions):
         """Replace its tags; with ``before``, the tags that the change began with, merge it into what is there now."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
-            now = [tag.name for tag in row.tags]
-            row.tags = tag_rows(session, tags if before is None else merged_tags(before, now, tags))
+            current = [tag.name for tag in row.tags]
+            row.tags = tag_rows(session, tags if before is None else merged_tags(before, current, tags))
             session.flush()
             session.refresh(row)
             note_activity(session, "tagged", row.name, experiment=row.id)
@@ -207,11 +207,11 @@ def _named(text: str, name: str) -> str:
     return storable(json.dumps(raw | {"name": name}, indent=2, ensure_ascii=False)) + "\n"
 
 
-def _copy_name(name: str, taken: set[str]) -> str:
+def _copy_name(name: str, used_names: set[str]) -> str:
     number = 1
     while True:
         ending = " copy" if number == 1 else f" copy {number}"
         candidate = name[: NAME_LENGTH - len(ending)] + ending
-        if candidate not in taken:
+        if candidate not in used_names:
             return candidate
         number += 1

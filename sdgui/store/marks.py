@@ -36,8 +36,8 @@ class MarkRecords(Sessions):
             for start in range(0, len(entries), _AT_ONCE):
                 part = entries[start : start + _AT_ONCE]
                 pairs = [pair for pair, _ in part]
-                here = tuple_(PairMarkRow.path, PairMarkRow.caption).in_(pairs)
-                session.execute(delete(PairMarkRow).where(PairMarkRow.source == key, here))
+                matches = tuple_(PairMarkRow.path, PairMarkRow.caption).in_(pairs)
+                session.execute(delete(PairMarkRow).where(PairMarkRow.source == key, matches))
                 rows = [
                     {"source": key, "path": path, "caption": caption, "wrong": mark}
                     for (path, caption), mark in part

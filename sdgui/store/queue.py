@@ -24,12 +24,12 @@ from sdgui.store.tables import ExperimentRow, RunRow
 class Slots:
     """What a machine has for runs. ``devices``: indices of its GPUs, each for one run; without, ``at_once`` runs.
 
-    ``taken``: GPUs that another program uses; ``each``: how many a run gets that asks for none in particular.
+    ``in_use``: GPUs that other programs use; ``each``: how many a run gets that requests none.
     """
 
     devices: tuple[str, ...] = ()
     at_once: int = 1
-    taken: frozenset[str] = frozenset()
+    in_use: frozenset[str] = frozenset()
     each: int = 1
 
 
@@ -59,8 +59,8 @@ class QueueRecords(RunRecords):
             if row.queue_position is not None:
                 row.queue_position = None
                 row.state = (RunState(row.ending) if row.ending else RunState.INTERRUPTED).value
-                what = "took out of the queue"
-                note_activity(session, what, row.key, experiment=row.experiment_id, run=run_id)
+                action = "took out of the queue"
+                note_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
     def place(self, run_id: int, place: Place) -> Run:
@@ -86,7 +86,7 @@ class QueueRecords(RunRecords):
             raise StoreError(refusal)
         return row
 
-    def tell_devices(self, run_id: int, devices: str, host: str = "") -> None:
+    def record_devices(self, run_id: int, devices: str, host: str = "") -> None:
         """The run was started on these devices of a machine ("" for this one) by another program: a study."""
         with self._write() as session:
             row = run_row(session, run_id)
@@ -97,11 +97,11 @@ class QueueRecords(RunRecords):
         with self._write() as session:
             run_row(session, run_id).remote_folder = f"{computer}{ON_HOST}{folder}"
 
-    def same_place(self, run_id: int, other_id: int) -> None:
+    def copy_place(self, run_id: int, other_id: int) -> None:
         """The run trains where the other one does: a further stage of its chain."""
         with self._write() as session:
-            row, other = run_row(session, run_id), run_row(session, other_id)
-            row.machine, row.devices_asked, row.devices = other.machine, other.devices_asked, other.devices
+            row, previous = run_row(session, run_id), run_row(session, other_id)
+            row.machine, row.devices_asked, row.devices = previous.machine, previous.devices_asked, previous.devices
 
     def give_devices(self, run_id: int, slots: Slots) -> Run:
         """Mark a run as launched, whatever the queue, on the devices that it asks for or the first that are free.
@@ -111,11 +111,11 @@ class QueueRecords(RunRecords):
         with self._write() as session:
             row = run_row(session, run_id)
             free = self._free(session, row.machine, slots, run_id)
-            given = row.devices_asked or free.place("")
-            if given is None and slots.devices:
+            devices = row.devices_asked or free.place("")
+            if devices is None and slots.devices:
                 busy = ",".join(self._busy(session, row.machine, run_id)).split(",")
-                given = min(slots.devices, key=busy.count)
-            return self._run_record(launched(row, given or ""))
+                devices = min(slots.devices, key=busy.count)
+            return self._run_record(launched(row, devices or ""))
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
         """Put these first, in this order; the other queued runs follow in theirs."""
@@ -140,9 +140,9 @@ class QueueRecords(RunRecords):
                 room = free.get(row.machine)
                 if room is None or not self._is_own(row):  # its machine is out of reach for now, or it is a colleague's
                     continue
-                given = room.place(row.devices_asked)
-                if given is not None:
-                    return self._run_record(launched(row, given))
+                devices = room.place(row.devices_asked)
+                if devices is not None:
+                    return self._run_record(launched(row, devices))
             return None
 
     def free_devices(self, host: str, slots: Slots) -> tuple[str, ...]:
@@ -164,7 +164,7 @@ class QueueRecords(RunRecords):
         if not slots.devices:
             return _Free(None, max(0, slots.at_once - len(busy)), 1)
         # One whose devices are not known takes what CUDA gives by itself: the first.
-        used = {device for devices in busy for device in (devices or slots.devices[0]).split(",")} | slots.taken
+        used = {device for devices in busy for device in (devices or slots.devices[0]).split(",")} | slots.in_use
         return _Free([device for device in slots.devices if device not in used], 0, slots.each)
 
 
@@ -176,16 +176,16 @@ class _Free:
     room: int
     each: int
 
-    def place(self, asked: str) -> str | None:
+    def place(self, requested: str) -> str | None:
         """Devices for a run that asks for these; None when they are not free. "" on a machine without GPUs."""
         if self.devices is None:
             self.room -= 1
             return "" if self.room >= 0 else None
-        wanted = asked.split(",") if asked else self.devices[: self.each]
-        enough = bool(wanted) and (bool(asked) or len(wanted) == self.each)
-        free = enough and set(wanted) <= set(self.devices)
-        self.devices = [device for device in self.devices if device not in wanted]
-        return ",".join(wanted) if free else None
+        devices = requested.split(",") if requested else self.devices[: self.each]
+        enough = bool(devices) and (bool(requested) or len(devices) == self.each)
+        free = enough and set(devices) <= set(self.devices)
+        self.devices = [device for device in self.devices if device not in devices]
+        return ",".join(devices) if free else None
 
 
 def waiting() -> Select[RunRow]:

@@ -29,8 +29,8 @@ class StoreError(UserError):
 class ChangedElsewhereError(StoreError):
     """Another window changed what was to be replaced, so nothing was written; ``stored`` is its text."""
 
-    def __init__(self, what: str, stored: str) -> None:
-        super().__init__(f"{what} was changed in another window while you edited it, so yours is not saved.")
+    def __init__(self, subject: str, stored: str) -> None:
+        super().__init__(f"{subject} was changed in another window while you edited it, so yours is not saved.")
         self.stored = stored
 
 

@@ -64,21 +64,21 @@ class RunRecords(Sessions):
             return [self._run_record(row) for row in session.scalars(query.order_by(RunRow.id))]
 
     def run(self, run_id: int) -> Run:
-        """One run, in the bin or not; StoreError when there is none."""
+        """One run, in the bin or not. Raises StoreError for an unknown id."""
         with self._read() as session:
             return self._run_record(run_row(session, run_id))
 
     def some_runs(self, run_ids: Iterable[int]) -> dict[int, Run]:
         """Those of these runs that exist, in the bin or not."""
-        wanted, found = sorted(run_ids), dict[int, Run]()
+        ids, runs = sorted(run_ids), dict[int, Run]()
         with self._read() as session:
-            for start in range(0, len(wanted), _AT_ONCE):
-                query = select(RunRow).where(RunRow.id.in_(wanted[start : start + _AT_ONCE]))
-                found |= {row.id: self._run_record(row) for row in session.scalars(query)}
-        return found
+            for start in range(0, len(ids), _AT_ONCE):
+                query = select(RunRow).where(RunRow.id.in_(ids[start : start + _AT_ONCE]))
+                runs |= {row.id: self._run_record(row) for row in session.scalars(query)}
+        return runs
 
     def run_stamps(self) -> dict[int, tuple[object, ...]]:
-        """For each run that is not in the bin, values of which one differs once its progress or place was recorded.
+        """Of each run that is not in the bin: values that change whenever its progress or place is recorded.
 
         Thousands are read in the time of a few dozen whole records.
         """
@@ -110,7 +110,7 @@ class RunRecords(Sessions):
         return next(iter(self.latest_runs(1)), None)
 
     def latest_runs(self, most: int, states: Collection[RunState] | None = None) -> list[Run]:
-        """At most so many runs, newest first, in these states where some are given.
+        """At most ``most`` runs, newest first, in these ``states`` if given.
 
         Those in the bin, or of an experiment there, are left out. What ended later counts as newer.
         """
@@ -220,15 +220,15 @@ class RunRecords(Sessions):
 
     def summaries(self, run_ids: Sequence[int]) -> Mapping[int, Mapping[str, MetricSummary]]:
         """Last and best of each metric of each run."""
-        found: dict[int, dict[str, MetricSummary]] = {run_id: {} for run_id in run_ids}
+        by_run: dict[int, dict[str, MetricSummary]] = {run_id: {} for run_id in run_ids}
         with self._read() as session:
             for start in range(0, len(run_ids), 500):
-                wanted = SummaryRow.run_id.in_(run_ids[start : start + 500])
-                for row in session.scalars(select(SummaryRow).where(wanted).order_by(SummaryRow.metric)):
-                    found[row.run_id][row.metric] = MetricSummary(
+                in_batch = SummaryRow.run_id.in_(run_ids[start : start + 500])
+                for row in session.scalars(select(SummaryRow).where(in_batch).order_by(SummaryRow.metric)):
+                    by_run[row.run_id][row.metric] = MetricSummary(
                         _number(row.last), row.last_step, _number(row.best), row.best_step
                     )
-        return found
+        return by_run
 
     def restore_run(self, run_id: int) -> Run:
         """Restore it from the bin."""
@@ -242,8 +242,8 @@ class RunRecords(Sessions):
         """Replace its tags; with ``before``, the tags that the change began with, merge it into what is there now."""
         with self._write() as session:
             row = run_row(session, run_id)
-            now = [tag.name for tag in row.tags]
-            row.tags = tag_rows(session, tags if before is None else merged_tags(before, now, tags))
+            current = [tag.name for tag in row.tags]
+            row.tags = tag_rows(session, tags if before is None else merged_tags(before, current, tags))
             session.flush()
             session.refresh(row)
             note_activity(session, "tagged", row.key, experiment=row.experiment_id, run=run_id)
@@ -347,7 +347,7 @@ def run_row(session: Session, run_id: int) -> RunRow:
 
 
 def launched(row: RunRow, devices: str | None = None) -> RunRow:
-    """Its trainer is being started, on these devices if they are told anew."""
+    """Mark its trainer as being started, on ``devices`` unless None."""
     row.state, row.launched, row.queue_position, row.failure = RunState.STARTING.value, time.time(), None, ""
     row.devices = row.devices if devices is None else devices
     return row
@@ -360,8 +360,8 @@ def queue_end(session: Session) -> int:
 
 
 def _replace_summaries(session: Session, run_id: int, summaries: Mapping[str, MetricSummary]) -> None:
-    known = set(session.scalars(select(SummaryRow.metric).where(SummaryRow.run_id == run_id)))
-    for metric in known - summaries.keys():
+    stored = set(session.scalars(select(SummaryRow.metric).where(SummaryRow.run_id == run_id)))
+    for metric in stored - summaries.keys():
         session.execute(delete(SummaryRow).where(SummaryRow.run_id == run_id, SummaryRow.metric == metric))
     if not summaries:
         return

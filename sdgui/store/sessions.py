@@ -139,12 +139,12 @@ def _user() -> str:
 
 def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
     """The rows of these tags, made where new; "Draft" and "draft" are one tag."""
-    wanted: dict[str, str] = {}
+    by_key: dict[str, str] = {}
     for name in names:
         if clean := clean_line(name):
-            wanted.setdefault(clean.casefold(), clean)
+            by_key.setdefault(clean.casefold(), clean)
     rows = []
-    for name in wanted.values():
+    for name in by_key.values():
         row = session.scalar(select(TagRow).where(TagRow.name == name))
         if row is None:
             row = TagRow(name=name)
@@ -156,20 +156,20 @@ def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
 def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[str]) -> list[str]:
     """``theirs`` with what ``yours`` added to and removed from ``before``, whatever the case."""
     began, mine = {tag.casefold() for tag in before}, {tag.casefold() for tag in yours}
-    kept = [tag for tag in theirs if tag.casefold() in mine or tag.casefold() not in began]
-    have = {tag.casefold() for tag in kept}
-    return kept + [tag for tag in yours if tag.casefold() not in have and tag.casefold() not in began]
+    merged = [tag for tag in theirs if tag.casefold() in mine or tag.casefold() not in began]
+    have = {tag.casefold() for tag in merged}
+    return merged + [tag for tag in yours if tag.casefold() not in have and tag.casefold() not in began]
 
 
 def refuse_changed(
-    what: str, before: str | None, stored: str, new: str, content: Callable[[str], object] = str
+    subject: str, before: str | None, stored: str, new: str, content: Callable[[str], object] = str
 ) -> None:
     """ChangedElsewhereError where ``stored`` is neither what an edit began with nor what it writes.
 
     Texts are equal when their ``content`` is; without ``before`` the edit replaces whatever is stored.
     """
     if before is not None and content(stored) not in (content(before), content(new)):
-        raise ChangedElsewhereError(what, stored)
+        raise ChangedElsewhereError(subject, stored)
 
 
 def clean_line(text: str) -> str:

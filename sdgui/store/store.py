@@ -102,8 +102,8 @@ class Store(
             problems = store.import_folders(report, only_new=True)
             unfinished.unlink()
         except OSError as error:
-            where = error.filename or home
-            raise StoreError(f"{where} cannot be renamed: {error.strerror}; close programs that use it.") from error
+            blocked = error.filename or home
+            raise StoreError(f"{blocked} cannot be renamed: {error.strerror}; close programs that use it.") from error
         return store, problems
 
     @property
@@ -112,9 +112,9 @@ class Store(
         return self._database.where if isinstance(self._database.where, RegistryAddress) else None
 
     def ask_first_questions(self) -> None:
-        """For a thread of its own: what panels ask when first shown, since SQL is compiled at the first time."""
+        """Compile the SQL that panels need first; call it in a background thread."""
         with suppress(StoreError):
-            self.experiment(0)  # there is none
+            self.experiment(0)  # no such row
         self.runs(0)
         self.run_count(0)
         self.changed_times()
@@ -125,15 +125,15 @@ class Store(
         """Read every run folder in ``runs`` again, oldest first, and list missing runs; returns errors.
 
         A folder that cannot be read stops none of the others. Names, tags and notes stay. ``report``: folders read, of
-        how many. ``only_new``: those whose events are listed up to some byte are passed over.
+        how many. ``only_new``: skips folders whose events are already listed.
         """
         problems, folders, fitting = [], _run_folders(self.runs_folder), self._fitting_experiments()
-        known = self._listed_folders() if only_new else frozenset()
+        listed = self._listed_folders() if only_new else frozenset()
         for number, folder in enumerate(folders, 1):
             if report is not None:
                 report(number, len(folders))
             try:
-                if self._folder_text(folder) not in known:
+                if self._folder_text(folder) not in listed:
                     self._import(folder, None, fitting)
             except UserError as error:
                 problems.append(str(error))
@@ -157,12 +157,12 @@ class Store(
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
         text = self._folder_text(run_dir.path)
         with self._read() as session:
-            known = session.execute(select(RunRow.id, RunRow.launched).where(RunRow.folder == text)).first()
+            listed = session.execute(select(RunRow.id, RunRow.launched).where(RunRow.folder == text)).first()
         try:  # before anything is listed: a folder that cannot be read leaves no row
-            progress = folder_progress(run_dir, known.launched if known else None, time.time())
+            progress = folder_progress(run_dir, listed.launched if listed else None, time.time())
         except EventError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
-        run_id = known.id if known else None
+        run_id = listed.id if listed else None
         if run_id is None:
             if experiment_id is None:
                 experiment_id = self._experiment_for(
@@ -175,20 +175,20 @@ class Store(
     def _experiment_for(self, config: RunConfig, fitting: dict[str, int]) -> int:
         """The experiment with the same config, else with the same name, else a new one, added to ``fitting``."""
         keys = (f"digest {config.digest()}", f"name {clean_line(config.name)}")
-        found = next((fitting[key] for key in keys if key in fitting), None)
-        if found is None:
-            found = self.add_experiment(config).id
-            fitting |= dict.fromkeys(keys, found)
-        return found
+        experiment_id = next((fitting[key] for key in keys if key in fitting), None)
+        if experiment_id is None:
+            experiment_id = self.add_experiment(config).id
+            fitting |= dict.fromkeys(keys, experiment_id)
+        return experiment_id
 
     def _fitting_experiments(self) -> dict[str, int]:
         """Experiments by the digest of their config and by their name; of several, the oldest."""
-        found: dict[str, int] = {}
-        for one in self.experiments():
-            if one.config is not None:
-                found.setdefault(f"digest {one.config.digest()}", one.id)
-                found.setdefault(f"name {one.name}", one.id)
-        return found
+        ids: dict[str, int] = {}
+        for experiment in self.experiments():
+            if experiment.config is not None:
+                ids.setdefault(f"digest {experiment.config.digest()}", experiment.id)
+                ids.setdefault(f"name {experiment.name}", experiment.id)
+        return ids
 
     def _listed_folders(self) -> frozenset[str]:
         with self._read() as session:
@@ -209,8 +209,8 @@ class Store(
             runs = [self._run_record(run) for run in rows]
             for run in runs:
                 _refuse_alive(run)
-            what = "deleted for good" if for_good else "deleted"
-            note_activity(session, what, row.name, experiment=experiment_id)
+            action = "deleted for good" if for_good else "deleted"
+            note_activity(session, action, row.name, experiment=experiment_id)
             if not for_good:
                 row.deleted = time.time()
                 return
@@ -228,8 +228,8 @@ class Store(
             row = run_row(session, run_id)
             run = self._run_record(row)
             _refuse_alive(run)
-            what = "deleted for good" if for_good else "deleted"
-            note_activity(session, what, row.key, experiment=row.experiment_id, run=run_id)
+            action = "deleted for good" if for_good else "deleted"
+            note_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
             if not for_good:
                 row.deleted = time.time()
                 return
@@ -241,13 +241,13 @@ class Store(
 
 def _run_folders(runs: Path) -> list[Path]:
     """Folders with a definition, those of chains' stages too, oldest first."""
-    found: list[tuple[float, Path]] = []
+    dated: list[tuple[float, Path]] = []
     for config in (*runs.glob("*/config.json"), *runs.glob("*/stage-*/config.json")):
         if any(part.endswith(DELETED) for part in config.relative_to(runs).parts):
             continue
         with suppress(OSError):  # gone in between, or a link to nothing
-            found.append((config.stat().st_mtime, config.parent))
-    return [folder for _, folder in sorted(found)]
+            dated.append((config.stat().st_mtime, config.parent))
+    return [folder for _, folder in sorted(dated)]
 
 
 def _refuse_alive(run: Run) -> None:
@@ -262,9 +262,9 @@ def _refuse_alive(run: Run) -> None:
         raise StoreError(f"The run {run.folder.name} is still active; stop it before deleting it.")
 
 
-def _refuse_restored(what: str, deleted: float | None) -> None:
+def _refuse_restored(subject: str, deleted: float | None) -> None:
     if deleted is None:
-        raise StoreError(f"{what} is no longer in the bin: another window restored it, so it was kept.")
+        raise StoreError(f"{subject} is no longer in the bin: another window restored it, so it was kept.")
 
 
 @contextmanager

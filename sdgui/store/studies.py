@@ -59,7 +59,7 @@ class StudyRecords(Sessions):
             return [self._study_record(row, arms.get(row.id, {})) for row in rows]
 
     def study(self, study_id: int) -> StudyRecord:
-        """One study, in the bin or not; StoreError when there is none."""
+        """One study, in the bin or not. Raises StoreError for an unknown id."""
         with self._read() as session:
             row = _study_row(session, study_id)
             links = session.scalars(select(StudyArmRow).where(StudyArmRow.study_id == study_id))
@@ -86,12 +86,12 @@ class StudyRecords(Sessions):
             session.merge(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))
 
     def arm_experiment(self, study_id: int, arm: str, config: RunConfig) -> int:
-        """The id of the experiment that lists the runs of ``arm``, made of ``config`` where there is none yet."""
+        """The id of the experiment that lists the runs of ``arm``, made of ``config`` where it does not exist yet."""
         with self._write() as session:  # two windows may follow the study
             _study_row(session, study_id)
             of_arm = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id, StudyArmRow.arm == arm)
-            if (known := session.scalars(of_arm).first()) is not None:
-                return known
+            if (existing := session.scalars(of_arm).first()) is not None:
+                return existing
             experiment = new_experiment(session, config.to_json(), clean_name(arm))
             session.add(StudyArmRow(experiment_id=experiment.id, study_id=study_id, arm=arm))
             return experiment.id
@@ -101,8 +101,8 @@ class StudyRecords(Sessions):
         with self._write() as session:
             row = _study_row(session, study_id)
             before = self._study_path(row.folder)
-            taken = session.scalar(select(StudyRow.id).where(StudyRow.folder == self._study_text(folder)))
-            if taken is not None and taken != study_id:
+            other_id = session.scalar(select(StudyRow.id).where(StudyRow.folder == self._study_text(folder)))
+            if other_id is not None and other_id != study_id:
                 raise StoreError(f"{folder} is already listed as another study; select that one.")
             row.folder = self._study_text(folder)
             arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)

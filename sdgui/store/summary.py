@@ -208,7 +208,7 @@ def _split(events: list[Event]) -> list[list[Event]]:
     """Parts of which each but the first begins with a start."""
     cuts = [index for index, event in enumerate(events) if isinstance(event, RunStarted)]
     edges = sorted({0, *cuts, len(events)})
-    return [events[left:right] for left, right in itertools.pairwise(edges)]
+    return [events[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def folder_progress(folder: RunDir, launched: float | None, now: float) -> Progress:

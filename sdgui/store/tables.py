@@ -162,7 +162,7 @@ class SummaryRow(Base):
 class StepValueRow(Base):
     """The last value of a metric up to a step that a table asked for, by the first ``offset`` bytes of the events.
 
-    ``measured``: the step of that point, -1 where there is none; ``value`` is NULL then, and where it is not finite.
+    ``measured``: the step of that point, -1 without one; ``value`` is NULL then, and where it is not finite.
     """
 
     __tablename__ = "step_values"

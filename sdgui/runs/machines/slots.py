@@ -76,7 +76,7 @@ class MachineSlots:
         if (slots := self.whole()) is None:
             return None
         kept = self.reserved()
-        return replace(slots, at_once=max(0, slots.at_once - kept.runs), taken=slots.taken | kept.devices)
+        return replace(slots, at_once=max(0, slots.at_once - kept.runs), in_use=slots.in_use | kept.devices)
 
     def whole(self) -> Slots | None:
         """What this computer has, whatever studies keep of it."""

@@ -39,7 +39,7 @@ class Exchange:
     """What a change of the basket put in, and what it took out: undoing it exchanges the two."""
 
     put: tuple[StoredFix, ...] = ()
-    taken: tuple[StoredFix, ...] = ()
+    removed: tuple[StoredFix, ...] = ()
 
 
 class FixRecords(Sessions):
@@ -62,25 +62,27 @@ class FixRecords(Sessions):
         """
         last = {_key(source, fix): fix for fix in fixes}  # of one thing said twice the later counts
         with self._write_own() as session:
-            taken = _take(session, [_same(key) for key in last])
+            replaced = _take(session, [_same(key) for key in last])
             rows = [_row(source, fix) for fix in last.values()]
             session.add_all(rows)
             session.flush()
-            return Exchange(tuple(map(_record, rows)), taken)
+            return Exchange(tuple(map(_record, rows)), replaced)
 
     def exchange_fixes(self, change: Exchange) -> Exchange:
         """Take out what is there of the things in ``change``, and put ``change.put`` in; all or nothing."""
         with self._write_own() as session:  # by what they are of: an entry that was put back has another id
-            gone = _take(session, [_same(_key(one.source, one.fix)) for one in (*change.taken, *change.put)])
-            rows = [_row(one.source, one.fix, one.later) for one in change.put]
+            removed = _take(
+                session, [_same(_key(stored.source, stored.fix)) for stored in (*change.removed, *change.put)]
+            )
+            rows = [_row(stored.source, stored.fix, stored.later) for stored in change.put]
             session.add_all(rows)
             session.flush()
-            return Exchange(tuple(map(_record, rows)), gone)
+            return Exchange(tuple(map(_record, rows)), removed)
 
     def take_fixes(self, ids: Iterable[int]) -> Exchange:
         """Take these out."""
         with self._write_own() as session:
-            return Exchange((), _take(session, [FixRow.id == one for one in ids]))
+            return Exchange((), _take(session, [FixRow.id == fix_id for fix_id in ids]))
 
 
 _Key = tuple[bytes, bytes, str, str]
@@ -95,21 +97,21 @@ def _same(key: _Key) -> ColumnElement[bool]:
     return and_(FixRow.source == source, FixRow.path == path, FixRow.caption == caption, FixRow.label == label)
 
 
-def _take(session: Session, which: Sequence[ColumnElement[bool]]) -> tuple[StoredFix, ...]:
-    """Delete and return the rows that any of ``which`` is true of."""
-    found: list[StoredFix] = []
-    for start in range(0, len(which), _AT_ONCE):
-        rows = session.scalars(select(FixRow).where(or_(*which[start : start + _AT_ONCE]))).all()
-        found += map(_record, rows)
+def _take(session: Session, conditions: Sequence[ColumnElement[bool]]) -> tuple[StoredFix, ...]:
+    """Delete and return the rows that any of ``conditions`` is true of."""
+    removed: list[StoredFix] = []
+    for start in range(0, len(conditions), _AT_ONCE):
+        rows = session.scalars(select(FixRow).where(or_(*conditions[start : start + _AT_ONCE]))).all()
+        removed += map(_record, rows)
         session.execute(delete(FixRow).where(FixRow.id.in_([row.id for row in rows])))
     session.expunge_all()
-    return tuple(found)
+    return tuple(removed)
 
 
 def _row(source: str, fix: Fix, later: str = "") -> FixRow:
-    where, path, caption, label = _key(source, fix)
+    source_bytes, path, caption, label = _key(source, fix)
     return FixRow(
-        source=where,
+        source=source_bytes,
         path=path,
         caption=caption,
         label=label,
@@ -122,7 +124,7 @@ def _row(source: str, fix: Fix, later: str = "") -> FixRow:
 
 
 def _record(row: FixRow) -> StoredFix:
-    kind = next((one for one in KINDS if one == row.kind), None)
+    kind = next((known_kind for known_kind in KINDS if known_kind == row.kind), None)
     fix = Fix(
         kind=kind or "excluded",
         path=os.fsdecode(row.path),

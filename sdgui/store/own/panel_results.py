@@ -53,8 +53,8 @@ class ResultRecords(Sessions):
         """All of ``panel``, newest first."""
         query = select(PanelResultRow).where(PanelResultRow.panel == panel).order_by(PanelResultRow.made.desc())
         with self._read_own() as session:
-            found = [_record(row) for row in session.scalars(query)]
-        return [one for one in found if one is not None]
+            results = [_record(row) for row in session.scalars(query)]
+        return [result for result in results if result is not None]
 
     def forget_result(self, panel: str, subject: str, data: str) -> None:
         """Remove one; nothing happens when it is not kept."""
@@ -64,14 +64,14 @@ class ResultRecords(Sessions):
             session.execute(delete(row).where(*this))
 
     def last_result(self, panel: str, subject: str = "", data: str = "") -> PanelResult | None:
-        """The newest of ``panel``, of this run and these data where they are given; None where there is none."""
+        """The newest of ``panel``, of this run and these data where they are given; else None."""
         row = PanelResultRow
         query = select(row).where(row.panel == panel).order_by(row.made.desc())
         query = query.where(row.subject == os.fsencode(subject)) if subject else query
         query = query.where(row.data == os.fsencode(data)) if data else query
         with self._read_own() as session:
-            found = session.scalars(query.limit(1)).first()
-            return _record(found) if found is not None else None
+            newest = session.scalars(query.limit(1)).first()
+            return _record(newest) if newest is not None else None
 
 
 def _make_room(session: Session, panel: str) -> None:

@@ -110,10 +110,10 @@ def read_version(connection: Connection, address: RegistryAddress) -> str | None
     """The version of the tables; None in a database that has none of ours yet."""
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" not in tables:
-        if taken := sorted(tables & set(Base.metadata.tables)):
+        if foreign_tables := sorted(tables & set(Base.metadata.tables)):
             raise StoreError(
-                f"The database {address} has a table {taken[0]} of another program; give --registry a database of "
-                "its own."
+                f"The database {address} has a table {foreign_tables[0]} of another program; give --registry an empty "
+                "database."
             )
         return None
     row = connection.execute(text("SELECT version_num FROM alembic_version")).first()

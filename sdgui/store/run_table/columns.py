@@ -101,7 +101,7 @@ class Columns:
         return case((self._json_type(field.key).in_(("integer", "real")), self._json(field.key)), else_=None)
 
     def text(self, field: Field) -> Sql:
-        """The field as text: "true" and "false" for switches, "" for an empty text; NULL where there is none."""
+        """The field as text: "true" and "false" for switches, "" for an empty text; NULL without a value."""
         if field.source is not Source.SETTING:
             return cast(self.sort_key(field), Text)
         if self._postgres:
@@ -125,9 +125,9 @@ class Columns:
         return func.json_type(DefinitionRow.config, json_path(key))
 
     def _metric(self, field: Field) -> Sql:
-        if field.which == "at":
+        if field.aggregate == "at":
             return self._at_step(field)
-        column = SummaryRow.last if field.which == "last" else SummaryRow.best
+        column = SummaryRow.last if field.aggregate == "last" else SummaryRow.best
         of_run = SummaryRow.run_id == RunRow.id
         if len(field.metrics) == 1:
             return (
@@ -161,26 +161,26 @@ class Columns:
         names = select(TagRow.name).join(run_tags, run_tags.c.tag_id == TagRow.id)
         return names.where(run_tags.c.owner_id == RunRow.id).order_by(TagRow.name).correlate(RunRow).subquery()
 
-    def has_tag(self, name: str, whole: bool) -> Sql:
+    def has_tag(self, name: str, exact: bool) -> Sql:
         """Whether the run has this tag, or one that contains ``name``."""
-        fits = self.equals(TagRow.name, name) if whole else self.contains(TagRow.name, name)
-        found = select(run_tags.c.owner_id).join(TagRow, TagRow.id == run_tags.c.tag_id)
-        return found.where(run_tags.c.owner_id == RunRow.id, fits).correlate(RunRow).exists()
+        fits = self.equals(TagRow.name, name) if exact else self.contains(TagRow.name, name)
+        tagged = select(run_tags.c.owner_id).join(TagRow, TagRow.id == run_tags.c.tag_id)
+        return tagged.where(run_tags.c.owner_id == RunRow.id, fits).correlate(RunRow).exists()
 
     def equals(self, text: Any, value: str) -> Sql:
         """Whether a text is ``value``, whatever the case in any script."""
-        found: Sql = self._folded(text) == value.casefold()
-        return found
+        is_equal: Sql = self._folded(text) == value.casefold()
+        return is_equal
 
     def contains(self, text: Any, part: str) -> Sql:
         """Whether a text has this part, whatever the case in any script."""
-        found: Sql = self._folded(text).contains(part.casefold(), autoescape=True)
-        return found
+        has_part: Sql = self._folded(text).contains(part.casefold(), autoescape=True)
+        return has_part
 
     def _folded(self, text: Any) -> Any:
         """``text`` as ``str.casefold`` has it: on SQLite by that function, which ``make_engine`` registers.
 
-        PostgreSQL's lower() depends on the collation; what folds further than lower case, it is told.
+        PostgreSQL's lower() depends on the collation, and does not fold final sigma and sharp s.
         """
         if not self._postgres:
             return func.casefold(text, type_=Text())

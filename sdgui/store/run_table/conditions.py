@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import and_, func, not_, or_, select, true
 
 from sdgui.store.run_table.columns import SEARCHED, Columns, Sql
-from sdgui.store.run_table.expressions import All, Comparison, Expression, Not, OneOf, Some, Value, Word
+from sdgui.store.run_table.expressions import And, Comparison, Expression, Not, OneOf, Or, Value, Word
 from sdgui.store.run_table.fields import Field, Kind, Source, setting
 from sdgui.store.tables import DefinitionRow, RunRow
 
@@ -26,9 +26,9 @@ def condition(expression: Expression, columns: Columns) -> Sql:
             return _fits(field, or_(*(_equal(field, value, columns) for value in values)), None in values)
         case Not(part):
             return not_(condition(part, columns))
-        case All(parts):
+        case And(parts):
             return and_(true(), *(condition(part, columns) for part in parts))
-        case Some(parts):
+        case Or(parts):
             return or_(*(condition(part, columns) for part in parts))
 
 
@@ -47,21 +47,21 @@ def _fits(field: Field, comparison: Sql, lacking: bool) -> Sql:
 def _word(text: str, columns: Columns) -> Sql:
     texts = [func.coalesce(columns.contains(column, text), False) for column in SEARCHED]
     preset = func.coalesce(columns.contains(columns.text(_PRESET), text), False)
-    return or_(*texts, preset, columns.has_tag(text, whole=False))
+    return or_(*texts, preset, columns.has_tag(text, exact=False))
 
 
-def _comparison(one: Comparison, columns: Columns) -> Sql:
-    field, value = one.field, one.value
-    if one.operator == "=":
+def _comparison(comparison: Comparison, columns: Columns) -> Sql:
+    field, value = comparison.field, comparison.value
+    if comparison.operator == "=":
         return _equal(field, value, columns)
-    if one.operator == "!=":
+    if comparison.operator == "!=":
         return not_(func.coalesce(_equal(field, value, columns), False))
-    if one.operator == ":":
+    if comparison.operator == ":":
         if field.kind is Kind.TAGS:
-            return columns.has_tag(str(value), whole=True)
+            return columns.has_tag(str(value), exact=True)
         text = columns.text(field)
         return columns.contains(text, value) if isinstance(value, str) else _equal(field, value, columns)
-    return _ordered(columns.number(field), one.operator, value)
+    return _ordered(columns.number(field), comparison.operator, value)
 
 
 def _ordered(number: Any, operator: str, value: Value) -> Sql:
@@ -79,7 +79,7 @@ def _equal(field: Field, value: Value, columns: Columns) -> Sql:
         text = columns.text(field)
         return or_(text.is_(None), text == "")
     if field.kind is Kind.TAGS:
-        return columns.has_tag(str(value), whole=True)
+        return columns.has_tag(str(value), exact=True)
     if isinstance(value, bool):
         return columns.text(field) == ("true" if value else "false")
     if isinstance(value, float):

@@ -32,7 +32,7 @@ class DefinitionRecords(Sessions):
 
         A folder that is gone, on another computer or unreadable is left out: its run has no settings to list.
         """
-        found = 0
+        count = 0
         with self._read() as session:
             missing = session.execute(_missing(session)).all()
         for start in range(0, len(missing), _AT_ONCE):
@@ -43,8 +43,8 @@ class DefinitionRecords(Sessions):
             with self._write() as session:
                 for digest, config in read.items():
                     keep_definition(session, digest, config)
-            found += len(read)
-        return found
+            count += len(read)
+        return count
 
     def _frozen(self, digest: str, folder: str, experiment_config: str, name: str) -> RunConfig | None:
         try:

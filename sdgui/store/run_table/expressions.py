@@ -52,17 +52,17 @@ class Not:
 
 
 @dataclass(frozen=True)
-class All:
+class And:
     parts: tuple[Expression, ...]
 
 
 @dataclass(frozen=True)
-class Some:
+class Or:
     parts: tuple[Expression, ...]
 
 
-Expression = Word | Comparison | OneOf | Not | All | Some
-EVERY = All(())
+Expression = Word | Comparison | OneOf | Not | And | Or
+EVERY = And(())
 
 
 def fields_in(expression: Expression) -> Iterator[Field]:
@@ -72,6 +72,6 @@ def fields_in(expression: Expression) -> Iterator[Field]:
             yield field
         case Not(part):
             yield from fields_in(part)
-        case All(parts) | Some(parts):
-            for one in parts:
-                yield from fields_in(one)
+        case And(parts) | Or(parts):
+            for operand in parts:
+                yield from fields_in(operand)

@@ -53,45 +53,45 @@ FACTS: Mapping[str, Fact] = {
     "metric": Fact("Best recall", Kind.NUMBER, "Best mean recall on validation data, of student or teacher"),
     "metric_step": Fact("Best step", Kind.NUMBER, "Step of the best mean recall"),
     "step": Fact("Step", Kind.NUMBER, "Steps trained so far"),
-    "steps": Fact("Steps", Kind.NUMBER, "Steps that it is to train"),
-    "progress": Fact("Progress", Kind.NUMBER, "Share of the steps that is done"),
+    "steps": Fact("Steps", Kind.NUMBER, "Total steps"),
+    "progress": Fact("Progress", Kind.NUMBER, "Share of steps done"),
     "created": Fact("Created", Kind.TIME, "When it was added; of an imported run, when it began to train"),
     "started": Fact("Started", Kind.TIME, "When training began"),
     "finished": Fact("Finished", Kind.TIME, "When training ended"),
     "duration": Fact("Duration", Kind.DURATION, "From the start to the end, or until now"),
-    "machine": Fact("Machine", Kind.TEXT, "The machine that it trains on; empty for this computer"),
-    "devices": Fact("Devices", Kind.TEXT, "GPUs that it was given"),
+    "machine": Fact("Machine", Kind.TEXT, "Where it trains; empty for this computer"),
+    "devices": Fact("Devices", Kind.TEXT, "GPUs assigned to it"),
     "owner": Fact("Owner", Kind.TEXT, "Who launched it"),
     "failure": Fact("Failure", Kind.TEXT, "Why it failed"),
-    "recipe": Fact("Recipe", Kind.TEXT, "The same for runs whose settings differ in nothing but name and seed"),
-    "key": Fact("Key", Kind.TEXT, "The end of its folder's name"),
+    "recipe": Fact("Recipe", Kind.TEXT, "Same settings, any seed"),
+    "key": Fact("Key", Kind.TEXT, "Run ID"),
 }
 SHARES = frozenset({"metric", "progress"})  # facts that are shares of 1
 
 _OTHER_NAMES = {"tags": "tag", "notes": "note", "host": "machine", "total_steps": "steps", "time": "duration"}
-_WHICH = re.compile(r"(last|best)\((.+)\)")
+_CALL = re.compile(r"(last|best)\((.+)\)")
 _AT = re.compile(r"at\(\s*(.+?)\s*,\s*(\d{1,15})\s*\)")
 
 
 @dataclass(frozen=True)
 class Field:
-    """``which``: "best", "last" or "at" of a metric, "" for anything else. ``metrics``: those that its name stands for.
+    """A column, sort key or operand. ``aggregate``: "best", "last" or "at" of a metric, else "".
 
-    ``step``: of "at" alone.
+    ``metrics``: those that its name stands for; ``step``: for "at" only.
     """
 
     source: Source
     key: str
-    which: str = ""
+    aggregate: str = ""
     metrics: tuple[str, ...] = ()
     step: int = 0
 
     @property
     def name(self) -> str:
         """As it is typed, and kept in saved views."""
-        if self.which == "at":
+        if self.aggregate == "at":
             return f"at({self.key}, {self.step})"
-        return f"last({self.key})" if self.which == "last" else self.key
+        return f"last({self.key})" if self.aggregate == "last" else self.key
 
     @property
     def kind(self) -> Kind | None:
@@ -102,7 +102,7 @@ class Field:
 
 
 def fact(key: str) -> Field:
-    """The field of a fact of the run; KeyError when there is none."""
+    """The field of a fact of the run; KeyError for an unknown name."""
     if key not in FACTS:
         raise KeyError(key)
     return Field(Source.RUN, key)
@@ -113,9 +113,9 @@ def setting(name: str) -> Field:
     return Field(Source.SETTING, name)
 
 
-def metric(name: str, which: str = "best", among: tuple[str, ...] = (), step: int = 0) -> Field:
+def metric(name: str, aggregate: str = "best", among: tuple[str, ...] = (), step: int = 0) -> Field:
     """The field of a metric, or of all those that a short name stands for."""
-    return Field(Source.METRIC, name, which, among or (name,), step)
+    return Field(Source.METRIC, name, aggregate, among or (name,), step)
 
 
 @cache
@@ -134,7 +134,7 @@ class Catalogue:
     def __init__(self, metrics: Iterable[str] = ()) -> None:
         self.metrics = tuple(sorted(metrics))
         self._settings = frozenset(settings())
-        self._known = frozenset(self.metrics)
+        self._metric_names = frozenset(self.metrics)
 
     def field(self, name: str) -> Field:
         """The field that ``name`` stands for.
@@ -142,19 +142,19 @@ class Catalogue:
         A metric's name may leave parts out: ``val/R@1`` stands for every metric that begins with ``val/`` and ends with
         ``R@1``, and its value is the best of them. Raises UnknownFieldError.
         """
-        found, step = _WHICH.fullmatch(name), 0
-        which, bare = (found[1], found[2]) if found else ("best", name)
-        if at := _AT.fullmatch(name):
-            found, which, bare, step = at, "at", at[1], int(at[2])
+        call, step = _CALL.fullmatch(name), 0
+        aggregate, bare = (call[1], call[2]) if call else ("best", name)
+        if at_step := _AT.fullmatch(name):
+            call, aggregate, bare, step = at_step, "at", at_step[1], int(at_step[2])
         key = _OTHER_NAMES.get(bare, bare)
-        if not found and key in FACTS:
+        if not call and key in FACTS:
             return fact(key)
-        if not found and key in self._settings:
+        if not call and key in self._settings:
             return setting(key)
-        if bare in self._known:
-            return metric(bare, which, step=step)
-        if among := tuple(one for one in self.metrics if _stands_for(bare, one)):
-            return metric(bare, which, among, step)
+        if bare in self._metric_names:
+            return metric(bare, aggregate, step=step)
+        if among := tuple(full for full in self.metrics if _abbreviates(bare, full)):
+            return metric(bare, aggregate, among, step)
         raise UnknownFieldError(f"There is no setting, metric or column “{name}”{self._nearest(bare)}")
 
     def names(self) -> list[str]:
@@ -164,11 +164,11 @@ class Catalogue:
     def _nearest(self, name: str) -> str:
         names = self.names()
         close = nearest(name, names, cutoff=0.6)
-        close = close or [one for one in names if re.split(r"[./]", one)[-1] == name][:3]
+        close = close or [candidate for candidate in names if re.split(r"[./]", candidate)[-1] == name][:3]
         return f"; did you mean {' or '.join(close)}?" if close else "."
 
 
-def _stands_for(short: str, whole: str) -> bool:
-    """Whether ``short`` is ``whole`` with parts left out: its first and last part, the latter whole after ``_``."""
+def _abbreviates(short: str, full: str) -> bool:
+    """Whether ``short`` is the first and last part of ``full``; the last may start after ``_``."""
     head, slash, tail = short.rpartition("/")
-    return bool(slash and tail) and whole.startswith(f"{head}/") and whole.endswith((f"/{tail}", f"_{tail}"))
+    return bool(slash and tail) and full.startswith(f"{head}/") and full.endswith((f"/{tail}", f"_{tail}"))

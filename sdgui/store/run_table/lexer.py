@@ -1,4 +1,4 @@
-"""A filter as tokens, each with its place. Every text has some: what fits nothing is told as an error at its place."""
+"""A filter as tokens, each with its place. Text that is no token raises an error with its position."""
 
 from __future__ import annotations
 
@@ -36,27 +36,31 @@ def tokens(text: str) -> list[Token]:
     """The tokens of a filter; ExpressionError at a quote that is not closed, and at half a character."""
     if (half := _SURROGATE.search(text)) is not None:  # pasted from elsewhere: no database takes it
         raise ExpressionError("This is not a character; delete it.", half.start(), half.end())
-    found: list[Token] = []
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
+    result: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
         if match is None:
-            what = "This quote is not closed." if text[at] in "\"'" else f"“{text[at]}” is not understood here."
-            raise ExpressionError(what, at, len(text) if text[at] in "\"'" else at + 1)
+            message = (
+                "This quote is not closed."
+                if text[position] in "\"'"
+                else f"“{text[position]}” is not understood here."
+            )
+            raise ExpressionError(message, position, len(text) if text[position] in "\"'" else position + 1)
         kind, part = str(match.lastgroup), match[0]
         if kind != "space":
-            found.append(_token(kind, part, at))
-        at = match.end()
-    return found
+            result.append(_token(kind, part, position))
+        position = match.end()
+    return result
 
 
-def _token(kind: str, part: str, at: int) -> Token:
+def _token(kind: str, part: str, start: int) -> Token:
     if kind == "string":
-        return Token(kind, re.sub(r"\\(.)", r"\1", part[1:-1]), at, at + len(part))
+        return Token(kind, re.sub(r"\\(.)", r"\1", part[1:-1]), start, start + len(part))
     if kind == "call":
-        return Token("word", part, at, at + len(part))
+        return Token("word", part, start, start + len(part))
     if kind == "operator":
-        return Token(kind, {"==": "=", "~": ":"}.get(part, part), at, at + len(part))
+        return Token(kind, {"==": "=", "~": ":"}.get(part, part), start, start + len(part))
     if kind == "word" and part.lower() in KEYWORDS:
-        return Token(part.lower(), part, at, at + len(part))
-    return Token(kind, part, at, at + len(part))
+        return Token(part.lower(), part, start, start + len(part))
+    return Token(kind, part, start, start + len(part))

@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any
 
 from sdgui.store.run_table.expressions import (
-    All,
+    And,
     Comparison,
     Expression,
     ExpressionError,
     Not,
     OneOf,
-    Some,
+    Or,
     Value,
     Word,
 )
@@ -33,14 +33,14 @@ LONGEST = 4000  # characters
 
 
 def parse(text: str, catalogue: Catalogue, now: float | None = None) -> Expression:
-    """The tree of a filter; an empty one is ``All(())``, which every run fits.
+    """The tree of a filter; an empty one is ``And(())``, which every run fits.
 
     ``now``: seconds since the epoch, from which ages such as ``created > 3d`` count. Raises ExpressionError, which
     knows the place of what is wrong.
     """
     if len(text) > LONGEST:
         raise ExpressionError(f"The filter has {len(text)} characters; keep it to {LONGEST}.", LONGEST, len(text))
-    return _Parser(text, catalogue, time.time() if now is None else now).whole()
+    return _Parser(text, catalogue, time.time() if now is None else now).parse()
 
 
 class _Parser:
@@ -48,66 +48,64 @@ class _Parser:
         self._tokens = tokens(text)
         self._end = len(text.rstrip())
         self._catalogue, self._now = catalogue, now
-        self._at, self._depth, self._parts = 0, 0, 0
+        self._position, self._depth, self._parts = 0, 0, 0
 
-    def whole(self) -> Expression:
+    def parse(self) -> Expression:
         if not self._tokens:
-            return All(())
-        found = self._some()
+            return And(())
+        expression = self._parse_or()
         if (token := self._peek()) is not None:
             raise ExpressionError(f"“{token.text}” is not understood here.", token.start, token.end)
-        return found
+        return expression
 
     def _peek(self, ahead: int = 0) -> Token | None:
-        at = self._at + ahead
-        return self._tokens[at] if at < len(self._tokens) else None
+        index = self._position + ahead
+        return self._tokens[index] if index < len(self._tokens) else None
 
-    def _take(self, kind: str) -> Token | None:
+    def _accept(self, kind: str) -> Token | None:
         token = self._peek()
         if token is None or token.kind != kind:
             return None
-        self._at += 1
+        self._position += 1
         return token
 
-    def _some(self) -> Expression:
-        parts = [self._all()]
-        while self._take("or"):
-            parts.append(self._all())
-        return parts[0] if len(parts) == 1 else Some(tuple(parts))
+    def _parse_or(self) -> Expression:
+        parts = [self._parse_and()]
+        while self._accept("or"):
+            parts.append(self._parse_and())
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
-    def _all(self) -> Expression:
-        parts = [self._part()]
+    def _parse_and(self) -> Expression:
+        parts = [self._parse_part()]
         while (token := self._peek()) is not None and token.kind not in ("or", "close"):
-            self._take("and")
-            parts.append(self._part())
-        return parts[0] if len(parts) == 1 else All(tuple(parts))
+            self._accept("and")
+            parts.append(self._parse_part())
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
 
-    def _part(self) -> Expression:
+    def _parse_part(self) -> Expression:
         self._parts += 1
         token = self._peek()
         if token is None:
-            raise ExpressionError("Something must follow here: a word or a comparison.", self._end, self._end + 1)
+            raise ExpressionError("Expected a term here.", self._end, self._end + 1)
         if self._parts > MOST_PARTS or self._depth > DEEPEST:
             raise ExpressionError("The filter has too many parts; make it simpler.", token.start, token.end)
-        self._at += 1
+        self._position += 1
         self._depth += 1
         try:
-            return self._of(token)
+            return self._parse_operand(token)
         finally:
             self._depth -= 1
 
-    def _of(self, token: Token) -> Expression:
+    def _parse_operand(self, token: Token) -> Expression:
         if token.kind == "not":
-            return Not(self._part())
+            return Not(self._parse_part())
         if token.kind == "open":
-            inner = self._some()
-            if not self._take("close"):
+            inner = self._parse_or()
+            if not self._accept("close"):
                 raise ExpressionError("This parenthesis is not closed.", token.start, token.start + 1)
             return inner
         if token.kind not in ("word", "string"):
-            raise ExpressionError(
-                f"“{token.text}” needs something before it: a word or a comparison.", token.start, token.end
-            )
+            raise ExpressionError(f"Expected a term before “{token.text}”.", token.start, token.end)
         following = self._peek()
         if following is not None and following.kind == "operator":
             return self._comparison(token)
@@ -123,8 +121,8 @@ class _Parser:
             raise ExpressionError(str(error), token.start, token.end) from error
 
     def _comparison(self, name: Token) -> Expression:
-        field, operator = self._field(name), self._tokens[self._at]
-        self._at += 1
+        field, operator = self._field(name), self._tokens[self._position]
+        self._position += 1
         if field.kind is Kind.TIME and operator.text in ("=", "!="):
             same = self._same_time(field)
             return same if operator.text == "=" else Not(same)
@@ -136,32 +134,32 @@ class _Parser:
         if token is None or value is None:
             return Comparison(field, "=", None)
         start, end = read_period(field, token.text, self._now)
-        return All((Comparison(field, ">=", start), Comparison(field, "<", end)))
+        return And((Comparison(field, ">=", start), Comparison(field, "<", end)))
 
     def _one_of(self, name: Token) -> Expression:
         field = self._field(name)
-        opening = self._tokens[self._at + 1]
-        self._at += 2
+        opening = self._tokens[self._position + 1]
+        self._position += 2
         read = self._same_time if field.kind is Kind.TIME else partial(self._value, operator="=")
         values: list[Any] = [read(field)]
-        while self._take("comma"):
+        while self._accept("comma"):
             values.append(read(field))
-        if not self._take("close"):
+        if not self._accept("close"):
             raise ExpressionError("This list is not closed; end it with “)”.", opening.start, opening.end)
         if len(values) > MOST_PARTS:
             raise ExpressionError(f"The list has {len(values)} values; keep it to {MOST_PARTS}.", name.start, name.end)
-        return Some(tuple(values)) if field.kind is Kind.TIME else OneOf(field, tuple(values))
+        return Or(tuple(values)) if field.kind is Kind.TIME else OneOf(field, tuple(values))
 
     def _value(self, field: Field, operator: str) -> Value:
         token = self._peek()
         if token is None or token.kind not in ("word", "string"):
             start, end = (self._end, self._end + 1) if token is None else (token.start, token.end)
             raise ExpressionError(f"“{field.name} {operator}” needs a value.", start, end)
-        self._at += 1
+        self._position += 1
         text = token.text
         percent = self._peek()
         if token.kind == "word" and percent is not None and (percent.kind, percent.text) == ("word", "%"):
-            self._at += 1
+            self._position += 1
             text += "%"
         try:
             return read_value(field, operator, text, token.kind == "string", self._now)

@@ -64,8 +64,8 @@ class RunTableRecords(Sessions):
         following = select(func.min(SummaryRow.metric)).where(SummaryRow.metric > seen.c.metric).scalar_subquery()
         seen = seen.union_all(select(following).where(seen.c.metric.is_not(None)))
         with self._read() as session:
-            found = session.scalars(select(seen.c.metric).where(seen.c.metric.is_not(None))).all()
-        return Catalogue(found)
+            metrics = session.scalars(select(seen.c.metric).where(seen.c.metric.is_not(None))).all()
+        return Catalogue(metrics)
 
     def run_ids(self, query: RunQuery, group: RunGroup | None = None) -> list[int]:
         """The runs that fit, in order; of a ``group`` of the query, its own."""
@@ -100,18 +100,18 @@ class RunTableRecords(Sessions):
     def run_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, tuple[Cell, ...]]:
         """The values of these fields of these runs; a run that is gone is left out. Tags are a list of names."""
         settings = [field for field in fields if field.source is Source.SETTING]
-        others = [field for field in fields if field.source is not Source.SETTING]
-        found: dict[int, tuple[Cell, ...]] = {}
+        plain_fields = [field for field in fields if field.source is not Source.SETTING]
+        cells: dict[int, tuple[Cell, ...]] = {}
         with self._read() as session:
             columns = Columns(is_postgres(session))
             parts = [settings[start : start + _SETTINGS] for start in range(0, len(settings), _SETTINGS)]
-            wanted = [columns.settings(part) for part in parts]
-            wanted += [columns.shown(field) for field in others]
-            statement = _joined(select(RunRow.id, *wanted))
+            selected = [columns.settings(part) for part in parts]
+            selected += [columns.shown(field) for field in plain_fields]
+            statement = _joined(select(RunRow.id, *selected))
             for start in range(0, len(run_ids), _AT_ONCE):
                 rows = session.execute(statement.where(RunRow.id.in_(run_ids[start : start + _AT_ONCE])))
-                found |= {row[0]: _cells(row, fields, parts) for row in rows}
-        return found
+                cells |= {row[0]: _cells(row, fields, parts) for row in rows}
+        return cells
 
     def differing_settings(self, run_ids: Sequence[int]) -> list[str]:
         """The settings in which these runs differ, in the order of the form; runs without a definition are ignored."""
@@ -138,8 +138,8 @@ def _joined(statement: Any) -> Select[Any]:
 
 
 def _listed(statement: Any, query: RunQuery, columns: Columns) -> Select[Any]:
-    here = _joined(statement).where(RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
-    return here.where(condition(query.filter, columns))
+    listed = _joined(statement).where(RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
+    return listed.where(condition(query.filter, columns))
 
 
 def _ordered(key: Sql, descending: bool) -> Sql:
@@ -147,9 +147,9 @@ def _ordered(key: Sql, descending: bool) -> Sql:
 
 
 def _with_sort_key(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
-    wanted = dict.fromkeys(field for field in fields if field.kind not in (Kind.TEXT, Kind.TAGS))
-    wanted |= dict.fromkeys(key.field for key in query.sort[:1] if key.field.kind not in (Kind.TEXT, Kind.TAGS))
-    return list(wanted)
+    numeric = dict.fromkeys(field for field in fields if field.kind not in (Kind.TEXT, Kind.TAGS))
+    numeric |= dict.fromkeys(key.field for key in query.sort[:1] if key.field.kind not in (Kind.TEXT, Kind.TAGS))
+    return list(numeric)
 
 
 def _sums(number: Sql) -> tuple[Sql, ...]:
@@ -161,9 +161,9 @@ def _group_order(query: RunQuery, fields: Sequence[Field], runs: Any) -> list[Sq
         return []
     key = query.sort[0]
     if key.field in query.group_by:
-        at = query.group_by.index(key.field)
-        order = runs[f"k{at}"]
-        return [_ordered(func.min(runs[f"o{at}"]), key.descending), order.desc() if key.descending else order]
+        index = query.group_by.index(key.field)
+        order = runs[f"k{index}"]
+        return [_ordered(func.min(runs[f"o{index}"]), key.descending), order.desc() if key.descending else order]
     if key.field in fields:
         return [_ordered(func.avg(runs[f"n{fields.index(key.field)}"]), key.descending)]
     return []
@@ -180,12 +180,14 @@ def _group(row: Any, keys: int, fields: Sequence[Field]) -> RunGroup:
 
 def _cells(row: Any, fields: Sequence[Field], parts: Sequence[Sequence[Field]]) -> tuple[Cell, ...]:
     """The values in the order of ``fields``: settings come as JSON arrays, NULL without a definition."""
-    own: list[Cell] = []
+    setting_values: list[Cell] = []
     for part, array in zip(parts, row[1 : 1 + len(parts)], strict=True):
         values = json.loads(array) if isinstance(array, str) else array or [None] * len(part)
-        own += values[: len(part)]
-    settings, others = iter(own), iter(row[1 + len(parts) :])
-    return tuple(next(settings) if field.source is Source.SETTING else _shown(field, next(others)) for field in fields)
+        setting_values += values[: len(part)]
+    settings, plain_values = iter(setting_values), iter(row[1 + len(parts) :])
+    return tuple(
+        next(settings) if field.source is Source.SETTING else _shown(field, next(plain_values)) for field in fields
+    )
 
 
 def _shown(field: Field, value: Any) -> Cell:
@@ -195,13 +197,13 @@ def _shown(field: Field, value: Any) -> Cell:
     return value
 
 
-def _differences(first: Mapping[str, Any], other: Mapping[str, Any], prefix: str) -> Iterator[str]:
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str) -> Iterator[str]:
     """Dotted names of what two definitions do not agree in."""
-    for name in first.keys() | other.keys():
-        one, two = first.get(name), other.get(name)
-        if one == two:
+    for name in first.keys() | second.keys():
+        first_value, second_value = first.get(name), second.get(name)
+        if first_value == second_value:
             continue
-        if isinstance(one, dict) and isinstance(two, dict):
-            yield from _differences(one, two, f"{prefix}{name}.")
+        if isinstance(first_value, dict) and isinstance(second_value, dict):
+            yield from _differences(first_value, second_value, f"{prefix}{name}.")
         else:
             yield prefix + name

@@ -4,7 +4,7 @@ The points of a run are in its folder. Of the steps that a table asks for, the v
 here, so that ten thousand runs are compared by looks into an index; of a run that goes on, only what was appended is
 read again. The value at a step is the last one measured up to it; a run that has not come so far has none.
 
-Flow: a table with such a field calls ``fill_step_values`` in a thread of its own, then asks its query again.
+Flow: a table with such a field calls ``fill_step_values`` in a background thread, then asks its query again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Pair = tuple[str, int]  # a metric and a step
 
 @dataclass(frozen=True)
 class StepValue:
-    """The last point of a metric up to a step; ``measured`` is its step, -1 where there is none yet."""
+    """The last point of a metric up to a step; ``measured`` is its step, -1 before the first."""
 
     value: float = math.nan
     measured: int = -1
@@ -43,10 +43,10 @@ class StepValue:
 
 @dataclass(frozen=True)
 class Filled:
-    """``changed``: runs that have other values than before, or values for the first time; ``left``: those unread."""
+    """``changed``: runs with new or other values; ``unread``: runs that were not read."""
 
     changed: int
-    left: int
+    unread: int
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Unread:
 
     folder: Path
     offset: int
-    known: Mapping[Pair, tuple[StepValue, int]]  # with the offset that was read to
+    stored: Mapping[Pair, tuple[StepValue, int]]  # with the offset that was read to
 
 
 class StepValueRecords(Sessions):
@@ -66,23 +66,25 @@ class StepValueRecords(Sessions):
 
         ``goes_on`` is asked between some runs and the next. A folder that is gone or on another computer is left out.
         """
-        wanted = sorted({(storable(metric), step) for metric, step in pairs})
-        self._forget_step_values(wanted)
-        unread = self._unread(wanted)
+        storable_pairs = sorted({(storable(metric), step) for metric, step in pairs})
+        self._forget_step_values(storable_pairs)
+        unread = self._unread(storable_pairs)
         changed, ids = 0, list(unread)
         for start in range(0, len(ids), _AT_ONCE):
             if not goes_on():
                 return Filled(changed, len(ids) - start)
-            some = {one: unread[one] for one in ids[start : start + _AT_ONCE]}
-            found = {one: values for one, run in some.items() if (values := _read(run, wanted)) is not None}
-            self.keep_step_values(found)
-            changed += sum(_differ(values, some[one].known) for one, values in found.items())
+            batch = {run_id: unread[run_id] for run_id in ids[start : start + _AT_ONCE]}
+            values_by_run = {
+                run_id: values for run_id, run in batch.items() if (values := _read(run, storable_pairs)) is not None
+            }
+            self.keep_step_values(values_by_run)
+            changed += sum(_differ(values, batch[run_id].stored) for run_id, values in values_by_run.items())
         return Filled(changed, 0)
 
-    def keep_step_values(self, found: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
+    def keep_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
         """Keep what was read of these runs, with the offset that was read to."""
         with self._write() as session:
-            _keep(session, found)
+            _keep(session, values_by_run)
 
     def steps_of_evaluations(self, most: int = 12) -> list[int]:
         """Steps at which runs were best, the most frequent of them, in order: what to offer where a step is asked."""
@@ -92,7 +94,7 @@ class StepValueRecords(Sessions):
             return sorted(session.scalars(query))
 
     def _unread(self, pairs: Sequence[Pair]) -> dict[int, _Unread]:
-        found: dict[int, _Unread] = {}
+        unread: dict[int, _Unread] = {}
         known: dict[int, dict[Pair, tuple[StepValue, int]]] = defaultdict(dict)
         with self._read() as session:
             for metric, step in pairs:
@@ -111,39 +113,39 @@ class StepValueRecords(Sessions):
                         continue
                     if read_to is not None:
                         known[run_id][metric, step] = StepValue(math.nan if value is None else value, measured), read_to
-                    found[run_id] = _Unread(self._folder_path(folder), offset, known[run_id])
-        return found
+                    unread[run_id] = _Unread(self._folder_path(folder), offset, known[run_id])
+        return unread
 
-    def _forget_step_values(self, wanted: Collection[Pair]) -> None:
+    def _forget_step_values(self, needed: Collection[Pair]) -> None:
         """Make room where very many steps were asked for: all but the wanted ones go."""
         row = StepValueRow
         with self._read() as session:
-            kept = [tuple(pair) for pair in session.execute(select(row.metric, row.at_step).distinct())]
-        if len({*kept, *wanted}) <= MOST_PAIRS:
+            stored = [tuple(pair) for pair in session.execute(select(row.metric, row.at_step).distinct())]
+        if len({*stored, *needed}) <= MOST_PAIRS:
             return
         with self._write() as session:
-            for metric, step in set(kept) - set(wanted):
+            for metric, step in set(stored) - set(needed):
                 session.execute(delete(row).where(row.metric == metric, row.at_step == step))
 
 
 def step_pairs(fields: Iterable[Field]) -> set[Pair]:
     """The metrics and steps that some fields stand for."""
-    return {(metric, field.step) for field in fields if field.which == "at" for metric in field.metrics}
+    return {(metric, field.step) for field in fields if field.aggregate == "at" for metric in field.metrics}
 
 
 def _differ(values: Mapping[Pair, tuple[StepValue, int]], known: Mapping[Pair, tuple[StepValue, int]]) -> bool:
-    return any(pair not in known or known[pair][0].measured != one.measured for pair, (one, _) in values.items())
+    return any(pair not in known or known[pair][0].measured != value.measured for pair, (value, _) in values.items())
 
 
 def _read(run: _Unread, pairs: Sequence[Pair]) -> dict[Pair, tuple[StepValue, int]] | None:
     """The values of one run with the offset that was read to; None where its events cannot be read."""
     events = RunDir(run.folder).events
-    offsets = {run.known[pair][1] if pair in run.known else 0 for pair in pairs}
-    start = min(offsets) if len(offsets) == 1 else 0  # a new pair beside known ones: all of it anew
-    before = {pair: run.known[pair][0] for pair in pairs} if start else {}
+    offsets = {run.stored[pair][1] if pair in run.stored else 0 for pair in pairs}
+    start = min(offsets) if len(offsets) == 1 else 0  # a new pair beside known ones: read everything again
+    before = {pair: run.stored[pair][0] for pair in pairs} if start else {}
     try:
-        if start and (found := _fold(events, start, run.offset, pairs, before)) is not None:
-            return found
+        if start and (values := _fold(events, start, run.offset, pairs, before)) is not None:
+            return values
         return _fold(events, 0, run.offset, pairs, {})
     except (EventError, OSError):
         return None
@@ -163,15 +165,15 @@ def _fold(
         past = reader.offset
         for event in reader.read():
             if isinstance(event, RunStarted):
-                for pair, own in points.items():
-                    if own and pair in before and own[0].measured > event.step:
+                for pair, run_points in points.items():
+                    if run_points and pair in before and run_points[0].measured > event.step:
                         return None
-                    points[pair] = [point for point in own if point.measured <= event.step]
+                    points[pair] = [point for point in run_points if point.measured <= event.step]
             elif isinstance(event, (Metrics, Evaluated)):
                 _add(event, by_metric, points)
     if reader.offset == start:  # the file is gone, or was replaced by a shorter one
         return None
-    return {pair: (own[-1] if own else StepValue(), reader.offset) for pair, own in points.items()}
+    return {pair: (run_points[-1] if run_points else StepValue(), reader.offset) for pair, run_points in points.items()}
 
 
 def _add(
@@ -184,8 +186,8 @@ def _add(
                     points[metric, step].append(StepValue(event.values[metric], event.step))
 
 
-def _keep(session: Session, found: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
-    there = set(session.scalars(select(RunRow.id).where(RunRow.id.in_(list(found)))))
+def _keep(session: Session, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
+    existing = set(session.scalars(select(RunRow.id).where(RunRow.id.in_(list(values_by_run)))))
     rows = [
         {
             "metric": metric,
@@ -195,8 +197,8 @@ def _keep(session: Session, found: Mapping[int, Mapping[Pair, tuple[StepValue, i
             "measured": value.measured,
             "offset": offset,
         }
-        for run_id, values in found.items()
-        if run_id in there
+        for run_id, values in values_by_run.items()
+        if run_id in existing
         for (metric, step), (value, offset) in values.items()
     ]
     if rows:

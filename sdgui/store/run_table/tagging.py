@@ -33,7 +33,7 @@ class TaggingRecords(Sessions):
         """
         undo: dict[int, TagChange] = {}
         with self._write() as session:
-            made = {tag.name.casefold(): tag for tag in tag_rows(session, _added(changes))}
+            new_tags = {tag.name.casefold(): tag for tag in tag_rows(session, _added(changes))}
             for row in self._rows(session, changes):
                 change = changes[row.id]
                 has = {tag.name.casefold(): tag for tag in row.tags}
@@ -41,8 +41,8 @@ class TaggingRecords(Sessions):
                 gone = {clean_line(name).casefold() for name in change.remove} & has.keys()
                 if not new and not gone:
                     continue
-                undo[row.id] = TagChange(tuple(has[key].name for key in gone), tuple(made[key].name for key in new))
-                row.tags = [tag for key, tag in has.items() if key not in gone] + [made[key] for key in new]
+                undo[row.id] = TagChange(tuple(has[key].name for key in gone), tuple(new_tags[key].name for key in new))
+                row.tags = [tag for key, tag in has.items() if key not in gone] + [new_tags[key] for key in new]
                 note_activity(session, "tagged", row.key, experiment=row.experiment_id, run=row.id)
         return undo
 
@@ -60,8 +60,8 @@ class TaggingRecords(Sessions):
         return undo
 
     @staticmethod
-    def _rows(session: Session, wanted: Iterable[int]) -> Iterator[RunRow]:
-        ids = sorted(wanted)
+    def _rows(session: Session, run_ids: Iterable[int]) -> Iterator[RunRow]:
+        ids = sorted(run_ids)
         for start in range(0, len(ids), _AT_ONCE):
             yield from session.scalars(select(RunRow).where(RunRow.id.in_(ids[start : start + _AT_ONCE])))
 

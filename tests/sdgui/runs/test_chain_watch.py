@@ -81,7 +81,7 @@ def test_a_stage_in_the_bin_stays_there(watched: Watched) -> None:
     assert watched.listed() == ["stage-1-one"]
 
 
-@pytest.mark.parametrize("failing", ["import_run", "tag_run", "same_place"])
+@pytest.mark.parametrize("failing", ["import_run", "tag_run", "copy_place"])
 def test_a_stage_that_could_not_be_listed_is_tried_again(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:

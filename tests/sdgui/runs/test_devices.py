@@ -194,7 +194,7 @@ def test_stages_of_a_chain_train_where_the_first_does(store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     first, second = (store.add_run(experiment.id, True, Place("", "3")) for _ in range(2))
     assert store.give_devices(first.id, Slots(("0", "3"))).devices == "3"
-    store.same_place(second.id, first.id)
+    store.copy_place(second.id, first.id)
     assert store.run(second.id).devices == "3"
 
 

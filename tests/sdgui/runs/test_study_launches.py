@@ -66,9 +66,9 @@ def with_budgets(out: StudyDir) -> None:
         (Slots(), False, []),
         (Slots(at_once=3), False, ["--jobs", "3"]),
         (Slots(at_once=3), True, []),
-        (Slots(("0", "1", "2"), taken=frozenset({"1"})), False, ["--devices", "0,2"]),
+        (Slots(("0", "1", "2"), in_use=frozenset({"1"})), False, ["--devices", "0,2"]),
         (Slots(("0", "1"), at_once=5), True, ["--devices", "0,1"]),
-        (Slots(("0", "1"), taken=frozenset({"0", "1"})), False, ["--devices", "0,1"]),
+        (Slots(("0", "1"), in_use=frozenset({"0", "1"})), False, ["--devices", "0,1"]),
     ],
 )
 def test_runs_are_spread_over_what_is_free_and_never_where_time_is_measured(

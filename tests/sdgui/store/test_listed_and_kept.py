@@ -50,17 +50,17 @@ def test_the_latest_runs_are_those_that_ended_or_began_last(store: Store) -> Non
 
 def test_where_another_program_trains_a_run_is_told(store: Store) -> None:
     run = store.add_run(store.add_experiment(CONFIG).id).id
-    store.tell_devices(run, "1,2", "far")
+    store.record_devices(run, "1,2", "far")
     found = store.run(run)
     assert (found.devices, found.machine, found.remote_folder) == ("1,2", "far", None)
-    store.tell_devices(run, "3")
+    store.record_devices(run, "3")
     store.record_remote_folder(run, "far.lab", "/there/one")
     found = store.run(run)
     assert (found.devices, found.machine, found.remote_folder) == ("3", "", ("far.lab", "/there/one"))
     other = store.add_run(store.experiments()[0].id, queued=True, place=Place("far", "0")).id
     assert store.place(other, HERE).machine == ""
-    store.tell_devices(other, "5", "far")
-    store.same_place(run, other)
+    store.record_devices(other, "5", "far")
+    store.copy_place(run, other)
     assert (store.run(run).devices, store.run(run).machine, store.run(run).devices_asked) == ("5", "far", "")
 
 
@@ -124,6 +124,6 @@ def test_a_fix_of_a_later_version_is_kept_as_it_is(store: Store) -> None:
     later = store.fixes()[1]
     assert (later.later, later.fix.kind, later.fix.path) == ("rotated", "excluded", "/b.png")
     taken = store.take_fixes([later.id])
-    assert (taken.put, [one.later for one in taken.taken]) == ((), ["rotated"])
-    store.exchange_fixes(Exchange(put=taken.taken))
+    assert (taken.put, [one.later for one in taken.removed]) == ((), ["rotated"])
+    store.exchange_fixes(Exchange(put=taken.removed))
     assert [one.later for one in store.fixes()] == ["", "rotated"]

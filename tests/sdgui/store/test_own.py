@@ -29,7 +29,7 @@ def test_the_basket_outlives_the_window_and_the_newest_fix_of_a_pair_counts(
     store.put_fixes("/other.csv", first[:1])
     renamed = Fix(kind="recaptioned", path=ODD, caption="a cat", value="a\0 tiger", panel="Caption", found=6.0)
     change = store.put_fixes("/data.csv", [wrong(ODD, "a cat"), renamed])
-    assert [one.fix for one in change.taken] == first[:1]
+    assert [one.fix for one in change.removed] == first[:1]
     clean = renamed.model_copy(update={"value": "a tiger"})
     wanted = [("/data.csv", first[1]), ("/other.csv", first[0]), ("/data.csv", clean)]
     assert held(open_store(tmp_path / "home")) == wanted
@@ -43,7 +43,7 @@ def test_what_was_exchanged_is_exchanged_back(store: Store) -> None:
     done.append(store.take_fixes([one.id for one in store.fixes()]))
     assert store.fixes() == ()
     for left, change in zip((250, 250, 0), reversed(done), strict=True):
-        store.exchange_fixes(Exchange(put=change.taken, taken=change.put))
+        store.exchange_fixes(Exchange(put=change.removed, removed=change.put))
         assert store.fix_count() == left
         if left:
             kinds = {one.fix.kind for one in store.fixes() if one.fix.path == "/7.png"}

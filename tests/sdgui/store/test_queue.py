@@ -45,7 +45,7 @@ def test_each_free_gpu_gets_one_run_in_order(store: Store) -> None:
 
 def test_a_gpu_that_another_program_uses_is_left_alone(store: Store) -> None:
     ids = queued(store, 2)
-    assert taken(store, {"": Slots(("0", "1"), taken=frozenset({"0"}))}) == [(ids[0], "1")]
+    assert taken(store, {"": Slots(("0", "1"), in_use=frozenset({"0"}))}) == [(ids[0], "1")]
 
 
 def test_without_gpus_so_many_run_at_once(store: Store) -> None:

@@ -14,7 +14,7 @@ from sdgui.store.queue import Slots
 from sdgui.store.records import Place, Progress
 from sdgui.store.store import Store
 
-HERE, GPUS, MACHINE = Slots(at_once=2), Slots(("0", "1", "2"), taken=frozenset({"2"})), Slots(("0", "1", "2"), each=2)
+HERE, GPUS, MACHINE = Slots(at_once=2), Slots(("0", "1", "2"), in_use=frozenset({"2"})), Slots(("0", "1", "2"), each=2)
 ONE, BOTH = Place("gpus", "1"), Place("gpus", "0,1")
 PLACES = st.sampled_from([Place(), Place("gpus"), ONE, BOTH, Place("pairs")])
 STEPS = st.lists(
@@ -49,7 +49,7 @@ def next_of(waiting: list[One], live: list[One], machines: dict[str, Slots]) -> 
             if len(there) < slots.at_once:
                 return run
             continue
-        busy = {device for one in there for device in one.given.split(",")} | slots.taken
+        busy = {device for one in there for device in one.given.split(",")} | slots.in_use
         mine = kept.setdefault(run.place.host, set())
         free = [device for device in slots.devices if device not in busy | mine]
         wanted = run.place.devices.split(",") if run.place.devices else free[: slots.each]

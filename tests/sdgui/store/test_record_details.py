@@ -170,7 +170,7 @@ def test_a_place_is_asked_for_until_a_run_has_started(store: Store, experiment: 
     assert (placed.machine, placed.devices_asked) == ("far", "0,1")
     with pytest.raises(StoreError, match="has started"):
         store.place(live, Place("far", "0"))
-    store.same_place(live, waits)
+    store.copy_place(live, waits)
     assert (store.run(live).machine, store.run(live).devices_asked) == ("far", "0,1")
 
 

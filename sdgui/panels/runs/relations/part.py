@@ -82,7 +82,7 @@ class _Relation(QWidget):
         listing = self.table.model.listing
         if listing is None:
             return
-        fields = [field for field in self.table.model.fields if field.key not in _NO_AXIS or field.which]
+        fields = [field for field in self.table.model.fields if field.key not in _NO_AXIS or field.aggregate]
         fields = list(dict.fromkeys([*fields, fact("metric"), fact("duration")]))
         query, store, most = listing.query, self._store, self._most
         listed_ids = rows.run_ids() if rows.groups is None else None

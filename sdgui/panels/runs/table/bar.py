@@ -85,10 +85,10 @@ class TableBar(QWidget):
         menu.setToolTipsVisible(True)
         names = dict.fromkeys([*_USUAL_GROUPS, *self._layout.group_by, *self._layout.columns])
         for field in fields_of(names, self._catalogue):
-            if field.which not in ("", "at") or field.key in ("note", "metric", "progress", "duration", "created"):
+            if field.aggregate not in ("", "at") or field.key in ("note", "metric", "progress", "duration", "created"):
                 continue
             title = "Same settings, any seed" if field.name == RECIPE else title_of(field)
-            title = f"{title}, in bands" if field.which == "at" else title
+            title = f"{title}, in bands" if field.aggregate == "at" else title
             action = menu.addAction(title.replace("&", "&&"))
             action.setCheckable(True)
             action.setChecked(field.name in self._layout.group_by)

@@ -35,7 +35,7 @@ def title_of(field: Field) -> str:
     if field.source is Source.RUN:
         title = FACTS[field.key].title
     elif field.source is Source.METRIC:
-        title = short_metric(field.key) + {"last": " (last)", "at": f" at {count(field.step)}"}.get(field.which, "")
+        title = short_metric(field.key) + {"last": " (last)", "at": f" at {count(field.step)}"}.get(field.aggregate, "")
     else:
         title = field.key
     return f"{title}, %" if shares(field) else title
@@ -53,8 +53,8 @@ def tip_of(field: Field) -> str:
         return f"{FACTS[field.key].tip}\nIn a filter: {field.name}"
     if field.source is Source.SETTING:
         return f"Setting {field.key}"
-    statistic = "Last value" if field.which == "last" else "Best value"
-    if field.which == "at":
+    statistic = "Last value" if field.aggregate == "last" else "Best value"
+    if field.aggregate == "at":
         statistic = f"Last value up to step {count(field.step)}, once a run has come so far,"
     of = field.metrics[0] if len(field.metrics) == 1 else f"the best of {', '.join(field.metrics)}"
     return f"{statistic} of {of}\nIn a filter: {field.name}"

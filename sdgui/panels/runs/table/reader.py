@@ -91,7 +91,7 @@ class TableReader(QObject):
             return self.store.fill_step_values(pairs, lambda: time.monotonic() < until and not self._ending.is_set())
 
         def done(result: Filled) -> None:
-            self.unread.emit(result.left)
+            self.unread.emit(result.unread)
             self.filled.emit(result.changed)
 
         self._filling.run(work, done, self.failed.emit)

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdgui.store.run_table.expressions import (
-    All,
+    And,
     Comparison,
     Expression,
     ExpressionError,
     Not,
     OneOf,
-    Some,
+    Or,
     Value,
     Word,
 )
@@ -47,7 +47,7 @@ LEAVES: st.SearchStrategy[Expression] = st.builds(Word, WORDS) | COMPARISONS
 
 def _branches(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
     several = st.lists(inner, min_size=2, max_size=3).map(tuple)
-    return st.builds(Not, inner) | st.builds(All, several) | st.builds(Some, several)
+    return st.builds(Not, inner) | st.builds(And, several) | st.builds(Or, several)
 
 
 EXPRESSIONS = st.recursive(LEAVES, _branches, max_leaves=8)
@@ -63,9 +63,9 @@ def written(expression: Expression) -> str:
             return f"{field.name} in ({', '.join(map(_value, values))})"
         case Not(part):
             return f"not ({written(part)})"
-        case All(parts):
+        case And(parts):
             return " AND ".join(f"({written(part)})" for part in parts)
-        case Some(parts):
+        case Or(parts):
             return "  or ".join(f"({written(part)})" for part in parts)
 
 

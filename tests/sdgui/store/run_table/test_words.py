@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sdgui.store.run_table.expressions import All, Comparison, ExpressionError, Not, OneOf, Some, Word, fields_in
+from sdgui.store.run_table.expressions import And, Comparison, ExpressionError, Not, OneOf, Or, Word, fields_in
 from sdgui.store.run_table.fields import Catalogue, Field, Kind, Source, UnknownFieldError, fact, metric, setting
 from sdgui.store.run_table.lexer import tokens
 from sdgui.store.run_table.parser import DEEPEST, LONGEST, MOST_PARTS, parse
@@ -40,17 +40,17 @@ def test_each_token_knows_where_it_lies() -> None:
 @pytest.mark.parametrize(
     ("text", "start", "end", "sentence"),
     [
-        ("a and ", 5, 6, "Something must follow here"),
-        ("not", 3, 4, "Something must follow here"),
+        ("a and ", 5, 6, "Expected a term here"),
+        ("not", 3, 4, "Expected a term here"),
         ("seed =", 6, 7, "“seed =” needs a value"),
         ("seed = )", 7, 8, "“seed =” needs a value"),
         ("seed in (", 9, 10, "“seed =” needs a value"),
         ("seed in (1 2)", 8, 9, "This list is not closed"),
         ("a < 3", 0, 1, "There is no setting, metric or column “a”"),
-        ("= 3", 0, 1, "“=” needs something before it"),
-        ("a , b", 2, 3, "“,” needs something before it"),
+        ("= 3", 0, 1, "Expected a term before “=”"),
+        ("a , b", 2, 3, "Expected a term before “,”"),
         ("(a b", 0, 1, "This parenthesis is not closed"),
-        ("seed in 3", 5, 7, "“in” needs something before it"),
+        ("seed in 3", 5, 7, "Expected a term before “in”"),
     ],
 )
 def test_what_is_missing_is_told_at_its_place(text: str, start: int, end: int, sentence: str) -> None:
@@ -60,10 +60,10 @@ def test_what_is_missing_is_told_at_its_place(text: str, start: int, end: int, s
 
 
 def test_as_much_as_a_filter_may_hold() -> None:
-    assert parse("", CATALOGUE) == parse("  ", CATALOGUE) == All(())
+    assert parse("", CATALOGUE) == parse("  ", CATALOGUE) == And(())
     most = " ".join(["a"] * MOST_PARTS)
     found = parse(most, CATALOGUE)
-    assert isinstance(found, All)
+    assert isinstance(found, And)
     assert len(found.parts) == MOST_PARTS
     with pytest.raises(ExpressionError, match="too many parts") as caught:
         parse(f"{most} b", CATALOGUE)
@@ -84,9 +84,9 @@ def test_as_much_as_a_filter_may_hold() -> None:
 
 def test_and_binds_before_or_and_words_side_by_side_must_all_be_found() -> None:
     a, b, c = Word("a"), Word("b"), Word("c")
-    assert parse("a b or c", CATALOGUE) == parse("a and b OR c", CATALOGUE) == Some((All((a, b)), c))
-    assert parse("a (b or c)", CATALOGUE) == All((a, Some((b, c))))
-    assert parse("not a b", CATALOGUE) == All((Not(a), b))
+    assert parse("a b or c", CATALOGUE) == parse("a and b OR c", CATALOGUE) == Or((And((a, b)), c))
+    assert parse("a (b or c)", CATALOGUE) == And((a, Or((b, c))))
+    assert parse("not a b", CATALOGUE) == And((Not(a), b))
     seed = parse("seed == 3", CATALOGUE)
     assert seed == Comparison(setting("seed"), "=", 3.0)
     whole = parse("not (seed=3 or step in (1,2)) state:done", CATALOGUE)
