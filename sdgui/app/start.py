@@ -154,7 +154,7 @@ def make_services(
     fetch_missing(RemotePictures(store.home, hosts.machines).fetch)
     keep_place(hosts, settings)
     slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
-    studies = StudyPrograms(store, study, slots=slots.whole)
+    studies = StudyPrograms(store, study, slots=slots.unreserved)
     slots.reserved = studies.reserved
     launcher = Launcher(store, trainer, slots=slots, elsewhere=hosts)
     hosts.stage_begun.connect(launcher.chains.start)

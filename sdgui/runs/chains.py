@@ -60,12 +60,12 @@ def _changed(stage: ChainStage, base: Raw, ours: Raw, name: str) -> ChainStage:
         merged[section] = merged[section] | {key: raw[section][key]}
     if merged["teacher"]["checkpoint"] == PREVIOUS_GENERATION:
         merged["teacher"] = merged["teacher"] | {"checkpoint": ""}
-    made = RunConfig.model_validate(merged | {"name": f"{name} {stage.name}"[:120]})
-    wrong = {field: text for field, text in problems(made).items() if field not in stage.takes}
+    stage_config = RunConfig.model_validate(merged | {"name": f"{name} {stage.name}"[:120]})
+    wrong = {field: text for field, text in problems(stage_config).items() if field not in stage.takes}
     if wrong:
         field, text = next(iter(wrong.items()))
         raise ConfigError(f"Stage {stage.name} cannot be trained: {field}: {text}")
-    return stage.model_copy(update={"config": made})
+    return stage.model_copy(update={"config": stage_config})
 
 
 def _merged(stage: Raw, base: Raw, ours: Raw) -> Raw:
@@ -82,7 +82,7 @@ def _merged(stage: Raw, base: Raw, ours: Raw) -> Raw:
 class ChainWatch(QObject):
     """Looks for new stages of the chains that the store has a run of, every second while one is running.
 
-    It works in a thread of its own: listing a stage reads all of its events, which may be many megabytes.
+    Works in a background thread: listing a stage reads all of its events, which may be many megabytes.
     """
 
     found = Signal(int)  # run id: a further stage began and is listed now
@@ -92,27 +92,27 @@ class ChainWatch(QObject):
         super().__init__(parent)
         self._store = store
         self._begun: set[Path] = set()  # stages whose listing was begun and not finished
-        self._wanted = False
+        self._polling = False
         self.poller = Poller("chains", "Chains of runs", self._work, self.trouble.emit)
 
     def start(self) -> None:
         """Start looking; may be called from any thread."""
-        self._wanted = True
+        self._polling = True
         self.poller.begin()
 
     @property
     def busy(self) -> bool:
         """Whether it is polling: a chain is running, as far as is known."""
-        return self._wanted
+        return self._polling
 
     def stop(self) -> None:
         """Stop polling."""
         self.poller.stop()
 
     def _work(self) -> float | None:
-        self._wanted = False  # before polling, so that a ``start`` meanwhile counts
-        self._wanted = self._poll() or self._wanted
-        return _POLL_SECONDS if self._wanted else None
+        self._polling = False  # before polling, so that a ``start`` meanwhile counts
+        self._polling = self._poll() or self._polling
+        return _POLL_SECONDS if self._polling else None
 
     def _poll(self) -> bool:
         """List new stages; whether there may be more, since a chain is running."""
@@ -124,22 +124,22 @@ class ChainWatch(QObject):
         for run in runs:
             if run.is_local and chain_file(run.folder) is not None:
                 chains.setdefault(run.folder.parent, run)
-        known, open_ = {run.folder for run in runs}, False
+        listed, open_ = {run.folder for run in runs}, False
         for folder, first in chains.items():
-            open_ = self._poll_chain(folder, first, known) or open_
+            open_ = self._poll_chain(folder, first, listed) or open_
         return open_
 
-    def _poll_chain(self, folder: Path, first: Run, known: set[Path]) -> bool:
+    def _poll_chain(self, folder: Path, first: Run, listed: set[Path]) -> bool:
         """List the new stages of one chain, as the ``first`` is listed; whether more may come: its program lives."""
         try:
-            chain, here = read_chain(folder / "chain.json"), ChainDir(folder)
+            chain, chain_dir = read_chain(folder / "chain.json"), ChainDir(folder)
         except ConfigError:  # damaged or being removed; its stages that are listed stay
             return False
-        stages = [here.stage(chain, index) for index in range(len(chain.stages))]
+        stages = [chain_dir.stage(chain, index) for index in range(len(chain.stages))]
         # First: a program that ends after this may have started a stage meanwhile.
-        statuses = [each.read_status() for each in stages if each.path in known]
+        statuses = [each.read_status() for each in stages if each.path in listed]
         alive = any(status is not None and process_alive(status) for status in statuses)
-        missing = [stage for stage in stages if stage.path not in known or stage.path in self._begun]
+        missing = [stage for stage in stages if stage.path not in listed or stage.path in self._begun]
         for stage in list(missing):
             if not stage.config.is_file():
                 continue

@@ -1,4 +1,4 @@
-"""The demo: data drawn by a program of its own, and the experiments that use it.
+"""The demo: data drawn by a separate program, and the experiments that use it.
 
 Flow: ``--demo`` (or the button of the empty window) asks for it; ``python -m core demo-data`` writes the pictures and
 the tables; the window shows how far it is, and a launch that needs the data waits for ``ready``.
@@ -34,7 +34,7 @@ class DemoData(QObject):
     def __init__(self, folder: Path, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.folder = folder
-        self._given = command is not None
+        self._is_custom = command is not None
         self._command = list(command) if command else [*core_command(), "demo-data"]
         self._process: QProcess | None = None
         self._output = ""
@@ -56,12 +56,12 @@ class DemoData(QObject):
         """Create the data in the background, unless it is being created or complete."""
         if self._process is not None or self.complete:
             return
-        if not self._given:
+        if not self._is_custom:
             try:
                 need("train")
                 need("demo")
             except NotInstalled as error:
-                text = str(error)  # told when whoever asked has said that it waits
+                text = str(error)  # emitted after the caller has shown that it waits
                 QTimer.singleShot(0, self, lambda: self.failed.emit(text, ""))
                 return
         process = qt_process(self)
@@ -88,9 +88,9 @@ class DemoData(QObject):
         self._output += bytes(self._process.readAll().data()).decode("utf-8", "replace")
         lines = [line for line in re.split(r"[\r\n]+", self._output) if line.strip()]
         if lines:
-            found = _COUNT.search(lines[-1])
-            done, total = (int(text.replace(",", "")) for text in found.groups()) if found else (0, 0)
-            self.progress.emit(done, total, "Drawing the demo pictures")
+            match = _COUNT.search(lines[-1])
+            drawn, total = (int(text.replace(",", "")) for text in match.groups()) if match else (0, 0)
+            self.progress.emit(drawn, total, "Drawing the demo pictures")
 
     def _error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart and self._process is not None:

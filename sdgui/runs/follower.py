@@ -126,7 +126,7 @@ class Follower(Poller):
         self._active: set[int] = set()  # runs that are polled in every round
         self._turn = 0  # where the next part of the other runs begins
         self._stamps: dict[int, tuple[object, ...]] = {}  # of the records that were read last
-        self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._requested: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._recorded_at: dict[int, float] = {}
         self._reported: dict[int, RunState] = {}  # the state that the window has
         self._complaints: dict[tuple[int, str], str] = {}  # run (0: the store), what of it -> as reported
@@ -136,7 +136,7 @@ class Follower(Poller):
 
     def poll_now(self, run_id: int = 0) -> None:
         """Poll the store, and this run, at once."""
-        self._wanted.put(run_id)
+        self._requested.put(run_id)
         self.wake()
 
     def run(self) -> None:
@@ -147,14 +147,14 @@ class Follower(Poller):
     def _follow(self) -> float:
         """A round; while catching up with a long file, the processor is left to the window now and then."""
         pause = 0.005 if self._poll_runs() else self._poll_seconds
-        self._tell()
+        self._notify_window()
         return pause
 
     def _failed(self, sentence: str) -> None:
         self._complain(0, sentence)
-        self._tell()
+        self._notify_window()
 
-    def _tell(self) -> None:
+    def _notify_window(self) -> None:
         now = time.monotonic()
         if now - self._notified >= 0.8 * self._poll_seconds and self._outbox.should_notify():
             self._notified = now
@@ -163,15 +163,15 @@ class Follower(Poller):
     def _poll_runs(self) -> bool:
         """Poll everything that is due; whether there is more to read at once."""
         now = time.monotonic()
-        wanted = set()
-        while not self._wanted.empty():
-            wanted.add(self._wanted.get())
-        seldom = now >= self._seldom_due or bool(wanted)
+        requested = set()
+        while not self._requested.empty():
+            requested.add(self._requested.get())
+        seldom = now >= self._seldom_due or bool(requested)
         if seldom:
             self._seldom_due = now + _SELDOM_POLLS * self._poll_seconds
             self._poll_store()
         busy = False
-        due = {*self._active, *wanted, *(self._next_restful() if seldom else ())}
+        due = {*self._active, *requested, *(self._next_idle() if seldom else ())}
         for run_id in sorted(due.union(list(self.shown))):
             if self.ending.is_set():
                 return False
@@ -181,7 +181,7 @@ class Follower(Poller):
                 busy = self._guarded_poll(live, run_id in due) or busy
         return busy
 
-    def _next_restful(self) -> list[int]:
+    def _next_idle(self) -> list[int]:
         """Some of all runs, in turn: another program may have resumed one, or its folder may be gone."""
         part = list(self._live)[self._turn : self._turn + _IN_TURN]
         self._turn = self._turn + _IN_TURN if len(part) == _IN_TURN else 0
@@ -196,12 +196,12 @@ class Follower(Poller):
                 return self._fill_from_mirror(live)
             if due:
                 busy = self._poll(live)
-                (self._active.discard if live.restful and not live.behind else self._active.add)(live.run_id)
+                (self._active.discard if live.is_idle and not live.behind else self._active.add)(live.run_id)
             if shown := self.shown.get(live.run_id):
                 busy = self._fill(live, shown, live.dir) or busy
         except Exception as error:  # noqa: BLE001  the others are followed whatever is wrong with this one
-            what = f"{type(error).__name__}: {excerpt(str(error))}"
-            sentence = f"The run in {live.dir.path} cannot be followed: {what}."
+            cause = f"{type(error).__name__}: {excerpt(str(error))}"
+            sentence = f"The run in {live.dir.path} cannot be followed: {cause}."
             self._publish(live.failed(sentence))
             self._complain(live.run_id, sentence)
             return False
@@ -366,9 +366,9 @@ class Follower(Poller):
             self._outbox.trouble(run_id, "")
 
 
-def _unread(reader: EventReader, known: int) -> str:
-    """The log's line on unreadable lines, ``known`` of which it has reported already."""
-    count = reader.broken - known
+def _unread(reader: EventReader, reported: int) -> str:
+    """The log's line on unreadable lines, ``reported`` of which it has reported already."""
+    count = reader.broken - reported
     lines = "1 line of events.jsonl was" if count == 1 else f"{count} lines of events.jsonl were"
-    first = f" The first: {reader.problem}." if known == 0 else ""
+    first = f" The first: {reader.problem}." if reported == 0 else ""
     return f"{lines} unreadable and skipped.{first}"

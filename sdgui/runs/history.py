@@ -84,12 +84,12 @@ class _Series:
     def cut(self, step: int) -> bool:
         """Drop points after ``step``, in a new buffer, since the old one may be on screen; whether any fell."""
         points = self.points()
-        kept = points[:, points[0] <= step]
-        if kept.shape[1] == points.shape[1]:
+        remaining = points[:, points[0] <= step]
+        if remaining.shape[1] == points.shape[1]:
             return False
         buffer = np.empty((3, max(_FIRST_CAPACITY, points.shape[1])))
-        buffer[:, : kept.shape[1]] = kept
-        self._published = (buffer, kept.shape[1])
+        buffer[:, : remaining.shape[1]] = remaining
+        self._published = (buffer, remaining.shape[1])
         return True
 
 
@@ -243,14 +243,14 @@ class RunHistory:
     @property
     def best(self) -> BestPoint | None:
         """The highest mean recall on validation data, of student or teacher; the earliest among equals."""
-        found: BestPoint | None = None
+        winner: BestPoint | None = None
         for name in self.names:
             summary = self.summary(name) if ranks_runs(name) else None
             if summary is None or math.isnan(summary.best):
                 continue
-            if found is None or (summary.best, -summary.best_step) > (found.value, -found.step):
-                found = BestPoint(name, summary.best, summary.best_step)
-        return found
+            if winner is None or (summary.best, -summary.best_step) > (winner.value, -winner.step):
+                winner = BestPoint(name, summary.best, summary.best_step)
+        return winner
 
     @property
     def step(self) -> int:

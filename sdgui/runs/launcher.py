@@ -270,10 +270,10 @@ class Launcher(QObject):
             return
         self._refuse_without_trainer(run.machine)
         chain = chain_file(folder.path)  # a stage is trained as its chain, which goes on after it
-        what = (chain, chain.parent) if chain else (folder.config, folder.path)
+        paths = (chain, chain.parent) if chain else (folder.config, folder.path)
         several = 0 if chain else run.devices.count(",") + 1
         begin = torchrun_command(several) if several > 1 and self._command == core_command() else self._command
-        command = [*begin, "train", *map(str, what), *(["--stage-logs"] if chain else [])]
+        command = [*begin, "train", *map(str, paths), *(["--stage-logs"] if chain else [])]
         try:
             process = start_trainer(command, folder, device_variables(run.devices))
         except FileNotFoundError as error:
@@ -288,7 +288,7 @@ class Launcher(QObject):
         self.launched.emit(run.id)
 
     def _start_elsewhere(self, run: Run) -> None:
-        """Hand the run over in a thread of its own: a machine may take long to answer, or be out of reach for now."""
+        """Hand the run over in a background thread: a machine may answer late or be out of reach."""
         if self._elsewhere is None:
             raise LaunchError(f"This window knows no machine {run.machine}; choose this computer.")
         self.launched.emit(run.id)

@@ -60,11 +60,11 @@ class LiveRun:
         self._status_stamp: int | None = None
         self._judged = 0.0
         self._seen = False  # whether the folder was there
-        self._missing = False  # whether it is not there any more
+        self._missing = False  # whether it no longer exists
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
 
     @property
-    def restful(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether polling it seldom is enough: no trainer is alive, as far as is known."""
         return not self.state.alive
 
@@ -96,26 +96,26 @@ class LiveRun:
     def _read_events(self) -> bool:
         self._missing = False
         try:
-            found = self.dir.events.stat()
+            info = self.dir.events.stat()
         except FileNotFoundError:  # not made yet; or out of reach for now, and what is known of it stands
             began = self._seen or self._reader.offset > 0
             self._missing = began and not self.queued and not self.dir.path.exists()
             return False
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(info.st_mode):
             self._reader.read()  # raises what it is instead
-        size = found.st_size
+        size = info.st_size
         if size < self._reader.offset:  # replaced, perhaps from a backup
-            return self._read_anew()
+            return self._reread()
         if size == self._reader.offset:
             return False
         before = self._reader.offset
         self._summary.apply(self._reader.read(_CHUNK))
         self._summary.problem = self._summary.problem or self._reader.problem
         if self._summary.stale:
-            return self._read_anew()
+            return self._reread()
         return self._reader.offset > before
 
-    def _read_anew(self) -> bool:
+    def _reread(self) -> bool:
         self._summary, offset = summarise(self.dir.events)
         self.rewritten = self.rewritten or offset < self._recorded[0]
         self._reader.offset = offset
@@ -138,11 +138,11 @@ class LiveRun:
         if self.queued:
             self.state = RunState.QUEUED
             return
-        there = self.dir.path.exists()
+        exists = self.dir.path.exists()
         self.state = run_state(self._summary.terminal, self._status, self.launched, now)
-        if self.state is RunState.STARTING and self._seen and not there:
+        if self.state is RunState.STARTING and self._seen and not exists:
             self.state = RunState.INTERRUPTED
-        self._seen = self._seen or there
+        self._seen = self._seen or exists
         self._failure = self._summary.failure
         if self.state is RunState.INTERRUPTED:
             self._failure = self._interruption()

@@ -31,8 +31,8 @@ _READING = threading.Lock()
 
 
 def _package() -> Path | None:
-    found = importlib.util.find_spec("open_clip")  # finds the folder, loads nothing
-    folders = list(found.submodule_search_locations or ()) if found else []
+    spec = importlib.util.find_spec("open_clip")  # finds the folder, loads nothing
+    folders = list(spec.submodule_search_locations or ()) if spec else []
     return Path(folders[0]) if folders else None
 
 
@@ -41,11 +41,11 @@ def architectures() -> Mapping[str, bool]:
     """Name -> whether it can caption; ours first, then open_clip's."""
     package = _package()
     folders = [_OURS, *([package / "model_configs"] if package else [])]
-    found: dict[str, bool] = {}
+    can_caption: dict[str, bool] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.json"), key=lambda path: path.stem.lower()):
-            found.setdefault(path.stem, _CAPTIONS in read_json(path))
-    return found
+            can_caption.setdefault(path.stem, _CAPTIONS in read_json(path))
+    return can_caption
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _quick(entry: ast.expr) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in ``path``; {} when there is none that can be read."""
+    """The object in ``path``; {} when it cannot be read."""
     try:
         raw = reading.read_json(path, _LONGEST_JSON)
     except (OSError, UserError):
@@ -144,27 +144,40 @@ def run_facts(run: RunDir) -> RunFacts:
     newest = run.checkpoints / f"{_STEP}{steps[0]:08d}"
     networks = tuple(name for name in ("teacher", "student") if (newest / f"{name}.safetensors").exists())
     captions = _checkpoint_captions(newest / "checkpoint.json")
-    pointed = {which: _pointed(run, which, steps) for which in ("best", "last")}
+    pointed = {pointer: _pointed(run, pointer, steps) for pointer in ("best", "last")}
     return RunFacts(tuple(steps), pointed["best"], pointed["last"], networks, captions)
 
 
 def _facts_elsewhere(run: RunDir) -> RunFacts:
-    found = read_checkpoints(run)
-    steps = [int(one.name.removeprefix(_STEP)) for one in found if one.name.removeprefix(_STEP).isdecimal()]
+    checkpoints = read_checkpoints(run)
+    steps = [
+        int(checkpoint.name.removeprefix(_STEP))
+        for checkpoint in checkpoints
+        if checkpoint.name.removeprefix(_STEP).isdecimal()
+    ]
     captions = _architecture_captions(run)
     if not steps:
         return RunFacts((), None, None, (), captions)
-    pointed = {which: int(one.name.removeprefix(_STEP)) for one in found for which in one.pointers}
+    pointed = {
+        pointer: int(checkpoint.name.removeprefix(_STEP))
+        for checkpoint in checkpoints
+        for pointer in checkpoint.pointers
+    }
     newest = max(steps)
-    files = {file.name for one in found if one.name == f"{_STEP}{newest:08d}" for file in one.files}
+    files = {
+        file.name
+        for checkpoint in checkpoints
+        if checkpoint.name == f"{_STEP}{newest:08d}"
+        for file in checkpoint.files
+    }
     networks = tuple(name for name in ("teacher", "student") if f"{name}.safetensors" in files)
     order = tuple(sorted(steps, reverse=True))
     return RunFacts(order, pointed.get("best", newest), pointed.get("last", newest), networks, captions)
 
 
-def _pointed(run: RunDir, which: str, steps: list[int]) -> int:
+def _pointed(run: RunDir, pointer: str, steps: list[int]) -> int:
     try:
-        text = reading.read_text(run.checkpoints / which, reading.KILOBYTE, root=run.path).strip().removeprefix(_STEP)
+        text = reading.read_text(run.checkpoints / pointer, reading.KILOBYTE, root=run.path).strip().removeprefix(_STEP)
     except (OSError, UserError):
         return steps[0]
     return int(text) if text.isdecimal() and int(text) in steps else steps[0]

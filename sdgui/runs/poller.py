@@ -18,13 +18,15 @@ _RETRY_SECONDS = 1.0
 class Poller(threading.Thread):
     """``ending``: set once it is to end, so that a long round can leave early."""
 
-    def __init__(self, name: str, what: str, poll: Callable[[], float | None], report: Callable[[str], object]) -> None:
+    def __init__(
+        self, name: str, subject: str, poll: Callable[[], float | None], report: Callable[[str], object]
+    ) -> None:
         """``poll`` returns the seconds until the next round, None to wait for ``wake``.
 
-        ``report`` is given a sentence on ``what`` ("The studies") cannot be followed, once for the same failure.
+        ``report`` gets a sentence: ``subject`` ("The studies") cannot be followed, once for the same failure.
         """
         super().__init__(name=name, daemon=True)
-        self._what, self._work, self._report = what, poll, report
+        self._subject, self._work, self._report = subject, poll, report
         self._failure = ""  # as it was reported last
         self._wake, self.ending = threading.Event(), threading.Event()
 
@@ -56,7 +58,7 @@ class Poller(threading.Thread):
             pause = self._work()
         except Exception as error:  # noqa: BLE001  whatever it is, others depend on this thread
             failure = f"{type(error).__name__}: {excerpt(str(error))}"
-            sentence = str(error) if isinstance(error, UserError) else f"{self._what} cannot be followed: {failure}."
+            sentence = str(error) if isinstance(error, UserError) else f"{self._subject} cannot be followed: {failure}."
             if sentence != self._failure and not self.ending.is_set():
                 self._failure = sentence
                 with suppress(RuntimeError):  # the window is gone

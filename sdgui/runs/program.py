@@ -1,4 +1,4 @@
-"""Running ``core`` as a program of its own, detached from the window.
+"""Running ``core`` as a separate program, detached from the window.
 
 Flow: the launcher starts trainers, the study programs their studies; command and environment are those of
 ``core.spec.children``.

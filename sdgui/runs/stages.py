@@ -20,17 +20,17 @@ _OWN = frozenset({"name", "preset", "data", "seed"})  # the experiment's own, wh
 
 def flat(config: RunConfig) -> dict[str, Any]:
     """Dotted field -> value."""
-    found: dict[str, Any] = {}
+    values_by_field: dict[str, Any] = {}
 
     def walk(values: dict[str, Any], prefix: str) -> None:
         for name, value in values.items():
             if isinstance(value, dict):
                 walk(value, f"{prefix}{name}.")
             else:
-                found[prefix + name] = value
+                values_by_field[prefix + name] = value
 
     walk(config.model_dump(mode="json"), "")
-    return found
+    return values_by_field
 
 
 def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
@@ -53,12 +53,12 @@ def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
 
 def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
     """The preset's settings under the name, data and seed of ``config``."""
-    kept = {name: getattr(config, name) for name in _OWN - {"preset"}}
-    made = preset_config(preset, size).model_copy(update=kept)
+    own_values = {name: getattr(config, name) for name in _OWN - {"preset"}}
+    preset_settings = preset_config(preset, size).model_copy(update=own_values)
     return (
-        with_previous_generation(made)
+        with_previous_generation(preset_settings)
         if preset == config.preset and config.teacher.checkpoint == PREVIOUS_GENERATION
-        else made
+        else preset_settings
     )
 
 
@@ -84,8 +84,8 @@ def keep_wish(staged: bool, experiment_id: int, settings: QSettings) -> None:
 def staged_chain(experiment: Experiment, settings: QSettings) -> Chain | None:
     """The chain that a launch of the experiment trains; None for a single run. Raises ConfigError."""
     config = experiment.config
-    found = origin(config) if config is not None else None
-    if config is None or found is None or not wants_stages(config, experiment.id, settings):
+    preset_origin = origin(config) if config is not None else None
+    if config is None or preset_origin is None or not wants_stages(config, experiment.id, settings):
         return None
-    size: Size = next(size for size in SIZES if size == found[1])
+    size: Size = next(size for size in SIZES if size == preset_origin[1])
     return chain_of(config, size)

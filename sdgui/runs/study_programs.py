@@ -1,6 +1,6 @@
-"""Starts, pauses, stops and follows studies, each a program of its own that outlives the window.
+"""Starts, pauses, stops and follows studies, each a separate program that outlives the window.
 
-Flow: Study panel -> ``start`` -> ``python -m core study STUDY.json OUT`` in a session of its own; the study's folder
+Flow: Study panel -> ``start`` -> ``python -m core study STUDY.json OUT`` in its own session; the study's folder
 holds all of its state. A thread reads the folders of the listed studies, emits ``changed``, and lists their runs.
 """
 
@@ -31,7 +31,7 @@ from sdgui.runs.study_status import (
     StudyRunSnapshot,
     StudySnapshot,
     first_status,
-    note_asked,
+    note_request,
     program_alive,
     read_study_folder,
 )
@@ -82,7 +82,7 @@ class StudyPrograms(QObject):
 
     def alive(self) -> list[int]:
         """Studies whose program is running."""
-        return [study_id for study_id, one in self._snapshots.items() if one.alive]
+        return [study_id for study_id, snapshot in self._snapshots.items() if snapshot.alive]
 
     # Doing. All of it may wait for a disk: call it beside the window's thread.
     def add(self, study: Study, definitions: Mapping[str, str] | None = None) -> StudyRecord:
@@ -94,14 +94,14 @@ class StudyPrograms(QObject):
         folder, number = base, 2
         while folder.exists():
             folder, number = base.with_name(f"{base.name}-{number}"), number + 1
-        made = False
+        is_new = False
         try:
             folder.mkdir(parents=True)
-            made = True
+            is_new = True
             StudyDir(folder).runs.mkdir()
             _write(folder, study, definitions or {})
         except OSError as error:
-            if made:  # its name is free for the next try
+            if is_new:  # its name is free for the next try
                 shutil.rmtree(folder, ignore_errors=True)
             raise StudyProgramError(f"The study cannot be written to {folder}: {error.strerror}.") from error
         record = self._store.add_study(folder, study.name)
@@ -156,11 +156,11 @@ class StudyPrograms(QObject):
             raise StudyProgramError("The study is already running, perhaps started by another window.")
         check_inside(folder, run_logs, StudyProgramError)
         try:
-            note_asked(folder, "")
+            note_request(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
-                where = ["--home", str(self._store.home)] if _machines(out).on else []
+                home_option = ["--home", str(self._store.home)] if _machines(out).on else []
                 spread = self._spread(study_id, out)
-                command = [*self._command, "study", str(out.study), str(folder), *spread, *where]
+                command = [*self._command, "study", str(out.study), str(folder), *spread, *home_option]
                 process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
@@ -173,12 +173,12 @@ class StudyPrograms(QObject):
     def reserved(self, but: int = -1) -> Reserved:
         """What the running studies keep of this computer, without that of the study ``but``."""
         runs, devices = 0, frozenset[str]()
-        for study_id, one in self._snapshots.items():
-            if study_id == but or not one.alive or not trains_here(one.on):
+        for study_id, snapshot in self._snapshots.items():
+            if study_id == but or not snapshot.alive or not trains_here(snapshot.on):
                 continue
-            here = [run for run in one.runs if not run.machine]
-            runs += max(self._jobs.get(study_id, 1), sum(run.state in ("training", "measuring") for run in here))
-            devices |= {run.device for run in here if run.device}
+            local_runs = [run for run in snapshot.runs if not run.machine]
+            runs += max(self._jobs.get(study_id, 1), sum(run.state in ("training", "measuring") for run in local_runs))
+            devices |= {run.device for run in local_runs if run.device}
         return Reserved(runs, devices)
 
     def _spread(self, study_id: int, out: StudyDir) -> list[str]:
@@ -190,17 +190,17 @@ class StudyPrograms(QObject):
         self._jobs[study_id] = 1
         if not trains_here(_machines(out).on):
             return []
-        slots, kept = self._slots(), self.reserved(study_id)
+        slots, reserved = self._slots(), self.reserved(study_id)
         if slots is None:
             raise StudyProgramError(UNKNOWN)
         if slots.devices:
-            free = self._store.free_devices("", replace(slots, in_use=slots.in_use | kept.devices)) or slots.devices
+            free = self._store.free_devices("", replace(slots, in_use=slots.in_use | reserved.devices)) or slots.devices
             return ["--devices", ",".join(free)]
         busy = [
             run for run in self._store.alive_runs() if run.is_own and not run.machine and run.queue_position is None
         ]
-        others = sum(not run.folder.is_relative_to(out.path) for run in busy)
-        room = slots.at_once - max(others, kept.runs)
+        other_runs = sum(not run.folder.is_relative_to(out.path) for run in busy)
+        room = slots.at_once - max(other_runs, reserved.runs)
         if room < 1:
             raise StudyProgramError(
                 f"This computer trains {slots.at_once} at once, as “Runs at once” on the Machines page says, and is "
@@ -216,7 +216,7 @@ class StudyPrograms(QObject):
         write_machines(out, _machines(out).model_copy(update={"on": list(on)}))
         self.poll()
 
-    def ask_to_end(self, study_id: int, what: str) -> None:
+    def ask_to_end(self, study_id: int, request: str) -> None:
         """ "pause" or "stop": running runs save their state, then the program exits; "kill" ends it at once."""
         folder = self._store.study(study_id).folder
         status = StudyDir(folder).read_status()
@@ -225,9 +225,9 @@ class StudyPrograms(QObject):
         if status.host not in ("", platform.node()):
             raise StudyProgramError(f"The study is running on {status.host}; end it there.")
         try:
-            note_asked(folder, "stop" if what == "kill" else what)
+            note_request(folder, "stop" if request == "kill" else request)
             process = psutil.Process(status.pid)
-            if what != "kill":
+            if request != "kill":
                 process.terminate()
                 return
             for each in (*process.children(recursive=True), process):
@@ -265,17 +265,17 @@ class StudyPrograms(QObject):
     def _work(self) -> float:
         for study in self._store.studies():
             if study.is_local:
-                self._one(study)
+                self._follow_study(study)
         return POLL_SECONDS
 
-    def _one(self, study: StudyRecord) -> None:
+    def _follow_study(self, study: StudyRecord) -> None:
         before = self._snapshots.get(study.id)
-        now = read_study_folder(study.folder, before)
-        self._snapshots = {**self._snapshots, study.id: now}
-        fresh = [self._try_to_list(study, run) for run in now.runs]
+        snapshot = read_study_folder(study.folder, before)
+        self._snapshots = {**self._snapshots, study.id: snapshot}
+        fresh = [self._try_to_list(study, run) for run in snapshot.runs]
         if added := frozenset(run_id for run_id in fresh if run_id is not None):
             self.listed.emit(added)
-        if now != before and not self.poller.ending.is_set():
+        if snapshot != before and not self.poller.ending.is_set():
             self._notified.emit(study.id)
 
     def _try_to_list(self, study: StudyRecord, run: StudyRunSnapshot) -> int | None:

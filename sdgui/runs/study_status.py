@@ -121,8 +121,8 @@ def _state(out: StudyDir, study: Study, status: StudyStatus | None) -> State:
         if len(status.runs) < len(study.trained) * len(study.seeds):
             return "grown"
         return "failed" if any(run.state == "failed" for run in status.runs) else "done"
-    asked = asked_of(out)
-    return "paused" if asked == "pause" else "stopped" if asked == "stop" else "interrupted"
+    request = last_request(out)
+    return "paused" if request == "pause" else "stopped" if request == "stop" else "interrupted"
 
 
 def program_alive(status: StudyStatus) -> bool:
@@ -130,7 +130,7 @@ def program_alive(status: StudyStatus) -> bool:
     return process_alive(RunStatus(status.pid, status.started, status.heartbeat, host=status.host))
 
 
-def asked_of(out: StudyDir) -> str:
+def last_request(out: StudyDir) -> str:
     """The last request to the program; "" for none."""
     try:
         return read_text(out.path / ASKED, KILOBYTE).strip()
@@ -139,17 +139,17 @@ def asked_of(out: StudyDir) -> str:
 
 
 def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) -> list[StudyRunSnapshot]:
-    known = {(run.arm, run.seed): run for run in (status.runs if status else [])}
-    found = []
+    reported_runs = {(run.arm, run.seed): run for run in (status.runs if status else [])}
+    snapshots = []
     for seed in study.seeds:
         for arm in study.trained:
-            folder, reported = out.run(arm.name, seed), known.get((arm.name, seed))
+            folder, reported = out.run(arm.name, seed), reported_runs.get((arm.name, seed))
             measures = out.measures(arm.name, seed)
             state = "done" if measures.exists() else str(reported.state) if reported else "waiting"
             if state in ("training", "measuring") and not alive:
                 state = "waiting"
             progress = folder.read_status() if state in ("training", "measuring") else None
-            found.append(
+            snapshots.append(
                 StudyRunSnapshot(
                     arm.name,
                     seed,
@@ -164,7 +164,7 @@ def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) 
                     reported.machine if reported else "",
                 )
             )
-    return found
+    return snapshots
 
 
 def _took(folder: RunDir, measures: Path) -> float | None:
@@ -177,7 +177,7 @@ def _took(folder: RunDir, measures: Path) -> float | None:
 
 
 def time_left(runs: Sequence[StudyRunSnapshot], state: str, now: float | None = None) -> float | None:
-    """Seconds until the last run is done, estimated from finished runs; None while there is none.
+    """Seconds until the last run is done, estimated from finished runs; None before the first.
 
     As many train at once as do so now: each that waits is given to the first that gets free.
     """
@@ -236,11 +236,11 @@ def _results(out: StudyDir, before: StudySnapshot | None) -> tuple[dict[str, Any
     return raw, stamp, ""
 
 
-def note_asked(folder: Path, what: str) -> None:
-    """Record what was asked; "" clears it. May raise OSError."""
+def note_request(folder: Path, request: str) -> None:
+    """Record the request; "" clears it. May raise OSError."""
     path = folder / ASKED
-    if what:
-        write_whole(path, what.encode("ascii"), durable=False)  # replaces a link, does not follow it
+    if request:
+        write_whole(path, request.encode("ascii"), durable=False)  # replaces a link, does not follow it
     else:
         path.unlink(missing_ok=True)
 

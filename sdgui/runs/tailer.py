@@ -47,7 +47,7 @@ class Tailer(QObject):
         self._follower.start()
 
     def close(self) -> None:
-        """Record what was read and end the thread; nothing is told from then on, since panels are being deleted."""
+        """Record what was read and end the thread; nothing is emitted afterwards, since panels are being deleted."""
         self._closed = True
         self._follower.stop()
 
@@ -102,7 +102,7 @@ class Tailer(QObject):
         yield from (partial(self._shown, self.curves_changed, *changed) for changed in news.curves.items())
         yield from (partial(self._shown, self.curves_loaded, run_id) for run_id in news.loaded)
         yield from (partial(self.state_changed.emit, *changed) for changed in news.states.items())
-        yield from (partial(self.trouble.emit, *told) for told in news.troubles)
+        yield from (partial(self.trouble.emit, *trouble) for trouble in news.troubles)
 
     def _shown(self, signal: SignalInstance, run_id: int, *names: set[str]) -> None:
         """Emit for a run whose curves are still held."""

@@ -37,7 +37,7 @@ class ElsewhereStrip(QWidget):
         layout.addWidget(self.line)
         layout.addWidget(self.strip)
         hosts.state_changed.connect(self._state_changed)
-        hosts.colleagues.told.connect(self._told)
+        hosts.colleagues.status_changed.connect(self._told)
         hosts.fetches.progressed.connect(self._progressed)
         hosts.fetches.fetched.connect(lambda run_id, _folder: self._ended(run_id))
         hosts.fetches.failed.connect(lambda run_id, _sentence: self._ended(run_id))

@@ -30,9 +30,9 @@ def colleague_dir(home: Path, run: Run) -> RunDir:
 
 
 class ColleagueRuns(QObject):
-    """Each is looked for in a thread of its own; ``told`` arrives in the window's."""
+    """Searches in a background thread per run; ``status_changed`` arrives in the window's."""
 
-    told = Signal(int, str)  # run id, why its curves are not shown, "" once they are
+    status_changed = Signal(int, str)  # run id, why its curves are not shown, "" once they are
 
     def __init__(self, home: Path, machines: Machines, runs: RemoteRuns, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -41,12 +41,12 @@ class ColleagueRuns(QObject):
         self._lock = threading.Lock()
 
     def watch(self, runs: list[Run]) -> None:
-        """Mirror these runs, whose folders are on other computers, and no others any more."""
+        """Mirror exactly these runs, whose folders are on other computers."""
         with self._lock:
-            wanted = {run.id: run for run in runs}
-            gone = [run for run_id, run in self._watched.items() if run_id not in wanted]
-            fresh = [run for run_id, run in wanted.items() if run_id not in self._watched]
-            self._watched = wanted
+            by_id = {run.id: run for run in runs}
+            gone = [run for run_id, run in self._watched.items() if run_id not in by_id]
+            fresh = [run for run_id, run in by_id.items() if run_id not in self._watched]
+            self._watched = by_id
         if gone or fresh:
             threading.Thread(target=self._work, args=(gone, fresh), name="colleague's run", daemon=True).start()
 
@@ -60,7 +60,7 @@ class ColleagueRuns(QObject):
                 sentence = f"{_where(run)[0]} did not answer in time, so the curves of this run are not shown."
             except (UserError, OSError) as error:
                 sentence = f"The curves of this run cannot be shown: {error}"
-            self.told.emit(run.id, sentence)
+            self.status_changed.emit(run.id, sentence)
 
     def _mirror(self, run: Run) -> str:
         computer, folder = _where(run)
@@ -89,7 +89,9 @@ class ColleagueRuns(QObject):
     def _alike_first(self, computer: str) -> Iterator[str]:
         machines = self._machines.list.machines()
         short = computer.partition(".")[0]
-        yield from (one.name for one in sorted(machines, key=lambda one: short not in (one.name, one.host)))
+        yield from (
+            machine.name for machine in sorted(machines, key=lambda machine: short not in (machine.name, machine.host))
+        )
 
     def _is(self, name: str, computer: str) -> bool:
         host = self._machines.host(name)

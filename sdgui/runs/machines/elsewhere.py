@@ -30,7 +30,7 @@ def worker_command(home: Path, key: str) -> Sequence[str] | None:
 
     A checkpoint that was fetched is worked with here.
     """
-    folder, which = split_run(key) or (Path(), "")
+    folder, checkpoint = split_run(key) or (Path(), "")
     run = RunDir(folder)
     try:
         record = read_record(run)
@@ -38,7 +38,7 @@ def worker_command(home: Path, key: str) -> Sequence[str] | None:
         return None
     if record is None or not record.folder:
         return None
-    name = here_or_there(run, which or "best")
+    name = here_or_there(run, checkpoint or "best")
     if name and (run.checkpoints / name / "checkpoint.json").is_file():
         return None
     return [*core_command(), "worker", "--on", record.machine, "--home", str(home)]
@@ -52,15 +52,15 @@ class RemotePictures:
 
     def fetch(self, path: Path) -> None:
         """Put a small copy at ``path``, if it names a picture of another machine; nothing when that fails."""
-        found = picture_there(self._home, path)
-        if found is None or path.exists():
+        location = picture_there(self._home, path)
+        if location is None or path.exists():
             return
-        machine, there = found
+        machine, remote_path = location
         try:
             if self._machines.states().get(machine, LineState()).kind in ("waiting", "refused"):
                 return  # the threads that read thumbnails are needed for other pictures
-            answer = self._machines.host(machine).pictures([there], SIDE).result(_SECONDS)
-            chunk = answer.get(there)
+            answer = self._machines.host(machine).pictures([remote_path], SIDE).result(_SECONDS)
+            chunk = answer.get(remote_path)
             if chunk is None:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)

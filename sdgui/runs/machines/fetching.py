@@ -1,4 +1,4 @@
-"""Fetches: checkpoints on their way from other machines, one a run at a time, each in a thread of its own.
+"""Fetches: checkpoints on their way from other machines, one a run at a time, each in a background thread.
 
 Flow: action -> ``start(run_id, folder)`` -> ``core.spec.machines.fetching`` -> ``progressed``, then ``fetched`` or
 ``failed`` in the window's thread. What a cancelled fetch has got stays, and the next one goes on from it.
@@ -18,7 +18,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import no_record, read_record
 from core.spec.run.folder import RunDir
 
-_TELL_SECONDS = 0.1  # between two signals of progress
+_REPORT_SECONDS = 0.1  # between two signals of progress
 
 
 class Fetches(QObject):
@@ -27,25 +27,27 @@ class Fetches(QObject):
     progressed = Signal(int, object, object)  # run id, bytes here, bytes in all (they may not fit an int of Qt's)
     fetched = Signal(int, object)  # run id, the checkpoint's folder here
     failed = Signal(int, str)  # run id, a sentence; "" when it was cancelled
-    _told = Signal(int, object, object)
+    _reported = Signal(int, object, object)
 
     def __init__(self, machines: Machines, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._machines = machines
         self._cancelled: dict[int, threading.Event] = {}
         self._threads: dict[int, threading.Thread] = {}
-        self._told.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._reported.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def active(self, run_id: int) -> bool:
         """Whether a checkpoint of this run is being fetched."""
         return run_id in self._cancelled
 
-    def start(self, run_id: int, folder: Path, which: str = "last") -> None:
+    def start(self, run_id: int, folder: Path, checkpoint: str = "last") -> None:
         """Fetch a checkpoint of the run mirrored in ``folder``, unless one is being fetched."""
         if self.active(run_id):
             return
         cancelled = self._cancelled[run_id] = threading.Event()
-        work = threading.Thread(target=self._work, args=(run_id, folder, which, cancelled), name="fetch", daemon=True)
+        work = threading.Thread(
+            target=self._work, args=(run_id, folder, checkpoint, cancelled), name="fetch", daemon=True
+        )
         self._threads[run_id] = work
         work.start()
 
@@ -64,30 +66,32 @@ class Fetches(QObject):
         for thread in list(self._threads.values()):
             thread.join()
 
-    def _work(self, run_id: int, folder: Path, which: str, cancelled: threading.Event) -> None:
-        told = 0.0
+    def _work(self, run_id: int, folder: Path, checkpoint: str, cancelled: threading.Event) -> None:
+        last_report = 0.0
 
-        def show(done: int, total: int) -> None:
-            nonlocal told
+        def show(received: int, total: int) -> None:
+            nonlocal last_report
             now = time.monotonic()
-            if now - told >= _TELL_SECONDS or done == total:
-                told = now
-                self._told.emit(run_id, done, total)
+            if now - last_report >= _REPORT_SECONDS or received == total:
+                last_report = now
+                self._reported.emit(run_id, received, total)
 
         run = RunDir(folder)
         try:
             record = read_record(run)
             if record is None:
                 raise UserError(no_record(run))
-            found = fetch_checkpoint(self._machines.host(record.machine), run, which, show, cancelled.is_set)
+            fetched_folder = fetch_checkpoint(
+                self._machines.host(record.machine), run, checkpoint, show, cancelled.is_set
+            )
         except FetchCancelled:
-            self._told.emit(run_id, None, "")
+            self._reported.emit(run_id, None, "")
         except UserError as error:
-            self._told.emit(run_id, None, str(error))
+            self._reported.emit(run_id, None, str(error))
         except Exception as error:  # noqa: BLE001  what ends a task must be reported, whatever it is
-            self._told.emit(run_id, None, f"{type(error).__name__}: {error}")
+            self._reported.emit(run_id, None, f"{type(error).__name__}: {error}")
         else:
-            self._told.emit(run_id, found, None)
+            self._reported.emit(run_id, fetched_folder, None)
 
     def _deliver(self, run_id: int, first: object, second: object) -> None:
         if isinstance(first, int):

@@ -33,7 +33,7 @@ from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run
 
 _FRESH_SECONDS = 2.0  # so old may be what is known of a machine when a device is given
-_TOLD_SECONDS = 30.0
+_REPEAT_SECONDS = 30.0
 _AGAIN_SECONDS = 10.0  # between two questions to a machine out of reach
 _WAIT_SECONDS = 3.0  # that the queue's thread waits for a machine's answer
 
@@ -58,14 +58,14 @@ class Hosts(QObject):
         super().__init__(parent)
         self.machines = Machines(home, self.state_changed.emit, command)
         self.runs = RemoteRuns(
-            self.machines, lambda _folder, sentence: self._tell(sentence), lambda _folder: self.stage_begun.emit()
+            self.machines, lambda _folder, sentence: self._report(sentence), lambda _folder: self.stage_begun.emit()
         )
-        self._told: dict[str, float] = {}
+        self._reported_at: dict[str, float] = {}
         self.fetches = Fetches(self.machines, self)
         self.colleagues = ColleagueRuns(home, self.machines, self.runs, self)
         self.place = HERE
         self._facts: dict[str, tuple[float, Facts]] = {}
-        self._asked: dict[str, float] = {}  # when a machine out of reach was last asked for the queue
+        self._probed_at: dict[str, float] = {}  # when a machine out of reach was last asked for the queue
         self._unanswered: dict[str, Future[Facts]] = {}
         self._has_gpus = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
@@ -107,14 +107,16 @@ class Hosts(QObject):
 
     def check(self, name: str, config: str = "") -> None:
         """Ask what works on a machine; ``checked`` or ``refused`` follows."""
-        self._ask(name, lambda: self.machines.host(name).check(config), lambda found: self.checked.emit(name, found))
+        self._ask(
+            name, lambda: self.machines.host(name).check(config), lambda findings: self.checked.emit(name, findings)
+        )
 
     def script(self, name: str) -> None:
         """Ask for the sbatch script of a machine as its settings make it; ``scripted`` or ``refused`` follows."""
 
         def ask() -> Any:
-            made = self.machines.list.find(name).model_copy(update={"script": ""})
-            return self.machines.host(name).script("RUN", machine=made)
+            default_script_machine = self.machines.list.find(name).model_copy(update={"script": ""})
+            return self.machines.host(name).script("RUN", machine=default_script_machine)
 
         self._ask(name, ask, lambda text: self.scripted.emit(name, text))
 
@@ -137,11 +139,11 @@ class Hosts(QObject):
         self._facts[name] = (time.monotonic(), facts)
         self.probed.emit(name, facts)
 
-    def _tell(self, sentence: str) -> None:
-        """Say once what many runs on one machine say at the same time."""
+    def _report(self, sentence: str) -> None:
+        """Report a sentence once, however many runs on one machine cause it."""
         now = time.monotonic()
-        if now - self._told.get(sentence, -1e9) > _TOLD_SECONDS:
-            self._told[sentence] = now
+        if now - self._reported_at.get(sentence, -1e9) > _REPEAT_SECONDS:
+            self._reported_at[sentence] = now
             self.trouble.emit(sentence)
 
     # For the queue's thread
@@ -177,19 +179,19 @@ class Hosts(QObject):
 
         Raises UserError when it answers that it cannot say.
         """
-        known = self._facts.get(name)
-        if known is not None and time.monotonic() - known[0] < _FRESH_SECONDS:
-            return known[1]
+        cached = self._facts.get(name)
+        if cached is not None and time.monotonic() - cached[0] < _FRESH_SECONDS:
+            return cached[1]
         if self.state(name).kind in ("waiting", "refused"):  # other machines' runs must not wait for this one
-            if time.monotonic() - self._asked.get(name, -1e9) > _AGAIN_SECONDS:
-                self._asked[name] = time.monotonic()
+            if time.monotonic() - self._probed_at.get(name, -1e9) > _AGAIN_SECONDS:
+                self._probed_at[name] = time.monotonic()
                 self.probe(name)
             return None
         try:
-            asked = self._unanswered.pop(name, None) or self.machines.host(name).probe()
-            facts = asked.result(_WAIT_SECONDS)
+            answer = self._unanswered.pop(name, None) or self.machines.host(name).probe()
+            facts = answer.result(_WAIT_SECONDS)
         except TooLate:
-            self._unanswered[name] = asked
+            self._unanswered[name] = answer
             return None
         except LineDown:
             return None

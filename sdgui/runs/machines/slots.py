@@ -15,7 +15,7 @@ from sdgui.store.queue import Slots
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 UNKNOWN = "The GPUs of this computer have not answered yet, so nothing is started on its CPU; try again in a moment."
-UNLIMITED = 10_000  # runs at once where a scheduler keeps a queue of its own
+UNLIMITED = 10_000  # runs at once where a scheduler has its own queue
 
 
 class Gpu(Protocol):
@@ -40,7 +40,7 @@ def no_gpus() -> Sequence[Gpu]:
     return ()
 
 
-def nowhere(name: str) -> Slots | None:
+def no_remote_slots(name: str) -> Slots | None:
     """No other machine is known."""
     return None
 
@@ -58,27 +58,27 @@ class MachineSlots:
 
     reserved: Callable[[], Reserved] = Reserved
 
-    def __init__(self, probe: Probe = no_gpus, at_once: int = 1, elsewhere: SlotsElsewhere = nowhere) -> None:
+    def __init__(self, probe: Probe = no_gpus, at_once: int = 1, elsewhere: SlotsElsewhere = no_remote_slots) -> None:
         self.at_once = at_once
         self._probe, self._elsewhere = probe, elsewhere
 
     def of(self, host: str) -> Slots | None:
         """What a machine has ("" for this computer); None while it is out of reach or has not answered."""
-        return self._elsewhere(host) if host else self.here()
+        return self._elsewhere(host) if host else self.local()
 
     def all(self, hosts: Iterable[str]) -> Mapping[str, Slots]:
         """What these machines have, without those out of reach."""
-        found = {host: self.of(host) for host in set(hosts)}
-        return {host: slots for host, slots in found.items() if slots is not None}
+        by_host = {host: self.of(host) for host in set(hosts)}
+        return {host: slots for host, slots in by_host.items() if slots is not None}
 
-    def here(self) -> Slots | None:
+    def local(self) -> Slots | None:
         """What this computer has for the queue; None while its GPUs have not answered."""
-        if (slots := self.whole()) is None:
+        if (slots := self.unreserved()) is None:
             return None
-        kept = self.reserved()
-        return replace(slots, at_once=max(0, slots.at_once - kept.runs), in_use=slots.in_use | kept.devices)
+        reserved = self.reserved()
+        return replace(slots, at_once=max(0, slots.at_once - reserved.runs), in_use=slots.in_use | reserved.devices)
 
-    def whole(self) -> Slots | None:
+    def unreserved(self) -> Slots | None:
         """What this computer has, whatever studies keep of it."""
         gpus = self._probe()
         return None if gpus is None else slots_of(visible(gpus, os.environ.get(_VISIBLE)), self.at_once)

@@ -154,9 +154,9 @@ def test_what_many_runs_say_at_once_is_said_once(hosts: Hosts, clock: list[float
     said = heard(hosts.trouble)
     for seconds, times in ((0.0, 1), (1.0, 1), (30.0, 1), (30.1, 2)):
         clock[0] = 1000.0 + seconds
-        hosts._tell("near does not answer")
+        hosts._report("near does not answer")
         assert len(said) == times
-    hosts._tell("another sentence")
+    hosts._report("another sentence")
     assert len(said) == 3
 
 
@@ -190,7 +190,7 @@ def test_machines_out_of_reach_are_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     slots = MachineSlots(lambda: [Gpu(index=0), Gpu(index=1)], 3, far.get)
     assert slots.all(["", "near", "gone"]) == {"": Slots(("0", "1"), 3), "near": Slots(("0",))}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert slots.here() == Slots(("1",), 3)
+    assert slots.local() == Slots(("1",), 3)
     assert MachineSlots().of("near") is None
 
 
@@ -291,7 +291,7 @@ def test_gpus_that_have_not_answered_are_unknown_and_the_late_answer_counts(
     hosts._has_gpus = True
     slots = MachineSlots(hosts.gpus_here)
     assert hosts.gpus_here() is None
-    assert (slots.here(), slots.all([""])) == (None, {}), "not a computer without GPUs"
+    assert (slots.local(), slots.all([""])) == (None, {}), "not a computer without GPUs"
     late.set_result(Facts(host="h", gpus=[Gpu(index=0)]))
-    assert slots.here() == Slots(("0",))
+    assert slots.local() == Slots(("0",))
     assert machines.asked == [LOCAL], "the first answer is waited for, however often it is wanted"

@@ -98,10 +98,10 @@ def test_the_process_table_is_asked_now_and_then_and_only_of_what_lives(tmp_path
     write(live, started())
     live.poll()
     assert judged == [0.0, 0.6, 1.2, 1.3, 1.3], "news is judged at once"
-    assert not live.restful
+    assert not live.is_idle
     live.dir.write_status(GONE)
     assert live.poll().state is RunState.INTERRUPTED
-    assert live.restful
+    assert live.is_idle
     clock[0] = NOW + 60
     live.poll()
     assert judged[-1] == 1.3, "the dead are left alone"

@@ -221,7 +221,9 @@ def test_another_user_s_program_is_not_ended(
         patch.setattr(study_programs, "program_alive", lambda status: True)
         with pytest.raises(StudyProgramError, match="is another user's program; end it as that user"):
             programs.ask_to_end(record.id, "stop")
-        patch.setattr(study_programs, "note_asked", lambda folder, what: (_ for _ in ()).throw(OSError(28, "No space")))
+        patch.setattr(
+            study_programs, "note_request", lambda folder, what: (_ for _ in ()).throw(OSError(28, "No space"))
+        )
         with pytest.raises(StudyProgramError, match=r"cannot be asked to end: No space\."):
             programs.ask_to_end(record.id, "pause")
 
@@ -246,13 +248,13 @@ def test_a_study_and_the_queue_share_what_may_train_at_once(
     out.write_status(StudyStatus(os.getpid(), start_time(os.getpid()), time.time(), platform.node(), runs=[]))
     programs._one(store.study(study))
     assert programs.alive() == [study]
-    assert slots.here() == Slots(at_once=1), "also between two runs of the study"
+    assert slots.local() == Slots(at_once=1), "also between two runs of the study"
     slots.at_once = 2
     store.add_run(experiment.id, queued=True)
-    assert store.take_next({"": slots.here() or Slots()}) is None
+    assert store.take_next({"": slots.local() or Slots()}) is None
     out.status.unlink()
     programs._one(store.study(study))
-    assert store.take_next({"": slots.here() or Slots()}) is not None
+    assert store.take_next({"": slots.local() or Slots()}) is not None
 
 
 def test_devices_of_a_study_are_kept_between_its_runs(qapp: object, store: Store, tmp_path: Path) -> None:

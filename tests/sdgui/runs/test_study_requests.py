@@ -15,7 +15,7 @@ import pytest
 from core.spec.study import StudyDir, StudyStatus, read_study
 from sdgui.runs import study_programs
 from sdgui.runs.study_programs import StudyProgramError, StudyPrograms
-from sdgui.runs.study_status import asked_of
+from sdgui.runs.study_status import last_request
 from sdgui.store.store import Store
 from tests.sdgui.runs.test_study_programs import a_study
 
@@ -90,10 +90,10 @@ def test_what_is_asked_is_noted_and_ends_the_program(
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
     record = store.add_study(out.path, "mine")
     programs.ask_to_end(record.id, what)
-    assert asked_of(out) == "", "nothing runs"
+    assert last_request(out) == "", "nothing runs"
     alive(out, sleeper)
     programs.ask_to_end(record.id, what)
-    assert asked_of(out) == noted
+    assert last_request(out) == noted
     assert sleeper.wait(120) == (-9 if what == "kill" else -15)
 
 
@@ -109,7 +109,7 @@ def test_a_start_forgets_what_was_asked_and_names_its_program(qapp: object, stor
     process = psutil.Process(status.pid)
     try:
         assert process.cmdline()[-3:] == ["study", str(out.study), str(out.path)]
-        assert (asked_of(out), (out.path / "stderr.log").read_bytes()) == ("", b"")
+        assert (last_request(out), (out.path / "stderr.log").read_bytes()) == ("", b"")
         with pytest.raises(StudyProgramError, match="already running"):
             programs.start(record.id)
     finally:

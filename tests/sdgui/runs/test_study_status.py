@@ -12,7 +12,14 @@ import pytest
 from core.spec.run.status import RunStatus
 from core.spec.study import StudyDir, StudyStatus
 from core.spec.study.folder import StudyRun
-from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot, asked_of, note_asked, read_study_folder, time_left
+from sdgui.runs.study_status import (
+    StudyRunSnapshot,
+    StudySnapshot,
+    last_request,
+    note_request,
+    read_study_folder,
+    time_left,
+)
 from tests.sdgui.runs.test_study_programs import a_study
 
 EMPTY: dict[str, Any] = {"version": 1, "arms": {}, "compare": [], "metrics": [], "seeds": [0, 1]}
@@ -57,8 +64,8 @@ def test_a_study_is_what_its_program_and_the_requests_to_it_say(out: StudyDir) -
     look = told(out, a_run(0, "training"), a_run(1, "waiting"))
     assert (look.state, look.alive, states(look)) == ("interrupted", False, ["waiting", "waiting"])
     for what, state in (("pause", "paused"), ("stop", "stopped"), ("", "interrupted")):
-        note_asked(out.path, what)
-        assert asked_of(out) == what
+        note_request(out.path, what)
+        assert last_request(out) == what
         assert read_study_folder(out.path).state == state
     assert told(out, a_run(0, "done"), finished=True).state == "grown", "a seed was added"
     assert told(out, a_run(0, "done"), a_run(1, "done"), finished=True).state == "done"
