@@ -52,8 +52,8 @@ def help_page(name: str, folder: Path | None = None, cache: Path | None = None) 
     out = (cache or Path(platformdirs.user_cache_path("sdgui", appauthor=False))) / "help" / digest
     target = out / _html_name(name if name in pages else FIRST)
     if not target.is_file():
-        for other, text in _rendered(pages).items():
-            path = out / _html_name(other)
+        for page_name, text in _rendered(pages).items():
+            path = out / _html_name(page_name)
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, text.encode())
@@ -76,14 +76,14 @@ def _rendered(pages: Mapping[str, str]) -> Mapping[str, str]:
         allow_labels=False,
         renderer=lambda tex, options: convert(tex, display="block" if options["display_mode"] else "inline"),
     )
-    titles = {name: found[1] if (found := _TITLE.search(text)) else name for name, text in pages.items()}
+    titles = {name: match[1] if (match := _TITLE.search(text)) else name for name, text in pages.items()}
     documents = {}
     for name, text in pages.items():
         up = "../" * (len(PurePosixPath(name).parts) - 1)
         links = "".join(
-            f'<a href="{up}{_html_name(other)}">{html.escape(title)}</a>' for other, title in titles.items()
+            f'<a href="{up}{_html_name(page_name)}">{html.escape(title)}</a>' for page_name, title in titles.items()
         )
-        body = _LINK.sub(lambda found: f'href="{found[1]}.html{found[2] or ""}"', markdown.render(text))
+        body = _LINK.sub(lambda match: f'href="{match[1]}.html{match[2] or ""}"', markdown.render(text))
         documents[name] = (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             f"<title>{html.escape(titles[name])} - sdgui</title>"

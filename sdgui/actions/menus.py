@@ -38,7 +38,9 @@ def palette_entries(
     What the shown panel does itself comes first, then the group ``usual``.
     """
     entries = []
-    for action in sorted(actions.current(), key=lambda one: (not actions.is_local(one), actions.group(one) != usual)):
+    for action in sorted(
+        actions.current(), key=lambda candidate: (not actions.is_local(candidate), actions.group(candidate) != usual)
+    ):
         keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
         hint = " · ".join(part for part in (actions.group(action), keys) if part)
         entries.append(Entry(action.text().replace("&", ""), hint, action.trigger, action.statusTip()))

@@ -1,4 +1,4 @@
-"""Ctrl+K: one box that finds any action, run or panel by a few of its letters, or by a word of what it does.
+"""Ctrl+K: one box that finds any action, run or panel by a few of its letters, or by a word of its description.
 
 Flow: ``Dialogs`` passes the current entries, the usual ones first; the palette puts those used last before them, ranks
 them as one types and runs the selected one. It closes on Escape or a click elsewhere.
@@ -36,9 +36,9 @@ def match(words: str, text: str) -> float | None:
     needle, hay = words.casefold().split(), text.casefold()
     score = 0.0
     for word in needle:
-        found = hay.find(word)
-        if found >= 0:
-            score += 10.0 + (5.0 if found == 0 or not hay[found - 1].isalnum() else 0.0) - found / 100
+        position = hay.find(word)
+        if position >= 0:
+            score += 10.0 + (5.0 if position == 0 or not hay[position - 1].isalnum() else 0.0) - position / 100
             continue
         scattered = _scattered(word, hay)
         if scattered is None:
@@ -57,14 +57,14 @@ def score(words: str, entry: Entry) -> float | None:
 
 
 def _scattered(word: str, hay: str) -> float | None:
-    at, score = -1, 0.0
+    last, score = -1, 0.0
     for letter in word:
-        following = hay.find(letter, at + 1)
+        following = hay.find(letter, last + 1)
         if following < 0:
             return None
         starts = following == 0 or not hay[following - 1].isalnum()
-        score += 1.0 if following == at + 1 or starts else 0.2
-        at = following
+        score += 1.0 if following == last + 1 or starts else 0.2
+        last = following
     return score
 
 
@@ -109,22 +109,22 @@ class CommandPalette(QFrame):
 
     def _fill(self) -> None:
         words = self.line.text()
-        found = self._found(words) if words.strip() else self._usual()
+        matches = self._matches(words) if words.strip() else self._usual()
         self.list.clear()
-        for entry in found[:_SHOWN]:
+        for entry in matches[:_SHOWN]:
             item = QListWidgetItem(f"{entry.title}   ·   {entry.hint}" if entry.hint else entry.title)
             item.setData(Qt.ItemDataRole.UserRole, entry)
             self.list.addItem(item)
-        if not found:
+        if not matches:
             item = QListWidgetItem("No matches. Try fewer letters.")
             item.setFlags(Qt.ItemFlag.NoItemFlags)
             self.list.addItem(item)
-        self.list.setCurrentRow(0 if found else -1)
+        self.list.setCurrentRow(0 if matches else -1)
 
-    def _found(self, words: str) -> list[Entry]:
+    def _matches(self, words: str) -> list[Entry]:
         scored = ((score(words, entry), entry) for entry in self._entries)
-        found = [(number, entry) for number, entry in scored if number is not None]
-        return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+        ranked = [(number, entry) for number, entry in scored if number is not None]
+        return [entry for _, entry in sorted(ranked, key=lambda pair: -pair[0])]
 
     def _usual(self) -> list[Entry]:
         """Those used last that can be used now, then the others as they were given."""

@@ -25,10 +25,10 @@ class DemoReport(QObject):
         demo.ready.connect(strip.finish)
         demo.failed.connect(self._failed)
 
-    def _progress(self, done: int, total: int, what: str) -> None:
+    def _progress(self, finished: int, total: int, activity: str) -> None:
         if self._strip.isHidden():
-            self._strip.start(what, total, "pictures")
-        self._strip.advance(done, total, what)
+            self._strip.start(activity, total, "pictures")
+        self._strip.advance(finished, total, activity)
 
     def _failed(self, sentence: str, details: str) -> None:
         self._strip.finish()

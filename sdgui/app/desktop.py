@@ -33,8 +33,8 @@ def user_share() -> Path:
     """The user's own ``share`` folder. UserError where desktops have other ways."""
     if sys.platform in ("win32", "darwin"):
         raise UserError("Menu entries are made on Linux and BSD alone; here, pin the sdgui command to the task bar.")
-    given = os.environ.get("XDG_DATA_HOME", "")
-    return Path(given) if os.path.isabs(given) else Path.home() / ".local" / "share"  # noqa: PTH117 (as XDG says)
+    configured = os.environ.get("XDG_DATA_HOME", "")
+    return Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "share"  # noqa: PTH117 (as XDG says)
 
 
 def entry_files(share: Path) -> list[Path]:
@@ -80,12 +80,12 @@ def install_desktop() -> list[Path]:
 def uninstall_desktop() -> list[Path]:
     """Remove what `install_desktop` wrote; the files that were there."""
     share = user_share()
-    there = [file for file in entry_files(share) if file.is_file()]
-    for file in there:
+    installed = [file for file in entry_files(share) if file.is_file()]
+    for file in installed:
         with writing(file):
             file.unlink()
     _update(share)
-    return there
+    return installed
 
 
 def start_command() -> str:

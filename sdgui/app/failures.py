@@ -51,9 +51,9 @@ class Failures(QObject):
         if isinstance(error, UserError):
             self._happened.emit(str(error), "")
             return
-        where = f" See {self.log}." if written else ""
+        log_hint = f" See {self.log}." if written else ""
         self._happened.emit(
-            f"Unexpected error: {error or kind.__name__}. Running experiments are not affected.{where}",
+            f"Unexpected error: {error or kind.__name__}. Running experiments are not affected.{log_hint}",
             details,
         )
 

@@ -41,7 +41,7 @@ class _Above(QObject):
     def _taken(self) -> int:
         """How far the panel's messages reach above the margin at the lower edge."""
         panel = self._panels.currentWidget()
-        bars = [] if panel is None else [one for one in panel.findChildren(MessageBar) if one.isVisible()]
+        bars = [] if panel is None else [child for child in panel.findChildren(MessageBar) if child.isVisible()]
         tops = [bar.mapTo(self._page, QPoint(0, 0)).y() for bar in bars]
         below = [top for top in tops if top > self._page.height() // 2]
         return self._page.height() - min(below) + SPACE // 2 - 2 * SPACE if below else 0

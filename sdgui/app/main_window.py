@@ -108,7 +108,7 @@ class MainWindow(QMainWindow):
         self._loaded.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
         self.stack.built.connect(self._panel_built)
         self.experiments.selected.connect(self._selected)
-        self.experiments.opened.connect(lambda _run: self.show_panel("runs"))
+        self.experiments.run_opened.connect(lambda _run: self.show_panel("runs"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
         self.run_commands.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._started)
@@ -132,7 +132,7 @@ class MainWindow(QMainWindow):
         fetches = self.services.hosts.fetches
         fetches.fetched.connect(lambda _run, folder: self.show_message(Message("info", f"Fetched: {folder}")))
         fetches.fetched.connect(lambda _run, folder: self.services.pool.fetched(folder.parent.parent))
-        fetches.failed.connect(lambda _run, told: self.show_message(Message("error", told)) if told else None)
+        fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
         self.colleagues.changed.connect(self._changed)
         self.services.studies.listed.connect(self._study_runs_listed)
 

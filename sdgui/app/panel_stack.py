@@ -26,7 +26,7 @@ class PanelStack(QStackedWidget):
         super().__init__(parent)
         self._services = services
         self.panels: dict[str, Panel] = {}
-        self._opened: dict[str, Panel] = {}  # of these, those that were shown
+        self._shown_panels: dict[str, Panel] = {}  # of these, those that were shown
         self._selection = Selection()
         self.current = FIRST
 
@@ -43,8 +43,8 @@ class PanelStack(QStackedWidget):
         """Show a panel, building it when it is new."""
         previous = self.panels.get(self.current)
         panel = self.prepare(name)
-        if name not in self._opened:
-            self._opened[name] = panel
+        if name not in self._shown_panels:
+            self._shown_panels[name] = panel
             if _SPECS[name].tree:
                 panel.select(self._selection)
         if previous is not None and previous is not panel:
@@ -67,7 +67,7 @@ class PanelStack(QStackedWidget):
     def select(self, selection: Selection) -> None:
         """Pass the tree's selection on to the panels that have the tree beside them."""
         self._selection = selection
-        for name, panel in self._opened.items():
+        for name, panel in self._shown_panels.items():
             if _SPECS[name].tree:
                 panel.select(selection)
 

@@ -90,7 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def home_folder(home: Path | None, demo: bool) -> Path:
-    """Where experiments and runs are kept; the demo has a home of its own unless one is given."""
+    """The folder of experiments and runs: ``home`` if given; the demo has its own."""
     if home is not None:
         return expand_user(home).absolute()
     data = platformdirs.user_data_path("sdgui", appauthor=False)
@@ -165,10 +165,10 @@ def make_services(
 
 def keep_place(hosts: Hosts, settings: QSettings) -> None:
     """The next launch trains where the last one was to, unless that machine is gone."""
-    kept = Place(str(settings.value("launch/host") or ""), str(settings.value("launch/devices") or ""))
+    saved = Place(str(settings.value("launch/host") or ""), str(settings.value("launch/devices") or ""))
     with suppress(UserError):
-        if not kept.host or any(machine.name == kept.host for machine in hosts.machines.list.machines()):
-            hosts.set_place(kept)
+        if not saved.host or any(machine.name == saved.host for machine in hosts.machines.list.machines()):
+            hosts.set_place(saved)
 
     def keep(place: Place) -> None:
         settings.setValue("launch/host", place.host)
@@ -179,8 +179,8 @@ def keep_place(hosts: Hosts, settings: QSettings) -> None:
 
 def _at_once(settings: QSettings) -> int:
     """How many queued runs train here at once where there is no GPU, as it was chosen last."""
-    kept = str(settings.value("queue/at_once", "1"))
-    return max(1, int(kept)) if kept.isdecimal() else 1
+    saved = str(settings.value("queue/at_once", "1"))
+    return max(1, int(saved)) if saved.isdecimal() else 1
 
 
 def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None) -> MainWindow:
@@ -268,17 +268,17 @@ def change_desktop(install: bool) -> int:
 def upgrade(address: str) -> int:
     """Bring a registry to this version, and print from which to which."""
     try:
-        before, now = upgrade_registry(parse_address(address), MIGRATIONS)
+        old, new = upgrade_registry(parse_address(address), MIGRATIONS)
     except StoreError as error:
         print(f"sdgui: {error}", file=sys.stderr)
         return 1
-    print(f"{parse_address(address)}: version {before} -> {now}.")
+    print(f"{parse_address(address)}: version {old} -> {new}.")
     return 0
 
 
-def _report_rebuild(done: int, total: int) -> None:
-    if done % 100 == 0 or done == total:
-        print(f"sdgui: {done} of {total} run folders read", file=sys.stderr, flush=True)
+def _report_rebuild(finished: int, total: int) -> None:
+    if finished % 100 == 0 or finished == total:
+        print(f"sdgui: {finished} of {total} run folders read", file=sys.stderr, flush=True)
 
 
 def rebuild(home: Path) -> int:

@@ -76,11 +76,11 @@ class Status(QStatusBar):
             queued += state == RunState.QUEUED
             if not state.alive or progress is None:
                 continue
-            left = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+            remaining = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
             far = f" {share(progress.step, progress.total_steps)} %" if progress.total_steps else f" {state}"
             running += 1
             if running <= _MOST_NAMED:
-                parts.append(f"{self._model.name(run.id)}{far}{left}")
+                parts.append(f"{self._model.name(run.id)}{far}{remaining}")
         texts = [f"{running} running", *parts] if running else []
         texts += self._studies()
         self.runs.setText(" · ".join([*(texts or ["No active runs"]), *([f"{queued} queued"] if queued else [])]))
@@ -91,8 +91,8 @@ class Status(QStatusBar):
         for study_id in programs.alive():
             look = programs.snapshot(study_id)
             if look is not None and look.study is not None:
-                left = f", {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
-                texts.append(f"study {look.study.name}: {look.done} of {len(look.runs)} runs{left}")
+                remaining = f", {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
+                texts.append(f"study {look.study.name}: {look.done} of {len(look.runs)} runs{remaining}")
         return texts
 
     def _show_basket(self, number: int) -> None:
@@ -106,7 +106,11 @@ class Status(QStatusBar):
         texts = [state.text for state in states]
         self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")
         self.worker.setToolTip(
-            plain_tip("\n\n".join(f"{one.title}: {one.trouble}\n{one.details}" for one in states if one.trouble))
+            plain_tip(
+                "\n\n".join(
+                    f"{worker.title}: {worker.trouble}\n{worker.details}" for worker in states if worker.trouble
+                )
+            )
         )
 
     def _ask_memory(self) -> None:
@@ -129,9 +133,9 @@ def _memory(runs: Sequence[Run]) -> str:
     statuses = [status for run in live if (status := run.dir.read_status()) is not None]
     trainers = [size for status in statuses if (size := _resident(status.pid)) is not None]
     texts = [f"trainer {_gib(sum(trainers))}"] if trainers else []
-    own = _resident(os.getpid())
-    if own is not None:
-        texts.append(f"window {_gib(own)}")
+    window_size = _resident(os.getpid())
+    if window_size is not None:
+        texts.append(f"window {_gib(window_size)}")
     return "memory: " + ", ".join(texts)
 
 

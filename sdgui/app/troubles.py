@@ -19,7 +19,7 @@ class Troubles(QObject):
     def __init__(self, services: Services, colleagues: Colleagues, bar: MessageBar, parent: QObject) -> None:
         super().__init__(parent)
         self._bar = bar
-        self._shown: tuple[int, Message] | None = None  # the last one of the tailer, with its run
+        self._last_trouble: tuple[int, Message] | None = None  # the last one of the tailer, with its run
         services.tailer.trouble.connect(self._followed)
         services.writer.trouble.connect(lambda sentence: bar.show_message(Message("error", sentence)))
         for poller in (services.hosts, services.studies, services.launcher.chains, colleagues):
@@ -31,7 +31,11 @@ class Troubles(QObject):
     def _followed(self, run_id: int, sentence: str) -> None:
         """A run (0: the store) cannot be read; "" when it can be read again."""
         if sentence:
-            self._shown = run_id, Message("warning", sentence)
-            self._bar.show_message(self._shown[1])
-        elif self._shown is not None and self._shown[0] == run_id and self._bar.message is self._shown[1]:
+            self._last_trouble = run_id, Message("warning", sentence)
+            self._bar.show_message(self._last_trouble[1])
+        elif (
+            self._last_trouble is not None
+            and self._last_trouble[0] == run_id
+            and self._bar.message is self._last_trouble[1]
+        ):
             self._bar.clear()

@@ -61,15 +61,15 @@ class ActivityDialog(QDialog):
             lambda: self._store.activity(experiment_id, run_id), partial(self._fill, of), self.detail.setPlainText
         )
 
-    def _fill(self, of: tuple[int | None, int | None], found: Sequence[Activity]) -> None:
+    def _fill(self, of: tuple[int | None, int | None], entries: Sequence[Activity]) -> None:
         if of != self._of:  # another was opened meanwhile
             return
         self.list.clear()
-        for one in found:
-            item = QTreeWidgetItem([when(one.time), one.who, one.what, one.name])
-            item.setData(0, _DETAIL, one.detail)
+        for entry in entries:
+            item = QTreeWidgetItem([when(entry.time), entry.who, entry.what, entry.name])
+            item.setData(0, _DETAIL, entry.detail)
             self.list.addTopLevelItem(item)
-        if not found:
+        if not entries:
             self.detail.setPlainText("Nothing is kept of it yet.")
         elif (top := self.list.topLevelItem(0)) is not None:
             self.list.setCurrentItem(top)

@@ -63,8 +63,8 @@ class ExperimentCommands(QObject):
 
         def write() -> Experiment:
             config = make()
-            taken = {experiment.name for experiment in store.experiments()}
-            return store.add_experiment(config, _free(name or config.name, taken))
+            used_names = {experiment.name for experiment in store.experiments()}
+            return store.add_experiment(config, _free(name or config.name, used_names))
 
         self._write(write, self._added)
 
@@ -103,8 +103,8 @@ class ExperimentCommands(QObject):
         store = self._services.store
         self._tasks.run(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
 
-    def _rebuilt(self, found: tuple[list[str], int]) -> None:
-        problems, runs = found
+    def _rebuilt(self, result: tuple[list[str], int]) -> None:
+        problems, runs = result
         self._rebuilding = False
         self._services.tailer.follow(0)
         self.rebuilt.emit()
@@ -129,11 +129,11 @@ class ExperimentCommands(QObject):
         store, configs = self._services.store, demo_configs(self._services.demo.folder)
 
         def write() -> dict[str, int]:
-            here = {experiment.name: experiment.id for experiment in store.experiments()}
+            ids = {experiment.name: experiment.id for experiment in store.experiments()}
             for name, config in configs.items():
-                if name not in here:
-                    here[name] = store.add_experiment(config, name).id
-            return {name: here[name] for name in configs}
+                if name not in ids:
+                    ids[name] = store.add_experiment(config, name).id
+            return {name: ids[name] for name in configs}
 
         def done(demo: dict[str, int]) -> None:
             self.changed.emit(Changes(frozenset(demo.values())))
@@ -255,9 +255,9 @@ class ExperimentCommands(QObject):
         groups = ((len(experiments), "experiment"), (len(runs), "run"))
         parts = [f"{number} {name}" + "s" * (number > 1) for number, name in groups if number]
         every = [*runs, *(run for experiment in experiments for run in store.runs(experiment.id))]
-        kept = [run for run in every if not store.owns(run)]
-        lost = ", with their run folders and checkpoints" if len(kept) < len(every) else ""
-        stay = " Folders of studies and of imported runs are kept." if kept else ""
+        retained = [run for run in every if not store.owns(run)]
+        lost = ", with their run folders and checkpoints" if len(retained) < len(every) else ""
+        stay = " Folders of studies and of imported runs are kept." if retained else ""
         answer = QMessageBox.question(
             parent,
             "Empty the bin",
@@ -328,14 +328,14 @@ def _about(experiment_id: int, run_id: int | None) -> Changes:
     return Changes.of(experiment=experiment_id) if run_id is None else Changes.of(run=run_id)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + "s" * (number != 1)
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _free(name: str, used_names: set[str]) -> str:
     """``name``, numbered when it is taken."""
     number, free = 2, name
-    while free in taken:
+    while free in used_names:
         free = f"{name} {number}"
         number += 1
     return free

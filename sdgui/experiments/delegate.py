@@ -49,43 +49,43 @@ class ExperimentDelegate(QStyledItemDelegate):
         painter.setPen(theme().color("text"))
         best = index.data(Role.BEST) or ""
         painter.drawText(room, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), best)
-        left = room.adjusted(0, 0, -(metrics.horizontalAdvance(best) + SPACE if best else 0), 0)
-        title = metrics.elidedText(str(index.data() or ""), Qt.TextElideMode.ElideRight, left.width())
-        painter.drawText(left, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), title)
+        title_room = room.adjusted(0, 0, -(metrics.horizontalAdvance(best) + SPACE if best else 0), 0)
+        title = metrics.elidedText(str(index.data() or ""), Qt.TextElideMode.ElideRight, title_room.width())
+        painter.drawText(title_room, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), title)
         tags = index.data(Role.TAGS)
         if tags:
-            after = left.adjusted(metrics.horizontalAdvance(title) + SPACE, 0, 0, 0)
+            after = title_room.adjusted(metrics.horizontalAdvance(title) + SPACE, 0, 0, 0)
             painter.setFont(theme().font("small"))
             painter.setPen(theme().color("accent_text"))
-            shown = painter.fontMetrics().elidedText(tags, Qt.TextElideMode.ElideRight, after.width())
-            painter.drawText(after, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), shown)
+            tag_text = painter.fontMetrics().elidedText(tags, Qt.TextElideMode.ElideRight, after.width())
+            painter.drawText(after, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), tag_text)
 
     def _lower(self, painter: QPainter, room: QRect, index: Index) -> None:
         painter.setFont(theme().font("small"))
         metrics = painter.fontMetrics()
         state = index.data(Role.STATE)
-        left = QRect(room)
+        detail_room = QRect(room)
         if state:
-            icon = QRect(left.left(), left.top() + (left.height() - _ICON) // 2, _ICON, _ICON)
+            icon = QRect(detail_room.left(), detail_room.top() + (detail_room.height() - _ICON) // 2, _ICON, _ICON)
             theme().state_icon(state).paint(painter, icon)
-            left.setLeft(left.left() + _ICON + SPACE // 2)
+            detail_room.setLeft(detail_room.left() + _ICON + SPACE // 2)
         painter.setPen(theme().color("muted"))
         time = index.data(Role.TIME) or ""
         painter.drawText(room, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), time)
-        left.setRight(left.right() - (metrics.horizontalAdvance(time) + SPACE if time else 0))
-        detail = metrics.elidedText(index.data(Role.DETAIL) or "", Qt.TextElideMode.ElideRight, left.width())
-        painter.drawText(left, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), detail)
-        done = index.data(Role.SHARE)
-        if done is not None:
+        detail_room.setRight(detail_room.right() - (metrics.horizontalAdvance(time) + SPACE if time else 0))
+        detail = metrics.elidedText(index.data(Role.DETAIL) or "", Qt.TextElideMode.ElideRight, detail_room.width())
+        painter.drawText(detail_room, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), detail)
+        progress = index.data(Role.SHARE)
+        if progress is not None:
             painter.setPen(Qt.PenStyle.NoPen)
             bar = QRect(room.left(), room.bottom() + 1, room.width(), 2)
             painter.fillRect(bar, theme().color("border"))
-            bar.setWidth(int(bar.width() * min(1.0, done)))
+            bar.setWidth(int(bar.width() * min(1.0, progress)))
             painter.fillRect(bar, theme().color("accent"))
 
     def _tick(self, painter: QPainter, box: QRect, index: Index) -> None:
-        given = self._colors.of(int(index.data(Role.RUN)))
-        color = theme().color("strong_border") if given is None else theme().run_color(given)
+        color_number = self._colors.of(int(index.data(Role.RUN)))
+        color = theme().color("strong_border") if color_number is None else theme().run_color(color_number)
         ticked = Qt.CheckState(index.data(Qt.ItemDataRole.CheckStateRole)) == Qt.CheckState.Checked
         painter.setPen(QPen(color, 2))
         painter.setBrush(color if ticked else Qt.BrushStyle.NoBrush)

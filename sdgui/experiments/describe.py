@@ -33,8 +33,8 @@ class DescribeSheet(QFrame):
         self.tags = QLineEdit(self)
         self.tags.setPlaceholderText("Tags, separated by commas")
         self.tags.setAccessibleName("Tags, separated by commas")
-        self._known = QStringListModel(self)
-        completer = QCompleter(self._known, self)
+        self._tag_choices = QStringListModel(self)
+        completer = QCompleter(self._tag_choices, self)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.tags.setCompleter(completer)
         self.note = QPlainTextEdit(self)
@@ -55,23 +55,23 @@ class DescribeSheet(QFrame):
     def open(
         self,
         target: object,
-        what: str,
+        title: str,
         tags: Sequence[str],
         note: str,
-        known: Sequence[str],
-        at: QPoint,
+        tag_choices: Sequence[str],
+        position: QPoint,
         on_note: bool = False,
     ) -> None:
-        """Show over the screen's point ``at``; ``known``: tags to choose from."""
+        """Show over the screen's point ``position``; ``tag_choices``: tags to choose from."""
         self.hide()  # saves what was typed for another target first
         self._target = target
         self._before, self._given_up = (list(tags), note), False
-        self.title.setText(what)
+        self.title.setText(title)
         self.tags.setText(", ".join(tags))
         self.note.setPlainText(note)
-        self._known.setStringList(list(known))
+        self._tag_choices.setStringList(list(tag_choices))
         self.resize(44 * SPACE, 28 * SPACE)
-        move_within(self, at)
+        move_within(self, position)
         self.show()
         (self.note if on_note else self.tags).setFocus(Qt.FocusReason.PopupFocusReason)
 

@@ -29,14 +29,16 @@ class ExperimentsPanel(QWidget):
     """Tree, filter box and buttons; experiments and runs are changed by the actions."""
 
     selected = Signal(object)  # Selection
-    opened = Signal(int)  # run id: Enter or a double click on a run
+    run_opened = Signal(int)  # run id: Enter or a double click on a run
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._actions: Actions | None = None
         self._emitted: Selection | None = None  # the last one
-        self._chosen = QPersistentModelIndex()  # the selected row of the model: it stays while the filter hides it
+        self._selected_row = (
+            QPersistentModelIndex()
+        )  # the selected row of the model: it stays while the filter hides it
         self._filtering = False
         self.model = ExperimentModel(services.store, services.tailer, self)
         self._filter = ExperimentFilter(self)
@@ -74,7 +76,7 @@ class ExperimentsPanel(QWidget):
     # Selection
     def selection(self) -> Selection:
         """The selected row and the ticked runs."""
-        index = self._chosen_index()
+        index = self._selected_index()
         ticked = self.model.ticked()
         records = [self.model.run(run) for run in ticked]
         ticks = Selection(
@@ -91,10 +93,14 @@ class ExperimentsPanel(QWidget):
         run_id = None if run_id is None else int(run_id)
         return replace(ticks, experiment_id=experiment_id, run_id=run_id, current_run=current, study_id=study_id)
 
-    def _chosen_index(self) -> QModelIndex:
+    def _selected_index(self) -> QModelIndex:
         """The selected row of the model; invalid where none is."""
-        kept = self._chosen
-        return self.model.index(kept.row(), kept.column(), kept.parent()) if kept.isValid() else QModelIndex()
+        selected = self._selected_row
+        return (
+            self.model.index(selected.row(), selected.column(), selected.parent())
+            if selected.isValid()
+            else QModelIndex()
+        )
 
     def select_experiment(self, experiment_id: int) -> None:
         self.select(self.model.experiment_index(experiment_id))
@@ -118,23 +124,23 @@ class ExperimentsPanel(QWidget):
 
     def select_any(self) -> None:
         """Select the first experiment, when nothing is selected."""
-        if not self._chosen.isValid() and self._filter.rowCount() > 0:
+        if not self._selected_row.isValid() and self._filter.rowCount() > 0:
             self.tree.setCurrentIndex(self._filter.index(0, 0))
 
     def toggle_tick(self) -> None:
         """Tick or untick the selected run; for an experiment, all of its runs."""
-        index = self._chosen_index()
+        index = self._selected_index()
         if not index.isValid():
             return
-        chosen, ticked = {int(each.data(Role.RUN)) for each in self._runs_of(index)}, set(self.model.ticked())
-        self.model.set_ticked(ticked - chosen if chosen <= ticked else ticked | chosen)
+        run_ids, ticked = {int(each.data(Role.RUN)) for each in self._runs_of(index)}, set(self.model.ticked())
+        self.model.set_ticked(ticked - run_ids if run_ids <= ticked else ticked | run_ids)
 
     def _runs_of(self, index: QModelIndex) -> list[QModelIndex]:
         """A run itself; the runs below an experiment or a study."""
         if index.data(Role.RUN) is not None:
             return [index]
         below = [self.model.index(row, 0, index) for row in range(self.model.rowCount(index))]
-        return [run for one in below for run in self._runs_of(one)]
+        return [run for child in below for run in self._runs_of(child)]
 
     def rename(self) -> None:
         """Edit the selected experiment's name in the tree; a run has a number for its name."""
@@ -159,19 +165,19 @@ class ExperimentsPanel(QWidget):
         self._update(lambda: self.model.refresh(changes))
 
     def _update(self, update: Callable[[], None]) -> None:
-        chosen = self.selection()
+        before = self.selection()
         first = self.model.rowCount() == 0
         update()
         if first:
             self.tree.expandAll()
-        if chosen.run_id is not None and not self.model.run_index(chosen.run_id).isValid() and chosen.experiment_id:
-            self.select_experiment(chosen.experiment_id)
+        if before.run_id is not None and not self.model.run_index(before.run_id).isValid() and before.experiment_id:
+            self.select_experiment(before.experiment_id)
         self.select_any()
         self._changed()
 
     def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
         if not self._filtering:
-            self._chosen = QPersistentModelIndex(self._filter.mapToSource(current))
+            self._selected_row = QPersistentModelIndex(self._filter.mapToSource(current))
             self._changed()
 
     def _changed(self, *_: object) -> None:
@@ -194,14 +200,14 @@ class ExperimentsPanel(QWidget):
         self._filter.set_text(text)
         if text:
             self.tree.expandAll()
-        self.tree.setCurrentIndex(self._filter.mapFromSource(self._chosen_index()))
+        self.tree.setCurrentIndex(self._filter.mapFromSource(self._selected_index()))
         self._filtering = False
         self.select_any()
 
     def _activated(self, index: QModelIndex) -> None:
         run_id = index.data(Role.RUN)
         if run_id is not None:
-            self.opened.emit(int(run_id))
+            self.run_opened.emit(int(run_id))
         else:
             self.tree.setExpanded(index, not self.tree.isExpanded(index))
 
@@ -221,12 +227,16 @@ class ExperimentsPanel(QWidget):
     # Kept over a restart
     def save(self) -> None:
         """Write selection, ticks and collapsed experiments to the settings."""
-        settings, chosen = self._services.settings, self.selection()
-        settings.setValue("tree/experiment", chosen.experiment_id or 0)
-        settings.setValue("tree/run", chosen.run_id or 0)
-        settings.setValue("tree/ticked", json.dumps(chosen.ticked))
-        model, shown = self.model, self._filter.mapFromSource
-        folded = [one for one in model.experiment_ids() if not self.tree.isExpanded(shown(model.experiment_index(one)))]
+        settings, selection = self._services.settings, self.selection()
+        settings.setValue("tree/experiment", selection.experiment_id or 0)
+        settings.setValue("tree/run", selection.run_id or 0)
+        settings.setValue("tree/ticked", json.dumps(selection.ticked))
+        model, proxy_index = self.model, self._filter.mapFromSource
+        folded = [
+            experiment_id
+            for experiment_id in model.experiment_ids()
+            if not self.tree.isExpanded(proxy_index(model.experiment_index(experiment_id)))
+        ]
         settings.setValue("tree/folded", json.dumps(folded))
 
     def restore(self) -> None:
@@ -249,7 +259,7 @@ class ExperimentsPanel(QWidget):
 def _numbers(text: object) -> list[int]:
     """A list of numbers from the settings; an unreadable entry counts as empty."""
     try:
-        found = json.loads(str(text))
+        raw = json.loads(str(text))
     except json.JSONDecodeError:
         return []
-    return [int(number) for number in found if isinstance(number, int)] if isinstance(found, list) else []
+    return [int(number) for number in raw if isinstance(number, int)] if isinstance(raw, list) else []

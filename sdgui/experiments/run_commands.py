@@ -136,7 +136,7 @@ class RunCommands(QObject):
         answered = self._answered.emit
 
         def judge(findings: list[Finding]) -> None:
-            wrong = [one for one in findings if not one.works]
+            wrong = [finding for finding in findings if not finding.works]
             first = wrong[0] if wrong else None
             answered(start, UserError(_missing(place.host, first, len(wrong))) if first is not None else None)
 
@@ -153,8 +153,10 @@ class RunCommands(QObject):
         self._services.tailer.follow(run.id)
         self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
-            where = f" on {run.machine}" if run.machine else ""
-            self.message_requested.emit(Message("info", f"Queued: starts as soon as a device{where} is free for it."))
+            on_machine = f" on {run.machine}" if run.machine else ""
+            self.message_requested.emit(
+                Message("info", f"Queued: starts as soon as a device{on_machine} is free for it.")
+            )
         else:
             self.started.emit(run.id)
 

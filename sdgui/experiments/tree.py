@@ -35,13 +35,13 @@ class ExperimentTree(QTreeView):
     def drawRow(
         self, painter: QPainter, options: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
-        chosen = self.currentIndex() == index
+        is_current = self.currentIndex() == index
         hovered = bool(options.state & QStyle.StateFlag.State_MouseOver)
-        if chosen or hovered:
+        if is_current or hovered:
             painter.save()
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setBrush(theme().color("selection" if chosen else "raised"))
-            focused = chosen and self.hasFocus()
+            painter.setBrush(theme().color("selection" if is_current else "raised"))
+            focused = is_current and self.hasFocus()
             painter.setPen(QPen(theme().color("accent"), 1) if focused else Qt.PenStyle.NoPen)
             band = QRect(0, options.rect.top(), self.viewport().width(), options.rect.height())
             painter.drawRoundedRect(band.adjusted(2, 1, -3, -2), 6, 6)

@@ -148,9 +148,9 @@ class ExperimentModel(QStandardItemModel):
         self._loading = True
         try:
             runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
-            others = {one for one, _ in times.items() ^ {(one.id, one.changed) for one in self._definitions.values()}}
+            edited = {key for key, _ in times.items() ^ {(row.id, row.changed) for row in self._definitions.values()}}
             arms = self._put_studies()
-            for experiment_id in sorted(changes.experiments | others):
+            for experiment_id in sorted(changes.experiments | edited):
                 self._refresh_experiment(experiment_id, arms)
             for run_id in sorted(changes.runs):
                 self._refresh_run(run_id, runs.get(run_id), arms)
@@ -178,18 +178,18 @@ class ExperimentModel(QStandardItemModel):
             self._put_experiment(experiment, self._store.runs(experiment_id), study, arm)
 
     def _refresh_run(self, run_id: int, run: Run | None, arms: Arms) -> None:
-        known = self._runs.get(run_id)
+        item = self._runs.get(run_id)
         if run is None or run.deleted is not None:
-            if known is not None:
-                home = known.parent()
+            if item is not None:
+                home = item.parent()
                 self._drop_run(run_id)
                 self._renumber(home)
             return
         parent = self._experiments.get(run.experiment_id)
         if parent is None:  # its experiment is in the bin
             return
-        self._put_run(parent, run, parent.rowCount() - known.row() if known is not None else 0)
-        if known is None:
+        self._put_run(parent, run, parent.rowCount() - item.row() if item is not None else 0)
+        if item is None:
             _set(self._runs[run_id], Role.COLOR, color_index(run_id, arms.get(run.experiment_id, (None, None))[1]))
             self._renumber(parent)
         else:
@@ -217,8 +217,8 @@ class ExperimentModel(QStandardItemModel):
         item.parent().removeRow(item.row())
 
     def _forget_run(self, run_id: int) -> None:
-        for known in (self._runs, self._records, self._best):
-            known.pop(run_id, None)
+        for records in (self._runs, self._records, self._best):
+            records.pop(run_id, None)
         self._ticked.discard(run_id)
 
     def _drop_experiment(self, experiment_id: int) -> None:

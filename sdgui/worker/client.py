@@ -147,7 +147,7 @@ class WorkerClient(QObject):
 
     def _let_go(self, process: QProcess) -> None:
         """Disconnect from a process that is exiting."""
-        self._leaving = [other for other in self._leaving if isValid(other)]
+        self._leaving = [leaving for leaving in self._leaving if isValid(leaving)]
         self._leaving.append(process)
         process.readyReadStandardOutput.disconnect(self._read)
         process.readyReadStandardError.disconnect(self._read_stderr)
@@ -218,7 +218,7 @@ class WorkerClient(QObject):
         self._end(f"The worker has not responded for {seconds} s, and was ended.")
 
     def _end(self, message: str) -> None:
-        """Kill a process that cannot answer any more; every open request fails with ``message``."""
+        """Kill a process that no longer answers; every open request fails with ``message``."""
         if (process := self._process) is not None:
             self._read_stderr()
             self._let_go(process)
@@ -233,7 +233,7 @@ class WorkerClient(QObject):
     def _error(self, error: QProcess.ProcessError) -> None:
         if error is QProcess.ProcessError.FailedToStart and self._process is not None:
             reason = self._process.errorString()
-            # Later, so that ``request`` has returned the number before its failure is told.
+            # Later, so that ``request`` has returned the number before its failure is reported.
             QTimer.singleShot(0, self, lambda: self._gone(f"The worker could not be started: {reason}.", True))
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:

@@ -47,7 +47,7 @@ class BrokenFile(TypedDict):
 class RowsOpened(TypedDict):
     """Figures of the rows that came in parts.
 
-    ``words``: captions with so many words; ``captions``: [number of captions, pictures]; ``labels``: name -> its
+    ``words``: captions by number of words; ``captions``: [number of captions, pictures]; ``labels``: name -> its
     values, the most frequent first; ``values``: name -> how many there are; ``split``: the label that names splits;
     ``reasons``: the first bad rows.
     """
@@ -145,7 +145,7 @@ class ViewCell(TypedDict):
 class ShownView(TypedDict):
     """One view of every picture. ``who`` sees it: student, teacher or both; ``side`` and ``patch`` in pixels.
 
-    ``attended``: so many patches are read, as the teacher's attention will choose; 0 where it does not.
+    ``attended``: number of patches that the teacher's attention selects; 0 without patch selection.
     """
 
     title: str

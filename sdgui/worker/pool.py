@@ -193,5 +193,9 @@ def short_title(key: str) -> str:
     name = key.removeprefix("open_clip:")
     if name != key:
         return name
-    folder, at, which = key.rpartition("@")
-    return f"{Path(folder).name} @{which}" if at and folder and "/" not in which else Path(key).name or key
+    folder, separator, checkpoint = key.rpartition("@")
+    return (
+        f"{Path(folder).name} @{checkpoint}"
+        if separator and folder and "/" not in checkpoint
+        else Path(key).name or key
+    )

@@ -47,8 +47,8 @@ def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
 class SourceFacts(TypedDict):
     """What a data source holds. ``labels``: name -> number of classes; ``reasons``: of the first bad rows.
 
-    ``captions``: how many pictures have one caption, two, and so on, the last so many or more; ``samples``: paths of
-    some pictures; ``sampled``: labels are not known, as of shards, whose rows are not all read.
+    ``captions``: number of pictures with 1, 2, ... captions, the last entry for that many or more; ``samples``: paths
+    of some pictures; ``sampled``: labels are not known, as of shards, whose rows are not all read.
     """
 
     source: str
@@ -143,7 +143,7 @@ class Results(TypedDict):
 
 @_STRICT
 class KnownText(TypedDict):
-    """A caption of the collection, and the rank of its own picture."""
+    """A caption of the collection, and the rank of its picture."""
 
     text: int
     caption: str
@@ -154,7 +154,7 @@ class KnownText(TypedDict):
 
 @_STRICT
 class KnownPicture(TypedDict):
-    """A picture of the collection, and the rank of its own caption."""
+    """A picture of the collection, and the rank of its caption."""
 
     row: int
     path: str

@@ -1,1 +1,1 @@
-"""*Export model*: a run's model written for other programs, by a program of its own."""
+"""*Export model*: writes a run's model in another program's format, in a separate process."""

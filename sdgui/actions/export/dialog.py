@@ -56,16 +56,16 @@ class Checkpoint:
 
 def checkpoints(run: RunDir) -> list[Checkpoint]:
     """The best, the last, and every other, newest first. Reads the folder: not for the window's thread."""
-    there = names(run)
-    found = []
-    for which in ("best", "last"):
-        name = pointer(run, which)
-        if name in there:
+    available = names(run)
+    choices = []
+    for alias in ("best", "last"):
+        name = pointer(run, alias)
+        if name in available:
             networks = tuple(weights_in(run, name))
-            found.append(Checkpoint(f"{which}: {_step(name)}", which, networks, default_network(run, which)))
-    for name in reversed(there):
-        found.append(Checkpoint(_step(name), name, tuple(weights_in(run, name)), default_network(run, name)))
-    return found
+            choices.append(Checkpoint(f"{alias}: {_step(name)}", alias, networks, default_network(run, alias)))
+    for name in reversed(available):
+        choices.append(Checkpoint(_step(name), name, tuple(weights_in(run, name)), default_network(run, name)))
+    return choices
 
 
 def _step(name: str) -> str:
@@ -94,8 +94,8 @@ class ExportDialog(QDialog):
         self.form = self._combo("Format")
         for key, form in EXPORT_FORMS.items():
             self.form.addItem(form.title, key)
-        self.what = PlainLabel(self, wordWrap=True)
-        set_role(self.what, "small")
+        self.description = PlainLabel(self, wordWrap=True)
+        set_role(self.description, "small")
         self.checkpoint, self.network = self._combo("Checkpoint"), self._combo("Network")
         self.precision = self._combo("Precision")
         self.folder = QLineEdit(self)
@@ -104,9 +104,9 @@ class ExportDialog(QDialog):
         self.replace = QCheckBox("Replace the earlier export in this folder", self)
         self.bar = MessageBar(self)
         self.progress = QProgressBar(self)
-        self.doing = PlainLabel(self)
+        self.activity = PlainLabel(self)
         self.progress.setAccessibleName("Progress of the export")
-        self.where = PlainLabel(self, wordWrap=True)
+        self.outcome = PlainLabel(self, wordWrap=True)
         self.code = QPlainTextEdit(self)
         self.code.setReadOnly(True)
         self.code.setAccessibleName("How to open it in Python")
@@ -127,14 +127,14 @@ class ExportDialog(QDialog):
         return box
 
     def _arrange(self) -> None:
-        where = QHBoxLayout()
-        where.addWidget(self.folder, 1)
-        where.addWidget(self.browse)
+        folder_row = QHBoxLayout()
+        folder_row.addWidget(self.folder, 1)
+        folder_row.addWidget(self.browse)
         rows = QFormLayout()
         rows.setSpacing(SPACE)
         rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         rows.addRow("&Format", self.form)
-        rows.addRow("", self.what)
+        rows.addRow("", self.description)
         for name, box in (
             ("Chec&kpoint", self.checkpoint),
             ("&Network", self.network),
@@ -143,7 +143,7 @@ class ExportDialog(QDialog):
             rows.addRow(name, box)
         label = PlainLabel("Fol&der", self)
         label.setBuddy(self.folder)
-        rows.addRow(label, where)
+        rows.addRow(label, folder_row)
         rows.addRow("", self.replace)
         level_labels(rows)
         buttons = QHBoxLayout()
@@ -157,7 +157,7 @@ class ExportDialog(QDialog):
         layout.setSpacing(2 * SPACE)
         layout.addWidget(self.title)
         layout.addLayout(rows)
-        for widget in (self.bar, self.doing, self.progress, self.where, self.code):
+        for widget in (self.bar, self.activity, self.progress, self.outcome, self.code):
             layout.addWidget(widget)
         layout.addLayout(buttons)
         self.folder.setMinimumWidth(76 * SPACE)
@@ -187,56 +187,56 @@ class ExportDialog(QDialog):
             self._show_result(None)
             self._fill([])
             self._form_changed()
-            self._tasks.run(lambda: checkpoints(run), lambda found: self._read(run, found), self._refuse)
+            self._tasks.run(lambda: checkpoints(run), lambda choices: self._read(run, choices), self._refuse)
         self.show()
         self.raise_()
         self.activateWindow()
 
-    def _read(self, run: RunDir, found: Sequence[Checkpoint]) -> None:
+    def _read(self, run: RunDir, choices: Sequence[Checkpoint]) -> None:
         if run is not self._run:
             return
-        self._fill(found)
-        if not found:
+        self._fill(choices)
+        if not choices:
             self._refuse(
                 "The run has no checkpoint here yet. Train it for longer; of a run on another machine, fetch its "
                 "checkpoint first."
             )
 
-    def _fill(self, found: Sequence[Checkpoint]) -> None:
+    def _fill(self, choices: Sequence[Checkpoint]) -> None:
         self.checkpoint.clear()
-        for one in found:
-            self.checkpoint.addItem(one.title, one)
+        for choice in choices:
+            self.checkpoint.addItem(choice.title, choice)
         self._enable()
 
     # Choosing
-    def _chosen(self) -> Checkpoint | None:
-        found = self.checkpoint.currentData()
-        return found if isinstance(found, Checkpoint) else None
+    def _selected(self) -> Checkpoint | None:
+        data = self.checkpoint.currentData()
+        return data if isinstance(data, Checkpoint) else None
 
     def _form_changed(self) -> None:
         form = EXPORT_FORMS[self.form.currentData()]
-        self.what.setText(form.what)
-        kept = self.precision.currentData()
+        self.description.setText(form.what)
+        previous = self.precision.currentData()
         self.precision.clear()
         for name in form.precisions:
             self.precision.addItem(_PRECISIONS[name], name)
-        self.precision.setCurrentIndex(max(self.precision.findData(kept), 0))
+        self.precision.setCurrentIndex(max(self.precision.findData(previous), 0))
         self._suggest()
 
     def _checkpoint_changed(self) -> None:
-        chosen = self._chosen()
+        checkpoint = self._selected()
         self.network.clear()
-        if chosen is not None:
-            for name in chosen.networks:
+        if checkpoint is not None:
+            for name in checkpoint.networks:
                 self.network.addItem(name, name)
-            self.network.setCurrentIndex(max(self.network.findData(chosen.default), 0))
+            self.network.setCurrentIndex(max(self.network.findData(checkpoint.default), 0))
         self._suggest()
 
     def _suggest(self) -> None:
         """A folder beside the checkpoints, named by what it will hold; not where the user has named one."""
-        chosen = self._chosen()
-        if self._run is not None and chosen is not None and not self._typed:
-            name = f"{self.form.currentData()}-{self.network.currentText()}-{chosen.name}"
+        checkpoint = self._selected()
+        if self._run is not None and checkpoint is not None and not self._typed:
+            name = f"{self.form.currentData()}-{self.network.currentText()}-{checkpoint.name}"
             self.folder.setText(str(self._run.path / "exports" / name))
         self._enable()
 
@@ -245,37 +245,37 @@ class ExportDialog(QDialog):
         self._enable()
 
     def _browse(self) -> None:
-        found, _ = QFileDialog.getSaveFileName(
+        path, _ = QFileDialog.getSaveFileName(
             self, "Export into a new folder", self.folder.text(), options=QFileDialog.Option.DontConfirmOverwrite
         )
-        if found:
-            self.folder.setText(found)
+        if path:
+            self.folder.setText(path)
             self._folder_typed()
 
     def _enable(self) -> None:
         active, text = self.program.active, self.folder.text().strip()
-        taken = bool(text) and expand_user(text).exists()
-        self.replace.setVisible(taken and not active)
-        if not taken:
+        exists = bool(text) and expand_user(text).exists()
+        self.replace.setVisible(exists and not active)
+        if not exists:
             self.replace.setChecked(False)
         for widget in (self.form, self.checkpoint, self.network, self.precision, self.folder, self.browse):
             widget.setEnabled(not active)
-        self.start.setEnabled(not active and self._chosen() is not None and bool(text))
+        self.start.setEnabled(not active and self._selected() is not None and bool(text))
         self.start.setVisible(not active)
         self.stop.setVisible(active)
         self.progress.setVisible(active)
-        self.doing.setVisible(active)
+        self.activity.setVisible(active)
 
     # Writing
     def _start(self) -> None:
-        chosen = self._chosen()
-        if self._run is None or chosen is None:
+        checkpoint = self._selected()
+        if self._run is None or checkpoint is None:
             return
         self.bar.clear()
         self._show_result(None)
         self.program.start(
             ExportChoice(
-                f"{self._run.path}@{chosen.name}",
+                f"{self._run.path}@{checkpoint.name}",
                 self.network.currentData(),
                 self.form.currentData(),
                 self.precision.currentData(),
@@ -285,10 +285,10 @@ class ExportDialog(QDialog):
         )
         self._enable()
 
-    def _stepped(self, doing: str, done: int, total: int) -> None:
+    def _stepped(self, activity: str, finished: int, total: int) -> None:
         self.progress.setRange(0, total)
-        self.progress.setValue(done)
-        self.doing.setText(f"{doing[:1].upper()}{doing[1:]} …")
+        self.progress.setValue(finished)
+        self.activity.setText(f"{activity[:1].upper()}{activity[1:]} …")
 
     def _done(self, folder: Path) -> None:
         self.folder.setText(str(folder))
@@ -303,11 +303,11 @@ class ExportDialog(QDialog):
         self.bar.show_message(error(sentence))
 
     def _show_result(self, folder: Path | None) -> None:
-        for widget in (self.where, self.code, self.copy, self.show_folder):
+        for widget in (self.outcome, self.code, self.copy, self.show_folder):
             widget.setVisible(folder is not None)
         self._enable()
         if folder is not None:
-            self.where.setText(f"Exported to {folder}, with a model card in README.md. To open it elsewhere:")
+            self.outcome.setText(f"Exported to {folder}, with a model card in README.md. To open it elsewhere:")
             self.code.setPlainText(EXPORT_FORMS[self.form.currentData()].how_to_open(str(folder)))
 
     def _copy(self) -> None:

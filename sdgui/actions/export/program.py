@@ -33,8 +33,8 @@ class ExportChoice:
 
     def arguments(self) -> list[str]:
         """Of the verb ``export``."""
-        chosen = ["--format", self.form, "--weights", self.network, "--precision", self.precision]
-        return ["export", self.model, str(self.out), *chosen, *(["--force"] if self.replace else [])]
+        options = ["--format", self.form, "--weights", self.network, "--precision", self.precision]
+        return ["export", self.model, str(self.out), *options, *(["--force"] if self.replace else [])]
 
 
 class ExportProgram(QObject):

@@ -124,7 +124,7 @@ def test_the_folder_is_suggested_until_the_user_names_one(
     qtbot.waitUntil(lambda: dialog.checkpoint.count() == 4)
     suggested, typed = run.path / "exports", run.path / "mine"
     assert Path(dialog.folder.text()) == suggested / "open_clip-teacher-best"
-    hidden = (dialog.replace, dialog.stop, dialog.progress, dialog.doing, dialog.where, dialog.code, dialog.copy)
+    hidden = (dialog.replace, dialog.stop, dialog.progress, dialog.activity, dialog.outcome, dialog.code, dialog.copy)
     assert not any(one.isVisible() for one in (*hidden, dialog.show_folder))
     dialog.network.setCurrentIndex(0)
     assert Path(dialog.folder.text()) == suggested / "open_clip-student-best"
@@ -132,7 +132,7 @@ def test_the_folder_is_suggested_until_the_user_names_one(
     kept = dialog.precision.currentData()
     dialog.form.setCurrentIndex(1)
     assert dialog.precision.currentData() == kept, "both forms have it"
-    assert dialog.what.text() != ""
+    assert dialog.description.text() != ""
     answers = ["", str(run.path)]
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (answers.pop(0), ""))
     dialog.browse.click()
@@ -171,17 +171,17 @@ def test_what_is_there_is_replaced_where_that_was_ticked(
     assert started[-1].arguments()[-1] == "--force"
     dialog.program.stepped.emit("writing the weights", 1, 3)
     assert (dialog.progress.value(), dialog.progress.maximum()) == (1, 3)
-    assert dialog.doing.text() == "Writing the weights …"
+    assert dialog.activity.text() == "Writing the weights …"
     dialog.program.done.emit(out)
     assert dialog.replace.isVisible(), "written anew, it takes the place of what was just written"
-    assert all(one.isVisible() for one in (dialog.where, dialog.code, dialog.copy, dialog.show_folder))
-    assert str(out) in dialog.where.text()
+    assert all(one.isVisible() for one in (dialog.outcome, dialog.code, dialog.copy, dialog.show_folder))
+    assert str(out) in dialog.outcome.text()
     dialog.show_folder.click()
     assert opened == [QUrl.fromLocalFile(str(out))]
     dialog.copy.click()
     assert dialog.copy.text() == "Copied"
     dialog.start.click()
-    assert not dialog.where.isVisible(), "of the former export"
+    assert not dialog.outcome.isVisible(), "of the former export"
 
 
 def test_what_is_not_installed_is_named_before_anything_is_started(

@@ -51,7 +51,7 @@ class Tree:
         self.told, self.opened = list[Selection](), list[int]()
         self.panel = self.another()
         self.panel.selected.connect(self.told.append)
-        self.panel.opened.connect(self.opened.append)
+        self.panel.run_opened.connect(self.opened.append)
 
     def another(self) -> ExperimentsPanel:
         """A panel as after a restart."""
