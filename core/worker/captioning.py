@@ -27,8 +27,8 @@ _Key = tuple[str, str, tuple[tuple[str, int], ...]]
 class CaptionSession(Session):
     """Answers requests about captions."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._models: Recent[_Key, CaptionModel] = Recent(kept, freed=free_memory)
+    def __init__(self, capacity: int = KEPT) -> None:
+        self._models: Recent[_Key, CaptionModel] = Recent(capacity, freed=free_memory)
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -41,14 +41,14 @@ class CaptionSession(Session):
         (the longest caption its context holds), ``image_size`` and ``notes``. Raises UserError when there is no such
         model, or it has no caption decoder.
         """
-        opened = self._model(model, weights, progress)
+        captioner = self._model(model, weights, progress)
         progress("fingerprinting the model", 0, 0)
         return {
-            **opened.about(),
-            "device": opened.describe(),
-            "max_tokens": opened.longest,
-            "image_size": opened.side,
-            "notes": list(opened.notes),
+            **captioner.about(),
+            "device": captioner.describe(),
+            "max_tokens": captioner.longest,
+            "image_size": captioner.side,
+            "notes": list(captioner.notes),
         }
 
     def caption(
@@ -68,31 +68,31 @@ class CaptionSession(Session):
         "path", "error"}``; where memory ran out also ``{"note"}``. The answer has ``captioned, refused, passed_over,
         seconds, notes, settings`` and ``provenance``. Raises UserError for models and settings that cannot be used.
         """
-        opened = self._model(model, weights, progress)
-        chosen = opened.settings(settings or {}, n)
+        captioner = self._model(model, weights, progress)
+        generation = captioner.settings(settings or {}, n)
         started = time.monotonic()
         gathered = gather(_texts(paths), progress)
         progress.partial({"gathered": len(gathered.found), "passed_over": gathered.passed_over})
-        notes = list(opened.notes)
+        notes = list(captioner.notes)
 
         def note_down(note: str) -> None:
             notes.append(note)
             progress.partial({"note": note})
 
         captioned = refused = 0
-        with closing(caption_pictures(opened, gathered.found, chosen, progress, note_down, batch)) as stream:
-            for made in stream:
-                outcome: dict[str, Any] = {"error": made.refused} if made.refused else {"captions": made.captions}
-                captioned, refused = captioned + (not made.refused), refused + bool(made.refused)
-                progress.partial({"index": made.index, "path": made.path, **outcome})
+        with closing(caption_pictures(captioner, gathered.found, generation, progress, note_down, batch)) as stream:
+            for item in stream:
+                outcome: dict[str, Any] = {"error": item.refused} if item.refused else {"captions": item.captions}
+                captioned, refused = captioned + (not item.refused), refused + bool(item.refused)
+                progress.partial({"index": item.index, "path": item.path, **outcome})
         return {
             "captioned": captioned,
             "refused": refused,
             "passed_over": gathered.passed_over,
             "seconds": time.monotonic() - started,
             "notes": notes,
-            "settings": chosen.model_dump(mode="json"),
-            "provenance": opened.about(),
+            "settings": generation.model_dump(mode="json"),
+            "provenance": captioner.about(),
         }
 
     def caption_close(self, progress: Reporter) -> dict[str, Any]:
@@ -108,7 +108,9 @@ class CaptionSession(Session):
             progress("loading the model", 0, 0)
             return open_caption_model(name, weights, progress)
 
-        self._models.drop(lambda other: other[:2] == key[:2] and other != key)  # older weights of the same model
+        self._models.drop(
+            lambda stored_key: stored_key[:2] == key[:2] and stored_key != key
+        )  # older weights of the same model
         return self._models.get(key, load)
 
 
@@ -120,10 +122,10 @@ def _texts(paths: Any) -> list[str]:
 
 def _stamp(name: str) -> tuple[tuple[str, int], ...]:
     """Changes when the run behind ``name`` writes another checkpoint, or a folder's weights are replaced."""
-    found = split_run(name)
-    if found is None:
+    run_part = split_run(name)
+    if run_part is None:
         return ()
-    folder, _ = found
+    folder, _ = run_part
     saved = folder / "checkpoints"  # of a run, whose own folder changes with each heartbeat
     marks = []
     for path in (saved, saved / "best", saved / "last") if saved.is_dir() else (folder,):

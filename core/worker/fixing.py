@@ -34,8 +34,8 @@ class FixingSession(Session):
     ) -> dict[str, Any]:
         """Write ``data`` with ``fixes`` as the table ``to``; answers its path, its record's, pictures and captions."""
         progress("reading the data", 0, 0)
-        found = checked_as(_FIXES, list(fixes), "the fixes", error=UserError)
-        record = save_fixed(data, found, Path(to), replace)
+        fix_list = checked_as(_FIXES, list(fixes), "the fixes", error=UserError)
+        record = save_fixed(data, fix_list, Path(to), replace)
         return {
             "path": to,
             "record": str(record_path(Path(to))),
@@ -56,9 +56,15 @@ class FixingSession(Session):
 
         Answers its path and the differences with their ends: over the seeds, or of one pair over its pictures.
         """
-        found = measure(before, after, data, progress)
-        save_page(found, Path(to), title, progress)
-        changes = {name: found.differences[name] for name in METRICS if name in found.differences}
-        alone = {name: [one.value, one.interval.low, one.interval.high] for name, one in changes.items()}
-        several = {name: [one.mean, one.change.low, one.change.high] for name, one in over_seeds(found).items()}
+        comparison = measure(before, after, data, progress)
+        save_page(comparison, Path(to), title, progress)
+        changes = {name: comparison.differences[name] for name in METRICS if name in comparison.differences}
+        alone = {
+            name: [difference.value, difference.interval.low, difference.interval.high]
+            for name, difference in changes.items()
+        }
+        several = {
+            name: [difference.mean, difference.change.low, difference.change.high]
+            for name, difference in over_seeds(comparison).items()
+        }
         return {"path": to, "differences": alone | several}

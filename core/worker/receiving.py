@@ -62,9 +62,9 @@ class Received:
 def _remove_left(parent: Path) -> None:
     """What a worker that was killed left behind."""
     for path in parent.glob("sdgui-sent-*"):
-        found = _FOLDER.fullmatch(path.name)
-        if found is None or path.is_symlink():
+        match = _FOLDER.fullmatch(path.name)
+        if match is None or path.is_symlink():
             continue
         with suppress(OSError):
-            if start_time(int(found[1])) > path.stat().st_mtime + 1.0:  # now, where there is no such process
+            if start_time(int(match[1])) > path.stat().st_mtime + 1.0:  # now, where there is no such process
                 shutil.rmtree(path, ignore_errors=True)

@@ -96,22 +96,22 @@ class SearchSession(Session):
         is searched), notes.
         """
         if index:
-            wanted = Wanted(index=index, model=model, weights=weights, data=data)
-            self._open.drop(lambda key: key == write_key(wanted))  # it may have grown
+            request = Wanted(index=index, model=model, weights=weights, data=data)
+            self._open.drop(lambda key: key == write_key(request))  # it may have grown
         elif model:
-            exact, chosen = exact_name(model, weights)
-            kept = _kept(keep, exact, chosen, data, progress)
-            wanted = Wanted(index=kept, model=exact, weights=chosen, data="" if kept else data)
-            self._open.drop(lambda key: bool(kept) and key == write_key(wanted))  # it may have grown
+            exact, exact_weights = exact_name(model, weights)
+            kept_folder = _kept(keep, exact, exact_weights, data, progress)
+            request = Wanted(index=kept_folder, model=exact, weights=exact_weights, data="" if kept_folder else data)
+            self._open.drop(lambda key: bool(kept_folder) and key == write_key(request))  # it may have grown
         else:
             raise UserError("choose an index, or a model, to search with.")
-        key = write_key(wanted)
-        opened = self._get(key, progress)
-        collection, identity = opened.collection, opened.collection.encoder.identity
+        key = write_key(request)
+        loaded = self._get(key, progress)
+        collection, identity = loaded.collection, loaded.collection.encoder.identity
         return {
             "key": key,
-            "title": Path(data).name if wanted.index != index else collection.title,
-            "source": _manifest(wanted.index).source if wanted.index else collection.title,
+            "title": Path(data).name if request.index != index else collection.title,
+            "source": _manifest(request.index).source if request.index else collection.title,
             "model": identity.model,
             "weights": identity.weights,
             "dim": identity.dim,
@@ -123,8 +123,8 @@ class SearchSession(Session):
 
     def _get(self, key: str, progress: Reporter) -> _Open:
         """The collection of ``key``, opened when it is not in memory."""
-        wanted: Wanted = read_key(Wanted, key, "nothing is opened yet; choose an index or a run first.")
-        return self._open.get(key, lambda: _Open(Searching(_opened(wanted, progress))))
+        request: Wanted = read_key(Wanted, key, "nothing is opened yet; choose an index or a run first.")
+        return self._open.get(key, lambda: _Open(Searching(_opened(request, progress))))
 
     def query(
         self,
@@ -152,48 +152,48 @@ class SearchSession(Session):
         above_cutoff, duplicates (for captions: text, caption, row, path); cutoff, above, searched, true_rank, true_row,
         notes.
         """
-        opened = self._get(key, progress)
-        collection = opened.collection
+        loaded = self._get(key, progress)
+        collection = loaded.collection
         options = Options(int(k), find, _filter(filters or {}), group)
         if caption is not None:
-            return self._known_caption(opened, int(caption), options, progress)
+            return self._known_caption(loaded, int(caption), options, progress)
         terms = [
             *read_terms(texts),
             *read_terms(_as("image", images)),
             *read_terms(_as("row", rows)),
             *read_terms(minus, sign=-1.0),
         ]
-        answer = opened.searching.search(Query(tuple(terms), prompts), options)
+        answer = loaded.searching.search(Query(tuple(terms), prompts), options)
         answer["notes"] = [*collection.notes, *answer["notes"]]
         return {**answer, "true_rank": None, "true_row": None}
 
-    def _known_caption(self, opened: _Open, caption: int, options: Options, progress: Reporter) -> dict[str, Any]:
-        collection = opened.collection
+    def _known_caption(self, loaded: _Open, caption: int, options: Options, progress: Reporter) -> dict[str, Any]:
+        collection = loaded.collection
         if collection.texts is None or not 0 <= caption < len(collection.text_alive):
             raise QueryError(f"there is no caption {caption}; there are {len(collection.text_alive)}.")
         vector = collection.texts.vectors(np.array([caption]))[0]
-        answer = opened.searching.search_vector(vector, "text", options)
-        rank = evaluation.true_rank(self._ranked(opened, progress), caption)
+        answer = loaded.searching.search_vector(vector, "text", options)
+        rank = evaluation.true_rank(self._ranked(loaded, progress), caption)
         true_row = int(collection.owner[caption])
         return {**answer, "notes": list(collection.notes), "true_rank": rank, "true_row": true_row}
 
     def facets(self, progress: Reporter, key: str = "") -> dict[str, Any]:
         """What can be filtered by: ``folders``, and ``labels`` (name -> values), the first of each."""
-        known = self._get(key, progress).collection.known
-        labels = {name: sorted(values)[:FACETS] for name, (values, _) in known.labels.items()}
-        return {"folders": sorted(known.folders)[:FACETS], "labels": labels}
+        facets_of = self._get(key, progress).collection.known
+        labels = {name: sorted(values)[:FACETS] for name, (values, _) in facets_of.labels.items()}
+        return {"folders": sorted(facets_of.folders)[:FACETS], "labels": labels}
 
     def captions(self, progress: Reporter, key: str = "", contains: str = "", k: int = 200) -> dict[str, Any]:
         """Known captions, the first ``k`` that hold the words ``contains``: text (number), caption, row, path, rank."""
-        opened = self._get(key, progress)
-        ranked = self._ranked(opened, progress)
-        rows = evaluation.listed_captions(opened.collection, ranked, contains, int(k))
+        loaded = self._get(key, progress)
+        ranked = self._ranked(loaded, progress)
+        rows = evaluation.listed_captions(loaded.collection, ranked, contains, int(k))
         return {"captions": rows, "total": len(ranked.texts)}
 
     def evaluate(self, progress: Reporter, key: str = "", listed: int = evaluation.LISTED) -> dict[str, Any]:
         """Each query's rank both ways, hardest first, recall and its curve; see `core.search.evaluation.evaluate`."""
-        opened = self._get(key, progress)
-        return evaluation.evaluate(opened.collection, self._ranked(opened, progress), int(listed))
+        loaded = self._get(key, progress)
+        return evaluation.evaluate(loaded.collection, self._ranked(loaded, progress), int(listed))
 
     def compare(self, progress: Reporter, a: str = "", b: str = "", at: int = 1) -> dict[str, Any]:
         """The pairs that one model finds and the other misses; ``a`` and ``b`` are keys."""
@@ -263,10 +263,10 @@ class SearchSession(Session):
         if not folder:
             raise UserError("name the folder that the index is written into.")
         if not model or not source:
-            made = _manifest(folder)
-            source = source or made.source
+            manifest = _manifest(folder)
+            source = source or manifest.source
             if not model:
-                model, weights = made.identity.model, made.identity.weights
+                model, weights = manifest.identity.model, manifest.identity.weights
         log: list[str] = []
         report = build_index(model, source, folder, progress, log.append, weights=weights, drop_missing=drop_missing)
         return {**asdict(report), "bad": [str(row) for row in report.bad], "log": log}
@@ -275,10 +275,10 @@ class SearchSession(Session):
         """The pictures of an index that were under ``old`` are under ``new`` now."""
         return {"relocated": relocate(folder, old, new, progress)}
 
-    def _ranked(self, opened: _Open, progress: Reporter) -> evaluation.Ranked:
-        if opened.ranked is None:
-            opened.ranked = evaluation.rank_all(opened.collection, progress)
-        return opened.ranked
+    def _ranked(self, loaded: _Open, progress: Reporter) -> evaluation.Ranked:
+        if loaded.ranked is None:
+            loaded.ranked = evaluation.rank_all(loaded.collection, progress)
+        return loaded.ranked
 
 
 def _kept(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
@@ -295,21 +295,21 @@ def _manifest(folder: str) -> Manifest:
     return manifest
 
 
-def _opened(wanted: Wanted, progress: Reporter) -> Collection:
-    if wanted.index:
-        return open_index(wanted.index, progress, wanted.model, wanted.weights)
+def _opened(request: Wanted, progress: Reporter) -> Collection:
+    if request.index:
+        return open_index(request.index, progress, request.model, request.weights)
     progress("loading the model", 0, 0)
-    model = open_model(wanted.model, wanted.weights)
-    if wanted.data:
-        return encode_source(model, wanted.model, wanted.data, progress)
-    return encode_source(model, wanted.model, _held_out(wanted.model), progress, keep=True)  # of each step, once
+    model = open_model(request.model, request.weights)
+    if request.data:
+        return encode_source(model, request.model, request.data, progress)
+    return encode_source(model, request.model, _held_out(request.model), progress, keep=True)  # of each step, once
 
 
 def _held_out(model: str) -> str:
     """The validation data of the run that ``model`` names."""
-    found = split_run(model)
+    run_part = split_run(model)
     try:
-        source = read_json(RunDir(found[0]).config, MEGABYTE)["data"]["val"] if found else ""
+        source = read_json(RunDir(run_part[0]).config, MEGABYTE)["data"]["val"] if run_part else ""
     except (OSError, UserError, KeyError, TypeError):
         source = ""
     if not source:
@@ -317,29 +317,29 @@ def _held_out(model: str) -> str:
     return str(source)
 
 
-def _as(name: str, given: Any) -> Any:
+def _as(name: str, values: Any) -> Any:
     """Plain values as what they stand for: paths of images, numbers of rows."""
-    if given is None or isinstance(given, dict):
-        return given
-    if not isinstance(given, (list, tuple)):
-        given = [given]
-    return [one if isinstance(one, dict) else {name: one} for one in given]
+    if values is None or isinstance(values, dict):
+        return values
+    if not isinstance(values, (list, tuple)):
+        values = [values]
+    return [value if isinstance(value, dict) else {name: value} for value in values]
 
 
-def _filter(given: dict[str, Any]) -> Filter:
-    unknown = set(given) - {"folders", "labels", "min_size", "max_size", "after", "before"}
+def _filter(fields: dict[str, Any]) -> Filter:
+    unknown = set(fields) - {"folders", "labels", "min_size", "max_size", "after", "before"}
     if unknown:
         raise QueryError(f"there is no filter {sorted(unknown)[0]!r}.")
     labels = {
         name: (values,) if isinstance(values, str) else tuple(values)
-        for name, values in (given.get("labels") or {}).items()
+        for name, values in (fields.get("labels") or {}).items()
     }
-    after, before = given.get("after"), given.get("before")
+    after, before = fields.get("after"), fields.get("before")
     return Filter(
-        folders=tuple(given.get("folders") or ()),
+        folders=tuple(fields.get("folders") or ()),
         labels=labels,
-        min_size=read_size(given.get("min_size") or 0),
-        max_size=read_size(given.get("max_size") or 0),
+        min_size=read_size(fields.get("min_size") or 0),
+        max_size=read_size(fields.get("max_size") or 0),
         after=None if after in (None, "") else read_date(after),
         before=None if before in (None, "") else read_date(before),
     )

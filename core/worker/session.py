@@ -41,49 +41,49 @@ class Recent(Generic[Key, Value]):
     def __init__(self, most: int, freed: Callable[[], object] = lambda: None) -> None:
         """At most ``most`` values; ``freed`` is called when some were dropped."""
         self._most, self._freed = most, freed
-        self._kept: OrderedDict[Key, Value] = OrderedDict()
+        self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of ``key``, made when it is not in memory (and room for it before that)."""
-        if key not in self._kept:
+        if key not in self._values:
             self._make_room()
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        return self._kept[key]
+            self._values[key] = make()
+        self._values.move_to_end(key)
+        return self._values[key]
 
     def put(self, key: Key, value: Value) -> Value:
         """Keep ``value``, in place of an older one of the same key."""
-        self._kept.pop(key, None)
+        self._values.pop(key, None)
         self._make_room()
-        self._kept[key] = value
+        self._values[key] = value
         return value
 
-    def drop(self, which: Callable[[Key], bool]) -> None:
+    def drop(self, condition: Callable[[Key], bool]) -> None:
         """Forget the values of these keys."""
-        dropped = [key for key in self._kept if which(key)]
+        dropped = [key for key in self._values if condition(key)]
         for key in dropped:
-            del self._kept[key]
+            del self._values[key]
         if dropped:
             self._freed()
 
     def __contains__(self, key: object) -> bool:
-        return key in self._kept
+        return key in self._values
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._values)
 
     def _make_room(self) -> None:
-        excess = max(0, len(self._kept) - self._most + 1)
+        excess = max(0, len(self._values) - self._most + 1)
         for _ in range(excess):
-            self._kept.popitem(last=False)
+            self._values.popitem(last=False)
         if excess:
             self._freed()
 
 
-def write_key(asked: Any) -> str:
+def write_key(request: Any) -> str:
     """A dataclass as a key: JSON with its fields."""
-    shape: Any = type(asked)
-    return _adapter(shape).dump_json(asked).decode()
+    shape: Any = type(request)
+    return _adapter(shape).dump_json(request).decode()
 
 
 def read_key(shape: Any, key: str, otherwise: str) -> Any:

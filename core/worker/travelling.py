@@ -45,17 +45,17 @@ class TravelSession(Session):
         if not steps or not weights:
             raise QueryError(f"{run} has no kept checkpoints to go through; train with checkpoint.keep_every.")
         order, frames = sorted(steps), []
-        for done, step in enumerate(order):
-            progress(f"step {step}", done, len(order))
+        for index, step in enumerate(order):
+            progress(f"step {step}", index, len(order))
             networks = []
-            for one in weights:
-                quiet = _Quiet(progress, f"step {step}", done, len(order))
-                key = self._search.open(quiet, model=f"{run}@{step}", weights=one, data=data)["key"]
+            for network in weights:
+                quiet = _Quiet(progress, f"step {step}", index, len(order))
+                key = self._search.open(quiet, model=f"{run}@{step}", weights=network, data=data)["key"]
                 answer = self._search.query(quiet, key=key, k=COLUMNS * ROWS, **query)
                 hits = tuple(
                     Hit(str(row["path"]), str(row.get("text", "")), not row["above_cutoff"]) for row in answer["rows"]
                 )
-                networks.append((one or "model", hits))
+                networks.append((network or "model", hits))
             frames.append(Frame(step, tuple(networks)))
         progress("drawing", len(order), len(order))
         save(frames, Path(to), title)

@@ -34,7 +34,7 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reporter import Progress
 
-EVERY_CLASS = 200  # classes up to which each has a column of its own
+EVERY_CLASS = 200  # classes up to which each has its own column
 BEST = 5  # otherwise the most likely ones
 
 
@@ -48,10 +48,10 @@ class Applied:
 
 
 def picture_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDataset:
-    """The pictures of files and folders, without captions or labels. UserError when there is none."""
-    found = gather(paths, progress).found
-    rows = [Row(item.path, ("",)) for item in found if not item.refused]
-    bad = [BadRow(item.path, item.refused) for item in found if item.refused]
+    """The pictures of files and folders, without captions or labels. UserError without any."""
+    files = gather(paths, progress).found
+    rows = [Row(item.path, ("",)) for item in files if not item.refused]
+    bad = [BadRow(item.path, item.refused) for item in files if item.refused]
     if not rows:
         reason = f" ({bad[0]})" if bad else ""
         raise UserError(f"there are no pictures in {', '.join(paths)}{reason}; choose a folder that holds some.")
@@ -65,17 +65,17 @@ def picture_set(paths: Sequence[str], model: Model, progress: Progress) -> PairD
 def apply_probe(
     probe: Probe, model: Model, layer: str, joining: Joining | None, paths: Sequence[str], progress: Progress
 ) -> Applied:
-    """Probabilities of every picture in ``paths``; UserError when there is none, or none can be read."""
+    """Probabilities of every picture in ``paths``; UserError without a readable one."""
     dataset = picture_set(paths, model, progress)
     if joining is not None:
-        found = joined_features(joining, dataset, progress)
-        features = found.values[joining.layer]
+        extracted = joined_features(joining, dataset, progress)
+        features = extracted.values[joining.layer]
     else:
-        found = extract_layers(model, dataset, [layer], progress)
-        features = found.values[layer]
+        extracted = extract_layers(model, dataset, [layer], progress)
+        features = extracted.values[layer]
     progress("classifying", 0, 0)
     return Applied(
-        [str(dataset.path(row)) for row in found.rows.tolist()], probe.probabilities(features), dataset.all_bad()
+        [str(dataset.path(row)) for row in extracted.rows.tolist()], probe.probabilities(features), dataset.all_bad()
     )
 
 

@@ -33,87 +33,91 @@ _PER_MILLE = 1000
 _Splits = tuple[ProbeData, ProbeData, ProbeData | None]
 
 
-def measure(here: Opened, wanted: Measurement, saved: Probe | None, progress: Reporter) -> Result:
-    """Classify as ``wanted`` says; ``saved`` is the probe of a file, where it is to be used."""
+def measure(data: Opened, measurement: Measurement, saved: Probe | None, progress: Reporter) -> Result:
+    """Classify as ``measurement`` says; ``saved`` is the probe of a file, where it is to be used."""
     if saved is not None:
-        return by_saved(saved, here, Path(wanted.path).stem, progress)
-    if wanted.method == "zero-shot":
-        return by_prompts(here, wanted.templates, progress, wanted.opened.packed)
-    if wanted.method == "knn":
-        return by_neighbours(here, wanted.k, progress)
-    return by_probe(here, wanted.kind, wanted.text, wanted.templates, wanted.standardise, progress)
+        return by_saved(saved, data, Path(measurement.path).stem, progress)
+    if measurement.method == "zero-shot":
+        return by_prompts(data, measurement.templates, progress, measurement.opened.packed)
+    if measurement.method == "knn":
+        return by_neighbours(data, measurement.k, progress)
+    return by_probe(data, measurement.kind, measurement.text, measurement.templates, measurement.standardise, progress)
 
 
-def by_prompts(here: Opened, templates: str, progress: Reporter, packed: bool = False) -> Result:
+def by_prompts(data: Opened, templates: str, progress: Reporter, packed: bool = False) -> Result:
     """Zero-shot. With prompts as they are edited, the results of the first templates are partial answers."""
-    asked, classes = load_prompts(templates), here.test.labels.classes
-    names = [asked.names_of(label) for label in classes]
+    prompts, classes = load_prompts(templates), data.test.labels.classes
+    names = [prompts.names_of(label) for label in classes]
     if not is_inline(templates):
-        embedded = here.loaded.embedder(asked.templates).embed_named(names, progress=shares(progress))
-        return replace(_by_embedded(here, embedded, progress), notes=unknown_names(asked, classes))
-    for number in _growing(len(asked.templates)):
-        embedder = here.loaded.edited(asked.templates[:number])
-        found = _by_embedded(here, embedder.embed_named(names, keep=False, progress=shares(progress)), progress)
-        if number < len(asked.templates):
-            progress.partial(found.plain(packed) | {"result": ""})
-    return replace(found, notes=unknown_names(asked, classes))
+        embedded = data.loaded.embedder(prompts.templates).embed_named(names, progress=shares(progress))
+        return replace(_by_embedded(data, embedded, progress), notes=unknown_names(prompts, classes))
+    for number in _growing(len(prompts.templates)):
+        embedder = data.loaded.edited(prompts.templates[:number])
+        result = _by_embedded(data, embedder.embed_named(names, keep=False, progress=shares(progress)), progress)
+        if number < len(prompts.templates):
+            progress.partial(result.plain(packed) | {"result": ""})
+    return replace(result, notes=unknown_names(prompts, classes))
 
 
-def _by_embedded(here: Opened, embedded: Tensor, progress: Reporter) -> Result:
-    scale = here.model.network.logit_scale.item()
-    found = zero_shot(here.test.features[PROJECTED], here.test.labels, embedded, scale, shares(progress))
-    return Result("", here.key, "zero-shot", f"zero-shot, {here.title}", here.test, found, PROJECTED)
+def _by_embedded(data: Opened, embedded: Tensor, progress: Reporter) -> Result:
+    scale = data.model.network.logit_scale.item()
+    classification = zero_shot(data.test.features[PROJECTED], data.test.labels, embedded, scale, shares(progress))
+    return Result("", data.key, "zero-shot", f"zero-shot, {data.title}", data.test, classification, PROJECTED)
 
 
-def _growing(whole: int) -> list[int]:
-    """1, 4, 16 ... and ``whole``."""
-    return [number for number in (4**at for at in range(10)) if number < whole] + [whole]
+def _growing(limit: int) -> list[int]:
+    """1, 4, 16 ... and ``limit``."""
+    return [number for number in (4**power for power in range(10)) if number < limit] + [limit]
 
 
-def by_probe(here: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
+def by_probe(data: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
     """A linear probe on the image alone ("image") or joined with ``text`` ("fused")."""
-    (train, test, val), layer, how = data_of(here, kind, text, templates, progress)
-    settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=here.model.digest)
+    (train, test, val), layer, how = data_of(data, kind, text, templates, progress)
+    settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=data.model.digest)
     fitted = linear_probe(train, test, val, settings, shares(progress))
-    found, curve, notes = fitted.test, fitted.curve, fitted.notes
+    classification, curve, notes = fitted.test, fitted.curve, fitted.notes
     if how is None:
-        title = f"image-only probe, {here.title}"
-        return Result("", here.key, "linear-probe", title, here.test, found, layer, fitted.probe, how, curve, notes)
+        title = f"image-only probe, {data.title}"
+        return Result(
+            "", data.key, "linear-probe", title, data.test, classification, layer, fitted.probe, how, curve, notes
+        )
     probe = replace(fitted.probe, text=how.text, candidates=how.classes, templates=how.templates)
-    title = f"fused probe ({how.text}), {here.title}"
-    return Result("", here.key, "fused-probe", title, here.test, found, layer, probe, how, curve, notes)
+    title = f"fused probe ({how.text}), {data.title}"
+    return Result("", data.key, "fused-probe", title, data.test, classification, layer, probe, how, curve, notes)
 
 
-def by_neighbours(here: Opened, k: int, progress: Reporter) -> Result:
+def by_neighbours(data: Opened, k: int, progress: Reporter) -> Result:
     """kNN."""
-    train, test, _ = here.image()
-    found = knn(train.features, train.labels, test.features, test.labels, k, progress=shares(progress))
-    return Result("", here.key, "knn", f"{k} nearest, {here.title}", here.test, found, here.layer)
+    train, test, _ = data.image()
+    classification = knn(train.features, train.labels, test.features, test.labels, k, progress=shares(progress))
+    return Result("", data.key, "knn", f"{k} nearest, {data.title}", data.test, classification, data.layer)
 
 
-def by_saved(probe: Probe, here: Opened, name: str, progress: Reporter) -> Result:
+def by_saved(probe: Probe, data: Opened, name: str, progress: Reporter) -> Result:
     """A probe that was saved, on other data or the same; UserError when it takes other features."""
-    layer, how = features_of(probe, here.loaded)
-    test = here.test.among(probe.classes)
+    layer, how = features_of(probe, data.loaded)
+    test = data.test.among(probe.classes)
     if how is not None:
-        features = here.fused(how, progress)[1].features
-    elif layer in here.test.features:
-        features = here.test.features[layer]
+        features = data.fused(how, progress)[1].features
+    elif layer in data.test.features:
+        features = data.test.features[layer]
     else:
         raise UserError(f"the probe takes the features {layer!r}; open the data with that layer.")
-    found = classify_with(probe, ProbeData(features, test.labels))
-    title = f"{name}, {here.title}"
-    return Result("", here.key, "fused-probe" if probe.text else "linear-probe", title, test, found, layer, probe, how)
+    classification = classify_with(probe, ProbeData(features, test.labels))
+    title = f"{name}, {data.title}"
+    return Result(
+        "", data.key, "fused-probe" if probe.text else "linear-probe", title, test, classification, layer, probe, how
+    )
 
 
 def few_shot_curve(
-    here: Opened, kind: str, text: str, templates: str, shots: Sequence[int], draws: int, progress: Reporter
+    data: Opened, kind: str, text: str, templates: str, shots: Sequence[int], draws: int, progress: Reporter
 ) -> dict[str, Any]:
     """A point for each number of shots, also a partial answer when it is computed."""
     if not shots:
         raise UserError("name at least one number of pictures per class.")
-    (train, test, val), layer, how = data_of(here, kind, text, templates, progress)
-    settings = ProbeSettings(layer=layer, model_digest=here.model.digest)
+    (train, test, val), layer, how = data_of(data, kind, text, templates, progress)
+    settings = ProbeSettings(layer=layer, model_digest=data.model.digest)
     curve: list[dict[str, Any]] = []
     notes: list[str] = []
     for number in sorted(set(shots)):
@@ -122,21 +126,21 @@ def few_shot_curve(
         curve += outcome.details["few_shot"]
         notes += outcome.notes
         progress.partial({"curve": list(curve)})
-    what = "image-only" if how is None else f"fused ({how.text})"
-    return {"opened": here.key, "kind": kind, "title": f"{what}, {here.title}", "curve": curve, "notes": notes}
+    probe_name = "image-only" if how is None else f"fused ({how.text})"
+    return {"opened": data.key, "kind": kind, "title": f"{probe_name}, {data.title}", "curve": curve, "notes": notes}
 
 
 def data_of(
-    here: Opened, kind: str, text: str, templates: str, progress: Reporter
+    data: Opened, kind: str, text: str, templates: str, progress: Reporter
 ) -> tuple[_Splits, str, Joining | None]:
     """What a probe is fitted on, the name of its features, and how pictures are joined with text."""
     if kind == "image":
-        return here.image(), here.layer, None
+        return data.image(), data.layer, None
     if kind != "fused":
         raise UserError(f"there is no probe {kind!r}; there are image and fused.")
-    here.trainable()  # refused before anything is joined
-    how = here.joining(text, templates)
-    return here.fused(how, progress), how.layer, how
+    data.trainable()  # refused before anything is joined
+    how = data.joining(text, templates)
+    return data.fused(how, progress), how.layer, how
 
 
 def features_of(probe: Probe, loaded: LoadedModel) -> tuple[str, Joining | None]:
@@ -151,4 +155,4 @@ def features_of(probe: Probe, loaded: LoadedModel) -> tuple[str, Joining | None]
 
 def shares(progress: Reporter) -> Callable[[float, str], None]:
     """An evaluator's progress in the reporter's terms."""
-    return lambda share, doing: progress(doing, round(share * _PER_MILLE), _PER_MILLE)
+    return lambda share, activity: progress(activity, round(share * _PER_MILLE), _PER_MILLE)

@@ -115,21 +115,23 @@ class Opened:
 
     def joining(self, text: str, templates: str) -> Joining:
         """How pictures are joined with text here; UserError when the model cannot."""
-        chosen = load_templates(templates)
-        embed = self.loaded.embedder(chosen).embed
-        return joining(self.model, text, self.test.labels.classes, chosen, embed)
+        prompts = load_templates(templates)
+        embed = self.loaded.embedder(prompts).embed
+        return joining(self.model, text, self.test.labels.classes, prompts, embed)
 
     def fused(self, how: Joining, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
         """The same, of pictures joined with text."""
         splits = self.trainable()
         key = (how.text, how.templates)
         if key not in self._joined:
-            known: dict[int, Tensor] = {}
+            by_dataset: dict[int, Tensor] = {}
             for split in splits.all():
-                if id(split.dataset) not in known:  # a split of one data set is joined once
-                    known[id(split.dataset)] = joined_features(how, split.dataset, progress).values[how.layer]
-            self._joined[key] = [known[id(split.dataset)] for split in splits.all()]
-        data = [ProbeData(own, split.labels) for own, split in zip(self._joined[key], splits.all(), strict=True)]
+                if id(split.dataset) not in by_dataset:  # a split of one data set is joined once
+                    by_dataset[id(split.dataset)] = joined_features(how, split.dataset, progress).values[how.layer]
+            self._joined[key] = [by_dataset[id(split.dataset)] for split in splits.all()]
+        data = [
+            ProbeData(features, split.labels) for features, split in zip(self._joined[key], splits.all(), strict=True)
+        ]
         return data[0], data[1], data[2] if len(data) > 2 else None
 
     def answer(self) -> dict[str, Any]:
@@ -163,7 +165,7 @@ def about_split(split: Labelled) -> dict[str, Any]:
     }
 
 
-def open_data(loaded: LoadedModel, wanted: Wanted, progress: Progress) -> Opened:
+def open_data(loaded: LoadedModel, request: Wanted, progress: Progress) -> Opened:
     """Extract what is wanted. Without training data named, the run's own are taken where they have such labels, else
     a fifth of the data is kept for testing and the rest trained on.
 
@@ -171,16 +173,16 @@ def open_data(loaded: LoadedModel, wanted: Wanted, progress: Progress) -> Opened
     """
     # Unreadable pictures are listed and the others used.
     model = replace(loaded.model, data=loaded.model.data.model_copy(update={"max_bad_share": 1.0}))
-    layer = check_layer(model.network, wanted.layer)
+    layer = check_layer(model.network, request.layer)
     layers = list(dict.fromkeys([layer, PROJECTED]))
 
     def labelled(source: str, label: str, classes: tuple[str, ...] | None = None) -> Labelled:
         return open_labelled(model, source, label, layers, progress, _unheard, classes)
 
-    splits, why = _given(wanted, model, labelled)
+    splits, why = _given(request, model, labelled)
     notes = list(why)
     if splits is None:
-        test = labelled(wanted.data, wanted.label)
+        test = labelled(request.data, request.label)
         splits, more = _split(test)
         notes += more
         test = splits.test if splits else test
@@ -192,11 +194,11 @@ def open_data(loaded: LoadedModel, wanted: Wanted, progress: Progress) -> Opened
             notes.append(
                 "the training data are the test data, so the results do not tell how well it does on unseen pictures."
             )
-    if splits and wanted.val:
-        splits = replace(splits, val=labelled(wanted.val, wanted.label, test.labels.classes))
+    if splits and request.val:
+        splits = replace(splits, val=labelled(request.val, request.label, test.labels.classes))
     sized = size_notes(test.dataset, model.network.image_size)
     return Opened(
-        wanted.key, loaded, layer, splits, test, (*sized, *unreadable(test.dataset), *test.labels.notes, *notes)
+        request.key, loaded, layer, splits, test, (*sized, *unreadable(test.dataset), *test.labels.notes, *notes)
     )
 
 
@@ -204,19 +206,19 @@ def _unheard(message: str) -> None:
     """Rows that are skipped are listed in the answer."""
 
 
-def _given(wanted: Wanted, model: Model, labelled: Callable[..., Labelled]) -> tuple[Splits | None, list[str]]:
+def _given(request: Wanted, model: Model, labelled: Callable[..., Labelled]) -> tuple[Splits | None, list[str]]:
     """Training and test data; None, and why, where the data themselves are to be split."""
-    own = model.data.train
-    if wanted.train == SPLIT or (not wanted.train and not (own and expand_user(own).exists())):
+    run_train = model.data.train
+    if request.train == SPLIT or (not request.train and not (run_train and expand_user(run_train).exists())):
         return None, []
-    if wanted.train:
-        train = labelled(wanted.train, wanted.train_label or wanted.label)
-        return Splits(train, labelled(wanted.data, wanted.label, train.labels.classes)), []
-    if expand_user(own).resolve() == expand_user(wanted.data).resolve():
+    if request.train:
+        train = labelled(request.train, request.train_label or request.label)
+        return Splits(train, labelled(request.data, request.label, train.labels.classes)), []
+    if expand_user(run_train).resolve() == expand_user(request.data).resolve():
         return None, []
     try:
-        train = labelled(own, wanted.train_label or wanted.label)
-        return Splits(train, labelled(wanted.data, wanted.label, train.labels.classes)), []
+        train = labelled(run_train, request.train_label or request.label)
+        return Splits(train, labelled(request.data, request.label, train.labels.classes)), []
     except UserError as error:
         return None, [f"the model's own training data cannot be used for a probe: {error}"]
 
@@ -230,11 +232,12 @@ def _split(test: Labelled) -> tuple[Splits | None, list[str]]:
             "every class has one picture only, so none is left to test a probe on; "
             "give training data, or more pictures per class."
         ]
-    kept, held = stratified_split(labels.targets.numpy(), HELD_OUT, 0)
-    notes = [f"no training data: of {len(labels.rows)} pictures {len(kept)} are used to train and {len(held)} to test."]
+    train_rows, test_rows = stratified_split(labels.targets.numpy(), HELD_OUT, 0)
+    shares = f"{len(train_rows)} are used to train and {len(test_rows)} to test."
+    notes = [f"no training data: of {len(labels.rows)} pictures {shares}"]
     if single:
         notes.append(
             f"{len(single)} classes have one picture only, such as {labels.classes[single[0]]!r}; it is "
             "used for training only."
         )
-    return Splits(test.split(torch.from_numpy(kept)), test.split(torch.from_numpy(held))), notes
+    return Splits(test.split(torch.from_numpy(train_rows)), test.split(torch.from_numpy(test_rows))), notes

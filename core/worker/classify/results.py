@@ -143,20 +143,20 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
             "pictures, labels or classes differ; evaluate both on the same data."
         )
     # A probe and zero-shot answer the same question here.
-    found = compare(a.found.outcome("zero-shot"), b.found.outcome("zero-shot"))
+    differences = compare(a.found.outcome("zero-shot"), b.found.outcome("zero-shot"))
     right_a, right_b = a.found.hits, b.found.hits
     per_class = [
         {
-            "class": one["class"],
-            "index": one["index"],
-            "rows": one["rows"],
-            "a": one["accuracy"],
-            "b": other["accuracy"],
+            "class": first["class"],
+            "index": first["index"],
+            "rows": first["rows"],
+            "a": first["accuracy"],
+            "b": second["accuracy"],
         }
-        for one, other in zip(a.per_class(), b.per_class(), strict=True)
+        for first, second in zip(a.per_class(), b.per_class(), strict=True)
     ]
 
-    def pictures(which: Any) -> list[dict[str, Any]]:
+    def pictures(mask: Any) -> list[dict[str, Any]]:
         classes, labels = a.found.labels.classes, a.found.labels
         return [
             {
@@ -165,13 +165,15 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
                 "a": classes[int(a.found.predictions[i])],
                 "b": classes[int(b.found.predictions[i])],
             }
-            for i in which.nonzero().flatten().tolist()[:shown]
+            for i in mask.nonzero().flatten().tolist()[:shown]
         ]
 
     return {
         "a": a.key,
         "b": b.key,
-        "differences": {name: {**asdict(one), "significant": one.significant} for name, one in found.items()},
+        "differences": {
+            name: {**asdict(first), "significant": first.significant} for name, first in differences.items()
+        },
         "per_class": per_class,
         "only_a": pictures(right_a & ~right_b),
         "only_b": pictures(right_b & ~right_a),

@@ -36,7 +36,7 @@ class ClassifySession(Session):
 
     def __init__(self) -> None:
         self._models: Recent[tuple[str, ...], LoadedModel] = Recent(MODELS)
-        self._opened: Recent[str, Opened] = Recent(OPENED)
+        self._data: Recent[str, Opened] = Recent(OPENED)
         self._results: Recent[str, Result] = Recent(RESULTS)
         self._probes: Recent[str, Probe] = Recent(RESULTS)  # from files
 
@@ -81,12 +81,12 @@ class ClassifySession(Session):
         ``val`` and ``notes``. Extracted features are cached on disk, even when the request is cancelled. ``packed``:
         the confusion matrices of results on these data are packed (`Result.plain`).
         """
-        exact, chosen = exact_name(model, weights)
-        wanted = Wanted(
-            model=exact, weights=chosen or weights, data=data, label=label,
+        exact, exact_weights = exact_name(model, weights)
+        request = Wanted(
+            model=exact, weights=exact_weights or weights, data=data, label=label,
             train=train, train_label=train_label, val=val, layer=layer, packed=packed,
         )  # fmt: skip
-        return self._open(wanted, progress).answer()
+        return self._open(request, progress).answer()
 
     def zero_shot(self, progress: Reporter, opened: str, templates: str = DEFAULT_TEMPLATES) -> dict[str, Any]:
         """Classify by prompts of the class names; the answer is `Result.plain`."""
@@ -105,10 +105,10 @@ class ClassifySession(Session):
 
         The answer is `Result.plain`, with ``curve`` (C and its validation accuracy) and ``C``.
         """
-        wanted = Measurement(
+        measurement = Measurement(
             opened=_data(opened), method="probe", kind=kind, text=text, templates=templates, standardise=standardise
         )
-        return self._measure(wanted, progress)
+        return self._measure(measurement, progress)
 
     def nearest(self, progress: Reporter, opened: str, k: int = NEIGHBOURS) -> dict[str, Any]:
         """Classify by the ``k`` nearest neighbours among the training pictures; the answer is `Result.plain`."""
@@ -128,8 +128,8 @@ class ClassifySession(Session):
 
         A point is ``shots, accuracy, low, high`` (None for one draw), ``draws`` (accuracies) and ``C``.
         """
-        here = self._open(_data(opened), progress)
-        return few_shot_curve(here, kind, text, templates, shots, draws, progress)
+        data = self._open(_data(opened), progress)
+        return few_shot_curve(data, kind, text, templates, shots, draws, progress)
 
     def mistakes(self, progress: Reporter, result: str, offset: int = 0, limit: int = 60) -> dict[str, Any]:
         """More of the most confident mistakes: ``total`` and ``pictures`` (image, true, predicted, probability)."""
@@ -164,20 +164,20 @@ class ClassifySession(Session):
         """
         loaded = self._load(model, weights, progress)
         tried = loaded.tried
-        found = tried.gather(pictures, progress)
+        files = tried.gather(pictures, progress)
         names = typed(classes)
         by_names, by_probe = {}, {}
         refused: dict[str, str] = {}
         if names:
             embedded = loaded.embedder(load_templates(templates)).embed(names, keep=False)
             scale = loaded.model.network.logit_scale.item()
-            values, refused = tried.features(found, PROJECTED, None, progress)
-            by_names = {path: best_by_names(one, names, embedded, scale, top) for path, one in values.items()}
+            values, refused = tried.features(files, PROJECTED, None, progress)
+            by_names = {path: best_by_names(features, names, embedded, scale, top) for path, features in values.items()}
         if probe:
-            chosen = self._probe(probe, progress)
-            layer, how = features_of(chosen, loaded)
-            values, refused = tried.features(found, layer, how, progress)
-            by_probe = {path: best_by_probe(chosen, one, top) for path, one in values.items()}
+            fitted = self._probe(probe, progress)
+            layer, how = features_of(fitted, loaded)
+            values, refused = tried.features(files, layer, how, progress)
+            by_probe = {path: best_by_probe(fitted, features, top) for path, features in values.items()}
         return {
             "pictures": [
                 {
@@ -186,7 +186,7 @@ class ClassifySession(Session):
                     "zero_shot": by_names.get(item.path),
                     "error": refused.get(item.path, ""),
                 }
-                for item in found
+                for item in files
             ]
         }
 
@@ -203,13 +203,13 @@ class ClassifySession(Session):
 
         With ``opened`` data it is evaluated on them too: ``result`` is then `Result.plain`, else None.
         """
-        wanted = ProbeFile(path=path)
-        probe = self._probes.put(wanted.key, load_probe(expand_user(path)))
+        probe_file = ProbeFile(path=path)
+        probe = self._probes.put(probe_file.key, load_probe(expand_user(path)))
         result = None
         if opened:
             result = self._measure(Measurement(opened=_data(opened), method="saved probe", path=path), progress)
         return {
-            "probe": wanted.key,
+            "probe": probe_file.key,
             "classes": list(probe.classes),
             "C": probe.C,
             "layer": probe.layer,
@@ -239,17 +239,17 @@ class ClassifySession(Session):
         if file.exists() and not replace:
             raise UserError(f"{file} already exists and is not overwritten; choose another name.")
         loaded = self._load(model, weights, progress)
-        chosen = self._probe(probe, progress)
-        layer, how = features_of(chosen, loaded)
-        applied = apply_probe(chosen, loaded.model, layer, how, pictures, progress)
-        write_csv(applied, chosen, file)
-        return summary(applied, chosen, file, SHOWN)
+        fitted = self._probe(probe, progress)
+        layer, how = features_of(fitted, loaded)
+        applied = apply_probe(fitted, loaded.model, layer, how, pictures, progress)
+        write_csv(applied, fitted, file)
+        return summary(applied, fitted, file, SHOWN)
 
-    def _open(self, wanted: Wanted, progress: Reporter) -> Opened:
+    def _open(self, request: Wanted, progress: Reporter) -> Opened:
         """Opened data; those not in memory are read back from the cache of features."""
         load = self._load
-        return self._opened.get(
-            wanted.key, lambda: open_data(load(wanted.model, wanted.weights, progress), wanted, progress)
+        return self._data.get(
+            request.key, lambda: open_data(load(request.model, request.weights, progress), request, progress)
         )
 
     def _load(self, name: str, weights: str, progress: Reporter) -> LoadedModel:
@@ -259,29 +259,31 @@ class ClassifySession(Session):
 
         return self._models.get(model_key(name, weights), load)
 
-    def _measure(self, wanted: Measurement, progress: Reporter) -> dict[str, Any]:
+    def _measure(self, measurement: Measurement, progress: Reporter) -> dict[str, Any]:
         """Measure now, though there may be such a result already; the answer is `Result.plain`."""
-        return self._results.put(wanted.key, self._measured(wanted, progress)).plain(wanted.opened.packed)
+        return self._results.put(measurement.key, self._measured(measurement, progress)).plain(
+            measurement.opened.packed
+        )
 
-    def _measured(self, wanted: Measurement, progress: Reporter) -> Result:
-        here = self._open(wanted.opened, progress)
-        saved = self._saved(wanted.path) if wanted.method == "saved probe" else None
-        return replace(measure(here, wanted, saved, progress), key=wanted.key)
+    def _measured(self, measurement: Measurement, progress: Reporter) -> Result:
+        data = self._open(measurement.opened, progress)
+        saved = self._saved(measurement.path) if measurement.method == "saved probe" else None
+        return replace(measure(data, measurement, saved, progress), key=measurement.key)
 
     def _result(self, key: str, progress: Reporter) -> Result:
-        wanted: Measurement = read_key(Measurement, key, "there is no such result; measure it first.")
-        return self._results.get(wanted.key, lambda: self._measured(wanted, progress))
+        measurement: Measurement = read_key(Measurement, key, "there is no such result; measure it first.")
+        return self._results.get(measurement.key, lambda: self._measured(measurement, progress))
 
     def _saved(self, path: str) -> Probe:
         return self._probes.get(ProbeFile(path=path).key, lambda: load_probe(expand_user(path)))
 
     def _probe(self, key: str, progress: Reporter) -> Probe:
         """Of a result or of a file, by key."""
-        wanted: Measurement | ProbeFile = read_key(
+        source: Measurement | ProbeFile = read_key(
             Measurement | ProbeFile, key, "there is no such probe; fit or load one first."
         )
-        if isinstance(wanted, ProbeFile):
-            return self._saved(wanted.path)
+        if isinstance(source, ProbeFile):
+            return self._saved(source.path)
         result = self._result(key, progress)
         if result.probe is None:
             raise UserError(f"{result.title} has no probe to save or to apply; fit a linear probe first.")
@@ -289,5 +291,5 @@ class ClassifySession(Session):
 
 
 def _data(key: str) -> Wanted:
-    wanted: Wanted = read_key(Wanted, key, "these data are not open; open them first.")
-    return wanted
+    request: Wanted = read_key(Wanted, key, "these data are not open; open them first.")
+    return request

@@ -35,32 +35,32 @@ class Tried:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._kept: OrderedDict[_Key, Tensor] = OrderedDict()
+        self._features: OrderedDict[_Key, Tensor] = OrderedDict()
 
     def gather(self, paths: Sequence[str], progress: Progress) -> list[Found]:
         """The pictures that ``paths``, files and folders, stand for; files that are none have the reason."""
         return gather(paths, progress).found
 
     def features(
-        self, found: Sequence[Found], layer: str, joining: Joining | None, progress: Progress
+        self, files: Sequence[Found], layer: str, joining: Joining | None, progress: Progress
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Features (D,) of each readable picture by its path, and why others cannot be read."""
         values: dict[str, Tensor] = {}
         refused: dict[str, str] = {}
         with evaluating(self.model.network):
-            for done, item in enumerate(found, start=1):
+            for number, item in enumerate(files, start=1):
                 key = (item.path, _changed(item.path), layer if joining is None else joining.facts)
-                if key not in self._kept:
+                if key not in self._features:
                     read = read_picture(item, self.model.network.image_size, self.model.data)
                     if read.picture is None:
                         refused[item.path] = read.refused
                         continue
-                    self._kept[key] = self._encode(read.picture[None], layer, joining)
-                    progress("encoding pictures", done, len(found))
-                self._kept.move_to_end(key)
-                values[item.path] = self._kept[key]
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+                    self._features[key] = self._encode(read.picture[None], layer, joining)
+                    progress("encoding pictures", number, len(files))
+                self._features.move_to_end(key)
+                values[item.path] = self._features[key]
+        while len(self._features) > KEPT:
+            self._features.popitem(last=False)
         return values, refused
 
     def _encode(self, picture: Tensor, layer: str, joining: Joining | None) -> Tensor:

@@ -36,7 +36,7 @@ def check_source(
     beside, unread = _others(others or {}, source, progress)
     files = [row.file for row in rows]
     signatures = read_signatures(files, progress)
-    found = duplicates(signatures)
+    groups = duplicates(signatures)
     every, splits = list(files), _splits(rows, label, bool(beside))
     for name, more in beside.items():
         paths = [row.file for row in more]
@@ -44,33 +44,33 @@ def check_source(
         every += paths
         splits += [name] * len(paths)
     progress("comparing splits", 0, 0)
-    leaking = leaks(every, splits, duplicates(signatures) if beside else found)
-    own = [leak for leak in leaking if leak.left < len(files)]
+    leaking = leaks(every, splits, duplicates(signatures) if beside else groups)
+    own_leaks = [leak for leak in leaking if leak.left < len(files)]
     return {
         "source": source,
         "pictures": len(files),
         "broken": [{"row": row, "why": why} for row, why in sorted(signatures.broken.items()) if row < len(files)],
-        "exact": found.exact[:MOST_GROUPS],
-        "near": found.near[:MOST_GROUPS],
-        "exact_groups": len(found.exact),
-        "near_groups": len(found.near),
-        "leaks": [_leak(leak, every, splits) for leak in own[:MOST_GROUPS]],
-        "leak_count": len(own),
+        "exact": groups.exact[:MOST_GROUPS],
+        "near": groups.near[:MOST_GROUPS],
+        "exact_groups": len(groups.exact),
+        "near_groups": len(groups.near),
+        "leaks": [_leak(leak, every, splits) for leak in own_leaks[:MOST_GROUPS]],
+        "leak_count": len(own_leaks),
         "unread": unread,
     }
 
 
 def _others(others: Mapping[str, str], source: str, progress: Reporter) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    found: dict[str, list[Row]] = {}
+    rows_by_name: dict[str, list[Row]] = {}
     unread: dict[str, str] = {}
-    for name, other in others.items():
-        if not other or other == source:
+    for name, other_source in others.items():
+        if not other_source or other_source == source:
             continue
         try:
-            found[name] = rows_of(other, progress, pictures_only=True)[0].rows
+            rows_by_name[name] = rows_of(other_source, progress, pictures_only=True)[0].rows
         except DataError as error:
             unread[name] = str(error)
-    return found, unread
+    return rows_by_name, unread
 
 
 def _splits(rows: Sequence[Row], label: str, compared: bool) -> list[str]:
@@ -95,15 +95,15 @@ def overlap(source: str, progress: Reporter, others: Sequence[str]) -> dict[str,
     The answer: shared (source -> pictures). Those that cannot be read are left out. Raises DataError for ``source``.
     """
     progress("reading the data", 0, 0)
-    own = [row.file for row in rows_of(source, progress, pictures_only=True)[0].rows]
+    own_files = [row.file for row in rows_of(source, progress, pictures_only=True)[0].rows]
     shared: dict[str, int] = {}
-    for other in dict.fromkeys(others):
+    for other_source in dict.fromkeys(others):
         try:
-            theirs = [row.file for row in rows_of(other, progress, pictures_only=True)[0].rows]
+            theirs = [row.file for row in rows_of(other_source, progress, pictures_only=True)[0].rows]
         except DataError:
             continue
-        first = same_bytes([*theirs, *own], progress)
+        first = same_bytes([*theirs, *own_files], progress)
         named = set(theirs)
-        pairs = zip(own, first[len(theirs) :], strict=True)
-        shared[other] = sum(file in named or position < len(theirs) for file, position in pairs)
+        pairs = zip(own_files, first[len(theirs) :], strict=True)
+        shared[other_source] = sum(file in named or position < len(theirs) for file, position in pairs)
     return {"shared": shared}

@@ -104,9 +104,9 @@ def _classes(source: Source) -> dict[str, int]:
 
 def _count_pictures(folder: Path, progress: Reporter) -> tuple[int, list[str]]:
     """How many pictures there are in the tree, hidden folders left out, and the first of them."""
-    found = plain_pictures(folder, progress)
-    first = list(islice(found, SAMPLES))
-    return len(first) + sum(1 for _ in found), first
+    paths = plain_pictures(folder, progress)
+    first = list(islice(paths, SAMPLES))
+    return len(first) + sum(1 for _ in paths), first
 
 
 def plain_pictures(folder: Path, progress: Reporter) -> Iterator[str]:

@@ -34,20 +34,20 @@ def open_rows(source: str, progress: Reporter, pictures_only: bool = False) -> d
     ones), split (the label that names splits), bad, reasons ([{where, why}]). Raises DataError.
     """
     progress("reading the data", 0, 0)
-    found, total = rows_of(source, progress, pictures_only)
-    listed = found.rows[:MOST]
+    source_rows, total = rows_of(source, progress, pictures_only)
+    listed = source_rows.rows[:MOST]
     for start in range(0, len(listed), PART):
         progress("listing pictures", start, len(listed))
-        progress.partial(_part(listed[start : start + PART], found.label_names))
-    known = figures(listed, found.label_names)
+        progress.partial(_part(listed[start : start + PART], source_rows.label_names))
+    statistics = figures(listed, source_rows.label_names)
     return {
         "source": source,
-        "format": found.format,
+        "format": source_rows.format,
         "pictures": total,
         "listed": len(listed),
-        "bad": len(found.bad),
-        "reasons": [{"where": bad.where, "why": bad.reason} for bad in found.bad[:MOST_BAD]],
-        **figures_answer(known),
+        "bad": len(source_rows.bad),
+        "reasons": [{"where": bad.where, "why": bad.reason} for bad in source_rows.bad[:MOST_BAD]],
+        **figures_answer(statistics),
     }
 
 
@@ -57,27 +57,27 @@ def rows_of(source: str, progress: Reporter, pictures_only: bool = False) -> tup
         shards = Shards.open(source, progress)
         return rows_of_shards(source, shards, progress, MOST), len(shards)
     try:
-        found = open_source(source, progress=progress)
+        source_rows = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
         plain = list(plain_pictures(folder, progress)) if pictures_only and folder.is_dir() else []
         if not plain:
             raise
-        found = Source(source, PLAIN, [Row(path, ()) for path in plain], [])
-    return found, len(found.rows)
+        source_rows = Source(source, PLAIN, [Row(path, ()) for path in plain], [])
+    return source_rows, len(source_rows.rows)
 
 
-def figures_answer(known: Figures) -> dict[str, Any]:
-    """``known`` as JSON holds it."""
+def figures_answer(statistics: Figures) -> dict[str, Any]:
+    """``statistics`` as JSON holds it."""
     return {
-        "pairs": known.pairs,
-        "distinct": known.distinct,
-        "words": known.words,
-        "median_words": known.median_words,
-        "captions": [[number, pictures] for number, pictures in known.captions.items()],
-        "labels": {name: _counted(values) for name, values in known.labels.items()},
-        "values": {name: sum(1 for value in values if value) for name, values in known.labels.items()},
-        "split": known.split_label(),
+        "pairs": statistics.pairs,
+        "distinct": statistics.distinct,
+        "words": statistics.words,
+        "median_words": statistics.median_words,
+        "captions": [[number, pictures] for number, pictures in statistics.captions.items()],
+        "labels": {name: _counted(values) for name, values in statistics.labels.items()},
+        "values": {name: sum(1 for value in values if value) for name, values in statistics.labels.items()},
+        "split": statistics.split_label(),
     }
 
 

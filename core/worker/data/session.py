@@ -76,9 +76,9 @@ class DataSession(Session):
             drawn = maker.draw(step, rows, most)
         views, offset = [], 0
         with writing(to), whole_file(Path(to), durable=False) as file:
-            for shown in drawn.shown:
-                views.append(_view(shown, dataset, patch, offset))
-                offset += file.write(shown.images.permute(0, 2, 3, 1).contiguous().numpy().data)  # (n, S, S, 3)
+            for view in drawn.shown:
+                views.append(_view(view, dataset, patch, offset))
+                offset += file.write(view.images.permute(0, 2, 3, 1).contiguous().numpy().data)  # (n, S, S, 3)
         return {
             "epoch": drawn.epoch,
             "steps_per_epoch": maker.order.steps_per_epoch,
@@ -133,15 +133,15 @@ def _pictures(drawn: Drawn, dataset: Pairs) -> list[dict[str, Any]]:
     return [{"row": row, "path": str(dataset.path(row)), "caption": text, "batch": batch} for row, text, batch in facts]
 
 
-def _view(shown: Shown, dataset: Pairs, patch: int, offset: int) -> dict[str, Any]:
+def _view(view: Shown, dataset: Pairs, patch: int, offset: int) -> dict[str, Any]:
     """``offset``: of the view's first byte in the file of pixels."""
     cells = []
-    for index, image in enumerate(shown.images):
-        mixed = shown.mixed[index]
+    for index, image in enumerate(view.images):
+        mixed = view.mixed[index]
         cells.append(
             {
                 "offset": offset + index * image.numel(),
-                "mask": _marks(shown, index),
+                "mask": _marks(view, index),
                 "mixed": None
                 if mixed is None
                 else {
@@ -153,27 +153,27 @@ def _view(shown: Shown, dataset: Pairs, patch: int, offset: int) -> dict[str, An
             }
         )
     return {
-        "title": shown.title,
-        "who": shown.who,
-        "local": shown.local,
-        "side": shown.images.shape[-1],
+        "title": view.title,
+        "who": view.who,
+        "local": view.local,
+        "side": view.images.shape[-1],
         "patch": patch,
-        "attended": shown.attended,
+        "attended": view.attended,
         "cells": cells,
     }
 
 
-def _marks(shown: Shown, index: int) -> str:
+def _marks(view: Shown, index: int) -> str:
     """A character for each patch of a picture: 1 where it is hidden, 2 where it is left out, 0 else; "" for none."""
-    if shown.mask is None and shown.left_out is None:
+    if view.mask is None and view.left_out is None:
         return ""
-    some = shown.mask if shown.mask is not None else shown.left_out
-    assert some is not None
-    marks = torch.zeros(some.shape[1], dtype=torch.int64)
-    if shown.mask is not None:
-        marks[shown.mask[index]] = 1
-    if shown.left_out is not None:
-        marks[shown.left_out[index]] = 2
+    either = view.mask if view.mask is not None else view.left_out
+    assert either is not None
+    marks = torch.zeros(either.shape[1], dtype=torch.int64)
+    if view.mask is not None:
+        marks[view.mask[index]] = 1
+    if view.left_out is not None:
+        marks[view.left_out[index]] = 2
     return "".join(map(str, marks.tolist()))
 
 

@@ -92,7 +92,7 @@ class Shown:
     """One view of n pictures, as ``who`` ("student", "teacher" or "both") sees it.
 
     ``images`` (n, 3, S, S) uint8, interpolated; ``mask`` (n, P) bool, the patches that are hidden; ``left_out`` (n, P)
-    bool, those that are not read at all. ``attended``: so many are read, as the teacher's attention will choose.
+    bool, those that are not read at all. ``attended``: number of patches that the teacher's attention selects.
     """
 
     title: str
@@ -145,100 +145,108 @@ class ViewMaker:
             places = [(step, position) for position in range(min(most, self.order.batch_size))]
             return self._draw(epoch, places, [])
         size, first = self.order.batch_size, epoch * self.order.steps_per_epoch
-        kept = self.order.order(epoch)[: self.order.steps_per_epoch * size].tolist()
-        at = {row: position for position, row in enumerate(kept)}
-        places = [(first + at[row] // size, at[row] % size) for row in rows[:most] if row in at]
-        return self._draw(epoch, places, [row for row in rows if row not in at])
+        used_rows = self.order.order(epoch)[: self.order.steps_per_epoch * size].tolist()
+        positions = {row: position for position, row in enumerate(used_rows)}
+        places = [(first + positions[row] // size, positions[row] % size) for row in rows[:most] if row in positions]
+        return self._draw(epoch, places, [row for row in rows if row not in positions])
 
     def _draw(self, epoch: int, places: Sequence[Place], skipped: list[int]) -> Drawn:
         drawn = [self._readable(*place) for place in places]
-        rows, passes = [row for row, _ in drawn], [one for _, one in drawn]
+        rows, passes = [row for row, _ in drawn], [epoch_pass for _, epoch_pass in drawn]
         with ThreadPoolExecutor(self._threads, "views") as pool:
-            shown = [self._shown(view, places, drawn, pool) for view in self._views()] if drawn else []
+            views = [self._shown(view, places, drawn, pool) for view in self._views()] if drawn else []
         captions = self._captions(np.array(rows, np.int64), np.array(passes, np.int64))
-        return Drawn(rows, epoch, [batch for batch, _ in places], captions, shown, skipped)
+        return Drawn(rows, epoch, [batch for batch, _ in places], captions, views, skipped)
 
     def _readable(self, batch: int, position: int) -> tuple[int, int]:
         """The row at a place, or the next one that can be read, as the loader takes it; and its pass."""
         rows, passes = self.order.take(batch, position, position + 1)
-        found = self._maker.readable(int(rows[0]))
-        if found is None:
+        readable = self._maker.readable(int(rows[0]))
+        if readable is None:
             raise DataError(f"No picture of {self.dataset.origin} can be read; check the files.")
-        return found[0], int(np.atleast_1d(np.asarray(passes))[0])
+        return readable[0], int(np.atleast_1d(np.asarray(passes))[0])
 
     def _views(self) -> Iterator[_Seen]:
         """Every view that a step is given, and who sees it, as `Joiner` and `Network.forward_teacher` say."""
         views, taught = self.config.views, self.config.teacher.kind != "none"
-        clean, further, own = clean_view(self.config), student_views(self.config), teacher_views(self.config)
-        sees_clean = taught and not views.shared and not own
+        clean, further, teacher_only = clean_view(self.config), student_views(self.config), teacher_views(self.config)
+        sees_clean = taught and not views.shared and not teacher_only
         every = self.config.teacher.every if taught else 1
         often = 1 if teaching(self.config, 1).untaught_views else every
         both = sees_clean and views.clean.keep == 1.0 and every == 1
         yield _Seen("Clean", "both" if both else "student", clean)
-        local = [one for one in further if one.local]
-        whole = [one for one in further if not one.local]
-        for title, those in (("Student", whole), ("Local", local)):
-            yield from (_Seen(_numbered(title, i, those, often), "student", one) for i, one in enumerate(those, 1))
+        local = [view for view in further if view.local]
+        global_views = [view for view in further if not view.local]
+        for title, group in (("Student", global_views), ("Local", local)):
+            yield from (_Seen(_numbered(title, i, group, often), "student", view) for i, view in enumerate(group, 1))
         if sees_clean and not both:
             yield _Seen(_numbered("Clean", 1, [clean], every), "teacher", clean, as_whole=True)
-        yield from (_Seen(_numbered("Teacher", i, own, every), "teacher", one) for i, one in enumerate(own, 1))
+        yield from (
+            _Seen(_numbered("Teacher", i, teacher_only, every), "teacher", view)
+            for i, view in enumerate(teacher_only, 1)
+        )
         if taught and views.shared:
-            for i, one in enumerate(whole, 1):
-                yield _Seen(_numbered("Student", i, whole, every), "teacher", one, as_whole=True)
+            for i, view in enumerate(global_views, 1):
+                yield _Seen(_numbered("Student", i, global_views, every), "teacher", view, as_whole=True)
 
     def _shown(self, seen: _Seen, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor) -> Shown:
         """The view ``seen`` of the pictures ``drawn`` (row, pass), which are at ``places``, as it reaches the tower."""
-        wanted, side = seen.wanted, view_side(seen.wanted.config, self.size, self.patch)
-        mixes = [] if seen.as_whole else self._mixes(wanted, side, places)
+        view, side = seen.wanted, view_side(seen.wanted.config, self.size, self.patch)
+        mixes = [] if seen.as_whole else self._mixes(view, side, places)
         pairs = zip(places, mixes, strict=False)  # no mixes where the view is not interpolated
-        partners = [self._readable(batch, int(mix.partner[at])) for (batch, at), mix in pairs]
-        ones = self._drawn(wanted, side, [*drawn, *partners], pool)
-        own, theirs = ones[: len(drawn)], ones[len(drawn) :]
-        images, mixed = [image for image, _, _ in own], list[Mixed | None]([None] * len(own))
+        partners = [self._readable(batch, int(mix.partner[position])) for (batch, position), mix in pairs]
+        drawn_views = self._drawn(view, side, [*drawn, *partners], pool)
+        own_views, partner_views = drawn_views[: len(drawn)], drawn_views[len(drawn) :]
+        images, mixed = [image for image, _, _ in own_views], list[Mixed | None]([None] * len(own_views))
         for index, mix in enumerate(mixes):
-            images[index] = _blended(images[index], theirs[index][0], mix)
+            images[index] = _blended(images[index], partner_views[index][0], mix)
             mixed[index] = Mixed(partners[index][0], mix.share, mix.box)
         mask = left_out = None
         if not seen.as_whole:
-            mask, left_out = _hidden(own), _left_out(own, (side // self.patch) ** 2)
+            mask, left_out = _hidden(own_views), _left_out(own_views, (side // self.patch) ** 2)
         attended = 0
-        if wanted.config.keep < 1.0 and wanted.config.keep_by == "attention" and not seen.as_whole:
-            attended = kept_count(wanted.config, (side // self.patch) ** 2)
-        return Shown(seen.title, seen.who, wanted.local, torch.stack(images), mask, left_out, attended, tuple(mixed))
+        if view.config.keep < 1.0 and view.config.keep_by == "attention" and not seen.as_whole:
+            attended = kept_count(view.config, (side // self.patch) ** 2)
+        return Shown(seen.title, seen.who, view.local, torch.stack(images), mask, left_out, attended, tuple(mixed))
 
-    def _mixes(self, wanted: WantedView, side: int, places: Sequence[Place]) -> list[Mix]:
+    def _mixes(self, view: WantedView, side: int, places: Sequence[Place]) -> list[Mix]:
         """How each picture is interpolated; empty where the view is not."""
         batches = dict.fromkeys(batch for batch, _ in places)
-        mixes = {batch: mix_of(wanted, side, self.config.seed, batch, self.order.batch_size) for batch in batches}
+        mixes = {batch: mix_of(view, side, self.config.seed, batch, self.order.batch_size) for batch in batches}
         return [mix for batch, _ in places if (mix := mixes[batch]) is not None]
 
-    def _drawn(self, wanted: WantedView, side: int, pictures: Sequence[tuple[int, int]], pool: Executor) -> list[One]:
+    def _drawn(
+        self, view_config: WantedView, side: int, pictures: Sequence[tuple[int, int]], pool: Executor
+    ) -> list[One]:
         """A view of each of ``pictures`` (row, pass); only those that are not in memory are drawn."""
-        kept = self.dataset.views
-        keys = {one: (wanted, side, self.patch, self.config.seed, *one) for one in pictures}
-        found = {one: kept.get(key, _never) for one, key in keys.items() if key in kept}
-        missing = [one for one in keys if one not in found]
+        cache = self.dataset.views
+        keys = {picture: (view_config, side, self.patch, self.config.seed, *picture) for picture in pictures}
+        cached = {picture: cache.get(key, _never) for picture, key in keys.items() if key in cache}
+        missing = [picture for picture in keys if picture not in cached]
         decoded = {row: self.dataset.picture(row) for row, _ in missing}
 
         def draw(part: Sequence[tuple[int, int]]) -> View:
             rows, passes = (np.array(column, np.int64) for column in zip(*part, strict=True))
-            return self._maker.view(wanted, passes, rows, [decoded[row] for row, _ in part])
+            return self._maker.view(view_config, passes, rows, [decoded[row] for row, _ in part])
 
         # As many parts for each thread, none of them too large.
         rounds = max(1, math.ceil(len(missing) / (self._threads * max(1, PIXELS // side**2))))
         size = max(1, math.ceil(len(missing) / (self._threads * rounds)))
         parts = [missing[first : first + size] for first in range(0, len(missing), size)]
         for part, view in zip(parts, pool.map(draw, parts), strict=True):
-            for index, one in enumerate(part):
+            for index, picture in enumerate(part):
                 hidden = None if view.mask is None else view.mask[index]
                 places = None if view.kept is None else view.kept[index]
-                found[one] = kept.put(keys[one], (view.images[index].clone(), hidden, places))
-        return [found[one] for one in pictures]
+                cached[picture] = cache.put(keys[picture], (view.images[index].clone(), hidden, places))
+        return [cached[picture] for picture in pictures]
 
     def _captions(self, rows: Rows, passes: Rows) -> list[str]:
         chances = caption_chances(self.config.seed, passes, rows).tolist() if len(rows) else []
         every = [self.dataset.captions_of(row) for row in rows.tolist()]
-        return [own[int(chance * len(own))] if own else "" for own, chance in zip(every, chances, strict=True)]
+        return [
+            captions[int(chance * len(captions))] if captions else ""
+            for captions, chance in zip(every, chances, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -255,24 +263,24 @@ def _never() -> One:
     raise KeyError  # asked only for what is in memory
 
 
-def _numbered(name: str, number: int, those: Sequence[WantedView], every: int) -> str:
-    """As "Student 2, every 3 steps": which of ``those`` it is, and how often it is shown, where that needs saying."""
-    title = f"{name} {number}" if len(those) > 1 else name
+def _numbered(name: str, number: int, group: Sequence[WantedView], every: int) -> str:
+    """As "Student 2, every 3 steps": which of ``group`` it is, and how often it is shown, where that needs saying."""
+    title = f"{name} {number}" if len(group) > 1 else name
     return f"{title}, every {every} steps" if every > 1 else title
 
 
-def _hidden(ones: Sequence[One]) -> Tensor | None:
+def _hidden(drawn_views: Sequence[One]) -> Tensor | None:
     """(n, P) bool, or None where nothing is hidden."""
-    masks = [mask for _, mask, _ in ones if mask is not None]
+    masks = [mask for _, mask, _ in drawn_views if mask is not None]
     return torch.stack(masks) if masks else None
 
 
-def _left_out(ones: Sequence[One], patches: int) -> Tensor | None:
+def _left_out(drawn_views: Sequence[One], patches: int) -> Tensor | None:
     """(n, P) bool, or None where every patch is kept."""
-    kept = [places for _, _, places in ones if places is not None]
-    if not kept:
+    kept_places = [places for _, _, places in drawn_views if places is not None]
+    if not kept_places:
         return None
-    return torch.ones(len(kept), patches, dtype=torch.bool).scatter_(1, torch.stack(kept), False)
+    return torch.ones(len(kept_places), patches, dtype=torch.bool).scatter_(1, torch.stack(kept_places), False)
 
 
 def _blended(image: Tensor, partner: Tensor, mix: Mix) -> Tensor:
