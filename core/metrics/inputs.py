@@ -28,28 +28,28 @@ class EvaluationCancelledError(Exception):
     """Raised by a progress callback to stop an evaluator; it passes through to the caller."""
 
 
-def no_progress(share: float, doing: str) -> None:
+def no_progress(share: float, activity: str) -> None:
     """The default `Progress`: does nothing."""
 
 
-def check_features(features: Tensor, what: str) -> Tensor:
+def check_features(features: Tensor, subject: str) -> Tensor:
     """``features`` (N, D) as float32 on its own device, without gradient.
 
-    ``what`` names them in messages, such as "image features". Raises EvaluationError when they are empty, not a
+    ``subject`` names them in messages, such as "image features". Raises EvaluationError when they are empty, not a
     matrix, or hold NaN or infinity.
     """
     if features.ndim != 2:
-        raise EvaluationError(f"{what} must be a matrix of one row each, not of shape {tuple(features.shape)}.")
+        raise EvaluationError(f"{subject} must be a matrix of one row each, not of shape {tuple(features.shape)}.")
     if features.numel() == 0:
         raise EvaluationError(
-            f"there are no {what} to evaluate (shape {tuple(features.shape)}); check the data source."
+            f"there are no {subject} to evaluate (shape {tuple(features.shape)}); check the data source."
         )
     features = features.detach().float()
     bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
     if len(bad):
-        shown = ", ".join(str(row) for row in bad[:5].tolist()) + (", ..." if len(bad) > 5 else "")
+        examples = ", ".join(str(row) for row in bad[:5].tolist()) + (", ..." if len(bad) > 5 else "")
         raise EvaluationError(
-            f"{len(bad)} of {len(features)} {what} hold NaN or infinity (rows {shown}); "
+            f"{len(bad)} of {len(features)} {subject} hold NaN or infinity (rows {examples}); "
             "the model diverged or ran in too low a precision: evaluate an earlier checkpoint, or in fp32."
         )
     return features
@@ -73,6 +73,6 @@ def full_precision(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def part_of(progress: Progress, start: float, end: float, doing: str = "") -> Progress:
+def part_of(progress: Progress, start: float, end: float, activity: str = "") -> Progress:
     """A `Progress` for one stage of a longer task: its 0 to 1 is reported as ``start`` to ``end`` of the whole."""
-    return lambda share, what: progress(start + (end - start) * share, doing or what)
+    return lambda share, step: progress(start + (end - start) * share, activity or step)

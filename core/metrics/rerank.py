@@ -53,15 +53,15 @@ def reranked(
         _reorder(
             plain[0],
             _candidates(images[captioned], texts, top),
-            lambda rows, found: owner[found] == captioned[rows],
-            lambda rows, found: score_pairs(captioned[rows], found),
+            lambda rows, items: owner[items] == captioned[rows],
+            lambda rows, items: score_pairs(captioned[rows], items),
             part_of(progress, 0.1, 0.55, "re-ranking captions"),
         ),
         _reorder(
             plain[1],
             _candidates(texts, images, top),
-            lambda rows, found: found == owner[rows],
-            lambda rows, found: score_pairs(found, rows),
+            lambda rows, items: items == owner[rows],
+            lambda rows, items: score_pairs(items, rows),
             part_of(progress, 0.55, 1, "re-ranking pictures"),
         ),
     )
@@ -71,8 +71,8 @@ def _candidates(queries: Tensor, items: Tensor, top: int) -> Tensor:
     """Rows of the ``top`` items nearest to each query: (Q, k)."""
     step = max(1, BLOCK_PAIRS // len(items))
     with full_precision(queries.device):
-        found = [(part @ items.T).topk(min(top, len(items)), dim=1).indices for part in queries.split(step)]
-    return torch.cat(found)
+        blocks = [(part @ items.T).topk(min(top, len(items)), dim=1).indices for part in queries.split(step)]
+    return torch.cat(blocks)
 
 
 def _reorder(
@@ -88,17 +88,17 @@ def _reorder(
     step = max(1, PAIRS_AT_ONCE // k)
     for start in range(0, len(candidates), step):
         progress(start / len(candidates), "re-ranking")
-        found = candidates[start : start + step]  # (q, k)
-        rows = torch.arange(start, start + len(found), device=found.device).repeat_interleave(k)
-        own = is_own(rows, found.flatten()).view_as(found)
-        scores = _checked(score(rows, found.flatten()), len(rows)).to(found.device).view_as(found)
-        best = scores.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
-        here = own.any(dim=1).cpu()
-        part = slice(start, start + len(found))
-        rivals = ~own
-        better[part] = torch.where(here, ((scores > best) & rivals).sum(dim=1).cpu(), better[part])
-        tied[part] = torch.where(here, ((scores == best) & rivals).sum(dim=1).cpu(), tied[part])
-        own_tied[part] = torch.where(here, ((scores == best) & own).sum(dim=1).cpu(), own_tied[part])
+        block = candidates[start : start + step]  # (q, k)
+        rows = torch.arange(start, start + len(block), device=block.device).repeat_interleave(k)
+        is_correct = is_own(rows, block.flatten()).view_as(block)
+        scores = _checked(score(rows, block.flatten()), len(rows)).to(block.device).view_as(block)
+        best = scores.masked_fill(~is_correct, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
+        contains_correct = is_correct.any(dim=1).cpu()
+        part = slice(start, start + len(block))
+        rivals = ~is_correct
+        better[part] = torch.where(contains_correct, ((scores > best) & rivals).sum(dim=1).cpu(), better[part])
+        tied[part] = torch.where(contains_correct, ((scores == best) & rivals).sum(dim=1).cpu(), tied[part])
+        own_tied[part] = torch.where(contains_correct, ((scores == best) & is_correct).sum(dim=1).cpu(), own_tied[part])
     progress(1.0, "re-ranking")
     return Ranks(plain.queries, better, tied, own_tied)
 

@@ -52,16 +52,19 @@ class Ranks:
         return self.better.double() + (tied + own + 1) / (own + 1)
 
     def hits(self, k: int) -> Tensor:
-        """Probability that each query finds one of its own among the first ``k``: (Q,) float64, 0 or 1 without ties.
+        """Probability of a correct candidate among the first ``k`` of each query: (Q,) float64, 0 or 1 without ties.
 
         Of ``tied`` + ``own`` in random order, d come before the cut: C(tied, d) / C(tied + own, d) is that none is own.
         """
         tied, own = self.tied.double(), self.own.double()
         drawn = (k - self.better.double()).clamp_min(0).minimum(tied + own)
         single = (drawn / (tied + 1)).clamp(0, 1)
-        left = (tied - drawn).clamp_min(0)
+        remaining = (tied - drawn).clamp_min(0)
         logarithm = (
-            _log_factorial(tied) - _log_factorial(left) + _log_factorial(left + own) - _log_factorial(tied + own)
+            _log_factorial(tied)
+            - _log_factorial(remaining)
+            + _log_factorial(remaining + own)
+            - _log_factorial(tied + own)
         )
         several = torch.where(drawn > tied, 1.0, -torch.expm1(logarithm))
         return torch.where((self.own == 1) | (drawn == 0), single, several)
@@ -74,12 +77,12 @@ class Ranks:
         """
         first, last = self.better.double() + 1, self.better.double() + self.tied.double() + 1
         harmonic = (torch.digamma(last + 1) - torch.digamma(first)) / (last - first + 1)
-        found = torch.where(self.tied > 0, harmonic, 1 / first)
+        reciprocals = torch.where(self.tied > 0, harmonic, 1 / first)
         several = (self.own > 1) & (self.tied > 0)
         kinds, position = torch.stack([self.better, self.tied, self.own])[:, several].unique(dim=1, return_inverse=True)
         values = [_reciprocal_of_first(*kind) for kind in kinds.T.tolist()]
-        found[several] = torch.tensor(values, dtype=torch.float64)[position]
-        return found
+        reciprocals[several] = torch.tensor(values, dtype=torch.float64)[position]
+        return reciprocals
 
     def metrics(self, name: str) -> dict[str, float]:
         """open_clip's metrics under its names, after ``name``, and MRR: recalls and MRR from 0 to 1, ranks from 1.
@@ -99,12 +102,12 @@ def _log_factorial(count: Tensor) -> Tensor:
     return torch.lgamma(count + 1)
 
 
-def _reciprocal_of_first(better: int, tied: int, own: int) -> float:
-    """Expected 1/rank of the first of ``own`` in random order among ``tied``, behind ``better``."""
+def _reciprocal_of_first(better: int, tied: int, correct: int) -> float:
+    """Expected 1/rank of the first of ``correct`` in random order among ``tied``, behind ``better``."""
     position = torch.arange(1, tied + 2, dtype=torch.float64)
     # The chance of each place from the one before: a wrong one of those that were left came first.
-    steps = (tied - position[:-1] + 1) / (tied + own - position[:-1])
-    chances = own / (tied + own) * torch.cat([torch.ones(1, dtype=torch.float64), steps]).cumprod(0)
+    steps = (tied - position[:-1] + 1) / (tied + correct - position[:-1])
+    chances = correct / (tied + correct) * torch.cat([torch.ones(1, dtype=torch.float64), steps]).cumprod(0)
     return float((chances / (better + position)).sum())
 
 
@@ -141,10 +144,13 @@ def retrieval_outcome(
     """
     groups = owner.cpu().numpy().astype(np.int64)
     per_query: dict[str, Queries] = {}
-    for direction, found, group in (("image_to_text", image_to_text, None), ("text_to_image", text_to_image, groups)):
+    for direction, direction_ranks, group in (
+        ("image_to_text", image_to_text, None),
+        ("text_to_image", text_to_image, groups),
+    ):
         for k in RECALL_AT:
-            per_query[f"{direction}_R@{k}"] = Queries(found.hits(k).numpy(), group)
-        per_query[f"{direction}_MRR"] = Queries(found.reciprocal().numpy(), group)
+            per_query[f"{direction}_R@{k}"] = Queries(direction_ranks.hits(k).numpy(), group)
+        per_query[f"{direction}_MRR"] = Queries(direction_ranks.reciprocal().numpy(), group)
     notes = []
     pictures, captions = len(image_to_text.queries), len(text_to_image.queries)
     tied = int((image_to_text.tied > 0).sum() + (text_to_image.tied > 0).sum())
@@ -171,20 +177,20 @@ def ranks(
 ) -> tuple[Ranks, Ranks]:
     """Per-query ranks by cosine similarity: of the pictures that have captions, and of all captions.
 
-    Features need not be of unit length. Scores are made ``block`` captions at a time (by default so many that they
-    take 64 MiB), once for both directions, on the device where the pictures' features are.
+    Features need not be of unit length. Scores are computed for ``block`` captions at a time (default: 64 MiB of
+    scores), once for both directions, on the device where the pictures' features are.
 
     Raises EvaluationError for features that are empty, not finite or of unequal width, and for a ``text_to_image``
     that does not name one picture for each caption.
     """
     images, texts, owner = check_retrieval(image_features, text_features, text_to_image)
     pairs = _Pairs(images, texts)
-    own = pairs.own_scores(owner)  # (M,)
+    own_scores = pairs.own_scores(owner)  # (M,)
     best = torch.full((len(images),), -torch.inf, dtype=torch.float64)  # (N,)
-    best.scatter_reduce_(0, owner.cpu(), own, "amax")
+    best.scatter_reduce_(0, owner.cpu(), own_scores, "amax")
     rows = block or max(1, BLOCK_PAIRS // len(images))
     with full_precision(images.device):
-        of_texts, of_images = _count_rivals(pairs, owner, own, best, rows, progress)
+        of_texts, of_images = _count_rivals(pairs, owner, own_scores, best, rows, progress)
     captioned = torch.isfinite(best).nonzero().flatten()
     return (
         Ranks(captioned, *of_images[:, captioned]),
@@ -242,7 +248,7 @@ class _Pairs:
 
 
 def _count_rivals(
-    pairs: _Pairs, owner: Tensor, own: Tensor, best: Tensor, rows: int, progress: Progress
+    pairs: _Pairs, owner: Tensor, own_scores: Tensor, best: Tensor, rows: int, progress: Progress
 ) -> tuple[Tensor, Tensor]:
     """Wrong candidates that are better and tied, and right ones that tie, int64 on the CPU.
 
@@ -269,10 +275,10 @@ def _count_rivals(
         def of_image(image: Tensor, text: Tensor, start: int = start) -> Tensor:
             return pairs.cosine(image, text + start)
 
-        of_texts[:2, part], _ = _rivals(scores, own[part], marks[: len(scores)], of_text)
+        of_texts[:2, part], _ = _rivals(scores, own_scores[part], marks[: len(scores)], of_text)
         counts, equal = _rivals(scores.T, best, marks[: len(scores)].T, of_image)
         of_images[:2] += counts
-        of_images[2].index_add_(0, owners[part], (own[part] >= best[owners[part]] - equal).long())
+        of_images[2].index_add_(0, owners[part], (own_scores[part] >= best[owners[part]] - equal).long())
     progress(1.0, "ranking")
     return of_texts, of_images
 
@@ -292,8 +298,8 @@ def _rivals(
     many = int(near.sum()) > NEAR_AT_MOST
     if not many and near.any():
         rows = near.nonzero().flatten()
-        at = rows.to(scores.device)
-        close = (scores[at] >= low[at]) & (scores[at] <= high[at])
+        device_rows = rows.to(scores.device)
+        close = (scores[device_rows] >= low[device_rows]) & (scores[device_rows] <= high[device_rows])
         position, column = (index.cpu() for index in close.nonzero(as_tuple=True))
         gap = cosine(rows[position], column) - threshold[rows[position]]
         better.index_add_(0, rows[position], (gap > EQUAL).long())

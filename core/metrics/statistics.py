@@ -24,7 +24,7 @@ from core.metrics.outcome import Floats, Integers, Outcome, Queries
 LEVEL = 0.95
 DRAWS = 2000
 SEED = 0  # the same report for the same numbers
-_FEW = 512  # so many different values are drawn as counts, which is exact and fast
+_FEW = 512  # up to this many distinct values are drawn as counts, which is exact and fast
 _DRAWN_AT_ONCE = 1 << 22
 
 
@@ -154,9 +154,9 @@ def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
         return _ratio_means(sums.astype(np.float64), counts.astype(np.float64), draws, random)
     if queries.strata is not None:
         total = np.zeros(draws)
-        for own in _drawn_apart(values, queries.strata):
+        for stratum in _drawn_apart(values, queries.strata):
             # n draws of n would vary by (n - 1) / n of the variance, half of it for two rows; n - 1 draws by all of it.
-            total += len(own) * _plain_means(own, draws, random, max(1, len(own) - 1))
+            total += len(stratum) * _plain_means(stratum, draws, random, max(1, len(stratum) - 1))
         return total / len(values)
     return _plain_means(values, draws, random)
 
@@ -193,6 +193,6 @@ def _ratio_means(
     step = max(1, _DRAWN_AT_ONCE // size)
     for start in range(0, draws, step):
         rows = min(step, draws - start)
-        chosen = random.integers(len(sums), size=(rows, size))
-        means[start : start + rows] = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
+        drawn = random.integers(len(sums), size=(rows, size))
+        means[start : start + rows] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     return means

@@ -60,18 +60,18 @@ class NoiseSession(Session):
         thousandth of belief; ``shuffled_bins``: the shuffled ones among them, None where the data do not say;
         ``key`` names the ranking for ``noise_save``.
         """
-        found = rank_pairs(RunDir(Path(run)), data, progress, checkpoint, weights)
-        _, _, used = found.model.rpartition("@")
-        key = write_key(Ranked(run=run, data=found.data, checkpoint=used, weights=weights))
-        self._rankings.put(key, found)
-        pairs = [vars(pair) for pair in found.pairs[:most]]
+        ranking = rank_pairs(RunDir(Path(run)), data, progress, checkpoint, weights)
+        _, _, used = ranking.model.rpartition("@")
+        key = write_key(Ranked(run=run, data=ranking.data, checkpoint=used, weights=weights))
+        self._rankings.put(key, ranking)
+        pairs = [vars(pair) for pair in ranking.pairs[:most]]
         bins, shuffled = [0] * BINS, [0] * BINS
-        for pair in found.pairs:
+        for pair in ranking.pairs:
             bins[bin_of(pair.belief)] += 1
             shuffled[bin_of(pair.belief)] += bool(pair.shuffled)
-        known = found.shuffled is not None
-        spread = {"bins": bins, "shuffled_bins": shuffled if known else None}
-        return {**found.summary(), "key": key, "listed": len(pairs), "list": pairs, **spread}
+        has_shuffled = ranking.shuffled is not None
+        spread = {"bins": bins, "shuffled_bins": shuffled if has_shuffled else None}
+        return {**ranking.summary(), "key": key, "listed": len(pairs), "list": pairs, **spread}
 
     def save(
         self,

@@ -1,4 +1,4 @@
-"""Pictures that a window on another computer sends to this worker: kept in a folder of its own, and removed with it.
+"""Pictures that a window on another computer sends to this worker: kept in a temporary folder.
 
 Flow: ``core.remote.sending`` -> ``receive``, a part of a file each -> **receiving** -> a request that names them.
 """

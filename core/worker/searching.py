@@ -240,11 +240,11 @@ class SearchSession(Session):
             picture = encoder.picture(path)
         except PictureError as error:
             raise QueryError(f"the picture {path} cannot be compared: {error}.") from error
-        found = relevance(encoder.model.network, picture, words)
+        explanation = relevance(encoder.model.network, picture, words)
         return {
-            "cosine": found.cosine,
-            "patches": found.patches.tolist(),
-            "words": [asdict(word) for word in found.words],
+            "cosine": explanation.cosine,
+            "patches": explanation.patches.tolist(),
+            "words": [asdict(word) for word in explanation.words],
         }
 
     def index(

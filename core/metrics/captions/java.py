@@ -57,15 +57,15 @@ def available() -> dict[str, str]:
 
 def java_metrics(captions: Sequence[str], references: Sequence[Sequence[str]]) -> JavaScores:
     """METEOR and SPICE of ``captions``, each against its own ``references`` (at least one each)."""
-    made = {row: [" ".join(tokens(caption))] for row, caption in enumerate(captions)}
-    own = {row: [" ".join(tokens(text)) for text in texts] for row, texts in enumerate(references)}
+    tokenised = {row: [" ".join(tokens(caption))] for row, caption in enumerate(captions)}
+    tokenised_references = {row: [" ".join(tokens(text)) for text in texts] for row, texts in enumerate(references)}
     values: dict[str, float] = {}
     per_caption: dict[str, Floats] = {}
     notes = []
     for name, reason in available().items():
         if not reason:
             try:
-                values[name], per_caption[name] = _score(name, own, made)
+                values[name], per_caption[name] = _score(name, tokenised_references, tokenised)
                 continue
             except (OSError, ValueError, subprocess.SubprocessError) as error:
                 reason = f"its Java program failed ({error})"
@@ -78,7 +78,7 @@ def _score(name: str, references: dict[int, list[str]], captions: dict[int, list
     scorer: Any = getattr(module, name.capitalize())()
     value, scores = scorer.compute_score(references, captions)
     if name == "SPICE":
-        scores = [one["All"]["f"] for one in scores]
+        scores = [entry["All"]["f"] for entry in scores]
     else:
         _close(scorer.meteor_p)
     return float(value), np.array(scores, dtype=np.float64)

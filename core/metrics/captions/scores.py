@@ -79,8 +79,10 @@ def caption_scores(
     """
     if len(captions) != len(references):
         raise EvaluationError(f"there are {len(captions)} captions but references for {len(references)} pictures.")
-    split = [[words for reference in own if (words := tokens(reference))] for own in references]
-    rows = tuple(row for row, own in enumerate(split) if own)
+    split = [
+        [words for reference in picture_references if (words := tokens(reference))] for picture_references in references
+    ]
+    rows = tuple(row for row, picture_references in enumerate(split) if picture_references)
     if not rows:
         raise EvaluationError(f"none of the {len(references)} pictures has a reference caption; check the data source.")
     notes = []
@@ -90,14 +92,19 @@ def caption_scores(
         )
     if len(rows) == 1:
         notes.append("CIDEr weighs words by how few pictures have them, and is 0 for a single picture.")
-    made = [tokens(captions[row]) for row in rows]
-    kept = [split[row] for row in rows]
+    words_by_row = [tokens(captions[row]) for row in rows]
+    reference_words = [split[row] for row in rows]
     return CaptionScores(
-        bleu=bleu(made, kept),
-        rouge=rouge_l(made, kept, part_of(progress, 0, 0.5)),
-        cider=cider(made, kept, part_of(progress, 0.5, 1)),
-        exact=np.array([float(words in own) for words, own in zip(made, kept, strict=True)]),
-        degenerate=degeneracy(made),
+        bleu=bleu(words_by_row, reference_words),
+        rouge=rouge_l(words_by_row, reference_words, part_of(progress, 0, 0.5)),
+        cider=cider(words_by_row, reference_words, part_of(progress, 0.5, 1)),
+        exact=np.array(
+            [
+                float(words in picture_references)
+                for words, picture_references in zip(words_by_row, reference_words, strict=True)
+            ]
+        ),
+        degenerate=degeneracy(words_by_row),
         rows=rows,
         notes=tuple(notes),
     )
@@ -112,23 +119,23 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tu
     """BLEU-1 to BLEU-4 of the corpus (Papineni et al. 2002), from 0 to 1: the geometric mean of clipped n-gram
     precisions, times exp(1 - r/c) where the captions' length c is below r, the sum of the closest reference lengths.
     """
-    right, made = [0] * ORDERS, [0] * ORDERS
+    right, totals = [0] * ORDERS, [0] * ORDERS
     length, closest = 0, 0
-    for words, own in zip(captions, references, strict=True):
+    for words, picture_references in zip(captions, references, strict=True):
         length += len(words)
-        closest += min((abs(len(reference) - len(words)), len(reference)) for reference in own)[1]
+        closest += min((abs(len(reference) - len(words)), len(reference)) for reference in picture_references)[1]
         for order in range(1, ORDERS + 1):
             most: Grams = Counter()
-            for reference in own:
+            for reference in picture_references:
                 most |= grams(reference, order)
             right[order - 1] += (grams(words, order) & most).total()
-            made[order - 1] += max(0, len(words) - order + 1)
+            totals[order - 1] += max(0, len(words) - order + 1)
     # The constants are pycocoevalcap's: they keep empty captions from dividing by zero.
     ratio = (length + 1e-15) / (closest + 1e-9)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     product, values = 1.0, []
     for order in range(ORDERS):
-        product *= (right[order] + 1e-15) / (made[order] + 1e-9)
+        product *= (right[order] + 1e-15) / (totals[order] + 1e-9)
         values.append(product ** (1 / (order + 1)) * brevity)
     return values[0], values[1], values[2], values[3]
 
@@ -142,14 +149,14 @@ def rouge_l(
     (1 + beta^2) P R / (R + beta^2 P).
     """
     scores = np.zeros(len(captions))
-    for row, (words, own) in enumerate(zip(captions, references, strict=True)):
+    for row, (words, picture_references) in enumerate(zip(captions, references, strict=True)):
         if row % 256 == 0:
             progress(row / len(captions), "ROUGE-L")
         if not words:
             continue
-        common = [longest_common(words, reference) for reference in own]
+        common = [longest_common(words, reference) for reference in picture_references]
         precision = max(common) / len(words)
-        recall = max(length / len(reference) for length, reference in zip(common, own, strict=True))
+        recall = max(length / len(reference) for length, reference in zip(common, picture_references, strict=True))
         if precision and recall:
             scores[row] = (1 + ROUGE_BETA**2) * precision * recall / (recall + ROUGE_BETA**2 * precision)
     return scores
@@ -160,8 +167,8 @@ def longest_common(a: Words, b: Words) -> int:
     before = [0] * (len(b) + 1)
     for word in a:
         row = [0]
-        for position, other in enumerate(b):
-            row.append(before[position] + 1 if word == other else max(row[position], before[position + 1]))
+        for position, candidate in enumerate(b):
+            row.append(before[position] + 1 if word == candidate else max(row[position], before[position + 1]))
         before = row
     return before[-1]
 
@@ -169,24 +176,29 @@ def longest_common(a: Words, b: Words) -> int:
 def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], progress: Progress = no_progress) -> Floats:
     """CIDEr-D of each caption (Q,), from 0 to 10 (Vedantam et al. 2015); document frequencies are of ``references``."""
     pictures: Counter[tuple[str, ...]] = Counter()
-    for own in references:
+    for picture_references in references:
         pictures.update(
-            {gram for reference in own for order in range(1, ORDERS + 1) for gram in grams(reference, order)}
+            {
+                gram
+                for reference in picture_references
+                for order in range(1, ORDERS + 1)
+                for gram in grams(reference, order)
+            }
         )
     rarest = math.log(len(captions))
     scores = np.zeros(len(captions))
-    for row, (words, own) in enumerate(zip(captions, references, strict=True)):
+    for row, (words, picture_references) in enumerate(zip(captions, references, strict=True)):
         if row % 256 == 0:
             progress(row / len(captions), "CIDEr")
         vectors = [_weigh(words, order, pictures, rarest) for order in range(1, ORDERS + 1)]
         total = 0.0
-        for reference in own:
+        for reference in picture_references:
             # pycocoevalcap measures length in pairs of words, and so must we.
             delta = max(0, len(words) - 1) - max(0, len(reference) - 1)
             penalty = math.exp(-(delta**2) / (2 * CIDER_SIGMA**2))
             for order, vector in enumerate(vectors, start=1):
                 total += penalty * _cosine(vector, _weigh(reference, order, pictures, rarest))
-        scores[row] = 10 * total / (ORDERS * len(own))
+        scores[row] = 10 * total / (ORDERS * len(picture_references))
     return scores
 
 
@@ -198,8 +210,12 @@ def _weigh(words: Words, order: int, pictures: Counter[tuple[str, ...]], rarest:
     return {gram: count * (rarest - math.log(max(1, pictures[gram]))) for gram, count in grams(words, order).items()}
 
 
-def _cosine(made: Vector, reference: Vector) -> float:
+def _cosine(caption: Vector, reference: Vector) -> float:
     """Cosine, with each of the caption's weights clipped to the reference's."""
-    product = sum(min(weight, other) * other for gram, weight in made.items() if (other := reference.get(gram)))
-    norm = math.sqrt(sum(w * w for w in made.values())) * math.sqrt(sum(w * w for w in reference.values()))
+    product = sum(
+        min(weight, reference_weight) * reference_weight
+        for gram, weight in caption.items()
+        if (reference_weight := reference.get(gram))
+    )
+    norm = math.sqrt(sum(w * w for w in caption.values())) * math.sqrt(sum(w * w for w in reference.values()))
     return product / norm if norm else 0.0

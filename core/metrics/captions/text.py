@@ -45,7 +45,7 @@ _TWO_WORDS = {
     "cannot": "can not", "gonna": "gon na", "wanna": "wan na", "gotta": "got ta", "gimme": "gim me", "lemme": "lem me",
     "y'all": "y' all", "d'ye": "d' ye", "more'n": "more 'n",
 }  # fmt: skip
-# COCO's list of what is no word; longer runs (?! or !!) count as words there, and so here.
+# COCO's list of non-words; longer runs (?! or !!) count as words.
 _PUNCTUATION = re.compile(r"""''?|``?|"|\.+|-+|[?!,:;]""")
 
 

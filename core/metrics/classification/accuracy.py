@@ -81,8 +81,8 @@ class Classification:
 
     def cell(self, true: int, predicted: int) -> Tensor:
         """Rows of the data source in one cell of the confusion matrix, the most confident first: (n,) int64."""
-        here = ((self.labels.targets == true) & (self.predictions == predicted)).nonzero().flatten()
-        return self.labels.rows[here[self.probabilities[here].argsort(descending=True, stable=True)]]
+        in_cell = ((self.labels.targets == true) & (self.predictions == predicted)).nonzero().flatten()
+        return self.labels.rows[in_cell[self.probabilities[in_cell].argsort(descending=True, stable=True)]]
 
     def mistakes(self, most: int = 100) -> list[Mistake]:
         """Up to ``most`` mistakes, the most confident first."""
@@ -197,11 +197,11 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
     )
 
 
-def check_rows(features: Tensor, labels: Labels, what: str) -> Tensor:
+def check_rows(features: Tensor, labels: Labels, subject: str) -> Tensor:
     """Rows of ``features`` that have a label: (n, D). Raises EvaluationError when the labels are of other data."""
     last = int(labels.rows.max())
     if last >= len(features):
-        raise EvaluationError(f"the labels reach to row {last}, but there are only {len(features)} {what}.")
+        raise EvaluationError(f"the labels reach to row {last}, but there are only {len(features)} {subject}.")
     if len(labels.rows) == len(features) and np.array_equal(labels.rows.numpy(), np.arange(len(features))):
         return features
     return features[labels.rows.to(features.device)]

@@ -77,8 +77,8 @@ def few_shot(
     check_splits(train, test, val)
     x, y = train.arrays("training")
     if val is None:
-        kept, held = stratified_split(y, HELD_OUT, settings.seed)
-        val_x, val_y, x, y = x[held], y[held], x[kept], y[kept]
+        train_rows, held_rows = stratified_split(y, HELD_OUT, settings.seed)
+        val_x, val_y, x, y = x[held_rows], y[held_rows], x[train_rows], y[train_rows]
     else:
         val_x, val_y = val.arrays("validation")
     points = []
@@ -113,8 +113,8 @@ def draw_shots(y: Integers, shots: int, seed: int) -> Integers:
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(y))
-    chosen = [order[y[order] == target][:shots] for target in np.unique(y)]
-    rows: Integers = np.sort(np.concatenate(chosen))
+    per_class = [order[y[order] == target][:shots] for target in np.unique(y)]
+    rows: Integers = np.sort(np.concatenate(per_class))
     return rows
 
 

@@ -82,11 +82,11 @@ def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = N
         raise EvaluationError(f"none of the {len(labels)} rows has a label; name the column that holds the labels.")
     names = check_classes(sorted({label for _, label in written}) if classes is None else classes)
     find = _finder(names)
-    found = [(row, position) for row, label in written if (position := find(label)) is not None]
-    if not found:
+    labelled = [(row, position) for row, label in written if (position := find(label)) is not None]
+    if not labelled:
         raise EvaluationError(_no_overlap({label for _, label in written}, names))
     notes = _notes(labels, written, names, find)
-    rows, targets = zip(*found, strict=True)
+    rows, targets = zip(*labelled, strict=True)
     return Labels(names, torch.tensor(rows), torch.tensor(targets), notes)
 
 
@@ -119,9 +119,9 @@ def _notes(
         notes.append(f"{len(labels) - len(written)} of {len(labels)} rows have no label and were left out.")
     unknown = Counter(label for _, label in written if find(label) is None)
     if unknown:
-        shown = ", ".join(repr(name) for name, _ in unknown.most_common(3)) + (", ..." if len(unknown) > 3 else "")
+        examples = ", ".join(repr(name) for name, _ in unknown.most_common(3)) + (", ..." if len(unknown) > 3 else "")
         notes.append(
-            f"{unknown.total()} rows have one of {len(unknown)} labels that are not among the classes ({shown}) "
+            f"{unknown.total()} rows have one of {len(unknown)} labels that are not among the classes ({examples}) "
             "and were left out."
         )
     alike = [key for key, count in Counter(matching_key(name) for name in names).items() if count > 1]

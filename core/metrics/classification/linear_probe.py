@@ -85,9 +85,11 @@ def linear_probe(
     notes = check_splits(train, test, val)
     x, y = train.arrays("training")
     if val is None:
-        kept, held = stratified_split(y, HELD_OUT, settings.seed)
-        notes.append(f"no validation data: C was searched on {len(held)} of the {len(y)} training rows, held out.")
-        C, curve = search_C(x[kept], y[kept], x[held], y[held], settings, part_of(progress, 0, 0.85))
+        train_rows, held_rows = stratified_split(y, HELD_OUT, settings.seed)
+        notes.append(f"no validation data: C was searched on {len(held_rows)} of the {len(y)} training rows, held out.")
+        C, curve = search_C(
+            x[train_rows], y[train_rows], x[held_rows], y[held_rows], settings, part_of(progress, 0, 0.85)
+        )
     else:
         val_x, val_y = val.arrays("validation")
         C, curve = search_C(x, y, val_x, val_y, settings, part_of(progress, 0, 0.85))
@@ -173,23 +175,23 @@ def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, In
         held.extend(rows[: min(len(rows) - 1, max(1, round(share * len(rows))))])
     if not held:
         raise EvaluationError("every class has one picture only; give validation data, or more pictures of a class.")
-    chosen = np.zeros(len(y), dtype=bool)
-    chosen[held] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    is_held = np.zeros(len(y), dtype=bool)
+    is_held[held] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
 def check_splits(train: ProbeData, test: ProbeData, val: ProbeData | None) -> list[str]:
     """Notes on thin or missing classes; EvaluationError when the splits do not fit each other."""
     check_trainable(train.labels.targets.numpy(), train.labels.classes)
-    for other, what in ((test, "test"), (val, "validation")):
-        if other is None:
+    for split, split_name in ((test, "test"), (val, "validation")):
+        if split is None:
             continue
-        if other.labels.classes != train.labels.classes:
-            raise EvaluationError(f"training and {what} data must be indexed by the same classes.")
-        if other.features.shape[1:] != train.features.shape[1:]:
+        if split.labels.classes != train.labels.classes:
+            raise EvaluationError(f"training and {split_name} data must be indexed by the same classes.")
+        if split.features.shape[1:] != train.features.shape[1:]:
             raise EvaluationError(
-                f"training features are of width {tuple(train.features.shape[1:])} and {what} features "
-                f"of {tuple(other.features.shape[1:])}; encode both with the same model and layer."
+                f"training features are of width {tuple(train.features.shape[1:])} and {split_name} features "
+                f"of {tuple(split.features.shape[1:])}; encode both with the same model and layer."
             )
     return [*_thin_classes(train.labels), *_untrained(train.labels, test.labels)]
 

@@ -54,9 +54,11 @@ class ProbeData:
     features: torch.Tensor
     labels: Labels
 
-    def arrays(self, what: str) -> tuple[Floats, Integers]:
+    def arrays(self, split_name: str) -> tuple[Floats, Integers]:
         """Labelled rows (n, D) in double precision and their targets (n,); EvaluationError when they do not fit."""
-        features = check_features(check_rows(self.features, self.labels, f"{what} features"), f"{what} features")
+        features = check_features(
+            check_rows(self.features, self.labels, f"{split_name} features"), f"{split_name} features"
+        )
         return features.cpu().double().numpy(), self.labels.targets.numpy()
 
 
@@ -95,10 +97,10 @@ class IterationWatch:
     def teardown(self, estimator: Any, context: Any) -> None:
         """Called once after fitting."""
 
-    def on_fit_task_begin(self, estimator: Any, context: Any, **known: Any) -> None:
+    def on_fit_task_begin(self, estimator: Any, context: Any, **details: Any) -> None:
         """Called before each iteration."""
 
-    def on_fit_task_end(self, estimator: Any, context: Any, **known: Any) -> bool:
+    def on_fit_task_end(self, estimator: Any, context: Any, **details: Any) -> bool:
         """Called after each iteration; a cancelled evaluation raises here, through the solver."""
         self.iterations += 1
         self.progress(min(1.0, self.iterations / self.most), "fitting")

@@ -74,9 +74,9 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     Raises EvaluationError when one of them exists and ``replace`` is not set, or the folder cannot be written.
     """
     path = _tensors_of(path)
-    there = [file for file in (path, path.with_suffix(".json")) if file.exists()]
-    if there and not replace:
-        raise EvaluationError(f"{there[0]} already exists and is not overwritten; choose another name.")
+    existing = [file for file in (path, path.with_suffix(".json")) if file.exists()]
+    if existing and not replace:
+        raise EvaluationError(f"{existing[0]} already exists and is not overwritten; choose another name.")
     facts = {
         "version": PROBE_VERSION,
         "classes": list(probe.classes),
@@ -130,20 +130,20 @@ def load_probe(path: Path) -> Probe:
     Raises EvaluationError when a file is missing, damaged, of a later version, or the two do not fit each other.
     """
     file = _tensors_of(path)
-    where = excerpt(str(file))
+    source = excerpt(str(file))
     try:
         facts = _read_facts(file.with_suffix(".json"))
         tensors, _ = read_tensors(
-            file, _TENSORS_LIMIT, lambda header: _check_shapes(header, facts, where), EvaluationError
+            file, _TENSORS_LIMIT, lambda header: _check_shapes(header, facts, source), EvaluationError
         )
     except FileNotFoundError as error:
         missing = excerpt(str(error.filename))
         raise EvaluationError(
-            f"cannot read the probe {where} and the JSON beside it: there is no {missing}; choose another probe."
+            f"cannot read the probe {source} and the JSON beside it: there is no {missing}; choose another probe."
         ) from error
     weight, bias = tensors["weight"].float(), tensors["bias"].float()
     if not (weight.isfinite().all() and bias.isfinite().all()):
-        raise EvaluationError(f"the probe {where} has weights that are NaN or infinite; train a new probe.")
+        raise EvaluationError(f"the probe {source} has weights that are NaN or infinite; train a new probe.")
     return Probe(
         weight=weight,
         bias=bias,
@@ -159,7 +159,7 @@ def load_probe(path: Path) -> Probe:
 
 
 def _tensors_of(path: Path) -> Path:
-    """The file with the tensors, for either file of a probe; EvaluationError for what is no file's name."""
+    """The file with the tensors, for either file of a probe; EvaluationError for an invalid file name."""
     if not path.name or "\0" in str(path):
         raise EvaluationError(f"{excerpt(str(path))!r} is not the name of a file; give a probe's file.")
     return path.with_suffix(".safetensors")
@@ -175,9 +175,9 @@ def _read_facts(file: Path) -> _Facts:
     return checked(_Facts, raw, excerpt(str(file)), error=EvaluationError, remedy="Save the probe again.")
 
 
-def _check_shapes(header: TensorHeader, facts: _Facts, where: str) -> None:
+def _check_shapes(header: TensorHeader, facts: _Facts, source: str) -> None:
     """EvaluationError unless weight (K, D) and bias (K,) are as the JSON says; before they are read."""
     weight, bias = header.shapes.get("weight", ()), header.shapes.get("bias", ())
     classes, widths = len(facts.classes), {weight[-1:], (facts.features or (weight or (0,))[-1],)}
     if len(weight) != 2 or weight[0] != classes or bias != (classes,) or len(widths) != 1 or weight[1] < 1:
-        raise EvaluationError(f"the probe {where} and its JSON do not belong together; save it again.")
+        raise EvaluationError(f"the probe {source} and its JSON do not belong together; save it again.")

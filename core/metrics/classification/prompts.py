@@ -27,9 +27,9 @@ def prompts(name: str, templates: Sequence[str]) -> list[str]:
     return [template.replace("{}", prompt_name(name)) for template in templates]
 
 
-def unknown_names(asked: PromptSet, classes: Sequence[str]) -> tuple[str, ...]:
+def unknown_names(prompt_set: PromptSet, classes: Sequence[str]) -> tuple[str, ...]:
     """A note where prompts name classes that are not among ``classes``."""
-    unknown = [label for label in asked.names if label not in classes]
+    unknown = [label for label in prompt_set.names if label not in classes]
     if not unknown:
         return ()
     are = "class that is" if len(unknown) == 1 else "classes that are"

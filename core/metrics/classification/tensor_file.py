@@ -53,39 +53,39 @@ def read_tensors(
     """The tensors of a safetensors file of at most ``limit`` bytes, and its metadata.
 
     ``check`` gets the header before any tensor is read, and raises when something is wrong with it. Raises ``error``
-    for a file that is damaged or of another format, FileNotFoundError when there is none.
+    for a file that is damaged or of another format, FileNotFoundError for a missing file.
     """
-    where = excerpt(str(path))
+    source = excerpt(str(path))
     with open_regular(path, error=error, limit=limit) as file:
         try:
-            start, header = _read_header(file, where, error)
+            start, header = _read_header(file, source, error)
             check(header)
             content = start + file.read(limit + 1 - len(start))
         except OSError as problem:
-            raise error(f"{where} cannot be read: {problem.strerror}; use a copy.") from problem
+            raise error(f"{source} cannot be read: {problem.strerror}; use a copy.") from problem
     try:
         return safetensors.torch.load(content), header.metadata
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as problem:
-        raise error(f"{where} is a damaged safetensors file: {excerpt(str(problem))}. {_REMEDY}") from problem
+        raise error(f"{source} is a damaged safetensors file: {excerpt(str(problem))}. {_REMEDY}") from problem
 
 
-def _read_header(file: BinaryIO, where: str, error: type[UserError]) -> tuple[bytes, TensorHeader]:
+def _read_header(file: BinaryIO, source: str, error: type[UserError]) -> tuple[bytes, TensorHeader]:
     """The bytes up to the first tensor, and what they say; ``error`` unless the rest of the file fits them."""
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(8)
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
     if not 2 <= length <= min(_HEADER_LIMIT, size - 8):
-        raise error(f"{where} is not a safetensors file. {_REMEDY}")
+        raise error(f"{source} is not a safetensors file. {_REMEDY}")
     text = file.read(length)
-    raw = parse_json(text, where, error=error)
+    raw = parse_json(text, source, error=error)
     if not isinstance(raw, dict):
-        raise error(f"{where} is not a safetensors file. {_REMEDY}")
-    metadata = checked_as(_METADATA, raw.pop("__metadata__", {}), where, error=error, remedy=_REMEDY)
-    entries = checked_as(_ENTRIES, raw, where, error=error, remedy=_REMEDY)
+        raise error(f"{source} is not a safetensors file. {_REMEDY}")
+    metadata = checked_as(_METADATA, raw.pop("__metadata__", {}), source, error=error, remedy=_REMEDY)
+    entries = checked_as(_ENTRIES, raw, source, error=error, remedy=_REMEDY)
     end = max((last for entry in entries.values() for last in entry.data_offsets), default=0)
     if end != size - 8 - length or not all(_fits(entry, end) for entry in entries.values()):
-        raise error(f"{where} does not hold the tensors that its header names. {_REMEDY}")
+        raise error(f"{source} does not hold the tensors that its header names. {_REMEDY}")
     return start + text, TensorHeader({name: tuple(entry.shape) for name, entry in entries.items()}, metadata)
 
 
@@ -94,5 +94,5 @@ def _fits(entry: _Entry, size: int) -> bool:
     if entry.dtype not in _BYTES or len(entry.data_offsets) != 2:
         return False
     first, last = entry.data_offsets
-    wanted: Any = math.prod(entry.shape) * _BYTES[entry.dtype]
-    return first <= last <= size and last - first == wanted
+    expected: Any = math.prod(entry.shape) * _BYTES[entry.dtype]
+    return first <= last <= size and last - first == expected

@@ -45,7 +45,7 @@ class ClassEmbedder:
     """Embeddings of classes for one model and one set of templates, each encoded once.
 
     With a ``cache`` folder they are kept there as safetensors, in a file named after ``model_digest`` and the
-    templates; a file that cannot be read is made anew.
+    templates; an unreadable file is recomputed.
     """
 
     def __init__(
@@ -64,27 +64,27 @@ class ClassEmbedder:
         key = json.dumps([CACHE_VERSION, model_digest, self.templates], ensure_ascii=False)
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         self._file = cache / f"classes-{digest}.safetensors" if cache else None
-        self._known: dict[str, Tensor] = self._load()
+        self._features: dict[str, Tensor] = self._load()
 
     def embed(self, classes: Sequence[str], keep: bool = True, progress: Progress = no_progress) -> Tensor:
         """Unit embeddings of ``classes``: (K, D). ``keep`` writes new ones to the cache (not for half-typed names)."""
         names = [prompt_name(name) for name in classes]
         if not all(names):
             raise EvaluationError("a class name is empty; give each class a name.")
-        missing = [name for name in dict.fromkeys(names) if name not in self._known]
+        missing = [name for name in dict.fromkeys(names) if name not in self._features]
         if missing:
-            self._known.update(zip(missing, self._encode_classes(missing, progress), strict=True))
+            self._features.update(zip(missing, self._encode_classes(missing, progress), strict=True))
             if keep:
                 self._save()
-        return torch.stack([self._known[name] for name in names])
+        return torch.stack([self._features[name] for name in names])
 
     def embed_named(
         self, names: Sequence[Sequence[str]], keep: bool = True, progress: Progress = no_progress
     ) -> Tensor:
         """Unit embeddings (K, D) of classes that have one name or several each; every name is encoded once."""
-        flat = [name for own in names for name in own]
-        each = self.embed(flat, keep, progress).split([len(own) for own in names])
-        return unit_rows(torch.stack([own.mean(dim=0) for own in each]))
+        flat = [name for class_names in names for name in class_names]
+        each = self.embed(flat, keep, progress).split([len(class_names) for class_names in names])
+        return unit_rows(torch.stack([class_names.mean(dim=0) for class_names in each]))
 
     def _encode_classes(self, names: Sequence[str], progress: Progress) -> Tensor:
         """(K, D) of the classes, in batches across class borders."""
@@ -111,8 +111,8 @@ class ClassEmbedder:
 
         def check(header: TensorHeader) -> None:
             text = header.metadata.get("classes", "")
-            found = checked_as(_NAMES, parse_json(text, "class names"), "class names")
-            names.extend(found)
+            stored = checked_as(_NAMES, parse_json(text, "class names"), "class names")
+            names.extend(stored)
             shape = header.shapes.get("embeddings", ())
             if len(shape) != 2 or len(names) != shape[0]:
                 raise EvaluationError("the embeddings do not fit the class names.")
@@ -128,8 +128,8 @@ class ClassEmbedder:
         if self._file is None:
             return
         content = save(
-            {"embeddings": torch.stack(list(self._known.values()))},
-            {"classes": json.dumps(list(self._known)), "templates": json.dumps(self.templates)},
+            {"embeddings": torch.stack(list(self._features.values()))},
+            {"classes": json.dumps(list(self._features)), "templates": json.dumps(self.templates)},
         )
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -143,23 +143,23 @@ class ClassEmbedder:
 class RememberedTexts:
     """Texts to features as ``encode`` does, each encoded once; the last ``most`` are held in half precision.
 
-    Where a template or a name is edited, only the prompts that it is in are encoded anew.
+    Where a template or a name is edited, only its prompts are encoded again.
     """
 
     def __init__(self, encode: EncodeTexts, most: int = 100_000) -> None:
         self.encoded = 0  # texts that had to be
         self._encode, self._most = encode, most
-        self._known: dict[str, Tensor] = {}
+        self._features: dict[str, Tensor] = {}
 
     def __call__(self, texts: list[str]) -> Tensor:
-        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        missing = [text for text in dict.fromkeys(texts) if text not in self._features]
         if missing:
             self.encoded += len(missing)
-            self._known.update(zip(missing, unit_rows(self._encode(missing).float()).cpu().half(), strict=True))
-        found = torch.stack([self._known[text] for text in texts]).float()
-        for text in [*self._known][: max(0, len(self._known) - self._most)]:  # the oldest go
-            del self._known[text]
-        return found
+            self._features.update(zip(missing, unit_rows(self._encode(missing).float()).cpu().half(), strict=True))
+        features = torch.stack([self._features[text] for text in texts]).float()
+        for text in [*self._features][: max(0, len(self._features) - self._most)]:  # the oldest go
+            del self._features[text]
+        return features
 
 
 def zero_shot(
