@@ -74,7 +74,7 @@ class Parts:
         self.home, self.lab, self.mirrors = home, lab, Mirrors()
         self.runs = ColleagueRuns(home, lab, self.mirrors)  # type: ignore[arg-type]
         self.told: list[tuple[int, str]] = []
-        self.runs.told.connect(lambda run_id, sentence: self.told.append((run_id, sentence)))
+        self.runs.status_changed.connect(lambda run_id, sentence: self.told.append((run_id, sentence)))
 
     def look(self, *runs: Any) -> None:
         """As its thread does."""

@@ -164,22 +164,22 @@ def test_runs_of_a_study_are_listed_with_where_they_train_under_one_experiment_a
     study, listed, changed = store.add_study(out.path, "mine"), list[Any](), list[int]()
     programs.listed.connect(listed.append)
     programs.changed.connect(changed.append)
-    programs._one(study)
+    programs._follow_study(study)
     [run] = store.runs()
     assert (run.devices, run.machine, run.tags) == ("1", "far", ("seed 0",))
     assert listed == [frozenset({run.id})]
     qtbot.waitUntil(lambda: changed == [study.id])
-    programs._one(study)
+    programs._follow_study(study)
     assert len(listed) == 1
     out.run("clip", 1).config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
-    programs._one(study)
+    programs._follow_study(study)
     [_, second] = store.runs()
     assert (second.experiment_id, second.devices, second.machine) == (run.experiment_id, "", "")
     assert listed[1:] == [frozenset({second.id})]
     assert set(store.study(study.id).arms.values()) == {"clip"}
     store.record(run.id, Progress(RunState.DONE, 1))
     store.delete_run(run.id)
-    StudyPrograms(store)._one(study)
+    StudyPrograms(store)._follow_study(study)
     assert len(store.runs()) == 1, "what is in the bin stays there"
 
 
@@ -232,7 +232,7 @@ def test_a_study_and_the_queue_share_what_may_train_at_once(
     qapp: object, store: Store, tmp_path: Path, started: Started
 ) -> None:
     slots = MachineSlots(at_once=1)
-    programs = StudyPrograms(store, ["program"], slots=slots.whole)
+    programs = StudyPrograms(store, ["program"], slots=slots.unreserved)
     slots.reserved = programs.reserved
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     run = store.give_devices(store.add_run(experiment.id).id, Slots())
@@ -246,14 +246,14 @@ def test_a_study_and_the_queue_share_what_may_train_at_once(
     assert started.command[-2:] == ["--jobs", "2"], "one of the three is taken by the run"
     store.record(run.id, Progress(state=RunState.DONE, offset=1))
     out.write_status(StudyStatus(os.getpid(), start_time(os.getpid()), time.time(), platform.node(), runs=[]))
-    programs._one(store.study(study))
+    programs._follow_study(store.study(study))
     assert programs.alive() == [study]
     assert slots.local() == Slots(at_once=1), "also between two runs of the study"
     slots.at_once = 2
     store.add_run(experiment.id, queued=True)
     assert store.take_next({"": slots.local() or Slots()}) is None
     out.status.unlink()
-    programs._one(store.study(study))
+    programs._follow_study(store.study(study))
     assert store.take_next({"": slots.local() or Slots()}) is not None
 
 
@@ -266,9 +266,9 @@ def test_devices_of_a_study_are_kept_between_its_runs(qapp: object, store: Store
     out = a_study(tmp_path / "study", seeds=2)
     study = store.add_study(out.path, "mine").id
     out.write_status(StudyStatus(os.getpid(), start_time(os.getpid()), time.time(), platform.node(), runs=runs))
-    programs._one(store.study(study))
+    programs._follow_study(store.study(study))
     assert programs.reserved() == Reserved(1, frozenset({"1"}))
     assert programs.reserved(but=study) == Reserved()
     programs.choose_machines(study, ["far"])
-    programs._one(store.study(study))
+    programs._follow_study(store.study(study))
     assert programs.reserved() == Reserved(), "it trains elsewhere"

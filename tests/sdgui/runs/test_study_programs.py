@@ -82,9 +82,9 @@ def test_a_run_that_could_not_be_listed_is_tried_again_and_hinders_no_other(
 
     monkeypatch.setattr(store, failing, held_twice)
     for _ in range(2):
-        programs._one(record)
+        programs._follow_study(record)
         assert [run.folder for run in store.runs() if run.tags] == [out.run("clip", 1).path]
-    programs._one(record)
+    programs._follow_study(record)
     assert sorted(run.tags for run in store.runs()) == [("seed 0",), ("seed 1",)]
     assert told == ["The database is locked by another program."]
     assert len(store.experiments()) == 1
@@ -101,8 +101,8 @@ def test_a_study_that_is_listed_while_the_live_ones_are_counted_disturbs_nobody(
 
         @property
         def alive(self) -> bool:
-            programs._one(records[1])
-            programs._one(records[2])
+            programs._follow_study(records[1])
+            programs._follow_study(records[2])
             return True
 
     programs._snapshots = {records[0].id: Snapshot()}  # type: ignore[dict-item]
@@ -115,12 +115,12 @@ def test_runs_of_a_study_that_is_opened_again_after_the_bin_was_emptied_are_list
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
     record = programs.open(out.path)
-    programs._one(record)
+    programs._follow_study(record)
     store.delete_study(record.id)
     for experiment in store.experiments(deleted=True):
         store.delete_experiment(experiment.id, for_good=True, folders=True)
     assert programs.open(out.path).id == record.id
-    programs._one(record)
+    programs._follow_study(record)
     assert [run.folder for run in store.runs()] == [out.run("clip", 0).path]
 
 
@@ -135,7 +135,7 @@ def test_all_are_asked_to_stop_though_one_cannot_be(qapp: object, store: Store, 
     )
     try:
         for out in (far, near):
-            programs._one(store.add_study(out.path, out.path.name))
+            programs._follow_study(store.add_study(out.path, out.path.name))
         assert len(programs.alive()) == 2
         programs.stop_all()
         assert here.wait(60) != 0

@@ -57,7 +57,7 @@ def test_a_colleagues_curves_come_from_the_machine_where_it_trains(
     run = of_ann(tmp_path, address, monkeypatch)
     assert not run.is_local
     there = RunDir(tmp_path / "there" / "one")
-    with qtbot.waitSignal(hosts.colleagues.told, timeout=60_000) as told:
+    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
         hosts.colleagues.watch([run])
     assert told.args is not None
     assert "gpu does not show the curves of this run" in told.args[1]
@@ -72,7 +72,7 @@ def test_a_colleagues_curves_come_from_the_machine_where_it_trains(
     with qtbot.waitSignal(tailer.curves_loaded, timeout=60_000) as loaded:
         history = tailer.show(run.id)
     assert loaded.args == [run.id], "nothing has come here yet, and that is all there is"
-    with qtbot.waitSignal(hosts.colleagues.told, timeout=60_000) as told:
+    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
         hosts.colleagues.watch([run])
     assert told.args == [run.id, ""]
     for step in (1, 2, 3):
@@ -87,7 +87,7 @@ def test_a_colleagues_curves_come_from_the_machine_where_it_trains(
     own.close()
 
     far = replace(run, remote_folder=("another", "/there"))
-    with qtbot.waitSignal(hosts.colleagues.told, timeout=60_000) as told:
+    with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
         hosts.colleagues.watch([far])
     assert told.args is not None
     assert "on another, which is none of your machines; add it" in told.args[1]

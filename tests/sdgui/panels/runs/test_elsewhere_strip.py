@@ -33,8 +33,8 @@ class Fetches(QObject):
         self.cancelled.append(run_id)
 
 
-class Told(QObject):
-    told = Signal(int, str)
+class ColleagueSignals(QObject):
+    status_changed = Signal(int, str)
 
 
 class Hosts(QObject):
@@ -42,7 +42,7 @@ class Hosts(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fetches, self.colleagues = Fetches(), Told()
+        self.fetches, self.colleagues = Fetches(), ColleagueSignals()
         self.states: dict[str, LineState] = {}
 
     def state(self, name: str) -> LineState:
@@ -93,9 +93,9 @@ def test_why_a_colleagues_curves_are_not_here_is_told(strip: ElsewhereStrip, hos
     strip.show_run(COLLEAGUES)
     assert said(strip) == "Looking for the machine that has the curves of this run …"
     hosts.state_changed.emit("", LineState("refused", "of a machine"))
-    hosts.colleagues.told.emit(9, "of another run")
+    hosts.colleagues.status_changed.emit(9, "of another run")
     assert said(strip).startswith("Looking")
-    hosts.colleagues.told.emit(3, "Ask bob for his machine.")
+    hosts.colleagues.status_changed.emit(3, "Ask bob for his machine.")
     assert said(strip) == "Ask bob for his machine."
     strip.show_run(HERE)
     strip.show_run(COLLEAGUES)
