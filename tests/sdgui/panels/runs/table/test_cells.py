@@ -114,16 +114,16 @@ def test_bands_begin_at_their_borders() -> None:
 def test_heads_and_tips() -> None:
     many = metric("val/R@1", "best", ("val/student/R@1", "val/teacher/R@1"))
     assert short_metric("val/student/image_to_text_R@1") == "student image → text R@1"
-    assert title_of(replace(LOSS, which="last")) == "loss (last)"
-    assert title_of(replace(LOSS, which="at", step=1200)) == "loss at 1\u2009200"
+    assert title_of(replace(LOSS, aggregate="last")) == "loss (last)"
+    assert title_of(replace(LOSS, aggregate="at", step=1200)) == "loss at 1\u2009200"
     assert title_of(fact("metric")) == "Best recall, %"
     assert title_of(RATE) == "optim.learning_rate"
     assert tip_of(fact("step")) == "Steps trained so far\nIn a filter: step"
     assert tip_of(RATE) == "Setting optim.learning_rate"
     assert tip_of(LOSS) == "Best value of train/loss\nIn a filter: train/loss"
     assert tip_of(many) == "Best value of the best of val/student/R@1, val/teacher/R@1\nIn a filter: val/R@1"
-    assert tip_of(replace(LOSS, which="last")).startswith("Last value of train/loss\nIn a filter: last(train/loss)")
-    tip = tip_of(replace(LOSS, which="at", step=1200))
+    assert tip_of(replace(LOSS, aggregate="last")).startswith("Last value of train/loss\nIn a filter: last(train/loss)")
+    tip = tip_of(replace(LOSS, aggregate="at", step=1200))
     assert tip.startswith("Last value up to step 1\u2009200, once a run has come so far, of train/loss")
     for field, value, right in (
         (LOSS, None, True), (fact("created"), 1.0, True), (fact("note"), "x", False), (RATE, 0.1, True),
