@@ -55,10 +55,10 @@ def test_an_action_is_enabled_and_titled_by_the_state_of_what_it_works_on(host: 
 
 
 def test_an_update_leaves_the_actions_of_others_as_they_are(host: QWidget) -> None:
-    lamp, other, actions = Lamp(), Lamp(), Actions(host)
+    lamp, second, actions = Lamp(), Lamp(), Actions(host)
     actions.register(LAMP_ACTIONS, lamp)
     lamp.lit = True
-    actions.update(other)
+    actions.update(second)
     assert not actions["dim"].isEnabled()
 
 

@@ -81,9 +81,13 @@ def test_files_and_folders_are_taken_once_and_the_rest_refused(
 ) -> None:
     inner = tmp_path / "folder" / "b"
     inner.mkdir(parents=True)
-    one, two, three = picture(tmp_path / "1\n🙂.png"), picture(inner / "2.JPG"), picture(tmp_path / "folder" / "3.png")
+    first, two, three = (
+        picture(tmp_path / "1\n🙂.png"),
+        picture(inner / "2.JPG"),
+        picture(tmp_path / "folder" / "3.png"),
+    )
     nameless = tmp_path / "download"
-    nameless.write_bytes(Path(one).read_bytes())
+    nameless.write_bytes(Path(first).read_bytes())
     (tmp_path / "film.mp4").write_bytes(b"0123456789")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "words.doc").write_bytes(b"words")
@@ -91,11 +95,11 @@ def test_files_and_folders_are_taken_once_and_the_rest_refused(
     (inner / ".hidden.png").write_bytes(b"x")
     (inner / "up").symlink_to(tmp_path / "folder", target_is_directory=True)
     names = ("film.mp4", "empty.png", "words.doc", "gone.png")
-    target.take(of(Path(one), nameless, tmp_path / "folder", Path(two), *(tmp_path / name for name in names)))
+    target.take(of(Path(first), nameless, tmp_path / "folder", Path(two), *(tmp_path / name for name in names)))
     assert target.busy
     qtbot.waitUntil(lambda: heard.finished == 1)
-    assert heard.pictures == [one, str(nameless), three, two]
-    why = {Path(what).name: reason for what, reason in heard.refused}
+    assert heard.pictures == [first, str(nameless), three, two]
+    why = {Path(path).name: reason for path, reason in heard.refused}
     assert set(why) == {*names, "folder"}
     assert "video" in why["film.mp4"]
     assert "empty" in why["empty.png"]
@@ -110,8 +114,8 @@ def test_many_files_come_in_parts_and_an_end_is_heard_amid_them(tmp_path: Path) 
     parts = list(expand([str(tmp_path)]))
     assert [len(part.pictures) for part in parts] == [PART, PART, 10]
     assert parts[0].pictures[0] == str(tmp_path / "0000.png")
-    asked = iter([False] * PART + [True] * 5000)
-    assert [len(part.pictures) for part in expand([str(tmp_path)], lambda: next(asked))] == [PART]
+    answers = iter([False] * PART + [True] * 5000)
+    assert [len(part.pictures) for part in expand([str(tmp_path)], lambda: next(answers))] == [PART]
 
 
 def test_many_files_leave_the_window_its_turns(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
@@ -129,23 +133,23 @@ def test_many_files_leave_the_window_its_turns(target: DropTarget, heard: Heard,
 
 
 def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
-    one = picture(tmp_path / "1.png")
+    first = picture(tmp_path / "1.png")
     (tmp_path / "itself").symlink_to(tmp_path / "itself")
     (tmp_path / "0.png").symlink_to(tmp_path / "0.png")
     (part,) = expand([str(tmp_path)])
-    assert part.pictures == [str(tmp_path / "0.png"), one], "which of them can be read is told when it is"
+    assert part.pictures == [str(tmp_path / "0.png"), first], "which of them can be read is told when it is"
     assert part.refused == [(str(tmp_path), "1 file that is not a picture was skipped")]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    one = picture(tmp_path / "1.png")
+    first = picture(tmp_path / "1.png")
     try:
-        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).write_bytes(Path(one).read_bytes())
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).write_bytes(Path(first).read_bytes())
     except OSError:
         pytest.skip("this file system has no such names")
     (part,) = expand([str(tmp_path)])
-    assert part.pictures == [one]
+    assert part.pictures == [first]
     assert part.refused == [(f"{tmp_path}{os.sep}?.png", "its name is not valid text; rename it")]
 
 
@@ -244,10 +248,10 @@ def test_sidecars_stand_for_the_pictures_that_they_describe(
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    one, two = picture(tmp_path / "1.png"), picture(folder / "2.JPG")
+    first, two = picture(tmp_path / "1.png"), picture(folder / "2.JPG")
     for text in (tmp_path / "1.txt", folder / "2.txt", tmp_path / "alone.txt"):
         text.write_text("a caption")
-    target.take(of(folder, tmp_path / "1.txt", Path(one), tmp_path / "alone.txt"))
+    target.take(of(folder, tmp_path / "1.txt", Path(first), tmp_path / "alone.txt"))
     qtbot.waitUntil(lambda: heard.finished == 1)
-    assert heard.pictures == [two, one], "each once, whether it or its text was dropped"
-    assert [Path(what).name for what, _ in heard.refused] == ["alone.txt"]
+    assert heard.pictures == [two, first], "each once, whether it or its text was dropped"
+    assert [Path(path).name for path, _ in heard.refused] == ["alone.txt"]

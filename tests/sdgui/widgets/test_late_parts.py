@@ -69,7 +69,7 @@ def test_a_late_part_has_its_place_in_the_keyboard_order(qtbot: QtBot) -> None:
     while order[-1] is not last and len(order) < 9:
         following = order[-1].nextInFocusChain() if order[-1] is not None else None
         order.append(following)
-    assert [one for one in order if isinstance(one, QLineEdit)] == [first, *inner, last]
+    assert [widget for widget in order if isinstance(widget, QLineEdit)] == [first, *inner, last]
 
 
 class _Restyled(QObject):

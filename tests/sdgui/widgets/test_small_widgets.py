@@ -29,29 +29,29 @@ class Clock:
 
 def test_time_left_of_steady_work() -> None:
     clock = Clock()
-    left = TimeLeft(clock)
-    left.update(0)
-    assert left.seconds(100) is None
+    time_left = TimeLeft(clock)
+    time_left.update(0)
+    assert time_left.seconds(100) is None
     for done in range(1, 31):
         clock.now = done * 2.0
-        left.update(done)
-    assert left.seconds(100) == pytest.approx(140, rel=0.01)
+        time_left.update(done)
+    assert time_left.seconds(100) == pytest.approx(140, rel=0.01)
     clock.now += 5
-    assert left.seconds(100) == pytest.approx(135, rel=0.01)  # it counts down between reports
+    assert time_left.seconds(100) == pytest.approx(135, rel=0.01)  # it counts down between reports
 
 
 def test_time_left_follows_a_change_of_speed_and_a_restart() -> None:
     clock = Clock()
-    left = TimeLeft(clock)
+    time_left = TimeLeft(clock)
     done = 0.0
     for rate in (10.0, 1.0):
         for _ in range(100):
             clock.now += 1
             done += rate
-            left.update(done)
-    assert left.seconds(done + 60) == pytest.approx(60, rel=0.1)
-    left.update(0)
-    assert left.seconds(100) is None
+            time_left.update(done)
+    assert time_left.seconds(done + 60) == pytest.approx(60, rel=0.1)
+    time_left.update(0)
+    assert time_left.seconds(100) is None
 
 
 def test_strip_tells_what_how_far_and_how_long(qtbot) -> None:
@@ -94,8 +94,8 @@ def test_message_with_details_and_remedy(qtbot) -> None:
     bar = MessageBar()
     qtbot.addWidget(bar)
     assert not bar.isVisible()
-    done: list[str] = []
-    resume = Remedy("Resume", lambda: done.append(f"resumed, and the bar says {bar.text!r}"))
+    pressed: list[str] = []
+    resume = Remedy("Resume", lambda: pressed.append(f"resumed, and the bar says {bar.text!r}"))
     bar.show_message(Message("error", "Out of memory.", "line 1\nline 2", resume))
     assert bar.isVisible()
     assert bar.accessibleName() == "error: Out of memory."
@@ -105,13 +105,13 @@ def test_message_with_details_and_remedy(qtbot) -> None:
     bar._copy.click()
     assert QGuiApplication.clipboard().text() == "Out of memory.\n\nline 1\nline 2"
     bar._action.click()
-    assert done == ["resumed, and the bar says ''"]
+    assert pressed == ["resumed, and the bar says ''"]
     bar.press_remedy()
-    assert len(done) == 1, "once"
+    assert len(pressed) == 1, "once"
     bar.show_message(Message("error", "Out of memory.", remedy=resume))
     bar.show_message(Message("info", "Saved."))
     bar.press_remedy()
-    assert len(done) == 1, "a remedy goes with its message"
+    assert len(pressed) == 1, "a remedy goes with its message"
     assert not bar._fold.isVisible()
     assert not bar._details.isVisible()
     assert not bar._action.isVisible()
@@ -202,8 +202,8 @@ def test_a_long_choice_ends_in_an_ellipsis(qtbot, monkeypatch) -> None:
     qtbot.addWidget(box)
     box.addItem(name)
     drawn = []
-    shown = box.shown_text
-    monkeypatch.setattr(box, "shown_text", lambda option: drawn.append(shown(option)) or drawn[-1])
+    shown_text = box.shown_text
+    monkeypatch.setattr(box, "shown_text", lambda option: drawn.append(shown_text(option)) or drawn[-1])
     for width in (160, 800):
         box.resize(width, 28)
         box.grab()

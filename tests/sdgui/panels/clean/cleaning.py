@@ -31,8 +31,8 @@ def make_run(services: Services, folder: Path, data: Path, name: str = "clip", c
         (place / "checkpoint.json").write_text(json.dumps({"step": 3}), encoding="utf-8")
         for network in ("student", "teacher"):
             (place / f"{network}.safetensors").touch()
-        for which in ("last", "best"):
-            (run.checkpoints / which).write_text("step-00000003", encoding="ascii")
+        for checkpoint_name in ("last", "best"):
+            (run.checkpoints / checkpoint_name).write_text("step-00000003", encoding="ascii")
     config = override(preset_config("clip", "tiny"), [f"data.train={data}"]).model_copy(update={"name": name})
     run.config.write_text(config.to_json(), encoding="utf-8")
     return services.store.import_run(run.path).id
@@ -75,8 +75,8 @@ def some_pairs(
     ]
     pairs[3]["right"] = None
     if shuffled is not None:
-        for row, known in enumerate((True, False, False, None)):
-            pairs[row]["shuffled"] = known
+        for row, truth in enumerate((True, False, False, None)):
+            pairs[row]["shuffled"] = truth
     return {
         "list": pairs, "key": "k", "model": "m", "data": "/d.csv", "pairs": total, "doubted": 2, "groups": 2,
         "remembered": remembered, "shuffled": shuffled, "precision": None, "bins": bins,

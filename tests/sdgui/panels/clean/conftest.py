@@ -18,7 +18,7 @@ from tests.sdgui.panels.clean.cleaning import Open, close, make_run
 def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
     """Opens the place (again) in one home, on a run whose training data are ``data``."""
     make_application()
-    opened = []
+    panels = []
 
     def open_it(data: str = "pairs.csv") -> CleanPanel:
         services = make_services(tmp_path / "home", worker=program("fake_clean_worker.py"))
@@ -26,7 +26,7 @@ def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
             make_run(services, tmp_path / "run", tmp_path / data)
         place = CleanPanel(services)
         qtbot.addWidget(place)
-        opened.append(place)
+        panels.append(place)
         place.resize(1000, 700)
         place.show()
         place.entered()
@@ -35,5 +35,5 @@ def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
         return place
 
     yield open_it
-    for place in opened:
+    for place in panels:
         close(place, qtbot)

@@ -53,11 +53,11 @@ def test_keys_mark_pairs_and_marks_outlive_the_window(
     again.view.table.selectRow(0)
     qtbot.keyClick(again.view.table, Qt.Key.Key_X)
     assert again.view.table.pairs.index(0, 4).data() == "", "the same mark again takes it back"
-    shown: list[int] = []
-    monkeypatch.setattr(again.view.gallery, "preview", shown.append)
+    visible: list[int] = []
+    monkeypatch.setattr(again.view.gallery, "preview", visible.append)
     again.view.table.selectRow(1)
     qtbot.keyClick(again.view.table, Qt.Key.Key_Return)
-    assert shown == [1]
+    assert visible == [1]
 
 
 def test_filters_and_sorting_hold_for_pictures_and_table_alike(qtbot: QtBot, open_noise: Open) -> None:
@@ -124,9 +124,9 @@ def test_the_cut_leaves_out_what_is_below_it_but_for_what_is_marked_right(
     assert [item.faint for item in place.view.gallery.items()] == [False, True, True, True, False, False, False, False]
     place.save(tmp_path / "clean.csv")
     qtbot.waitUntil(lambda: "saved as" in place.view.bar.text, timeout=10000)
-    asked: dict[str, Any] = json.loads((tmp_path / "clean.asked.json").read_text(encoding="utf-8"))
-    assert sorted(caption for _, caption in asked["pairs"]) == ["a dog", "a hat", "a red kite"]
-    assert asked["replace"] is False
+    request: dict[str, Any] = json.loads((tmp_path / "clean.asked.json").read_text(encoding="utf-8"))
+    assert sorted(caption for _, caption in request["pairs"]) == ["a dog", "a hat", "a red kite"]
+    assert request["replace"] is False
 
 
 def test_what_lies_below_the_cut_and_is_not_listed_is_left_out_by_the_worker(
@@ -149,9 +149,9 @@ def test_what_was_saved_becomes_a_new_experiment(qtbot: QtBot, open_noise: Open,
     assert not place.view.use_button.isEnabled()
     place.save(tmp_path / "clean.csv")
     qtbot.waitUntil(lambda: place.view.use_button.isEnabled(), timeout=10000)
-    with qtbot.waitSignal(place.define_asked) as asked:
+    with qtbot.waitSignal(place.define_asked) as signal:
         place.view.use_button.click()
-    config = asked.args[0]
+    config = signal.args[0]
     assert isinstance(config, RunConfig)
     assert config.data.train == str(tmp_path / "clean.csv")
 
@@ -160,20 +160,20 @@ def test_a_ranking_that_failed_leaves_the_one_that_is_shown_and_what_was_saved_o
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
     place = open_noise("long.csv")
-    shown = ranked(qtbot, place)
+    first_ranking = ranked(qtbot, place)
     press(qtbot, place, Qt.Key.Key_X)
     place.save(tmp_path / "clean.csv")
     qtbot.waitUntil(lambda: place.view.use_button.isEnabled())
-    other = make_run(place._services, tmp_path / "other", tmp_path / "broken.csv", "other")
-    place.use_run(other)
+    other_run = make_run(place._services, tmp_path / "other", tmp_path / "broken.csv", "other")
+    place.use_run(other_run)
     assert place.view.source.run() == tmp_path / "other"
     place.rank()
     qtbot.waitUntil(lambda: "no column title" in place.view.bar.text)
-    assert place.ranked is shown
-    with qtbot.waitSignal(place.define_asked) as asked:
+    assert place.ranked is first_ranking
+    with qtbot.waitSignal(place.define_asked) as signal:
         place.view.use_button.click()
-    assert asked.args[0].name == "clip cleaned", "of the run that ranked what was saved"
-    assert asked.args[0].data.train == str(tmp_path / "clean.csv")
+    assert signal.args[0].name == "clip cleaned", "of the run that ranked what was saved"
+    assert signal.args[0].data.train == str(tmp_path / "clean.csv")
     place.view.exclude_below.setChecked(True)
     place.save(tmp_path / "again.csv")
     qtbot.waitUntil(lambda: "again.csv" in place.view.bar.text)
@@ -270,15 +270,15 @@ def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise:
     place = open_noise()
     ranked(qtbot, place)
     source = place.view.source
-    other = make_run(place._services, tmp_path / "other", tmp_path / "other.csv", "other")
-    assert source.model.show_run(other), "as the list of models does"
+    other_run = make_run(place._services, tmp_path / "other", tmp_path / "other.csv", "other")
+    assert source.model.show_run(other_run), "as the list of models does"
     assert source.data.source() == str(tmp_path / "other.csv"), "not what the former run was trained on"
     assert place.view.facts.text().startswith("Shown is the ranking by clip · run 1")
     assert str(tmp_path / "pairs.csv") in place.view.facts.text()
     ranked(qtbot, place)
     qtbot.waitUntil(lambda: "Shown is the ranking by" not in place.view.facts.text())
     source.data.set_source(str(tmp_path / "chosen.csv"))
-    first = next(run.id for run in place._services.store.runs() if run.id != other)
+    first = next(run.id for run in place._services.store.runs() if run.id != other_run)
     assert source.model.show_run(first)
     assert source.data.source() == str(tmp_path / "chosen.csv"), "the user's own choice stays"
     qtbot.waitUntil(lambda: source.data._listed)

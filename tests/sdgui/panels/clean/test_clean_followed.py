@@ -33,13 +33,13 @@ def test_the_chosen_pair_stays_chosen_in_whatever_order_it_stands(place: CleanPa
 
 def test_the_table_is_told_of_the_rows_that_were_marked(place: CleanPanel) -> None:
     place._show(RankedPairs(some_pairs(), {}))
-    told: list[tuple[int, int]] = []
-    place.view.table.pairs.dataChanged.connect(lambda first, last, *_: told.append((first.row(), last.row())))
+    changed_rows: list[tuple[int, int]] = []
+    place.view.table.pairs.dataChanged.connect(lambda first, last, *_: changed_rows.append((first.row(), last.row())))
     place.view.gallery.set_selected([1, 2])
     place.mark(True)
-    assert told == [(1, 2)]
+    assert changed_rows == [(1, 2)]
     place.undo()
-    assert told == [(1, 2), (1, 2)]
+    assert changed_rows == [(1, 2), (1, 2)]
 
 
 def test_a_ranking_is_not_recalled_again_for_the_same_run_and_data(place: CleanPanel, tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_the_copy_of_an_experiment_with_the_longest_name_can_be_used(
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv", "n" * 120)
     place.work._recalled(str(tmp_path / "run"), "run", RankedPairs(some_pairs(), {}))
     place._was_saved({"path": "/clean.csv", "kept": 1, "captions": 1})
-    with qtbot.waitSignal(place.define_asked) as asked:
+    with qtbot.waitSignal(place.define_asked) as signal:
         place.use()
-    RunConfig.model_validate(asked.args[0].model_dump())
-    assert asked.args[0].name.startswith("n" * 90)
+    RunConfig.model_validate(signal.args[0].model_dump())
+    assert signal.args[0].name.startswith("n" * 90)
 
 
 def test_data_that_are_dropped_anywhere_on_the_page_are_chosen(place: CleanPanel, tmp_path: Path) -> None:

@@ -89,10 +89,10 @@ def test_another_ranking_begins_anew(qtbot: QtBot, open_noise: Open, tmp_path: P
     panel.save(tmp_path / "clean.csv")
     qtbot.waitUntil(lambda: panel.view.use_button.isEnabled())
     assert panel.view.strip.isHidden()
-    shown = panel.ranked
+    first_ranking = panel.ranked
     panel.rank()
     assert not panel.view.source.rank.isEnabled(), "one ranking at a time"
-    qtbot.waitUntil(lambda: panel.ranked is not shown)
+    qtbot.waitUntil(lambda: panel.ranked is not first_ranking)
     assert not panel.view.use_button.isEnabled(), "what was saved is not of this ranking"
     panel.undo()
     assert panel.ranked is not None

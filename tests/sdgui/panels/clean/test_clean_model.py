@@ -42,8 +42,8 @@ def key(name: str) -> Key:
     return f"/{name}.png", name
 
 
-def names(pairs: RankedPairs, *shown: Any) -> str:
-    return "".join(pairs.pairs[index].caption for index in pairs.filtered(*shown))
+def names(pairs: RankedPairs, *query: Any) -> str:
+    return "".join(pairs.pairs[index].caption for index in pairs.filtered(*query))
 
 
 def test_the_suggested_threshold_has_the_doubted_pairs_below_it_and_no_other() -> None:
@@ -84,7 +84,7 @@ def test_pairs_below_the_threshold_that_are_not_listed_are_left_to_the_worker(th
 def test_filters_words_and_orders() -> None:
     pairs = ranked({key("a"): True, key("c"): False})
     pairs.threshold = 200
-    assert [names(pairs, which, "", "rank", False) for which in ("all", "below", "unmarked", "wrong", "right")] == [
+    assert [names(pairs, key, "", "rank", False) for key in ("all", "below", "unmarked", "wrong", "right")] == [
         "abcd", "a", "bd", "a", "c",
     ]  # fmt: skip
     assert names(pairs, "all", "B", "rank", False) == "b"

@@ -50,9 +50,9 @@ def test_facts_counts_and_the_threshold_are_told_in_words(place: CleanPanel) -> 
     place.mark(True)
     assert (view.save_button.isEnabled(), view.basket_button.isEnabled()) == (True, True)
     assert view.counts.text() == "1 of 4 excluded · 1 marked wrong, 1 right · 4 shown"
-    found = [0] * 1000
-    found[100] = 1
-    place._show(RankedPairs(some_pairs(shuffled=2, precision=0.5, shuffled_bins=found, remembered=True, total=9), {}))
+    bins = [0] * 1000
+    bins[100] = 1
+    place._show(RankedPairs(some_pairs(shuffled=2, precision=0.5, shuffled_bins=bins, remembered=True, total=9), {}))
     assert view.facts.text() == (
         "9 pairs ranked, using beliefs recorded during training: 2 likely mislabelled. "
         "The 4 with the lowest match score are listed. "
@@ -87,8 +87,8 @@ def test_a_picture_tells_its_belief_its_mark_and_what_is_known(place: CleanPanel
         "probability of a correct caption: 0.600\nknown to be correct",
         "",
     ]
-    other = RankedPairs(some_pairs(names="wxyz"), {})
-    place._show(other)
+    second_ranking = RankedPairs(some_pairs(names="wxyz"), {})
+    place._show(second_ranking)
     assert [item.caption for item in place.view.gallery.items()] == list("wxyz"), "none of the ranking before"
 
 
@@ -128,10 +128,10 @@ def test_keys_mark_only_without_control_and_the_last_stays_chosen(qtbot: QtBot, 
     view.table.setFocus()
     view.table.setCurrentIndex(QModelIndex())
     assert place.chosen_rows() == []
-    shown: list[int] = []
-    view.gallery.preview = shown.append  # type: ignore[method-assign]
+    previewed: list[int] = []
+    view.gallery.preview = previewed.append  # type: ignore[method-assign]
     view.table.doubleClicked.emit(view.table.pairs.index(1, 0))
-    assert shown == [1]
+    assert previewed == [1]
 
 
 def test_the_line_is_not_drawn_in_another_order_and_what_is_excluded_follows(qtbot: QtBot, place: CleanPanel) -> None:
@@ -191,7 +191,7 @@ def test_what_goes_to_the_basket_is_counted(qtbot: QtBot, place: CleanPanel) -> 
     )
     qtbot.waitUntil(lambda: place._services.basket.count == 4)
     place._services.writer.wait()
-    assert {one.fix.panel for one in place._services.store.fixes()} == {"Clean"}
+    assert {entry.fix.panel for entry in place._services.store.fixes()} == {"Clean"}
 
 
 def test_the_empty_page_says_the_next_step(qtbot: QtBot, place: CleanPanel, tmp_path: Path) -> None:
@@ -225,16 +225,16 @@ def test_the_empty_page_says_the_next_step(qtbot: QtBot, place: CleanPanel, tmp_
     assert (view.bar.text, view.bar._action.text()) == ("Ranking was cancelled.", "Rank the pairs")
     place._not_saved(Failure("The disk is full.", "more"))
     assert (view.bar.text, view.bar._details.toPlainText()) == ("The disk is full.", "more")
-    asked: list[str] = []
-    view.source.model.refresh = lambda: asked.append("refresh")  # type: ignore[method-assign]
-    view.source.model.setFocus = lambda *_: asked.append("model")  # type: ignore[assignment, method-assign]
+    requests: list[str] = []
+    view.source.model.refresh = lambda: requests.append("refresh")  # type: ignore[method-assign]
+    view.source.model.setFocus = lambda *_: requests.append("model")  # type: ignore[assignment, method-assign]
     place.refresh()
     place.ask_model()
-    assert asked == ["refresh", "model"]
-    told: list[Any] = []
-    place.message_requested.connect(told.append)
+    assert requests == ["refresh", "model"]
+    messages: list[Any] = []
+    place.message_requested.connect(messages.append)
     place.work.not_kept.emit("The disk is full.")
-    assert [(one.level, one.text) for one in told] == [("error", "The disk is full.")]
+    assert [(message.level, message.text) for message in messages] == [("error", "The disk is full.")]
 
 
 def test_what_was_chosen_comes_back_and_nonsense_is_ignored(qtbot: QtBot, place: CleanPanel, tmp_path: Path) -> None:
@@ -272,8 +272,8 @@ def test_what_was_chosen_comes_back_and_nonsense_is_ignored(qtbot: QtBot, place:
     again.resize(1000, 700)
     again.show()
     assert again.view.gallery.thumbnail_size() == 200
-    for one, other in ((again.view.split, place.view.split), (again.view.sides, place.view.sides)):
-        share, expected = (split.sizes()[0] / sum(split.sizes()) for split in (one, other))
+    for restored, original in ((again.view.split, place.view.split), (again.view.sides, place.view.sides)):
+        share, expected = (split.sizes()[0] / sum(split.sizes()) for split in (restored, original))
         assert share == pytest.approx(expected, abs=0.05)
     again.view.words.setText("hat")
     again.focus_search()

@@ -39,12 +39,12 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
 
     make_application()
     services = make_services(tmp_path / "home")
-    found = services.store.import_run(run.path)
+    imported = services.store.import_run(run.path)
     place = CleanPanel(services)
     qtbot.addWidget(place)
     place.show()
     place.entered()
-    place.use_run(found.id)
+    place.use_run(imported.id)
     place.rank()
     qtbot.waitUntil(lambda: place.ranked is not None or bool(place.view.bar.text), timeout=240_000)
     assert place.view.bar.text == ""

@@ -33,10 +33,10 @@ def test_the_histogram_counts_what_lies_below_the_line_however_it_is_moved(qtbot
     qtbot.waitUntil(lambda: is_made(histogram, "_plot"))
 
     def bars() -> list[pg.BarGraphItem]:
-        return [one for one in histogram._plot.getPlotItem().items if isinstance(one, pg.BarGraphItem)]
+        return [item for item in histogram._plot.getPlotItem().items if isinstance(item, pg.BarGraphItem)]
 
     assert "shuffled" not in histogram.legend.text()
-    assert [np.flatnonzero(one.opts["height"]).tolist() for one in bars()] == [[5, 25]]
+    assert [np.flatnonzero(bar.opts["height"]).tolist() for bar in bars()] == [[5, 25]]
     assert bars()[0].opts["x"][5] == pytest.approx(0.11)
     assert bars()[0].opts["height"][5] == 3
     assert histogram._plot.viewRange()[1] == pytest.approx([-0.15, 3.15])
@@ -44,7 +44,7 @@ def test_the_histogram_counts_what_lies_below_the_line_however_it_is_moved(qtbot
     assert histogram._line.scene() is not None
     assert histogram._line.movable
     histogram.set_bins(bins, wrong)
-    assert [int(one.opts["height"].sum()) for one in bars()] == [4, 2]
+    assert [int(bar.opts["height"].sum()) for bar in bars()] == [4, 2]
     assert bars()[1].opts["brush"] == theme().color("warning")
     assert "known to be shuffled" in histogram.legend.text()
     histogram.set_threshold(101)
@@ -114,8 +114,8 @@ def test_the_table_tells_what_is_chosen_and_how_it_is_sorted(qtbot: QtBot) -> No
     qtbot.addWidget(table)
     table.resize(600, 300)
     table.show()
-    chosen, sorts = list[list[int]](), list[tuple[str, bool]]()
-    table.chosen.connect(chosen.append)
+    selections, sorts = list[list[int]](), list[tuple[str, bool]]()
+    table.chosen.connect(selections.append)
     table.sort_asked.connect(lambda key, descending: sorts.append((key, descending)))
     table.pairs.show_pairs(RankedPairs(some_pairs(shuffled=1), {}), range(4))
     head = table.horizontalHeader()
@@ -125,17 +125,17 @@ def test_the_table_tells_what_is_chosen_and_how_it_is_sorted(qtbot: QtBot) -> No
     assert head.sectionSize(5) > head.sectionSize(0)
     table.set_chosen([0, 2], 2)
     assert sorted(index.row() for index in table.selectionModel().selectedRows()) == [0, 2]
-    assert (table.currentIndex().row(), chosen) == (2, [])
+    assert (table.currentIndex().row(), selections) == (2, [])
     table.set_chosen([1], -1)
     assert table.currentIndex().row() == 2
     table.selectRow(3)
-    assert chosen == [[3]]
+    assert selections == [[3]]
     flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
     table.selectionModel().select(table.pairs.index(1, 0), flags)
-    assert chosen[-1] == [1, 3]
+    assert selections[-1] == [1, 3]
     table.setFocus()
     qtbot.keyClick(table, Qt.Key.Key_Up)
-    assert chosen[-1] == [2], "other keys are the table's own"
+    assert selections[-1] == [2], "other keys are the table's own"
     assert table.sorting() == ("rank", False)
     assert head.sectionsClickable()
     for column in (1, 3, 4, 5):

@@ -26,10 +26,10 @@ class Works:
     def __init__(self, store: Store) -> None:
         self.workers = Workers()
         self.work = CleanWork(cast(WorkerPool, self.workers), store)
-        self.told: list[tuple[str, Any]] = []
+        self.outcomes: list[tuple[str, Any]] = []
         for name in ("ranked", "rank_failed", "saved", "save_failed", "not_kept"):
-            getattr(self.work, name).connect(lambda what, name=name: self.told.append((name, what)))
-        self.work.progress.connect(lambda *what: self.told.append(("progress", what)))
+            getattr(self.work, name).connect(lambda outcome, name=name: self.outcomes.append((name, outcome)))
+        self.work.progress.connect(lambda *progress: self.outcomes.append(("progress", progress)))
 
     def rank(self, model: str, data: str = "/d.csv") -> Worker:
         request = {"run": model, "checkpoint": "best", "data": data, "weights": ""}
@@ -40,14 +40,14 @@ class Works:
 @pytest.fixture
 def works(qapp: object, tmp_path: Path) -> Iterator[Works]:
     store = Store.open(tmp_path)
-    made = Works(store)
-    yield made
-    made.work.background.wait()
+    works = Works(store)
+    yield works
+    works.work.background.wait()
     store.close()
 
 
 def names(works: Works) -> list[str]:
-    return [name for name, _ in works.told]
+    return [name for name, _ in works.outcomes]
 
 
 def test_one_ranking_at_a_time_is_asked_for_and_the_shown_one_can_be_saved(qtbot: QtBot, works: Works) -> None:
@@ -55,25 +55,25 @@ def test_one_ranking_at_a_time_is_asked_for_and_the_shown_one_can_be_saved(qtbot
     assert (work.ranking, work.run) == (False, "")
     work.cancel()
     work.save(RankedPairs(some_pairs(), {}), Path("/x.csv"), False)
-    one = works.rank("/one")
-    do, asked = one.asked[0]
-    assert (do, asked["most"], asked["run"], asked["data"]) == ("noise_open", 3000, "/one", "/d.csv")
+    worker = works.rank("/one")
+    do, request = worker.asked[0]
+    assert (do, request["most"], request["run"], request["data"]) == ("noise_open", 3000, "/one", "/d.csv")
     assert work.ranking
-    one.progress.emit(1, "encoding", 1, 2)
-    assert works.told == [("progress", ("encoding", 1, 2))]
+    worker.progress.emit(1, "encoding", 1, 2)
+    assert works.outcomes == [("progress", ("encoding", 1, 2))]
     two = works.rank("/two")
-    assert one.given_up == ["noise_open"], "nobody waits for it any more"
-    one.done.emit(1, some_pairs())
+    assert worker.given_up == ["noise_open"], "nobody waits for it any more"
+    worker.done.emit(1, some_pairs())
     two.done.emit(1, some_pairs(names="wxyz"))
     assert not work.ranking
     qtbot.waitUntil(lambda: "ranked" in names(works))
-    assert [what.pairs[0].caption for name, what in works.told if name == "ranked"] == ["w"]
+    assert [outcome.pairs[0].caption for name, outcome in works.outcomes if name == "ranked"] == ["w"]
     assert work.run == "/two"
-    shown = next(what for name, what in works.told if name == "ranked")
-    shown.mark(shown.pairs[:1], True)
-    work.save(shown, Path("/x.csv"), True)
-    do, asked = two.asked[-1]
-    assert (do, asked["to"], asked["replace"], asked["pairs"], asked["data"]) == (
+    ranking = next(outcome for name, outcome in works.outcomes if name == "ranked")
+    ranking.mark(ranking.pairs[:1], True)
+    work.save(ranking, Path("/x.csv"), True)
+    do, request = two.asked[-1]
+    assert (do, request["to"], request["replace"], request["pairs"], request["data"]) == (
         "noise_save", "/x.csv", True, [["/w.png", "w"]], "/d.csv",
     )  # fmt: skip
     three = works.rank("/three")
@@ -81,12 +81,12 @@ def test_one_ranking_at_a_time_is_asked_for_and_the_shown_one_can_be_saved(qtbot
     three.failed.emit(1, Failure("It ended."))
     assert (work.run, names(works)[-1]) == ("/two", "rank_failed")
     two.done.emit(2, {"path": "/x.csv", "kept": 3, "captions": 3})
-    assert works.told[-1][0] == "saved"
-    work.save(shown, Path("/x.csv"), True)
+    assert works.outcomes[-1][0] == "saved"
+    work.save(ranking, Path("/x.csv"), True)
     work.cancel()
     assert two.given_up == ["noise_save"]
     two.failed.emit(3, Cancelled())
-    assert works.told[-1][0] == "save_failed"
+    assert works.outcomes[-1][0] == "save_failed"
 
 
 def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
@@ -96,28 +96,28 @@ def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
     work.recall("/one", "one", "/d.csv")
     work.background.wait()
     qtbot.wait(5)
-    assert works.told == [], "it never ranked"
+    assert works.outcomes == [], "it never ranked"
     worker = works.rank("/one")
     worker.done.emit(1, some_pairs())
     qtbot.waitUntil(lambda: names(works) == ["ranked"])
-    first = works.told[0][1]
+    first = works.outcomes[0][1]
     work.keep_marks(first, {("/a.png", "a"): True})
     work.background.wait()
     assert store.pair_marks(source_key("/d.csv")) == {("/a.png", "a"): True}
-    works.told.clear()
+    works.outcomes.clear()
     work.recall("/one", "one", "/d.csv")
     qtbot.waitUntil(lambda: names(works) == ["ranked"])
-    again = works.told[0][1]
+    again = works.outcomes[0][1]
     assert (again.marks, again.ranked_at > 0, first.ranked_at) == ({("/a.png", "a"): True}, True, 0.0)
-    works.told.clear()
+    works.outcomes.clear()
     store.keep_result("clean", "/old", source_key("/d.csv"), {"list": 5})
     work.recall("/old", "old", "/d.csv")
     work.background.wait()
     qtbot.wait(5)
-    assert works.told == [], "another version's ranking"
+    assert works.outcomes == [], "another version's ranking"
     works.rank("/two")
     work._recalled("/one", "one", again)
-    assert (works.told, work.ranking) == ([], True), "pairs are being ranked"
+    assert (works.outcomes, work.ranking) == ([], True), "pairs are being ranked"
     assert source_key(str(tmp_path / "a" / ".." / "d.csv")) == source_key(str(tmp_path / "d.csv"))
 
 
@@ -127,15 +127,15 @@ def test_what_the_store_cannot_take_is_told_and_the_shown_ranking_stays(
     work, store = works.work, works.work._store
     works.rank("/one").done.emit(1, some_pairs())
     qtbot.waitUntil(lambda: names(works) == ["ranked"])
-    shown = works.told[0][1]
+    ranking = works.outcomes[0][1]
 
     def full(*_: object) -> None:
         raise StoreError("The disk is full.")
 
     monkeypatch.setattr(store, "mark_pairs", full)
     monkeypatch.setattr(store, "keep_result", full)
-    work.keep_marks(shown, {("/a.png", "a"): True})
-    qtbot.waitUntil(lambda: works.told[1:] == [("not_kept", "The disk is full.")])
+    work.keep_marks(ranking, {("/a.png", "a"): True})
+    qtbot.waitUntil(lambda: works.outcomes[1:] == [("not_kept", "The disk is full.")])
     works.rank("/two").done.emit(1, some_pairs(names="wxyz"))
-    qtbot.waitUntil(lambda: works.told[2:] == [("rank_failed", Failure("The disk is full."))])
+    qtbot.waitUntil(lambda: works.outcomes[2:] == [("rank_failed", Failure("The disk is full."))])
     assert work.run == "/one"

@@ -19,16 +19,16 @@ Asked = list[tuple[Any, ...]]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+def requests(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What was asked of the worker, which answers nothing by itself."""
-    found: Asked = []
+    recorded: Asked = []
     for name in ("open", "check", "save"):
-        monkeypatch.setattr(DataWork, name, lambda _self, *given, _name=name: found.append((_name, *given)))
-    return found
+        monkeypatch.setattr(DataWork, name, lambda _self, *args, _name=name: recorded.append((_name, *args)))
+    return recorded
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, tmp_path: Path, asked: Asked) -> Iterator[DataPanel]:
+def panel(qtbot: QtBot, tmp_path: Path, requests: Asked) -> Iterator[DataPanel]:
     make_application()
     services = make_services(tmp_path / "home", worker=program("fake_worker.py"))
     panel = DataPanel(services)

@@ -26,9 +26,9 @@ from tests.sdgui.panels.data.conftest import Asked, captions, checked, choose, f
 @pytest.fixture
 def menus(monkeypatch: pytest.MonkeyPatch) -> list[QMenu]:
     """The menus that opened."""
-    found: list[QMenu] = []
-    monkeypatch.setattr(QMenu, "popup", lambda menu, *_at: found.append(menu))
-    return found
+    opened_menus: list[QMenu] = []
+    monkeypatch.setattr(QMenu, "popup", lambda menu, *_args: opened_menus.append(menu))
+    return opened_menus
 
 
 def entry(menu: QMenu, text: str) -> QAction:
@@ -37,20 +37,22 @@ def entry(menu: QMenu, text: str) -> QAction:
 
 def on(panel: DataPanel) -> list[bool]:
     view = panel.view
-    return [one.isEnabled() for one in (view.words, view.label, view.value, view.subset, view.save, view.more)]
+    return [widget.isEnabled() for widget in (view.words, view.label, view.value, view.subset, view.save, view.more)]
 
 
 def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
-    qtbot: QtBot, panel: DataPanel, asked: Asked
+    qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     view = panel.view
     assert view.source._about._pictures_only, "pictures without captions can be looked at"
     assert view.stack.currentWidget() is view.empty
     assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Look at your data", True)
-    assert [one.isVisible() for one in (view.words, view.subset, view.save, view.more, view.counts)] == [False] * 5
+    assert [widget.isVisible() for widget in (view.words, view.subset, view.save, view.more, view.counts)] == [
+        False
+    ] * 5
     panel.show_source("/one.csv")
     assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Opening the data", False)
-    assert [one.isVisible() for one in (view.words, view.subset, view.save, view.more, view.counts)] == [True] * 5
+    assert [widget.isVisible() for widget in (view.words, view.subset, view.save, view.more, view.counts)] == [True] * 5
     assert on(panel) == [False] * 6
     assert view.strip.text == "Reading the data"
     panel.work.part.emit(part("a", "b"))
@@ -80,11 +82,11 @@ def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
 
 
 def test_what_fails_says_why_and_is_tried_again_where_nothing_is_open(
-    qtbot: QtBot, panel: DataPanel, asked: Asked
+    qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     bar, strip = panel.view.bar, panel.view.strip
-    told: list[Message] = []
-    panel.message_requested.connect(told.append)
+    messages: list[Message] = []
+    panel.message_requested.connect(messages.append)
     panel.open("/one.csv")
     panel.work.open_failed.emit(Cancelled())
     assert (bar.text, strip.isVisible()) == ("Cancelled.", False)
@@ -106,15 +108,15 @@ def test_what_fails_says_why_and_is_tried_again_where_nothing_is_open(
     panel.work.save_failed.emit(Cancelled())
     assert bar.text == "Cancelled."
     panel.work.not_kept.emit("The disk is full.")
-    assert [(one.level, one.text) for one in told] == [("error", "The disk is full.")]
+    assert [(message.level, message.text) for message in messages] == [("error", "The disk is full.")]
     panel.facts = None
-    count = len(asked)
+    count = len(requests)
     panel.check()
     panel.ask_where()
-    assert len(asked) == count, "there is nothing yet to check or to save"
+    assert len(requests) == count, "there is nothing yet to check or to save"
 
 
-def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel, asked: Asked) -> None:
+def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
     view = panel.view
     opened(qtbot, panel, "/one.csv", "a", "b", "c")
 
@@ -145,7 +147,7 @@ def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel,
     assert (view.tabs.currentIndex(), view.words.selectedText()) == (PICTURES, "hat")
 
 
-def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPanel, asked: Asked) -> None:
+def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
     view = panel.view
     opened(qtbot, panel, "/one.csv", "a", "b")
     grid = view.gallery.view
@@ -153,8 +155,8 @@ def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPane
     qtbot.keyClick(grid, Qt.Key.Key_X, Qt.KeyboardModifier.ShiftModifier)
     qtbot.keyClick(grid, Qt.Key.Key_Z)
     assert panel.rows.excluded == set(), "other keys are the list's own"
-    own = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_X, Qt.KeyboardModifier.NoModifier)
-    assert view.eventFilter(grid, own), "the list does not look for an x"
+    key_press = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_X, Qt.KeyboardModifier.NoModifier)
+    assert view.eventFilter(grid, key_press), "the list does not look for an x"
     assert panel.rows.excluded == {0}
     qtbot.keyClick(grid, Qt.Key.Key_X)
     assert panel.rows.excluded == set(), "once more takes it in again"
@@ -170,7 +172,7 @@ def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPane
 
 
 def test_the_menu_offers_what_can_be_done_and_does_it(
-    qtbot: QtBot, panel: DataPanel, asked: Asked, menus: list[QMenu], monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, panel: DataPanel, requests: Asked, menus: list[QMenu], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, heard = panel.view, list[Any]()
     view.open_more()
@@ -185,7 +187,7 @@ def test_the_menu_offers_what_can_be_done_and_does_it(
     view.more.click()
     menu = menus[-1]
     assert all(action.isEnabled() for action in menu.actions())
-    panel.source_asked.connect(lambda *what: heard.append(what))
+    panel.source_asked.connect(lambda *request: heard.append(request))
     monkeypatch.setattr(view.source, "hold_out", lambda: heard.append("held out"))
     entry(menu, "Hold out").trigger()
     entry(menu, "Search these").trigger()
@@ -213,19 +215,19 @@ def test_the_menu_offers_what_can_be_done_and_does_it(
     view.save.click()
     entry(menu, "Save the selection").trigger()
     assert titles == ["one-kept.csv", "one-selection.csv"]
-    assert [one[0] for one in asked] == ["open"], "no file was chosen"
+    assert [request[0] for request in requests] == ["open"], "no file was chosen"
     panel.work.wait()
 
 
 def test_a_table_is_replaced_only_where_the_dialog_asked_about_it(
-    qtbot: QtBot, panel: DataPanel, asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, panel: DataPanel, requests: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(qtbot, panel, "/one.csv", "a")
     (tmp_path / "mine.csv").touch()
     for typed in ("mine", "mine.csv", "MINE.CSV", "other.csv"):
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, typed=typed: (str(tmp_path / typed), ""))
         panel.ask_where()
-    saved = [(one[2].name, one[5]) for one in asked if one[0] == "save"]
+    saved = [(request[2].name, request[5]) for request in requests if request[0] == "save"]
     assert saved == [("mine.csv", False), ("mine.csv", True), ("MINE.CSV", False), ("other.csv", False)]
     panel.work.saved.emit({"path": "/kept.csv", "pictures": 1, "captions": 2})
     assert panel.view.bar.text == "1 pictures with 2 captions saved as /kept.csv."
@@ -236,12 +238,12 @@ def test_data_are_opened_from_the_empty_page_and_the_demo_is_made(
     panel: DataPanel, menus: list[QMenu], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel.view.empty.activated.emit()
-    assert len([one for one in menus[-1].actions() if one.text()]) == 3, "nobody makes the demo"
-    made: list[str] = []
-    panel.set_actions(cast(Actions, {"demo": _Trigger(made)}))
+    assert len([action for action in menus[-1].actions() if action.text()]) == 3, "nobody makes the demo"
+    calls: list[str] = []
+    panel.set_actions(cast(Actions, {"demo": _Trigger(calls)}))
     panel.view.empty.activated.emit()
     entry(menus[-1], "Make the demo's pictures").trigger()
-    assert made == ["demo"]
+    assert calls == ["demo"]
     demo = panel._services.demo
     monkeypatch.setattr(type(demo), "complete", property(lambda _self: True))
     panel.view.empty.activated.emit()
@@ -250,25 +252,27 @@ def test_data_are_opened_from_the_empty_page_and_the_demo_is_made(
 
 
 class _Trigger:
-    def __init__(self, made: list[str]) -> None:
-        self._made = made
+    def __init__(self, calls: list[str]) -> None:
+        self._calls = calls
 
     def trigger(self) -> None:
-        self._made.append("demo")
+        self._calls.append("demo")
 
 
 def test_another_split_is_compared_with(
-    qtbot: QtBot, panel: DataPanel, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, panel: DataPanel, requests: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(qtbot, panel, "/data/one.csv", "a", "b")
     starts: list[str] = []
-    for found in ("", "/data/held.csv"):
+    for file in ("", "/data/held.csv"):
         monkeypatch.setattr(
-            QFileDialog, "getOpenFileName", lambda _o, _t, start, found=found: (starts.append(start), (found, ""))[1]
+            QFileDialog, "getOpenFileName", lambda _o, _t, start, file=file: (starts.append(start), (file, ""))[1]
         )
         panel.view.groups.other_copies.click()
     assert starts == ["/data", "/data"]
-    assert [one for one in asked if one[0] == "check"] == [("check", "/data/one.csv", {"held": "/data/held.csv"}, "")]
+    assert [request for request in requests if request[0] == "check"] == [
+        ("check", "/data/one.csv", {"held": "/data/held.csv"}, "")
+    ]
     assert "held (held.csv)" in panel.view.groups.empty.accessibleDescription()
     panel.work.checked.emit(checked("/data/one.csv", exact=[[0, 1]], exact_groups=1, near_groups=2, leak_count=4))
     assert panel.view.tabs.tabText(GROUPS).endswith("(7)")
@@ -301,14 +305,14 @@ def test_what_was_looked_at_and_how_comes_back(qtbot: QtBot, panel: DataPanel, t
     qtbot.addWidget(third)
     third.entered()
     assert third.view.source.source() == "", "it is gone"
-    for one in (again, third):
-        one.work.wait()
-        one.view.gallery.close_threads()
-        one.view.groups.gallery.close_threads()
+    for reopened in (again, third):
+        reopened.work.wait()
+        reopened.view.gallery.close_threads()
+        reopened.view.groups.gallery.close_threads()
 
 
 def test_views_are_of_the_definition_that_trains_on_the_data(
-    qtbot: QtBot, panel: DataPanel, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, panel: DataPanel, requests: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, view = panel._services, panel.view
     for name, train in (("old", "/one.csv"), ("new", "/one.csv"), ("other", "/two.csv")):
@@ -317,27 +321,27 @@ def test_views_are_of_the_definition_that_trains_on_the_data(
         services.store.add_experiment(config.model_copy(update={"data": data, "name": name}), name)
     opened(qtbot, panel, "/one.csv", "a", "b")
     page = view.views
-    shown: list[tuple[str | None, list[int]]] = []
+    previews: list[tuple[str | None, list[int]]] = []
     monkeypatch.setattr(
         page.preview,
         "show_definition",
-        lambda config, rows: shown.append((None if config is None else config.data.train, list(rows))),
+        lambda config, rows: previews.append((None if config is None else config.data.train, list(rows))),
     )
     assert [page.definitions.itemText(row) for row in range(3)] == ["other", "new", "old"]
     assert page.definitions.currentText() == "new", "the newest that trains on them"
     view.gallery.set_selected([1])
     view.tabs.setCurrentIndex(VIEWS)
-    assert shown[-1] == ("/one.csv", [1])
-    count = len(shown)
+    assert previews[-1] == ("/one.csv", [1])
+    count = len(previews)
     view.tabs.setCurrentIndex(PICTURES)
     view.gallery.select_all()
-    assert len(shown) == count, "nothing is drawn for who does not look"
+    assert len(previews) == count, "nothing is drawn for who does not look"
     view.tabs.setCurrentIndex(VIEWS)
-    assert shown[-1] == ("/one.csv", [0, 1])
+    assert previews[-1] == ("/one.csv", [0, 1])
     assert page.use.isEnabled()
     page.form.set_values({"views.student.crop_min": 2.0})
     assert page.definition() is None
-    assert shown[-1] == (None, [0, 1])
+    assert previews[-1] == (None, [0, 1])
     assert not page.use.isEnabled()
     page.definitions.setCurrentIndex(0)
     page.definitions.activated.emit(0)
@@ -346,7 +350,7 @@ def test_views_are_of_the_definition_that_trains_on_the_data(
     panel.refresh()
     assert page.definitions.currentText() == "other"
     panel._show_views()
-    assert shown[-1] == (None, []), "of what is being opened there are no views yet"
+    assert previews[-1] == (None, []), "of what is being opened there are no views yet"
     assert not page.use.isEnabled()
 
 
@@ -362,14 +366,14 @@ def test_the_page_of_views_offers_experiments_and_presets(qtbot: QtBot, panel: D
     loaded = page.form.config()
     assert loaded is not None
     assert loaded.preset == "clip"
-    asked: list[RunConfig] = []
-    page.define_asked.connect(asked.append)
+    configs: list[RunConfig] = []
+    page.define_asked.connect(configs.append)
     page.use.click()
-    assert asked == [], "there are no data yet"
+    assert configs == [], "there are no data yet"
     page.show_source("/one.csv")
     page.preview.seed.setValue(7)
     page.use.click()
-    assert [(one.data.train, one.seed, one.name) for one in asked] == [("/one.csv", 7, "mine")]
+    assert [(config.data.train, config.seed, config.name) for config in configs] == [("/one.csv", 7, "mine")]
     view = panel.view
     view.tabs.setCurrentIndex(VIEWS)
     sizes = page.split.sizes()

@@ -12,53 +12,53 @@ from sdgui.worker.data_verbs import Checked
 
 
 def rows() -> SourceRows:
-    found = SourceRows("/pairs.csv")
-    found.append(["/a", "/b"], [["A red Hat", "hat"], ["a blue hat"]], {"kind": ["hat", ""]})
-    assert list(found.append(["/c", "/d"], [["a red boat"], []], {"kind": ["boat", "hat"]})) == [2, 3]
-    return found
+    source_rows = SourceRows("/pairs.csv")
+    source_rows.append(["/a", "/b"], [["A red Hat", "hat"], ["a blue hat"]], {"kind": ["hat", ""]})
+    assert list(source_rows.append(["/c", "/d"], [["a red boat"], []], {"kind": ["boat", "hat"]})) == [2, 3]
+    return source_rows
 
 
 def test_rows_are_found_by_words_labels_and_what_they_are() -> None:
-    found = rows()
-    assert found.filtered(Filter("RED hat")) == [0]
-    assert found.filtered(Filter("red"), range(2, 4)) == [2]
-    assert found.filtered(Filter(label="kind", value="hat")) == [0, 3]
-    assert found.filtered(Filter(label="kind", value=NONE)) == [1]
-    assert found.values("kind") == ["boat", "hat", NONE]
-    assert found.filtered(Filter(subset="uncaptioned")) == [3]
-    found.exclude([1, 2])
-    assert found.filtered(Filter(subset="kept")) == [0, 3]
-    assert found.filtered(Filter(subset="excluded")) == [1, 2]
-    found.marked = {"broken": frozenset({3})}
-    assert found.filtered(Filter(subset="broken")) == [3]
-    assert found.filtered(Filter(subset="duplicates")) == []
+    source_rows = rows()
+    assert source_rows.filtered(Filter("RED hat")) == [0]
+    assert source_rows.filtered(Filter("red"), range(2, 4)) == [2]
+    assert source_rows.filtered(Filter(label="kind", value="hat")) == [0, 3]
+    assert source_rows.filtered(Filter(label="kind", value=NONE)) == [1]
+    assert source_rows.values("kind") == ["boat", "hat", NONE]
+    assert source_rows.filtered(Filter(subset="uncaptioned")) == [3]
+    source_rows.exclude([1, 2])
+    assert source_rows.filtered(Filter(subset="kept")) == [0, 3]
+    assert source_rows.filtered(Filter(subset="excluded")) == [1, 2]
+    source_rows.marked = {"broken": frozenset({3})}
+    assert source_rows.filtered(Filter(subset="broken")) == [3]
+    assert source_rows.filtered(Filter(subset="duplicates")) == []
 
 
 def test_a_label_that_only_later_rows_have_is_theirs() -> None:
-    found = SourceRows("/pairs.csv")
-    found.append(["/a", "/b"], [[], []], {})
-    found.append(["/c"], [[]], {"kind": ["hat"]})
-    assert found.filtered(Filter(label="kind", value="hat")) == [2]
-    assert found.values("kind") == ["hat", NONE]
+    source_rows = SourceRows("/pairs.csv")
+    source_rows.append(["/a", "/b"], [[], []], {})
+    source_rows.append(["/c"], [[]], {"kind": ["hat"]})
+    assert source_rows.filtered(Filter(label="kind", value="hat")) == [2]
+    assert source_rows.values("kind") == ["hat", NONE]
 
 
 def test_exclusions_are_taken_back_one_by_one() -> None:
-    found = rows()
-    assert found.toggle([0, 1]) == [0, 1]
-    assert found.toggle([1, 2]) == [2]  # not all were out: all are now
-    assert found.toggle([1, 2]) == [1, 2]
-    assert found.excluded_paths() == ["/a"]
-    assert sorted(found.undo()) == [1, 2]
-    assert found.exclude([0]) == [], "it is out"
-    assert found.undo() == [2]
-    assert found.undo() == [0, 1]
-    assert (found.undo(), found.excluded) == ([], set())
+    source_rows = rows()
+    assert source_rows.toggle([0, 1]) == [0, 1]
+    assert source_rows.toggle([1, 2]) == [2]  # not all were out: all are now
+    assert source_rows.toggle([1, 2]) == [1, 2]
+    assert source_rows.excluded_paths() == ["/a"]
+    assert sorted(source_rows.undo()) == [1, 2]
+    assert source_rows.exclude([0]) == [], "it is out"
+    assert source_rows.undo() == [2]
+    assert source_rows.undo() == [0, 1]
+    assert (source_rows.undo(), source_rows.excluded) == ([], set())
 
 
 def test_of_copies_the_first_that_is_kept_stays() -> None:
-    found = rows()
-    found.exclude([0])
-    assert found.copies([[0, 1, 2], [3]]) == [2]
+    source_rows = rows()
+    source_rows.exclude([0])
+    assert source_rows.copies([[0, 1, 2], [3]]) == [2]
 
 
 def test_exclusions_outlive_the_window(tmp_path: Path) -> None:
@@ -66,8 +66,10 @@ def test_exclusions_outlive_the_window(tmp_path: Path) -> None:
     exclusions.write(tmp_path, "/pairs.csv", ["/a", "/b\udc80"])
     assert exclusions.read(tmp_path, "/pairs.csv") == ["/a", "/b\udc80"]
     assert exclusions.read(tmp_path, "/other.csv") == []
-    kept = exclusions.file_of(tmp_path, "/pairs.csv").relative_to(tmp_path)
-    assert kept == Path("exclusions/254087f22f0fca736cf06af946d920d0.json"), "where every version looks for them"
+    exclusion_file = exclusions.file_of(tmp_path, "/pairs.csv").relative_to(tmp_path)
+    assert exclusion_file == Path("exclusions/254087f22f0fca736cf06af946d920d0.json"), (
+        "where every version looks for them"
+    )
     exclusions.file_of(tmp_path, "/pairs.csv").write_text('{"excluded": 3}')
     assert exclusions.read(tmp_path, "/pairs.csv") == []
     exclusions.write(tmp_path, "/pairs.csv", [])

@@ -50,7 +50,7 @@ def test_bars_are_as_high_as_their_numbers_and_the_highest_is_marked(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tips: list[str] = []
-    monkeypatch.setattr(QToolTip, "showText", lambda _at, text, _over: tips.append(text))
+    monkeypatch.setattr(QToolTip, "showText", lambda _point, text, _over: tips.append(text))
     bars = [Bar("1", 10, "1 word: 10 captions"), Bar("2", 0, "2 words"), Bar("3", 40, "3 words: <b>40</b>")]
     widget, image = drawn(qtbot, bars, 300)
     assert widget.accessibleDescription() == "most: 3 words: <b>40</b>"
@@ -69,14 +69,14 @@ def test_bars_are_as_high_as_their_numbers_and_the_highest_is_marked(
     assert {x // 100 for x in below} == {0, 1, 2}
     assert all(30 < x % 100 < 70 for x in below), "each label in the middle of its bar"
     for x, tip in ((50, "1 word: 10 captions"), (250, "&lt;b&gt;40&lt;/b&gt;")):
-        at = QPoint(x, 20)
-        QApplication.sendEvent(widget, QHelpEvent(QEvent.Type.ToolTip, at, widget.mapToGlobal(at)))
+        point = QPoint(x, 20)
+        QApplication.sendEvent(widget, QHelpEvent(QEvent.Type.ToolTip, point, widget.mapToGlobal(point)))
         assert tip in tips[-1]
     widget.set_bars([])
     assert widget.accessibleDescription() == ""
     assert inked(widget.grab().toImage(), range(10), range(300)) == []
-    at = QPoint(50, 20)
-    QApplication.sendEvent(widget, QHelpEvent(QEvent.Type.ToolTip, at, widget.mapToGlobal(at)))
+    point = QPoint(50, 20)
+    QApplication.sendEvent(widget, QHelpEvent(QEvent.Type.ToolTip, point, widget.mapToGlobal(point)))
     assert tips[2:] == [""]
 
 
@@ -102,9 +102,9 @@ def test_figures_say_what_there_is_and_a_value_leads_to_its_pictures(qtbot: QtBo
     page.show_facts(facts("/a.csv", 9, listed=4, pairs=8, distinct=6, captions=[[1, 3], [5, 1]], labels=labels))
     assert page.label.currentText() == "split", "the label that names splits comes first"
     assert page.label.isEnabled()
-    assert [one.isVisible() for one in (page.captions, page._several, page.values, page._no_label)] == [True] * 3 + [
-        False
-    ]
+    assert [widget.isVisible() for widget in (page.captions, page._several, page.values, page._no_label)] == [
+        True
+    ] * 3 + [False]
     assert [bar.label for bar in page.captions._bars] == ["1", "5"]
     assert page.summary.text() == "8 captions of 4 pictures; the median has 2 words. 6 captions are different."
     assert page.summary.wordWrap(), "a long sentence makes no window wider"
@@ -115,17 +115,17 @@ def test_figures_say_what_there_is_and_a_value_leads_to_its_pictures(qtbot: QtBo
     ]  # fmt: skip
     assert items[0].toolTip(0).endswith("&lt;i&gt;x</p>") or "&lt;i&gt;" in items[0].toolTip(0)
     assert items[1].textAlignment(1) & Qt.AlignmentFlag.AlignRight
-    chosen: list[tuple[str, str]] = []
-    page.value_chosen.connect(lambda label, value: chosen.append((label, value)))
+    values: list[tuple[str, str]] = []
+    page.value_chosen.connect(lambda label, value: values.append((label, value)))
     page.values.setCurrentItem(items[1])
     qtbot.keyClick(page.values, Qt.Key.Key_Return)
     page.label.setCurrentText("split")
     page.values.itemActivated.emit(page.values.topLevelItem(0), 0)
-    assert chosen == [("kind", NONE), ("split", "val")]
+    assert values == [("kind", NONE), ("split", "val")]
     page.show_facts(facts("/b.csv", 4, pairs=8, distinct=8, captions=[[2, 4]], labels={}, split=""))
-    assert [one.isVisible() for one in (page.captions, page._several, page.values, page._no_label)] == [False] * 3 + [
-        True
-    ]
+    assert [widget.isVisible() for widget in (page.captions, page._several, page.values, page._no_label)] == [
+        False
+    ] * 3 + [True]
     assert not page.label.isEnabled()
     assert page.captions._bars == []
     assert page.summary.text() == "8 captions of 4 pictures; the median has 2 words. Every picture has 2."
@@ -179,8 +179,8 @@ def test_broken_rows_are_listed_with_the_reasons_and_copied(qtbot: QtBot) -> Non
 
 
 LEAKS = [
-    {"row": row, "file": "", "left": "this", "other": other, "path": f"/v/{row}.png", "kind": kind}
-    for row, other, kind in ((2, "val", "same bytes"), (0, "val", "nearly the same"), (2, "test", "same bytes"))
+    {"row": row, "file": "", "left": "this", "other": split, "path": f"/v/{row}.png", "kind": kind}
+    for row, split, kind in ((2, "val", "same bytes"), (0, "val", "nearly the same"), (2, "test", "same bytes"))
 ]
 
 
@@ -195,9 +195,9 @@ def groups(qtbot: QtBot, tmp_path: Path) -> Iterator[GroupsPage]:
 
 
 def rows() -> SourceRows:
-    found = SourceRows("/pairs.csv")
-    found.append([f"/{name}.png" for name in "abc"], [["a kite"], [], ["a hat", "hat"]], {})
-    return found
+    source_rows = SourceRows("/pairs.csv")
+    source_rows.append([f"/{name}.png" for name in "abc"], [["a kite"], [], ["a hat", "hat"]], {})
+    return source_rows
 
 
 def shown(page: GroupsPage) -> list[tuple[str, str, str, bool]]:
@@ -206,14 +206,14 @@ def shown(page: GroupsPage) -> list[tuple[str, str, str, bool]]:
 
 def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: GroupsPage) -> None:
     buttons = (groups.check, groups.copies, groups.leaks)
-    asked: list[Any] = []
-    groups.check_asked.connect(lambda: asked.append("check"))
-    groups.other_asked.connect(lambda: asked.append("other"))
-    groups.exclude_asked.connect(asked.append)
+    requests: list[Any] = []
+    groups.check_asked.connect(lambda: requests.append("check"))
+    groups.other_asked.connect(lambda: requests.append("other"))
+    groups.exclude_asked.connect(requests.append)
     groups.show_checked(None, rows())
     groups._exclude_copies()
     groups._exclude_leaks()
-    assert asked == [], "nothing is known yet"
+    assert requests == [], "nothing is known yet"
     groups.show_others({"val": "/x/held.csv"})
     assert groups.empty.accessibleDescription().endswith("Compared with val (held.csv).")
     groups.show_others({})
@@ -221,10 +221,10 @@ def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: Gro
     assert [button.isVisible() for button in (groups.empty, groups.other_copies, *buttons)] == [True, True] + [
         False
     ] * 3
-    found = checked("/pairs.csv", exact=[[0, 1, 9]], near=[[1, 2]], leaks=LEAKS, exact_groups=1, near_groups=1,
+    report = checked("/pairs.csv", exact=[[0, 1, 9]], near=[[1, 2]], leaks=LEAKS, exact_groups=1, near_groups=1,
                     leak_count=3, unread={"test": "it is gone"})  # fmt: skip
-    own = rows()
-    groups.show_checked(found, own)
+    source_rows = rows()
+    groups.show_checked(report, source_rows)
     assert groups.summary.text() == (
         "1 groups of exact duplicates · 1 nearly the same · 3 leaks · test cannot be read: it is gone"
     )
@@ -241,20 +241,20 @@ def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: Gro
     assert groups.gallery.items()[1].badge_spoken == "in val"
     groups.list.setCurrentRow(2)
     assert [name for name, *_ in shown(groups)] == ["a.png", "b.png"], "a row that is not listed has no picture"
-    own.exclude([1])
+    source_rows.exclude([1])
     groups.refresh()
     assert shown(groups)[1] == ("b.png", "", "excluded", True)
     for button in (groups.other_copies, groups.check, groups.copies, groups.leaks):
         button.click()
-    assert asked == ["other", "check", [9], [0, 2]]
+    assert requests == ["other", "check", [9], [0, 2]]
     groups.list.setCurrentRow(-1)
     assert shown(groups) == []
 
 
 def test_many_leaks_leave_room_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_groups, "_LISTED", 1)
-    found = checked("/pairs.csv", exact=[[0, 1], [2, 3]], near=[[4, 5], [6, 7]], leaks=LEAKS)
-    assert [(group.kind, group.rows) for group in data_groups.groups_of(found)] == [
+    report = checked("/pairs.csv", exact=[[0, 1], [2, 3]], near=[[4, 5], [6, 7]], leaks=LEAKS)
+    assert [(group.kind, group.rows) for group in data_groups.groups_of(report)] == [
         ("exact duplicate", (2,)), ("exact duplicate", (0, 1)), ("nearly the same", (4, 5)),
     ]  # fmt: skip
 
@@ -269,16 +269,18 @@ def test_a_check_that_found_nothing_says_so(groups: GroupsPage) -> None:
 
 
 def test_a_picture_has_its_captions_labels_and_whether_it_is_out() -> None:
-    found = SourceRows("/pairs.csv")
+    source_rows = SourceRows("/pairs.csv")
     many = [f"caption {number}" for number in range(12)]
-    found.append(["/a.png", "/b.png", "/c.png"], [many, ["one"], []], {"kind": ["x", "", "y"], "set": ["s", "s", ""]})
-    found.exclude([1])
-    items = [item_of(found, row) for row in range(3)]
+    source_rows.append(
+        ["/a.png", "/b.png", "/c.png"], [many, ["one"], []], {"kind": ["x", "", "y"], "set": ["s", "s", ""]}
+    )
+    source_rows.exclude([1])
+    items = [item_of(source_rows, row) for row in range(3)]
     assert [(item.caption, item.badge, item.faint) for item in items] == [
         ("caption 0", "12 captions", False), ("one", "excluded", True), ("", "", False),
     ]  # fmt: skip
-    found.captions[2] = ("two", "of them")
-    assert item_of(found, 2).badge == "2 captions"
+    source_rows.captions[2] = ("two", "of them")
+    assert item_of(source_rows, 2).badge == "2 captions"
     assert items[0].detail.splitlines() == [*many[1:10], "kind: x", "set: s"]
     assert items[1].detail == "set: s"
 

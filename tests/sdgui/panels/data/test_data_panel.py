@@ -80,9 +80,9 @@ def test_a_source_is_looked_at_and_saved_anew(panel: DataPanel, qtbot: QtBot, tm
     panel.save(saved)
     qtbot.waitUntil(lambda: saved.exists() and not view.strip.isVisible())
     assert saved.with_name("kept.provenance.json").exists()
-    with qtbot.waitSignal(panel.define_asked) as asked:
+    with qtbot.waitSignal(panel.define_asked) as signal:
         view.bar.press_remedy()
-    config: RunConfig = asked.args[0]
+    config: RunConfig = signal.args[0]
     assert (config.data.train, config.data.val) == (str(saved), str(tmp_path / "val" / "pairs.csv"))
     panel.work.wait()
     panel.open(panel.rows.source)  # what was excluded is so again
@@ -109,7 +109,7 @@ def views_follow_the_form_the_step_and_the_selection(panel: DataPanel, qtbot: Qt
     qtbot.waitUntil(lambda: preview.views() is not None)
     before = preview.views()
     assert before is not None
-    assert [one["row"] for one in before.pictures] == [2, 7]
+    assert [picture["row"] for picture in before.pictures] == [2, 7]
     assert [row.title for row in before.rows] == ["Clean", "Teacher"]
     assert before.rows[0].images[0].width() == 32
     with qtbot.waitSignal(preview.drawn):
@@ -129,8 +129,8 @@ def views_follow_the_form_the_step_and_the_selection(panel: DataPanel, qtbot: Qt
     with qtbot.waitSignal(preview.drawn):
         preview.seed.setValue(99)
     assert page.definition() is not None
-    with qtbot.waitSignal(panel.define_asked) as asked:
+    with qtbot.waitSignal(panel.define_asked) as signal:
         page.use.click()
-    assert (asked.args[0].seed, asked.args[0].views.student.mask) == (99, 1.0)
+    assert (signal.args[0].seed, signal.args[0].views.student.mask) == (99, 1.0)
     page.form.set_values({"views.student.crop_min": 2.0})
     assert preview.canvas._stale

@@ -17,7 +17,7 @@ from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.data.conftest import Asked, captions, checked, facts, opened, part
 
 
-def test_rows_of_a_source_that_was_left_are_never_shown(qtbot: QtBot, panel: DataPanel, asked: Asked) -> None:
+def test_rows_of_a_source_that_was_left_are_never_shown(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
     panel.open("/one.csv")
     panel.work.part.emit(part("a", "b"))
     panel.work.opened.emit(facts("/one.csv", 2))
@@ -27,13 +27,13 @@ def test_rows_of_a_source_that_was_left_are_never_shown(qtbot: QtBot, panel: Dat
     qtbot.waitUntil(lambda: captions(panel) == ["a c", "a d"])
     assert (panel.facts, panel.rows.source) == (None, "/two.csv")
     assert panel.view.strip.isVisible()
-    assert asked == [("open", "/one.csv"), ("open", "/two.csv")]
+    assert requests == [("open", "/one.csv"), ("open", "/two.csv")]
     panel.work.checked.emit(checked("/one.csv", exact=[[0, 1]], exact_groups=1))
     assert panel.checked is None, "of another source"
 
 
 def test_what_was_read_when_it_was_cancelled_stays_and_a_failure_can_be_tried_again(
-    qtbot: QtBot, panel: DataPanel, asked: Asked
+    qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     panel.open("/one.csv")
     panel.work.part.emit(part("a", "b"))
@@ -46,23 +46,23 @@ def test_what_was_read_when_it_was_cancelled_stays_and_a_failure_can_be_tried_ag
     panel.work.open_failed.emit(Failure("/two.csv is gone"))
     assert panel.view.bar.text == "/two.csv is gone"
     panel.view.bar.press_remedy()
-    assert asked[-1] == ("open", "/two.csv")
+    assert requests[-1] == ("open", "/two.csv")
     panel.work.part.emit(part("c"))
     qtbot.waitUntil(lambda: len(panel.rows) == 1)
-    count = len(asked)
+    count = len(requests)
     panel.work.open_failed.emit(Failure("Its end cannot be read."))
     panel.view.bar.press_remedy()
-    assert asked[count:] == [("open", "/two.csv")], "some rows are there, and the source is not open"
+    assert requests[count:] == [("open", "/two.csv")], "some rows are there, and the source is not open"
 
 
 def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
-    qtbot: QtBot, panel: DataPanel, asked: Asked
+    qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     opened(qtbot, panel, "/one.csv", "a", "b", "c")
     panel.check()
-    assert asked[-1] == ("check", "/one.csv", {}, "split")
+    assert requests[-1] == ("check", "/one.csv", {}, "split")
     panel.compare_with({"val": "/val.csv"})
-    assert asked[-1] == ("check", "/one.csv", {"val": "/val.csv"}, "")
+    assert requests[-1] == ("check", "/one.csv", {"val": "/val.csv"}, "")
     leaks = [{"row": row, "file": "", "left": "this", "other": "val", "path": "/v.png", "kind": "same bytes"}
              for row in (2, 0, 2)]  # fmt: skip
     broken = [{"row": 1, "why": "cut off"}]
@@ -78,13 +78,13 @@ def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
     assert panel.rows.excluded_paths() == ["/p/a.png", "/p/c.png"], "they stay out"
     opened(qtbot, panel, "/two.csv", "d")
     panel.check()
-    assert asked[-1] == ("check", "/two.csv", {}, "split"), "the splits are another source's"
+    assert requests[-1] == ("check", "/two.csv", {}, "split"), "the splits are another source's"
     panel.work.checked.emit(checked("/two.csv"))
     assert not panel.view.groups.leaks.isEnabled()
 
 
 def test_exclusions_show_at_once_and_are_what_is_saved(
-    qtbot: QtBot, panel: DataPanel, asked: Asked, tmp_path: Path
+    qtbot: QtBot, panel: DataPanel, requests: Asked, tmp_path: Path
 ) -> None:
     view, to = panel.view, tmp_path / "kept.csv"
     opened(qtbot, panel, "/one.csv", "a", "b", "c", "d")
@@ -95,10 +95,10 @@ def test_exclusions_show_at_once_and_are_what_is_saved(
     assert captions(panel) == ["a a", "a c"]
     assert view.counts.text() == "2 of 4 · 2 excluded"
     panel.save(to)
-    assert asked[-1] == ("save", "/one.csv", to, ["/p/b.png", "/p/d.png"], [], False)
+    assert requests[-1] == ("save", "/one.csv", to, ["/p/b.png", "/p/d.png"], [], False)
     view.gallery.set_selected([1])
     panel.save(to, selection=True, replace=True)
-    assert asked[-1] == ("save", "/one.csv", to, ["/p/b.png", "/p/d.png"], ["/p/c.png"], True)
+    assert requests[-1] == ("save", "/one.csv", to, ["/p/b.png", "/p/d.png"], ["/p/c.png"], True)
     panel._asked("undo")
     assert captions(panel) == ["a a", "a b", "a c", "a d"]
     panel._asked("exclude")  # nothing is selected any more
@@ -119,7 +119,7 @@ def test_exclusions_show_at_once_and_are_what_is_saved(
 
 
 def test_of_the_source_before_no_filter_group_or_other_split_stays(
-    qtbot: QtBot, panel: DataPanel, asked: Asked
+    qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     view, groups = panel.view, panel.view.groups
     opened(qtbot, panel, "/one.csv", "a", "b")
@@ -138,7 +138,7 @@ def test_of_the_source_before_no_filter_group_or_other_split_stays(
     panel.work.wait()
 
 
-def test_what_was_said_before_does_not_stay_over_saving(qtbot: QtBot, panel: DataPanel, asked: Asked) -> None:
+def test_what_was_said_before_does_not_stay_over_saving(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
     opened(qtbot, panel, "/one.csv", "a")
     panel.work.save_failed.emit(Failure("The disk is full."))
     panel.save(Path("/kept.csv"))
@@ -146,14 +146,14 @@ def test_what_was_said_before_does_not_stay_over_saving(qtbot: QtBot, panel: Dat
 
 
 def test_the_split_that_was_compared_with_is_validated_on_where_nothing_else_is(
-    qtbot: QtBot, panel: DataPanel, asked: Asked
+    qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     defined: list[RunConfig] = []
     panel.define_asked.connect(defined.append)
     opened(qtbot, panel, "/one.csv", "a")
     panel.compare_with({"val": "/held.csv"})
     panel.use()
-    assert [(one.data.train, one.data.val) for one in defined] == [("/one.csv", "/held.csv")]
+    assert [(config.data.train, config.data.val) for config in defined] == [("/one.csv", "/held.csv")]
 
 
 def test_an_experiment_on_the_data_keeps_the_validation_that_fits(
@@ -163,18 +163,18 @@ def test_an_experiment_on_the_data_keeps_the_validation_that_fits(
     data = mine.data.model_copy(update={"train": "/one.csv", "val": "/val.csv"})
     panel._services.store.add_experiment(mine.model_copy(update={"data": data}), "mine")
     panel.refresh()
-    asked: list[RunConfig] = []
-    panel.define_asked.connect(asked.append)
+    configs: list[RunConfig] = []
+    panel.define_asked.connect(configs.append)
     opened(qtbot, panel, "/one.csv", "a")
     panel._asked("use")
     panel._saved({"path": "/kept.csv", "pictures": 1, "captions": 1})
     panel.view.bar.press_remedy()
     panel._held_out("/one-train.csv", "/one-held-out.csv")
     panel.view.bar.press_remedy()
-    assert [(one.data.train, one.data.val) for one in asked] == [
+    assert [(config.data.train, config.data.val) for config in configs] == [
         ("/one.csv", "/val.csv"), ("/kept.csv", "/val.csv"), ("/one-train.csv", "/one-held-out.csv"),
     ]  # fmt: skip
-    assert asked[1].name.endswith("on kept")
+    assert configs[1].name.endswith("on kept")
 
 
 def test_a_name_tells_on_what_is_trained(panel: DataPanel) -> None:
@@ -193,14 +193,14 @@ def test_each_listed_definition_shows_its_own_views(panel: DataPanel) -> None:
     page.offer([("zero", of["dino"])])
     page.offer([("one", of["clip"]), ("two", of["sd-clip"])])
     page.take("Run of three", of["silc"])
-    found: dict[str, str] = {}
+    views_by_name: dict[str, str] = {}
     for row in range(3):
         page.definitions.setCurrentIndex(row)
         page.definitions.activated.emit(row)
         config = page.form.config()
         assert config is not None
-        found[page.definitions.currentText()] = config.preset
-    assert found == {"Run of three": "silc", "one": "clip", "two": "sd-clip"}
+        views_by_name[page.definitions.currentText()] = config.preset
+    assert views_by_name == {"Run of three": "silc", "one": "clip", "two": "sd-clip"}
 
 
 def test_a_file_that_is_dropped_anywhere_on_the_page_is_opened(panel: DataPanel, tmp_path: Path) -> None:

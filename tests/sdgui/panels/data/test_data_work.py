@@ -23,17 +23,17 @@ class Works(Workers):
     def __init__(self, home: Path) -> None:
         super().__init__()
         self.work = DataWork(cast(WorkerPool, self), home)
-        self.told: list[str] = []
+        self.signals: list[str] = []
         for name in ("opened", "open_failed", "part", "checked", "check_failed", "saved", "save_failed", "not_kept"):
-            getattr(self.work, name).connect(lambda _what, name=name: self.told.append(name))
-        self.work.progress.connect(lambda purpose, *_: self.told.append(f"{purpose} goes on"))
+            getattr(self.work, name).connect(lambda _content, name=name: self.signals.append(name))
+        self.work.progress.connect(lambda purpose, *_: self.signals.append(f"{purpose} goes on"))
 
 
 @pytest.fixture
 def works(qapp: object, tmp_path: Path) -> Iterator[Works]:
-    made = Works(tmp_path)
-    yield made
-    made.work.wait()
+    works = Works(tmp_path)
+    yield works
+    works.work.wait()
 
 
 def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works: Works) -> None:
@@ -48,7 +48,7 @@ def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works
         ("data_check", {"source": "/one.csv", "others": {"val": "/val.csv"}, "label": "split"}),
     ]  # fmt: skip
     checks.progress.emit(1, "reading", 1, 2)
-    assert works.told == ["open goes on", "part", "opened", "check goes on"]
+    assert works.signals == ["open goes on", "part", "opened", "check goes on"]
     work.save("/one.csv", Path("/kept.csv"), ["/a"], ["/b"], True)
     assert data.asked[1] == (
         "data_save", {"source": "/one.csv", "to": "/kept.csv", "excluded": ["/a"], "only": ["/b"], "replace": True},
@@ -57,11 +57,11 @@ def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works
     assert (data.cancelled, checks.cancelled) == ([], [1]), "the check was of the source before; saving goes on"
     checks.done.emit(1, checked("/one.csv"))
     data.done.emit(2, {"path": "/kept.csv", "record": "/kept.provenance.json", "pictures": 1, "captions": 1})
-    assert works.told[4:] == ["saved"]
+    assert works.signals[4:] == ["saved"]
     work.open("/three.csv")
     assert data.cancelled == [3]
     data.partial.emit(3, part("b"))
-    assert len(works.told) == 5, "of a source that was left nothing comes any more"
+    assert len(works.signals) == 5, "of a source that was left nothing comes any more"
     work.check("/three.csv", {}, "")
     work.save("/three.csv", Path("/kept.csv"), [], [], False)
     work.cancel()
@@ -69,7 +69,7 @@ def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works
     data.failed.emit(4, Cancelled())
     data.failed.emit(5, Failure("The disk is full."))
     checks.failed.emit(2, Cancelled())
-    assert works.told[5:] == ["open_failed", "save_failed", "check_failed"]
+    assert works.signals[5:] == ["open_failed", "save_failed", "check_failed"]
     work.open("/four.csv")
     work.close_source()
     assert data.cancelled[-1] == 6
@@ -78,16 +78,16 @@ def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works
 def test_exclusions_are_kept_in_the_home_and_a_full_disk_is_told(
     qtbot: QtBot, works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[list[str]] = []
+    excluded: list[list[str]] = []
     works.work.keep_exclusions("/one.csv", ["/a", "/b"])
     works.work.wait()
     assert exclusions.read(tmp_path, "/one.csv") == ["/a", "/b"]
-    works.work.read_exclusions("/one.csv", found.append)
-    qtbot.waitUntil(lambda: found == [["/a", "/b"]])
+    works.work.read_exclusions("/one.csv", excluded.append)
+    qtbot.waitUntil(lambda: excluded == [["/a", "/b"]])
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exclusions, "write", full)
     works.work.keep_exclusions("/one.csv", [])
-    qtbot.waitUntil(lambda: works.told == ["not_kept"])
+    qtbot.waitUntil(lambda: works.signals == ["not_kept"])

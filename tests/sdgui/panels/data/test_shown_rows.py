@@ -49,11 +49,17 @@ class Plain:
 
     def matches(self, by: Filter, row: int) -> bool:
         _, captions, kind = self.rows[row]
-        words = all(any(word in one.casefold() for one in captions) for word in by.words.casefold().split())
+        words = all(any(word in caption.casefold() for caption in captions) for word in by.words.casefold().split())
         label = not by.label or kind == ("" if by.value == NONE else by.value)
         out = row in self.states[-1]
-        which = {"all": True, "kept": not out, "excluded": out, "uncaptioned": not captions, "duplicates": row % 3 == 0}
-        return words and label and which.get(by.subset, False)
+        by_subset = {
+            "all": True,
+            "kept": not out,
+            "excluded": out,
+            "uncaptioned": not captions,
+            "duplicates": row % 3 == 0,
+        }
+        return words and label and by_subset.get(by.subset, False)
 
 
 class Items:
@@ -94,44 +100,48 @@ def test_the_gallery_shows_what_a_plain_list_says(qtbot: QtBot, monkeypatch: pyt
 def follow(steps: list[tuple[str, Any]]) -> None:
     plain, by, gallery = Plain(), Filter(), Items()
     rows = SourceRows("/pairs.csv", marked={"duplicates": frozenset(range(0, 60, 3))})
-    shown = ShownRows(cast(Gallery, gallery))
-    shown.begin(rows)
-    for name, what in steps:
-        there = [row for row in what if row < len(rows)] if isinstance(what, list) else []
+    visible_rows = ShownRows(cast(Gallery, gallery))
+    visible_rows.begin(rows)
+    for name, argument in steps:
+        existing = [row for row in argument if row < len(rows)] if isinstance(argument, list) else []
         out = plain.states[-1]
         if name == "add":
             first = len(rows)
-            new = [(row, CAPTIONS[row % 3], KINDS[row // 2 % 3]) for row in range(first, first + what)]
+            new = [(row, CAPTIONS[row % 3], KINDS[row // 2 % 3]) for row in range(first, first + argument)]
             plain.rows += new
             kinds = {"kind": [kind for _, _, kind in new]}
-            shown.add(rows.append([f"/{row}.png" for row, _, _ in new], [list(one) for _, one, _ in new], kinds))
+            visible_rows.add(
+                rows.append([f"/{row}.png" for row, _, _ in new], [list(captions) for _, captions, _ in new], kinds)
+            )
             continue
         if name == "filter":
-            by = what
-            shown.filter(by)
+            by = argument
+            visible_rows.filter(by)
             continue
         if name == "undo":
             changed = rows.undo()
             plain.states[-1:] = [] if len(plain.states) > 1 else plain.states[-1:]
         elif name == "toggle":
-            changed = rows.toggle(there)
-            plain.change(out - frozenset(there) if out.issuperset(there) else out | frozenset(there))
+            changed = rows.toggle(existing)
+            plain.change(out - frozenset(existing) if out.issuperset(existing) else out | frozenset(existing))
         else:
-            changed = rows.exclude(there, name == "exclude")
-            plain.change(out | frozenset(there) if name == "exclude" else out - frozenset(there))
+            changed = rows.exclude(existing, name == "exclude")
+            plain.change(out | frozenset(existing) if name == "exclude" else out - frozenset(existing))
         assert set(changed) == plain.states[-1] ^ out
-        shown.renew(changed)
-        assert len(changed) <= 4 or (bool(shown._coming) and shown._renewing.isActive()), "in a turn of its own"
-        while shown._stale or shown._coming:
-            shown._renew_some()
+        visible_rows.renew(changed)
+        assert len(changed) <= 4 or (bool(visible_rows._coming) and visible_rows._renewing.isActive()), (
+            "in a turn of its own"
+        )
+        while visible_rows._stale or visible_rows._coming:
+            visible_rows._renew_some()
     expected = [row for row in range(len(plain.rows)) if plain.matches(by, row)]
     assert rows.excluded == plain.states[-1]
-    assert shown.numbers == expected
+    assert visible_rows.numbers == expected
     assert [(str(item.path), item.faint) for item in gallery.items] == [
         (f"/{row}.png", row in plain.states[-1]) for row in expected
     ]
     gallery.chosen = list(range(0, len(expected), 2))
-    assert shown.chosen() == expected[::2]
+    assert visible_rows.chosen() == expected[::2]
     assert rows.excluded_paths() == [f"/{row}.png" for row in sorted(plain.states[-1])]
 
 
@@ -143,26 +153,26 @@ def test_very_many_rows_are_walked_by_no_collector_and_renewed_between_other_eve
     monkeypatch.setattr(showing, "_MANY", 5)
     monkeypatch.setattr(showing.gc, "freeze", lambda: frozen.append(len(rows)))
     rows, gallery = SourceRows("/pairs.csv"), Items()
-    shown = ShownRows(cast(Gallery, gallery))
-    shown.begin(rows)
+    visible_rows = ShownRows(cast(Gallery, gallery))
+    visible_rows.begin(rows)
     for number in (3, 2, 2, 1, 1):
-        shown.add(rows.append([f"/{number}"] * number, [["c"]] * number, {}))
+        visible_rows.add(rows.append([f"/{number}"] * number, [["c"]] * number, {}))
     assert frozen == [5, 8], "each time that so many more are there"
-    shown.renew(rows.exclude(range(6)))
+    visible_rows.renew(rows.exclude(range(6)))
     faint = [item.faint for item in gallery.items]
     assert faint == [False, True, True, *[False] * 6], "those in view at once"
     qtbot.waitUntil(lambda: [item.faint for item in gallery.items] == [True] * 6 + [False] * 3)
-    shown.renew(rows.undo()[:5])
+    visible_rows.renew(rows.undo()[:5])
     assert [item.faint for item in gallery.items] == [False] * 5 + [True] + [False] * 3, "a few in the same turn"
-    shown.renew(range(6))
-    shown.begin(SourceRows("/other.csv"))
-    assert (shown._coming, shown._stale, shown.numbers, gallery.items) == ([], {}, [], [])
+    visible_rows.renew(range(6))
+    visible_rows.begin(SourceRows("/other.csv"))
+    assert (visible_rows._coming, visible_rows._stale, visible_rows.numbers, gallery.items) == ([], {}, [], [])
     monkeypatch.setattr(showing, "_AT_ONCE", 2)
-    shown.begin(rows)
-    shown.add(range(9))
-    shown.renew(rows.exclude(range(4)))
+    visible_rows.begin(rows)
+    visible_rows.add(range(9))
+    visible_rows.renew(rows.exclude(range(4)))
     fewer = SourceRows("/fewer.csv")
-    shown.begin(fewer)
-    shown.add(fewer.append(["/0"], [["c"]], {}))
-    shown._renew_some()
+    visible_rows.begin(fewer)
+    visible_rows.add(fewer.append(["/0"], [["c"]], {}))
+    visible_rows._renew_some()
     assert [item.faint for item in gallery.items] == [False], "what waits of the source before is dropped"

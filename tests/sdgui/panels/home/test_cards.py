@@ -45,19 +45,19 @@ def progress(**more: Any) -> RunProgress:
 
 
 def test_a_card_is_opened_by_a_click_on_it_enter_and_space(qtbot: QtBot) -> None:
-    card, opened = LiveCard(RUN, "clip · run 1"), list[int]()
+    card, opened_runs = LiveCard(RUN, "clip · run 1"), list[int]()
     qtbot.addWidget(card)
-    card.opened.connect(opened.append)
+    card.opened.connect(opened_runs.append)
     card.show()
     qtbot.mouseClick(card, Qt.MouseButton.RightButton)
     qtbot.mousePress(card, Qt.MouseButton.LeftButton)
     qtbot.mouseRelease(card, Qt.MouseButton.LeftButton, pos=QPoint(-5, 5))
     qtbot.keyClick(card, Qt.Key.Key_X)
-    assert opened == [], "neither another button nor one that is let go elsewhere opens it"
+    assert opened_runs == [], "neither another button nor one that is let go elsewhere opens it"
     qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
     for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
         qtbot.keyClick(card, key)
-    assert opened == [1] * 4
+    assert opened_runs == [1] * 4
 
 
 def test_a_live_card_says_how_far_its_run_is(qtbot: QtBot) -> None:
@@ -77,37 +77,37 @@ def test_a_live_card_says_how_far_its_run_is(qtbot: QtBot) -> None:
 
 
 def test_a_done_card_says_its_metric_and_shows_what_was_found(qtbot: QtBot) -> None:
-    card, asked = DoneCard(DONE, "clip · run 1"), list[int]()
+    card, requests = DoneCard(DONE, "clip · run 1"), list[int]()
     qtbot.addWidget(card)
     card.show()
     assert card.line.text() == f"Not validated · 1 min · {when(80.0)}"
     assert not card.curve.isVisible()
-    card.search_asked.connect(asked.append)
+    card.search_asked.connect(requests.append)
     button = card.findChild(QPushButton)
     assert button is not None
     button.click()
-    assert asked == [1]
+    assert requests == [1]
     pictures = (Picture(Path("/a.png"), "a cat"), Picture(Path("/b.png"), "a dog"))
     card.show_glimpse(cast(Any, SimpleNamespace(curve=(0.1,), metric="val/x", pictures=pictures)), 0)
     assert card.curve.isVisible()
-    assert [one.isVisible() for one in card.pictures] == [True, True, False, False]
-    assert [one.toolTip() for one in card.pictures[:2]] == ["a cat", "a dog"]
+    assert [picture.isVisible() for picture in card.pictures] == [True, True, False, False]
+    assert [picture.toolTip() for picture in card.pictures[:2]] == ["a cat", "a dog"]
     card.show_glimpse(cast(Any, SimpleNamespace(curve=(), metric="", pictures=())), 0)
     assert not card.curve.isVisible()
     for metric, who in (("val/teacher/mean_recall", "teacher"), ("val/student/mean_recall", "student")):
         best = replace(DONE, best=BestPoint(metric, 0.412, 3), finished=None)
-        shown = DoneCard(best, "x")
-        qtbot.addWidget(shown)
-        assert shown.line.text() == f"Mean recall 41.2 %, {who} · {when(5.0)}"
-        assert who in shown.line.toolTip()
+        best_card = DoneCard(best, "x")
+        qtbot.addWidget(best_card)
+        assert best_card.line.text() == f"Mean recall 41.2 %, {who} · {when(5.0)}"
+        assert who in best_card.line.toolTip()
 
 
 def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
-    card, told = FailedCard(FAILED, "clip · run 2"), list[tuple[str, int]]()
+    card, requests = FailedCard(FAILED, "clip · run 2"), list[tuple[str, int]]()
     qtbot.addWidget(card)
     card.show()
-    card.edit_asked.connect(lambda number: told.append(("edit", number)))
-    card.dismissed.connect(lambda number: told.append(("dismiss", number)))
+    card.edit_asked.connect(lambda number: requests.append(("edit", number)))
+    card.dismissed.connect(lambda number: requests.append(("dismiss", number)))
     assert card.reason.text() == "No such file. Choose another. third"
     assert card.accessibleName() == f"clip · run 2: {card.reason.text()}"
     assert card.line.isHidden()
@@ -117,7 +117,7 @@ def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
     assert close is not None
     edit.click()
     close.click()
-    assert told == [("edit", 7), ("dismiss", 2)]
+    assert requests == [("edit", 7), ("dismiss", 2)]
     assert (card.reason.toolTip(), card.reason.wordWrap()) == (FAILED.failure, True)
     assert when(5.0) in [label.text() for label in card.findChildren(PlainLabel)], "when it was made"
     silent = FailedCard(replace(FAILED, failure=" \n", finished=80.0), "x")
@@ -130,14 +130,14 @@ def test_the_parts_of_a_card_stand_beside_and_below_its_title(qtbot: QtBot) -> N
     for card in (LiveCard(RUN, "clip · run 1"), DoneCard(DONE, "clip · run 1"), FailedCard(FAILED, "clip · run 2")):
         qtbot.addWidget(card)
         card.show()
-        buttons = [one for one in card.findChildren(QWidget) if isinstance(one, (QPushButton, IconButton))]
+        buttons = [button for button in card.findChildren(QWidget) if isinstance(button, (QPushButton, IconButton))]
         title = card.title.geometry()
         assert card._icon.geometry().right() < title.left()
         lefts = [button.geometry().left() for button in buttons]
         assert all(left > title.right() for left in lefts)
         assert len(set(lefts)) == len(buttons), "none stands on another"
         below = [card.reason] if isinstance(card, FailedCard) else [card.line, card.curve]
-        assert all(one.geometry().top() > title.bottom() for one in below if not one.isHidden())
+        assert all(widget.geometry().top() > title.bottom() for widget in below if not widget.isHidden())
         if isinstance(card, LiveCard):
             assert card.bar.geometry().top() > card.curve.geometry().bottom()
 
@@ -154,9 +154,9 @@ def test_a_small_curve_reaches_from_edge_to_edge(qtbot: QtBot) -> None:
     def inked(values: tuple[float, ...]) -> tuple[set[int], set[int]]:
         line.show_curve(values, 0, "train/loss")
         image = line.grab().toImage()
-        there = [(x, y) for x in range(image.width()) for y in range(image.height())
+        drawn = [(x, y) for x in range(image.width()) for y in range(image.height())
                  if image.pixel(x, y) != bare.pixel(x, y)]  # fmt: skip
-        return {x for x, _ in there}, {y for _, y in there}
+        return {x for x, _ in drawn}, {y for _, y in drawn}
 
     across, down = inked((0.0, 2.0, 1.0))
     assert (min(across) <= 4, max(across) >= 95, min(down) <= 4, max(down) >= 35) == (True, True, True, True)
@@ -183,9 +183,9 @@ def test_what_is_shown_by_what_there_is(qtbot: QtBot) -> None:
     qtbot.addWidget(view)
     view.set_actions(starts(view))
     assert list(view.empty.buttons) == ["demo", "new_from_folder", "pretrained"]
-    assert [one.property("role") for one in view.empty.buttons.values()] == ["primary", None, None]
-    row = [one.widget() for at in range(3) if (one := view.starts._row.itemAt(at)) is not None]
-    assert [(one.objectName(), one.property("role")) for one in row if one is not None] == [
+    assert [button.property("role") for button in view.empty.buttons.values()] == ["primary", None, None]
+    row = [widget.widget() for index in range(3) if (widget := view.starts._row.itemAt(index)) is not None]
+    assert [(widget.objectName(), widget.property("role")) for widget in row if widget is not None] == [
         ("do_demo", None), ("do_pretrained", None), ("do_new_from_folder", "primary")
     ]  # fmt: skip
     view.show()
@@ -199,21 +199,21 @@ def test_what_is_shown_by_what_there_is(qtbot: QtBot) -> None:
     view.show_runs(HomeRuns(any=True))
     assert view.currentWidget() is view._area
     assert (view.nothing.isVisible(), view.queued.text(), view._live.isVisible()) == (True, "", False)
-    made: list[object] = []
+    cards: list[object] = []
     for signal in (view.live_made, view.done_made, view.failed_made):
-        signal.connect(made.append)
-    other = replace(DONE, id=3, key="k3")
-    listed = HomeRuns((RUN,), (other, replace(DONE, id=4)), (FAILED,), queued=2, any=True)
+        signal.connect(cards.append)
+    second_done = replace(DONE, id=3, key="k3")
+    listed = HomeRuns((RUN,), (second_done, replace(DONE, id=4)), (FAILED,), queued=2, any=True)
     view.show_runs(listed)
     assert (view.nothing.isVisible(), view.queued.text()) == (False, "2 queued")
-    assert [one.isVisible() for one in (view._live, view._done, view._failed)] == [True, True, True]
-    kept = view.done[4]
-    assert made == [view.live[1], view.done[3], kept, view.failed[2]]
+    assert [section.isVisible() for section in (view._live, view._done, view._failed)] == [True, True, True]
+    former_card = view.done[4]
+    assert cards == [view.live[1], view.done[3], former_card, view.failed[2]]
     assert view.done[3].title.text() == "Run k3"
-    view.show_runs(replace(listed, live=(), done=(listed.done[1], other), failed=(), queued=0))
-    assert len(made) == 4, "cards of runs that are listed still stay"
-    inside = [one.widget() for at in range(2) if (one := view._done.row.itemAt(at)) is not None]
-    assert inside == [kept, view.done[3]], "in the order of the runs"
+    view.show_runs(replace(listed, live=(), done=(listed.done[1], second_done), failed=(), queued=0))
+    assert len(cards) == 4, "cards of runs that are listed still stay"
+    inside = [widget.widget() for index in range(2) if (widget := view._done.row.itemAt(index)) is not None]
+    assert inside == [former_card, view.done[3]], "in the order of the runs"
     assert (view.live, view.failed, view.queued.text(), view._live.isVisible()) == ({}, {}, "", False)
 
 
@@ -236,14 +236,14 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[HomePanel]:
     signals, store = Signals(), Store.open(tmp_path / "home")
     settings = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
     services = SimpleNamespace(store=store, tailer=signals, launcher=signals, settings=settings)
-    made = HomePanel(cast(Any, services))
-    qtbot.addWidget(made)
-    made.set_actions(starts(made))
-    made.show()
-    made.entered()
-    qtbot.waitUntil(lambda: made.view.currentWidget() is made.view.empty)
-    yield made
-    made._tasks.wait()
+    panel = HomePanel(cast(Any, services))
+    qtbot.addWidget(panel)
+    panel.set_actions(starts(panel))
+    panel.show()
+    panel.entered()
+    qtbot.waitUntil(lambda: panel.view.currentWidget() is panel.view.empty)
+    yield panel
+    panel._tasks.wait()
     store.close()
 
 
@@ -340,13 +340,13 @@ def test_what_changes_while_runs_are_read_is_read_once_more(qtbot: QtBot, panel:
 def test_a_store_that_cannot_be_read_is_told_and_asked_again(
     qtbot: QtBot, panel: HomePanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Message] = []
-    panel.message_requested.connect(told.append)
+    messages: list[Message] = []
+    panel.message_requested.connect(messages.append)
     with monkeypatch.context() as broken:
         broken.setattr(panel._services.store, "latest_runs", lambda *_: 1 / 0)
         panel._list()
-        qtbot.waitUntil(lambda: bool(told))
-    assert told[0].level == "error"
+        qtbot.waitUntil(lambda: bool(messages))
+    assert messages[0].level == "error"
     panel._services.store.add_experiment(preset_config("clip", "tiny"))
     panel._list()
     qtbot.waitUntil(lambda: panel.view.currentWidget() is panel.view._area)
@@ -354,9 +354,9 @@ def test_a_store_that_cannot_be_read_is_told_and_asked_again(
 
 def test_failures_that_were_seen_are_remembered(panel: HomePanel) -> None:
     settings = panel._services.settings
-    for kept, known in (("[{", []), ('{"a": 1}', []), ('[1, "x", 2]', [1, 2])):
-        settings.setValue("home/dismissed", kept)
-        assert panel._dismissed() == known
+    for text, run_ids in (("[{", []), ('{"a": 1}', []), ('[1, "x", 2]', [1, 2])):
+        settings.setValue("home/dismissed", text)
+        assert panel._dismissed() == run_ids
     panel._dismiss(9)
     assert panel._dismissed() == [1, 2, 9]
     settings.setValue("home/dismissed", json.dumps(list(range(200))))
@@ -365,9 +365,9 @@ def test_failures_that_were_seen_are_remembered(panel: HomePanel) -> None:
 
 
 def test_data_that_are_dropped_make_an_experiment(panel: HomePanel, tmp_path: Path) -> None:
-    told: list[Any] = []
-    panel.define_asked.connect(told.append)
-    panel.message_requested.connect(told.append)
+    requests: list[Any] = []
+    panel.define_asked.connect(requests.append)
+    panel.message_requested.connect(requests.append)
     (tmp_path / "pairs.csv").write_text("filepath,title\n")
     (tmp_path / "notes.txt").touch()
     none, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
@@ -379,5 +379,5 @@ def test_data_that_are_dropped_make_an_experiment(panel: HomePanel, tmp_path: Pa
         assert entering.isAccepted()
         panel.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, none, keys))
     assert panel.acceptDrops()
-    assert told[0].data.train == str(tmp_path / "pairs.csv")
-    assert (told[1].level, "is not a table of pairs" in told[1].text) == ("error", True)
+    assert requests[0].data.train == str(tmp_path / "pairs.csv")
+    assert (requests[1].level, "is not a table of pairs" in requests[1].text) == ("error", True)

@@ -26,9 +26,9 @@ START = RunStarted(step=0, total_steps=9, config_digest="")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store.open(tmp_path / "home")
-    yield made
-    made.close()
+    store = Store.open(tmp_path / "home")
+    yield store
+    store.close()
 
 
 def write(folder: Path, *events: Event) -> None:
@@ -99,21 +99,23 @@ def test_of_a_long_run_the_end_is_read(store: Store, tmp_path: Path, monkeypatch
 
 
 def test_a_run_whose_teacher_found_nothing_has_its_students_pictures(store: Store, tmp_path: Path) -> None:
-    found = [{"caption": "a cat", "hits": [{"image": "/p/1.png", "score": 0.5}]}]
-    sample = Sample(step=1, what="retrieval", content={"student": found, "teacher": []})
+    entries = [{"caption": "a cat", "hits": [{"image": "/p/1.png", "score": 0.5}]}]
+    sample = Sample(step=1, what="retrieval", content={"student": entries, "teacher": []})
     glimpse = Glimpse(make_run(store, tmp_path / "run", sample))
     glimpse.read()
-    assert [(str(one.path), one.caption) for one in glimpse.pictures] == [("/p/1.png", "a cat")]
+    assert [(str(picture.path), picture.caption) for picture in glimpse.pictures] == [("/p/1.png", "a cat")]
 
 
 def test_a_glimpse_has_a_picture_for_each_caption_whatever_the_events_hold(store: Store, tmp_path: Path) -> None:
-    found = [{"caption": f"c{n}", "hits": [{"image": f"/p/{n}.png", "score": 0.5}]} for n in range(6)]
+    entries = [{"caption": f"c{n}", "hits": [{"image": f"/p/{n}.png", "score": 0.5}]} for n in range(6)]
     broken: list[object] = [{"caption": 7, "hits": []}, {"hits": [{"image": 3}]}, "x", {"hits": "y"}]
     folder = tmp_path / "run"
-    run = make_run(store, folder, Sample(step=1, what="retrieval", content={"student": [], "teacher": found}))
+    run = make_run(store, folder, Sample(step=1, what="retrieval", content={"student": [], "teacher": entries}))
     glimpse = Glimpse(run)
     glimpse.read()
-    assert [(str(one.path), one.caption) for one in glimpse.pictures] == [(f"/p/{n}.png", f"c{n}") for n in range(4)]
+    assert [(str(picture.path), picture.caption) for picture in glimpse.pictures] == [
+        (f"/p/{n}.png", f"c{n}") for n in range(4)
+    ]
     for content in ({"teacher": broken}, {"teacher": "zz"}, {"teacher": {"a": 1}}, {}):
         write(folder, Sample(step=2, what="retrieval", content=content))
         glimpse.read()
@@ -124,15 +126,17 @@ def test_a_glimpse_has_a_picture_for_each_caption_whatever_the_events_hold(store
 
 def test_runs_are_listed_by_how_they_ended(store: Store, tmp_path: Path) -> None:
     assert not list_runs(store, ()).any
-    done = [make_run(store, tmp_path / f"{n}", RunFinished(step=9, time=float(n))) for n in (2, 1, 3)]
+    done_runs = [make_run(store, tmp_path / f"{n}", RunFinished(step=9, time=float(n))) for n in (2, 1, 3)]
     failed = make_run(store, tmp_path / "broken")
     store.mark_failed(failed.id, "No such file.")
     listed = list_runs(store, ())
-    assert [run.id for run in listed.done] == [done[2].id, done[0].id, done[1].id], "what ended last comes first"
+    assert [run.id for run in listed.done] == [done_runs[2].id, done_runs[0].id, done_runs[1].id], (
+        "what ended last comes first"
+    )
     assert [(run.id, run.state) for run in listed.failed] == [(failed.id, RunState.FAILED)]
     assert listed.any
     assert list_runs(store, {failed.id}).failed == ()
-    store.delete_experiment(done[0].experiment_id)
+    store.delete_experiment(done_runs[0].experiment_id)
     assert list_runs(store, ()).done == (), "of an experiment in the bin none is listed"
 
 
@@ -159,7 +163,7 @@ def test_own_data_are_split_by_their_names(tmp_path: Path) -> None:
         (folder / name).write_text("image,caption\n")
     (folder / "test").mkdir()
     data = own_data_config(folder).data
-    assert (data.train, data.val, data.test) == tuple(str(folder / one) for one in ("train.csv", "valid.csv", "test"))
+    assert (data.train, data.val, data.test) == tuple(str(folder / name) for name in ("train.csv", "valid.csv", "test"))
     assert own_data_config(folder / "captions.csv").name == "captions"
     with pytest.raises(UserError, match="does not exist"):
         own_data_config(tmp_path / "nowhere")

@@ -66,28 +66,28 @@ def test_cards_lead_to_the_run_its_settings_and_search(qtbot: QtBot, open_window
         '{"v": 1, "kind": "run_started", "time": 1, "step": 0, "total_steps": 2, "config_digest": ""}\n'
         '{"v": 1, "kind": "run_finished", "time": 2, "step": 2, "outcome": "done"}\n'
     )
-    done = store.import_run(folder.path)
-    other = store.add_experiment(config, "broken").id
-    failed = store.add_run(other)
+    done_run = store.import_run(folder.path)
+    broken_experiment = store.add_experiment(config, "broken").id
+    failed = store.add_run(broken_experiment)
     store.mark_failed(failed.id, "/data/x.csv does not exist.\nChoose another table.")
     window.reload()
     view = home_of(window).view
-    qtbot.waitUntil(lambda: set(view.done) == {done.id} and set(view.failed) == {failed.id})
+    qtbot.waitUntil(lambda: set(view.done) == {done_run.id} and set(view.failed) == {failed.id})
     assert view.failed[failed.id].reason.text() == "/data/x.csv does not exist. Choose another table."
-    view.failed[failed.id].edit_asked.emit(other)
+    view.failed[failed.id].edit_asked.emit(broken_experiment)
     define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     assert (window.panel, define.head.title.text()) == ("define", "broken")
     window.show_panel("home")
-    qtbot.keyClick(view.done[done.id], Qt.Key.Key_Return)
-    assert (window.panel, window.selection.run_id) == ("runs", done.id)
+    qtbot.keyClick(view.done[done_run.id], Qt.Key.Key_Return)
+    assert (window.panel, window.selection.run_id) == ("runs", done_run.id)
     window.show_panel("home")
     view.failed[failed.id].dismissed.emit(failed.id)
     qtbot.waitUntil(lambda: not view.failed)
-    window.experiments.select_experiment(other)
-    view.done[done.id].search_asked.emit(done.id)
+    window.experiments.select_experiment(broken_experiment)
+    view.done[done_run.id].search_asked.emit(done_run.id)
     assert window.panel == "search"
-    assert window.selection.experiment_id == other, "what is selected in the tree stays"
+    assert window.selection.experiment_id == broken_experiment, "what is selected in the tree stays"
     window.show_panel("home")
     window.refresh()
     assert not view.failed, "what was dismissed stays so"

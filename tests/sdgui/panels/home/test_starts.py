@@ -32,9 +32,9 @@ class Offered:
 @pytest.fixture
 def page(qtbot: QtBot) -> QWidget:
     make_application()
-    made = QWidget()
-    qtbot.addWidget(made)
-    return made
+    page = QWidget()
+    qtbot.addWidget(page)
+    return page
 
 
 def test_each_start_has_a_card_with_what_comes_of_it(page: QWidget) -> None:
@@ -60,7 +60,7 @@ def test_the_row_ends_with_its_primary(page: QWidget) -> None:
     row.set_actions(cast(Actions, offered.actions))
     layout = row.layout()
     assert layout is not None
-    buttons = [cast(QPushButton, layout.itemAt(at).widget()) for at in range(layout.count())]  # type: ignore[union-attr]
+    buttons = [cast(QPushButton, layout.itemAt(index).widget()) for index in range(layout.count())]  # type: ignore[union-attr]
     assert [button.text() for button in buttons] == ["demo", "pretrained", "new_from_folder"]
     assert [button.property("role") for button in buttons] == [None, None, "primary"]
     buttons[1].click()

@@ -36,8 +36,8 @@ def test_thumbnails_come_by_themselves(gallery: Gallery, pictures: list[Path], q
     assert thumbnail is not None
     assert thumbnail.image is not None
     assert thumbnail.image.size() == QSize(65, 40)
-    shown = gallery.view.viewport().grab().toImage()
-    colors = {shown.pixelColor(x, y).getRgb()[:3] for x in range(0, 150, 4) for y in range(0, 200, 4)}
+    screenshot = gallery.view.viewport().grab().toImage()
+    colors = {screenshot.pixelColor(x, y).getRgb()[:3] for x in range(0, 150, 4) for y in range(0, 200, 4)}
     assert (0, 100, 50) in colors
 
 
@@ -62,9 +62,9 @@ def test_large_pictures_are_scaled_and_turned(tmp_path: Path) -> None:
     assert thumbnail.image is not None
     assert thumbnail.image.height() == SIDE
     assert thumbnail.image.width() == SIDE // 2
-    whole, _ = read_picture(path)
-    assert whole is not None
-    assert whole.size() == QSize(1000, 2000)
+    full_size, _ = read_picture(path)
+    assert full_size is not None
+    assert full_size.size() == QSize(1000, 2000)
 
 
 def test_stale_wishes_are_dropped_and_the_latest_come_first(pictures: list[Path], qtbot) -> None:
@@ -96,42 +96,42 @@ def test_closing_amid_reading_ends_at_once(pictures: list[Path]) -> None:
 
 
 def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    other = Gallery()
-    qtbot.addWidget(other)
-    other.resize(700, 500)
-    other.show()
+    second = Gallery()
+    qtbot.addWidget(second)
+    second.resize(700, 500)
+    second.show()
     filled(gallery, pictures, 20)
-    filled(other, pictures, 20)
-    gallery.link(other)
+    filled(second, pictures, 20)
+    gallery.link(second)
     alone = QItemSelectionModel.SelectionFlag.ClearAndSelect  # whatever keys a former test left held
     gallery.view.selectionModel().setCurrentIndex(gallery.model.index(7), alone)
-    assert gallery.current() == other.current() == 7
-    other.view.selectionModel().setCurrentIndex(other.model.index(2), alone)
-    assert gallery.selected() == other.selected() == [2]
+    assert gallery.current() == second.current() == 7
+    second.view.selectionModel().setCurrentIndex(second.model.index(2), alone)
+    assert gallery.selected() == second.selected() == [2]
     gallery._slider.setValue(200)
-    assert other.thumbnail_size() == 200
+    assert second.thumbnail_size() == 200
     qtbot.waitUntil(lambda: gallery.view.verticalScrollBar().maximum() > 0)
-    qtbot.waitUntil(lambda: other.view.verticalScrollBar().maximum() == gallery.view.verticalScrollBar().maximum())
+    qtbot.waitUntil(lambda: second.view.verticalScrollBar().maximum() == gallery.view.verticalScrollBar().maximum())
     gallery.view.verticalScrollBar().setValue(150)
-    assert other.view.verticalScrollBar().value() == 150
-    other.close_threads()
+    assert second.view.verticalScrollBar().value() == 150
+    second.close_threads()
 
 
 def test_a_linked_gallery_of_fewer_pictures_does_not_pull_back(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    other = Gallery()
-    qtbot.addWidget(other)
-    other.resize(700, 500)
-    other.show()
+    second = Gallery()
+    qtbot.addWidget(second)
+    second.resize(700, 500)
+    second.show()
     filled(gallery, pictures, 60)
-    filled(other, pictures, 3)
-    gallery.link(other)
-    mine, theirs = gallery.view.verticalScrollBar(), other.view.verticalScrollBar()
+    filled(second, pictures, 3)
+    gallery.link(second)
+    mine, theirs = gallery.view.verticalScrollBar(), second.view.verticalScrollBar()
     qtbot.waitUntil(lambda: mine.maximum() > 4 * theirs.maximum() > 0)
     for value in (101, 202, 303, 404):
         mine.setValue(value)
         assert mine.value() == value
         assert theirs.value() == round(value / mine.maximum() * theirs.maximum())
-    other.close_threads()
+    second.close_threads()
 
 
 def test_setting_is_silent_and_out_of_range_is_none(gallery: Gallery, pictures: list[Path], qtbot) -> None:
@@ -174,7 +174,7 @@ def test_captions_take_two_lines_at_most(look: Theme) -> None:
     lines = two_lines("a dog that runs after a ball on the grass of a very large park " * 3, font, metrics, 150)
     assert len(lines) == 2
     assert lines[1].endswith("…")
-    assert all(metrics.horizontalAdvance(one) <= 150 for one in lines)
+    assert all(metrics.horizontalAdvance(line) <= 150 for line in lines)
     assert two_lines("short", font, metrics, 150) == ["short"]
     assert two_lines("", font, metrics, 150) == []
     assert len(two_lines("x" * 500, font, metrics, 150)) == 2
@@ -223,9 +223,9 @@ def test_a_missing_file_is_grey_and_said(gallery: Gallery, tmp_path: Path, qtbot
     gallery.set_items(
         [GalleryItem(tmp_path / "gone.png", "a", missing=True), GalleryItem(tmp_path / "gone too.png", "b")]
     )
-    known = gallery.model.thumbnail(0)
-    assert known is not None
-    assert known.missing
+    thumbnail = gallery.model.thumbnail(0)
+    assert thumbnail is not None
+    assert thumbnail.missing
     qtbot.waitUntil(lambda: gallery.model.thumbnail(1) is not None, timeout=5000)
     assert gallery.model.thumbnail(1).missing
     gallery.view.viewport().grab()
@@ -250,22 +250,22 @@ def test_larger_cells_get_sharper_thumbnails(tmp_path: Path, qtbot) -> None:
 
 def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, pictures: list[Path], qtbot) -> None:
     filled(gallery, pictures)
-    opened: list[tuple[list[str], list[int]]] = []
+    menus: list[tuple[list[str], list[int]]] = []
 
     def add(menu: QMenu, rows: list[int]) -> None:
         menu.addAction("More like this")
-        opened.append(([action.text() for action in menu.actions()], rows))
+        menus.append(([action.text() for action in menu.actions()], rows))
 
     gallery.menu_opening.connect(add)
     gallery.view.setCurrentIndex(gallery.model.index(2))
     QTest.keyClick(gallery.view, Qt.Key.Key_F10, Qt.KeyboardModifier.ShiftModifier)
-    ((texts, rows),) = opened
+    ((texts, rows),) = menus
     assert rows == [2]
     assert texts[-1] == "More like this"
     gallery.findChild(QMenu).close()
-    with qtbot.waitSignal(gallery.remove_asked) as told:
+    with qtbot.waitSignal(gallery.remove_asked) as signal:
         QTest.keyClick(gallery.view, Qt.Key.Key_Delete)
-    assert told.args == [[2]]
+    assert signal.args == [[2]]
 
 
 def test_a_caption_with_emoji_is_broken_where_it_fits(look: Theme) -> None:
@@ -286,10 +286,10 @@ def test_a_picture_in_a_tar_is_shown_as_any_other(tmp_path: Path, qapp: object) 
     tar.write_bytes(b"x" * 512 + (tmp_path / "a.png").read_bytes())
     size = (tmp_path / "a.png").stat().st_size
     path = Path(member_path(tar, 512, size, "0.png"))
-    whole, reason = read_picture(path)
+    full_size, reason = read_picture(path)
     assert reason == ""
-    assert whole is not None
-    assert (whole.width(), whole.height(), whole.pixelColor(5, 5).name()) == (40, 30, "#3366cc")
+    assert full_size is not None
+    assert (full_size.width(), full_size.height(), full_size.pixelColor(5, 5).name()) == (40, 30, "#3366cc")
     small = load_thumbnail(path, tmp_path / "cache", 16).image
     assert small is not None
     assert small.width() == 16

@@ -47,12 +47,12 @@ def test_a_picture_is_copied_once_it_is_read(qtbot, picture: Path, held: threadi
 
 
 def test_what_is_copied_meanwhile_wins(qtbot, picture: Path, held: threading.Event) -> None:
-    other = GalleryItem(picture.with_name("b.png"))
+    second = GalleryItem(picture.with_name("b.png"))
     copy_picture(GalleryItem(picture))
-    copy_paths([other])
+    copy_paths([second])
     held.set()
     qtbot.wait(100)
-    assert QGuiApplication.clipboard().text() == str(other.path)
+    assert QGuiApplication.clipboard().text() == str(second.path)
 
 
 def test_an_unreadable_picture_is_copied_as_its_path(qtbot, tmp_path: Path) -> None:

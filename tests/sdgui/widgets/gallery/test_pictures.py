@@ -43,14 +43,14 @@ def test_what_is_no_picture_is_none_whatever_its_name(tmp_path: Path, qapp: obje
 
 def test_no_plugin_looks_for_the_format(tmp_path: Path, qapp: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qt's plugin for SVG connects a signal to look for it, which can wait for the window's thread for ever."""
-    given: list[tuple[bytes, bool]] = []
+    formats: list[tuple[bytes, bool]] = []
     size = QImageReader.size
 
     def seen(self: QImageReader) -> object:
-        given.append((bytes(self.format().data()), self.autoDetectImageFormat()))
+        formats.append((bytes(self.format().data()), self.autoDetectImageFormat()))
         return size(self)
 
     monkeypatch.setattr(QImageReader, "size", seen)
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
     assert read_picture(tmp_path / "a.png")[0] is not None
-    assert given == [(b"png", False)]
+    assert formats == [(b"png", False)]

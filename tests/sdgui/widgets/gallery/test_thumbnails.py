@@ -35,9 +35,9 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def service(qapp: object) -> Iterator[ThumbnailService]:
-    made = ThumbnailService()
-    yield made
-    made.close()
+    service = ThumbnailService()
+    yield service
+    service.close()
 
 
 @pytest.fixture
@@ -99,35 +99,35 @@ def test_memory_is_bounded_over_all_panels(qtbot: QtBot, pictures: list[Path]) -
         panels[number % 6].get(path)
         qtbot.waitUntil(lambda: idle(service))
         assert 0 < service.kept_bytes <= 500_000
-    assert service.kept_bytes == sum(one.size for one in service._cache.values())
+    assert service.kept_bytes == sum(thumbnail.size for thumbnail in service._cache.values())
     assert panels[5].get(pictures[11]) is not None
     assert panels[0].get(pictures[0]) is None, "it had to go"
     service.close()
 
 
 def test_who_asked_is_told_and_nobody_else(qtbot: QtBot, service: ThumbnailService, pictures: list[Path]) -> None:
-    one, two = Thumbnails(service=service), Thumbnails(service=service)
-    told: list[tuple[str, str]] = []
-    one.ready.connect(lambda path: told.append(("one", path)))
-    two.ready.connect(lambda path: told.append(("two", path)))
-    one.get(pictures[0])
-    two.get(pictures[0])
-    two.get(pictures[1])
+    student, teacher = Thumbnails(service=service), Thumbnails(service=service)
+    arrivals: list[tuple[str, str]] = []
+    student.ready.connect(lambda path: arrivals.append(("one", path)))
+    teacher.ready.connect(lambda path: arrivals.append(("two", path)))
+    student.get(pictures[0])
+    teacher.get(pictures[0])
+    teacher.get(pictures[1])
     qtbot.waitUntil(lambda: idle(service))
     first, second = map(str, pictures[:2])
-    assert sorted(told) == [("one", first), ("two", first), ("two", second)]
+    assert sorted(arrivals) == [("one", first), ("two", first), ("two", second)]
 
 
 def test_a_panel_cancels_only_its_own(
     qtbot: QtBot, service: ThumbnailService, gate: QSemaphore, pictures: list[Path], loads: SimpleNamespace
 ) -> None:
-    one, two = Thumbnails(service=service), Thumbnails(service=service)
+    first, two = Thumbnails(service=service), Thumbnails(service=service)
     for path in pictures[:4]:
-        one.get(path)
+        first.get(path)
     for path in pictures[3:6]:
         two.get(path)
-    one.close()
-    assert (one.pending(), two.pending()) == (0, 3)
+    first.close()
+    assert (first.pending(), two.pending()) == (0, 3)
     gate.release(THREADS)
     qtbot.waitUntil(lambda: idle(service))
     assert sorted(loads.paths) == sorted(pictures[3:6])
@@ -199,10 +199,10 @@ def test_a_changed_picture_is_read_again_by_the_next_panel(
     later = Thumbnails(service=service)
     with qtbot.waitSignal(later.ready):
         later.get(path)
-    known = later.get(path)
-    assert known is not None
-    assert known.image is not None
-    assert known.image.pixelColor(5, 5).green() == 255
+    thumbnail = later.get(path)
+    assert thumbnail is not None
+    assert thumbnail.image is not None
+    assert thumbnail.image.pixelColor(5, 5).green() == 255
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to a device"])
@@ -223,8 +223,8 @@ def test_what_is_no_file_is_never_waited_for(
     assert image is None
     assert ", not a file; give a regular file." in reason
     panel = Thumbnails(service=service)
-    for one in (path, pictures[0]):
-        panel.get(one)
+    for candidate in (path, pictures[0]):
+        panel.get(candidate)
     qtbot.waitUntil(lambda: idle(service))
     refused = panel.get(path)
     assert refused is not None
@@ -236,9 +236,9 @@ def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
     path, cache = tmp_path / "a.png", tmp_path / "cache"
     Image.new("RGB", (300, 300), (255, 0, 0)).save(path)
     load_thumbnail(path, cache)
-    kept = list(cache.glob("??/*"))
-    assert len(kept) == 1
-    QImage(8, 8, QImage.Format.Format_RGB32).save(str(kept[0]), "PNG")  # to see that it is the one that is read
+    cached = list(cache.glob("??/*"))
+    assert len(cached) == 1
+    QImage(8, 8, QImage.Format.Format_RGB32).save(str(cached[0]), "PNG")  # to see that it is the one that is read
     cached = load_thumbnail(path, cache)
     assert cached.image is not None
     assert cached.image.width() == 8

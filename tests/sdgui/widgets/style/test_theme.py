@@ -28,9 +28,9 @@ def _linear(color: str) -> np.ndarray:
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
-def _contrast(one: str, two: str) -> float:
+def _contrast(first: str, two: str) -> float:
     weights = np.array([0.2126, 0.7152, 0.0722])
-    dark, light = sorted((float(_linear(one) @ weights), float(_linear(two) @ weights)))
+    dark, light = sorted((float(_linear(first) @ weights), float(_linear(two) @ weights)))
     return (light + 0.05) / (dark + 0.05)
 
 
@@ -58,14 +58,14 @@ def test_text_and_lines_have_contrast(colors: Colors) -> None:
 @pytest.mark.parametrize("blindness", sorted(_BLINDNESS))
 def test_runs_can_be_told_apart(colors: Colors, blindness: str) -> None:
     seen = [_lab(_BLINDNESS[blindness] @ _linear(run)) for run in colors.runs]
-    for (i, one), (j, two) in itertools.combinations(enumerate(seen), 2):
-        assert np.linalg.norm(one - two) > 10, (blindness, colors.runs[i], colors.runs[j])
+    for (i, first), (j, two) in itertools.combinations(enumerate(seen), 2):
+        assert np.linalg.norm(first - two) > 10, (blindness, colors.runs[i], colors.runs[j])
 
 
 def test_every_state_has_its_own_icon_and_words(look: Theme) -> None:
     pictures = [state_icon(state).pixmap(32, 32).toImage() for state in RunState]
     assert all(not picture.isNull() for picture in pictures)
-    assert all(one != two for one, two in itertools.combinations(pictures, 2))
+    assert all(first != two for first, two in itertools.combinations(pictures, 2))
     assert len({look.state_text(state) for state in RunState}) == len(RunState)
     with pytest.raises(ValueError, match="no run state 'dancing'"):
         look.state_icon("dancing")
@@ -118,8 +118,8 @@ def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Th
         widgets.append(QLabel("in it", widgets[-1]))
     outermost.show()
     heard = [_Restyled() for _ in widgets]
-    for widget, one in zip(widgets, heard, strict=True):
-        widget.installEventFilter(one)
+    for widget, counter in zip(widgets, heard, strict=True):
+        widget.installEventFilter(counter)
     look.set_scheme("light" if look.dark else "dark")
     assert heard[-1].times == heard[0].times
 
