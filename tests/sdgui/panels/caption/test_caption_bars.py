@@ -138,7 +138,7 @@ def test_settings_show_what_their_search_reads_and_tell_what_is_valid(qtbot: QtB
     assert sheet.rows["search"].isAncestorOf(sheet.focusWidget()), "where one begins"
     row = sheet.rows["search"]
     assert row.width() > sheet.width() - 80, "fields are as wide as the sheet"
-    named = {one.text().replace("&", ""): one for one in sheet.findChildren(QPushButton)}
+    named = {child.text().replace("&", ""): child for child in sheet.findChildren(QPushButton)}
     put(sheet, beams="5")
     before = len(told)
     named["Reset all"].click()

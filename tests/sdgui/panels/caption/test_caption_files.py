@@ -26,9 +26,9 @@ class Files:
     def __init__(self, folder: Path, host: QWidget) -> None:
         self.pictures: list[CaptionedPicture] = []
         self.strip = ProgressStrip(host)
-        self.told: list[Message] = []
+        self.messages: list[Message] = []
         self.folder = folder
-        self.files = CaptionFiles(lambda: self.pictures, self.strip, self.told.append, folder / "home", host)
+        self.files = CaptionFiles(lambda: self.pictures, self.strip, self.messages.append, folder / "home", host)
         self.ways = {kind.name: slot for kind, slot in self.files.slots()}
 
     def add(self, *names: str) -> None:
@@ -39,7 +39,7 @@ class Files:
 
     @property
     def text(self) -> str:
-        return self.told[-1].text
+        return self.messages[-1].text
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def test_of_nothing_there_is_nothing_to_export(files: Files, monkeypatch: pytest
     files.files.save_training_data()
     for way in files.ways.values():
         way()
-    assert [one.text for one in files.told] == ["There are no captions to export yet."] * 6
+    assert [message.text for message in files.messages] == ["There are no captions to export yet."] * 6
     assert not files.files.task.running
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
     files.ways["data"]()
-    assert len(files.told) == 6, "no folder was chosen"
+    assert len(files.messages) == 6, "no folder was chosen"
 
 
 def test_text_files_that_are_there_are_counted_and_asked_about(qtbot: QtBot, files: Files) -> None:
@@ -86,9 +86,9 @@ def test_text_files_that_are_there_are_counted_and_asked_about(qtbot: QtBot, fil
     assert default.text() == "&Keep them", "Enter loses nothing"
     assert {button.text().replace("&", "") for button in box.buttons()} == {"Keep them", "Overwrite", "Cancel"}
     default.click()
-    qtbot.waitUntil(lambda: bool(files.told))
+    qtbot.waitUntil(lambda: bool(files.messages))
     assert files.text == "No caption was exported; 2 left out."
-    assert files.told[0].level == "warning"
+    assert files.messages[0].level == "warning"
 
 
 def test_an_export_says_what_was_written_and_the_next_dialog_opens_there(
@@ -106,30 +106,30 @@ def test_an_export_says_what_was_written_and_the_next_dialog_opens_there(
     files.ways["csv"]()
     files.ways["csv"]()
     assert len(asked) == 1, "one export at a time"
-    qtbot.waitUntil(lambda: bool(files.told))
+    qtbot.waitUntil(lambda: bool(files.messages))
     assert files.text == f"2 captions exported to {files.folder / 'out' / '1.csv'}."
     assert files.strip.isHidden()
     files.ways["csv"]()
-    qtbot.waitUntil(lambda: len(files.told) == 2)
+    qtbot.waitUntil(lambda: len(files.messages) == 2)
     assert asked[1] == files.folder / "out" / "captions.csv"
     del files.pictures[1]
     used: list[tuple[str, int]] = []
     files.files.use_asked.connect(lambda manifest, pictures: used.append((manifest, pictures)))
     files.files.save_training_data()
-    qtbot.waitUntil(lambda: len(files.told) == 3)
+    qtbot.waitUntil(lambda: len(files.messages) == 3)
     table = files.folder / "home" / "data" / "captions" / "train.csv"
     assert files.text == f"1 caption saved as training data: {table}."
-    remedy = files.told[-1].remedy
+    remedy = files.messages[-1].remedy
     assert remedy is not None
     assert remedy.label == "Use in a new experiment"
     remedy.do()
     assert used == [(str(table), 1)]
     files.files._show_failure(Failure("The disk is full.", "more"))
-    assert (files.told[-1].level, files.text, files.told[-1].details) == ("error", "The disk is full.", "more")
+    assert (files.messages[-1].level, files.text, files.messages[-1].details) == ("error", "The disk is full.", "more")
     files.files._show_failure(Cancelled())
-    assert files.told[-1].level == "info"
+    assert files.messages[-1].level == "info"
     files.files._show_report(Exported(Path("/x"), 0, [("/a.png", "it is gone")]))
-    assert (files.text, files.told[-1].details) == ("No caption was exported; 1 left out.", "/a.png: it is gone")
+    assert (files.text, files.messages[-1].details) == ("No caption was exported; 1 left out.", "/a.png: it is gone")
 
 
 def test_progress_is_told_for_each_picture_and_pictures_are_copied_or_linked(files: Files) -> None:

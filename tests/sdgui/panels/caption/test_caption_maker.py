@@ -76,7 +76,11 @@ def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, m
     assert made.progress[-1] == ("Captioning", 2, 3)
     caption(worker, 0)
     worker.answer("caption", {})
-    assert [(one.path, one.refused) for one in made.answers] == [("a", ""), ("b", "it is no picture"), ("c", "")]
+    assert [(answer.path, answer.refused) for answer in made.answers] == [
+        ("a", ""),
+        ("b", "it is no picture"),
+        ("c", ""),
+    ]
     assert made.ends == [(2, 1)]
     assert made.notes == ["cut to 12 tokens"]
     assert made.progress[-1] == ("Captioning", 3, 3)
@@ -106,7 +110,7 @@ def test_a_model_is_loaded_before_there_are_pictures_unless_it_cannot_be(made: M
     worker.answer("caption_open", FACTS)
     worker.say("caption", note="it is cut")
     worker.say("caption", index=5, path="/elsewhere.png", error="it is torn")
-    assert (made.notes, [(one.path, one.refused) for one in made.answers]) == (
+    assert (made.notes, [(answer.path, answer.refused) for answer in made.answers]) == (
         ["it is cut"], [("/elsewhere.png", "it is torn")]
     )  # fmt: skip
 

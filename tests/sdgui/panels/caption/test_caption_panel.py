@@ -24,7 +24,7 @@ def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
     assert texts(panel) == ["", "a cat indeed", "a dog 🦊 indeed"]
     bad, cat, _ = panel.model.entries()
     assert (bad.state, bad.refused) == ("refused", "it is no picture")
-    assert [(one.text, one.score) for one in cat.captions["a"].candidates] == [
+    assert [(candidate.text, candidate.score) for candidate in cat.captions["a"].candidates] == [
         ("a cat indeed", -0.25),
         ("a cat perhaps", -0.5),
         ("a cat hardly", -0.75),

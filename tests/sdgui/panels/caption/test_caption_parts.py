@@ -349,11 +349,11 @@ def test_resetting_the_settings_tells_the_panel(panel: CaptionsPanel) -> None:
     settings.open_at(QPoint(0, 0), 500)
     told: list[object] = []
     settings.changed.connect(told.append)
-    next(one for one in settings.findChildren(QPushButton) if one.text() == "&Reset all").click()
+    next(child for child in settings.findChildren(QPushButton) if child.text() == "&Reset all").click()
     assert told == [DEFAULTS]
     advanced = [row for row in settings.rows.values() if row.spec.advanced]
     assert not any(row.isVisible() for row in advanced)
-    next(one for one in settings.findChildren(QPushButton) if one.text() == "&More").click()
+    next(child for child in settings.findChildren(QPushButton) if child.text() == "&More").click()
     assert any(row.isVisible() for row in advanced)
-    next(one for one in settings.findChildren(QPushButton) if one.text() == "&Close").click()
+    next(child for child in settings.findChildren(QPushButton) if child.text() == "&Close").click()
     assert settings.isHidden()

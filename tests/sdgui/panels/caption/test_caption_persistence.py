@@ -41,7 +41,10 @@ def test_what_could_not_be_written_is_written_later_and_what_is_newer_stands(
     persistence.forget(["/c.png"])
     persistence.flush()  # before the failure of the first was told
     qtbot.waitUntil(
-        lambda: [(one.path, one.text) for one in store.captions()[0]] == [("/a.png", "new"), ("/b.png", "typed")]
+        lambda: (
+            [(caption.path, caption.text) for caption in store.captions()[0]]
+            == [("/a.png", "new"), ("/b.png", "typed")]
+        )
     )
     assert len(refused) == 2
     assert store.caption_origins() == {"k": {"model": "m"}}
@@ -82,7 +85,7 @@ def test_a_list_that_could_not_be_read_is_read_again_from_where_it_stopped(
 @pytest.mark.parametrize("made", [{"a": {"captions": 5}}, {"a": {"captions": [[1, "x", True], 2]}}, {"a": {}}])
 def test_what_cannot_be_read_of_an_entry_is_left_out(made: dict[str, Any]) -> None:
     entry = entry_of(KeptCaption("/a.png", 0, made=made))
-    assert all(one.log_prob is None and one.score is None for one in entry.captions["a"].candidates)
+    assert all(candidate.log_prob is None and candidate.score is None for candidate in entry.captions["a"].candidates)
 
 
 def test_what_is_typed_last_is_written_when_the_application_ends(qtbot: QtBot, tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_what_is_typed_last_is_written_when_the_application_ends(qtbot: QtBot, t
     assert receivers(app, "aboutToQuit") == before + 1
     persistence.keep([Entry("/a.png", 0, text="typed")])
     persistence.close()
-    assert [one.text for one in store.captions()[0]] == ["typed"], "close waits until it is written"
+    assert [caption.text for caption in store.captions()[0]] == ["typed"], "close waits until it is written"
     app.aboutToQuit.disconnect(persistence.close)
     store.close()
 

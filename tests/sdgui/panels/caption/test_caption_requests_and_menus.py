@@ -37,11 +37,11 @@ class Works:
     def __init__(self) -> None:
         self.workers = Workers()
         self.model, self.undo, self.strip = CaptionsModel(), QUndoStack(), ProgressStrip()
-        self.told: list[Message] = []
+        self.messages: list[Message] = []
         self.choices: dict[Side, ModelChoice | None] = {"a": ONE, "b": TWO}
         pool = cast(WorkerPool, self.workers)
         self.work = CaptionsWork(
-            pool, self.model, self.undo, self.choices.get, lambda: DEFAULTS, self.strip, self.told.append
+            pool, self.model, self.undo, self.choices.get, lambda: DEFAULTS, self.strip, self.messages.append
         )
 
     def asked(self, key: str) -> list[str]:
@@ -71,12 +71,14 @@ def test_captioning_is_said_while_it_is_under_way_and_what_was_replaced_is_one_s
     assert strip.text.startswith("Opening the model · 0 % · 0 of 2 pictures")
     one = works.workers["one"]
     one.answer("caption_open", {**FACTS, "notes": ["It is old.", "It is slow."]})
-    assert [(told.level, told.text, told.details) for told in works.told] == [("warning", "It is old.", "It is slow.")]
+    assert [(told.level, told.text, told.details) for told in works.messages] == [
+        ("warning", "It is old.", "It is slow.")
+    ]
     caption(one, 0)
     assert strip.text.startswith("Captioning · 50 % · 1 of 2 pictures")
     one.say("caption", index=1, error="")
     one.say("caption", note="cut to 12 tokens")
-    assert (works.told[-1].level, works.told[-1].text) == ("info", "cut to 12 tokens")
+    assert (works.messages[-1].level, works.messages[-1].text) == ("info", "cut to 12 tokens")
     one.answer("caption", {})
     assert [(entry.text, entry.refused) for entry in works.model.entries()] == [
         ("picture 0", ""), ("", "it could not be captioned"),
@@ -84,7 +86,7 @@ def test_captioning_is_said_while_it_is_under_way_and_what_was_replaced_is_one_s
     assert (work.busy, strip.isHidden(), refused, works.undo.count()) == (False, True, [1], 0)
     work.caption(["a"])
     one.answer("caption_open", {**FACTS, "notes": ["It is old."]})
-    assert works.told[-1].text == "cut to 12 tokens", "a note is told once"
+    assert works.messages[-1].text == "cut to 12 tokens", "a note is told once"
     one.say("caption", index=0, captions=[{"text": "another", "log_prob": None, "score": None}])
     one.answer("caption", {})
     assert works.undo.undoText() == "Re-caption 1 picture"
@@ -146,7 +148,7 @@ def test_what_was_stopped_or_failed_goes_on_with_what_is_still_there(works: Work
     caption(one, 0)
     work.cancel()
     one.failed.emit(len(one.asked), Cancelled())
-    told = works.told[-1]
+    told = works.messages[-1]
     assert (told.level, told.text) == ("info", "Captioning was stopped; finished captions are kept.")
     assert works.strip.isHidden()
     model.remove(["b"])
@@ -156,7 +158,7 @@ def test_what_was_stopped_or_failed_goes_on_with_what_is_still_there(works: Work
     one.answer("caption_open", FACTS)
     assert works.asked("one") == ["c"]
     one.failed.emit(len(one.asked), Failure("It ended.", "a traceback"))
-    told = works.told[-1]
+    told = works.messages[-1]
     assert (told.level, told.text, told.details) == ("error", "It ended.", "a traceback")
     assert told.remedy is not None
     assert told.remedy.label == "Try again"
@@ -218,7 +220,7 @@ def test_menus_of_the_list_and_of_the_buttons(open_panel: OpenPanel, monkeypatch
     panel.view.list.menu_asked.emit(QPoint(3, 3))
 
     def texts(menu: QMenu) -> list[str]:
-        return [one.text().replace("&", "") for one in menu.actions() if one.text()]
+        return [action.text().replace("&", "") for action in menu.actions() if action.text()]
 
     assert texts(opened[0])[:7] == [
         "Edit the caption", "Accept the model's best", "Accept the second model's", "Re-caption selected", "Copy",
@@ -253,7 +255,7 @@ def test_buttons_open_what_they_name_and_what_a_picker_refuses_is_said(
     view.settings.hide()
     tools.replace.click()
     assert (view.replace.isVisible(), tools.words.isVisible(), view.replace.words.hasFocus()) == (True, False, True)
-    next(one for one in view.replace.findChildren(IconButton)).click()
+    next(child for child in view.replace.findChildren(IconButton)).click()
     assert (view.replace.isVisible(), tools.words.isVisible()) == (False, True)
     for side in ("a", "b"):
         tools.pickers[side].refused.emit(f"{side} has no text decoder.")  # type: ignore[index]

@@ -33,7 +33,7 @@ def test_each_model_goes_on_with_what_it_left_itself_and_once(works: Works) -> N
     caption(one, 1)
     one.answer("caption", {})
     two.failed.emit(len(two.asked), Failure("It ended."))
-    count, remedy = len(one.asked), works.told[-1].remedy
+    count, remedy = len(one.asked), works.messages[-1].remedy
     assert remedy is not None
     remedy.do()
     two.answer("caption_open", FACTS)

@@ -61,7 +61,7 @@ def photo(tmp_path: Path, name: str) -> QMimeData:
 def test_own_photo_to_first_caption_in_three_actions_by_mouse_and_by_keys(
     qtbot: QtBot, window: MainWindow, tmp_path: Path
 ) -> None:
-    rail = next(one for one in window.rail.findChildren(QAbstractButton) if one.text() == "Caption")
+    rail = next(child for child in window.rail.findChildren(QAbstractButton) if child.text() == "Caption")
     qtbot.mouseClick(rail, Qt.MouseButton.LeftButton)
     panel = shown(window)
     action, button = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton

@@ -80,7 +80,7 @@ def test_results_that_another_version_kept_are_passed_over(tmp_path: Path) -> No
         )
     ):
         store.keep_result("classify", str(number), "/d.csv", content)
-    assert [one.measure for one in kept_results(store)] == [good.measure]
+    assert [result.measure for result in kept_results(store)] == [good.measure]
     store.close()
 
 

@@ -25,7 +25,7 @@ class Session(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.cancelled: list[str] = []
         self.is_busy = False
 
@@ -36,13 +36,13 @@ class Session(QObject):
         self.cancelled.append(purpose)
 
     def measure(self, *given: Any, **more: Any) -> None:
-        self.asked.append(("measure", given, more))
+        self.calls.append(("measure", given, more))
 
     def few_shot(self, *given: Any) -> None:
-        self.asked.append(("few-shot", given, {}))
+        self.calls.append(("few-shot", given, {}))
 
     def compare(self, *given: Any) -> None:
-        self.asked.append(("compare", given, {}))
+        self.calls.append(("compare", given, {}))
 
 
 class Source(QObject):
@@ -50,14 +50,14 @@ class Source(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wrong, self.chosen, self.saved = "", list[Measure](), 0
+        self.wrong, self.selected_measures, self.saved = "", list[Measure](), 0
         self.options = SimpleNamespace(settings=lambda: Settings(k=7))
 
     def problem(self) -> str:
         return self.wrong
 
     def measures(self) -> list[Measure]:
-        return self.chosen
+        return self.selected_measures
 
     def save(self) -> None:
         self.saved += 1
@@ -104,12 +104,12 @@ class View(QWidget):
 
 class Parts:
     def __init__(self, view: View) -> None:
-        self.view, self.session, self.told = view, Session(), list[Message]()
-        self.evaluations = Evaluations(cast(Any, view), cast(Any, self.session), self.told.append)
+        self.view, self.session, self.messages = view, Session(), list[Message]()
+        self.evaluations = Evaluations(cast(Any, view), cast(Any, self.session), self.messages.append)
 
     def end(self, number: int, outcome: Measured | Failure) -> None:
         """Answer the measure that was asked for as the ``number``-th."""
-        _, (_, done, failed), _ = self.session.asked[number]
+        _, (_, done, failed), _ = self.session.calls[number]
         (failed if isinstance(outcome, Failure) else done)(outcome)
 
 
@@ -127,56 +127,56 @@ def test_what_is_chosen_is_evaluated_one_after_another(parts: Parts) -> None:
     view, source = parts.view, parts.view.source
     source.wrong = "Choose a model."
     source.run_asked.emit()
-    assert [(one.level, one.text) for one in parts.told] == [("error", "Choose a model.")]
+    assert [(message.level, message.text) for message in parts.messages] == [("error", "Choose a model.")]
     source.wrong = ""
     parts.session.is_busy = True
     source.run_asked.emit()
-    assert (parts.session.asked, source.saved) == ([], 0), "one is under way"
+    assert (parts.session.calls, source.saved) == ([], 0), "one is under way"
     parts.session.is_busy = False
-    source.chosen = METHODS[:2]
+    source.selected_measures = METHODS[:2]
     view.bar.show_message(Message("info", "of before"))
     source.run_asked.emit()
     assert (view.bar.message, source.saved) == (None, 1)
     assert view.busy == ["Linear probe: opening the model"]
-    assert [given[0] for _, given, _ in parts.session.asked] == METHODS[:1]
+    assert [given[0] for _, given, _ in parts.session.calls] == METHODS[:1]
     parts.end(0, a_result(METHODS[0]))
-    assert [given[0] for _, given, _ in parts.session.asked] == METHODS[:2]
+    assert [given[0] for _, given, _ in parts.session.calls] == METHODS[:2]
     parts.end(1, a_result(METHODS[1]))
-    assert [one.measure for one in view.results.results()] == METHODS[1::-1]
+    assert [result.measure for result in view.results.results()] == METHODS[1::-1]
     assert view.busy[-1] == ""
-    assert len(parts.told) == 1
+    assert len(parts.messages) == 1
 
 
 def test_of_several_those_that_do_not_fit_are_told_at_the_end(parts: Parts) -> None:
     parts.evaluations.start(METHODS)
     parts.end(0, Failure("No layer."))
     parts.end(1, a_result(METHODS[1]))
-    assert parts.told == []
+    assert parts.messages == []
     parts.end(2, Failure("No prompts."))
-    (told,) = parts.told
+    (told,) = parts.messages
     assert (told.level, told.text) == ("warning", "Linear probe: No layer.")
     assert told.details == "Zero-shot (photo prompts): No prompts."
-    assert [one.measure for one in parts.view.results.results()] == METHODS[1:2]
+    assert [result.measure for result in parts.view.results.results()] == METHODS[1:2]
     parts.evaluations.start(METHODS[:2])
     parts.end(3, a_result(METHODS[0]))
     parts.end(4, a_result(METHODS[1]))
-    assert parts.told == [told], "what was refused the last time is not told again"
+    assert parts.messages == [told], "what was refused the last time is not told again"
 
 
 def test_one_that_fails_or_is_cancelled_can_be_asked_for_again(parts: Parts) -> None:
-    parts.view.source.chosen = METHODS[:1]
+    parts.view.source.selected_measures = METHODS[:1]
     parts.evaluations.start(METHODS[:1])
     parts.end(0, Failure("It crashed.", "details"))
-    assert (parts.told[0].level, parts.told[0].details, parts.view.busy[-1]) == ("error", "details", "")
-    assert parts.told[0].remedy is not None
-    parts.told[0].remedy.do()
-    assert len(parts.session.asked) == 2
+    assert (parts.messages[0].level, parts.messages[0].details, parts.view.busy[-1]) == ("error", "details", "")
+    assert parts.messages[0].remedy is not None
+    parts.messages[0].remedy.do()
+    assert len(parts.session.calls) == 2
     parts.evaluations.start(METHODS)
     parts.end(2, Cancelled())
-    assert (parts.told[1].level, parts.told[1].text, parts.view.busy[-1]) == ("info", KEPT, "")
-    assert len(parts.session.asked) == 3, "the rest is not evaluated"
-    assert parts.told[1].remedy is not None
-    assert parts.told[1].remedy.label == "Continue"
+    assert (parts.messages[1].level, parts.messages[1].text, parts.view.busy[-1]) == ("info", KEPT, "")
+    assert len(parts.session.calls) == 3, "the rest is not evaluated"
+    assert parts.messages[1].remedy is not None
+    assert parts.messages[1].remedy.label == "Continue"
 
 
 def test_progress_is_shown_of_what_takes_long_and_cancelled_with_it(parts: Parts) -> None:
@@ -193,49 +193,49 @@ def test_progress_is_shown_of_what_takes_long_and_cancelled_with_it(parts: Parts
 
 def test_a_few_shot_curve_comes_point_by_point(parts: Parts) -> None:
     parts.view.few_shot_asked.emit("fused", 3)
-    assert parts.session.asked == [], "no result is shown"
+    assert parts.session.calls == [], "no result is shown"
     found = a_result()
     parts.view.results.add(found)
     for kind, method in (("fused", "fused"), ("image", "image")):
         parts.view.few_shot_asked.emit(kind, 3)
-        name, (measure, draws, _done, _failed, _partial), _ = parts.session.asked[-1]
+        name, (measure, draws, _done, _failed, _partial), _ = parts.session.calls[-1]
         assert (name, measure.method, measure.target, draws) == ("few-shot", method, found.measure.target, 3)
         assert measure.settings.k == 7
     assert parts.view.busy[-1] == "Few-shot probes"
-    parts.session.asked[-1][1][4]({"curve": [1]})
+    parts.session.calls[-1][1][4]({"curve": [1]})
     assert parts.view.few == [(found.measure.target, "image", {"curve": [1]})]
     assert parts.view.busy[-1] == "Few-shot probes"
-    parts.session.asked[-1][1][2]({"curve": [1, 2]})
+    parts.session.calls[-1][1][2]({"curve": [1, 2]})
     assert (parts.view.few[-1][2], parts.view.busy[-1]) == ({"curve": [1, 2]}, "")
-    parts.session.asked[-1][1][3](Cancelled())
-    assert (parts.told[-1].level, parts.told[-1].text) == ("info", KEPT)
-    parts.session.asked[-1][1][3](Failure("It crashed."))
-    assert (parts.told[-1].level, parts.told[-1].text) == ("error", "It crashed.")
+    parts.session.calls[-1][1][3](Cancelled())
+    assert (parts.messages[-1].level, parts.messages[-1].text) == ("info", KEPT)
+    parts.session.calls[-1][1][3](Failure("It crashed."))
+    assert (parts.messages[-1].level, parts.messages[-1].text) == ("error", "It crashed.")
 
 
 def test_two_results_are_compared_and_one_is_evaluated_beside_the_other(parts: Parts) -> None:
     view, (a, b) = parts.view, METHODS[:2]
     view.compare_asked.emit(a, b)
     assert view.busy[-1] == "Comparing"
-    _, (_, _, done, failed), _ = parts.session.asked[0]
+    _, (_, _, done, failed), _ = parts.session.calls[0]
     done({"difference": 1})
     assert (view.compare.shown, view.busy[-1]) == ([(a, b, {"difference": 1})], "")
     failed(Failure("Other pictures."))
-    assert (view.compare.shown[-1], parts.told[-1].text) == ("failed", "Other pictures.")
+    assert (view.compare.shown[-1], parts.messages[-1].text) == ("failed", "Other pictures.")
     view.measure_asked.emit(b)
-    assert len(parts.session.asked) == 1, "nothing is compared"
+    assert len(parts.session.calls) == 1, "nothing is compared"
     view.compare.at = a
     parts.session.is_busy = True
     view.measure_asked.emit(b)
-    assert len(parts.session.asked) == 1
+    assert len(parts.session.calls) == 1
     parts.session.is_busy = False
     view.results.add(a_result(a))
     view.measure_asked.emit(b)
-    name, given, more = parts.session.asked[-1]
+    name, given, more = parts.session.calls[-1]
     assert (name, given[0], more) == ("measure", b, {"beside": a})
     assert view.busy[-1] == "20 nearest: opening the model"
     given[1](a_result(b))
-    assert [one.measure for one in view.results.results()] == [b, a]
+    assert [result.measure for result in view.results.results()] == [b, a]
     current = view.results.current()
     assert current is not None
     assert current.measure == a, "the one that is shown stays"

@@ -39,7 +39,7 @@ def test_a_result_of_the_same_evaluation_replaces_the_one_before(
     shown.add(first)
     shown.add(a_result(a_measure("knn")))
     shown.add(again)
-    assert [one.measure.method for one in shown.results()] == ["image", "knn"]
+    assert [result.measure.method for result in shown.results()] == ["image", "knn"]
     assert shown.current() is again
     beside = a_result(a_measure("zero-shot"))
     shown.add(beside, show=False)

@@ -22,18 +22,18 @@ class Session:
     """Notes what it is asked; the test answers."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def save(self, *given: Any) -> None:
-        self.asked.append(given)
+        self.calls.append(given)
 
     apply = save
 
 
 class Parts:
     def __init__(self, window: QWidget) -> None:
-        self.session, self.told, self.busy = Session(), list[Message](), list[str]()
-        self.probes = Probes(cast(Any, self.session), self.told.append, self.busy.append, window)
+        self.session, self.messages, self.busy = Session(), list[Message](), list[str]()
+        self.probes = Probes(cast(Any, self.session), self.messages.append, self.busy.append, window)
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ PROBE = a_measure(model="/runs/mine@best")
 def test_without_a_probe_nothing_is_asked(parts: Parts, typed: Typed) -> None:
     parts.probes.ask_save(None)
     parts.probes.ask_apply(None)
-    assert [message.level for message in parts.told] == ["info", "info"]
-    assert parts.told[0].text == parts.told[1].text != ""
+    assert [message.level for message in parts.messages] == ["info", "info"]
+    assert parts.messages[0].text == parts.messages[1].text != ""
     assert typed[1] == []
 
 
@@ -84,11 +84,13 @@ def test_a_probe_is_saved_with_its_suffix(parts: Parts, typed: Typed, tmp_path: 
     for _ in range(3):
         parts.probes.ask_save(PROBE)
     assert typed[1][0][1] == "probe-mine.safetensors"
-    assert [given[:2] for given in parts.session.asked] == [
+    assert [given[:2] for given in parts.session.calls] == [
         (PROBE, str(tmp_path / "a.safetensors")), (PROBE, str(tmp_path / "b.safetensors"))
     ]  # fmt: skip
-    parts.session.asked[0][2]({"path": str(tmp_path / "a.safetensors"), "json": str(tmp_path / "a.json")})
-    assert parts.told[0].text == (f"Saved the probe as {tmp_path}/a.safetensors, its description as a.json beside it.")
+    parts.session.calls[0][2]({"path": str(tmp_path / "a.safetensors"), "json": str(tmp_path / "a.json")})
+    assert parts.messages[0].text == (
+        f"Saved the probe as {tmp_path}/a.safetensors, its description as a.json beside it."
+    )
 
 
 def test_a_file_is_replaced_only_when_that_is_answered(
@@ -98,13 +100,13 @@ def test_a_file_is_replaced_only_when_that_is_answered(
         (tmp_path / name).touch()
 
     def box() -> QMessageBox:
-        found = [one for one in window.findChildren(QMessageBox, "replace") if one.isVisible()]
+        found = [child for child in window.findChildren(QMessageBox, "replace") if child.isVisible()]
         assert len(found) == 1
         return found[0]
 
     answers: list[tuple[Callable[[QMessageBox], object], int]] = [
         (lambda shown: shown.reject(), 0),
-        (lambda shown: next(one for one in shown.buttons() if "Replace" in one.text()).click(), 1),
+        (lambda shown: next(button for button in shown.buttons() if "Replace" in button.text()).click(), 1),
     ]
     for answer, saved in answers:
         typed[0].append(str(tmp_path / "a"))
@@ -115,7 +117,7 @@ def test_a_file_is_replaced_only_when_that_is_answered(
         assert shown.textFormat() == Qt.TextFormat.PlainText, "a name may hold anything"
         assert shown.defaultButton().text().replace("&", "") == "Cancel"
         answer(shown)
-        assert len(parts.session.asked) == saved
+        assert len(parts.session.calls) == saved
         qtbot.waitUntil(lambda: not window.findChildren(QMessageBox, "replace"))
 
 
@@ -135,7 +137,7 @@ def test_a_folder_is_classified_into_a_table_beside_it(
     for _ in range(4):
         parts.probes.ask_apply(PROBE)
     assert typed[1][2][1] == str(tmp_path / "pictures-classes.csv")
-    assert [given[1:3] for given in parts.session.asked] == [
+    assert [given[1:3] for given in parts.session.calls] == [
         ([str(folder)], str(tmp_path / "out.csv")), ([str(folder)], str(tmp_path / "out.tsv"))
     ]  # fmt: skip
     assert parts.busy == ["Classifying pictures"] * 2
@@ -143,11 +145,11 @@ def test_a_folder_is_classified_into_a_table_beside_it(
         "path": str(tmp_path / "out.csv"), "pictures": 1200, "unreadable_count": 0, "unreadable": [],
         "classes": [{"class": "cat", "pictures": 1200}],
     }  # fmt: skip
-    done = parts.session.asked[0][3]
+    done = parts.session.calls[0][3]
     done(answer)
     bad = {"unreadable_count": 2, "unreadable": [{"where": "a.png", "reason": "cut off"}]}
     done(answer | bad)
-    fine, some = parts.told
+    fine, some = parts.messages
     assert (fine.level, fine.text) == (
         "info", f"1\u2009200 pictures classified; the classes are in {tmp_path}/out.csv."
     )  # fmt: skip
@@ -166,8 +168,8 @@ def test_a_folder_is_classified_into_a_table_beside_it(
 
 def test_what_failed_or_was_cancelled_is_said(parts: Parts) -> None:
     parts.probes.apply(PROBE, Path("/p"), Path("/out.csv"))
-    failed = parts.session.asked[0][4]
+    failed = parts.session.calls[0][4]
     failed(Failure("No room.", "details"))
     failed(Cancelled())
-    assert [(one.level, one.details) for one in parts.told] == [("error", "details"), ("info", "")]
+    assert [(message.level, message.details) for message in parts.messages] == [("error", "details"), ("info", "")]
     assert parts.busy == ["Classifying p", "", ""]

@@ -52,7 +52,7 @@ def test_a_real_run_is_classified_looked_at_saved_and_applied(
             cells = found.confusion
             right = int(cells.count[cells.true == cells.predicted].sum())
             assert right / int(cells.count.sum()) == pytest.approx(found.accuracy)
-        found = next(one for one in panel.view.results.results() if one.measure.method == "image")
+        found = next(result for result in panel.view.results.results() if result.measure.method == "image")
         panel.view.results.choose(found.measure)
         true, predicted = int(found.confusion.true[0]), int(found.confusion.predicted[0])
         panel.view.matrix.ask_cell(true, predicted)

@@ -194,7 +194,7 @@ def test_of_several_methods_one_may_not_fit_and_the_others_go_on(
     qtbot.waitUntil(lambda: "Fused probe" in panel.view.bar.text)
     assert panel.view.bar.text == "Fused probe (predicted): no fused"
     assert panel.view.bar._details.toPlainText() == "20 nearest: no knn"
-    assert {one.measure.method for one in panel.view.results.results()} == {"image", "zero-shot"}
+    assert {result.measure.method for result in panel.view.results.results()} == {"image", "zero-shot"}
 
 
 def test_cancelling_ends_all_methods_and_a_second_press_starts_nothing(

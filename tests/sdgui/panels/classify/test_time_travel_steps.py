@@ -23,14 +23,14 @@ class Matrix:
     def __init__(self, view: QWidget) -> None:
         self.time = StepSlider(view)
         self.offered: list[tuple[int, ...]] = []
-        self.shown: list[tuple[Measured, int, bool]] = []
+        self.shown_steps: list[tuple[Measured, int, bool]] = []
 
     def offer_steps(self, steps: tuple[int, ...], own: int) -> None:
         self.offered.append(steps)
         self.time.set_steps(steps, own)
 
     def show_step(self, *what: Any) -> None:
-        self.shown.append(what)
+        self.shown_steps.append(what)
 
 
 class View(QWidget):
@@ -43,14 +43,14 @@ class View(QWidget):
 
 class Session:
     def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.dropped: list[str] = []
 
     def drop(self, purpose: str) -> None:
         self.dropped.append(purpose)
 
     def measure_step(self, *what: Any) -> None:
-        self.asked.append(what)
+        self.calls.append(what)
 
 
 class Parts:
@@ -97,7 +97,7 @@ def test_steps_are_offered_of_the_result_that_is_shown_now(qtbot: QtBot, parts: 
         parts.follow(qtbot, measure)
         assert parts.matrix.offered[-1] == (), "there is nothing to go to"
         parts.move(1)
-    assert parts.session.asked == []
+    assert parts.session.calls == []
 
 
 def test_a_step_that_is_left_is_not_waited_for_and_its_own_step_is_the_result_itself(
@@ -106,21 +106,21 @@ def test_a_step_that_is_left_is_not_waited_for_and_its_own_step_is_the_result_it
     (found,) = parts.follow(qtbot, X)
     parts.session.dropped.clear()
     parts.move(1)
-    assert [(measure.target.model, worker) for measure, worker, *_ in parts.session.asked] == [("/runs/x@1", "/runs/x")]
+    assert [(measure.target.model, worker) for measure, worker, *_ in parts.session.calls] == [("/runs/x@1", "/runs/x")]
     assert parts.time.step(Path("/runs/x")) == 1
     parts.move(3)
     assert parts.session.dropped == ["step", "step"]
-    assert (parts.matrix.shown, parts.travel.shown_result) == ([(found, 3, True)], found)
+    assert (parts.matrix.shown_steps, parts.travel.shown_result) == ([(found, 3, True)], found)
     parts.move(2)
-    measure, _, done, _ = parts.session.asked[-1]
+    measure, _, done, _ = parts.session.calls[-1]
     stepped = a_result(measure)
     done(stepped)
-    assert parts.matrix.shown[1:] == [(stepped, 2, False)]
+    assert parts.matrix.shown_steps[1:] == [(stepped, 2, False)]
     assert parts.travel.shown_result is stepped
     parts.travel.follow(None)
     assert parts.travel.shown_result is None
     parts.move(1)
-    assert len(parts.session.asked) == 2, "nothing is shown"
+    assert len(parts.session.calls) == 2, "nothing is shown"
 
 
 def test_another_panels_step_is_followed_of_the_same_run_and_measured_where_it_is_seen(
@@ -128,16 +128,16 @@ def test_another_panels_step_is_followed_of_the_same_run_and_measured_where_it_i
 ) -> None:
     parts.follow(qtbot, X)
     parts.time.go(Path("/runs/y"), 1)
-    assert (parts.matrix.time.step(), parts.session.asked) == (3, [])
+    assert (parts.matrix.time.step(), parts.session.calls) == (3, [])
     parts.view.hide()
     parts.time.go(Path("/runs/x"), 1)
-    assert (parts.matrix.time.step(), parts.session.asked) == (1, []), "nobody looks"
+    assert (parts.matrix.time.step(), parts.session.calls) == (1, []), "nobody looks"
     parts.view.show()
     parts.time.go(Path("/runs/x"), 2)
-    assert [measure.target.model for measure, *_ in parts.session.asked] == ["/runs/x@2"]
+    assert [measure.target.model for measure, *_ in parts.session.calls] == ["/runs/x@2"]
     parts.time.go(Path("/runs/x"), 3)
     parts.time.go(Path("/runs/x"), 7)
-    assert len(parts.session.asked) == 1, "the last step is the result's own"
+    assert len(parts.session.calls) == 1, "the last step is the result's own"
 
 
 def test_results_of_steps_are_held_the_latest_of_them(
@@ -146,9 +146,9 @@ def test_results_of_steps_are_held_the_latest_of_them(
     monkeypatch.setattr(travelling, "_CACHED", 1)
     parts.follow(qtbot, X)
     for step in (1, 1, 2, 1):
-        count = len(parts.session.asked)
+        count = len(parts.session.calls)
         parts.move(step)
-        for measure, _, done, _ in parts.session.asked[count:]:
+        for measure, _, done, _ in parts.session.calls[count:]:
             done(a_result(measure))
-    assert [measure.target.model for measure, *_ in parts.session.asked] == [f"/runs/x@{step}" for step in (1, 2, 1)]
-    assert [step for _, step, _ in parts.matrix.shown] == [1, 1, 2, 1]
+    assert [measure.target.model for measure, *_ in parts.session.calls] == [f"/runs/x@{step}" for step in (1, 2, 1)]
+    assert [step for _, step, _ in parts.matrix.shown_steps] == [1, 1, 2, 1]

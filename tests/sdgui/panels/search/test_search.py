@@ -45,7 +45,7 @@ def test_questions_that_are_overtaken_are_never_sent(qtbot: QtBot, open_search: 
         search.view.query.line.setText(words)
         search.queries.run()
     answered(qtbot, search, "sunny")
-    asked = [one["texts"][0]["text"] for one in requests(folder)]
+    asked = [request["texts"][0]["text"] for request in requests(folder)]
     assert asked.count("sunny") == 2
     assert not {"s", "su", "sun"} & set(asked)
 
@@ -235,4 +235,4 @@ def test_weighing_what_is_excluded_leaves_it_excluded(qtbot: QtBot, open_search:
     qtbot.keyClicks(search.view.query.line, "at night")
     search.view.query.chips.chips()[0]._weight.setValue(2.5)
     qtbot.waitUntil(lambda: requests(folder)[-1]["minus"] == [{"text": "people", "weight": 2.5}])
-    assert [one["text"] for one in requests(folder)[-1]["texts"]] == ["at night"]
+    assert [request["text"] for request in requests(folder)[-1]["texts"]] == ["at night"]

@@ -208,7 +208,7 @@ def test_keys_move_zoom_and_choose_what_is_in_view(qtbot: QtBot, canvas: MapCanv
     assert view(canvas)[0][0] > start[0][0]
     qtbot.keyClick(canvas, Qt.Key.Key_A)
     assert found == [[3]] or set(found[0]) < {0, 1, 2, 3, 4}
-    assert [tuple(one.pos()) for one in canvas._rings.points()] == [tuple(PLACES[at]) for at in found[0]]
+    assert [tuple(point.pos()) for point in canvas._rings.points()] == [tuple(PLACES[at]) for at in found[0]]
     qtbot.keyClick(canvas, Qt.Key.Key_R)
     assert view(canvas)[0] == pytest.approx(start[0], abs=1e-6)
     qtbot.keyClick(canvas, Qt.Key.Key_A)
@@ -294,13 +294,13 @@ def test_a_map_is_asked_for_when_it_is_seen_and_named_under_the_mouse(qtbot: QtB
     host.show()
     assert wanted == [True], "there is one"
     assert page.status.text().startswith("3 pictures, 1 captions · t-SNE · drag: lasso")
-    legend = [one.text() for one in page._legend.findChildren(QLabel) if one.isVisible()]
+    legend = [child.text() for child in page._legend.findChildren(QLabel) if child.isVisible()]
     assert [text.rpartition("> ")[2] for text in legend] == ["warm", "cold"]
     assert theme().run_color(0).name() in legend[0]
     tops = [part.mapTo(page, QPoint()).y() for part in (page.fit, page._legend, page.canvas)]
     assert tops[0] + page.fit.height() <= tops[1] < tops[1] + page._legend.height() <= tops[2]
     page.show_map(a_map(("<b>", "cold", "<b>")))
-    legend = [one.text() for one in page._legend.findChildren(QLabel) if one.isVisible()]
+    legend = [child.text() for child in page._legend.findChildren(QLabel) if child.isVisible()]
     assert len(legend) == 2
     assert "&lt;b>" in legend[0]
     popup = page._popup
@@ -316,7 +316,7 @@ def test_a_map_is_asked_for_when_it_is_seen_and_named_under_the_mouse(qtbot: QtB
     assert not popup.isVisible()
     page.color.setCurrentIndex(0)
     page.color.activated.emit(0)
-    legend = [one.text() for one in page._legend.findChildren(QLabel) if one.isVisible()]
+    legend = [child.text() for child in page._legend.findChildren(QLabel) if child.isVisible()]
     assert [text.rpartition("> ")[2] for text in legend] == ["pictures", "captions"]
     answer = a_map()
     page.show_map({**answer, "captions": []})
@@ -334,7 +334,7 @@ def test_what_a_lasso_holds_is_shown_once_each_and_marked_when_it_is_chosen(page
     menu, liked = QMenu(page), list[tuple[str, int]]()
     page.like_asked.connect(lambda path, row: liked.append((path, row)))
     page.gallery.menu_opening.emit(menu, [0])
-    next(one for one in menu.actions() if one.text() == "More like this").trigger()
+    next(action for action in menu.actions() if action.text() == "More like this").trigger()
     assert [(Path(path).name, row) for path, row in liked] == [("1.png", 11)]
     page.canvas.lassoed.emit([0, 2])
     page.gallery.view.setCurrentIndex(page.gallery.model.index(1))

@@ -250,7 +250,7 @@ def test_a_run_is_searched_as_soon_as_it_has_a_checkpoint_and_until_then_says_wh
     store, told = search._services.store, list[Message]()
     search.message_requested.connect(told.append)
     search.use_run(99)
-    assert [one.level for one in told] == ["error"]
+    assert [message.level for message in told] == ["error"]
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny"), "shapes").id)
     run.dir.create()
     why = search.view.empty.accessibleDescription

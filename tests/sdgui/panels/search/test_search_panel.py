@@ -40,14 +40,14 @@ def test_more_results_are_fetched_at_the_end_of_the_list_and_no_further(
     side.gallery.view.setCurrentIndex(side.gallery.model.index(1))
     side.gallery.scrolled.emit(0.5)
     side.gallery.scrolled.emit(0.95)
-    qtbot.waitUntil(lambda: all(len(one.gallery.items()) == 4 for one in search.view.sides))
+    qtbot.waitUntil(lambda: all(len(side.gallery.items()) == 4 for side in search.view.sides))
     assert side.gallery.current() == 1, "where the user was"
     side.gallery.scrolled.emit(0.95)
-    qtbot.waitUntil(lambda: all(len(one.gallery.items()) == 6 for one in search.view.sides))
+    qtbot.waitUntil(lambda: all(len(side.gallery.items()) == 6 for side in search.view.sides))
     asked = len(requests(folder))
     side.gallery.scrolled.emit(0.95)  # there are no more than six
     type_words(qtbot, search, "star")
-    assert [one["k"] for one in requests(folder)[asked:]] == [2, 2], "a new query begins small"
+    assert [request["k"] for request in requests(folder)[asked:]] == [2, 2], "a new query begins small"
     monkeypatch.setattr(search_queries, "_MOST", 2)
     asked = len(requests(folder))
     side.more_wanted.emit()
@@ -66,7 +66,7 @@ def test_a_picture_as_query_keeps_the_prompts_and_what_was_searched_before(
     search.view.like_asked.emit(str(folder / "pictures" / "2.png"), 2)
     assert search.view.tabs.currentIndex() == PICTURES_TAB
     assert bar.query().prompts == bar.prompts.itemData(1)
-    assert [one.words for one in bar._history.recent] == ["moon"]
+    assert [query.words for query in bar._history.recent] == ["moon"]
     answered(qtbot, search)
     side = search.view.sides[0]
     side.gallery.set_current(1)
@@ -213,7 +213,7 @@ def test_of_a_second_collection_nothing_is_asked_by_the_rows_of_the_first(
     before = len(requests(folder))
     search.search_like(str(folder / "pictures" / "2.png"), 2)
     qtbot.waitUntil(lambda: len(requests(folder)) >= before + 1 and all(side.answer for side in search.view.sides))
-    asked = {one["key"]: one["texts"] for one in requests(folder)[before:]}
+    asked = {request["key"]: request["texts"] for request in requests(folder)[before:]}
     by_index = [texts for key, texts in asked.items() if "whole" in key]
     assert by_index == [[{"image": str(folder / "pictures" / "2.png"), "weight": 1.0}]]
 

@@ -111,7 +111,7 @@ def test_history_is_bounded_and_cleared_for_good(tmp_path: Path, monkeypatch: py
     for words in ("a", "b", "c"):
         history.remember(Query(words))
     history.remember(Query("a caption that is looked up", caption=4))
-    assert [one.words for one in SearchHistory(kept).recent] == ["c", "b"]
+    assert [query.words for query in SearchHistory(kept).recent] == ["c", "b"]
     history.clear_recent()
     assert SearchHistory(kept).recent == []
 
@@ -171,9 +171,9 @@ def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: Eva
     asked: list[int] = []
     pane.compare_asked.connect(asked.append)
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
-    assert [one.title for one in pane.model.visible_queries] == ["a", "c", "b"], "the hardest first"
+    assert [query.title for query in pane.model.visible_queries] == ["a", "c", "b"], "the hardest first"
     pane.model.sort(2, Qt.SortOrder.AscendingOrder)
-    assert [one.title for one in pane.model.visible_queries] == ["a", "b", "c"], "what is not known comes last"
+    assert [query.title for query in pane.model.visible_queries] == ["a", "b", "c"], "what is not known comes last"
     assert pane.choose("b", "/b")
     pane.show_sides([side_of({"a": 1, "b": 1, "c": 9}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
     current = pane.current()

@@ -150,7 +150,7 @@ def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
     sheet.move_pictures.click()
     sheet.old.setText(" /old ")
     sheet.move_pictures.click()
-    assert [one.text for one in told] == [
+    assert [message.text for message in told] == [
         "First choose a model above.",
         "Choose the pictures to index.",
         "Choose the folder of the index.",
@@ -282,9 +282,9 @@ def test_keys_and_the_menu_of_a_side_ask_about_the_chosen_picture(qtbot: QtBot, 
     menu = QMenu()
     side.gallery.menu_opening.emit(menu, [2])
     for text in ("More like this", "Its nearest captions", "Why this match?", "Add to the query", "Exclude similar"):
-        next(one for one in menu.actions() if one.text().startswith(text)).trigger()
+        next(action for action in menu.actions() if action.text().startswith(text)).trigger()
     assert heard == expected
-    assert any(isinstance(one, QAction) and one.text() == "&Export" for one in menu.actions())
+    assert any(isinstance(action, QAction) and action.text() == "&Export" for action in menu.actions())
     side.choose("/p/1.png")
     assert (side.gallery.current(), side.detail.text().endswith("/p/1.png"), heard) == (1, True, expected)
     side.choose("/nowhere.png")

@@ -27,7 +27,7 @@ def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, t
     image.save(str(tmp_path / "a.png"))
 
     def words() -> list[str]:
-        return [one.text() for one in reasons._words.findChildren(QLabel) if one.isVisible()]
+        return [child.text() for child in reasons._words.findChildren(QLabel) if child.isVisible()]
 
     reasons.show_waiting(tmp_path / "a.png")
     assert (reasons.title.text(), words()) == ("Computing the relevance …", [])
@@ -41,10 +41,10 @@ def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, t
     assert reasons.accessibleDescription() == (
         "Cosine 0.250. Words: red 60 %, hat 30 %, a 10 %. Most relevant patch: upper right."
     )
-    grounds = [one._ground.alphaF() for one in reasons._words.findChildren(QLabel) if one.isVisible()]  # type: ignore[attr-defined]
+    grounds = [child._ground.alphaF() for child in reasons._words.findChildren(QLabel) if child.isVisible()]  # type: ignore[attr-defined]
     assert grounds == pytest.approx([0.5 / 6, 0.5, 0.25, 0.0], abs=0.01)
-    labels = [one for one in reasons._words.findChildren(QLabel) if one.isVisible()]
-    inks = [one.grab().toImage().pixelColor(2, one.height() // 2).saturation() for one in labels]
+    labels = [child for child in reasons._words.findChildren(QLabel) if child.isVisible()]
+    inks = [label.grab().toImage().pixelColor(2, label.height() // 2).saturation() for label in labels]
     assert inks[3] < inks[0] < inks[2] < inks[1], "the ground is as strong as the share"
     shown = reasons.picture.grab().toImage()
     side = shown.width()
@@ -60,7 +60,7 @@ def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, t
     assert (reasons.title.text(), reasons.accessibleDescription(), words(), reasons.picture._heat) == (
         "Type words.", "Type words.", [], None,
     )  # fmt: skip
-    next(one for one in reasons.findChildren(QWidget) if one.toolTip().startswith("Close: why")).click()  # type: ignore[attr-defined]
+    next(child for child in reasons.findChildren(QWidget) if child.toolTip().startswith("Close: why")).click()  # type: ignore[attr-defined]
     assert len(closed) == 1
 
 

@@ -284,7 +284,10 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
     two.answer("search_evaluate", side(a=1.0, b=1.0))
     assert pane.model.visible_queries == [], "the first one comes first"
     workers[ONE.model].answer("search_evaluate", side(a=3.0, b=1.0))
-    assert [(one.title, one.ranks) for one in pane.model.visible_queries] == [("a", (3.0, 1.0)), ("b", (1.0, 1.0))]
+    assert [(query.title, query.ranks) for query in pane.model.visible_queries] == [
+        ("a", (3.0, 1.0)),
+        ("b", (1.0, 1.0)),
+    ]
     current = pane.current()
     assert current is not None
     assert (current.title, view.query.query().caption) == ("a", 0), "the hardest is looked up"
@@ -306,7 +309,7 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
     assert search.view.source.pickers[0].set_choice(TWO)
     assert pane.model.visible_queries == []
     qtbot.waitUntil(lambda: "as of" in pane.count_label.text())
-    assert [one.title for one in pane.model.visible_queries] == ["a", "b"], "what was found of it before"
+    assert [query.title for query in pane.model.visible_queries] == ["a", "b"], "what was found of it before"
     assert pane.isVisible()
 
 

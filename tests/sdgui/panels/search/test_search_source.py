@@ -71,7 +71,7 @@ def test_an_index_is_built_with_progress_and_can_be_stopped(
     sheet.source.set_source("quick")
     sheet.build.click()
     qtbot.waitUntil(lambda: search.view.source.kind == INDEX, timeout=10000)
-    assert [one["source"] for one in requests(folder, "search_index")] == ["slow", "quick"]
+    assert [request["source"] for request in requests(folder, "search_index")] == ["slow", "quick"]
 
 
 def test_opening_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: QtBot, open_search: OpenSearch) -> None:

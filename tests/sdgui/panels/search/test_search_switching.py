@@ -83,7 +83,9 @@ def test_another_collection_ends_the_evaluation_of_the_one_before(
     assert pane.curve.lines() == []
     assert search.view.sides[0].gallery.items() == search.view.sides[1].gallery.items() == []
     search.view.source.show_index(1, str(tmp_path / "whole"))
-    qtbot.waitUntil(lambda: all(one.facts is not None and not one.opening for one in search.sessions), timeout=10000)
+    qtbot.waitUntil(
+        lambda: all(session.facts is not None and not session.opening for session in search.sessions), timeout=10000
+    )
     qtbot.waitUntil(lambda: bool(pane.curve.lines()), timeout=10000)
     qtbot.wait(50)
     assert len(pane.curve.lines()) == 2, "two data sets are not compared"
@@ -100,14 +102,14 @@ def test_an_evaluation_is_there_after_a_restart_before_its_pictures_are_encoded(
     search.view.source.collection.search_folder(str(folder / "pause"))
     search.view.tabs.setCurrentIndex(EVALUATION)
     qtbot.waitUntil(lambda: search.view.evaluation.model.columnCount() == 4, timeout=10000)
-    before = [one.title for one in search.view.evaluation.model.visible_queries]
+    before = [query.title for query in search.view.evaluation.model.visible_queries]
     leave_place(search)
     again = open_search(wait=False)
     assert again.sessions[0].opening
     pane = again.view.evaluation
     qtbot.waitUntil(lambda: "as of" in pane.count_label.text(), timeout=10000)
     assert again.sessions[0].opening, "nothing is encoded yet"
-    assert [one.title for one in pane.model.visible_queries] == before
+    assert [query.title for query in pane.model.visible_queries] == before
     assert pane.isVisible()
     qtbot.waitUntil(lambda: "as of" not in pane.count_label.text() and pane.model.columnCount() == 4, timeout=10000)
 
@@ -148,7 +150,9 @@ def test_one_model_on_both_sides_is_said_and_remedied(
         "shapes · run 1 · student",
         "shapes · run 1 · teacher",
     ]
-    qtbot.waitUntil(lambda: all(one.facts is not None and not one.opening for one in search.sessions), timeout=10000)
+    qtbot.waitUntil(
+        lambda: all(session.facts is not None and not session.opening for session in search.sessions), timeout=10000
+    )
     assert not search.view.bar.isVisible()
     offered = (source.versus, source.swap, source.single)
     source.presets.menu().aboutToShow.emit()
@@ -208,7 +212,7 @@ def test_own_folder_to_first_search_in_three_actions_by_mouse_and_by_keys(
     press(qtbot, search.view.source.collection.folder)
     qtbot.keyClicks(focused(), "moon")
     answered(qtbot, search, "moon")
-    assert {one["data"] for one in requests(folder, "search_open")[-2:]} == {chosen}
+    assert {request["data"] for request in requests(folder, "search_open")[-2:]} == {chosen}
     assert search.view.source.button.text() == "pictures · 6 pictures"
     search.view.source.collection.search_folder("good")
     window = window_of(search)

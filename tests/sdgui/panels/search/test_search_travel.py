@@ -38,7 +38,10 @@ def test_both_networks_go_to_the_step_by_one_worker_and_the_steps_beside_it_are_
     before = len(requests(folder, "search_open"))
     slider.slider.setValue(1)
     qtbot.waitUntil(lambda: len(requests(folder, "search_open")) >= before + 6)
-    asked = [(Path(one["model"]).name.rpartition("@")[2], one["weights"]) for one in requests(folder, "search_open")]
+    asked = [
+        (Path(request["model"]).name.rpartition("@")[2], request["weights"])
+        for request in requests(folder, "search_open")
+    ]
     assert asked[before : before + 2] == [("6", "student"), ("6", "teacher")]
     assert sorted(asked[before + 2 : before + 6]) == [
         ("3", "student"), ("3", "teacher"), ("9", "student"), ("9", "teacher"),

@@ -152,7 +152,7 @@ def test_a_picture_says_its_likeliest_class_by_the_probe_or_else_by_names(tried:
         {"image": "/removed.png", "probe": classes("cat"), "zero_shot": None, "error": ""},
     ]})  # fmt: skip
     items = tried.tab.gallery.items()
-    assert [(one.caption, one.score) for one in items] == [("cat", 0.5), ("fox", 0.5), ("", None)]
+    assert [(item.caption, item.score) for item in items] == [("cat", 0.5), ("fox", 0.5), ("", None)]
     assert items[0].detail == "cat 50.0 %\ndog 50.0 %"
     assert items[2].detail == "It is no picture."
     assert [row["class"] for row in tried.tab.by_names.rows()] == ["fox"]

@@ -112,18 +112,18 @@ def test_the_menu_of_past_searches_tells_them_apart(
     history = SearchHistory(services.settings)
     bar = SearchBar(history, host, host)
     empty = bar.past_menu()
-    assert [one.text() for one in empty.actions() if one.text()] == [
+    assert [action.text() for action in empty.actions() if action.text()] == [
         "Saved", "    None yet", "Recent", "    None yet", "Clear recent searches",
     ]  # fmt: skip
-    assert not any(one.isEnabled() for one in empty.actions() if one.text())
+    assert not any(action.isEnabled() for action in empty.actions() if action.text())
     history.save(Query("cats & dogs", group=False))
     for number in range(20):
         history.remember(Query(f"{number} " + 70 * "x", filters={"min_size": "1 KB"}))
     opened: list[QMenu] = []
     monkeypatch.setattr(QMenu, "popup", lambda menu, *_at: opened.append(menu))
     bar.past.click()
-    entries = [one for one in opened[0].actions() if one.text()]
-    texts = [one.text() for one in entries]
+    entries = [action for action in opened[0].actions() if action.text()]
+    texts = [entry.text() for entry in entries]
     assert texts[:3] == ["Saved", "cats && dogs  (ungrouped)", "Recent"]
     assert texts[3] == f"19 {56 * 'x'}…  (filtered)"
     assert len(texts) == 2 + 1 + 15 + 1

@@ -39,7 +39,7 @@ def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
     assert not other.isAccepted(), "other keys are for what is around it"
     row.chips()[0]._sign.click()
     assert [part.weight for part in row.parts()] == [-2, 2]
-    next(one for one in row.chips()[0].findChildren(IconButton) if one is not row.chips()[0]._sign).click()
+    next(child for child in row.chips()[0].findChildren(IconButton) if child is not row.chips()[0]._sign).click()
     assert [part.words for part in row.parts()] == ["three"]
     assert len(changes) == 8
 
