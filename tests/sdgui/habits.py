@@ -155,7 +155,8 @@ HABITS = (
         QPushButton,
         lambda one: one.autoDefault(),
         "EmptyState._button ExportDialog.copy ExportDialog.leave ExportDialog.show_folder ExportDialog.start"
-        " ExportDialog.stop FailureDialog/QPushButton MessageBar._action MessageBar._fold StartCards/ActionButton",
+        " ExportDialog.stop FailureDialog/QPushButton MessageBar._action MessageBar._fold MessageBar._second_action"
+        " StartCards/ActionButton",
     ),
     Habit(
         "has a frame around its pages",

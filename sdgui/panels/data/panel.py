@@ -145,9 +145,7 @@ class DataPanel(Panel):
             experiments = reversed(self._services.store.experiments())
         except StoreError:
             return
-        page.offer(
-            [(experiment.name, experiment.config) for experiment in experiments if experiment.config is not None]
-        )
+        page.offer([(record.name, record.config) for record in experiments if record.config is not None])
 
     def left(self) -> None:
         if self._entered:
@@ -159,7 +157,6 @@ class DataPanel(Panel):
         self.view.words.setFocus()
         self.view.words.selectAll()
 
-    # Opening
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         accept_file(event)
 

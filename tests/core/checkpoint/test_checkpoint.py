@@ -18,8 +18,7 @@ from core.checkpoint.names import current_name, saved_name
 from core.checkpoint.state import optimizer_tensors, restore_optimizer
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
-from core.objectives.build import build_network, build_objectives
-from core.spec.config import override
+from core.objectives.build import build_network
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.schedules import build_optimizer
@@ -82,13 +81,6 @@ def test_moments_of_other_parameters_are_refused() -> None:
     tensors["optimizer.towers.gone.exp_avg"] = torch.zeros(3)
     with pytest.raises(CheckpointError, match="does not match the parameters"):
         restore_optimizer(build_optimizer(CONFIG.optim, student), student, tensors)
-
-
-def test_the_centre_is_found_under_its_former_name() -> None:
-    objectives = build_objectives(override(CONFIG, ["objectives.distill_prototypes.on=fused"]))
-    centre = torch.arange(64.0)
-    objectives.load_buffers({"distill_prototypes.centre": centre})
-    assert torch.equal(objectives.state_dict()["distill_prototypes.targets.centre"], centre)
 
 
 def test_another_network_and_another_definition_are_refused_in_words() -> None:

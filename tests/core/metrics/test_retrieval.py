@@ -30,18 +30,18 @@ def plain_ranks(images: np.ndarray, texts: np.ndarray, owner: list[int]) -> tupl
     return of_images, of_texts
 
 
-def example(pictures: int, captions: int, width: int = 6, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def example(image_count: int, captions: int, width: int = 6, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    owner = torch.randint(pictures, (captions,), generator=generator)
-    images = torch.randn(pictures, width, generator=generator)
+    owner = torch.randint(image_count, (captions,), generator=generator)
+    images = torch.randn(image_count, width, generator=generator)
     texts = images[owner] + 1.5 * torch.randn(captions, width, generator=generator)
     return images, texts, owner
 
 
-@pytest.mark.parametrize(("pictures", "captions"), [(1, 1), (7, 7), (23, 60), (40, 11), (31, 155), (90, 400)])
+@pytest.mark.parametrize(("image_count", "captions"), [(1, 1), (7, 7), (23, 60), (40, 11), (31, 155), (90, 400)])
 @pytest.mark.parametrize("block", [None, 1, 8, 1000])
-def test_equals_a_plain_loop(pictures: int, captions: int, block: int | None) -> None:
-    images, texts, owner = example(pictures, captions)
+def test_equals_a_plain_loop(image_count: int, captions: int, block: int | None) -> None:
+    images, texts, owner = example(image_count, captions)
     of_images, of_texts = plain_ranks(images.double().numpy(), texts.double().numpy(), owner.tolist())
 
     image_to_text, text_to_image = ranks(images, texts, owner, block)
