@@ -120,7 +120,7 @@ def test_a_run_that_is_deleted_while_others_are_read_is_left_out(store: Store) -
         store.delete_run(gone.id, for_good=True)
         return True
 
-    assert store.fill_step_values({(RECALL, 10)}, deleted).left == 0
+    assert store.fill_step_values({(RECALL, 10)}, deleted).unread == 0
     assert at(store, f"at({RECALL}, 10)", kept) == [0.5]
 
 
