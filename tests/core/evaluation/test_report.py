@@ -51,7 +51,7 @@ def classification(count: int = 6) -> Outcome:
 
 def test_the_table_is_for_people() -> None:
     text = table(Report(SUBJECT, classification()))
-    assert text.startswith("zero-shot of run 7 (teacher) on openmoji, 40 samples\n  acc1 ")
+    assert text.startswith("zero-shot of run 7 (teacher) on openmoji, 40 samples, fp32\n  acc1 ")
     assert " % to " not in text.splitlines()[0]
     assert "note: 1 of 41 rows have no label and were left out." in text
     assert "mean_per_class_recall" in text
@@ -117,7 +117,7 @@ def test_what_is_no_report_gets_a_sentence(tmp_path: Path) -> None:
 def test_clip_benchmark_retrieval_names_directions_by_what_is_found() -> None:
     outcome = retrieval(1.5)
     content = clip_benchmark_json(Report(SUBJECT, outcome))
-    assert list(content) == ["dataset", "model", "pretrained", "task", "metrics", "language"]
+    assert list(content) == ["dataset", "model", "pretrained", "task", "metrics", "language", "precision"]
     assert (content["task"], content["pretrained"], content["language"]) == ("zeroshot_retrieval", "teacher", "en")
     for k in (1, 5, 10):
         assert content["metrics"][f"image_retrieval_recall@{k}"] == outcome.metrics[f"text_to_image_R@{k}"]

@@ -341,7 +341,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_models_used_last_are_kept_and_the_oldest_is_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded, desk = loads(monkeypatch), CaptionSession(kept=2)
+    loaded, desk = loads(monkeypatch), CaptionSession(capacity=2)
     save_model(folder / "third", seed=2)
     for name in ("coca", "other", "coca", "third", "coca", "other"):
         desk.caption_open(Heard(), str(folder / name))

@@ -25,7 +25,6 @@ from tests.sdgui.panels.data.conftest import Asked, captions, checked, choose, f
 
 @pytest.fixture
 def menus(monkeypatch: pytest.MonkeyPatch) -> list[QMenu]:
-    """The menus that opened."""
     opened_menus: list[QMenu] = []
     monkeypatch.setattr(QMenu, "popup", lambda menu, *_args: opened_menus.append(menu))
     return opened_menus
