@@ -94,7 +94,7 @@ class ClassifySource(QWidget):
                 (self.label, 0),
                 (_named("Trai&n on", self.train, self), 0),
                 (self.train, 0),
-                (_named("Met&hod", self.method, self), 0),
+                (_named("Meth&od", self.method, self), 0),
                 (self.method, 0),
                 (self.more, 0),
             ],

@@ -78,7 +78,7 @@ class ClassifyView(QWidget):
             ("Con&fusion", "Which classes are confused"),
             ("&Mistakes", "The most confident mistakes"),
             ("C&urves", "Accuracy by regularisation and by number of pictures per class"),
-            ("C&ompare", "Two results on the same pictures"),
+            ("&Compare", "Two results on the same pictures"),
             ("&Try it", "Classify your own pictures with the probe or by typed class names"),
         ):
             page = QWidget(self) if self.tabs.count() else self.first

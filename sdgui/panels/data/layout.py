@@ -102,7 +102,7 @@ class DataView(QWidget):
         self._no_views = QWidget(self.tabs)  # until the page is asked for: its form takes a while to make
         for title, page, tip in (
             ("&Pictures", self.gallery, "Pictures with captions"),
-            ("Stat&istics", self.figures, "Words per caption, captions per picture, labels with counts"),
+            ("S&tatistics", self.figures, "Words per caption, captions per picture, labels with counts"),
             ("&Duplicates and leaks", self.groups, "Pictures that are there twice, or in another split"),
             ("Bro&ken", self.broken, "Rows and files that cannot be used, with the reasons"),
             ("&What the model sees", self._no_views, "The views of student and teacher, as the trainer draws them"),

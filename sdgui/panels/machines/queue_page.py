@@ -127,7 +127,7 @@ class QueuePage(QWidget):
         leave = menu.addAction("Take out of the queue", lambda: self.table.leave_asked.emit(selected))
         for action in (machine_menu.menuAction(), leave):
             action.setEnabled(not refusal)
-            action.setToolTip(refusal)
+            action.setToolTip(plain_tip(refusal))
         menu.popup(self.table.viewport().mapToGlobal(position))
 
     def _send_action(self, menu: QMenu, run_ids: list[int], name: str, title: str) -> QAction:

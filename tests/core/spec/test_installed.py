@@ -104,7 +104,7 @@ def test_the_window_refuses_what_it_cannot_do_here_and_leaves_nothing(tmp_path: 
             begin(experiment.id)
     assert store.runs() == []
     there = launcher.enqueue(experiment.id, place=Place("gpu", ""))  # another machine has a trainer of its own
-    assert there.host == "gpu"
+    assert there.machine == "gpu"
     with qtbot.waitSignal(demo.failed) as failed:
         demo.make()
     assert "The trainer is not installed" in failed.args[0]

@@ -43,16 +43,16 @@ def test_a_card_stands_below_each_field_that_names_data(
     cards._follow()
     assert set(shown()) == {TRAIN, VAL}
     assert {field: cards.cards[field].facts.source for field in shown()} == {TRAIN: train, VAL: val}
-    assert cards.cards[TRAIN].widget._others == {"val": val}
-    assert cards.cards[VAL].widget._others == {"train": train}
+    assert cards.cards[TRAIN].widget._other_splits == {"val": val}
+    assert cards.cards[VAL].widget._other_splits == {"train": train}
     define.form.set_value(TEST, val)
     cards._follow()
-    assert cards.cards[VAL].widget._others == {"train": train}, "the same data are no other"
+    assert cards.cards[VAL].widget._other_splits == {"train": train}, "the same data are no other"
     define.form.set_value(VAL, "")
     define.form.set_value(TEST, "")
     cards._follow()
     assert shown() == [TRAIN]
-    assert cards.cards[TRAIN].widget._others == {}
+    assert cards.cards[TRAIN].widget._other_splits == {}
 
 
 def test_only_the_training_data_are_divided_and_not_where_the_form_is_read_only(
