@@ -57,8 +57,9 @@ def draw(weights: Tensor) -> Tensor:
     drawn on the device of the weights, from a seed that all ranks have: B x B draws on the host take a second at 4,096.
     """
     seed = int(torch.randint(1 << 62, (), generator=shared))
-    noise = torch.empty_like(weights).exponential_(generator=torch.Generator(weights.device).manual_seed(seed))
-    return (weights.detach() / noise).argmax(dim=1)
+    device = weights.device if weights.device.type != "meta" else torch.device("cpu")  # meta has none
+    noise = torch.empty_like(weights, device=device).exponential_(generator=torch.Generator(device).manual_seed(seed))
+    return (weights.detach() / sent(noise, weights.device)).argmax(dim=1)
 
 
 class Matching(Objective):

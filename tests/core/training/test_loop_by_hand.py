@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from core.data.batch import Batch, View
+from core.model.runtime import Runtime
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -24,6 +25,7 @@ from core.training.team.signals import Requests
 from core.training.validator import Validator
 
 CONFIG = preset_config("sd-clip-every-step", "tiny")
+HERE = Runtime(torch.device("cpu"), "bf16")
 
 
 # Validation
@@ -46,8 +48,8 @@ def validates(every: int = 0, captioning: float = 0.0, **more: Any) -> tuple[Val
         )
         config = config.model_copy(update={"objectives": objectives})
     parts: Any = SimpleNamespace(
-        loader=SimpleNamespace(steps_per_epoch=4, total_steps=10), network="own", runtime="here", teacher=None,
-        val="val data", test=None,
+        loader=SimpleNamespace(steps_per_epoch=4, total_steps=10), network="own", runtime=HERE, teacher=None,
+        val="val data", test=None, retain={},
     )  # fmt: skip
     vars(parts).update(more)
     written: Any = Written()
@@ -86,7 +88,8 @@ def test_a_validation_writes_its_numbers_then_what_it_found(
     own, written = validates(captioning=captioning, teacher=teacher, test="test data")
     assert own.validate(6, 0.3) == (0.5, "student")
     through = CONFIG.objectives.captioning.through
-    wanted: list[Any] = [(networks, "val data", "here", "val", 5)]
+    in_full = Runtime(HERE.device, "fp32")
+    wanted: list[Any] = [(networks, "val data", in_full, "val", 5)]
     captions = [("captions", networks, "val data", "val", 5, through)] if captioning else []
     assert asked == wanted + captions
     values = {"val/student/mean_recall": 0.5} | ({"val/student/caption_loss": 2.0} if captioning else {})

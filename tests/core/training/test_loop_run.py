@@ -22,7 +22,11 @@ class Looping:
     def __init__(self, step: int, score: float | None) -> None:
         self.step, self.total_steps, self.did = step, TOTAL, list[Any]()
         self.standing = SimpleNamespace(score=score)
-        self.validator = SimpleNamespace(due=lambda step: step == 2, test=lambda step: self.did.append(("test", step)))
+        self.validator = SimpleNamespace(
+            due=lambda step: step == 2,
+            test=lambda step: self.did.append(("test", step)),
+            report_initial=lambda: self.did.append("report_initial"),
+        )
         self.parts = SimpleNamespace(batches=self._batches)
         self.team = SimpleNamespace(size=RANKS, report=lambda report: {"of all": report})
         self.heartbeat = SimpleNamespace(update=lambda *what: self.did.append(("heartbeat", *what)))
@@ -88,7 +92,11 @@ def test_what_a_run_does_between_its_steps(
     monkeypatch.setattr(loop, "memory_gib", lambda device: {"here": 0.5}[device])
     own: Any = Looping(step, score)
     Loop.run(own)
-    expected: list[Any] = ["report_start", *(["validate_and_save"] if validated else [])]
+    expected: list[Any] = [
+        "report_start",
+        *([] if step else ["report_initial"]),
+        *(["validate_and_save"] if validated else []),
+    ]
     told = step
     for number in range(step + 1, TOTAL + 1):
         expected += ["check_control", number]

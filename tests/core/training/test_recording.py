@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.spec.config import override
+from core.spec.config import override, read_config
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, RunFailed, RunFinished, RunStarted
@@ -156,8 +156,17 @@ def test_why_a_run_cannot_begin_is_recorded_unless_it_is_done(tmp_path: Path) ->
     count = len(EventReader(run.events).read_all())
     assert record_refusal(CONFIG, run, UserError("Too few devices."))
     assert len(EventReader(run.events).read_all()) == count
+    run.claim().release()
+
+
+def test_a_folder_takes_a_corrected_definition_until_it_has_begun(tmp_path: Path) -> None:
+    run, corrected = RunDir(tmp_path / "new"), override(CONFIG, ["seed=5"])
+    assert not record_refusal(CONFIG, run, UserError("Too few devices."))
+    assert not record_refusal(corrected, run, UserError("Too few devices."))
+    assert read_config(run.config).seed == 5
+    write(run, RunStarted(step=0, total_steps=9, config_digest=corrected.digest(), device="cpu"))
     with pytest.raises(RunDirError, match="another definition"):
-        record_refusal(override(CONFIG, ["seed=5"]), run, UserError("x"))
+        record_refusal(CONFIG, run, UserError("x"))
     run.claim().release()
 
 

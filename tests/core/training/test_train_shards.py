@@ -79,7 +79,8 @@ def test_a_run_whose_shards_grew_does_not_go_on(
     definition = tmp_path / "definition.json"
     definition.write_text(run.config.read_text())
     assert main(["train", str(definition), str(run.path)]) == 1
-    assert "the training data" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{folder} (data.train) is not what {run.path} was trained on: other number of images (30 then" in said
 
 
 def test_every_verb_takes_shards(

@@ -15,7 +15,12 @@ from core.spec.study import StudyDir
 kind, out, arm, number, *steps = sys.argv[1:]
 study = StudyDir(Path(out))
 if kind == "step":
-    seconds = {"clock": "cpu", "step_seconds": 0.5 if arm == "base" else 1.0, "machine": "far"}
+    seconds = {
+        "clock": "cpu",
+        "step_seconds": 0.5 if arm == "base" else 1.0,
+        "reference_seconds": 0.5,
+        "machine": "far",
+    }
     (study.times / f"{arm}-{number}" / "exports" / "step.json").write_text(json.dumps(seconds))
     sys.exit(0)
 run = study.run(arm, int(number))
