@@ -43,7 +43,7 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         assert run.best.metric in ("val/student/mean_recall", "val/teacher/mean_recall")
         watch = window.panels["runs"]
         assert isinstance(watch, RunsPanel)
-        qtbot.waitUntil(lambda: len(watch.tabs.view.grid.points(str(run.id), "train/loss")[0]) == 6)
+        qtbot.waitUntil(lambda: len(watch.tabs.view.grid.points(str(run.id), "train/contrastive")[0]) == 6)
         qtbot.waitUntil(lambda: len(watch.tabs.view.grid.points(str(run.id), "val/teacher/mean_recall")[0]) == 2)
 
         qtbot.waitUntil(lambda: "finished" in window.bar.text)
