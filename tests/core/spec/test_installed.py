@@ -58,6 +58,7 @@ def test_what_is_missing_is_named_with_the_command_that_adds_it(
         need("train")
     assert str(SOURCE) in add_command("train")  # a checkout is installed as such
     monkeypatch.setattr(installed, "SOURCE", Path("/nowhere"))
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _name: SimpleNamespace(read_text=lambda _file: None))
     assert add_command("train").endswith('"sdgui[train]"')
     (tmp_path / "sdgui 9.whl").touch()
     wheel = (tmp_path / "sdgui 9.whl").as_uri()
